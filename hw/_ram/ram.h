@@ -1,0 +1,75 @@
+/* RAM as the kernel sees it: one window of memory, an undo log inside it, typed views on it.
+ *
+ * Rules. Every store to a kernel record goes through ram_store(), which logs the old word first. Nothing here
+ * allocates memory for the kernel's state. One thread uses a Ram at a time (it holds the GIL).
+ */
+#ifndef SEL4PY_RAM_H
+#define SEL4PY_RAM_H
+
+#define Py_LIMITED_API 0x030b0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The undo log, at a place in RAM that the machine chooses. All words are written by the kernel alone. */
+struct undo_entry {
+    uint64_t address;
+    uint64_t old_value;
+};
+
+struct undo_log {
+    uint64_t length;    /* entries that a rollback must undo; 0 when no transaction has stored anything */
+    uint64_t committed; /* transactions committed since the machine was made */
+    uint64_t reserved[6];
+    struct undo_entry entries[];
+};
+
+_Static_assert(sizeof(struct undo_log) == 64, "the log's head is one cache line");
+_Static_assert(sizeof(struct undo_entry) == 16, "an undo entry is two words");
+
+typedef struct {
+    PyObject_HEAD
+    Py_buffer buffer;
+    uint8_t *base;
+    uint64_t size;
+    struct undo_log *log;
+    uint64_t log_capacity;
+    bool open;              /* a transaction is open */
+    bool interrupt_armed;   /* test support: raise Interrupted at a store */
+    bool interrupt_after;   /* after the store was made, else between log entry and store */
+    uint64_t interrupt_countdown;
+    uint64_t stores;        /* logged stores of the open, or else the last, transaction */
+} RamObject;
+
+typedef struct {
+    PyTypeObject *ram_type;
+    PyTypeObject *record_type;
+    PyTypeObject *word_type;
+    PyTypeObject *bits_type;
+    PyTypeObject *ref_type;
+    PyTypeObject *transaction_type;
+    PyObject *interrupted;
+    PyObject *ram_error;
+} ModuleState;
+
+extern struct PyModuleDef ram_module;
+
+/* Raises RamError unless [address, address+bytes) lies inside RAM. */
+bool ram_check(const RamObject *ram, uint64_t address, uint64_t bytes);
+/* Reads and logged store of an aligned word; store returns -1 with an exception set. The address is checked. */
+int ram_load(const RamObject *ram, uint64_t address, uint64_t *value);
+int ram_store(RamObject *ram, uint64_t address, uint64_t value);
+
+ModuleState *ram_state(void);
+int add_record_types(PyObject *module, ModuleState *state);
+extern PyMethodDef ring_methods[];
+RamObject *as_ram(PyObject *object);
+
+static inline bool as_u64(PyObject *object, uint64_t *value)
+{
+    *value = PyLong_AsUnsignedLongLong(object);
+    return !(*value == UINT64_MAX && PyErr_Occurred());
+}
+
+#endif

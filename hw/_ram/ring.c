@@ -1,0 +1,235 @@
+/* The kernel's half of the trap ring (libsel4py/abi.py, "the trap frame").
+ *
+ * Every byte of a trap frame can be changed by its task at any time. So: an entry is copied once and the copy is
+ * used; the kernel's own indices are kept in its records and only told here; and nothing read here is trusted to
+ * be in range. The task's lies cost the task alone.
+ */
+#include "abi.h"
+#include "ram.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint8_t *frame_of(RamObject *ram, uint64_t frame)
+{
+    if (frame & (SEL4PY_TRAP_FRAME_BYTES - 1)) {
+        PyErr_SetString(ram_state()->ram_error, "a trap frame is aligned to its size");
+        return NULL;
+    }
+    return ram_check(ram, frame, SEL4PY_TRAP_FRAME_BYTES) ? ram->base + frame : NULL;
+}
+
+static uint32_t *word32(uint8_t *frame, unsigned offset) { return (uint32_t *)(void *)(frame + offset); }
+
+static int parse(PyObject *const *args, Py_ssize_t count, Py_ssize_t wanted, uint8_t **frame, uint64_t *numbers)
+{
+    if (count != wanted) {
+        PyErr_Format(PyExc_TypeError, "expected %zd arguments", wanted);
+        return -1;
+    }
+    RamObject *ram = as_ram(args[0]);
+    for (Py_ssize_t i = 1; ram && i < count; i++)
+        if (!as_u64(args[i], &numbers[i - 1]))
+            return -1;
+    if (!ram)
+        return -1;
+    *frame = frame_of(ram, numbers[0]);
+    return *frame ? 0 : -1;
+}
+
+/* take(ram, frame, consumed) -> (op, flags, cptr, info, mr0, mr1, mr2, mr3, tag) or None. CONSUMER of submissions. */
+static PyObject *ring_take(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    uint8_t *frame;
+    uint64_t numbers[2];
+    if (parse(args, count, 3, &frame, numbers) < 0)
+        return NULL;
+    uint32_t produced = __atomic_load_n(word32(frame, SEL4PY_SUBMIT_PRODUCED), __ATOMIC_ACQUIRE);
+    uint32_t consumed = (uint32_t)numbers[1];
+    if (produced == consumed)
+        Py_RETURN_NONE;
+    struct sel4py_entry entry;
+    if (produced - consumed > SEL4PY_RING_ENTRIES) {
+        memset(&entry, 0, sizeof entry);
+        entry.op = SEL4PY_OP_OVERRUN;
+        entry.cptr = produced;
+    } else {
+        memcpy(&entry, frame + SEL4PY_SUBMIT_RING + (consumed % SEL4PY_RING_ENTRIES) * sizeof entry, sizeof entry);
+    }
+    PyObject *items[9] = {
+        PyLong_FromLong(entry.op),
+        PyLong_FromUnsignedLong(entry.flags),
+        PyLong_FromUnsignedLongLong(entry.cptr),
+        PyLong_FromUnsignedLongLong(entry.info),
+        PyLong_FromUnsignedLongLong(entry.mr[0]),
+        PyLong_FromUnsignedLongLong(entry.mr[1]),
+        PyLong_FromUnsignedLongLong(entry.mr[2]),
+        PyLong_FromUnsignedLongLong(entry.mr[3]),
+        PyLong_FromUnsignedLongLong(entry.tag),
+    };
+    PyObject *tuple = PyTuple_New(9);
+    for (int i = 0; i < 9; i++)
+        if (!tuple || !items[i] || PyTuple_SetItem(tuple, i, items[i]) < 0) {
+            Py_CLEAR(tuple);
+            break;
+        }
+    return tuple;
+}
+
+/* take_tail(ram, frame, consumed) -> (reply, dest, mr4, mr5, mr6, mr7, cap0, cap1): the same entry's second line. */
+static PyObject *ring_take_tail(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    uint8_t *frame;
+    uint64_t numbers[2], words[8];
+    if (parse(args, count, 3, &frame, numbers) < 0)
+        return NULL;
+    _Static_assert(sizeof words == sizeof(struct sel4py_tail), "a tail is eight words");
+    memcpy(words, frame + SEL4PY_SUBMIT_TAILS + ((uint32_t)numbers[1] % SEL4PY_RING_ENTRIES) * sizeof words,
+           sizeof words);
+    PyObject *tuple = PyTuple_New(8);
+    for (int i = 0; tuple && i < 8; i++) {
+        PyObject *item = PyLong_FromUnsignedLongLong(words[i]);
+        if (!item || PyTuple_SetItem(tuple, i, item) < 0)
+            Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+/* set_consumed(ram, frame, consumed): tell the task that entries are free. CONSUMER of submissions. */
+static PyObject *ring_set_consumed(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    uint8_t *frame;
+    uint64_t numbers[2];
+    if (parse(args, count, 3, &frame, numbers) < 0)
+        return NULL;
+    __atomic_store_n(word32(frame, SEL4PY_SUBMIT_CONSUMED), (uint32_t)numbers[1], __ATOMIC_RELEASE);
+    Py_RETURN_NONE;
+}
+
+/* complete(ram, frame, produced, status, badge, info, mr0, mr1, mr2, mr3, tag) -> whether the thread sleeps.
+ * Writes completion number `produced` and publishes it. PRODUCER of completions. Writing the same number again is
+ * harmless. */
+static PyObject *ring_complete(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    uint8_t *frame;
+    uint64_t numbers[10];
+    if (parse(args, count, 11, &frame, numbers) < 0)
+        return NULL;
+    uint32_t produced = (uint32_t)numbers[1];
+    struct sel4py_completion completion = {
+        .status = (int32_t)numbers[2],
+        .badge = numbers[3],
+        .info = numbers[4],
+        .mr = {numbers[5], numbers[6], numbers[7], numbers[8]},
+        .tag = numbers[9],
+    };
+    memcpy(frame + SEL4PY_COMPLETE_RING + (produced % SEL4PY_RING_ENTRIES) * sizeof completion, &completion,
+           sizeof completion);
+    /* Sequentially consistent, so that the look at TASK_WAITING comes after: no lost wake-up. */
+    __atomic_store_n(word32(frame, SEL4PY_COMPLETE_PRODUCED), produced + 1, __ATOMIC_SEQ_CST);
+    return PyBool_FromLong(__atomic_load_n(word32(frame, SEL4PY_TASK_WAITING), __ATOMIC_SEQ_CST) != 0);
+}
+
+/* produced(ram, frame) -> the completion index that the task sees now. */
+static PyObject *ring_produced(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    uint8_t *frame;
+    uint64_t number;
+    if (parse(args, count, 2, &frame, &number) < 0)
+        return NULL;
+    return PyLong_FromUnsignedLong(__atomic_load_n(word32(frame, SEL4PY_COMPLETE_PRODUCED), __ATOMIC_ACQUIRE));
+}
+
+/* wake(ram, frame): wake the thread that sleeps on its completion index. */
+static PyObject *ring_wake(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    uint8_t *frame;
+    uint64_t number;
+    if (parse(args, count, 2, &frame, &number) < 0)
+        return NULL;
+    syscall(SYS_futex, word32(frame, SEL4PY_COMPLETE_PRODUCED), FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    Py_RETURN_NONE;
+}
+
+/* watch(ram, frame, consumed, watching) -> whether submissions wait. Tell the task whether a doorbell is needed,
+ * then look again: announce, look again, then sleep. */
+static PyObject *ring_watch(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    uint8_t *frame;
+    uint64_t numbers[3];
+    if (parse(args, count, 4, &frame, numbers) < 0)
+        return NULL;
+    __atomic_store_n(word32(frame, SEL4PY_KERNEL_WATCHING), numbers[2] != 0, __ATOMIC_SEQ_CST);
+    uint32_t produced = __atomic_load_n(word32(frame, SEL4PY_SUBMIT_PRODUCED), __ATOMIC_SEQ_CST);
+    return PyBool_FromLong(produced != (uint32_t)numbers[1]);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* poll(ram, pairs, nanoseconds) -> index of a ring with submissions, or -1. `pairs` holds two words a ring: frame
+ * address, consumed index. Gives the processor away between looks, so that spinning costs only idle time. */
+static PyObject *ring_poll(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *source;
+    Py_buffer pairs;
+    unsigned long long limit;
+    if (!PyArg_ParseTuple(args, "Oy*K", &source, &pairs, &limit))
+        return NULL;
+    RamObject *ram = as_ram(source);
+    const uint64_t *words = pairs.buf;
+    Py_ssize_t rings = pairs.len / 16, found = -1;
+    for (Py_ssize_t i = 0; ram && i < rings; i++)
+        if (!frame_of(ram, words[2 * i]))
+            ram = NULL;
+    if (ram) {
+        uint64_t end = limit ? now_ns() + limit : 0;
+        do {
+            for (Py_ssize_t i = 0; i < rings && found < 0; i++) {
+                uint32_t *produced = word32(ram->base + words[2 * i], SEL4PY_SUBMIT_PRODUCED);
+                if (__atomic_load_n(produced, __ATOMIC_ACQUIRE) != (uint32_t)words[2 * i + 1])
+                    found = i;
+            }
+            if (found >= 0 || !limit)
+                break;
+            for (int i = 0; i < 8; i++)
+                relax();
+            sched_yield();
+        } while (now_ns() < end);
+    }
+    PyBuffer_Release(&pairs);
+    return ram ? PyLong_FromSsize_t(found) : NULL;
+}
+
+#define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL
+
+PyMethodDef ring_methods[] = {
+    {"take", FAST(ring_take), "take(ram, frame, consumed) -> entry words or None."},
+    {"take_tail", FAST(ring_take_tail), "take_tail(ram, frame, consumed) -> the entry's second line."},
+    {"set_consumed", FAST(ring_set_consumed), "set_consumed(ram, frame, consumed)."},
+    {"complete", FAST(ring_complete),
+     "complete(ram, frame, produced, status, badge, info, mr0..mr3, tag) -> whether the thread sleeps."},
+    {"produced", FAST(ring_produced), "produced(ram, frame) -> completion index that the task sees."},
+    {"wake", FAST(ring_wake), "wake(ram, frame)."},
+    {"watch", FAST(ring_watch), "watch(ram, frame, consumed, watching) -> whether submissions wait."},
+    {"poll", ring_poll, METH_VARARGS, "poll(ram, pairs, nanoseconds) -> ring index with submissions, or -1."},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,43 @@
+"""The C extensions. The ABI header is made from libsel4py/abi.py before they are compiled."""
+
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent
+FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-cast-function-type", "-fvisibility=hidden"]
+
+
+class BuildExtensions(build_ext):
+    """Make hw/abi.h, then build."""
+
+    def run(self) -> None:
+        sys.path.insert(0, str(ROOT))
+        from hw.header import header
+
+        (ROOT / "hw" / "abi.h").write_text(header())
+        super().run()
+
+
+def extension(name: str, folder: str) -> Extension:
+    sources = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*.c"))
+    headers = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*.h"))
+    return Extension(
+        name,
+        sources,
+        include_dirs=["hw"],
+        depends=[*headers, "libsel4py/abi.py", "hw/header.py"],
+        extra_compile_args=FLAGS,
+        libraries=["pthread"],
+        py_limited_api=True,
+    )
+
+
+setup(
+    ext_modules=[extension("hw._ram", "hw/_ram")]
+    + ([extension("hw._cpu", "hw/_cpu")] if list((ROOT / "hw" / "_cpu").glob("*.c")) else []),
+    cmdclass={"build_ext": BuildExtensions},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)
