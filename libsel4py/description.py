@@ -1,0 +1,186 @@
+"""A system description that was checked: what the root server builds a system from.
+
+The supervisor (``deploy.description``) reads TOML, refuses what is wrong, fills in what was left out, and packs the
+result as msgpack into BootInfo (chunk ``abi.BOOT_INFO_EXTRA_SYSTEM``). Rules of these values:
+
+- they are complete: every default is filled in, every badge is chosen, and every reference names something that exists;
+- ``System.tasks`` stands in start order: a task comes after the tasks that it uses, unless that use is ``late``;
+- they hold names and numbers only, nothing of the host (no path, no descriptor).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from libsel4py.abi import Rights
+
+ROOT_IMAGE: Final = "servers.root.main"  # boot image 0: the initial task
+NAMES_INTERFACE: Final = "libsel4py.interfaces.names:Names"
+
+
+class Restart(Enum):
+    """What root does when a task ends."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"  # only when the wait status is not that of exit(0)
+
+
+class DeviceType(Enum):
+    UART = "uart"  # 16550A
+    CLOCK = "clock"
+
+
+class Backend(Enum):
+    """Where a UART's bytes go on the host."""
+
+    STDIO = "stdio"
+    PTY = "pty"
+
+
+class Grant(Enum):
+    """An authority of the initial task that a task is given a copy of."""
+
+    SYSTEM_INFORMATION = "system-information"
+    IRQ_CONTROL = "irq-control"
+    IO_PORT_CONTROL = "io-port-control"
+    SCHED_CONTROL = "sched-control"
+    DOMAIN = "domain"
+
+
+PORT_COUNTS: Final[dict[DeviceType, int]] = {DeviceType.UART: 8, DeviceType.CLOCK: 8}
+
+
+class Device(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A device of the machine: its I/O ports ``first_port..last_port`` and its interrupt line."""
+
+    name: str
+    type: DeviceType
+    first_port: int
+    last_port: int
+    irq: int
+    backend: Backend | None = None
+
+
+class Provide(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """An endpoint that a task receives on. ``interface`` is ``module:Class``."""
+
+    name: str
+    interface: str
+
+
+class Use(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A capability to another task's endpoint: under ``name`` here, ``task.provided`` there.
+
+    ``badge`` is never 0 and differs between all clients of one endpoint, directory entries included.
+    """
+
+    name: str
+    task: str
+    provided: str
+    interface: str
+    badge: int
+    rights: int = int(Rights.WRITE | Rights.GRANT_REPLY)
+    late: bool = False
+
+
+class Assigned(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A machine's device (``device``) that a task drives, under the task's own ``name`` for it."""
+
+    name: str
+    device: str
+
+
+class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One task. Sizes in bytes (powers of two; ``pool`` may be 0), times in microseconds.
+
+    ``threads`` counts the TCBs beside the first one. ``names`` is what this task can look up at the names server.
+    ``config`` is handed to the component as it stands.
+    """
+
+    name: str
+    image: str
+    priority: int
+    max_priority: int
+    memory: int
+    pool: int
+    budget_us: int
+    period_us: int
+    threads: int = 0
+    restart: Restart = Restart.NEVER
+    essential: bool = False
+    provides: tuple[Provide, ...] = ()
+    uses: tuple[Use, ...] = ()
+    names: tuple[Use, ...] = ()
+    devices: tuple[Assigned, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    config: dict[str, object] = {}
+
+
+class Client(msgspec.Struct, frozen=True):
+    """Who calls an endpoint, told apart by badge. ``directory`` says that it gets there by looking it up."""
+
+    task: str
+    use: Use
+    directory: bool
+
+
+class System(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A whole system. ``tasks`` stands in start order."""
+
+    name: str
+    ram: int
+    devices: tuple[Device, ...]
+    tasks: tuple[Task, ...]
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The machine's table of boot images: root's first, then each module once, in start order."""
+        return tuple(dict.fromkeys((ROOT_IMAGE, *(task.image for task in self.tasks))))
+
+    def image_index(self, image: str) -> int:
+        """What a TCB's instruction pointer is set to, to start ``image``. Raises ValueError if no task uses it."""
+        return self.images.index(image)
+
+    def task(self, name: str) -> Task:
+        """Raises KeyError if there is no such task."""
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise KeyError(f"no task {name!r}; there are {', '.join(task.name for task in self.tasks)}")
+
+    def device(self, name: str) -> Device:
+        """Raises KeyError if there is no such device."""
+        for device in self.devices:
+            if device.name == name:
+                return device
+        raise KeyError(f"no device {name!r}; there are {', '.join(device.name for device in self.devices) or 'none'}")
+
+    def clients(self, task: str, provided: str) -> tuple[Client, ...]:
+        """All that may call the endpoint ``provided`` of ``task``, in start order."""
+        return tuple(
+            Client(client.name, use, directory)
+            for client in self.tasks
+            for directory, uses in ((False, client.uses), (True, client.names))
+            for use in uses
+            if (use.task, use.provided) == (task, provided)
+        )
+
+    def pack(self) -> bytes:
+        """As msgpack, for BootInfo."""
+        return msgspec.msgpack.encode(self)
+
+
+class CorruptDescription(ValueError):
+    """The bytes are not a packed system description."""
+
+
+def unpack(data: bytes) -> System:
+    """The system that ``System.pack`` packed. Raises CorruptDescription, with where and what, on any other bytes."""
+    try:
+        return msgspec.msgpack.decode(data, type=System)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise CorruptDescription(f"this is no packed system description: {error}") from error
