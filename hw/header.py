@@ -7,18 +7,48 @@ lie where the table says.
 from __future__ import annotations
 
 import sys
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from pathlib import Path
 
 from libsel4py import abi
 
-CONSTANTS = (
-    "TRAP_FRAME_BITS IPC_TAG IPC_MESSAGE IPC_USER_DATA IPC_CAPS_OR_BADGES IPC_RECEIVE_CNODE IPC_RECEIVE_INDEX "
-    "IPC_RECEIVE_DEPTH IPC_BUFFER_BYTES RING_ENTRIES TASK_LINE SUBMIT_PRODUCED COMPLETE_CONSUMED TASK_WAITING "
-    "KERNEL_LINE SUBMIT_CONSUMED COMPLETE_PRODUCED KERNEL_WATCHING SUBMIT_RING COMPLETE_RING SUBMIT_TAILS "
-    "MESSAGE_REGISTERS MESSAGE_MAX_LENGTH MESSAGE_MAX_EXTRA_CAPS TAIL_MESSAGE_WORDS TAIL_CAP_SLOTS"
-).split()
-ENUMS: tuple[type[IntEnum], ...] = (abi.Syscall, abi.Status, abi.Error, abi.FaultLabel)
+CONSTANTS = [
+    "TRAP_FRAME_BITS",
+    "IPC_TAG",
+    "IPC_MESSAGE",
+    "IPC_USER_DATA",
+    "IPC_CAPS_OR_BADGES",
+    "IPC_RECEIVE_CNODE",
+    "IPC_RECEIVE_INDEX",
+    "IPC_RECEIVE_DEPTH",
+    "IPC_BUFFER_BYTES",
+    "RING_ENTRIES",
+    "TASK_LINE",
+    "SUBMIT_PRODUCED",
+    "COMPLETE_CONSUMED",
+    "TASK_WAITING",
+    "KERNEL_LINE",
+    "SUBMIT_CONSUMED",
+    "COMPLETE_PRODUCED",
+    "KERNEL_WATCHING",
+    "SUBMIT_RING",
+    "COMPLETE_RING",
+    "SUBMIT_TAILS",
+    "MESSAGE_REGISTERS",
+    "MESSAGE_MAX_LENGTH",
+    "MESSAGE_MAX_EXTRA_CAPS",
+    "TAIL_MESSAGE_WORDS",
+    "TAIL_CAP_SLOTS",
+    "CONTROL_BYTES",
+    "CONTROL_WORD_COUNT",
+    "CONTROL_THREADS",
+]
+ENUMS: tuple[type[IntEnum], ...] = (abi.Syscall, abi.Status, abi.Error, abi.FaultLabel, abi.ControlOp)
+FLAGS: tuple[tuple[str, type[IntFlag]], ...] = (
+    ("ENTRY", abi.EntryFlags),
+    ("MAP", abi.MapFlags),
+    ("RIGHTS", abi.Rights),
+)
 OP_OVERRUN = -(1 << 31)  # hw.ring.OVERRUN; a test compares them
 
 STRUCTURES = f"""
@@ -46,6 +76,14 @@ struct sel4py_completion {{
     uint64_t mr[{abi.MESSAGE_REGISTERS}];
     uint64_t tag;
 }};
+
+struct sel4py_control {{
+    uint32_t op;
+    uint32_t sequence;
+    uint32_t thread;
+    uint32_t image;
+    uint64_t words[{abi.CONTROL_WORD_COUNT}];
+}};
 """
 
 OFFSETS = (
@@ -65,17 +103,30 @@ OFFSETS = (
     ("completion", "info", abi.COMPLETION_INFO),
     ("completion", "mr", abi.COMPLETION_MR),
     ("completion", "tag", abi.COMPLETION_TAG),
+    ("control", "op", abi.CONTROL_OP),
+    ("control", "sequence", abi.CONTROL_SEQUENCE),
+    ("control", "thread", abi.CONTROL_THREAD),
+    ("control", "image", abi.CONTROL_IMAGE),
+    ("control", "words", abi.CONTROL_WORDS),
 )
 
 
 def header() -> str:
     """The whole header as text."""
-    lines = ["/* Made by hw/header.py from libsel4py/abi.py. Do not edit. */", "#ifndef SEL4PY_ABI_H", "#define SEL4PY_ABI_H", ""]
+    lines = [
+        "/* Made by hw/header.py from libsel4py/abi.py. Do not edit. */",
+        "#ifndef SEL4PY_ABI_H",
+        "#define SEL4PY_ABI_H",
+        "",
+    ]
     lines += ["#include <stddef.h>", "#include <stdint.h>", ""]
     lines += [f"#define SEL4PY_{name} {getattr(abi, name):#x}u" for name in CONSTANTS]
-    lines += [f"#define SEL4PY_TRAP_FRAME_BYTES {1 << abi.TRAP_FRAME_BITS:#x}u", f"#define SEL4PY_OP_OVERRUN ({OP_OVERRUN + 1} - 1)"]
-    for flag in abi.EntryFlags:
-        lines.append(f"#define SEL4PY_ENTRY_{flag.name} {flag.value}u")
+    lines += [
+        f"#define SEL4PY_TRAP_FRAME_BYTES {1 << abi.TRAP_FRAME_BITS:#x}u",
+        f"#define SEL4PY_OP_OVERRUN ({OP_OVERRUN + 1} - 1)",
+    ]
+    for prefix, flags in FLAGS:
+        lines += [f"#define SEL4PY_{prefix}_{flag.name} {flag.value}u" for flag in flags]
     for enum in ENUMS:
         lines += [f"#define SEL4PY_{enum.__name__.upper()}_{member.name} ({member.value})" for member in enum]
     lines.append(STRUCTURES)
@@ -85,6 +136,7 @@ def header() -> str:
     ]
     for struct in ("entry", "tail", "completion"):
         lines.append(f'_Static_assert(sizeof(struct sel4py_{struct}) == {abi.RING_ENTRY_BYTES}, "{struct}");')
+    lines.append(f'_Static_assert(sizeof(struct sel4py_control) == {abi.CONTROL_BYTES}, "control");')
     lines += ["", "#endif", ""]
     return "\n".join(lines)
 

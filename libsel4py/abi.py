@@ -638,3 +638,36 @@ def _table() -> Iterator[Invocation]:
 
 
 INVOCATIONS: Final[dict[Label, Invocation]] = {Label(row.label): row for row in _table()}
+
+# --- control socket ----------------------------------------------------------------------------------------
+# From the kernel to a process, SOCK_SEQPACKET, messages of 64 bytes, little-endian; descriptors ride along. Each
+# request is answered by one DONE with its sequence number. End of file ends the process. sel4py's own.
+
+
+class ControlOp(IntEnum):
+    """First word of a control message."""
+
+    THREAD = 1  # fds: trap frame, doorbell; thread = its new number, image, words = the image's 6 argument words
+    PARK = 2  # stop thread; DONE's errno EINPROGRESS: it stops at its next system call; ETIMEDOUT: it does not obey
+    UNPARK = 3  # let thread go on
+    MAP = 4  # fd: memory; words: address, bytes, rights (abi.Rights WRITE and READ), MapFlags
+    UNMAP = 5  # words: address, bytes, 0, MapFlags
+    DONE = 6  # the answer; words: errno, 0 if it worked
+
+
+class MapFlags(IntFlag):
+    """Fourth word of MAP and UNMAP."""
+
+    NONE = 0
+    REPLACE = 1  # MAP over what is mapped there; without it that is refused with EEXIST
+    RESERVE = 2  # UNMAP leaves the addresses reserved without access, so that nothing else is mapped there
+
+
+CONTROL_BYTES: Final = 64
+CONTROL_OP: Final = 0  # u32 ControlOp
+CONTROL_SEQUENCE: Final = 4  # u32, chosen by the kernel
+CONTROL_THREAD: Final = 8  # u32; 0 is the process's first thread
+CONTROL_IMAGE: Final = 12  # u32 number of the boot image
+CONTROL_WORDS: Final = 16  # 6 words
+CONTROL_WORD_COUNT: Final = 6
+CONTROL_THREADS: Final = 64  # a process has at most so many threads with a trap frame
