@@ -6,8 +6,20 @@ entry once, and an impossible producer index comes back as an entry with op `OVE
 
 from typing import Final
 
-from hw._ram import complete, poll, produced, set_consumed, take, take_tail, wake, watch
+from hw._ram import complete, deliver, poll, produced, set_consumed, take, take_into, take_tail, wake, watch
 
 OVERRUN: Final = -(1 << 31)  # op of an entry whose cptr is the impossible index
 
-__all__ = ["OVERRUN", "complete", "poll", "produced", "set_consumed", "take", "take_tail", "wake", "watch"]
+__all__ = [
+    "OVERRUN",
+    "complete",
+    "deliver",
+    "poll",
+    "produced",
+    "set_consumed",
+    "take",
+    "take_into",
+    "take_tail",
+    "wake",
+    "watch",
+]

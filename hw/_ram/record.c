@@ -224,6 +224,26 @@ static int ref_init(PyObject *self, PyObject *args, PyObject *Py_UNUSED(keywords
     return 0;
 }
 
+/* The target may be given as a callable that returns it, for records that refer to each other. */
+static int resolve_target(FieldObject *field)
+{
+    if (PyType_Check(field->target))
+        return 0;
+    PyObject *target = PyObject_CallFunctionObjArgs(field->target, NULL);
+    if (!target)
+        return -1;
+    int is_record = PyType_Check(target) ? PyObject_IsSubclass(target, (PyObject *)ram_state()->record_type) : 0;
+    if (is_record <= 0) {
+        Py_DECREF(target);
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "a Ref refers to a Record type");
+        return -1;
+    }
+    Py_DECREF(field->target);
+    field->target = target;
+    return 0;
+}
+
 static PyObject *ref_get(PyObject *self, PyObject *object, PyObject *Py_UNUSED(type))
 {
     if (!object || object == Py_None)
@@ -231,7 +251,7 @@ static PyObject *ref_get(PyObject *self, PyObject *object, PyObject *Py_UNUSED(t
     FieldObject *field = (FieldObject *)self;
     RecordObject *record;
     uint64_t word;
-    if (load_field(field, object, &record, &word) < 0)
+    if (resolve_target(field) < 0 || load_field(field, object, &record, &word) < 0)
         return NULL;
     word &= field->mask;
     if (word == 0)
@@ -244,7 +264,7 @@ static int ref_set(PyObject *self, PyObject *object, PyObject *value)
     FieldObject *field = (FieldObject *)self;
     RecordObject *record;
     uint64_t word, address = 0;
-    if (no_delete(value) < 0 || load_field(field, object, &record, &word) < 0)
+    if (no_delete(value) < 0 || resolve_target(field) < 0 || load_field(field, object, &record, &word) < 0)
         return -1;
     if (value != Py_None) {
         int matches = PyObject_IsInstance(value, field->target);
@@ -301,7 +321,7 @@ static PyGetSetDef field_getset[] = {
 
 FIELD_TYPE(word, "Word", "Word(offset): a 64-bit word of a record.");
 FIELD_TYPE(bits, "Bits", "Bits(offset, shift, width): some bits of a word.");
-FIELD_TYPE(ref, "Ref", "Ref(offset, type, mask=all): another record's address, or 0 for None.");
+FIELD_TYPE(ref, "Ref", "Ref(offset, type or callable, mask=all): another record's address, or 0 for None.");
 
 int add_record_types(PyObject *module, ModuleState *state)
 {

@@ -100,6 +100,42 @@ static PyObject *ring_take_tail(PyObject *Py_UNUSED(module), PyObject *const *ar
     return tuple;
 }
 
+/* take_into(ram, frame, consumed, record) -> op, OVERRUN, or None. Copies the entry once, by logged stores, to nine
+ * words at `record`, and its tail to the eight words behind them if its flags say that there is one. */
+static PyObject *ring_take_into(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    uint8_t *frame;
+    uint64_t numbers[3];
+    if (parse(args, count, 4, &frame, numbers) < 0)
+        return NULL;
+    uint32_t produced = __atomic_load_n(word32(frame, SEL4PY_SUBMIT_PRODUCED), __ATOMIC_ACQUIRE);
+    uint32_t consumed = (uint32_t)numbers[1];
+    uint64_t record = numbers[2];
+    if (produced == consumed)
+        Py_RETURN_NONE;
+    if (produced - consumed > SEL4PY_RING_ENTRIES)
+        return PyLong_FromLong(SEL4PY_OP_OVERRUN);
+    struct sel4py_entry entry;
+    struct sel4py_tail tail;
+    unsigned index = consumed % SEL4PY_RING_ENTRIES;
+    memcpy(&entry, frame + SEL4PY_SUBMIT_RING + index * sizeof entry, sizeof entry);
+    uint64_t words[9] = {(uint64_t)(int64_t)entry.op, entry.flags, entry.cptr,  entry.info, entry.mr[0],
+                         entry.mr[1],                 entry.mr[2], entry.mr[3], entry.tag};
+    RamObject *ram = (RamObject *)args[0];
+    for (unsigned i = 0; i < 9; i++)
+        if (ram_store(ram, record + 8 * i, words[i]) < 0)
+            return NULL;
+    if (entry.flags & (SEL4PY_ENTRY_INLINE | SEL4PY_ENTRY_HAS_TAIL)) {
+        memcpy(&tail, frame + SEL4PY_SUBMIT_TAILS + index * sizeof tail, sizeof tail);
+        uint64_t tail_words[8];
+        memcpy(tail_words, &tail, sizeof tail_words);
+        for (unsigned i = 0; i < 8; i++)
+            if (ram_store(ram, record + 72 + 8 * i, tail_words[i]) < 0)
+                return NULL;
+    }
+    return PyLong_FromLong(entry.op);
+}
+
 /* set_consumed(ram, frame, consumed): tell the task that entries are free. CONSUMER of submissions. */
 static PyObject *ring_set_consumed(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
@@ -131,6 +167,42 @@ static PyObject *ring_complete(PyObject *Py_UNUSED(module), PyObject *const *arg
     memcpy(frame + SEL4PY_COMPLETE_RING + (produced % SEL4PY_RING_ENTRIES) * sizeof completion, &completion,
            sizeof completion);
     /* Sequentially consistent, so that the look at TASK_WAITING comes after: no lost wake-up. */
+    __atomic_store_n(word32(frame, SEL4PY_COMPLETE_PRODUCED), produced + 1, __ATOMIC_SEQ_CST);
+    return PyBool_FromLong(__atomic_load_n(word32(frame, SEL4PY_TASK_WAITING), __ATOMIC_SEQ_CST) != 0);
+}
+
+/* The completion as a TCB record holds it (kerneld/records.py, Tcb.TOLD). */
+struct told {
+    uint64_t status, badge, info, mr[SEL4PY_MESSAGE_REGISTERS], tag;
+    uint64_t message[SEL4PY_MESSAGE_MAX_LENGTH];
+    uint64_t caps_or_badges[SEL4PY_MESSAGE_MAX_EXTRA_CAPS];
+    uint64_t area; /* message words to copy (those from 4 on) | 1 << 32 if the capability words are to be copied */
+};
+
+/* deliver(ram, frame, told, produced) -> whether the thread sleeps. Publishes completion number `produced` from the
+ * record at `told`. PRODUCER of completions. */
+static PyObject *ring_deliver(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    uint8_t *frame;
+    uint64_t numbers[3];
+    if (parse(args, count, 4, &frame, numbers) < 0)
+        return NULL;
+    RamObject *ram = (RamObject *)args[0];
+    if ((numbers[1] & 7) || !ram_check(ram, numbers[1], sizeof(struct told)))
+        return NULL;
+    const struct told *told = (const void *)(ram->base + numbers[1]);
+    uint32_t produced = (uint32_t)numbers[2];
+    uint64_t words = told->area & 0xff;
+    if (words > SEL4PY_MESSAGE_REGISTERS && words <= SEL4PY_MESSAGE_MAX_LENGTH)
+        memcpy(frame + SEL4PY_IPC_MESSAGE + SEL4PY_MESSAGE_REGISTERS * 8, told->message + SEL4PY_MESSAGE_REGISTERS,
+               (words - SEL4PY_MESSAGE_REGISTERS) * 8);
+    if (told->area >> 32 & 1)
+        memcpy(frame + SEL4PY_IPC_CAPS_OR_BADGES, told->caps_or_badges, sizeof told->caps_or_badges);
+    struct sel4py_completion completion = {
+        .status = (int32_t)told->status, .badge = told->badge, .info = told->info, .tag = told->tag};
+    memcpy(completion.mr, told->mr, sizeof completion.mr);
+    memcpy(frame + SEL4PY_COMPLETE_RING + (produced % SEL4PY_RING_ENTRIES) * sizeof completion, &completion,
+           sizeof completion);
     __atomic_store_n(word32(frame, SEL4PY_COMPLETE_PRODUCED), produced + 1, __ATOMIC_SEQ_CST);
     return PyBool_FromLong(__atomic_load_n(word32(frame, SEL4PY_TASK_WAITING), __ATOMIC_SEQ_CST) != 0);
 }
@@ -223,6 +295,8 @@ static PyObject *ring_poll(PyObject *Py_UNUSED(module), PyObject *args)
 
 PyMethodDef ring_methods[] = {
     {"take", FAST(ring_take), "take(ram, frame, consumed) -> entry words or None."},
+    {"take_into", FAST(ring_take_into), "take_into(ram, frame, consumed, record) -> op, OVERRUN or None."},
+    {"deliver", FAST(ring_deliver), "deliver(ram, frame, told, produced) -> whether the thread sleeps."},
     {"take_tail", FAST(ring_take_tail), "take_tail(ram, frame, consumed) -> the entry's second line."},
     {"set_consumed", FAST(ring_set_consumed), "set_consumed(ram, frame, consumed)."},
     {"complete", FAST(ring_complete),

@@ -1,0 +1,230 @@
+"""Capability words: what two words in a slot say, and the values made from them.
+
+word 0: type 5 bits | what the type adds 19 bits | object address 40 bits. word 1: badge, guard, free index, … by type:
+
+    endpoint, notification   rights 4 bits                          word 1: badge
+    reply                    rights (GRANT alone counts)
+    CNode                    radix 6, guard size 6                  word 1: guard
+    untyped                  size bits 6, is device 1               word 1: free index in bytes
+    frame                    rights 4, size bits 6, is device 1     word 1: 0, or where it is mapped (vspace, address)
+    VSpace, sched. context   size bits 6
+    IRQ handler              word 1: line                IO port    word 1: first << 16 | last
+    zombie                   radix 6, is a TCB's 1                  word 1: slots that remain
+
+A `Cap` is a value, never a place: places are slots.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from kerneld.records import CapType, Slot
+from libsel4py.abi import Rights, object_size_bits, ObjectType
+
+TYPE_SHIFT: Final = 59
+EXTRA_SHIFT: Final = 40
+OBJECT_MASK: Final = (1 << 40) - 1
+ENDPOINT_LIKE: Final = (CapType.ENDPOINT, CapType.NOTIFICATION)
+
+
+class Cap(NamedTuple):
+    """The two words. The properties are meaningful for the types that the module's table lists."""
+
+    word0: int
+    word1: int
+
+    @property
+    def type(self) -> CapType:
+        return CapType(self.word0 >> TYPE_SHIFT)
+
+    @property
+    def object(self) -> int:
+        """Physical address of the object."""
+        return self.word0 & OBJECT_MASK
+
+    @property
+    def is_null(self) -> bool:
+        return self.word0 >> TYPE_SHIFT == 0
+
+    @property
+    def rights(self) -> int:
+        return self.word0 >> EXTRA_SHIFT & 15
+
+    @property
+    def badge(self) -> int:
+        return self.word1
+
+    @property
+    def radix(self) -> int:
+        return self.word0 >> EXTRA_SHIFT & 63
+
+    @property
+    def guard_size(self) -> int:
+        return self.word0 >> EXTRA_SHIFT + 6 & 63
+
+    @property
+    def guard(self) -> int:
+        return self.word1
+
+    @property
+    def size_bits(self) -> int:
+        """Untyped, VSpace, scheduling context."""
+        return self.word0 >> EXTRA_SHIFT & 63
+
+    @property
+    def is_device(self) -> bool:
+        """Untyped."""
+        return bool(self.word0 >> EXTRA_SHIFT + 6 & 1)
+
+    @property
+    def free_index(self) -> int:
+        """Untyped: bytes from its start that are taken."""
+        return self.word1
+
+    @property
+    def frame_size_bits(self) -> int:
+        return self.word0 >> EXTRA_SHIFT + 4 & 63
+
+    @property
+    def frame_is_device(self) -> bool:
+        return bool(self.word0 >> EXTRA_SHIFT + 10 & 1)
+
+    @property
+    def irq(self) -> int:
+        return self.word1
+
+    @property
+    def first_port(self) -> int:
+        return self.word1 >> 16
+
+    @property
+    def last_port(self) -> int:
+        return self.word1 & 0xFFFF
+
+    @property
+    def zombie_is_tcb(self) -> bool:
+        return bool(self.word0 >> EXTRA_SHIFT + 6 & 1)
+
+
+NULL: Final = Cap(0, 0)
+
+
+def _cap(kind: CapType, address: int, extra: int = 0, word1: int = 0) -> Cap:
+    return Cap(kind << TYPE_SHIFT | extra << EXTRA_SHIFT | address, word1)
+
+
+def untyped(address: int, size_bits: int, is_device: bool, free_index: int = 0) -> Cap:
+    return _cap(CapType.UNTYPED, address, size_bits | is_device << 6, free_index)
+
+
+def endpoint(address: int, rights: int = Rights.ALL, badge: int = 0) -> Cap:
+    return _cap(CapType.ENDPOINT, address, rights, badge)
+
+
+def notification(address: int, rights: int = Rights.READ | Rights.WRITE, badge: int = 0) -> Cap:
+    return _cap(CapType.NOTIFICATION, address, rights, badge)
+
+
+def reply(address: int, rights: int = Rights.ALL) -> Cap:
+    return _cap(CapType.REPLY, address, rights)
+
+
+def cnode(address: int, radix: int, guard: int = 0, guard_size: int = 0) -> Cap:
+    return _cap(CapType.CNODE, address, radix | guard_size << 6, guard)
+
+
+def tcb(address: int) -> Cap:
+    return _cap(CapType.TCB, address)
+
+
+def sched_context(address: int, size_bits: int) -> Cap:
+    return _cap(CapType.SCHED_CONTEXT, address, size_bits)
+
+
+def sched_control(core: int) -> Cap:
+    return _cap(CapType.SCHED_CONTROL, 0, 0, core)
+
+
+def irq_control() -> Cap:
+    return _cap(CapType.IRQ_CONTROL, 0)
+
+
+def irq_handler(irq: int) -> Cap:
+    return _cap(CapType.IRQ_HANDLER, 0, 0, irq)
+
+
+def frame(address: int, size_bits: int, rights: int = Rights.READ | Rights.WRITE, is_device: bool = False) -> Cap:
+    return _cap(CapType.FRAME, address, rights | size_bits << 4 | is_device << 10)
+
+
+def vspace(address: int, size_bits: int) -> Cap:
+    return _cap(CapType.VSPACE, address, size_bits)
+
+
+def io_port_control() -> Cap:
+    return _cap(CapType.IO_PORT_CONTROL, 0)
+
+
+def io_port(first: int, last: int) -> Cap:
+    return _cap(CapType.IO_PORT, 0, 0, first << 16 | last)
+
+
+def domain() -> Cap:
+    return _cap(CapType.DOMAIN, 0)
+
+
+def zombie(address: int, radix: int, is_tcb: bool, slots: int) -> Cap:
+    return _cap(CapType.ZOMBIE, address, radix | is_tcb << 6, slots)
+
+
+def with_badge(cap: Cap, badge: int) -> Cap:
+    return Cap(cap.word0, badge)
+
+
+def with_rights(cap: Cap, rights: int) -> Cap:
+    return Cap(cap.word0 & ~(15 << EXTRA_SHIFT) | rights << EXTRA_SHIFT, cap.word1)
+
+
+def mask_rights(cap: Cap, rights: int) -> Cap:
+    """The capability with at most these rights; types without rights stay as they are."""
+    match cap.type:
+        case CapType.ENDPOINT | CapType.NOTIFICATION | CapType.REPLY | CapType.FRAME:
+            return with_rights(cap, cap.rights & rights)
+        case _:
+            return cap
+
+
+def read(slot: Slot) -> Cap:
+    """The capability that a slot holds."""
+    return Cap(slot.word0, slot.word1)
+
+
+def write(slot: Slot, cap: Cap) -> None:
+    slot.word0 = cap.word0
+    slot.word1 = cap.word1
+
+
+_FIXED: Final = {
+    CapType.ENDPOINT: 1 << object_size_bits(ObjectType.ENDPOINT, 0),
+    CapType.NOTIFICATION: 1 << object_size_bits(ObjectType.NOTIFICATION, 0),
+    CapType.REPLY: 1 << object_size_bits(ObjectType.REPLY, 0),
+    CapType.TCB: 1 << object_size_bits(ObjectType.TCB, 0),
+}
+
+
+def region(cap: Cap) -> tuple[int, int] | None:
+    """(address, bytes) of the memory that the capability's object fills; None where it has no memory of its own."""
+    kind = cap.type
+    match kind:
+        case CapType.ENDPOINT | CapType.NOTIFICATION | CapType.REPLY | CapType.TCB:
+            return cap.object, _FIXED[kind]
+        case CapType.UNTYPED | CapType.VSPACE | CapType.SCHED_CONTEXT:
+            return cap.object, 1 << cap.size_bits
+        case CapType.FRAME:
+            return cap.object, 1 << cap.frame_size_bits
+        case CapType.CNODE:
+            return cap.object, Slot.SIZE << cap.radix
+        case CapType.ZOMBIE:
+            return cap.object, _FIXED[CapType.TCB] if cap.zombie_is_tcb else Slot.SIZE << cap.radix
+        case _:
+            return None

@@ -1,0 +1,129 @@
+"""What kernel functions work on: RAM, the kernel's record, the outbox, and the machine's two inlets. No other state.
+
+`Core` is handed to every decode and perform. `Call` is one invocation as decode sees it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hw.ram import Ram
+from kerneld.failures import Fault, SyscallError
+from kerneld.outbox import Outbox
+from kerneld.records import KernelRecord, Slot, Tcb
+
+
+class IoPorts(Protocol):
+    """The machine's I/O port space. Widths in bytes. Devices keep their state in RAM, inside the open transaction."""
+
+    def read(self, port: int, width: int) -> int: ...
+
+    def write(self, port: int, width: int, value: int) -> None: ...
+
+
+class NoPorts:
+    """A machine without devices: reads as all ones, as an empty bus does."""
+
+    def read(self, port: int, width: int) -> int:
+        return (1 << 8 * width) - 1
+
+    def write(self, port: int, width: int, value: int) -> None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The last refused invocation or fault of a thread."""
+
+    cptr: int
+    label: int
+    failure: SyscallError | Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A capability that was deleted: what it was, where it was, who asked for it."""
+
+    slot: int
+    word0: int
+    word1: int
+    thread: int
+    revoked: bool
+
+
+@dataclass(slots=True)
+class Diagnostics:
+    """What `explain.py` tells people. Lost with the kernel's process; nothing in the kernel decides by it."""
+
+    refusals: dict[int, Refusal] = field(default_factory=dict)
+    deletions: deque[Deletion] = field(default_factory=lambda: deque(maxlen=4096))
+
+
+@dataclass(slots=True)
+class Core:
+    """The kernel's hands.
+
+    Attributes:
+        processor_time: microseconds of processor time that a thread's process has used, by TCB address.
+        now: the host's monotonic clock in microseconds.
+        touched: TCBs (addresses) whose state this transaction changed; the scheduler settles them before the commit.
+    """
+
+    ram: Ram
+    kernel: KernelRecord
+    outbox: Outbox
+    ports: IoPorts
+    processor_time: Callable[[int], int]
+    now: Callable[[], int]
+    touched: dict[int, None] = field(default_factory=dict)
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+
+    def refused(self, tcb: Tcb, cptr: int, error: SyscallError) -> None:
+        """Remember why, for people who ask."""
+        self.diagnostics.refusals[tcb.address] = Refusal(cptr, tcb.info >> 12, error)
+
+    def tcb(self, address: int) -> Tcb:
+        return Tcb(self.ram, address)
+
+    def slot(self, address: int) -> Slot:
+        return Slot(self.ram, address)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One invocation to decode.
+
+    Attributes:
+        thread: who invokes. slot: the invoked capability. cptr: its address as given.
+        words: the message, copied once. caps: slots of the extra capabilities.
+        blocking, is_call: of the system call. first_phase: of a two-phase system call.
+    """
+
+    thread: Tcb
+    slot: Slot
+    cptr: int
+    label: int
+    words: tuple[int, ...]
+    caps: tuple[Slot, ...]
+    blocking: bool
+    is_call: bool
+    first_phase: bool
+
+
+class Preempted:
+    """What perform returns when work remains: the thread's system call is carried out again after others had a turn."""
+
+
+PREEMPTED = Preempted()
+Result = tuple[int, ...] | Preempted
+
+
+class Invocation(Protocol):
+    """What decode returns: a frozen value that says what to do. `perform` never refuses."""
+
+    def perform(self, core: Core) -> Result:
+        """Do it; return the reply's message words."""
+        ...

@@ -1,0 +1,117 @@
+"""The kernel: one system call in one transaction, and what to tell afterwards.
+
+Everything here is pure: no process, no descriptor, no clock of its own. `entry.py` calls `take` for rings that have
+submissions, then carries out the outbox; `host/` does the rest. A killed kernel starts again with `Kernel(ram)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hw import ring
+from hw.ram import Ram
+from kerneld import completion, faults, ipc, layout, scheduler, syscall
+from kerneld.core import Core, IoPorts, NoPorts
+from kerneld.failures import Fault, KernelBug
+from kerneld.objects import irq
+from kerneld.outbox import Outbox
+from kerneld.records import KernelRecord, ProcessState, Tcb, ThreadState
+from libsel4py import abi
+from libsel4py.abi import ExceptionNumber, FaultLabel, Status, Syscall
+
+CANCELLABLE = (
+    ThreadState.BLOCKED_ON_RECEIVE,
+    ThreadState.BLOCKED_ON_SEND,
+    ThreadState.BLOCKED_ON_REPLY,
+    ThreadState.BLOCKED_ON_NOTIFICATION,
+)
+
+
+class Kernel:
+    """A kernel on RAM that `boot.boot` (or an earlier kernel) has laid out."""
+
+    def __init__(
+        self,
+        ram: Ram,
+        ports: IoPorts | None = None,
+        processor_time: Callable[[int], int] = lambda address: 0,
+        now: Callable[[], int] = lambda: 0,
+    ) -> None:
+        if ram.word(layout.HEADER_MAGIC) != layout.MAGIC:
+            raise KernelBug("RAM holds no sel4py machine (boot.boot makes one)")
+        self.rolled_back = ram.recover()
+        self.ram = ram
+        self.core = Core(ram, KernelRecord.of(ram), Outbox(ram), ports or NoPorts(), processor_time, now)
+        self.outbox = self.core.outbox
+
+    def take(self, tcb: Tcb) -> bool:
+        """Carry out the thread's next submission, if there is one and the thread can make one: one transaction.
+
+        Returns whether something was done. The caller carries out the outbox before it calls again.
+        """
+        frame = tcb.trap_frame
+        if not frame or not scheduler.may_run(tcb) and tcb.state not in CANCELLABLE:
+            return False
+        if tcb.in_trap or tcb.told_pending:
+            return self._take_cancel(tcb, frame)
+        with self.ram.transaction():
+            op = ring.take_into(self.ram, frame, tcb.consumed & 0xFFFFFFFF, tcb.address + Tcb.TRAP)
+            if op is None:
+                return False
+            if op == ring.OVERRUN:
+                self._overrun(tcb, frame)
+            else:
+                tcb.consumed = tcb.consumed + 1
+                tcb.in_trap = 1
+                syscall.handle(self.core, tcb)
+            scheduler.settle(self.core)
+        return True
+
+    def _overrun(self, tcb: Tcb, frame: int) -> None:
+        """The task has written an impossible index: it faults, and starts from an empty ring if it is resumed."""
+        words = (0, 0, ExceptionNumber.RING_OVERRUN, (ring.produced(self.ram, frame)) & 0xFFFFFFFF)
+        fault = Fault(FaultLabel.USER_EXCEPTION, words, "its submission index is more than a ring ahead")
+        faults.raise_fault(self.core, tcb, fault)
+
+    def _take_cancel(self, tcb: Tcb, frame: int) -> bool:
+        """While a system call is blocked, the one entry that is taken is CANCEL."""
+        if tcb.told_pending or tcb.state not in CANCELLABLE:
+            return False
+        entry = ring.take(self.ram, frame, tcb.consumed & 0xFFFFFFFF)
+        if entry is None or entry[0] != Syscall.CANCEL:
+            return False
+        with self.ram.transaction():
+            ipc.cancel(self.core, tcb)
+            scheduler.set_state(self.core, tcb, ThreadState.RUNNING)
+            completion.complete(self.core, tcb, status=Status.CANCELLED)
+            scheduler.settle(self.core)
+        return True
+
+    def continue_one(self) -> bool:
+        """Carry out one system call that was preempted, or restarted by a resume. False if there is none."""
+        if self.core.kernel.restart_head is None:
+            return False
+        with self.ram.transaction():
+            tcb = scheduler.dequeue_restart(self.core.kernel)
+            if tcb is not None and tcb.in_trap and tcb.state == ThreadState.RESTART and scheduler.may_run(tcb):
+                tcb.state = ThreadState.RUNNING
+                syscall.handle(self.core, tcb)
+            scheduler.settle(self.core)
+        return True
+
+    def interrupt(self, line: int) -> None:
+        """A device has raised an interrupt line."""
+        with self.ram.transaction():
+            irq.raise_line(self.core, line)
+            scheduler.settle(self.core)
+
+    def died(self, tcb: Tcb, status: int) -> None:
+        """The thread's process has ended with this wait status: its fault handler is told."""
+        with self.ram.transaction():
+            tcb.process = ProcessState.NONE
+            ipc.cancel(self.core, tcb)
+            tcb.in_trap = 0
+            tcb.told_pending = 0
+            words = (0, 0, ExceptionNumber.DEATH, status & abi.WORD_MASK)
+            faults.raise_fault(self.core, tcb, Fault(FaultLabel.USER_EXCEPTION, words, f"its process ended ({status})"))
+            scheduler.settle(self.core)

@@ -1,0 +1,76 @@
+"""What a transaction will tell the host: processes to start, stop or end, completions to publish, devices to kick.
+
+Tells are records in RAM, written inside the transaction that causes them, so they are rolled back with it, and a
+kernel that was killed after the commit finds them and carries them out again. Each is harmless when carried out twice. The host
+carries them out in order, right after the commit and before the next system call, then calls `clear`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from hw.ram import Ram
+from kerneld.failures import KernelBug
+from kerneld.records import OUTBOX_ENTRIES, KernelRecord, OutboxEntry, Tcb
+
+
+class Tell(IntEnum):
+    """Kinds. `subject` is a TCB's address unless said otherwise."""
+
+    DELIVER = 1  # publish the TCB's completion
+    START = 2  # start the thread: process or thread of a live process, from its registers
+    STOP = 3  # the thread runs in user code and must not: hold it
+    CONTINUE = 4  # undo STOP
+    KILL = 5  # the TCB is gone (its record is not valid any more): end its process or thread; detail: VSpace address
+    FRAME_GONE = 6  # subject: physical address of a frame that was destroyed; detail: bytes
+    VSPACE_GONE = 7  # subject: address of a VSpace that was destroyed
+    TRAP_FRAME = 8  # the thread has got another trap frame
+    DEVICE = 9  # subject: device number; a port write needs the host (a byte to send, a timer to arm)
+
+
+class Message(NamedTuple):
+    kind: Tell
+    subject: int
+    detail: int = 0
+    more: int = 0
+
+
+class Outbox:
+    """The list of tells, in RAM."""
+
+    def __init__(self, ram: Ram) -> None:
+        self._ram = ram
+        self._kernel = KernelRecord.of(ram)
+        self._base = self._kernel.address + KernelRecord.OUTBOX
+
+    def __len__(self) -> int:
+        return self._kernel.outbox_length
+
+    def __iter__(self) -> Iterator[Message]:
+        for index in range(len(self)):
+            entry = OutboxEntry(self._ram, self._base + index * OutboxEntry.SIZE)
+            yield Message(Tell(entry.kind), entry.subject, entry.detail, entry.more)
+
+    def tell(self, kind: Tell, subject: int, detail: int = 0, more: int = 0) -> None:
+        """Append, inside the open transaction."""
+        index = self._kernel.outbox_length
+        if index >= OUTBOX_ENTRIES:
+            raise KernelBug("the outbox is full: a transaction tells an unbounded number of things")
+        entry = OutboxEntry(self._ram, self._base + index * OutboxEntry.SIZE)
+        entry.kind = kind
+        entry.subject = subject
+        entry.detail = detail
+        entry.more = more
+        self._kernel.outbox_length = index + 1
+
+    def clear(self) -> None:
+        """Forget all, once carried out: a transaction of its own."""
+        if not len(self):
+            return
+        with self._ram.transaction():
+            for message in self:
+                if message.kind is Tell.DELIVER:
+                    Tcb(self._ram, message.subject).told_pending = 0
+            self._kernel.outbox_length = 0

@@ -1,0 +1,314 @@
+"""Every record that RAM holds: layout and fields, one declaration an object type.
+
+What each field means stands beside it; who may change it is the file of that name in `objects/`. A reference is a
+physical address, 0 for none. `inspect`, `fsck` and the manual read these declarations.
+
+Sizes (bytes): slot 32, TCB 2048, endpoint 16, notification 64, reply 32, scheduling context 128 and refills,
+VSpace 4096 of its untyped. Frames and untyped memory hold no record: all about them is in their capabilities.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from hw.ram import Bits, Ram, Record, Ref, Word
+from kerneld import layout
+from libsel4py import abi
+
+LOW_BITS: Final = 31
+ADDRESS_MASK: Final = abi.WORD_MASK ^ LOW_BITS
+
+
+class CapType(IntEnum):
+    """Five bits in a capability's first word."""
+
+    NULL = 0
+    UNTYPED = 1
+    ENDPOINT = 2
+    NOTIFICATION = 3
+    REPLY = 4
+    CNODE = 5
+    TCB = 6
+    SCHED_CONTEXT = 7
+    SCHED_CONTROL = 8
+    IRQ_CONTROL = 9
+    IRQ_HANDLER = 10
+    FRAME = 11
+    VSPACE = 12
+    IO_PORT_CONTROL = 13
+    IO_PORT = 14
+    DOMAIN = 15
+    ZOMBIE = 16
+
+
+class Slot(Record):
+    """A capability and its place in the derivation order. caps.py explains the two capability words."""
+
+    __slots__ = ()
+    SIZE: Final = 32
+
+    word0 = Word(0)
+    word1 = Word(8)
+    prev: Ref[Slot] = Ref(16, lambda: Slot)
+    next: Ref[Slot] = Ref(24, lambda: Slot, ADDRESS_MASK)
+    revocable = Bits(24, 1, 1)  # copies of the capability are its children, not its siblings
+    first_badged = Bits(24, 0, 1)
+    mdb_word = Word(24)
+
+    # what the capability words say, for readers that need one part only
+    cap_type = Bits(0, 59, 5)
+    object = Bits(0, 0, 40)
+    rights = Bits(0, 40, 4)
+
+
+class ThreadState(IntEnum):
+    INACTIVE = 0
+    RUNNING = 1
+    RESTART = 2  # its saved system call is to be carried out (again)
+    BLOCKED_ON_RECEIVE = 3
+    BLOCKED_ON_SEND = 4
+    BLOCKED_ON_REPLY = 5
+    BLOCKED_ON_NOTIFICATION = 6
+
+
+class TcbSlot(IntEnum):
+    """Capabilities inside a TCB."""
+
+    CSPACE = 0
+    VSPACE = 1
+    BUFFER = 2
+    FAULT_HANDLER = 3
+    TIMEOUT_HANDLER = 4
+
+
+TCB_SLOTS: Final = len(TcbSlot)
+
+
+class ProcessState(IntEnum):
+    """What the host has been told about a thread's process."""
+
+    NONE = 0  # never started, or ended and reaped
+    LIVE = 1
+    STOPPED = 2  # started, and held by the kernel because it must not run
+
+
+class Tcb(Record):
+    """A thread."""
+
+    __slots__ = ()
+    SIZE: Final = 1 << abi.FIXED_SIZE_BITS[abi.ObjectType.TCB]
+
+    state = Word(160)
+    priority = Word(168)
+    mcp = Word(176)  # maximum controlled priority
+    domain = Word(184)
+    flags = Word(192)
+    process = Word(200)  # ProcessState
+    sched_context: Ref[SchedContext] = Ref(208, lambda: SchedContext)
+    bound_notification: Ref[Notification] = Ref(216, lambda: Notification)
+    reply: Ref[Reply] = Ref(224, lambda: Reply)  # receiving: what to fill; waiting for a reply: what holds it
+    blocked_on = Word(232)  # endpoint or notification address
+    queue_prev: Ref[Tcb] = Ref(240, lambda: Tcb)  # in that object's queue
+    queue_next: Ref[Tcb] = Ref(248, lambda: Tcb)
+    block_badge = Word(256)  # of the endpoint capability that it sends by
+    block_can_grant = Bits(264, 0, 1)
+    block_can_grant_reply = Bits(264, 1, 1)
+    block_is_call = Bits(264, 2, 1)
+    restart_queued = Bits(264, 3, 1)  # is in the kernel's restart queue
+    in_trap = Bits(264, 4, 1)  # a system call is saved below and not completed
+    told_pending = Bits(264, 5, 1)  # a completion is recorded and not yet published to the trap frame
+    block_word = Word(264)
+    yield_to: Ref[SchedContext] = Ref(272, lambda: SchedContext)
+    restart_next: Ref[Tcb] = Ref(280, lambda: Tcb)
+
+    fault_label = Word(288)  # FaultLabel; NULL_FAULT when it has none
+    FAULT_WORDS: Final = 296  # 6 words, as failures.Fault
+    fault_word0 = Word(296)
+    fault_word1 = Word(304)
+    fault_word2 = Word(312)
+    fault_word3 = Word(320)
+    fault_word4 = Word(328)
+    fault_word5 = Word(336)
+
+    REGISTERS: Final = 344  # 20 words, abi.REGISTER_NAMES
+    rip = Word(344)
+
+    # the system call in progress, as copied from its ring entry (hw.ring.take_into writes these nine words)
+    TRAP: Final = 504
+    op = Word(504)  # i32 as a 64-bit word, two's complement
+    entry_flags = Word(512)
+    cptr = Word(520)
+    info = Word(528)
+    mr0 = Word(536)
+    mr1 = Word(544)
+    mr2 = Word(552)
+    mr3 = Word(560)
+    tag = Word(568)
+    TAIL: Final = 576  # 8 words: reply, dest, mr4..mr7, cap0, cap1
+    reply_cptr = Word(576)
+    dest_cptr = Word(584)
+
+    consumed = Word(640)  # submissions taken
+    produced = Word(648)  # completions made
+    # the completion to tell (hw.ring.deliver publishes it after the commit)
+    TOLD: Final = 656
+    told_status = Word(656)
+    told_badge = Word(664)
+    told_info = Word(672)
+    told_mr0 = Word(680)
+    told_mr1 = Word(688)
+    told_mr2 = Word(696)
+    told_mr3 = Word(704)
+    told_tag = Word(712)
+    TOLD_MESSAGE: Final = 720  # 120 words; those from 4 on go to the message area
+    TOLD_CAPS_OR_BADGES: Final = 1680  # 3 words
+    told_area = Word(1704)  # how many message words go to the area | 1 << 32 if the badges do too
+
+    NAME: Final = 1712  # 32 bytes, zero-padded UTF-8
+    NAME_BYTES: Final = 32
+    vspace_next: Ref[Tcb] = Ref(1744, lambda: Tcb)  # the threads of one address space
+    consumed_us = Word(1752)  # processor time of the thread when it was last charged
+
+    def slot(self, index: TcbSlot) -> Slot:
+        return Slot(self.ram, self.address + index * Slot.SIZE)
+
+    @property
+    def trap_frame(self) -> int:
+        """Physical address of the thread's trap frame, 0 if it has none."""
+        buffer = self.slot(TcbSlot.BUFFER)
+        return buffer.object if buffer.cap_type == CapType.FRAME else 0
+
+    @property
+    def name(self) -> str:
+        return self.ram.read(self.address + self.NAME, self.NAME_BYTES).rstrip(b"\0").decode("utf-8", "replace")
+
+
+class EndpointState(IntEnum):
+    IDLE = 0
+    SEND = 1
+    RECEIVE = 2
+
+
+class Endpoint(Record):
+    """A queue of threads that all send, or all receive."""
+
+    __slots__ = ()
+    SIZE: Final = 1 << abi.FIXED_SIZE_BITS[abi.ObjectType.ENDPOINT]
+
+    head: Ref[Tcb] = Ref(0, lambda: Tcb)
+    tail: Ref[Tcb] = Ref(8, lambda: Tcb, ADDRESS_MASK)
+    state = Bits(8, 0, 2)
+
+
+class NotificationState(IntEnum):
+    IDLE = 0
+    WAITING = 1
+    ACTIVE = 2
+
+
+class Notification(Record):
+    """A word of signals, and a queue of threads that wait for it."""
+
+    __slots__ = ()
+    SIZE: Final = 1 << abi.FIXED_SIZE_BITS[abi.ObjectType.NOTIFICATION]
+
+    state = Word(0)
+    signals = Word(8)
+    head: Ref[Tcb] = Ref(16, lambda: Tcb)
+    tail: Ref[Tcb] = Ref(24, lambda: Tcb)
+    bound_tcb: Ref[Tcb] = Ref(32, lambda: Tcb)
+    sched_context: Ref[SchedContext] = Ref(40, lambda: SchedContext)
+
+
+class Reply(Record):
+    """Who waits for a reply, and its place in the chain of donations."""
+
+    __slots__ = ()
+    SIZE: Final = 1 << abi.FIXED_SIZE_BITS[abi.ObjectType.REPLY]
+
+    tcb: Ref[Tcb] = Ref(0, lambda: Tcb)
+    prev: Ref[Reply] = Ref(8, lambda: Reply)  # towards the first caller
+    next_word = Word(16)  # towards the head of the call stack: a Reply, or with bit 0 the SchedContext it is head of
+    can_grant = Word(24)
+
+
+class SchedContext(Record):
+    """Processor time: a budget in each period, and who runs on it. Times in microseconds."""
+
+    __slots__ = ()
+    CORE_SIZE: Final = abi.SCHED_CONTEXT_CORE_BYTES
+
+    period = Word(0)
+    budget = Word(8)
+    consumed = Word(16)  # since last reported
+    badge = Word(24)
+    flags = Word(32)  # bit 0: sporadic
+    tcb: Ref[Tcb] = Ref(40, lambda: Tcb)
+    reply: Ref[Reply] = Ref(48, lambda: Reply)  # head of the call stack
+    notification: Ref[Notification] = Ref(56, lambda: Notification)
+    yield_from: Ref[Tcb] = Ref(64, lambda: Tcb)
+    refill_max = Word(72)
+    refill_head = Word(80)
+    refill_count = Word(88)
+    core = Word(96)
+    size_bits = Word(104)
+
+
+class VSpace(Record):
+    """An address space: a process. Its untyped's size is the limit of the process's private memory."""
+
+    __slots__ = ()
+    RECORD_SIZE: Final = 4096
+
+    threads: Ref[Tcb] = Ref(0, lambda: Tcb)
+    size_bits = Word(8)
+
+
+class OutboxEntry(Record):
+    """One thing to tell the host. outbox.py."""
+
+    __slots__ = ()
+    SIZE: Final = 32
+
+    kind = Word(0)
+    subject = Word(8)
+    detail = Word(16)
+    more = Word(24)
+
+
+class IrqState(IntEnum):
+    INACTIVE = 0  # no handler capability
+    SIGNAL = 1  # handler issued
+    # a line that has interrupted stays masked until it is acknowledged: bit 8 of the state word
+
+
+IRQ_MASKED: Final = 1 << 8
+OUTBOX_ENTRIES: Final = 1024
+
+
+class KernelRecord(Record):
+    """The kernel's own state, all of it."""
+
+    __slots__ = ()
+
+    restart_head: Ref[Tcb] = Ref(0, lambda: Tcb)  # threads whose saved system call is to be carried out
+    restart_tail: Ref[Tcb] = Ref(8, lambda: Tcb)
+    initial_tcb: Ref[Tcb] = Ref(16, lambda: Tcb)
+    domain_start = Word(24)
+    domain_index = Word(32)
+    user_base = Word(40)  # first byte that untyped memory covers
+    outbox_length = Word(48)
+    clock_us = Word(56)  # clock device: compare value, 0 when off
+    IRQ_SLOTS: Final = 0x100  # IRQS slots: notification capabilities
+    IRQ_STATES: Final = 0x900  # IRQS words
+    DOMAIN_SCHEDULE: Final = 0x1000  # DOMAIN_SCHEDULE_LENGTH words: domain << 56 | duration
+    IO_PORT_BITMAP: Final = 0x2000  # IO_PORTS bits: issued
+    OUTBOX: Final = 0x4000
+
+    @classmethod
+    def of(cls, ram: Ram) -> KernelRecord:
+        return cls(ram, layout.KERNEL_RECORD)
+
+    def irq_slot(self, irq: int) -> Slot:
+        return Slot(self.ram, self.address + self.IRQ_SLOTS + irq * Slot.SIZE)

@@ -1,0 +1,113 @@
+"""Who may run. Threads run in parallel, and the host shares out the processors; the kernel says who may and who may not.
+
+A thread may run when its state is RUNNING or RESTART and it has a scheduling context. Every state change goes
+through `set_state`; at the end of a transaction `settle` compares what each touched thread should do with what the host
+was told before, and tells the difference. Nothing else tells the host to start, stop or continue a thread.
+"""
+
+from __future__ import annotations
+
+from kerneld.core import Core
+from kerneld.outbox import Tell
+from kerneld.records import KernelRecord, ProcessState, SchedContext, Tcb, ThreadState
+
+RUNNABLE = (ThreadState.RUNNING, ThreadState.RESTART)
+
+
+def set_state(core: Core, tcb: Tcb, state: ThreadState) -> None:
+    tcb.state = state
+    core.touched[tcb.address] = None
+
+
+def may_run(tcb: Tcb) -> bool:
+    """Whether the thread is runnable and has processor time to run on."""
+    return tcb.state in RUNNABLE and has_time(tcb.sched_context)
+
+
+def has_time(context: SchedContext | None) -> bool:
+    """Whether a scheduling context has been configured."""
+    return context is not None and context.refill_max != 0
+
+
+def settle(core: Core) -> None:
+    """Tell the host what changes for the touched threads. The last act of every transaction."""
+    for address in core.touched:
+        _settle_thread(core, core.tcb(address))
+    core.touched.clear()
+
+
+def _settle_thread(core: Core, tcb: Tcb) -> None:
+    if not may_run(tcb):
+        if tcb.process == ProcessState.LIVE and not tcb.in_trap and not tcb.told_pending:
+            tcb.process = ProcessState.STOPPED
+            core.outbox.tell(Tell.STOP, tcb.address)
+        return
+    if tcb.process == ProcessState.NONE:
+        _start(core, tcb)
+        return
+    if tcb.process == ProcessState.STOPPED:
+        tcb.process = ProcessState.LIVE
+        core.outbox.tell(Tell.CONTINUE, tcb.address)
+    if tcb.in_trap and tcb.state == ThreadState.RESTART:
+        enqueue_restart(core.kernel, tcb)
+    elif tcb.told_pending:
+        core.outbox.tell(Tell.DELIVER, tcb.address)
+    if not tcb.in_trap and tcb.state == ThreadState.RESTART:
+        tcb.state = ThreadState.RUNNING
+
+
+def _start(core: Core, tcb: Tcb) -> None:
+    """A thread that has no process begins at its registers, with empty rings; a saved system call is forgotten."""
+    tcb.process = ProcessState.LIVE
+    tcb.state = ThreadState.RUNNING
+    tcb.consumed = 0
+    tcb.produced = 0
+    tcb.in_trap = 0
+    tcb.told_pending = 0
+    core.outbox.tell(Tell.START, tcb.address)
+
+
+def enqueue_restart(kernel: KernelRecord, tcb: Tcb) -> None:
+    """Put a thread at the end of the queue of system calls to carry out again; at most once."""
+    if tcb.restart_queued:
+        return
+    tcb.restart_queued = 1
+    tcb.restart_next = None
+    last = kernel.restart_tail
+    if last is None:
+        kernel.restart_head = tcb
+    else:
+        last.restart_next = tcb
+    kernel.restart_tail = tcb
+
+
+def dequeue_restart(kernel: KernelRecord) -> Tcb | None:
+    """The thread whose system call is to be carried out next."""
+    first = kernel.restart_head
+    if first is None:
+        return None
+    following = first.restart_next
+    kernel.restart_head = following
+    if following is None:
+        kernel.restart_tail = None
+    first.restart_next = None
+    first.restart_queued = 0
+    return first
+
+
+def forget(kernel: KernelRecord, tcb: Tcb) -> None:
+    """Take a thread that is about to be destroyed out of the restart queue."""
+    if not tcb.restart_queued:
+        return
+    before: Tcb | None = None
+    at = kernel.restart_head
+    while at is not None and at != tcb:
+        before, at = at, at.restart_next
+    if before is None:
+        kernel.restart_head = tcb.restart_next
+    else:
+        before.restart_next = tcb.restart_next
+    if kernel.restart_tail == tcb:
+        kernel.restart_tail = before
+    tcb.restart_next = None
+    tcb.restart_queued = 0
