@@ -1,0 +1,205 @@
+"""What only shows when several keys, tasks or files are seen together. Each check is a sentence, then the check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+from deploy.memory import memory_needed, ram_that_fits
+from deploy.modules import ModulePath, classes
+from deploy.problems import Problems, dotted, suggest
+from deploy.quantities import format_size
+from deploy.scanner import Path
+from deploy.sections import TaskDraft, UseDraft
+from libsel4py.description import NAMES_INTERFACE, Backend, Device, Restart
+
+RESERVED_NAMES: Final = ("root", "kerneld", "monitor", "zygote")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A whole description as it was written."""
+
+    ram: int
+    devices: tuple[Device, ...]
+    tasks: tuple[TaskDraft, ...]
+
+    def task(self, name: str) -> TaskDraft | None:
+        return next((task for task in self.tasks if task.name == name), None)
+
+    def interface_of(self, use: UseDraft) -> str | None:
+        """The interface that the used endpoint is declared with; None if there is no such endpoint."""
+        task = self.task(use.task)
+        return next((each.interface for each in task.provides if each.name == use.provided), None) if task else None
+
+
+def check(draft: Draft, modules: ModulePath, problems: Problems) -> None:
+    """Reports everything that does not fit together."""
+    _check_devices(draft, problems)
+    for task in draft.tasks:
+        _check_task(task, modules, problems)
+        _check_interfaces(task, modules, problems)
+        for use in (*task.uses, *task.names):
+            _check_use(draft, task, use, problems)
+        _check_assigned(draft, task, problems)
+        _check_names(draft, task, problems)
+    _check_badges(draft, problems)
+    _check_memory(draft, problems)
+
+
+def _check_devices(draft: Draft, problems: Problems) -> None:
+    for first, second in combinations(draft.devices, 2):
+        path: Path = ("machine", "devices", second.name)
+        # Two devices on one line could not be told apart by their drivers.
+        if first.irq == second.irq:
+            remedy = f"give each its own line, such as {_free_irq(draft.devices)}"
+            problems.add((*path, "irq"), f"{second.name} has interrupt line {second.irq}, as {first.name} has", remedy)
+        # An access must reach one device.
+        if first.first_port <= second.last_port and second.first_port <= first.last_port:
+            problems.add(
+                (*path, "port"),
+                f"ports {second.first_port:#x}..{second.last_port:#x} of {second.name} overlap "
+                f"{first.first_port:#x}..{first.last_port:#x} of {first.name}",
+                "move one of them",
+            )
+        # There is one standard input.
+        if first.backend is second.backend is Backend.STDIO:
+            problems.add(
+                (*path, "backend"), f"{second.name} is on stdio, as {first.name} is", "give one of them backend = 'pty'"
+            )
+
+
+def _free_irq(devices: Iterable[Device]) -> int:
+    taken = {device.irq for device in devices}
+    return next(irq for irq in range(3, len(taken) + 4) if irq not in taken)
+
+
+def _check_task(task: TaskDraft, modules: ModulePath, problems: Problems) -> None:
+    # Logs and commands use these names for the processes around the tasks.
+    if task.name in RESERVED_NAMES:
+        problems.add(
+            task.path, f"a task cannot be called {task.name!r}", "that is part of the system; choose another name"
+        )
+    if task.image:
+        _check_module(task.image, (*task.path, "image"), modules, problems)
+    # Its end is the system's end, so it can never be started again.
+    if task.essential and task.restart is Restart.ALWAYS:
+        finding = f"{dotted(task.path)} is essential, and its restart is 'always'"
+        problems.add((*task.path, "restart"), finding, "its end ends the system: use 'never' or 'on-failure'")
+    # One name, one thing: the component asks for all of them by name.
+    for name in sorted({use.name for use in task.uses} & {assigned.name for assigned in task.devices}):
+        finding = f"{dotted(task.path)} has {name!r} both among its uses and its devices"
+        problems.add((*task.path, "devices", name), finding, "rename one of them")
+
+
+def _check_module(module: str, path: Path, modules: ModulePath, problems: Problems) -> None:
+    try:
+        found = modules.find(module)
+    except ValueError:
+        problems.add(path, f"{dotted(path)} is {module!r}, which is no module name", "write 'package.module'")
+        return
+    if found is None:
+        remedy = f"{_suggest_module(module, modules)} (folders beside the description are added by system.paths)"
+        problems.add(path, f"{dotted(path)}: there is no module {module!r}", remedy)
+
+
+def _suggest_module(module: str, modules: ModulePath) -> str:
+    siblings = modules.siblings(module)
+    return suggest(module, siblings) if siblings else "check its spelling"
+
+
+def _check_interfaces(task: TaskDraft, modules: ModulePath, problems: Problems) -> None:
+    for provide in task.provides:
+        path = (*task.path, "provides", provide.name)
+        module, colon, name = provide.interface.partition(":")
+        if not colon or not name.isidentifier():
+            if provide.interface:
+                finding = f"{dotted(path)} is {provide.interface!r}, which is no interface"
+                problems.add(path, finding, "write 'package.module:Class'")
+            continue
+        before = len(problems.found)
+        _check_module(module, path, modules, problems)
+        source = modules.find(module) if len(problems.found) == before else None
+        if source and name not in classes(source):
+            finding = f"{dotted(path)}: module {module!r} has no class {name!r}"
+            problems.add(path, finding, suggest(name, classes(source)))
+
+
+def _check_use(draft: Draft, task: TaskDraft, use: UseDraft, problems: Problems) -> None:
+    target = draft.task(use.task)
+    if target is None:
+        known = suggest(use.task, (each.name for each in draft.tasks))
+        problems.add(use.path, f"{dotted(use.path)}: there is no task {use.task!r}", known)
+        return
+    interface = draft.interface_of(use)
+    if interface is None:
+        known = suggest(use.provided, (each.name for each in target.provides))
+        problems.add(use.path, f"{dotted(use.path)}: task {use.task!r} provides no {use.provided!r}", known)
+    elif use.interface not in (None, interface):
+        finding = f"{dotted(use.path)} expects {use.interface}, but {use.task}.{use.provided} is {interface}"
+        problems.add((*use.path, "interface"), finding, "use the interface that is provided, or another endpoint")
+    # A component that calls itself waits for itself.
+    if target is task:
+        problems.add(use.path, f"{dotted(use.path)} is the task's own endpoint", "a task cannot call itself")
+
+
+def _check_assigned(draft: Draft, task: TaskDraft, problems: Problems) -> None:
+    for assigned in task.devices:
+        path = (*task.path, "devices", assigned.name)
+        names = [device.name for device in draft.devices]
+        if assigned.device and assigned.device not in names:
+            finding = f"{dotted(path)}: the machine has no device {assigned.device!r}"
+            problems.add(path, finding, suggest(assigned.device, names))
+            continue
+        # Two drivers would take each other's interrupts.
+        for other in draft.tasks:
+            for theirs in other.devices:
+                same = theirs.device == assigned.device
+                earlier = draft.tasks.index(other) < draft.tasks.index(task)
+                twice = other is task and theirs.name < assigned.name
+                if same and (earlier or twice):
+                    finding = f"{dotted(path)}: {assigned.device!r} already belongs to {other.name}"
+                    problems.add(path, finding, "one task drives a device; the others use what it provides")
+
+
+def _check_names(draft: Draft, task: TaskDraft, problems: Problems) -> None:
+    # A directory is read through a names server.
+    if task.names and not any(draft.interface_of(use) == NAMES_INTERFACE for use in task.uses):
+        finding = f"{dotted(task.path)} has names, but uses no names server"
+        problems.add((*task.path, "names"), finding, "add uses = { names = 'names.names' }, and the task names")
+
+
+def _check_badges(draft: Draft, problems: Problems) -> None:
+    # The server tells its clients apart by their badges.
+    taken: dict[tuple[str, str, int], UseDraft] = {}
+    for task in draft.tasks:
+        for use in (*task.uses, *task.names):
+            if use.badge is None:
+                continue
+            first = taken.setdefault((use.task, use.provided, use.badge), use)
+            if first is not use:
+                finding = f"{dotted(use.path)} has badge {use.badge}, as {dotted(first.path)} has"
+                problems.add((*use.path, "badge"), finding, "give each its own, or leave badge out to have one chosen")
+
+
+def _check_memory(draft: Draft, problems: Problems) -> None:
+    fits = ram_that_fits(draft.tasks)
+    if draft.ram < fits:
+        needed, given = format_size(memory_needed(draft.tasks)), format_size(draft.ram)
+        finding = f"the tasks need {needed}, which does not fit {given} of RAM"
+        problems.add(("machine", "ram"), finding, f"give machine.ram = '{format_size(fits)}', or the tasks less memory")
+
+
+def badges(draft: Draft) -> Mapping[Path, int]:
+    """A badge for every connection: the one that it asked for, else the lowest that no client of the endpoint has."""
+    uses = [use for task in draft.tasks for use in (*task.uses, *task.names)]
+    chosen = {use.path: use.badge for use in uses if use.badge is not None}
+    taken = {(use.task, use.provided, use.badge) for use in uses if use.badge is not None}
+    for use in uses:
+        badge = 1
+        while use.path not in chosen and (use.task, use.provided, badge) in taken:
+            badge += 1
+        taken.add((use.task, use.provided, chosen.setdefault(use.path, badge)))
+    return chosen

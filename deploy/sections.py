@@ -1,0 +1,232 @@
+"""The sections of a description, each read on its own: what is wrong with one key, seen alone, is found here.
+
+What concerns several keys or tasks at once stands in ``crosscheck.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from deploy.problems import dotted, suggest
+from deploy.reader import Table, kind
+from deploy.scanner import Path
+from libsel4py import abi
+from libsel4py.abi import Rights
+from libsel4py.description import (
+    PORT_COUNTS,
+    Assigned,
+    Backend,
+    Device,
+    DeviceType,
+    Grant,
+    Provide,
+    Restart,
+)
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+RAM_DEFAULT: Final = 256 * MIB
+RAM_LOW, RAM_HIGH = 32 * MIB, 1 << abi.UNTYPED_MAX_BITS
+MEMORY_DEFAULT: Final = 32 * MIB
+MEMORY_LOW: Final = 4 * MIB  # what a Python process needs to load anything at all
+POOL_DEFAULT: Final = 1 * MIB
+PRIORITY_DEFAULT: Final = 100
+PRIORITY_HIGH: Final = abi.PRIORITIES - 2  # root alone runs at the highest
+SLICE_DEFAULT_US: Final = 10_000
+THREADS_HIGH: Final = 63
+BADGE_HIGH: Final = abi.WORD_MASK
+RIGHT_LETTERS: Final = {"r": Rights.READ, "w": Rights.WRITE, "g": Rights.GRANT, "p": Rights.GRANT_REPLY}
+CLIENT_RIGHTS: Final = Rights.WRITE | Rights.GRANT_REPLY
+
+
+@dataclass(frozen=True, slots=True)
+class UseDraft:
+    """A connection as it was written: its target may not exist, its badge and interface may be open."""
+
+    name: str
+    task: str
+    provided: str
+    interface: str | None
+    badge: int | None
+    rights: int
+    late: bool
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDraft:
+    """A task as it was written."""
+
+    name: str
+    path: Path
+    image: str
+    priority: int
+    max_priority: int
+    memory: int
+    pool: int
+    budget_us: int
+    period_us: int
+    threads: int
+    restart: Restart
+    essential: bool
+    provides: tuple[Provide, ...]
+    uses: tuple[UseDraft, ...]
+    names: tuple[UseDraft, ...]
+    devices: tuple[Assigned, ...]
+    grants: tuple[Grant, ...]
+    config: dict[str, object]
+
+
+def read_devices(machine: Table) -> tuple[Device, ...]:
+    return tuple(_device(name, table) for name, table in machine.named_tables("devices").items())
+
+
+def _device(name: str, table: Table) -> Device:
+    table.require("type", "'uart'")
+    device_type = DeviceType(table.string("type", "uart", tuple(each.value for each in DeviceType)))
+    count = PORT_COUNTS[device_type]
+    table.require("port", "the first I/O port, such as 0x3F8")
+    first = table.integer("port", 0, 0, abi.IO_PORTS - count)
+    table.require("irq", "the interrupt line, such as 4")
+    irq = table.integer("irq", 0, 0, abi.IRQS - 1)
+    backend = None
+    if device_type is DeviceType.UART:
+        backend = Backend(table.string("backend", "stdio", tuple(each.value for each in Backend)))
+    table.finish()
+    return Device(name, device_type, first, first + count - 1, irq, backend)
+
+
+def read_task(name: str, table: Table) -> TaskDraft:
+    table.require("image", "'package.module'")
+    priority = table.integer("priority", PRIORITY_DEFAULT, 0, PRIORITY_HIGH)
+    budget, period = _times(table)
+    draft = TaskDraft(
+        name=name,
+        path=table.path,
+        image=table.string("image"),
+        priority=priority,
+        max_priority=table.integer("max_priority", priority, 0, PRIORITY_HIGH),
+        memory=table.size("memory", MEMORY_DEFAULT, MEMORY_LOW, RAM_HIGH),
+        pool=table.size("pool", POOL_DEFAULT, 0, RAM_HIGH),
+        budget_us=budget,
+        period_us=period,
+        threads=table.integer("threads", 0, 0, THREADS_HIGH),
+        restart=Restart(table.string("restart", "never", tuple(each.value for each in Restart))),
+        essential=table.boolean("essential"),
+        provides=_provides(table.table("provides")),
+        uses=_connections(table.table("uses")),
+        names=_connections(table.table("names")),
+        devices=_assigned(table.table("devices")),
+        grants=_grants(table),
+        config=_config(table),
+    )
+    table.finish()
+    return draft
+
+
+def _times(table: Table) -> tuple[int, int]:
+    limits = (abi.MIN_BUDGET_US, abi.MAX_PERIOD_US)
+    budget = table.duration("budget", SLICE_DEFAULT_US, *limits)
+    period = table.duration("period", budget, *limits)
+    if table.has("period") and not table.has("budget"):
+        table.report("period", "stands without a budget", "say how much of each period the task may run: add budget")
+    elif budget > period:
+        table.report("budget", "is longer than the period", "a budget is at most its period")
+    return budget, period
+
+
+def _provides(table: Table) -> tuple[Provide, ...]:
+    return tuple(Provide(name, table.string(name)) for name in table.names())
+
+
+def _assigned(table: Table) -> tuple[Assigned, ...]:
+    return tuple(Assigned(name, table.string(name)) for name in table.names())
+
+
+def _connections(table: Table) -> tuple[UseDraft, ...]:
+    drafts = (_connection(name, table) for name in table.names())
+    return tuple(draft for draft in drafts if draft is not None)
+
+
+def _connection(name: str, table: Table) -> UseDraft | None:
+    value = table.values[name]
+    interface, badge, rights, late = None, None, CLIENT_RIGHTS, False
+    if isinstance(value, dict):
+        inner = table.table(name)
+        inner.require("from", "'task.provided'")
+        target = inner.string("from")
+        interface = inner.string("interface") or None
+        badge = inner.integer("badge", 0, 1, BADGE_HIGH) or None
+        rights = _rights(inner)
+        late = inner.boolean("late")
+        inner.finish()
+    elif isinstance(value, str):
+        target = value
+    else:
+        table.report(name, f"is {kind(value)}", "write 'task.provided', or a table with from, rights, badge, late")
+        return None
+    task, dot, provided = target.partition(".")
+    if not dot:
+        if target:
+            table.report(name, f"is {target!r}", "write the task and what it provides: 'task.provided'")
+        return None
+    return UseDraft(name, task, provided, interface, badge, int(rights), late, (*table.path, name))
+
+
+def _rights(table: Table) -> Rights:
+    letters = table.string("rights", "wp")
+    rights = Rights.NONE
+    for letter in letters:
+        rights |= RIGHT_LETTERS.get(letter, Rights.NONE)
+    if not letters or len(set(letters)) < len(letters) or not set(letters) <= set(RIGHT_LETTERS):
+        table.report(
+            "rights", f"is {letters!r}", "use each of r (read), w (write), g (grant), p (grant reply) once at most"
+        )
+        return CLIENT_RIGHTS
+    return rights
+
+
+def _grants(table: Table) -> tuple[Grant, ...]:
+    known = {grant.value: grant for grant in Grant}
+    found: list[Grant] = []
+    for index, word in enumerate(table.strings("grants")):
+        path = (*table.path, "grants", index)
+        if word not in known:
+            table.problems.add(path, f"{dotted(path)} is {word!r}, which root cannot grant", suggest(word, known))
+        elif known[word] in found:
+            table.problems.add(path, f"{dotted(path)} repeats {word!r}", "name each grant once")
+        else:
+            found.append(known[word])
+    return tuple(found)
+
+
+def _config(table: Table) -> dict[str, object]:
+    config = table.table("config")
+    for key, value in config.values.items():
+        _check_portable(config, (*config.path, key), value)
+    return dict(config.values)
+
+
+def _check_portable(config: Table, path: Path, value: object) -> None:
+    """A configuration travels as msgpack: no dates, no integers past 64 bits, and no NaN, which equals nothing."""
+    match value:
+        case dict():
+            for key, inner in value.items():
+                _check_portable(config, (*path, key), inner)
+        case list():
+            for index, inner in enumerate(value):
+                _check_portable(config, (*path, index), inner)
+        case bool() | str():
+            return
+        case int() if -(1 << 63) <= value <= abi.WORD_MASK:
+            return
+        case float() if not math.isnan(value):
+            return
+        case _:
+            config.problems.add(
+                path,
+                f"{dotted(path)} is {kind(value)} that cannot be handed to a component",
+                "use strings, booleans, 64-bit numbers, arrays and tables",
+            )

@@ -1,0 +1,1 @@
+"""An image; it is looked for and never run."""
