@@ -1,0 +1,95 @@
+"""What a task finds when it starts: fixed slots of its CNode, and what its parent tells it about the others.
+
+Rules: root and the component runtime share this page and nothing else. Slot numbers are fixed; everything that
+differs from task to task comes in an `Environment`, the answer of `Parent.environment()`.
+
+Badges: an endpoint badge is a connection number below 2**63, so a server learns from it which client and which
+interface is meant. A notification badge has `SIGNAL_BADGE` set (and one bit more for its source), so that a
+receive on the endpoint tells a signal of the bound notification from a message.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+SIGNAL_BADGE: Final = 1 << 63
+SIGNAL_SOURCES: Final = 63  # bits 0..62 of a notification badge
+CNODE_DEPTH: Final = 64  # every slot of a task's own CNode is named by its index with this depth
+
+
+class Slot(IntEnum):
+    """First slots of a task's CNode."""
+
+    NULL = 0
+    TCB = 1
+    CNODE = 2
+    VSPACE = 3
+    PARENT = 4
+    REPLY = 5
+    POOL = 6
+    NOTIFICATION = 7
+    SCHED_CONTEXT = 8
+    FIRST_CONNECTION = 16
+
+
+Scalar = bool | int | float | str
+Value = Scalar | list[Scalar] | dict[str, Scalar]
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """Something that this task may use: the badged endpoint capability, and the interface spoken there."""
+
+    cptr: int
+    interface: str
+
+
+class Provided(msgspec.Struct, frozen=True):
+    """Something that this task answers. All that it provides comes in at one endpoint, told apart by badge.
+
+    ``clients`` gives the client's name by badge. ``cptr`` is the endpoint to receive on.
+    """
+
+    cptr: int
+    interface: str
+    clients: dict[int, str] = {}
+
+
+class Device(msgspec.Struct, frozen=True):
+    """A device's capabilities; an address of 0 means that the device has no such thing.
+
+    ``signal`` is the bits (without SIGNAL_BADGE) that its interrupt sets in this task's notification.
+    """
+
+    irq_handler: int = 0
+    signal: int = 0
+    io_port: int = 0
+    first_port: int = 0
+    last_port: int = 0
+    frames: list[int] = []
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """A task's world, by the names that its system description uses.
+
+    Attributes:
+        connections: by local name. provides: by the name of the provided interface. devices: by local name.
+        signals: bits in the task's notification by name, for sources that are no device (timers, other tasks).
+        first_free_slot, free_slots: the run of empty slots in the task's CNode.
+        pool_bits: log2 of the bytes of the untyped in Slot.POOL; 0 if there is none.
+        worker_threads: how many threads beside the first root will start for this task (`libsel4py.aio`).
+        configuration: the description's settings for this task.
+    """
+
+    name: str
+    connections: dict[str, Connection] = {}
+    provides: dict[str, Provided] = {}
+    devices: dict[str, Device] = {}
+    signals: dict[str, int] = {}
+    first_free_slot: int = 0
+    free_slots: int = 0
+    pool_bits: int = 0
+    worker_threads: int = 0
+    configuration: dict[str, Value] = {}

@@ -1,0 +1,154 @@
+"""Many invocations for the price of one trap.
+
+    with Batch() as batch:
+        copies = [batch.queue(cnode.copy, slot, 64, cnode, source, 64, Rights.READ) for slot in slots]
+    for copy in copies:
+        copy.result()
+
+Rules: an entry carries at most 8 message words and 2 capabilities, since it travels in the ring and not in the
+message area; results past the fourth word are dropped by the kernel. Entries run in order, and a refused entry
+does not stop those behind it. Nothing is sent if the block raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, NoReturn, ParamSpec, TypeVar
+
+from libsel4py import abi
+from libsel4py.abi import RING_ENTRIES, TAIL_CAP_SLOTS, TAIL_MESSAGE_WORDS, Status, Syscall
+from libsel4py.errors import KernelError, kernel_error
+from libsel4py.lowlevel.invoke import Prepared, per_thread
+from libsel4py.lowlevel.syscalls import BatchEntry, Completion, machine
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+BATCH_WORDS = abi.MESSAGE_REGISTERS + TAIL_MESSAGE_WORDS
+
+
+class _Recorded(BaseException):
+    """Leaves the queued method at the point where it would have trapped."""
+
+
+class Pending(Generic[Result]):
+    """The outcome of one queued invocation, known once the batch has been submitted."""
+
+    def __init__(self, prepared: Prepared, finish: Callable[[], Result]) -> None:
+        self._prepared = prepared
+        self._finish = finish
+        self._completion: Completion | None = None
+
+    def complete(self, completion: Completion) -> None:
+        """Called by the batch."""
+        self._completion = completion
+
+    def error(self) -> KernelError | None:
+        """Why the kernel refused it, or None if it did not. A batched refusal carries no explanation."""
+        status, _, info, *words = self._completed()
+        if status != Status.DONE:
+            return KernelError(status, invocation=f"{self._prepared.name} (cancelled)")
+        label = abi.info_label(info)
+        return kernel_error(label, tuple(words), self._prepared.name) if label else None
+
+    def result(self) -> Result:
+        """What the method returns.
+
+        Raises:
+            KernelError: the kernel refused this entry.
+            RuntimeError: the batch has not been submitted.
+        """
+        error = self.error()
+        if error is not None:
+            raise error
+        _, _, info, *words = self._completed()
+        reply = tuple(words[: abi.info_length(info)])
+        former, per_thread.recorder = per_thread.recorder, lambda _: reply
+        try:
+            return self._finish()
+        finally:
+            per_thread.recorder = former
+
+    def _completed(self) -> Completion:
+        if self._completion is None:
+            raise RuntimeError(f"{self._prepared.name} is queued: leave the batch's block before asking for its result")
+        return self._completion
+
+
+class Batch:
+    """A queue of invocations that is submitted when its block ends.
+
+    Args:
+        check: raise the first refusal at the block's end (after all entries ran). With False, ask each `Pending`.
+    """
+
+    def __init__(self, *, check: bool = True) -> None:
+        self._check = check
+        self._entries: list[BatchEntry] = []
+        self._pending: list[Pending[object]] = []
+
+    def queue(
+        self, method: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Pending[Result]:
+        """Queue one capability method with its arguments.
+
+        Raises:
+            ValueError: it does not fit an entry, or the method made no invocation.
+            TypeError: as the method itself.
+        """
+        recorded: list[Prepared] = []
+
+        def record(prepared: Prepared) -> NoReturn:
+            recorded.append(prepared)
+            raise _Recorded
+
+        former, per_thread.recorder = per_thread.recorder, record
+        try:
+            method(*args, **kwargs)
+        except _Recorded:
+            return self._append(recorded[0], lambda: method(*args, **kwargs))
+        finally:
+            per_thread.recorder = former
+        raise ValueError(f"{method!r} is no kernel invocation: only methods of kernel objects can be batched")
+
+    def _append(self, prepared: Prepared, finish: Callable[[], Result]) -> Pending[Result]:
+        message = prepared.message
+        if len(message.words) > BATCH_WORDS or len(message.caps) > TAIL_CAP_SLOTS:
+            raise ValueError(
+                f"{prepared.name} sends {len(message.words)} words and {len(message.caps)} capabilities; a batched "
+                f"invocation has room for {BATCH_WORDS} and {TAIL_CAP_SLOTS}: call it outside of the batch"
+            )
+        info = abi.message_info(message.label, len(message.words), len(message.caps))
+        self._entries.append((Syscall.CALL, prepared.cptr, info, message.words, message.caps))
+        pending = Pending(prepared, finish)
+        self._pending.append(pending)  # type: ignore[arg-type]  # only complete() and error() are used on it
+        return pending
+
+    def submit(self) -> None:
+        """Trap with what is queued (64 entries a trap), and fill in the outcomes.
+
+        Raises:
+            KernelError: the first refusal, if the batch checks; a note says which entry it was.
+        """
+        entries, pending = self._entries, self._pending
+        self._entries, self._pending = [], []
+        for first in range(0, len(entries), RING_ENTRIES):
+            completions = machine.batch(entries[first : first + RING_ENTRIES])
+            for waiting, completion in zip(pending[first:], completions, strict=False):
+                waiting.complete(completion)
+        if self._check:
+            for index, waiting in enumerate(pending):
+                error = waiting.error()
+                if error is not None:
+                    error.add_note(f"entry {index} of {len(pending)} in a batch; the entries behind it were executed")
+                    raise error
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.submit()
+        self._entries, self._pending = [], []

@@ -1,0 +1,251 @@
+"""The eleven system calls as functions, and the one place where the SDK meets the machine (`hw.cpu`).
+
+Rules: nothing else in the SDK imports `hw.cpu`. The import happens at the first trap, so that all of the SDK can
+be loaded, checked and tested where there is no machine; `install` puts another machine in its place. Message
+words 0..3 travel in registers, the rest in the thread's message area, as seL4 does on x86_64.
+
+Timeouts are seconds (float) and None waits for ever; a call that is not complete by then is cancelled whole and
+raises `Timeout`. Source: seL4 Reference Manual (MCS), sections 2.2, 4.2 and 10.2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol, cast
+
+from libsel4py import abi
+from libsel4py.abi import MESSAGE_MAX_EXTRA_CAPS, MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, WORD_BYTES, Status, Syscall
+from libsel4py.errors import Timeout
+
+Completion = tuple[int, int, int, int, int, int, int]  # status, badge, info, MR0..MR3
+BatchEntry = tuple[int, int, int, tuple[int, ...], tuple[int, ...]]  # op, cptr, info, words 0..8, caps 0..2
+FOREVER_NS: Final = -1
+
+
+class Cpu(Protocol):
+    """The user's half of the machine, as `hw.cpu` gives it; every function is of the calling thread."""
+
+    def trap(
+        self,
+        op: int,
+        cptr: int,
+        info: int,
+        mr0: int,
+        mr1: int,
+        mr2: int,
+        mr3: int,
+        reply: int = ...,
+        dest: int = ...,
+        timeout_ns: int = ...,
+        /,
+    ) -> Completion: ...
+    def batch(self, entries: Sequence[BatchEntry], /) -> list[Completion]: ...
+    def message_write(self, first: int, words: bytes, /) -> None: ...
+    def message_read(self, first: int, count: int, /) -> bytes: ...
+    def set_caps(self, cap0: int, cap1: int, cap2: int, /) -> None: ...
+    def badges(self) -> tuple[int, int, int]: ...
+    def set_receive(self, cnode: int, index: int, depth: int, /) -> None: ...
+
+
+_FUNCTIONS: Final = ("trap", "batch", "message_write", "message_read", "set_caps", "badges", "set_receive")
+
+
+class _Machine:
+    """Holder of the machine's functions. A trap looks its function up here each time, so it must cost a slot only."""
+
+    __slots__ = _FUNCTIONS
+
+
+def _load_then(name: str) -> Callable[..., object]:
+    """A function that binds `hw.cpu` when it is called first, and then does what it is named for."""
+
+    def load(*arguments: object) -> object:
+        _bind(importlib.import_module("hw.cpu"))
+        function: Callable[..., object] = getattr(_machine, name)
+        return function(*arguments)
+
+    return load
+
+
+def _bind(cpu: object) -> None:
+    functions = [getattr(cpu, name) for name in _FUNCTIONS]
+    for name, function in zip(_FUNCTIONS, functions, strict=True):
+        setattr(_machine, name, function)
+
+
+_machine = _Machine()
+for _name in _FUNCTIONS:
+    setattr(_machine, _name, _load_then(_name))
+machine: Final[Cpu] = cast(Cpu, _machine)
+
+
+@contextmanager
+def installed(cpu: Cpu) -> Iterator[Cpu]:
+    """Run the block on another machine (tests); the former one comes back afterwards."""
+    former = [getattr(_machine, name) for name in _FUNCTIONS]
+    _bind(cpu)
+    try:
+        yield cpu
+    finally:
+        for name, function in zip(_FUNCTIONS, former, strict=True):
+            setattr(_machine, name, function)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent: label, at most 120 words, at most 3 capability addresses."""
+
+    label: int = 0
+    words: tuple[int, ...] = ()
+    caps: tuple[int, ...] = ()
+
+
+class Received(NamedTuple):
+    """What came in. ``badge`` is the sender's; bit n of ``caps_unwrapped`` says that ``badges[n]`` stands for
+    capability n, which named the endpoint itself; other capabilities (``extra_caps``) went to the receive slot."""
+
+    badge: int
+    label: int
+    words: tuple[int, ...]
+    extra_caps: int
+    caps_unwrapped: int
+    badges: tuple[int, int, int]
+
+
+def nanoseconds(timeout: float | None) -> int:
+    """A ``timeout=`` in seconds as the machine takes it.
+
+    Raises:
+        ValueError: it is negative.
+    """
+    if timeout is None:
+        return FOREVER_NS
+    if timeout < 0:
+        raise ValueError(f"timeout {timeout} s is negative: use None to wait for ever, 0 to look once")
+    return int(timeout * 1_000_000_000)
+
+
+def pack(message: Message) -> tuple[int, int, int, int, int]:
+    """Put words 4.. and capabilities into the thread's message area; returns info and MR0..MR3.
+
+    Raises:
+        ValueError: more than 120 words or 3 capabilities, or a word outside 0..2**64-1.
+    """
+    words, caps = message.words, message.caps
+    info = abi.message_info(message.label, len(words), len(caps))
+    if len(words) > MESSAGE_REGISTERS:
+        try:
+            rest = struct.pack(f"<{len(words) - MESSAGE_REGISTERS}Q", *words[MESSAGE_REGISTERS:])
+        except struct.error as error:
+            raise ValueError(f"a message word does not fit 64 bits unsigned: {error}") from error
+        machine.message_write(MESSAGE_REGISTERS, rest)
+    if caps:
+        machine.set_caps(*(caps + (0,) * (MESSAGE_MAX_EXTRA_CAPS - len(caps))))
+    padded = words[:MESSAGE_REGISTERS] + (0,) * (MESSAGE_REGISTERS - len(words))
+    for word in padded:
+        if not 0 <= word <= abi.WORD_MASK:
+            raise ValueError(f"message word {word} does not fit 64 bits unsigned")
+    return info, padded[0], padded[1], padded[2], padded[3]
+
+
+def unpack(completion: Completion, what: str) -> Received:
+    """A completion as a message, copied out of the message area once.
+
+    Raises:
+        Timeout: the system call was cancelled.
+    """
+    status, badge, info, *registers = completion
+    if status == Status.CANCELLED:
+        raise Timeout(f"{what} was cancelled before anything was transferred")
+    length = min(abi.info_length(info), MESSAGE_MAX_LENGTH)
+    words = tuple(registers[:length])
+    if length > MESSAGE_REGISTERS:
+        count = length - MESSAGE_REGISTERS
+        words += struct.unpack(f"<{count}Q", machine.message_read(MESSAGE_REGISTERS, count))
+    extra, unwrapped = abi.info_extra_caps(info), abi.info_caps_unwrapped(info)
+    badges = machine.badges() if unwrapped else (0, 0, 0)
+    return Received(badge, abi.info_label(info), words, extra, unwrapped, badges)
+
+
+def call(cptr: int, message: Message, timeout: float | None = None) -> Received:
+    """Send and wait for the reply. On a kernel object the reply's label is an error code (see `invoke`)."""
+    return unpack(machine.trap(Syscall.CALL, cptr, *pack(message), 0, 0, nanoseconds(timeout)), "Call")
+
+
+def send(cptr: int, message: Message, timeout: float | None = None) -> None:
+    """Send, and wait until a receiver has it. seL4 reports no error: a message without Write right is dropped."""
+    status = machine.trap(Syscall.SEND, cptr, *pack(message), 0, 0, nanoseconds(timeout))[0]
+    if status == Status.CANCELLED:
+        raise Timeout("Send was cancelled: no receiver took the message in time")
+
+
+def nb_send(cptr: int, message: Message) -> None:
+    """Send if a receiver waits now; otherwise drop the message silently, as seL4 does."""
+    machine.trap(Syscall.NB_SEND, cptr, *pack(message), 0, 0, FOREVER_NS)
+
+
+def recv(cptr: int, reply: int, timeout: float | None = None) -> Received:
+    """Wait for a message on an endpoint (or a signal on a notification); a caller waits in reply object ``reply``."""
+    return unpack(machine.trap(Syscall.RECV, cptr, 0, 0, 0, 0, 0, reply, 0, nanoseconds(timeout)), "Recv")
+
+
+def nb_recv(cptr: int, reply: int) -> Received:
+    """Take a waiting message, if there is one; otherwise badge 0 and no words."""
+    return unpack(machine.trap(Syscall.NB_RECV, cptr, 0, 0, 0, 0, 0, reply, 0, FOREVER_NS), "NBRecv")
+
+
+def reply_recv(cptr: int, message: Message, reply: int, timeout: float | None = None) -> Received:
+    """Answer the caller in ``reply`` and wait for the next message with the same reply object, in one step."""
+    completion = machine.trap(Syscall.REPLY_RECV, cptr, *pack(message), reply, 0, nanoseconds(timeout))
+    return unpack(completion, "ReplyRecv")
+
+
+def nb_send_recv(dest: int, message: Message, cptr: int, reply: int, timeout: float | None = None) -> Received:
+    """Send to ``dest`` if somebody waits there, then receive on ``cptr``."""
+    completion = machine.trap(Syscall.NB_SEND_RECV, cptr, *pack(message), reply, dest, nanoseconds(timeout))
+    return unpack(completion, "NBSendRecv")
+
+
+def nb_send_wait(dest: int, message: Message, cptr: int, timeout: float | None = None) -> Received:
+    """As `nb_send_recv`, but the receive has no reply object."""
+    completion = machine.trap(Syscall.NB_SEND_WAIT, cptr, *pack(message), 0, dest, nanoseconds(timeout))
+    return unpack(completion, "NBSendWait")
+
+
+def wait(cptr: int, timeout: float | None = None) -> Received:
+    """Receive without a reply object: for notifications. A Call that arrives so cannot be answered."""
+    return unpack(machine.trap(Syscall.WAIT, cptr, 0, 0, 0, 0, 0, 0, 0, nanoseconds(timeout)), "Wait")
+
+
+def nb_wait(cptr: int) -> Received:
+    """Look once, as `wait`; badge 0 and no words when nothing is there."""
+    return unpack(machine.trap(Syscall.NB_WAIT, cptr, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS), "NBWait")
+
+
+def yield_now() -> None:
+    """Give up what is left of this scheduling context's head refill."""
+    machine.trap(Syscall.YIELD, 0, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)
+
+
+def exit_thread(status: int) -> None:
+    """sel4py's own: this thread has ended. Its fault endpoint is told (DEATH); returns only on a fake machine."""
+    machine.trap(Syscall.EXIT, 0, abi.message_info(0, 1), status & abi.WORD_MASK, 0, 0, 0, 0, 0, FOREVER_NS)
+
+
+def explain() -> str:
+    """sel4py's own: why this thread's last refused system call was refused, in words; empty if nothing is known.
+
+    The reply's word 0 counts the text's bytes (UTF-8), which start at message word 1.
+    """
+    status, _, info, count, *registers = machine.trap(Syscall.EXPLAIN, 0, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)
+    length = min(abi.info_length(info), MESSAGE_MAX_LENGTH)
+    if status != Status.DONE or length <= 1:
+        return ""
+    data = struct.pack(f"<{MESSAGE_REGISTERS - 1}Q", *registers)
+    if length > MESSAGE_REGISTERS:
+        data += machine.message_read(MESSAGE_REGISTERS, length - MESSAGE_REGISTERS)
+    return data[: min(count, (length - 1) * WORD_BYTES)].decode("utf-8", "replace")

@@ -1,0 +1,98 @@
+"""A task's own things: its CNode, free slots, memory pool, and where received capabilities go.
+
+Rules: there is one `Task` a process, made by the component runtime (or by `libsel4py.testing`) before anything
+else runs. seL4 gives a thread one receive slot; `ReceiveSlot` keeps that slot empty and armed, so that a
+capability that nobody asked for is deleted and cannot stop the next one from arriving.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from libsel4py.abi import ObjectType
+from libsel4py.capabilities import TCB, Capability, CNode, Notification, Reply, Untyped
+from libsel4py.environment import CNODE_DEPTH, Environment, Slot
+from libsel4py.lowlevel.cspace import SlotAllocator
+from libsel4py.lowlevel.syscalls import machine
+from libsel4py.lowlevel.untyped import UntypedAllocator
+
+
+class ReceiveSlot(threading.local):
+    """The calling thread's slot for an incoming capability."""
+
+    def __init__(self, cnode: CNode, slots: SlotAllocator) -> None:
+        self._cnode = cnode
+        self._slots = slots
+        self._slot: int | None = None
+
+    def arm(self) -> None:
+        """Make sure that an empty slot stands ready. Raises OutOfSlots."""
+        if self._slot is None:
+            slot = self._slots.allocate()
+            machine.set_receive(self._cnode.cptr, slot, CNODE_DEPTH)
+            self._slot = slot
+
+    def take(self) -> int:
+        """The slot, now occupied, and from now on the caller's."""
+        slot, self._slot = self._slot, None
+        if slot is None:
+            raise RuntimeError("no receive slot is armed: nothing can have been received")
+        return slot
+
+    def discard(self) -> None:
+        """Delete what arrived unasked; the slot stays armed."""
+        if self._slot is not None:
+            self._cnode.delete(self._slot)
+
+
+class Task:
+    """This task's own capabilities and allocators, after what its parent told it."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.name = environment.name
+        self.tcb = TCB(Slot.TCB)
+        self.cnode = CNode(Slot.CNODE)
+        self.notification = Notification(Slot.NOTIFICATION)
+        self.slots = SlotAllocator(environment.first_free_slot, environment.free_slots)
+        self.memory = UntypedAllocator(self.cnode, self.slots)
+        if environment.pool_bits:
+            self.memory.add(Untyped(Slot.POOL), environment.pool_bits)
+        self.receive = ReceiveSlot(self.cnode, self.slots)
+
+    def new_reply(self) -> Reply:
+        """A fresh reply object from the task's pool. Raises NotEnoughMemory, OutOfSlots."""
+        return Reply(self.memory.allocate(ObjectType.REPLY).start)
+
+    def delete(self, capability: Capability) -> None:
+        """Delete a capability from this task's CNode and take its slot back.
+
+        Raises:
+            ValueError: the slot is none that this task gave out.
+        """
+        self.cnode.delete(capability.cptr)
+        self.slots.free(capability.cptr)
+
+
+_current: Task | None = None
+
+
+def current_task() -> Task:
+    """This process's task.
+
+    Raises:
+        RuntimeError: the component runtime has not started.
+    """
+    if _current is None:
+        raise RuntimeError(
+            "this process has no task yet: components are started by the runtime (@component), "
+            "and tests use libsel4py.testing"
+        )
+    return _current
+
+
+def set_current_task(task: Task | None) -> Task | None:
+    """For the component runtime and for tests; returns the former task."""
+    global _current
+    former, _current = _current, task
+    return former
