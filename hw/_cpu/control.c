@@ -1,0 +1,162 @@
+/* The keeper: the thread of this process that obeys the kernel, over the control socket (libsel4py/abi.py).
+ *
+ * It never takes the GIL, blocks all signals and holds no privilege. It obeys without asking: the kernel decides. Each
+ * request is answered by one DONE. When the socket ends, the kernel has dropped the process, and it ends at once.
+ */
+#include "cpu.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+enum { FD_LIMIT = 4, KEEPER_STACK_BYTES = 128 << 10, EXIT_DROPPED = 113 };
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+struct received {
+    struct sel4py_control request;
+    int fds[FD_LIMIT];
+    unsigned fd_count;
+    bool whole; /* message and descriptors arrived as they were sent */
+};
+
+static int control_fd = -1;
+
+int control_descriptor(void) { return control_fd; }
+
+static int map_memory(const struct sel4py_control *request, int fd)
+{
+    uint64_t address = request->words[0], bytes = request->words[1], rights = request->words[2];
+    bool replace = request->words[3] & SEL4PY_MAP_REPLACE;
+    int protection = rights & SEL4PY_RIGHTS_READ ? PROT_READ : PROT_NONE;
+    if (rights & SEL4PY_RIGHTS_WRITE)
+        protection |= PROT_READ | PROT_WRITE;
+    void *wanted = (void *)(uintptr_t)address;
+    void *got = mmap(wanted, bytes, protection, MAP_SHARED | (replace ? MAP_FIXED : MAP_FIXED_NOREPLACE), fd, 0);
+    if (got == MAP_FAILED)
+        return errno;
+    if (got == wanted)
+        return 0;
+    munmap(got, bytes); /* A host that does not know MAP_FIXED_NOREPLACE takes the address for a wish. */
+    return EEXIST;
+}
+
+static int unmap_memory(const struct sel4py_control *request)
+{
+    void *address = (void *)(uintptr_t)request->words[0];
+    uint64_t bytes = request->words[1];
+    if (!(request->words[3] & SEL4PY_MAP_RESERVE))
+        return munmap(address, bytes) < 0 ? errno : 0;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    return mmap(address, bytes, PROT_NONE, flags, -1, 0) == MAP_FAILED ? errno : 0;
+}
+
+/* The errno value of one request. Sets a descriptor that it keeps to -1. */
+static int obey(struct received *message)
+{
+    const struct sel4py_control *request = &message->request;
+    static const unsigned char wanted[] = {[SEL4PY_CONTROLOP_THREAD] = 2, [SEL4PY_CONTROLOP_MAP] = 1,
+                                           [SEL4PY_CONTROLOP_DONE] = 0};
+    if (!message->whole)
+        return EMFILE;
+    if (request->op >= sizeof wanted || message->fd_count != wanted[request->op])
+        return EINVAL;
+    int error;
+    switch (request->op) {
+    case SEL4PY_CONTROLOP_THREAD:
+        error = start_thread(request, message->fds[0], message->fds[1]);
+        if (!error)
+            message->fds[1] = -1;
+        return error;
+    case SEL4PY_CONTROLOP_PARK:
+        return park_thread(request->thread);
+    case SEL4PY_CONTROLOP_UNPARK:
+        return unpark_thread(request->thread);
+    case SEL4PY_CONTROLOP_MAP:
+        return map_memory(request, message->fds[0]);
+    case SEL4PY_CONTROLOP_UNMAP:
+        return unmap_memory(request);
+    default:
+        return EINVAL;
+    }
+}
+
+static void receive(struct received *message)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(FD_LIMIT * sizeof(int))];
+    } control;
+    struct iovec part = {.iov_base = &message->request, .iov_len = sizeof message->request};
+    struct msghdr header = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    memset(message, 0, sizeof *message);
+    ssize_t length;
+    do
+        length = recvmsg(control_fd, &header, MSG_CMSG_CLOEXEC);
+    while (length < 0 && errno == EINTR);
+    if (length <= 0)
+        _exit(EXIT_DROPPED);
+    for (struct cmsghdr *item = CMSG_FIRSTHDR(&header); item; item = CMSG_NXTHDR(&header, item)) {
+        if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS)
+            continue;
+        message->fd_count = (unsigned)((item->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(message->fds, CMSG_DATA(item), message->fd_count * sizeof(int));
+    }
+    message->whole = length == sizeof message->request && !(header.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
+}
+
+static void answer(const struct sel4py_control *request, int error)
+{
+    struct sel4py_control done = {.op = SEL4PY_CONTROLOP_DONE,
+                                  .sequence = request->sequence,
+                                  .thread = request->thread,
+                                  .words = {(uint64_t)error}};
+    ssize_t written;
+    do
+        written = write(control_fd, &done, sizeof done);
+    while (written < 0 && errno == EINTR);
+    if (written != sizeof done)
+        _exit(EXIT_DROPPED);
+}
+
+static void *keeper_main(void *Py_UNUSED(argument))
+{
+    drop_capabilities();
+    for (;;) {
+        struct received message;
+        receive(&message);
+        int error = obey(&message);
+        for (unsigned i = 0; i < message.fd_count; i++)
+            if (message.fds[i] >= 0)
+                close(message.fds[i]);
+        answer(&message.request, error);
+    }
+    return NULL;
+}
+
+int control_start(int fd)
+{
+    sigset_t all, before;
+    pthread_attr_t attributes;
+    pthread_t keeper;
+    if (park_install() < 0)
+        return errno;
+    control_fd = fd;
+    sigfillset(&all);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, KEEPER_STACK_BYTES);
+    /* Inherited by the keeper and by the threads that it starts: the process's signals are the first thread's. */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&keeper, &attributes, keeper_main, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    if (error)
+        control_fd = -1;
+    return error;
+}

@@ -1,0 +1,128 @@
+/* The user's half of the machine: what a task's own process does to trap into the kernel and to obey it.
+ *
+ * Rules. A thread uses its own trap frame only (thread-local). A task keeps its ring positions here and never reads
+ * its own words back from shared memory. The keeper (control.c) never takes the GIL, so that it obeys the kernel
+ * whatever the task's Python does. What a task must not be able to do is decided elsewhere (kernel, sandbox.c):
+ * nothing here protects the kernel from the task.
+ */
+#ifndef SEL4PY_CPU_H
+#define SEL4PY_CPU_H
+
+#define Py_LIMITED_API 0x030b0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "abi.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Park states, a futex word. */
+enum park { PARK_RUNNING, PARK_REQUESTED, PARK_STOPPED, PARK_DEFERRED };
+
+struct cpu_thread {
+    uint8_t *frame;        /* the mapped trap frame */
+    int doorbell;          /* eventfd */
+    bool busy;             /* a system call is under way: a signal handler must not start a second one */
+    bool runs_handlers;    /* Python's signal handlers run in this thread: it is the process's main thread */
+    bool broken;           /* the rings are out of step or the doorbell is gone */
+    uint32_t submitted;    /* entries written, free-running */
+    uint32_t completed;    /* completions read, free-running */
+    uint64_t tag;          /* of the last entry */
+    int64_t spin_ns;       /* how long looking has paid lately */
+    int64_t looks_since;   /* when the wait began */
+    volatile sig_atomic_t outside; /* waits in our own code without the GIL: may be stopped right there */
+    uint32_t in_use;       /* whether this slot of the table is taken */
+    uint32_t id;           /* the kernel's number of the thread */
+    uint32_t park;         /* enum park */
+    uint32_t image;
+    pid_t tid;             /* 0 until the thread runs */
+    uint64_t arguments[SEL4PY_CONTROL_WORD_COUNT];
+};
+
+/* Of the calling thread, NULL if it has no trap frame. Initial-exec, because a signal handler reads it. */
+extern _Thread_local struct cpu_thread *cpu_self __attribute__((tls_model("initial-exec")));
+
+/* thread.c */
+/* A slot with the frame mapped; NULL with errno set. Takes the doorbell over, closes neither descriptor. */
+struct cpu_thread *thread_new(uint32_t id, int frame_fd, int doorbell_fd);
+void thread_free(struct cpu_thread *thread);
+struct cpu_thread *thread_find(uint32_t id);
+unsigned thread_count(void);
+/* The calling thread's state; NULL with RuntimeError set if it has none, is inside a system call, or is broken. */
+struct cpu_thread *thread_ready(void);
+
+/* ring.c */
+enum wait { WAIT_READY, WAIT_TIMEOUT, WAIT_INTERRUPTED };
+#define NO_DEADLINE INT64_MAX
+/* Writes an entry (and its tail unless NULL), gives it the next tag, does not publish it. */
+uint64_t ring_submit(struct cpu_thread *thread, struct sel4py_entry *entry, const struct sel4py_tail *tail);
+/* Publishes what was submitted and rings the doorbell if the kernel may sleep. False with errno set if it cannot. */
+bool ring_publish(struct cpu_thread *thread);
+bool ring_ready(const struct cpu_thread *thread);
+/* Look for a completion for as long as that pays, and sleep until there is one. Both end at the deadline (nanoseconds of
+ * CLOCK_MONOTONIC). INTERRUPTED: it did not pay, or a signal came. Called without the GIL. */
+enum wait ring_look(struct cpu_thread *thread, int64_t deadline);
+enum wait ring_sleep(struct cpu_thread *thread, int64_t deadline);
+void ring_wait_uninterrupted(struct cpu_thread *thread);
+/* Copies the next completion, which must be there. False if its tag is another one. */
+bool ring_take(struct cpu_thread *thread, uint64_t tag, struct sel4py_completion *completion);
+void ring_set_spin(int64_t nanoseconds);
+int64_t now_ns(void);
+
+/* trap.c, batch.c, message.c: Python's functions */
+PyObject *cpu_trap(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *cpu_batch(PyObject *module, PyObject *entries);
+PyObject *cpu_message_write(PyObject *module, PyObject *args);
+PyObject *cpu_message_read(PyObject *module, PyObject *args);
+PyObject *cpu_set_caps(PyObject *module, PyObject *args);
+PyObject *cpu_badges(PyObject *module, PyObject *none);
+PyObject *cpu_set_receive(PyObject *module, PyObject *args);
+PyObject *cpu_receive_path(PyObject *module, PyObject *none);
+PyObject *completion_tuple(const struct sel4py_completion *completion);
+/* Says what is wrong with the rings, marks them broken, returns NULL. */
+PyObject *raise_broken(struct cpu_thread *thread, const char *what);
+
+/* park.c */
+int park_install(void);
+bool park_asked(const struct cpu_thread *thread);
+/* Stops the calling thread while it is to be parked. Async-signal-safe. Not with the GIL held. */
+void park_here(struct cpu_thread *thread);
+/* The keeper's requests; an errno value, 0 if done. */
+int park_thread(uint32_t id);
+int unpark_thread(uint32_t id);
+/* What the kernel parks with. A signal whose number no program uses, that the host never refuses to deliver (a queued
+ * real-time signal is refused when anybody of the same user has filled the queue), ignored where no handler is. */
+#define PARK_SIGNAL SIGURG
+
+/* control.c, start.c */
+int control_start(int control_fd);
+int control_descriptor(void);
+int start_thread(const struct sel4py_control *request, int frame_fd, int doorbell_fd);
+PyObject *cpu_set_thread_entry(PyObject *module, PyObject *callable);
+
+/* sandbox.c, filter.c */
+PyObject *cpu_enter_sandbox(PyObject *module, PyObject *args);
+PyObject *cpu_sandbox_layers(PyObject *module, PyObject *none);
+int drop_capabilities(void);
+int install_filter(int control_fd);
+
+/* Futexes: the trap frame's word is shared between processes, the others are not. */
+int futex_wait_until(uint32_t *word, uint32_t seen, int64_t deadline, bool shared);
+void futex_wake_all(uint32_t *word);
+
+static inline uint32_t *frame_word(const struct cpu_thread *thread, unsigned offset)
+{
+    return (uint32_t *)(void *)(thread->frame + offset);
+}
+
+static inline bool as_u64(PyObject *object, uint64_t *value)
+{
+    *value = PyLong_AsUnsignedLongLong(object);
+    return !(*value == UINT64_MAX && PyErr_Occurred());
+}
+
+#endif

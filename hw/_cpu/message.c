@@ -1,0 +1,101 @@
+/* The IPC buffer of the calling thread: message words, capability slots, receive path (libsel4py/abi.py). */
+#include "cpu.h"
+
+#include <string.h>
+
+enum { WORD = 8 };
+
+static uint8_t *buffer(void)
+{
+    struct cpu_thread *thread = thread_ready();
+    return thread ? thread->frame : NULL;
+}
+
+static bool fits(Py_ssize_t first, Py_ssize_t count)
+{
+    const Py_ssize_t words = SEL4PY_MESSAGE_MAX_LENGTH;
+    if (first >= 0 && count >= 0 && first <= words && count <= words - first)
+        return true;
+    PyErr_Format(PyExc_ValueError, "words %zd to %zd are not in the message area of words 0 to %zd", first,
+                 first + count - 1, words - 1);
+    return false;
+}
+
+PyObject *cpu_message_write(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_ssize_t first;
+    Py_buffer data;
+    if (!PyArg_ParseTuple(args, "ny*:message_write", &first, &data))
+        return NULL;
+    uint8_t *frame = buffer();
+    if (frame && data.len % WORD) {
+        PyErr_Format(PyExc_ValueError, "%zd bytes are not whole words of 8 bytes: pad them with zeros", data.len);
+        frame = NULL;
+    }
+    if (frame && fits(first, data.len / WORD))
+        memcpy(frame + SEL4PY_IPC_MESSAGE + first * WORD, data.buf, (size_t)data.len);
+    PyBuffer_Release(&data);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+PyObject *cpu_message_read(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_ssize_t first, count;
+    if (!PyArg_ParseTuple(args, "nn:message_read", &first, &count))
+        return NULL;
+    uint8_t *frame = buffer();
+    if (!frame || !fits(first, count))
+        return NULL;
+    return PyBytes_FromStringAndSize((const char *)frame + SEL4PY_IPC_MESSAGE + first * WORD, count * WORD);
+}
+
+static PyObject *write_words(PyObject *args, unsigned offset, const char *format)
+{
+    uint64_t words[3];
+    PyObject *items[3];
+    if (!PyArg_ParseTuple(args, format, &items[0], &items[1], &items[2]))
+        return NULL;
+    for (int i = 0; i < 3; i++)
+        if (!as_u64(items[i], &words[i]))
+            return NULL;
+    uint8_t *frame = buffer();
+    if (!frame)
+        return NULL;
+    memcpy(frame + offset, words, sizeof words);
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *read_words(unsigned offset)
+{
+    uint64_t words[3];
+    uint8_t *frame = buffer();
+    if (!frame)
+        return NULL;
+    memcpy(words, frame + offset, sizeof words);
+    return Py_BuildValue("KKK", (unsigned long long)words[0], (unsigned long long)words[1],
+                         (unsigned long long)words[2]);
+}
+
+_Static_assert(SEL4PY_MESSAGE_MAX_EXTRA_CAPS == 3, "three capability slots");
+_Static_assert(SEL4PY_IPC_RECEIVE_INDEX == SEL4PY_IPC_RECEIVE_CNODE + WORD, "the receive path is three words");
+_Static_assert(SEL4PY_IPC_RECEIVE_DEPTH == SEL4PY_IPC_RECEIVE_INDEX + WORD, "the receive path is three words");
+
+PyObject *cpu_set_caps(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    return write_words(args, SEL4PY_IPC_CAPS_OR_BADGES, "OOO:set_caps");
+}
+
+PyObject *cpu_badges(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    return read_words(SEL4PY_IPC_CAPS_OR_BADGES);
+}
+
+PyObject *cpu_set_receive(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    return write_words(args, SEL4PY_IPC_RECEIVE_CNODE, "OOO:set_receive");
+}
+
+PyObject *cpu_receive_path(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    return read_words(SEL4PY_IPC_RECEIVE_CNODE);
+}

@@ -1,0 +1,100 @@
+/* hw._cpu: the module's table. hw/cpu.py is what Python code imports; it tells the contract of the rest. */
+#include "cpu.h"
+
+#include <errno.h>
+
+static PyObject *cpu_attach(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int frame_fd, doorbell_fd, control_fd;
+    if (!PyArg_ParseTuple(args, "iii:attach", &frame_fd, &doorbell_fd, &control_fd))
+        return NULL;
+    if (cpu_self) {
+        PyErr_SetString(PyExc_RuntimeError, "this thread has a trap frame already: a thread is attached once");
+        return NULL;
+    }
+    if (control_fd >= 0 && control_descriptor() >= 0) {
+        PyErr_SetString(PyExc_RuntimeError, "this process has a keeper already: pass control_fd=-1");
+        return NULL;
+    }
+    struct cpu_thread *thread = thread_new(0, frame_fd, doorbell_fd);
+    if (!thread && errno == EINVAL)
+        return PyErr_Format(PyExc_ValueError, "frame_fd is shorter than a trap frame of %u bytes",
+                            SEL4PY_TRAP_FRAME_BYTES);
+    if (!thread)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    close(frame_fd);
+    cpu_self = thread;
+    thread->runs_handlers = gettid() == getpid();
+    __atomic_store_n(&thread->tid, gettid(), __ATOMIC_RELEASE);
+    if (control_fd >= 0 && (errno = control_start(control_fd)))
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *cpu_set_spin_ns(PyObject *Py_UNUSED(module), PyObject *argument)
+{
+    long long nanoseconds = PyLong_AsLongLong(argument);
+    if (nanoseconds == -1 && PyErr_Occurred())
+        return NULL;
+    if (nanoseconds < 0) {
+        PyErr_SetString(PyExc_ValueError, "the bound is in nanoseconds and not negative; 0 means: do not spin");
+        return NULL;
+    }
+    ring_set_spin(nanoseconds);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(trap_doc,
+"trap(op, cptr, info, mr0, mr1, mr2, mr3, reply=0, dest=0, timeout_ns=-1)\n\n"
+"One system call of the calling thread: (status, badge, info, mr0, mr1, mr2, mr3).\n\n"
+"op: abi.Syscall. cptr, info, mr0..mr3: words. reply: reply capability of the receiving calls. dest: where\n"
+"the first phase of NB_SEND_RECV and NB_SEND_WAIT goes. Message words from 4 on and capabilities: message_write,\n"
+"set_caps, before; message_read, badges, after. timeout_ns: nanoseconds, -1 for ever; when it is over the call is\n"
+"cancelled and answers status CANCELLED, unless it completed first. Arguments are positional.\n"
+"Raises RuntimeError (thread not attached, inside a call, or rings broken), OSError (doorbell), and what a signal\n"
+"handler raises: then the call has been cancelled, and its completion is lost if it came first.");
+PyDoc_STRVAR(batch_doc,
+"batch(entries)\n\n"
+"Many invocations, one trap. An entry is a tuple (op, cptr, info, words, caps[, reply]) with at most 8 message words\n"
+"and 2 capability addresses. Returns a completion, as trap does, for each, in order. Results past message register 3\n"
+"are dropped. For invocations that do not block: a batch has no time-out, and signal handlers run after it.\n"
+"Nothing is submitted if an entry is malformed (TypeError, ValueError, OverflowError).");
+PyDoc_STRVAR(message_write_doc,
+"message_write(first, data)\n\nStore whole words into the message area, from word number first on (0..119).\n"
+"Words 0 to 3 travel in registers and are not read from here. Raises ValueError if they do not fit.");
+PyDoc_STRVAR(message_read_doc,
+"message_read(first, count)\n\nA copy of count words of the message area from word number first on, as bytes.");
+PyDoc_STRVAR(spin_doc,
+"set_spin_ns(nanoseconds)\n\nHow long any thread of this process looks for a completion, at most, before it sleeps.\n"
+"50,000 at the start; 0 to sleep at once. Within the bound each thread adapts.");
+
+static PyMethodDef methods[] = {
+    {"attach", cpu_attach, METH_VARARGS, "attach(frame_fd, doorbell_fd, control_fd)"},
+    {"set_spin_ns", cpu_set_spin_ns, METH_O, spin_doc},
+    {"trap", (PyCFunction)(void (*)(void))cpu_trap, METH_FASTCALL, trap_doc},
+    {"batch", cpu_batch, METH_O, batch_doc},
+    {"message_write", cpu_message_write, METH_VARARGS, message_write_doc},
+    {"message_read", cpu_message_read, METH_VARARGS, message_read_doc},
+    {"set_caps", cpu_set_caps, METH_VARARGS,
+     "set_caps(cap0, cap1, cap2)\n\nCapability addresses that the next message may carry (info says how many)."},
+    {"badges", cpu_badges, METH_NOARGS, "badges()\n\nThe three words that the last receive unwrapped capabilities to."},
+    {"set_receive", cpu_set_receive, METH_VARARGS,
+     "set_receive(cnode, index, depth)\n\nThe slot for a capability that the next receive brings."},
+    {"receive_path", cpu_receive_path, METH_NOARGS, "receive_path()\n\n(cnode, index, depth) of set_receive."},
+    {"set_thread_entry", cpu_set_thread_entry, METH_O, "set_thread_entry(entry)"},
+    {"enter_sandbox", cpu_enter_sandbox, METH_VARARGS, "enter_sandbox(memory_bytes, open_files, file_bytes)"},
+    {"sandbox_layers", cpu_sandbox_layers, METH_NOARGS, "sandbox_layers()"},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_cpu", "The user's half of the machine.", -1, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__cpu(void)
+{
+    PyObject *module = PyModule_Create(&definition);
+    if (module && PyModule_AddIntConstant(module, "OVERRUN", SEL4PY_OP_OVERRUN) < 0)
+        Py_CLEAR(module);
+    return module;
+}

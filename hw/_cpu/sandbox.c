@@ -1,0 +1,148 @@
+/* The sandbox's first layer: what a task's process gives up before the first line of its boot image runs.
+ *
+ * Order: what later steps need comes first, the system-call filter last. A step that fails raises OSError, and the
+ * process must then not run the image. Nothing of it can be undone from inside.
+ */
+#include "cpu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#endif
+enum { LANDLOCK_ASK_VERSION = 1 };
+
+/* Root keeps its user number, for the files that it may read, and loses everything else that makes it root. */
+int drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    return (int)syscall(SYS_capset, &header, none);
+}
+
+/* Bytes of private writable memory that the process holds, as RLIMIT_DATA counts them (and the stack). */
+static int64_t private_bytes(void)
+{
+    long pages = -1;
+    char text[256] = "";
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t length = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (length <= 0 || sscanf(text, "%*d %*d %*d %*d %*d %ld", &pages) != 1) {
+        errno = EIO;
+        return -1;
+    }
+    return (int64_t)pages * sysconf(_SC_PAGESIZE);
+}
+
+static int limit(int resource, int64_t amount)
+{
+    struct rlimit now;
+    if (amount < 0)
+        return 0;
+    if (getrlimit(resource, &now) < 0)
+        return -1;
+    rlim_t wanted = (rlim_t)amount < now.rlim_max ? (rlim_t)amount : now.rlim_max;
+    struct rlimit both = {.rlim_cur = wanted, .rlim_max = wanted};
+    return setrlimit(resource, &both);
+}
+
+static int limit_memory(int64_t bytes)
+{
+    if (bytes < 0)
+        return 0;
+    int64_t held = private_bytes(), total;
+    if (held < 0)
+        return -1;
+    /* RLIMIT_AS would count the kernel's own mappings as well. */
+    return limit(RLIMIT_DATA, __builtin_add_overflow(held, bytes, &total) ? INT64_MAX : total);
+}
+
+static PyObject *failed(const char *layer)
+{
+    PyObject *error = PyErr_SetFromErrnoWithFilename(PyExc_OSError, layer);
+    return error;
+}
+
+PyObject *cpu_enter_sandbox(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    long long memory_bytes, open_files, file_bytes;
+    if (!PyArg_ParseTuple(args, "LLL:enter_sandbox", &memory_bytes, &open_files, &file_bytes))
+        return NULL;
+    if (limit_memory(memory_bytes) < 0 || limit(RLIMIT_NOFILE, open_files) < 0 || limit(RLIMIT_FSIZE, file_bytes) < 0 ||
+        limit(RLIMIT_CORE, 0) < 0 || limit(RLIMIT_MEMLOCK, 0) < 0 || limit(RLIMIT_MSGQUEUE, 0) < 0)
+        return failed("sandbox layer rlimits");
+    if (drop_capabilities() < 0)
+        return failed("sandbox layer capabilities");
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return failed("sandbox layer dumpable");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return failed("sandbox layer no_new_privs");
+    if (install_filter(control_descriptor()) < 0)
+        return failed("sandbox layer seccomp");
+    Py_RETURN_NONE;
+}
+
+/* Whether a child can be made in these new namespaces. It shares nothing and ends at once. */
+static bool can_clone_into(unsigned long namespaces)
+{
+    long child = syscall(SYS_clone, namespaces | SIGCHLD, NULL, NULL, NULL, NULL);
+    if (child == 0)
+        _exit(0);
+    if (child < 0)
+        return false;
+    pid_t reaped;
+    do
+        reaped = waitpid((pid_t)child, NULL, 0);
+    while (reaped < 0 && errno == EINTR);
+    return true;
+}
+
+static bool has_seccomp(void)
+{
+    uint32_t refuse = SECCOMP_RET_ERRNO, kill = SECCOMP_RET_KILL_PROCESS;
+    return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &refuse) == 0 &&
+           syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &kill) == 0;
+}
+
+PyObject *cpu_sandbox_layers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    long landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_ASK_VERSION);
+    const unsigned long inner = CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS;
+    struct rlimit data;
+    struct {
+        const char *name;
+        long level;
+    } layers[] = {
+        {"no_new_privs", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) >= 0},
+        {"rlimits", getrlimit(RLIMIT_DATA, &data) == 0},
+        {"capabilities", prctl(PR_CAPBSET_READ, CAP_CHOWN, 0, 0, 0) >= 0},
+        {"seccomp", has_seccomp()},
+        {"landlock", landlock > 0 ? landlock : 0},
+        {"user_namespaces", can_clone_into(CLONE_NEWUSER)},
+        /* A host may grant a user namespace and no rights in it: then these fail. */
+        {"namespaces", can_clone_into(CLONE_NEWUSER | inner)},
+    };
+    PyObject *result = PyDict_New();
+    for (unsigned i = 0; result && i < sizeof layers / sizeof *layers; i++) {
+        PyObject *level = PyLong_FromLong(layers[i].level);
+        if (!level || PyDict_SetItemString(result, layers[i].name, level) < 0)
+            Py_CLEAR(result);
+        Py_XDECREF(level);
+    }
+    return result;
+}

@@ -1,0 +1,183 @@
+/* trap(): one system call of the calling thread, as one C function.
+ *
+ * A call ends in one of three ways: its completion; its time-out; an exception that a Python signal handler raises
+ * while it waits. The last two cancel it first, by an entry CANCEL behind it, and wait for the completions of both, so
+ * that the rings are in step again. What completed before the cancellation reached the kernel counts as completed.
+ */
+#include "cpu.h"
+
+#include <errno.h>
+
+/* Looks with the GIL held: below the cost of giving the GIL away and taking it back. */
+enum { LOOKS_WITH_GIL = 4 };
+
+PyObject *raise_broken(struct cpu_thread *thread, const char *what)
+{
+    thread->broken = true;
+    PyErr_Format(PyExc_RuntimeError, "trap ring: %s; the kernel does not keep to libsel4py.abi", what);
+    return NULL;
+}
+
+PyObject *completion_tuple(const struct sel4py_completion *completion)
+{
+    PyObject *tuple = PyTuple_New(3 + SEL4PY_MESSAGE_REGISTERS);
+    if (!tuple)
+        return NULL;
+    PyObject *status = PyLong_FromLong(completion->status);
+    if (!status || PyTuple_SetItem(tuple, 0, status) < 0)
+        goto failed;
+    for (unsigned i = 0; i < 2 + SEL4PY_MESSAGE_REGISTERS; i++) {
+        uint64_t word = i == 0 ? completion->badge : i == 1 ? completion->info : completion->mr[i - 2];
+        PyObject *item = PyLong_FromUnsignedLongLong(word);
+        if (!item || PyTuple_SetItem(tuple, (Py_ssize_t)i + 1, item) < 0)
+            goto failed;
+    }
+    return tuple;
+failed:
+    Py_DECREF(tuple);
+    return NULL;
+}
+
+static enum wait without_gil(struct cpu_thread *thread, int64_t deadline, enum wait (*wait)(struct cpu_thread *, int64_t))
+{
+    PyThreadState *state = PyEval_SaveThread();
+    thread->outside = 1;
+    enum wait result = wait(thread, deadline);
+    park_here(thread);
+    thread->outside = 0;
+    PyEval_RestoreThread(state);
+    return result;
+}
+
+static enum wait uninterrupted(struct cpu_thread *thread, int64_t Py_UNUSED(deadline))
+{
+    ring_wait_uninterrupted(thread);
+    return WAIT_READY;
+}
+
+/* A signal while we look interrupts nothing: its Python handler must run before we sleep. */
+static enum wait look(struct cpu_thread *thread, int64_t deadline)
+{
+    enum wait result = ring_look(thread, deadline);
+    return result == WAIT_INTERRUPTED && !thread->runs_handlers ? ring_sleep(thread, deadline) : result;
+}
+
+static bool take_checked(struct cpu_thread *thread, uint64_t tag, struct sel4py_completion *completion)
+{
+    if (ring_take(thread, tag, completion))
+        return true;
+    raise_broken(thread, "a completion answers another entry");
+    return false;
+}
+
+static bool publish(struct cpu_thread *thread)
+{
+    if (ring_publish(thread))
+        return true;
+    thread->broken = true;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return false;
+}
+
+/* Ends the call with this tag, with the Python exception (if one is set) put aside meanwhile. */
+static bool cancel(struct cpu_thread *thread, uint64_t tag, struct sel4py_completion *completion)
+{
+    struct sel4py_entry entry = {.op = SEL4PY_SYSCALL_CANCEL};
+    struct sel4py_completion own;
+    uint64_t cancel_tag = ring_submit(thread, &entry, NULL);
+    if (!publish(thread))
+        return false;
+    without_gil(thread, NO_DEADLINE, uninterrupted);
+    if (!take_checked(thread, tag, completion))
+        return false;
+    without_gil(thread, NO_DEADLINE, uninterrupted);
+    return take_checked(thread, cancel_tag, &own);
+}
+
+static bool cancel_for_exception(struct cpu_thread *thread, uint64_t tag, struct sel4py_completion *completion)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (!cancel(thread, tag, completion))
+        PyErr_Clear(); /* The rings are marked broken, and the handler's exception is the one to tell. */
+    PyErr_Restore(type, value, traceback);
+    return false;
+}
+
+static bool transact(struct cpu_thread *thread, struct sel4py_entry *entry, const struct sel4py_tail *tail,
+                     int64_t timeout_ns, struct sel4py_completion *completion)
+{
+    uint64_t tag = ring_submit(thread, entry, tail);
+    if (!publish(thread))
+        return false;
+    bool ready = false;
+    for (int i = 0; i < LOOKS_WITH_GIL && !ready; i++)
+        ready = ring_ready(thread);
+    if (ready && !park_asked(thread))
+        return take_checked(thread, tag, completion);
+    int64_t deadline = NO_DEADLINE;
+    if (timeout_ns >= 0 && __builtin_add_overflow(now_ns(), timeout_ns, &deadline))
+        deadline = NO_DEADLINE;
+    enum wait result = without_gil(thread, deadline, look);
+    while (result == WAIT_INTERRUPTED) {
+        /* Does nothing but in the main thread, and there runs the handlers of the signals that came. */
+        if (PyErr_CheckSignals() < 0)
+            return cancel_for_exception(thread, tag, completion);
+        result = without_gil(thread, deadline, ring_sleep);
+    }
+    return result == WAIT_TIMEOUT ? cancel(thread, tag, completion) : take_checked(thread, tag, completion);
+}
+
+static bool parse_op(PyObject *object, int32_t *op)
+{
+    long value = PyLong_AsLong(object);
+    if (value == -1 && PyErr_Occurred())
+        return false;
+    if (value < INT32_MIN || value > INT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "op is a number of libsel4py.abi.Syscall (32 bits, signed)");
+        return false;
+    }
+    *op = (int32_t)value;
+    return true;
+}
+
+static bool parse_timeout(PyObject *object, int64_t *timeout_ns)
+{
+    *timeout_ns = PyLong_AsLongLong(object);
+    return !(*timeout_ns == -1 && PyErr_Occurred());
+}
+
+PyObject *cpu_trap(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    if (count < 7 || count > 10) {
+        PyErr_Format(PyExc_TypeError,
+                     "trap(op, cptr, info, mr0, mr1, mr2, mr3, reply=0, dest=0, timeout_ns=-1) takes 7 to 10 "
+                     "arguments, not %zd", count);
+        return NULL;
+    }
+    struct cpu_thread *thread = thread_ready();
+    struct sel4py_entry entry = {.flags = 0};
+    struct sel4py_tail tail = {.reply = 0};
+    struct sel4py_completion completion;
+    int64_t timeout_ns = -1;
+    if (!thread || !parse_op(args[0], &entry.op) || !as_u64(args[1], &entry.cptr) || !as_u64(args[2], &entry.info))
+        return NULL;
+    for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS; i++)
+        if (!as_u64(args[3 + i], &entry.mr[i]))
+            return NULL;
+    if ((count > 7 && !as_u64(args[7], &tail.reply)) || (count > 8 && !as_u64(args[8], &tail.dest)) ||
+        (count > 9 && !parse_timeout(args[9], &timeout_ns)))
+        return NULL;
+    bool has_tail = tail.reply || tail.dest;
+    if (has_tail)
+        entry.flags = SEL4PY_ENTRY_HAS_TAIL;
+    thread->busy = true;
+    if (park_asked(thread)) {
+        Py_BEGIN_ALLOW_THREADS
+        park_here(thread);
+        Py_END_ALLOW_THREADS
+    }
+    bool done = transact(thread, &entry, has_tail ? &tail : NULL, timeout_ns, &completion);
+    thread->busy = false;
+    return done ? completion_tuple(&completion) : NULL;
+}

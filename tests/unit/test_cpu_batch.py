@@ -1,0 +1,134 @@
+"""batch() and the IPC buffer's functions."""
+
+from typing import Any
+
+import pytest
+
+from hw import cpu
+from libsel4py import abi
+from tests.unit.cpu_peer import Peer, Task, running, serve_echo
+
+CALL = abi.Syscall.CALL
+
+
+def entries(count: int) -> list[Any]:
+    return [(CALL, i, 4, (i, i + 1, i + 2, i + 3), ()) for i in range(count)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 1000])
+@pytest.mark.parametrize("spin_ns", [0, 1_000_000])
+def test_a_batch_answers_each_entry_in_order(count: int, spin_ns: int) -> None:
+    with running(lambda: cpu.batch(entries(count))) as (peer, task):
+        assert serve_echo(peer, task, spin_ns) == count
+        assert task.result() == [(0, i, 4, i, i + 1, i + 2, i + 3) for i in range(count)]
+
+
+def test_a_batch_is_one_doorbell_a_fill() -> None:
+    with running(lambda: len(cpu.batch(entries(64)))) as (peer, task):
+        taken = [peer.wait_entry(task)]
+        while (entry := peer.take()) is not None:
+            taken.append(entry)
+        assert (len(taken), peer.rings) == (64, 1)
+        for entry in taken:
+            assert entry is not None
+            peer.echo(entry)
+        assert task.result() == 64
+
+
+def test_at_most_a_ring_is_in_flight() -> None:
+    with running(lambda: len(cpu.batch(entries(200)))) as (peer, task):
+        most = 0
+        while (entry := peer.wait_entry(task)) is not None:
+            waiting = [entry]
+            while (entry := peer.take()) is not None:
+                waiting.append(entry)
+            most = max(most, len(waiting))
+            for entry in waiting:
+                peer.echo(entry)
+        assert task.result() == 200
+        assert most == abi.RING_ENTRIES
+
+
+def test_an_entry_carries_eight_words_two_capabilities_and_a_reply() -> None:
+    whole: Any = (CALL, 1, 8, tuple(range(10, 18)), (21, 22), 23)
+    with running(lambda: cpu.batch([whole])) as (peer, task):
+        entry = peer.wait_entry(task)
+        assert entry is not None
+        assert entry[4:8] == (10, 11, 12, 13)
+        assert entry.flags == abi.EntryFlags.INLINE | abi.EntryFlags.HAS_TAIL
+        assert peer.tail() == (23, 0, 14, 15, 16, 17, 21, 22)
+        peer.echo(entry)
+        task.result()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ((CALL, 1, 9, tuple(range(9)), ()), ValueError),
+        ((CALL, 1, 0, (), (1, 2, 3)), ValueError),
+        ((CALL, 1, 0, [1], ()), ValueError),
+        ((CALL, 1, 0, (-1,), ()), OverflowError),
+        ((CALL, 1), TypeError),
+        (7, TypeError),
+    ],
+)
+def test_a_malformed_entry_submits_nothing(wrong: Any, error: type[Exception]) -> None:
+    def call() -> Any:
+        with pytest.raises(error):
+            cpu.batch([*entries(3), wrong])
+        return cpu.trap(CALL, 9, 0, 0, 0, 0, 0)[1]
+
+    with running(call) as (peer, task):
+        assert serve_echo(peer, task) == 1
+        assert task.result() == 9
+
+
+def test_batches_and_calls_take_turns() -> None:
+    def calls() -> list[int]:
+        counts = []
+        for i in range(20):
+            counts.append(len(cpu.batch(entries(i * 7))))
+            counts.append(cpu.trap(CALL, i, 0, 0, 0, 0, 0)[1])
+        return counts
+
+    with running(calls) as (peer, task):
+        serve_echo(peer, task)
+        assert task.result() == [value for i in range(20) for value in (i * 7, i)]
+
+
+def test_message_words_lie_where_the_table_says() -> None:
+    def call() -> Any:
+        cpu.message_write(4, bytes(range(16)))
+        cpu.set_caps(1, 2, 3)
+        cpu.set_receive(4, 5, 6)
+        cpu.message_write(120, b"")
+        cpu.message_write(119, b"end word")
+        return cpu.message_read(4, 2), cpu.badges(), cpu.receive_path(), cpu.message_read(119, 1)
+
+    peer = Peer()
+    task = Task(peer, call)
+    try:
+        assert task.result() == (bytes(range(16)), (1, 2, 3), (4, 5, 6), b"end word")
+        assert peer.ram.read(abi.IPC_MESSAGE + 32, 16) == bytes(range(16))
+        assert peer.ram.words(abi.IPC_CAPS_OR_BADGES, 3) == (1, 2, 3)
+        assert peer.ram.word(abi.IPC_RECEIVE_CNODE) == 4
+        assert peer.ram.word(abi.IPC_RECEIVE_INDEX) == 5
+        assert peer.ram.word(abi.IPC_RECEIVE_DEPTH) == 6
+    finally:
+        task.close()
+        peer.close()
+
+
+def test_the_message_area_is_bounded() -> None:
+    def call() -> None:
+        for first, count in [(0, 121), (120, 1), (-1, 1), (119, 2), (2**62, 1), (0, -1)]:
+            with pytest.raises(ValueError, match="0 to 119"):
+                cpu.message_read(first, count)
+        for first, data in [(120, b"8 bytes."), (-1, b""), (0, bytes(968)), (2**62, bytes(8))]:
+            with pytest.raises(ValueError, match="0 to 119"):
+                cpu.message_write(first, data)
+        with pytest.raises(ValueError, match="whole words"):
+            cpu.message_write(0, b"seven b")
+
+    with running(call) as (_, task):
+        task.result()
