@@ -16,6 +16,7 @@ from deploy.sections import TaskDraft, UseDraft
 from libsel4py.description import NAMES_INTERFACE, Backend, Device, Restart
 
 RESERVED_NAMES: Final = ("root", "kerneld", "monitor", "zygote")
+RESERVED_CONNECTIONS: Final = ("parent", "system")
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,12 @@ def _check_task(task: TaskDraft, modules: ModulePath, problems: Problems) -> Non
     for name in sorted({use.name for use in task.uses} & {assigned.name for assigned in task.devices}):
         finding = f"{dotted(task.path)} has {name!r} both among its uses and its devices"
         problems.add((*task.path, "devices", name), finding, "rename one of them")
+
+    # Root puts its own endpoints under these names.
+    for use in task.uses:
+        if use.name in RESERVED_CONNECTIONS:
+            remedy = f"that names root's own endpoint; call it something else, such as {use.name}_server"
+            problems.add(use.path, f"{dotted(use.path)} cannot be called {use.name!r}", remedy)
 
 
 def _check_module(module: str, path: Path, modules: ModulePath, problems: Problems) -> None:
@@ -172,13 +179,13 @@ def _check_names(draft: Draft, task: TaskDraft, problems: Problems) -> None:
 
 
 def _check_badges(draft: Draft, problems: Problems) -> None:
-    # The server tells its clients apart by their badges.
-    taken: dict[tuple[str, str, int], UseDraft] = {}
+    # All that a task provides comes in at one endpoint; it tells its clients apart by their badges.
+    taken: dict[tuple[str, int], UseDraft] = {}
     for task in draft.tasks:
         for use in (*task.uses, *task.names):
             if use.badge is None:
                 continue
-            first = taken.setdefault((use.task, use.provided, use.badge), use)
+            first = taken.setdefault((use.task, use.badge), use)
             if first is not use:
                 finding = f"{dotted(use.path)} has badge {use.badge}, as {dotted(first.path)} has"
                 problems.add((*use.path, "badge"), finding, "give each its own, or leave badge out to have one chosen")
@@ -193,13 +200,13 @@ def _check_memory(draft: Draft, problems: Problems) -> None:
 
 
 def badges(draft: Draft) -> Mapping[Path, int]:
-    """A badge for every connection: the one that it asked for, else the lowest that no client of the endpoint has."""
+    """A badge for every connection: the one that it asked for, else the lowest that no client of that task has."""
     uses = [use for task in draft.tasks for use in (*task.uses, *task.names)]
     chosen = {use.path: use.badge for use in uses if use.badge is not None}
-    taken = {(use.task, use.provided, use.badge) for use in uses if use.badge is not None}
+    taken = {(use.task, use.badge) for use in uses if use.badge is not None}
     for use in uses:
         badge = 1
-        while use.path not in chosen and (use.task, use.provided, badge) in taken:
+        while use.path not in chosen and (use.task, badge) in taken:
             badge += 1
-        taken.add((use.task, use.provided, chosen.setdefault(use.path, badge)))
+        taken.add((use.task, chosen.setdefault(use.path, badge)))
     return chosen

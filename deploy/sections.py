@@ -24,6 +24,7 @@ from libsel4py.description import (
     Provide,
     Restart,
 )
+from libsel4py.environment import SIGNAL_BADGE
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
@@ -36,7 +37,7 @@ PRIORITY_DEFAULT: Final = 100
 PRIORITY_HIGH: Final = abi.PRIORITIES - 2  # root alone runs at the highest
 SLICE_DEFAULT_US: Final = 10_000
 THREADS_HIGH: Final = 63
-BADGE_HIGH: Final = abi.WORD_MASK
+BADGE_HIGH: Final = SIGNAL_BADGE - 1
 RIGHT_LETTERS: Final = {"r": Rights.READ, "w": Rights.WRITE, "g": Rights.GRANT, "p": Rights.GRANT_REPLY}
 CLIENT_RIGHTS: Final = Rights.WRITE | Rights.GRANT_REPLY
 
@@ -205,28 +206,29 @@ def _grants(table: Table) -> tuple[Grant, ...]:
 def _config(table: Table) -> dict[str, object]:
     config = table.table("config")
     for key, value in config.values.items():
-        _check_portable(config, (*config.path, key), value)
+        path = (*config.path, key)
+        if isinstance(value, dict | list):
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
+            for place, each in inner:
+                _check_scalar(config, (*path, place), each)
+        else:
+            _check_scalar(config, path, value)
     return dict(config.values)
 
 
-def _check_portable(config: Table, path: Path, value: object) -> None:
-    """A configuration travels as msgpack: no dates, no integers past 64 bits, and no NaN, which equals nothing."""
+def _check_scalar(config: Table, path: Path, value: object) -> None:
+    """A configuration is ``libsel4py.environment.Value``: msgpack scalars, alone or in one array or table."""
     match value:
-        case dict():
-            for key, inner in value.items():
-                _check_portable(config, (*path, key), inner)
-        case list():
-            for index, inner in enumerate(value):
-                _check_portable(config, (*path, index), inner)
         case bool() | str():
             return
         case int() if -(1 << 63) <= value <= abi.WORD_MASK:
             return
+        # NaN equals nothing, not even itself after a restart.
         case float() if not math.isnan(value):
             return
         case _:
             config.problems.add(
                 path,
                 f"{dotted(path)} is {kind(value)} that cannot be handed to a component",
-                "use strings, booleans, 64-bit numbers, arrays and tables",
+                "use strings, booleans and 64-bit numbers, alone or in one array or table",
             )

@@ -32,6 +32,7 @@ class Restart(Enum):
 class DeviceType(Enum):
     UART = "uart"  # 16550A
     CLOCK = "clock"
+    ENTROPY = "entropy"
 
 
 class Backend(Enum):
@@ -51,7 +52,7 @@ class Grant(Enum):
     DOMAIN = "domain"
 
 
-PORT_COUNTS: Final[dict[DeviceType, int]] = {DeviceType.UART: 8, DeviceType.CLOCK: 8}
+PORT_COUNTS: Final[dict[DeviceType, int]] = {DeviceType.UART: 8, DeviceType.CLOCK: 8, DeviceType.ENTROPY: 4}
 
 
 class Device(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -75,7 +76,8 @@ class Provide(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
 class Use(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A capability to another task's endpoint: under ``name`` here, ``task.provided`` there.
 
-    ``badge`` is never 0 and differs between all clients of one endpoint, directory entries included.
+    ``badge`` is in 1..2**63-1 and differs between all clients of one task, directory entries included: all that a task
+    provides comes in at one endpoint.
     """
 
     name: str

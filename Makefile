@@ -1,0 +1,77 @@
+# Everything one does with this tree. Each target sets up what it needs: a virtual environment, then the C extensions.
+#
+#   make run [SYSTEM=workstation]   boot a system on this terminal
+#   make test [ARGS=…]              the quick tests            make test-slow   the slow ones
+#   make check                      format, lint, types, import contracts
+#   make bench [ARGS=…]             benchmarks                 make docs        write what is generated in docs/
+#   make ci                         all that .ci/run runs      make clean       remove whatever was made
+#
+# Set-up writes to standard error alone, so that `printf 'ps\nexit\n' | make run` prints the system's output and no more.
+
+.SILENT:
+.PHONY: run test test-slow check bench docs docs-check build ci clean
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV ?= .venv
+SYSTEM ?= workstation
+ARGS ?=
+PY := $(VENV)/bin/python
+SOURCES := $(wildcard hw/_*/*.c hw/_*/*.h) libsel4py/abi.py hw/header.py setup.py
+
+run: build
+	$(PY) -m deploy.cli up $(SYSTEM) $(ARGS)
+
+test: build
+	$(PY) -m pytest $(ARGS)
+
+test-slow: build
+	$(PY) -m pytest -m slow $(ARGS)
+
+check: build
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+bench: build
+	$(PY) -m bench $(ARGS)
+
+docs: build
+	$(PY) docs/generate.py
+
+docs-check: build
+	$(PY) docs/generate.py --check
+
+ci:
+	.ci/run
+
+build: $(VENV)/extensions.stamp
+
+# A stamp is written last: what was interrupted is done again.
+$(VENV)/environment.stamp: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "sel4py needs Python 3.11 or later, and $(PYTHON) is not; say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	if [ -e $(VENV) ] && [ ! -w $(VENV) ] || [ ! -w . ]; then \
+	    echo "$(VENV) or this folder belongs to another user ($$(id -un) cannot write there); clone the tree for yourself," \
+	        "or let its owner run make build" >&2; exit 1; fi
+	echo "setting up $(VENV) …" >&2
+	mkdir -p $(VENV)
+	{ $(PYTHON) -m venv $(VENV) && $(PY) -m pip install --disable-pip-version-check 'setuptools>=77' wheel -e '.[dev]'; } \
+	    > $(VENV)/setup.log 2>&1 || { cat $(VENV)/setup.log >&2; \
+	    echo "the set-up failed (its log is $(VENV)/setup.log); it needs Python's venv module, a C compiler, Python's" \
+	        "headers and PyPI" >&2; exit 1; }
+	touch $@
+
+$(VENV)/extensions.stamp: $(VENV)/environment.stamp $(SOURCES)
+	if [ ! -w hw ] || [ ! -w $(VENV) ]; then \
+	    echo "the C extensions are out of date, and $$(id -un) cannot write here; let the owner run make build" >&2; exit 1; fi
+	echo "building the C extensions …" >&2
+	$(PY) setup.py -q build_ext --inplace > $(VENV)/build.log 2>&1 || { cat $(VENV)/build.log >&2; exit 1; }
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -f hw/*.so hw/abi.h
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,38 @@
+"""``sel4py check``: is a description right, and what does it come to?"""
+
+from __future__ import annotations
+
+import click
+
+from deploy.cli.output import Report, line, reported, table
+
+
+@click.command()
+@click.argument("system")
+@reported
+def command(system: str) -> Report:
+    """Check the description SYSTEM; tell every mistake with its line, else show what it builds, in start order."""
+    import msgspec
+
+    from deploy.description import find, load
+    from deploy.quantities import format_size
+    from libsel4py.description import Task
+
+    description = load(find(system))
+    checked = description.system
+
+    def connections(task: Task) -> str:
+        used = [f"{use.name}→{use.task}.{use.provided}#{use.badge}" for use in task.uses]
+        found = [f"({use.name}→{use.task}.{use.provided}#{use.badge})" for use in task.names]
+        driven = [f"{each.name}→{each.device}" for each in task.devices]
+        return " ".join((*used, *found, *driven, *(f"+{grant.value}" for grant in task.grants))) or "-"
+
+    def show() -> None:
+        line(f"{description.source}: {checked.name}, {format_size(checked.ram)} of RAM, {len(checked.tasks)} tasks")
+        rows = [
+            (task.name, task.image, task.priority, format_size(task.memory), task.restart.value, connections(task))
+            for task in checked.tasks
+        ]
+        table(("task", "image", "priority", "memory", "restart", "holds"), rows)
+
+    return Report(msgspec.to_builtins(checked), show)

@@ -1,0 +1,38 @@
+"""``sel4py doctor``: what does this host give?"""
+
+from __future__ import annotations
+
+import click
+
+from deploy.cli.output import Report, line, reported, table
+
+
+@click.command()
+@reported
+def command() -> Report:
+    """Try what sel4py needs of this host; exit status 1 if something required is missing."""
+    import dataclasses
+
+    from deploy.host_checks import findings
+
+    found = list(findings())
+    missing = [each.feature for each in found if each.required and not each.found]
+
+    def show() -> None:
+        states = {True: "yes", False: "no"}
+        table(
+            ("feature", "here", "needed", "detail", "purpose"),
+            [
+                (
+                    each.feature,
+                    "MISSING" if each.required and not each.found else states[each.found],
+                    "required" if each.required else "optional",
+                    each.detail,
+                    each.purpose,
+                )
+                for each in found
+            ],
+        )
+        line(f"required and missing: {', '.join(missing)}" if missing else "everything required is here")
+
+    return Report([dataclasses.asdict(each) for each in found], show, ok=not missing)

@@ -1,0 +1,28 @@
+"""``sel4py down``: end a system."""
+
+from __future__ import annotations
+
+import click
+
+from deploy.cli.output import Failure, Report, line, reported, system_option
+
+
+@click.command()
+@system_option
+@click.option("--force", is_flag=True, help="End it at once, without asking it.")
+@click.option("--timeout", default=10.0, show_default=True, metavar="SECONDS", help="How long to wait for its end.")
+@reported
+def command(system_name: str | None, force: bool, timeout: float) -> Report:
+    """End a running system and wait until it has ended."""
+    from deploy.management import Management
+    from deploy.runtime import end_forcibly, select_running, wait_ended
+
+    system = select_running(system_name)
+    if force:
+        end_forcibly(system)
+    else:
+        with Management(system.folder, timeout) as management:
+            management.request("down")
+    if not wait_ended(system, timeout):
+        raise Failure(f"{system.name} still runs after {timeout:g} s; end it with --force")
+    return Report({"name": system.name}, lambda: line(f"{system.name} has ended"))

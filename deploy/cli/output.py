@@ -1,0 +1,166 @@
+"""What commands print: for people by default, JSON with ``--json``; the exit status is 0 only if it worked.
+
+Rules: a command returns a ``Report`` or raises; nothing else prints. What other processes wrote goes through
+``printable``, so that no log line can command the terminal. Usage errors (exit status 2) are click's.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, ParamSpec
+
+import click
+
+P = ParamSpec("P")
+_JSON: Final = f"{__name__}.json"
+
+
+@dataclass(frozen=True)
+class Report:
+    """``result`` is what ``--json`` prints; ``show`` prints it for people, by default in a plain general form."""
+
+    result: object
+    show: Callable[[], None] | None = None
+    ok: bool = True
+
+
+class Failure(Exception):
+    """The command could not do its work; the text says why, and what would work."""
+
+
+system_option = click.option(
+    "--system", "system_name", metavar="NAME", help="Which of the running systems; by default the only one."
+)
+
+
+def reported(function: Callable[P, Report]) -> Callable[P, None]:
+    """Makes a command of a function that returns a ``Report``: adds ``--json``, tells errors, sets the exit status."""
+
+    @click.option(
+        "--json", is_flag=True, expose_value=False, callback=_remember, help="Print JSON: {ok, result} or {ok, error}."
+    )
+    @functools.wraps(function)
+    def command(*arguments: P.args, **options: P.kwargs) -> None:
+        as_json = wants_json()
+        try:
+            report = function(*arguments, **options)
+        except Exception as error:
+            if not isinstance(error, _expected()):
+                raise
+            _fail(error, as_json)
+        if as_json:
+            click.echo(json.dumps({"ok": report.ok, "result": report.result}, default=str))
+        elif report.show:
+            report.show()
+        else:
+            show(report.result)
+        if not report.ok:
+            raise SystemExit(1)
+
+    return command
+
+
+def wants_json() -> bool:
+    """Whether the running command was given ``--json``; for commands that print as they go."""
+    return bool(click.get_current_context().meta[_JSON])
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    context.meta[_JSON] = value
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Errors that are answers, not bugs. Looked up only when something was raised, so that commands load quickly."""
+    from deploy.management import ManagementError
+    from deploy.problems import BadDescription
+    from deploy.runtime import RuntimeRefused
+
+    return (Failure, ManagementError, BadDescription, RuntimeRefused, OSError)
+
+
+def _fail(error: Exception, as_json: bool) -> NoReturn:
+    from deploy.problems import BadDescription
+
+    text = str(error)
+    if as_json:
+        answer: dict[str, object] = {"ok": False, "error": text}
+        if isinstance(error, BadDescription):
+            fields = ("file", "line", "finding", "remedy")
+            answer["problems"] = [{name: getattr(each, name) for name in fields} for each in error.problems]
+        click.echo(json.dumps(answer))
+    elif isinstance(error, BadDescription):
+        click.echo(printable(text), err=True)
+    else:
+        click.echo(f"sel4py: {printable(text)}", err=True)
+    raise SystemExit(1)
+
+
+def printable(text: str) -> str:
+    """The text with control characters, other than newline and tab, written out."""
+    return "".join(each if each.isprintable() or each in "\n\t" else f"\\x{ord(each):02x}" for each in text)
+
+
+def line(text: str) -> None:
+    """Prints one line, or several, for people."""
+    click.echo(printable(text))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Prints a table: Rich's on a terminal, aligned columns without any frame elsewhere."""
+    cells = [[cell(value) for value in row] for row in rows]
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        drawn = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+        for row in cells:
+            drawn.add_row(*map(Text, row))
+        Console().print(drawn)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for row in ([*columns], *cells):
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def cell(value: object) -> str:
+    """One value in a table."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            return " ".join(f"{key}={cell(inner)}" for key, inner in value.items())
+        case list() | tuple():
+            return ", ".join(map(cell, value))
+        case _:
+            return printable(str(value))
+
+
+def show(result: object, indent: str = "") -> None:
+    """Prints any result: rows as a table, a mapping as lines, text as it stands."""
+    match result:
+        case None:
+            return
+        case list() if result and all(isinstance(row, Mapping) for row in result):
+            rows: list[Mapping[Any, object]] = result
+            columns = list(dict.fromkeys(str(key) for row in rows for key in row))
+            table(columns, [[row.get(column) for column in columns] for row in rows])
+        case list():
+            for each in result:
+                show(each, indent)
+        case Mapping():
+            for key, value in result.items():
+                if isinstance(value, Mapping | list) and value:
+                    line(f"{indent}{key}:")
+                    show(value, indent + "  ")
+                else:
+                    line(f"{indent}{key}: {cell(value)}")
+        case _:
+            line(f"{indent}{cell(result)}")

@@ -1,0 +1,72 @@
+"""``sel4py up``: start a system."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from deploy.cli.output import Report, line, reported
+
+
+def _ram(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    from deploy.quantities import format_size, parse_size
+    from deploy.sections import RAM_HIGH, RAM_LOW
+
+    if value is None:
+        return None
+    try:
+        size = parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if size % 4096 or not RAM_LOW <= size <= RAM_HIGH:
+        raise click.BadParameter(f"RAM is a multiple of 4K in {format_size(RAM_LOW)}..{format_size(RAM_HIGH)}")
+    return size
+
+
+def _name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    from deploy.reader import NAME_PATTERN, NAME_RULE
+
+    if value is not None and not NAME_PATTERN.fullmatch(value):
+        raise click.BadParameter(NAME_RULE)
+    return value
+
+
+@click.command()
+@click.argument("system")
+@click.option("--detach", is_flag=True, help="Run in the background; return when the system is up.")
+@click.option("--script", metavar="FILE", help="Feed FILE (- is standard input) to the console, then end its input.")
+@click.option("--name", metavar="NAME", callback=_name, help="Call the system NAME, to run it beside others.")
+@click.option("--ram", metavar="SIZE", callback=_ram, help="Bytes of RAM, such as 512M, instead of the description's.")
+@reported
+def command(system: str, detach: bool, script: str | None, name: str | None, ram: int | None) -> Report:
+    """Start SYSTEM: a description file, a folder with a system.toml, or a name such as workstation.
+
+    In the foreground the console is this terminal, and the exit status is that of the system. It ends when an essential
+    task (the shell) ends.
+    """
+    from deploy.description import find, load
+    from deploy.launch import LaunchOptions, launch, launch_detached
+    from libsel4py.description import Backend
+
+    description = load(find(system), ram, name)
+    fed = _open_script(script) if script is not None else None
+    try:
+        if detach:
+            launch_detached(LaunchOptions(description, Backend.PTY, fed))
+            own = description.system.name
+            return Report({"name": own}, lambda: line(f"{own} is up; end it with: sel4py down --system {own}"))
+        status = launch(LaunchOptions(description, None, fed))
+        if status:
+            raise SystemExit(status)
+        return Report({"name": description.system.name, "status": status}, lambda: None)
+    finally:
+        if fed is not None:
+            os.close(fed)
+
+
+def _open_script(script: str) -> int:
+    if script == "-":
+        return os.dup(0)
+    return os.open(Path(script), os.O_RDONLY | os.O_CLOEXEC)

@@ -1,0 +1,210 @@
+"""What this host gives sel4py: each feature is tried, not looked up by version.
+
+Rules: a probe changes nothing that outlives it; a probe that needs a change of this process makes it in a child.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import importlib
+import os
+import platform
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_FUTEX: Final = {"x86_64": 202, "aarch64": 98}
+_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
+_LANDLOCK_CREATE_RULESET: Final = 444  # the same on every architecture, as all since 2019
+_FUTEX_WAITV: Final = 449
+_LANDLOCK_VERSION: Final = 1
+_SECCOMP_GET_ACTION_AVAIL: Final = 2
+_SECCOMP_RET_KILL_PROCESS: Final = 0x80000000
+_SECCOMP_RET_USER_NOTIF: Final = 0x7FC00000
+_FUTEX_WAKE: Final = 1
+_CLONE_NEWUSER: Final = 0x10000000
+_PR_GET_NO_NEW_PRIVS: Final = 39
+_SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_DESCRIPTORS: Final = 4096  # a doorbell, a control socket and a trap frame a task, with room for a thousand tasks
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One feature of the host. ``purpose`` says what it is for, or which attack it stops."""
+
+    feature: str
+    found: bool
+    required: bool
+    detail: str
+    purpose: str
+
+
+@dataclass(frozen=True)
+class _Probe:
+    feature: str
+    required: bool
+    purpose: str
+    look: Callable[[], tuple[bool, str]]
+
+
+def findings() -> Iterator[Finding]:
+    """Tries every feature. A probe that the host refuses counts as not found, with the host's reason."""
+    for probe in _PROBES:
+        try:
+            found, detail = probe.look()
+        except (OSError, ImportError, AttributeError, KeyError) as error:
+            found, detail = False, str(error)
+        yield Finding(probe.feature, found, probe.required, detail, probe.purpose)
+
+
+def _system_call(number: int, *arguments: object) -> int:
+    """The result of a raw system call. Raises OSError."""
+    result: int = _libc.syscall(ctypes.c_long(number), *arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def _python() -> tuple[bool, str]:
+    return sys.version_info >= (3, 11), platform.python_version()
+
+
+def _extension(name: str) -> Callable[[], tuple[bool, str]]:
+    def look() -> tuple[bool, str]:
+        module = importlib.import_module(name)
+        return True, os.path.basename(module.__file__ or name)
+
+    return look
+
+
+def _memfd() -> tuple[bool, str]:
+    descriptor = os.memfd_create("sel4py-doctor", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(descriptor, 1 << 32)
+        return True, "a sparse 4 GiB file"
+    finally:
+        os.close(descriptor)
+
+
+def _seals() -> tuple[bool, str]:
+    descriptor = os.memfd_create("sel4py-doctor", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+        return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) == _SEALS, "grow, seal"
+    finally:
+        os.close(descriptor)
+
+
+def _futex() -> tuple[bool, str]:
+    word = ctypes.c_uint32(0)
+    woken = _system_call(_FUTEX[platform.machine()], ctypes.byref(word), _FUTEX_WAKE, 1, None, None, 0)
+    return woken == 0, "wake of nobody"
+
+
+def _futex_waitv() -> tuple[bool, str]:
+    try:
+        _system_call(_FUTEX_WAITV, None, 0, 0, None, 0)
+    except OSError as error:
+        # The call refuses no words at all; a host without it does not know the number.
+        return error.errno == 22, os.strerror(error.errno or 0) if error.errno != 22 else "present"
+    return True, "present"
+
+
+def _seccomp_action(action: int) -> Callable[[], tuple[bool, str]]:
+    def look() -> tuple[bool, str]:
+        word = ctypes.c_uint32(action)
+        _system_call(_SECCOMP[platform.machine()], _SECCOMP_GET_ACTION_AVAIL, 0, ctypes.byref(word))
+        return True, "action available"
+
+    return look
+
+
+def _no_new_privileges() -> tuple[bool, str]:
+    return _libc.prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) >= 0, "prctl"
+
+
+def _landlock() -> tuple[bool, str]:
+    abi = _system_call(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION))
+    return abi >= 1, f"ABI {abi}"
+
+
+def _user_namespace() -> tuple[bool, str]:
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if _libc.unshare(_CLONE_NEWUSER) == 0 else 1)
+    _, status = os.waitpid(child, 0)
+    return status == 0, "unshare works" if status == 0 else "this host refuses unshare(CLONE_NEWUSER)"
+
+
+def _pidfd() -> tuple[bool, str]:
+    os.close(os.pidfd_open(os.getpid()))
+    return True, "pidfd_open"
+
+
+def _eventfd() -> tuple[bool, str]:
+    os.close(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+    return True, "eventfd"
+
+
+def _descriptors() -> tuple[bool, str]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = "unlimited" if hard == resource.RLIM_INFINITY else str(hard)
+    return hard == resource.RLIM_INFINITY or hard >= _DESCRIPTORS, f"{soft} now, up to {limit}; needs {_DESCRIPTORS}"
+
+
+def _cores() -> tuple[bool, str]:
+    count = len(os.sched_getaffinity(0))
+    return count >= 2, str(count)
+
+
+def _device(path: str) -> Callable[[], tuple[bool, str]]:
+    def look() -> tuple[bool, str]:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        return True, path
+
+    return look
+
+
+def _program(name: str) -> Callable[[], tuple[bool, str]]:
+    def look() -> tuple[bool, str]:
+        found = shutil.which(name)
+        return found is not None, "found" if found else "not on PATH"
+
+    return look
+
+
+_PROBES: Final = (
+    _Probe("python", True, "the language: 3.11 or later", _python),
+    _Probe("hw._ram", True, "records and transactions (build with: make build)", _extension("hw._ram")),
+    _Probe("hw._cpu", True, "trap rings and the sandbox (build with: make build)", _extension("hw._cpu")),
+    _Probe("uvloop", True, "the kernel's event loop", _extension("uvloop")),
+    _Probe("zmq", True, "the management socket", _extension("zmq")),
+    _Probe("memfd", True, "RAM and frames: memory with no name in any file system", _memfd),
+    _Probe("memfd seals", True, "stops a task from growing memory that was taken from it", _seals),
+    _Probe("futex", True, "sleeping until the kernel has answered", _futex),
+    _Probe("futex_waitv", False, "a server that sleeps on many channels at once", _futex_waitv),
+    _Probe("eventfd", True, "doorbells", _eventfd),
+    _Probe("pidfd", True, "noticing deaths; stops a signal from reaching a reused process id", _pidfd),
+    _Probe("open files", True, "descriptors for a thousand tasks", _descriptors),
+    _Probe("no_new_privs", True, "stops a task from gaining rights through a setuid program", _no_new_privileges),
+    _Probe(
+        "seccomp filter",
+        True,
+        "stops host system calls: open, socket, ptrace, kill, exec",
+        _seccomp_action(_SECCOMP_RET_KILL_PROCESS),
+    ),
+    _Probe("seccomp notify", False, "another doorbell", _seccomp_action(_SECCOMP_RET_USER_NOTIF)),
+    _Probe("landlock", False, "stops file access even where a seccomp rule is missed", _landlock),
+    _Probe("user namespace", False, "stops a task from seeing host processes and networks", _user_namespace),
+    _Probe("two cores", False, "calls between running tasks without a switch", _cores),
+    _Probe("/dev/net/tun", False, "network back end tap", _device("/dev/net/tun")),
+    _Probe("/dev/kvm", False, "hardware virtual machines", _device("/dev/kvm")),
+    _Probe("spin", False, "model checking of the shared-memory protocols (Debian package spin)", _program("spin")),
+    _Probe("cc", False, "building from source", _program("cc")),
+)

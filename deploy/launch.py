@@ -1,0 +1,137 @@
+"""Starts a system: the one place that knows how the monitor is called.
+
+Rules: the lock on the runtime folder is taken before anything else, by the process that becomes the monitor. A detached
+start returns only when the system is up or has failed, and tells which; a failed one leaves nothing running.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from deploy.description import Description
+from deploy.management import Management, ManagementError
+from deploy.runtime import already_running, end_forcibly, ensure_private, running, system_folder, take, wait_ended
+from libsel4py.description import Backend
+
+UP_SECONDS: Final = 30.0
+_LOCKED: Final = b"\0"
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """How to run a description. ``script`` is an open descriptor that becomes the console's input."""
+
+    description: Description
+    console: Backend | None = None
+    script: int | None = None
+
+
+Run = Callable[[LaunchOptions], int]
+
+
+def run_monitor(options: LaunchOptions) -> int:
+    """Calls the monitor, which returns the system's exit status at its end. This process holds the system's lock."""
+    from hw.monitor import MonitorOptions, run
+
+    system = options.description.system
+    return run(
+        MonitorOptions(
+            name=system.name,
+            folder=system_folder(system.name),
+            ram_bytes=system.ram,
+            images=system.images,
+            devices=system.devices,
+            description=options.description.pack(),
+            console=options.console,
+            script=options.script,
+            module_paths=options.description.paths,
+        )
+    )
+
+
+def launch(options: LaunchOptions, run: Run = run_monitor) -> int:
+    """Runs the system in this process until it ends; returns its exit status. Raises RuntimeRefused, OSError."""
+    lock = take(system_folder(options.description.system.name))
+    try:
+        return run(options)
+    finally:
+        os.close(lock)
+
+
+def launch_detached(options: LaunchOptions, run: Run = run_monitor) -> None:
+    """Runs the system in a process of its own, and returns when it is up.
+
+    Raises:
+        ManagementError: it could not start; the text gives the reason and the log. RuntimeRefused: as ``launch``.
+    """
+    folder = system_folder(options.description.system.name)
+    ensure_private(folder / "logs")
+    if any(system.name == folder.name for system in running()):
+        raise already_running(folder.name)
+    life, alive = os.pipe()
+    try:
+        child = os.fork()
+        if child == 0:
+            _become_monitor(options, run, folder, alive)
+        os.close(alive)
+        os.waitpid(child, 0)
+        # Without the lock it would be another system of that name that answers.
+        first = os.read(life, 4096)
+        if first != _LOCKED:
+            raise ManagementError(first.decode(errors="replace").lstrip("\0") or "it ended before it was up")
+        with Management(folder) as management:
+            management.wait_up(life, UP_SECONDS)
+    except ManagementError as error:
+        reason = _read_reason(life)
+        _end(folder.name)
+        log = folder / "logs" / "monitor.log"
+        raise ManagementError(f"the system did not start: {reason or error}; its log is {log}") from error
+    finally:
+        os.close(life)
+
+
+def _end(name: str) -> None:
+    for system in running():
+        if system.name == name:
+            end_forcibly(system)
+            wait_ended(system, UP_SECONDS)
+
+
+def _become_monitor(options: LaunchOptions, run: Run, folder: Path, alive: int) -> NoReturn:
+    """In the first child: leaves the caller's session and process group for good, and never returns."""
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    status = 1
+    try:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        log = folder / "logs" / "monitor.log"
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        for descriptor, source in ((0, nothing), (1, output), (2, output)):
+            os.dup2(source, descriptor)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+        take(folder)
+        os.write(alive, _LOCKED)
+        status = run(options)
+    except BaseException as error:
+        # This process ends here whatever it was; the reason goes to the waiting parent and to the log.
+        os.write(alive, str(error).encode()[:4096])
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _read_reason(life: int) -> str:
+    os.set_blocking(life, False)
+    try:
+        return os.read(life, 4096).decode(errors="replace")
+    except BlockingIOError:
+        return ""

@@ -1,0 +1,149 @@
+"""The client of a running system's management socket (docs/architecture.md, section 7).
+
+Rules: one request, one reply, each with a time limit; what comes back is checked before it is believed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import msgspec
+import zmq
+
+REPLY_SECONDS: Final = 10.0  # a kernel answers within milliseconds; an inspection of a large RAM within seconds
+
+
+_ASK_AGAIN_SECONDS: Final = 0.25
+
+
+class ManagementError(Exception):
+    """A system did not do what it was asked; the text says why."""
+
+
+class NotAnswering(ManagementError):
+    """No reply came in time."""
+
+
+class Refused(ManagementError):
+    """The system answered that it cannot; the text is its reason."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What the kernel answers."""
+
+    ok: bool
+    result: object = None
+    error: str = ""
+
+
+class Management:
+    """Talks to the system whose runtime folder is ``folder``. Use as a context manager."""
+
+    def __init__(self, folder: Path, seconds: float = REPLY_SECONDS) -> None:
+        self.folder = folder
+        self.seconds = seconds
+        self._context = zmq.Context[zmq.Socket[bytes]]()
+
+    def __enter__(self) -> Management:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._context.destroy(linger=0)
+
+    def request(self, op: str, **fields: object) -> object:
+        """Asks for ``op`` and returns its result.
+
+        Raises:
+            NotAnswering: nothing came within ``seconds``. Refused: the system said no.
+        """
+        socket = self._context.socket(zmq.DEALER)
+        try:
+            socket.linger = 0
+            # Connecting again soon lets a request wait for a system that is just starting.
+            socket.reconnect_ivl = 20
+            socket.connect(f"ipc://{self.folder / 'management'}")
+            # The empty frame is what a REQ socket would send; a reply is taken with or without it.
+            socket.send_multipart([b"", msgspec.msgpack.encode({"op": op, **fields})])
+            if not socket.poll(round(self.seconds * 1000)):
+                raise NotAnswering(
+                    f"the system {self.folder.name} did not answer {op!r} within {self.seconds:g} s; "
+                    f"see `sel4py logs kerneld --system {self.folder.name}`, or end it with `sel4py down --force`"
+                )
+            return self._result(socket.recv_multipart()[-1])
+        finally:
+            socket.close()
+
+    def wait_up(self, died: int, seconds: float) -> None:
+        """Waits until the system says that it is up.
+
+        Args:
+            died: a descriptor that becomes readable when the system's monitor has failed or ended.
+        Raises:
+            NotAnswering: it is not up after ``seconds``. ManagementError: ``died`` became readable.
+        """
+        deadline = time.monotonic() + seconds
+        asked, told = self._context.socket(zmq.DEALER), self._context.socket(zmq.SUB)
+        for socket, name in ((told, "events"), (asked, "management")):
+            socket.linger = 0
+            socket.reconnect_ivl = 20
+            socket.connect(f"ipc://{self.folder / name}")
+        told.subscribe(b"")
+        poller = zmq.Poller()
+        for source in (asked, told, died):
+            poller.register(source, zmq.POLLIN)
+        pending = answered = False
+        while (left := deadline - time.monotonic()) > 0:
+            if not pending:
+                asked.send_multipart([b"", msgspec.msgpack.encode({"op": "status"})])
+                pending, answered = True, False
+            ready = dict(poller.poll(round(min(left, _ASK_AGAIN_SECONDS) * 1000)))
+            if died in ready:
+                raise ManagementError("it ended before it was up")
+            if asked in ready:
+                answered = True
+                if _is_up(self._result(asked.recv_multipart()[-1])):
+                    return
+            while told in ready and told.poll(0):
+                told.recv_multipart()
+            # Ask again when something has happened; and in a while, as an event before the connection stood was missed.
+            pending = not (answered and (told in ready or not ready))
+        raise NotAnswering(f"the system {self.folder.name} was not up within {seconds:g} s")
+
+    def events(self, seconds: float) -> Generator[Mapping[str, object] | None, None, None]:
+        """What the system tells, as it comes; None whenever nothing came for ``seconds``. Never ends by itself."""
+        socket = self._context.socket(zmq.SUB)
+        try:
+            socket.linger = 0
+            socket.reconnect_ivl = 20
+            socket.subscribe(b"")
+            socket.connect(f"ipc://{self.folder / 'events'}")
+            while True:
+                if not socket.poll(round(seconds * 1000)):
+                    yield None
+                    continue
+                try:
+                    yield msgspec.msgpack.decode(socket.recv_multipart()[-1], type=dict[str, object])
+                except msgspec.MsgspecError:
+                    continue
+        finally:
+            socket.close()
+
+    def _result(self, data: bytes) -> object:
+        try:
+            reply = msgspec.msgpack.decode(data, type=Reply)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise ManagementError(f"the system {self.folder.name} answered what is no reply: {error}") from error
+        if not reply.ok:
+            raise Refused(reply.error or "the system gave no reason")
+        return reply.result
+
+
+def _is_up(status: object) -> bool:
+    """``status`` tells the state of a system that is still being built; one that tells none is up."""
+    return not isinstance(status, Mapping) or status.get("state", "up") == "up"

@@ -1,0 +1,227 @@
+"""The commands, run in this process against stand-in systems: output, JSON and exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from deploy.cli import COMMANDS, main
+from deploy.cli.output import printable
+from tests.unit.deploy.conftest import FakeSystems
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+GOOD = """
+[system]
+name = "good"
+paths = ["{parts}"]
+[task.client]
+image = "parts.echo"
+uses = {{ echo = "echo.echo" }}
+[task.echo]
+image = "parts.echo"
+provides = {{ echo = "parts.interfaces:Echo" }}
+"""
+
+
+def sel4py(*arguments: str) -> Result:
+    result = CliRunner().invoke(main, arguments)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def answer(result: Result) -> dict[str, object]:
+    found = json.loads(result.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.toml"
+    path.write_text(GOOD.format(parts=MANIFESTS))
+    return path
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_json(name: str) -> None:
+    result = sel4py(name, "--help")
+    assert result.exit_code == 0
+    assert "--json" in result.stdout
+
+
+def test_unknown_command_is_a_usage_error() -> None:
+    assert sel4py("fly").exit_code == 2
+
+
+def test_ps_prints_a_table(systems: FakeSystems) -> None:
+    systems.start("one")
+    result = sel4py("ps")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == ["task   state    pid", "shell  running  41", "ping   waits    42"]
+
+
+def test_ps_prints_json(systems: FakeSystems) -> None:
+    systems.start("one")
+    assert answer(sel4py("ps", "--json"))["result"] == [
+        {"task": "shell", "state": "running", "pid": 41},
+        {"task": "ping", "state": "waits", "pid": 42},
+    ]
+
+
+@pytest.mark.parametrize("arguments", [("ps",), ("down",), ("kill", "shell"), ("why", "ping"), ("inspect",), ("fsck",)])
+def test_without_a_system_every_command_fails_and_says_how_to_start_one(
+    runtime: Path, arguments: tuple[str, ...]
+) -> None:
+    result = sel4py(*arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == "sel4py: no system is running; start one with `sel4py up SYSTEM`\n"
+    told = sel4py(*arguments, "--json")
+    assert told.exit_code == 1
+    assert answer(told) == {"ok": False, "error": "no system is running; start one with `sel4py up SYSTEM`"}
+
+
+def test_system_is_chosen_by_name(systems: FakeSystems) -> None:
+    systems.start("one")
+    systems.start("two")
+    assert sel4py("ps").exit_code == 1
+    assert sel4py("ps", "--system", "two").exit_code == 0
+    assert "running: one, two" in sel4py("ps", "--system", "three").stderr
+
+
+def test_systems_lists_what_runs(systems: FakeSystems) -> None:
+    assert sel4py("systems").stdout == "no system is running\n"
+    one = systems.start("one")
+    assert answer(sel4py("systems", "--json"))["result"] == [
+        {"name": "one", "pid": one.process.pid, "folder": str(one.folder)}
+    ]
+    assert str(one.process.pid) in sel4py("systems").stdout
+
+
+def test_kill_tells_the_refusal_without_its_control_characters(systems: FakeSystems) -> None:
+    systems.start("one")
+    assert sel4py("kill", "shell").stdout == "shell was killed\n"
+    refused = sel4py("kill", "shel")
+    assert refused.exit_code == 1
+    assert refused.stderr == "sel4py: there is no task shel; there are shell, ping\\x1b[31m\n"
+
+
+def test_why_inspect_and_fsck_print_the_answer(systems: FakeSystems) -> None:
+    systems.start("one")
+    assert sel4py("why", "ping").stdout == "ping waits for a message on pong.pong\n"
+    assert sel4py("inspect", "untyped").stdout == "untyped:\naddress  bits\n0        28\n"
+    assert sel4py("fsck").stdout == "all invariants hold\n"
+    assert sel4py("inspect", "dreams").exit_code == 2
+
+
+def test_image_is_saved(systems: FakeSystems, tmp_path: Path) -> None:
+    systems.start("one")
+    assert sel4py("image", str(tmp_path / "ram")).exit_code == 0
+    assert (tmp_path / "ram").read_bytes() == b"RAM"
+
+
+def test_down_waits_for_the_end(systems: FakeSystems) -> None:
+    one = systems.start("one")
+    assert sel4py("down").stdout == "one has ended\n"
+    assert one.process.wait() == 0
+    assert sel4py("down").exit_code == 1
+
+
+def test_down_by_force_asks_nobody(systems: FakeSystems) -> None:
+    one = systems.start("one")
+    assert sel4py("down", "--force").exit_code == 0
+    assert one.process.wait() == -9
+
+
+def test_check_shows_the_system_in_start_order(good: Path) -> None:
+    result = sel4py("check", str(good))
+    assert result.exit_code == 0
+    head, columns, *rows = result.stdout.splitlines()
+    assert head == f"{good}: good, 256M of RAM, 2 tasks"
+    assert columns.split() == ["task", "image", "priority", "memory", "restart", "holds"]
+    assert [row.split()[0] for row in rows] == ["echo", "client"]
+    assert "echo→echo.echo#1" in rows[1]
+    system = answer(sel4py("check", str(good), "--json"))["result"]
+    assert isinstance(system, dict)
+    assert system["name"] == "good"
+
+
+def test_check_tells_every_problem_with_its_line() -> None:
+    path = MANIFESTS / "bad" / "use-circle.toml"
+    result = sel4py("check", str(path))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"{path}:8: task.a.uses.peer closes a circle")
+    problems = answer(sel4py("check", str(path), "--json"))["problems"]
+    assert isinstance(problems, list)
+    assert problems[0]["line"] == 8
+
+
+def test_check_of_an_unknown_name_lists_the_known_ones() -> None:
+    result = sel4py("check", "workstatoin")
+    assert result.exit_code == 1
+    assert "or one of minimal, workstation" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        (("--ram", "12"), "whole number with K, M or G"),
+        (("--ram", "4K"), "32M..512G"),
+        (("--name", "A b"), "a name is"),
+    ],
+)
+def test_up_refuses_bad_options(good: Path, option: tuple[str, str], remedy: str) -> None:
+    result = sel4py("up", str(good), *option)
+    assert result.exit_code == 2
+    assert remedy in result.stderr
+
+
+def test_up_refuses_a_name_that_runs(systems: FakeSystems, good: Path) -> None:
+    systems.start("good")
+    for how in ((), ("--detach",)):
+        result = sel4py("up", str(good), *how)
+        assert result.exit_code == 1
+        assert "a system named good is running already" in result.stderr
+
+
+def test_up_checks_memory_against_the_given_ram(good: Path, runtime: Path) -> None:
+    result = sel4py("up", str(good), "--ram", "64M")
+    assert result.exit_code == 1
+    assert "does not fit 64M of RAM" in result.stderr
+
+
+def test_logs_of_one_and_of_all(runtime: Path) -> None:
+    logs = runtime / "one" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "ping.log").write_bytes(b"first\n\x1b[2Jsecond")
+    (logs / "shell.log").write_bytes(b"\xff\n")
+    assert sel4py("logs", "ping").stdout == "first\n\\x1b[2Jsecond\n"
+    assert sel4py("logs").stdout.splitlines() == [
+        "        ping | first",
+        "        ping | \\x1b[2Jsecond",
+        "       shell | �",
+    ]
+    assert answer(sel4py("logs", "ping", "--json"))["result"] == [
+        {"task": "ping", "text": "first"},
+        {"task": "ping", "text": "\x1b[2Jsecond"},
+    ]
+    missing = sel4py("logs", "pin")
+    assert missing.exit_code == 1
+    assert "did you mean 'ping'" in missing.stderr
+
+
+def test_following_ends_with_the_system(systems: FakeSystems) -> None:
+    one = systems.start("one")
+    (one.folder / "logs").mkdir()
+    (one.folder / "logs" / "ping.log").write_text("first\nlast")
+    one.process.kill()
+    one.process.wait()
+    assert sel4py("logs", "ping", "-f").stdout == "first\nlast\n"
+
+
+def test_printable_keeps_lines_and_writes_controls_out() -> None:
+    assert printable("a\nb\tc\x1b\x00é") == "a\nb\tc\\x1b\\x00é"

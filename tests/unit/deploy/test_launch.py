@@ -1,0 +1,62 @@
+"""Starting a system in the background, with stand-ins for the monitor."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from deploy.description import Description
+from deploy.launch import LaunchOptions, launch, launch_detached
+from deploy.management import ManagementError
+from deploy.runtime import RuntimeRefused, end_forcibly, running, select_running, system_folder, wait_ended
+from libsel4py.description import System
+from tests.unit.deploy.fake_system import serve
+
+OPTIONS = LaunchOptions(Description(Path("one.toml"), System("one", 1 << 28, (), ()), ()))
+
+
+def monitor_that_comes_up(options: LaunchOptions) -> int:
+    print("the monitor's output")
+    serve(system_folder(options.description.system.name))
+    return 0
+
+
+def monitor_that_raises(options: LaunchOptions) -> int:
+    raise OSError("no memory for RAM")
+
+
+def monitor_that_ends(options: LaunchOptions) -> int:
+    return 3
+
+
+def test_returns_when_the_system_is_up(runtime: Path) -> None:
+    launch_detached(OPTIONS, monitor_that_comes_up)
+    system = select_running("one")
+    try:
+        assert os.getsid(system.pid) != os.getsid(0)
+        with pytest.raises(RuntimeRefused, match="running already"):
+            launch_detached(OPTIONS, monitor_that_comes_up)
+    finally:
+        end_forcibly(system)
+        assert wait_ended(system, 10)
+    assert "the monitor's output" in (runtime / "one" / "logs" / "monitor.log").read_text()
+
+
+def test_tells_why_the_monitor_failed(runtime: Path) -> None:
+    with pytest.raises(ManagementError, match=r"did not start: no memory for RAM; its log is .*monitor\.log"):
+        launch_detached(OPTIONS, monitor_that_raises)
+    assert running() == []
+    assert "Traceback" in (runtime / "one" / "logs" / "monitor.log").read_text()
+
+
+def test_tells_that_the_monitor_ended(runtime: Path) -> None:
+    with pytest.raises(ManagementError, match="ended before it was up"):
+        launch_detached(OPTIONS, monitor_that_ends)
+    assert running() == []
+
+
+def test_foreground_returns_the_status_and_frees_the_name(runtime: Path) -> None:
+    assert launch(OPTIONS, monitor_that_ends) == 3
+    assert launch(OPTIONS, monitor_that_ends) == 3
