@@ -12,7 +12,7 @@ from deploy.modules import ModulePath, classes
 from deploy.problems import Problems, dotted, suggest
 from deploy.quantities import format_size
 from deploy.scanner import Path
-from deploy.sections import TaskDraft, UseDraft
+from deploy.sections import MIB, TaskDraft, UseDraft
 from libsel4py.description import NAMES_INTERFACE, Backend, Device, Restart
 
 RESERVED_NAMES: Final = ("root", "kerneld", "monitor", "zygote")
@@ -194,8 +194,8 @@ def _check_badges(draft: Draft, problems: Problems) -> None:
 def _check_memory(draft: Draft, problems: Problems) -> None:
     fits = ram_that_fits(draft.tasks)
     if draft.ram < fits:
-        needed, given = format_size(memory_needed(draft.tasks)), format_size(draft.ram)
-        finding = f"the tasks need {needed}, which does not fit {given} of RAM"
+        needed = f"{-(-memory_needed(draft.tasks) // MIB)}M in aligned powers of two"
+        finding = f"the tasks and root need {needed}, which does not fit {format_size(draft.ram)} of RAM"
         problems.add(("machine", "ram"), finding, f"give machine.ram = '{format_size(fits)}', or the tasks less memory")
 
 

@@ -10,21 +10,23 @@ from typing import Final
 
 from deploy.sections import KIB, MIB, RAM_LOW, TaskDraft
 
-RESERVED: Final = 16 * MIB  # at the start of RAM: the kernel's records, the initial task and what root builds with
+RESERVED: Final = 16 * MIB  # at the start of RAM: the kernel's records, root's objects and what root builds with
+ROOT_MEMORY: Final = 64 * MIB  # root's own VSpace (kerneld.boot.BootParameters.vspace_bits)
+RAM_STEP: Final = 32 * MIB
 TASK_OVERHEAD: Final = 64 * KIB  # TCB, CNode, trap frame, scheduling context, endpoints
 THREAD_OVERHEAD: Final = 32 * KIB
 
 
 def demands(tasks: Sequence[TaskDraft]) -> list[int]:
-    """Sizes in bytes of the untyped memory that the tasks need, largest first."""
-    sizes = [TASK_OVERHEAD] * len(tasks)
+    """Sizes in bytes of the untyped memory that root and the tasks need, largest first."""
+    sizes = [ROOT_MEMORY, *[TASK_OVERHEAD] * len(tasks)]
     for task in tasks:
         sizes += [task.memory, *([task.pool] if task.pool else []), *[THREAD_OVERHEAD] * task.threads]
     return sorted(sizes, reverse=True)
 
 
 def memory_needed(tasks: Sequence[TaskDraft]) -> int:
-    """Bytes that the tasks and the reserve come to, without what alignment leaves unused."""
+    """Bytes that the tasks, root and the reserve come to, without what alignment leaves unused."""
     return RESERVED + sum(demands(tasks))
 
 
@@ -45,9 +47,9 @@ def fits(ram: int, tasks: Sequence[TaskDraft]) -> bool:
 
 def ram_that_fits(tasks: Sequence[TaskDraft]) -> int:
     """The smallest size of RAM, in steps of 32 MiB, that holds the tasks."""
-    ram = max(RAM_LOW, -(-memory_needed(tasks) // RAM_LOW) * RAM_LOW)
+    ram = max(RAM_LOW, -(-memory_needed(tasks) // RAM_STEP) * RAM_STEP)
     while not fits(ram, tasks):
-        ram += RAM_LOW
+        ram += RAM_STEP
     return ram
 
 

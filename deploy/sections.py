@@ -29,7 +29,7 @@ from libsel4py.environment import SIGNAL_BADGE
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 RAM_DEFAULT: Final = 256 * MIB
-RAM_LOW, RAM_HIGH = 32 * MIB, 1 << abi.UNTYPED_MAX_BITS
+RAM_LOW, RAM_HIGH = 128 * MIB, 1 << abi.UNTYPED_MAX_BITS
 MEMORY_DEFAULT: Final = 32 * MIB
 MEMORY_LOW: Final = 4 * MIB  # what a Python process needs to load anything at all
 POOL_DEFAULT: Final = 1 * MIB

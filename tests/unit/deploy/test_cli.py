@@ -170,7 +170,7 @@ def test_check_of_an_unknown_name_lists_the_known_ones() -> None:
     ("option", "remedy"),
     [
         (("--ram", "12"), "whole number with K, M or G"),
-        (("--ram", "4K"), "32M..512G"),
+        (("--ram", "4K"), "128M..512G"),
         (("--name", "A b"), "a name is"),
     ],
 )
@@ -189,9 +189,9 @@ def test_up_refuses_a_name_that_runs(systems: FakeSystems, good: Path) -> None:
 
 
 def test_up_checks_memory_against_the_given_ram(good: Path, runtime: Path) -> None:
-    result = sel4py("up", str(good), "--ram", "64M")
+    result = sel4py("up", str(good), "--ram", "128M")
     assert result.exit_code == 1
-    assert "does not fit 64M of RAM" in result.stderr
+    assert "does not fit 128M of RAM" in result.stderr
 
 
 def test_logs_of_one_and_of_all(runtime: Path) -> None:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.description import load
-from deploy.memory import demands, fits, ram_that_fits
+from deploy.memory import RAM_STEP, demands, fits, ram_that_fits
 from deploy.problems import BadDescription, suggest
 from deploy.quantities import format_duration, format_size, parse_duration, parse_size
 from deploy.scanner import line_numbers
-from deploy.sections import TaskDraft
+from deploy.sections import RAM_LOW, TaskDraft
 from libsel4py.abi import Rights
 from libsel4py.description import CorruptDescription, Grant, Restart, System, unpack
 
@@ -211,7 +211,7 @@ def test_packing_places_what_it_says_it_does(tasks: list[TaskDraft]) -> None:
     ram = ram_that_fits(tasks)
     assert fits(ram, tasks)
     assert sum(demands(tasks)) < ram
-    assert ram == 32 * MIB or not fits(ram - 32 * MIB, tasks)
+    assert ram == RAM_LOW or not fits(ram - RAM_STEP, tasks)
 
 
 def test_suggestions() -> None:
