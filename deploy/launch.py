@@ -121,8 +121,8 @@ def _become_monitor(options: LaunchOptions, run: Run, folder: Path, alive: int) 
         status = run(options)
     except BaseException as error:
         # This process ends here whatever it was; the reason goes to the waiting parent and to the log.
-        os.write(alive, str(error).encode()[:4096])
         traceback.print_exc()
+        os.write(alive, str(error).encode()[:4096])
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
