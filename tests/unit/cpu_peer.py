@@ -90,6 +90,17 @@ class Peer:
             if not (self._spin(task, spin_ns) if spin_ns else self._sleep(task)):
                 return self.take()
 
+    def wait_doorbell(self) -> None:
+        poll = select.poll()
+        poll.register(self.doorbell, select.POLLIN)
+        assert poll.poll(TIMEOUT_MS), "no doorbell within a minute"
+        self.rings += os.eventfd_read(self.doorbell)
+
+    def wait_asleep(self) -> None:
+        """Wait until the thread has announced that it sleeps."""
+        while not self.ram.read(abi.TASK_WAITING, 4)[0]:
+            os.sched_yield()
+
     def _spin(self, task: Task, spin_ns: int) -> bool:
         ring.watch(self.ram, 0, self.consumed, 1)
         pairs = struct.pack("QQ", 0, self.consumed)

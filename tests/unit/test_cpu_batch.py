@@ -25,12 +25,10 @@ def test_a_batch_answers_each_entry_in_order(count: int, spin_ns: int) -> None:
 
 def test_a_batch_is_one_doorbell_a_fill() -> None:
     with running(lambda: len(cpu.batch(entries(64)))) as (peer, task):
-        taken = [peer.wait_entry(task)]
-        while (entry := peer.take()) is not None:
-            taken.append(entry)
+        peer.wait_doorbell()
+        taken = [entry for entry in iter(peer.take, None) if entry is not None]
         assert (len(taken), peer.rings) == (64, 1)
         for entry in taken:
-            assert entry is not None
             peer.echo(entry)
         assert task.result() == 64
 

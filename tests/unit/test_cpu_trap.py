@@ -15,6 +15,7 @@ CALL, RECV, CANCEL = abi.Syscall.CALL, abi.Syscall.RECV, abi.Syscall.CANCEL
 DONE, CANCELLED = abi.Status.DONE, abi.Status.CANCELLED
 SPIN_NS = 1_000_000
 MILLISECOND = 1_000_000
+SPINS_LONG_NS = 10_000_000  # so that a signal finds the thread looking, not asleep
 
 
 def echo_calls(count: int) -> int:
@@ -165,7 +166,7 @@ class Rung(Exception):
     pass
 
 
-@pytest.mark.parametrize("spin_ns", [0, 50_000])
+@pytest.mark.parametrize("spin_ns", [0, 50_000, SPINS_LONG_NS])
 def test_an_exception_of_a_signal_handler_cancels_first(spin_ns: int) -> None:
     def call() -> Any:
         def ring_out(_signal: int, _frame: object) -> None:
@@ -186,7 +187,8 @@ def test_an_exception_of_a_signal_handler_cancels_first(spin_ns: int) -> None:
         peer.echo(ready)
         blocked = peer.wait_entry(task)
         assert blocked is not None
-        wait_until_asleep(peer)
+        if spin_ns < SPINS_LONG_NS:
+            peer.wait_asleep()
         os.kill(task.pid, signal.SIGUSR1)
         cancel = peer.wait_entry(task)
         assert cancel is not None
@@ -195,11 +197,6 @@ def test_an_exception_of_a_signal_handler_cancels_first(spin_ns: int) -> None:
         peer.complete(cancel.tag)
         serve_echo(peer, task)
         assert task.result() == (DONE, 5)
-
-
-def wait_until_asleep(peer: Peer) -> None:
-    while not peer.ram.read(abi.TASK_WAITING, 4)[0]:
-        os.sched_yield()
 
 
 def test_a_signal_without_an_exception_goes_unnoticed() -> None:
@@ -215,7 +212,7 @@ def test_a_signal_without_an_exception_goes_unnoticed() -> None:
         peer.echo(ready)
         blocked = peer.wait_entry(task)
         assert blocked is not None
-        wait_until_asleep(peer)
+        peer.wait_asleep()
         os.kill(task.pid, signal.SIGUSR1)
         peer.echo(blocked)
         assert task.result() == ((DONE, 6), [signal.SIGUSR1])
