@@ -1,0 +1,31 @@
+"""What is true of RAM between any two transactions.
+
+The predicates are in `capability_invariants.py` (capabilities, derivation order, untyped memory, the kernel's tables)
+and `thread_invariants.py` (threads, queues, replies, scheduling contexts). Tests check them after every transaction,
+`sel4py fsck` on a live system or an image, and the kernel when it is restarted.
+"""
+
+from __future__ import annotations
+
+from hw.ram import Ram, RamError
+from kerneld import capability_invariants, thread_invariants
+from kerneld.predicates import Predicate, Violation
+from kerneld.survey import survey
+
+__all__ = ["PREDICATES", "Predicate", "Violation", "check"]
+
+PREDICATES: tuple[Predicate, ...] = (*capability_invariants.PREDICATES, *thread_invariants.PREDICATES)
+
+
+def check(ram: Ram) -> list[Violation]:
+    """All that is wrong with RAM; empty when it is sound. RAM may hold anything."""
+    found = survey(ram)
+    violations = []
+    for item in PREDICATES:
+        try:
+            violations += [Violation(item.name, item.sentence, detail) for detail in item.contradictions(found)]
+        except RamError as error:
+            violations.append(
+                Violation(item.name, item.sentence, f"RAM cannot be read where a record says so: {error}")
+            )
+    return violations

@@ -1,0 +1,178 @@
+"""A look at all of RAM: every capability that can be found, by slot, and every object that one of them names.
+
+Read only, and outside of any transaction that matters: for `invariants`, `explain`, `sel4py inspect` and `fsck`.
+Nothing is trusted: RAM may be a damaged image. What cannot be followed is noted in `damage` and not followed.
+
+Found are the slots that are reached from the kernel's record and the initial task through capabilities, through
+neighbours in the derivation order, and through the threads that objects name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from hw.ram import Ram
+from kerneld import caps
+from kerneld.caps import OBJECT_MASK, TYPE_SHIFT, Cap
+from kerneld.records import (
+    ADDRESS_MASK,
+    TCB_SLOTS,
+    CapType,
+    Endpoint,
+    KernelRecord,
+    Notification,
+    Reply,
+    SchedContext,
+    Slot,
+    Tcb,
+    VSpace,
+)
+from libsel4py import abi
+
+# Where an object's record names threads: byte offsets of the words.
+_THREAD_WORDS: Final[dict[int, tuple[int, ...]]] = {
+    CapType.ENDPOINT: (Endpoint.head.offset,),
+    CapType.NOTIFICATION: (Notification.head.offset, Notification.bound_tcb.offset),
+    CapType.REPLY: (Reply.tcb.offset,),
+    CapType.SCHED_CONTEXT: (SchedContext.tcb.offset,),
+    CapType.VSPACE: (VSpace.threads.offset,),
+    CapType.TCB: (Tcb.queue_next.offset, Tcb.vspace_next.offset),
+}
+_SLOT_WORDS: Final = Slot.SIZE // abi.WORD_BYTES
+
+
+class Held(NamedTuple):
+    """A non-empty slot: its address and its four words."""
+
+    address: int
+    word0: int
+    word1: int
+    prev: int
+    mdb_word: int
+
+    @property
+    def next(self) -> int:
+        return self.mdb_word & ADDRESS_MASK
+
+    @property
+    def cap(self) -> Cap:
+        return Cap(self.word0, self.word1)
+
+    @property
+    def kind(self) -> int:
+        return self.word0 >> TYPE_SHIFT
+
+
+@dataclass(slots=True)
+class Survey:
+    """What was found.
+
+    Attributes:
+        slots: non-empty slots by address. owners: for each, the address of the CNode or TCB that it is in (0: kernel).
+        objects: per capability type, a capability for every object address.
+        stray: addresses of empty slots that are linked in the order. damage: what could not be followed.
+    """
+
+    ram: Ram
+    slots: dict[int, Held] = field(default_factory=dict)
+    owners: dict[int, int] = field(default_factory=dict)
+    objects: dict[int, dict[int, Cap]] = field(default_factory=dict)
+    stray: list[int] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+    _pending: list[tuple[int, int, int]] = field(default_factory=list)
+    _seen: set[tuple[int, int]] = field(default_factory=set)
+
+    def of_type(self, kind: CapType) -> dict[int, Cap]:
+        """Objects of a type that are alive: a capability names them. Address to capability."""
+        return self.objects.get(kind, {})
+
+    def heads(self) -> list[Held]:
+        """Slots that begin a list of the derivation order."""
+        return [held for held in self.slots.values() if not held.prev]
+
+    def _walk(self) -> None:
+        while self._pending:
+            address, count, owner = self._pending.pop()
+            self._read_slots(address, count, owner)
+
+    def _add(self, address: int, count: int, owner: int) -> None:
+        """Note slots to be read: ``count`` from ``address`` on."""
+        if (address, count) in self._seen or (count == 1 and address in self.slots):
+            return
+        if address % Slot.SIZE or address + count * Slot.SIZE > self.ram.size:
+            self.damage.append(f"0x{address:x} cannot be the address of {count} slots")
+            return
+        self._seen.add((address, count))
+        self._pending.append((address, count, owner))
+
+    def _add_thread(self, address: int) -> None:
+        if address:
+            self._add(address, TCB_SLOTS, address)
+
+    def _read_slots(self, address: int, count: int, owner: int) -> None:
+        words = memoryview(self.ram.read(address, count * Slot.SIZE)).cast("Q")
+        columns = [words[part::_SLOT_WORDS].tolist() for part in range(_SLOT_WORDS)]
+        for number, (word0, word1, prev, mdb_word) in enumerate(zip(*columns, strict=True)):
+            at = address + number * Slot.SIZE
+            if not word0:
+                if word1 or prev or mdb_word:
+                    self.stray.append(at)
+                continue
+            if at not in self.slots:
+                self.slots[at] = held = Held(at, word0, word1, prev, mdb_word)
+                self.owners[at] = owner
+                self._follow(held)
+            elif owner and not self.owners[at]:
+                self.owners[at] = owner
+
+    def _follow(self, held: Held) -> None:
+        kind, cap = held.kind, held.cap
+        address = held.word0 & OBJECT_MASK
+        self.objects.setdefault(kind, {}).setdefault(address, cap)
+        if held.prev:
+            self._add(held.prev, 1, 0)
+        if held.next:
+            self._add(held.next, 1, 0)
+        if kind == CapType.CNODE:
+            self._add(address, 1 << min(cap.radix, 40), address)
+        elif kind == CapType.ZOMBIE:
+            self._add(address, min(cap.word1, 1 << 40), address)
+        elif kind == CapType.TCB:
+            self._add_thread(address)
+        offsets = _THREAD_WORDS.get(kind)
+        if offsets:
+            self._follow_threads(address, offsets)
+
+    def _follow_threads(self, address: int, offsets: tuple[int, ...]) -> None:
+        for offset in offsets:
+            at = address + offset
+            if at % abi.WORD_BYTES or at + abi.WORD_BYTES > self.ram.size:
+                self.damage.append(f"an object's record at 0x{address:x} is outside of RAM")
+                return
+            self._add_thread(self.ram.word(at) & ADDRESS_MASK)
+
+
+def survey(ram: Ram) -> Survey:
+    """Find every slot and object."""
+    found = Survey(ram)
+    kernel = KernelRecord.of(ram)
+    found._add(kernel.irq_slot(0).address, abi.IRQS, 0)
+    for thread in (kernel.initial_tcb, kernel.restart_head):
+        if thread is not None:
+            found._add_thread(thread.address)
+    found._walk()
+    return found
+
+
+def holders(found: Survey, cap: Cap) -> list[Held]:
+    """The slots that hold a capability to the same object, in no order."""
+    region = caps.region(cap)
+    kind = cap.word0 >> TYPE_SHIFT
+    return [
+        held
+        for held in found.slots.values()
+        if held.kind == kind
+        and held.word0 & OBJECT_MASK == cap.object
+        and (region is not None or held.word1 == cap.word1)
+    ]
