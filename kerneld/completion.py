@@ -37,9 +37,20 @@ def complete(
     core.touched[tcb.address] = None
 
 
+def complete_unchanged(core: Core, tcb: Tcb, badge: int) -> None:
+    """End a receive that brings a badge and no message: info and registers stay as the thread submitted them."""
+    complete(core, tcb, badge, tcb.info, (tcb.mr0, tcb.mr1, tcb.mr2, tcb.mr3))
+
+
+def registers_of(words: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Message words 0..3; those that the message lacks are 0."""
+    mr0, mr1, mr2, mr3 = (*words[:4], 0, 0, 0, 0)[:4]
+    return mr0, mr1, mr2, mr3
+
+
 def complete_with_words(core: Core, tcb: Tcb, info: int, words: tuple[int, ...], badge: int = 0) -> None:
     """End the thread's system call with a message of these words (at most 120)."""
-    registers = (*words[:4], 0, 0, 0, 0)[:4]
+    registers = registers_of(words)
     if len(words) > 4:
         ram = core.ram
         for index in range(4, len(words)):

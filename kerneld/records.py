@@ -248,11 +248,12 @@ class SchedContext(Record):
     reply: Ref[Reply] = Ref(48, lambda: Reply)  # head of the call stack
     notification: Ref[Notification] = Ref(56, lambda: Notification)
     yield_from: Ref[Tcb] = Ref(64, lambda: Tcb)
-    refill_max = Word(72)
-    refill_head = Word(80)
-    refill_count = Word(88)
-    core = Word(96)
-    size_bits = Word(104)
+    refill_max = Word(72)  # 0: not configured, so nothing runs on it
+    refill_head = Bits(80, 0, 32)  # ring of refills: first, and how many
+    refill_count = Bits(80, 32, 31)
+    core = Bits(88, 0, 8)
+    size_bits = Bits(88, 8, 6)
+    REFILLS: Final = 96  # two words each: time, amount; two of them fit the core size (refills.py)
 
 
 class VSpace(Record):

@@ -1,4 +1,4 @@
-"""Who may run. Threads run in parallel, and the host shares out the processors; the kernel says who may and who may not.
+"""Who may run. Threads run in parallel and the host shares out the processors; the kernel says who may and may not.
 
 A thread may run when its state is RUNNING or RESTART and it has a scheduling context. Every state change goes
 through `set_state`; at the end of a transaction `settle` compares what each touched thread should do with what the host
@@ -16,6 +16,11 @@ RUNNABLE = (ThreadState.RUNNING, ThreadState.RESTART)
 
 def set_state(core: Core, tcb: Tcb, state: ThreadState) -> None:
     tcb.state = state
+    core.touched[tcb.address] = None
+
+
+def touch(core: Core, tcb: Tcb) -> None:
+    """Something else than its state changes whether the thread may run: `settle` looks at it."""
     core.touched[tcb.address] = None
 
 

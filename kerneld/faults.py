@@ -1,0 +1,63 @@
+"""Telling a thread's fault handler: the fault's message, sent as a call by the capability in the TCB.
+
+Source: SEL4 `handleFault`, `sendFaultIPC`. What the message holds and what the reply does is `fault_messages.py`.
+"""
+
+from __future__ import annotations
+
+from kerneld import ipc, scheduler
+from kerneld.core import Core, Refusal
+from kerneld.failures import Fault
+from kerneld.records import CapType, Endpoint, ProcessState, Tcb, TcbSlot, ThreadState
+from libsel4py import abi
+from libsel4py.abi import ExceptionNumber, FaultLabel, Rights
+
+FAULT_WORDS = 6
+
+
+def raise_fault(core: Core, tcb: Tcb, fault: Fault) -> None:
+    """Stop the thread and tell its handler, which may let it go on by replying. Without a handler it stops for good.
+
+    A TIMEOUT is told to the timeout handler and lends no processor time; all others lend the thread's scheduling
+    context to a handler that has none.
+    """
+    core.diagnostics.refusals[tcb.address] = Refusal(tcb.cptr, tcb.info >> 12, fault)
+    if is_death(fault):
+        tcb.process = ProcessState.NONE
+        tcb.in_trap = 0
+        tcb.told_pending = 0
+    is_timeout = fault.label is FaultLabel.TIMEOUT
+    handler = tcb.slot(TcbSlot.TIMEOUT_HANDLER if is_timeout else TcbSlot.FAULT_HANDLER)
+    rights = handler.rights
+    if handler.cap_type != CapType.ENDPOINT or not can_handle(rights):
+        scheduler.set_state(core, tcb, ThreadState.INACTIVE)
+        return
+    _save(core, tcb, fault)
+    ipc.send(
+        core,
+        tcb,
+        Endpoint(core.ram, handler.object),
+        badge=handler.word1,
+        can_grant=bool(rights & Rights.GRANT),
+        can_grant_reply=bool(rights & Rights.GRANT_REPLY),
+        blocking=True,
+        is_call=False,
+        can_donate=not is_timeout,
+    )
+
+
+def can_handle(rights: int) -> bool:
+    """Whether an endpoint capability with these rights can be a fault handler: it sends, and it can be replied to."""
+    return bool(rights & Rights.WRITE and rights & (Rights.GRANT | Rights.GRANT_REPLY))
+
+
+def is_death(fault: Fault) -> bool:
+    """Whether the thread has ended: what comes next is a new start from its registers."""
+    return fault.label is FaultLabel.USER_EXCEPTION and fault.words[2] == ExceptionNumber.DEATH
+
+
+def _save(core: Core, tcb: Tcb, fault: Fault) -> None:
+    tcb.fault_label = fault.label
+    words = (*fault.words, *(0,) * FAULT_WORDS)[:FAULT_WORDS]
+    for index, word in enumerate(words):
+        core.ram.set_word(tcb.address + Tcb.FAULT_WORDS + index * abi.WORD_BYTES, word)

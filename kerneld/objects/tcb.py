@@ -1,0 +1,135 @@
+"""TCB: a thread. Its methods, and what stopping or destroying a thread means.
+
+Registers are `tcb_registers.py`'s, capability and address space `tcb_space.py`'s, priorities and budget
+`tcb_scheduling.py`'s. Source: seL4 Reference Manual 6; SEL4 `decodeTCBInvocation`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kerneld import completion, ipc, scheduler
+from kerneld.core import Call, Core, Invocation, Result
+from kerneld.failures import illegal_operation, truncated_message
+from kerneld.objects import notification, sched_context, tcb_registers, tcb_scheduling, tcb_space, vspace
+from kerneld.outbox import Tell
+from kerneld.records import CapType, Notification, ProcessState, Tcb, TcbSlot, ThreadState, VSpace
+from libsel4py.abi import Label, Rights
+
+
+def suspend(core: Core, tcb: Tcb) -> None:
+    """Stop a thread, and cancel what it waits for: a resume carries its system call out from the start.
+
+    A thread that suspends itself has its system call completed first, so that a resume does not suspend it again.
+    """
+    if tcb.in_trap and tcb.state == ThreadState.RUNNING:
+        completion.complete(core, tcb)
+    ipc.cancel(core, tcb)
+    scheduler.set_state(core, tcb, ThreadState.INACTIVE)
+
+
+def finalise(core: Core, tcb: Tcb) -> None:
+    """The last capability is gone: the thread ends, and nothing in the kernel refers to it any more.
+
+    The capabilities inside the TCB are deleted by the caller, afterwards.
+    """
+    bound = tcb.bound_notification
+    if bound is not None:
+        notification.unbind(bound)
+    context = tcb.sched_context
+    if context is not None:
+        sched_context.unbind_thread(core, context)
+    ipc.cancel(core, tcb)
+    scheduler.set_state(core, tcb, ThreadState.INACTIVE)
+    scheduler.forget(core.kernel, tcb)
+    tcb.in_trap = 0
+    tcb.told_pending = 0
+    slot = tcb.slot(TcbSlot.VSPACE)
+    space = VSpace(core.ram, slot.object) if slot.cap_type == CapType.VSPACE else None
+    if space is not None:
+        vspace.unlink(core, space, tcb)
+    if tcb.process != ProcessState.NONE:
+        tcb.process = ProcessState.NONE
+        core.outbox.tell(Tell.KILL, tcb.address, space.address if space is not None else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    target: Tcb
+
+    def perform(self, core: Core) -> Result:
+        suspend(core, self.target)
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    target: Tcb
+
+    def perform(self, core: Core) -> Result:
+        ipc.restart(core, self.target)
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class BindNotification:
+    target: Tcb
+    notification: Notification
+
+    def perform(self, core: Core) -> Result:
+        notification.bind(self.notification, self.target)
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnbindNotification:
+    notification: Notification
+
+    def perform(self, core: Core) -> Result:
+        notification.unbind(self.notification)
+        return ()
+
+
+def decode(core: Core, call: Call) -> Invocation:
+    """A method of the TCB that ``call`` invokes.
+
+    Raises:
+        SyscallError: as seL4's `decodeTCBInvocation`, in its order.
+    """
+    target = Tcb(core.ram, call.slot.object)
+    match call.label:
+        case Label.TCB_SUSPEND:
+            return Suspend(target)
+        case Label.TCB_RESUME:
+            return Resume(target)
+        case Label.TCB_BIND_NOTIFICATION:
+            return _decode_bind_notification(core, call, target)
+        case Label.TCB_UNBIND_NOTIFICATION:
+            bound = target.bound_notification
+            if bound is None:
+                raise illegal_operation("no notification is bound to the thread")
+            return UnbindNotification(bound)
+        case label if label in tcb_registers.DECODERS:
+            return tcb_registers.DECODERS[label](core, call, target)
+        case label if label in tcb_space.DECODERS:
+            return tcb_space.DECODERS[label](core, call, target)
+        case label if label in tcb_scheduling.DECODERS:
+            return tcb_scheduling.DECODERS[label](core, call, target)
+        case _:
+            raise illegal_operation(f"a TCB has no method with label {call.label}")
+
+
+def _decode_bind_notification(core: Core, call: Call, target: Tcb) -> BindNotification:
+    if not call.caps:
+        raise truncated_message("BindNotification takes the capability of a notification")
+    if target.bound_notification is not None:
+        raise illegal_operation("a notification is bound to the thread already; UnbindNotification frees it")
+    slot = call.caps[0]
+    if slot.cap_type != CapType.NOTIFICATION:
+        raise illegal_operation("BindNotification takes the capability of a notification, and this is none")
+    if not slot.rights & Rights.READ:
+        raise illegal_operation("the notification capability lacks Read, so its signals cannot be received")
+    bound = Notification(core.ram, slot.object)
+    if bound.head is not None or bound.bound_tcb is not None:
+        raise illegal_operation("threads wait on the notification, or it is bound to one already")
+    return BindNotification(target, bound)
