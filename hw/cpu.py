@@ -66,7 +66,8 @@ def set_thread_entry(entry: ThreadEntry) -> None:
 
 
 def enter_sandbox(memory_bytes: int = -1, open_files: int = DEFAULT_OPEN_FILES, file_bytes: int = -1) -> None:
-    """Give up for good what a task does not need. Call it after `attach` and before the boot image's first line.
+    """Give up for good what a task does not need. Call it after `attach` and before the boot image's first line, in
+    a process without threads of its own: the calling thread and the keeper are those that lose Linux's capabilities.
 
     No new privileges, no Linux capabilities, no core dumps, resource limits, and a system-call filter for all threads
     that denies sockets, programs and processes, signals to others, writing or changing files, namespaces and the rest

@@ -213,3 +213,26 @@ def serve_echo(peer: Peer, task: Task, spin_ns: int = 0) -> int:
         peer.echo(entry)
         served += 1
     return served
+
+
+def wait_forever() -> Any:
+    return cpu.trap(abi.Syscall.RECV, 0, 0, 0, 0, 0, 0)
+
+
+def next_entry(peer: Peer, task: Task) -> Entry:
+    entry = peer.wait_entry(task)
+    assert entry is not None, "the task ended"
+    return entry
+
+
+def start(task: Task, peer: Peer, thread: int, *arguments: int, image: int = 5) -> int:
+    return task.ask(abi.ControlOp.THREAD, thread, image, arguments, (peer.frame_fd, peer.doorbell))
+
+
+def tried(attempt: Callable[[], Any]) -> int:
+    """The errno that it ended with; 0 if it worked."""
+    try:
+        attempt()
+    except OSError as error:
+        return error.errno or -1
+    return 0

@@ -6,7 +6,7 @@ import pytest
 
 from hw import cpu
 from libsel4py import abi
-from tests.unit.cpu_peer import Peer, Task, running, serve_echo
+from tests.unit.cpu_peer import running, serve_echo
 
 CALL = abi.Syscall.CALL
 
@@ -103,18 +103,13 @@ def test_message_words_lie_where_the_table_says() -> None:
         cpu.message_write(119, b"end word")
         return cpu.message_read(4, 2), cpu.badges(), cpu.receive_path(), cpu.message_read(119, 1)
 
-    peer = Peer()
-    task = Task(peer, call)
-    try:
+    with running(call) as (peer, task):
         assert task.result() == (bytes(range(16)), (1, 2, 3), (4, 5, 6), b"end word")
         assert peer.ram.read(abi.IPC_MESSAGE + 32, 16) == bytes(range(16))
         assert peer.ram.words(abi.IPC_CAPS_OR_BADGES, 3) == (1, 2, 3)
         assert peer.ram.word(abi.IPC_RECEIVE_CNODE) == 4
         assert peer.ram.word(abi.IPC_RECEIVE_INDEX) == 5
         assert peer.ram.word(abi.IPC_RECEIVE_DEPTH) == 6
-    finally:
-        task.close()
-        peer.close()
 
 
 def test_the_message_area_is_bounded() -> None:

@@ -1,49 +1,24 @@
-"""The keeper: threads, parking, mappings, and the end of the control socket."""
+"""The keeper: threads, mappings, and the end of the control socket. Parking: test_cpu_park.py."""
 
 import contextlib
 import errno
-import mmap
 import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from hw import cpu
 from libsel4py import abi
-from tests.unit.cpu_peer import FRAME_BYTES, Entry, Peer, Task, running
+from tests.unit.cpu_peer import FRAME_BYTES, Peer, Task, next_entry, running, start, wait_forever
 
 CALL, RECV, EXIT = abi.Syscall.CALL, abi.Syscall.RECV, abi.Syscall.EXIT
 THREAD, PARK, UNPARK, MAP, UNMAP = (abi.ControlOp(number) for number in range(1, 6))
 WRITE, READ = abi.Rights.WRITE, abi.Rights.READ
 ADDRESS = 0x10_0000_0000
 EXIT_DROPPED = 113
-
-
-def wait_forever() -> Any:
-    return cpu.trap(RECV, 0, 0, 0, 0, 0, 0)
-
-
-def next_entry(peer: Peer, task: Task) -> Entry:
-    entry = peer.wait_entry(task)
-    assert entry is not None, "the task ended"
-    return entry
-
-
-@contextlib.contextmanager
-def second_frame() -> Iterator[Peer]:
-    peer = Peer()
-    try:
-        yield peer
-    finally:
-        peer.close()
-
-
-def start(task: Task, peer: Peer, thread: int, *arguments: int, image: int = 5) -> int:
-    return task.ask(THREAD, thread, image, arguments, (peer.frame_fd, peer.doorbell))
 
 
 def test_a_thread_runs_its_entry_and_tells_its_end() -> None:
@@ -54,7 +29,7 @@ def test_a_thread_runs_its_entry_and_tells_its_end() -> None:
         cpu.set_thread_entry(entry)
         return wait_forever()
 
-    with running(first, with_keeper=True) as (peer, task), second_frame() as other:
+    with running(first, with_keeper=True) as (peer, task), contextlib.closing(Peer()) as other:
         waiting = next_entry(peer, task)
         assert start(task, other, 3, 10, 20, 30, 40, 50, 60) == 0
         call = next_entry(other, task)
@@ -90,7 +65,7 @@ def test_an_exception_ends_the_thread_alone(entry: Any, status: int) -> None:
             sys.stderr.seek(0)
             return sys.stderr.read()
 
-    with running(first, with_keeper=True) as (peer, task), second_frame() as other:
+    with running(first, with_keeper=True) as (peer, task), contextlib.closing(Peer()) as other:
         waiting = next_entry(peer, task)
         assert start(task, other, 1, 100_000) == 0
         ended = next_entry(other, task)
@@ -115,7 +90,7 @@ def test_threads_trap_side_by_side() -> None:
 
     with running(first, with_keeper=True) as (peer, task), contextlib.ExitStack() as stack:
         waiting = next_entry(peer, task)
-        others = [stack.enter_context(second_frame()) for _ in range(3)]
+        others = [stack.enter_context(contextlib.closing(Peer())) for _ in range(3)]
         ends: list[int] = []
         servers = [threading.Thread(target=serve, args=(other, task, ends)) for other in others]
         for number, (other, server) in enumerate(zip(others, servers, strict=True)):
@@ -134,7 +109,7 @@ def test_a_thread_is_refused_with_a_reason() -> None:
         cpu.set_thread_entry(lambda *_: cpu.trap(RECV, 0, 0, 0, 0, 0, 0)[0])
         return wait_forever()
 
-    with running(first, with_keeper=True) as (peer, task), second_frame() as other:
+    with running(first, with_keeper=True) as (peer, task), contextlib.closing(Peer()) as other:
         waiting = next_entry(peer, task)
         assert start(task, other, 1) == errno.ENOEXEC
         peer.echo(waiting)
@@ -162,110 +137,13 @@ def test_started_and_ended_threads_leave_nothing() -> None:
         for _ in range(2):
             waiting = next_entry(peer, task)
             for number in range(abi.CONTROL_THREADS + 10):
-                with second_frame() as other:
+                with contextlib.closing(Peer()) as other:
                     while (error := start(task, other, number + 1)) == errno.EAGAIN:
                         os.sched_yield()
                     assert error == 0
                     assert next_entry(other, task).op == EXIT
             peer.echo(waiting)
         assert task.result() <= 1  # the last thread may be about to close its doorbell
-
-
-def count_up(shared: mmap.mmap) -> Callable[[], int]:
-    """A task that never traps again: it counts in memory that the test sees, until told to stop."""
-
-    def run() -> int:
-        cpu.trap(CALL, 0, 0, 0, 0, 0, 0)
-        number = 0
-        while not shared[8]:
-            number += 1
-            shared[:8] = number.to_bytes(8, "little")
-        return number
-
-    return run
-
-
-def test_a_running_thread_is_parked_and_goes_on() -> None:
-    shared = mmap.mmap(-1, 4096)
-    with running(count_up(shared), with_keeper=True) as (peer, task):
-        peer.echo(next_entry(peer, task))
-        for _ in range(50):
-            assert task.ask(PARK) == 0
-            before = shared[:8]
-            os.sched_yield()
-            assert task.ask(PARK) == 0
-            assert shared[:8] == before
-            assert task.ask(UNPARK) == 0
-            while shared[:8] == before:
-                os.sched_yield()
-        shared[8] = 1
-        assert task.result() > 0
-
-
-def test_a_waiting_thread_is_parked_though_its_call_completes() -> None:
-    with running(lambda: [wait_forever()[1], cpu.trap(CALL, 9, 0, 0, 0, 0, 0)[1]], with_keeper=True) as (peer, task):
-        waiting = next_entry(peer, task)
-        assert task.ask(PARK) == 0
-        peer.echo(waiting)
-        assert task.ask(MAP, 0, 0, (ADDRESS, 4096, READ), (peer.frame_fd,)) == 0
-        assert peer.take() is None
-        assert task.ask(UNPARK) == 0
-        peer.echo(next_entry(peer, task))
-        assert task.result() == [0, 9]
-
-
-def test_parking_one_thread_leaves_the_others_running() -> None:
-    """The first thread computes beside a second one: its stop waits for its next system call."""
-    shared = mmap.mmap(-1, 4096)
-
-    def first() -> Any:
-        cpu.set_thread_entry(lambda *_: wait_forever()[0])
-        count_up(shared)()
-        return cpu.trap(CALL, 4, 0, 0, 0, 0, 0)[1]
-
-    with running(first, with_keeper=True) as (peer, task), second_frame() as other:
-        peer.echo(next_entry(peer, task))
-        assert start(task, other, 1) == 0
-        waiting = next_entry(other, task)
-        other.wait_asleep()
-        assert task.ask(PARK, 1) == 0
-        assert task.ask(UNPARK, 1) == 0
-        while not any(shared[:8]):
-            os.sched_yield()
-        assert task.ask(PARK, 0) == errno.EINPROGRESS
-        shared[8] = 1
-        other.echo(waiting)
-        assert next_entry(other, task).op == EXIT
-        assert task.ask(UNPARK, 0) == 0
-        peer.echo(next_entry(peer, task))
-        assert task.result() == 4
-
-
-def test_parking_an_unknown_thread_is_refused() -> None:
-    with running(wait_forever, with_keeper=True) as (peer, task):
-        waiting = next_entry(peer, task)
-        assert task.ask(PARK, 8) == errno.ESRCH
-        assert task.ask(UNPARK, 8) == errno.ESRCH
-        peer.echo(waiting)
-        task.result()
-
-
-def test_parking_storm_loses_nothing() -> None:
-    def calls() -> int:
-        return sum(cpu.trap(CALL, i, 0, 0, 0, 0, 0)[1] == i for i in range(3000))
-
-    with running(calls, with_keeper=True) as (peer, task):
-        served = 0
-        while served < 3000:
-            entry = next_entry(peer, task)
-            served += 1
-            if served % 3 == 0 and served < 3000:
-                assert task.ask(PARK) == 0
-                peer.echo(entry)
-                assert task.ask(UNPARK) == 0
-            else:
-                peer.echo(entry)
-        assert task.result() == 3000
 
 
 def peek_and_poke() -> Any:
@@ -286,6 +164,7 @@ def test_memory_is_mapped_replaced_and_taken_away() -> None:
         os.ftruncate(fd, 8192)
         os.pwrite(fd, (number + 1).to_bytes(8, "little"), 4096)
     with running(peek_and_poke, with_keeper=True) as (peer, task):
+        entry = next_entry(peer, task)
 
         def touch(address: int, write: int | None = None) -> int:
             nonlocal entry
@@ -293,7 +172,6 @@ def test_memory_is_mapped_replaced_and_taken_away() -> None:
             entry = next_entry(peer, task)
             return entry.cptr
 
-        entry = next_entry(peer, task)
         assert task.ask(MAP, words=(ADDRESS, 8192, READ | WRITE), fds=(memory[0],)) == 0
         assert touch(ADDRESS + 4096) == 1
         assert touch(ADDRESS, 99) == 99

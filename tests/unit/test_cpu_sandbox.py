@@ -1,4 +1,4 @@
-"""The sandbox's first layer: what is denied, that ordinary Python goes on, and that limits hold.
+"""The sandbox's first layer: what is denied. What goes on and what is limited: test_cpu_sandbox_inside.py.
 
 Each denied thing is tried twice, in the same forked process: before, where it must not fail with the sandbox's error
 (or the test could not fail), and after.
@@ -14,16 +14,14 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hw import cpu
 from libsel4py import abi
-from tests.unit.cpu_peer import Peer, running, serve_echo
+from tests.unit.cpu_peer import running, tried
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 X86 = platform.machine() == "x86_64"
@@ -55,11 +53,12 @@ def seal() -> None:
     fcntl.fcntl(MEMORY, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
 
 
+PAIR = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 MEMORY = os.memfd_create("memory", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
 
 DENIED: dict[str, Callable[[], Any]] = {
     "socket": lambda: socket.socket().close(),
-    "socketpair": lambda: [end.close() for end in socket.socketpair()],
+    "socketpair": lambda: socket.socketpair()[0].close(),
     "connect": lambda: PAIR[0].connect(b"\0nobody"),
     "send": lambda: PAIR[0].send(b"x"),
     "sendmsg": lambda: PAIR[0].sendmsg([b"x"]),
@@ -93,7 +92,6 @@ DENIED: dict[str, Callable[[], Any]] = {
     "dumpable": lambda: prctl(4, 1),
     "no death signal": lambda: prctl(1, 0),
 }
-PAIR = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 
 
 def prctl(option: int, value: int) -> None:
@@ -126,15 +124,6 @@ NUMBERS: dict[str, tuple[int, ...]] = {
     "creat": (85, 0, 0),
     "clone of a process": (56, 0x10000000, 0, 0, 0, 0),
 }
-
-
-def tried(attempt: Callable[[], Any]) -> int:
-    """The errno that it ended with; 0 if it worked."""
-    try:
-        attempt()
-    except OSError as error:
-        return error.errno or -1
-    return 0
 
 
 def before_and_after(attempt: Callable[[], Any], first: bool = True) -> tuple[int, int]:
@@ -193,171 +182,3 @@ def test_the_32_bit_convention_ends_the_process() -> None:
 
     with running(enter_and_call) as (_, task):
         assert os.WTERMSIG(task.reap()) == signal.SIGSYS
-
-
-def ordinary_python() -> dict[str, Any]:
-    """What a task may go on doing."""
-    import decimal
-    import gc
-    import io
-    import tempfile
-    import threading
-    import time
-    import traceback
-    import zoneinfo
-
-    done: dict[str, Any] = {}
-    garbage: list[Any] = []
-    garbage.append(garbage)
-    del garbage
-    done["gc"] = gc.collect() > 0
-    thread = threading.Thread(target=lambda: done.setdefault("thread", True))
-    thread.start()
-    thread.join()
-    try:
-        decimal.Decimal("x")
-    except decimal.InvalidOperation:
-        done["traceback"] = (
-            "test_cpu_sandbox.py" in traceback.format_exc() and "decimal.Decimal" in traceback.format_exc()
-        )
-    with open(__file__) as own_source:
-        done["read"] = len(own_source.read()) > 100
-    done["import"] = bool(zoneinfo.__name__ and __import__("colorsys"))
-    done["big memory"] = sum(bytearray(8 * MEBIBYTE)) == 0
-    grown = io.BytesIO()
-    for _ in range(64):
-        grown.write(bytes(MEBIBYTE // 4))
-    done["growing memory"] = len(grown.getvalue()) == 16 * MEBIBYTE
-    read_end, write_end = os.pipe()
-    os.write(write_end, b"x")
-    done["pipe"] = os.read(read_end, 1) == b"x"
-    time.sleep(0)
-    done["clock"] = time.monotonic() > 0 and time.time() > 0
-    done["random"] = len(os.urandom(8)) == 8
-    done["stderr"] = sys.stderr.write("") == 0
-    done["tempfile"] = bool(tempfile.gettempprefix())
-    signal.signal(signal.SIGUSR1, lambda *_: done.setdefault("own signal", True))
-    signal.raise_signal(signal.SIGUSR1)
-    return done
-
-
-def test_ordinary_python_goes_on() -> None:
-    def enter_and_live() -> dict[str, Any]:
-        cpu.enter_sandbox(64 * MEBIBYTE, 64, MEBIBYTE)
-        return ordinary_python()
-
-    with running(enter_and_live) as (_, task):
-        done = task.result()
-        assert len(done) == 13
-        assert all(done.values()), done
-
-
-def test_traps_and_the_keeper_go_on() -> None:
-    def enter_and_call() -> Any:
-        cpu.set_thread_entry(lambda *_: cpu.trap(CALL, 6, 0, 0, 0, 0, 0)[1])
-        cpu.enter_sandbox(64 * MEBIBYTE)
-        cpu.trap(RECV, 0, 0, 0, 0, 0, 0)
-        cpu.trap(RECV, 0, 0, 0, 0, 0, 0)
-        return cpu.batch([(CALL, i, 0, (), ()) for i in range(100)])[99][1]
-
-    other = Peer()
-    address = 0x10_0000_0000
-    with running(enter_and_call, with_keeper=True) as (peer, task):
-        first = peer.wait_entry(task)
-        assert first is not None
-        assert task.ask(abi.ControlOp.THREAD, 1, fds=(other.frame_fd, other.doorbell)) == 0
-        call = other.wait_entry(task)
-        assert call is not None
-        other.echo(call)
-        ended = other.wait_entry(task)
-        assert ended is not None
-        assert (ended.op, ended.mr0) == (abi.Syscall.EXIT, 6)
-        assert task.ask(abi.ControlOp.MAP, words=(address, 4096, abi.Rights.READ), fds=(other.frame_fd,)) == 0
-        assert task.ask(abi.ControlOp.PARK) == 0
-        assert task.ask(abi.ControlOp.UNPARK) == 0
-        assert task.ask(abi.ControlOp.UNMAP, words=(address, 4096)) == 0
-        peer.echo(first)
-        serve_echo(peer, task)
-        assert task.result() == 99
-    other.close()
-
-
-def test_the_filter_holds_for_threads_that_run_already() -> None:
-    def enter_beside_a_thread() -> Any:
-        import threading
-
-        entered = threading.Event()
-        outcome: list[int] = []
-        thread = threading.Thread(target=lambda: (entered.wait(), outcome.append(tried(DENIED["socket"]))))
-        thread.start()
-        cpu.enter_sandbox()
-        entered.set()
-        thread.join()
-        return outcome
-
-    with running(enter_beside_a_thread) as (_, task):
-        assert task.result() == [errno.EPERM]
-
-
-def test_private_memory_is_limited() -> None:
-    def enter_and_grow() -> Any:
-        cpu.enter_sandbox(memory_bytes=16 * MEBIBYTE)
-        small = bytearray(8 * MEBIBYTE)
-        with pytest.raises(MemoryError):
-            bytearray(16 * MEBIBYTE)
-        return len(small)
-
-    with running(enter_and_grow) as (_, task):
-        assert task.result() == 8 * MEBIBYTE
-
-
-def test_descriptors_and_the_log_are_limited(tmp_path: Any) -> None:
-    def enter_and_open() -> Any:
-        log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
-        cpu.enter_sandbox(open_files=40, file_bytes=1000)
-        with pytest.raises(OSError, match="Too many open files"):
-            [os.dup(0) for _ in range(40)]
-        written = os.write(log, bytes(2000))
-        return written, tried(lambda: os.write(log, b"x"))
-
-    with running(enter_and_open) as (_, task):
-        assert task.result() == (1000, errno.EFBIG)
-
-
-def test_nothing_of_root_is_left() -> None:
-    def enter_and_look() -> Any:
-        with open("/proc/self/status") as status:
-            cpu.enter_sandbox()
-            return status.read()
-
-    with running(enter_and_look, with_keeper=True) as (_, task):
-        status = dict(line.split(":\t", 1) for line in task.result().splitlines())
-        for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
-            assert int(status[name], 16) == 0
-        assert status["NoNewPrivs"] == "1"
-        assert status["Seccomp"] == "2"
-
-
-def test_the_keeper_has_no_privilege() -> None:
-    with running(lambda: cpu.trap(RECV, 0, 0, 0, 0, 0, 0), with_keeper=True) as (peer, task):
-        entry = peer.wait_entry(task)
-        assert entry is not None
-        assert task.ask(abi.ControlOp.UNPARK) == 0
-        (keeper,) = [thread for thread in os.listdir(f"/proc/{task.pid}/task") if int(thread) != task.pid]
-        status = Path(f"/proc/{task.pid}/task/{keeper}/status").read_text()
-        assert "CapEff:\t0000000000000000" in status
-        assert "CapPrm:\t0000000000000000" in status
-        peer.echo(entry)
-        task.result()
-
-
-def test_layers_are_reported() -> None:
-    layers = cpu.sandbox_layers()
-    assert layers.no_new_privs
-    assert layers.rlimits
-    assert layers.landlock >= 0
-    with running(lambda: (cpu.enter_sandbox(), cpu.sandbox_layers())[1]) as (_, task):
-        inside = task.result()
-        assert inside.seccomp == layers.seccomp
-        assert not inside.user_namespaces
-        assert not inside.namespaces

@@ -1,5 +1,6 @@
 """trap(): one system call against a kernel that sleeps, spins, is late, or is never going to answer."""
 
+import contextlib
 import os
 import random
 import signal
@@ -38,26 +39,13 @@ def test_a_sleeping_kernel_is_woken_by_the_doorbell() -> None:
 
 
 def test_a_watching_kernel_gets_no_doorbell() -> None:
-    def calls() -> int:
-        return echo_calls(200)
-
     peer = Peer()
     ring.watch(peer.ram, 0, 0, 1)
-    task = Task(peer, calls)
-    try:
+    with contextlib.closing(peer), contextlib.closing(Task(peer, lambda: echo_calls(200))) as task:
         assert serve_echo(peer, task, SPIN_NS) == 200
         assert task.result() == 200
-        assert not _rung(peer)
-    finally:
-        task.close()
-        peer.close()
-
-
-def _rung(peer: Peer) -> bool:
-    try:
-        return os.eventfd_read(peer.doorbell) > 0
-    except BlockingIOError:
-        return False
+        with pytest.raises(BlockingIOError):
+            os.eventfd_read(peer.doorbell)
 
 
 def test_no_wake_up_is_lost() -> None:
@@ -233,15 +221,11 @@ def test_a_kernel_that_answers_something_else_is_a_kernel_bug() -> None:
 
 
 def test_a_frame_with_a_past_is_taken_up_where_the_kernel_is() -> None:
-    peer = Peer()
-    for _ in range(2):
-        task = Task(peer, lambda: echo_calls(70))
-        try:
-            serve_echo(peer, task)
-            assert task.result() == 70
-        finally:
-            task.close()
-    peer.close()
+    with contextlib.closing(Peer()) as peer:
+        for _ in range(2):
+            with contextlib.closing(Task(peer, lambda: echo_calls(70))) as task:
+                serve_echo(peer, task)
+                assert task.result() == 70
 
 
 def test_indices_wrap_round() -> None:
@@ -250,23 +234,18 @@ def test_indices_wrap_round() -> None:
     ring.set_consumed(peer.ram, 0, peer.consumed)
     peer.ram.poke(abi.SUBMIT_PRODUCED, peer.consumed.to_bytes(4, "little"))
     peer.ram.poke(abi.COMPLETE_PRODUCED, peer.produced.to_bytes(4, "little"))
-    task = Task(peer, lambda: echo_calls(100))
-    try:
+    with contextlib.closing(peer), contextlib.closing(Task(peer, lambda: echo_calls(100))) as task:
         assert serve_echo(peer, task) == 100
         assert task.result() == 100
-    finally:
-        task.close()
-        peer.close()
 
 
 @pytest.mark.parametrize("index", [65, 2**31, 2**32 - 1])
 def test_an_impossible_producer_index_is_an_overrun(index: int) -> None:
-    peer = Peer()
-    peer.ram.poke(abi.SUBMIT_PRODUCED, index.to_bytes(4, "little"))
-    entry = peer.take()
-    assert entry is not None
-    assert (entry.op, entry.cptr) == (ring.OVERRUN, index)
-    peer.close()
+    with contextlib.closing(Peer()) as peer:
+        peer.ram.poke(abi.SUBMIT_PRODUCED, index.to_bytes(4, "little"))
+        entry = peer.take()
+        assert entry is not None
+        assert (entry.op, entry.cptr) == (ring.OVERRUN, index)
 
 
 def test_wrong_arguments_submit_nothing() -> None:
