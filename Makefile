@@ -39,15 +39,19 @@ bench: build
 	$(PY) -m bench $(ARGS)
 
 docs: build
-	$(PY) docs/generate.py
+	$(PY) -m tests.conformance.table
+	$(PY) -m deploy.manual
 
 docs-check: build
-	$(PY) docs/generate.py --check
+	$(PY) -m tests.conformance.table --check
+	$(PY) -m deploy.manual --check
 
 ci:
 	.ci/run
 
 build: $(VENV)/extensions.stamp
+	$(PY) -c '' 2> /dev/null || { echo "$$(id -un) cannot run $(PY), which belongs to another user's Python;" \
+	    "clone the tree for yourself" >&2; exit 1; }
 
 # A stamp is written last: what was interrupted is done again.
 $(VENV)/environment.stamp: pyproject.toml
