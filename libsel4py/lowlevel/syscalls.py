@@ -236,6 +236,11 @@ def exit_thread(status: int) -> None:
     machine.trap(Syscall.EXIT, 0, abi.message_info(0, 1), status & abi.WORD_MASK, 0, 0, 0, 0, 0, FOREVER_NS)
 
 
+def set_thread_entry(entry: Callable[[int, int, int, int, int, int, int, int], int | None]) -> None:
+    """Say what further threads of this task run: thread number, boot image, six argument words; exit status back."""
+    importlib.import_module("hw.cpu").set_thread_entry(entry)
+
+
 def explain() -> str:
     """sel4py's own: why this thread's last refused system call was refused, in words; empty if nothing is known.
 

@@ -1,0 +1,168 @@
+"""What a component's code finds on ``self``, and who is calling it right now.
+
+Rules: the caller is the calling thread's: it is set by the server loop around each method, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, Never, Protocol, TypeVar, cast, overload
+
+from libsel4py.task import Task, current_task
+
+if TYPE_CHECKING:
+    from libsel4py.interface import Interface
+
+Client = TypeVar("Client", bound="Interface")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who called: the badge that the kernel delivered, the client's name, and what it called by name."""
+
+    badge: int
+    name: str
+    provided: str = ""
+
+
+class ReplyToken(Protocol):
+    """A reply that is owed. Complete it once, from any thread of the task; the client waits until then."""
+
+    @property
+    def caller(self) -> Caller: ...
+
+    def complete(self, value: object = None) -> None:
+        """Answer with what the method would have returned."""
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an exception, as if the method had raised it."""
+
+
+class Serving(Protocol):
+    """The server loop's state for the request that runs on this thread."""
+
+    caller: Caller
+
+    def defer(self) -> ReplyToken: ...
+
+
+class _PerThread(threading.local):
+    serving: Serving | None = None
+
+
+per_thread: Final = _PerThread()
+
+
+class _Deferred:
+    def __repr__(self) -> str:
+        return "DEFER"
+
+
+#: What a method with a result returns after `Component.defer_reply`. (It has no type, so that it fits any result.)
+DEFER: Final[Never] = cast(Never, _Deferred())
+
+
+class Uses:
+    """A component's connections by the local names of its system description: ``self.uses.console``."""
+
+    def __init__(self, clients: dict[str, Interface], make: Callable[[str], Interface] | None = None) -> None:
+        self._clients = clients
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:  # the interface is known at run time; `uses(Console)` gives a typed one
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = self._clients.get(name)
+        if found is None and self._make is not None:
+            found = self._clients[name] = self._make(name)
+        if found is None:
+            raise AttributeError(
+                f"this task has no connection {name!r}: its system description gives it {self._known()}. "
+                f'Add {name} = "task.interface" to its connections'
+            )
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._clients
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._clients)
+
+    def _known(self) -> str:
+        return ", ".join(sorted(self._clients)) or "none"
+
+
+class Component:
+    """Base of what runs in a task. Interfaces have it already; a program without interface names it as its base.
+
+    The runtime calls ``start()`` if there is one, then ``run()`` if there is one, else it serves what is provided.
+    """
+
+    _task: Task | None = None
+    _uses: Uses | None = None
+
+    @property
+    def task(self) -> Task:
+        """The task's own capabilities, slots and memory. Raises RuntimeError outside of the runtime."""
+        return self._task or current_task()
+
+    @property
+    def uses(self) -> Uses:
+        """Clients of what the system description connects this task to, by local name."""
+        return self._uses or Uses({})
+
+    @property
+    def log(self) -> logging.Logger:
+        """This task's log."""
+        return logging.getLogger(self._task.name if self._task else type(self).__module__)
+
+    @property
+    def caller(self) -> Caller:
+        """Who called the method that runs now on this thread. Raises RuntimeError outside of one."""
+        serving = per_thread.serving
+        if serving is None:
+            raise RuntimeError("nobody is calling: caller is known only while a server method runs on this thread")
+        return serving.caller
+
+    def defer_reply(self) -> ReplyToken:
+        """Keep the caller waiting and answer later: return `DEFER` (or nothing, if ``-> None``) afterwards.
+
+        The server goes on with a fresh reply object, from the task's pool when the kept ones are all in use.
+
+        Raises:
+            RuntimeError: no method runs, or it has deferred already.
+            TooManyDeferred: the server owes as many replies as it may. NotEnoughMemory, OutOfSlots: no reply object.
+        """
+        serving = per_thread.serving
+        if serving is None:
+            raise RuntimeError("nobody is calling: only a server method can defer its reply")
+        return serving.defer()
+
+
+class uses(Generic[Client]):
+    """A typed connection in a class body: ``console = uses(Console)``; the local name is the attribute's."""
+
+    def __init__(self, interface: type[Client], name: str | None = None) -> None:
+        self._interface = interface
+        self._name = name
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = self._name or name
+
+    @overload
+    def __get__(self, component: None, owner: type) -> uses[Client]: ...
+    @overload
+    def __get__(self, component: Component, owner: type) -> Client: ...
+    def __get__(self, component: Component | None, owner: type) -> uses[Client] | Client:
+        if component is None:
+            return self
+        client = getattr(component.uses, self._name or "")
+        if not isinstance(client, self._interface):
+            raise TypeError(
+                f"connection {self._name!r} speaks {type(client).__name__}, and the component wants "
+                f"{self._interface.__name__}: check the system description"
+            )
+        return client

@@ -1,0 +1,80 @@
+"""A reply that is owed: its caller waits in a reply object that has been taken out of the server loop.
+
+Rules: it is completed exactly once; a second completion is a bug in the server and raises. If a reply cannot be
+packed, the caller gets that failure instead of waiting for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from libsel4py.abi import Syscall
+from libsel4py.context import Caller, per_thread
+from libsel4py.dispatch import Entry
+from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
+from libsel4py.wire import Words, put_failure
+
+
+class _Completing:
+    """The serving context while a token is completed: long results are kept for the token's caller."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+
+    def defer(self) -> Deferred:
+        raise RuntimeError("a reply that is being completed cannot be deferred again")
+
+
+class Deferred:
+    """See `libsel4py.context.ReplyToken`."""
+
+    def __init__(self, reply: int, entry: Entry, caller: Caller, give_back: Callable[[int], None]) -> None:
+        self._reply = reply
+        self._entry = entry
+        self._caller = caller
+        self._give_back = give_back
+        self._done = False
+        self._lock = threading.Lock()
+
+    @property
+    def caller(self) -> Caller:
+        return self._caller
+
+    def complete(self, value: Any = None) -> None:
+        """Answer with what the method would have returned.
+
+        Raises:
+            RuntimeError: it has been answered already.
+            TypeError, ValueError, MessageTooLong: the value does not fit the method's result; the client is told.
+        """
+        self._finish()
+        former, per_thread.serving = per_thread.serving, _Completing(self._caller)
+        try:
+            self._send(self._entry.pack(value))
+        except Exception as error:
+            self._send(put_failure(error, self._entry.method.raises))
+            raise
+        finally:
+            per_thread.serving = former
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an exception. Raises RuntimeError if it has been answered already."""
+        self._finish()
+        self._send(put_failure(error, self._entry.method.raises))
+
+    def fail_unless_done(self, error: Exception) -> None:
+        """For the loop: the method raised after it had deferred."""
+        if not self._done:
+            self.fail(error)
+
+    def _finish(self) -> None:
+        with self._lock:
+            if self._done:
+                raise RuntimeError(f"{self._entry.method.full_name} for {self._caller.name} is answered already")
+            self._done = True
+
+    def _send(self, words: Words) -> None:
+        machine.trap(Syscall.SEND, self._reply, *words, 0, 0, FOREVER_NS)
+        self._give_back(self._reply)

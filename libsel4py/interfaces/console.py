@@ -1,0 +1,42 @@
+# mypy: disable-error-code="empty-body"
+"""A person at a terminal, shared by several clients."""
+
+from __future__ import annotations
+
+from libsel4py.errors import ServiceError
+from libsel4py.interface import Interface, local
+
+WRITE_CHARACTERS = 220  # at most four bytes each in UTF-8, so that a piece fits one message
+
+
+class EndOfInput(ServiceError):
+    """The person closed the terminal (Ctrl-D on an empty line), or the script that was typed in has ended."""
+
+
+class Interrupted(ServiceError):
+    """The person pressed Ctrl-C instead of finishing the line."""
+
+
+class Console(Interface):
+    """Line-wise input with editing, and text output."""
+
+    def write_piece(self, text: str) -> None:
+        """Show text; at most 220 characters. Use `write`, which takes any length."""
+
+    def read_line(self, prompt: str, echo: bool = True, history: bool = True) -> str:
+        """Show the prompt and wait for a line, without its newline. Waits its turn while others read.
+
+        Args:
+            echo: show what is typed (False for secrets). history: offer former lines of this client, keep this one.
+        Raises:
+            EndOfInput, Interrupted: the person gave no line.
+        """
+
+    def columns(self) -> int:
+        """Width of the terminal in characters; 80 if it is not known."""
+
+    @local
+    def write(self, text: str) -> None:
+        """Show text of any length, in pieces."""
+        for first in range(0, len(text), WRITE_CHARACTERS):
+            self.write_piece(text[first : first + WRITE_CHARACTERS])

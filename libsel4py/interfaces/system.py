@@ -1,0 +1,100 @@
+# mypy: disable-error-code="empty-body"
+"""What root knows about the running system, for the shell and other instruments."""
+
+from __future__ import annotations
+
+import msgspec
+
+from libsel4py.errors import ServiceError
+from libsel4py.interface import Interface, long_result, raises
+from libsel4py.signature import Word
+
+
+class UnknownTask(ServiceError):
+    """No task of this name runs."""
+
+
+class NotPermitted(ServiceError):
+    """The system description does not let the asking client do this."""
+
+
+class TaskInfo(msgspec.Struct, frozen=True):
+    """One task. ``memory_bytes`` is what it was given; ``state`` is running, waiting, suspended, or dead and why."""
+
+    name: str
+    image: str
+    state: str
+    priority: int = 0
+    pid: int = 0
+    threads: int = 1
+    memory_bytes: int = 0
+    consumed_us: int = 0
+    restarts: int = 0
+
+
+class UntypedInfo(msgspec.Struct, frozen=True):
+    """One untyped of the tree. ``depth`` 0 is an initial untyped, and each follows its parent."""
+
+    depth: int
+    address: int
+    size_bits: int
+    used_bytes: int
+    owner: str = ""
+    is_device: bool = False
+
+
+class CapabilityInfo(msgspec.Struct, frozen=True):
+    """One occupied slot of a task's CNode. ``rights`` in seL4's letters, for example ``RWG``."""
+
+    slot: int
+    type: str
+    rights: str = ""
+    badge: int = 0
+    description: str = ""
+
+
+class InterruptInfo(msgspec.Struct, frozen=True):
+    """One interrupt line and who handles it. ``count`` since the system started."""
+
+    line: int
+    device: str
+    task: str
+    count: int = 0
+
+
+class System(Interface):
+    """The instruments. Each list is sorted as its text says, and may be long."""
+
+    @long_result
+    def tasks(self) -> list[TaskInfo]:
+        """All tasks, by name."""
+
+    @long_result
+    def memory(self) -> list[UntypedInfo]:
+        """The untyped tree, parents before children, by address."""
+
+    @raises(UnknownTask, NotPermitted)
+    @long_result
+    def capabilities(self, task: str) -> list[CapabilityInfo]:
+        """What a task's CNode holds, by slot."""
+
+    @long_result
+    def interrupts(self) -> list[InterruptInfo]:
+        """Interrupt lines that have a handler, by line."""
+
+    @raises(UnknownTask, NotPermitted)
+    @long_result
+    def task_log(self, task: str, lines: int = 50) -> list[str]:
+        """The last lines of a task's log."""
+
+    @raises(UnknownTask, NotPermitted)
+    def kill(self, task: str) -> None:
+        """End a task. Its restart policy decides what comes after."""
+
+    @raises(UnknownTask, NotPermitted)
+    @long_result
+    def why(self, task: str) -> list[str]:
+        """Why a task does not run: whom it waits for, whom that waits for, to the end of the chain."""
+
+    def uptime(self) -> Word:
+        """Nanoseconds since root started."""

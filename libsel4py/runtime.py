@@ -1,0 +1,195 @@
+"""A component's life: from its first system call to its last.
+
+    @component
+    class Main(Greeter):
+        def greet(self, name: str) -> str:
+            return f"hello {name}"
+
+The module is not called as its decorator is, so that ``from libsel4py import component`` gives the decorator.
+
+Order: ask the parent for the environment; make the task's allocators; make ``self``; ``start()`` if there is one;
+then ``run()`` for a program, or serve everything that the system description says is provided. When ``main`` returns
+the process exits with status 0; an int that ``run()`` returns is the exit status; an exception leaves ``main``, and
+the host turns it into a fault message with its text in the task's log.
+
+Rules: a component never polls. It waits at one place, its endpoint, where messages and signals arrive.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from libsel4py.capabilities import Endpoint, Reply
+from libsel4py.context import Component, Uses
+from libsel4py.environment import SIGNAL_BADGE, Environment, Slot
+from libsel4py.interface import Interface, find_interface, interfaces_of, is_declaration
+from libsel4py.interfaces.parent import Parent
+from libsel4py.lowlevel import syscalls
+from libsel4py.server import Server
+from libsel4py.task import Task, set_current_task
+
+Kind = TypeVar("Kind", bound=type[Component])
+Handler = TypeVar("Handler", bound=Callable[..., None])
+
+
+def component(cls: Kind) -> Kind:
+    """Make a class the boot image of its module: gives the module a ``main`` unless it has one.
+
+    Raises:
+        TypeError: the class declares an interface, lacks a method of one, or both serves and runs.
+    """
+    if is_declaration(cls):
+        raise TypeError(f"{cls.__name__} declares an interface: implement it in a subclass and decorate that")
+    for interface in interfaces_of(cls):
+        for name in interface.interface_methods:
+            if getattr(cls, name) is getattr(interface, name):
+                raise TypeError(f"{cls.__name__} does not implement {interface.__name__}.{name}")
+    if interfaces_of(cls) and hasattr(cls, "run"):
+        raise TypeError(f"{cls.__name__} has run() and an interface: a server has no run(); use start() or a thread")
+    module = sys.modules[cls.__module__]
+    if not hasattr(module, "main"):
+        module.main = lambda *arguments: main(cls, *arguments)  # type: ignore[attr-defined]  # what the host calls
+    return cls
+
+
+def on_notification(name: str) -> Callable[[Handler], Handler]:
+    """Call this method when the signal of that name (a device's interrupt, or an entry of ``signals``) arrives.
+
+    The method takes ``self`` and nothing else. Signals without a method go to ``on_signal(self, bits)``.
+    """
+
+    def decorate(function: Handler) -> Handler:
+        function.__sel4py_signal__ = name  # type: ignore[attr-defined]  # read by _signal_handlers
+        return function
+
+    return decorate
+
+
+def main(cls: type[Component], *arguments: int) -> None:
+    """Run a component class as this process. ``arguments`` are the boot image's six words.
+
+    Raises:
+        SystemExit: ``run()`` returned a status that is not 0.
+    """
+    environment = Parent(Endpoint(Slot.PARENT)).environment()
+    status = start(cls, environment)
+    if status:
+        raise SystemExit(status)
+
+
+def start(cls: type[Component], environment: Environment) -> int:
+    """Run a component class in an environment; returns its exit status when it ends."""
+    log_to_stderr(environment.name, str(environment.configuration.get("log_level", "INFO")))
+    task = Task(environment)
+    set_current_task(task)
+    instance = make(cls, task)
+    server = make_server(instance, task)
+    starter: Callable[[], None] | None = getattr(instance, "start", None)
+    if starter is not None:
+        starter()
+    runner: Callable[[], int | None] | None = getattr(instance, "run", None)
+    if runner is not None:
+        return runner() or 0
+    if environment.provides:
+        server.serve(Reply(Slot.REPLY))
+    elif list(_signal_handlers(instance)):
+        _wait_for_signals(server, task)
+    return 0
+
+
+def make(cls: type[Component], task: Task) -> Any:
+    """An instance with its task and connections in place before ``__init__`` runs."""
+    instance = cls.__new__(cls)
+    instance._task = task
+    instance._uses = Uses({}, lambda name: _connect(task.environment, name))
+    instance.__init__()  # type: ignore[misc]  # attributes must be there before it
+    return instance
+
+
+def _connect(environment: Environment, name: str) -> Interface:
+    connection = environment.connections.get(name)
+    if connection is None:
+        known = ", ".join(sorted(environment.connections)) or "none"
+        raise AttributeError(
+            f"task {environment.name} has no connection {name!r}: its system description gives it {known}. "
+            "Add it there as a connection"
+        )
+    return find_interface(connection.interface)(Endpoint(connection.cptr))
+
+
+def make_server(instance: Any, task: Task) -> Server:
+    """The server of a component: its endpoint, what it provides, and its signal handlers.
+
+    Raises:
+        TypeError: the description says that the task provides an interface that the class does not implement, or
+            gives it several endpoints.
+    """
+    environment = task.environment
+    endpoints = {provided.cptr for provided in environment.provides.values()}
+    if len(endpoints) > 1:
+        raise TypeError(f"{task.name} was given endpoints {sorted(endpoints)}: a thread can receive on one only")
+    server = Server(Endpoint(endpoints.pop() if endpoints else 0), task)
+    implemented = {cls.interface_name: cls for cls in interfaces_of(type(instance))}
+    for name, provided in environment.provides.items():
+        interface = implemented.get(provided.interface.rpartition(":")[2])
+        if interface is None:
+            raise TypeError(
+                f"{task.name} is to provide {provided.interface} as {name!r}, but {type(instance).__name__} implements "
+                f"{', '.join(implemented) or 'no interface'}: correct the system description, or implement it"
+            )
+        server.provide(instance, interface, name=name, clients=provided.clients)
+    for bits, handler in _signal_handlers(instance):
+        server.on_signal(bits, handler)
+    return server
+
+
+def _signal_handlers(instance: Any) -> Iterator[tuple[int, Callable[[int], None]]]:
+    """(bits, handler) of each decorated method; (0, handler) for ``on_signal``."""
+    environment: Environment = instance.task.environment
+    for name in dir(type(instance)):
+        function = getattr(type(instance), name, None)
+        signal: str | None = getattr(function, "__sel4py_signal__", None)
+        if signal is not None:
+            yield _signal_bits(environment, signal), _ignore_bits(getattr(instance, name))
+    others: Callable[[int], None] | None = getattr(instance, "on_signal", None)
+    if others is not None:
+        yield 0, others
+
+
+def _signal_bits(environment: Environment, name: str) -> int:
+    device = environment.devices.get(name)
+    bits = environment.signals.get(name, device.signal if device is not None else 0) & ~SIGNAL_BADGE
+    if not bits:
+        known = ", ".join(sorted({*environment.signals, *environment.devices})) or "none"
+        raise LookupError(f"{environment.name} waits for signal {name!r}, but is given {known}: add the device to it")
+    return bits
+
+
+def _ignore_bits(method: Callable[[], None]) -> Callable[[int], None]:
+    return lambda bits: method()
+
+
+def _wait_for_signals(server: Server, task: Task) -> None:
+    while not server.stopping:
+        server.signalled(task.notification.wait())
+
+
+def set_thread_entry(entry: Callable[[], None]) -> None:
+    """Say what the task's further threads run; call it in ``start()``. `libsel4py.aio` does so itself."""
+
+    def run_thread(thread: int, image: int, *arguments: int) -> int:
+        entry()
+        return 0
+
+    syscalls.set_thread_entry(run_thread)
+
+
+def log_to_stderr(name: str, level: str = "INFO") -> None:
+    """Send the process's log to stderr, which the host keeps as the task's log file."""
+    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=f"{name} %(levelname)s: %(message)s", force=True)
+
+
+__all__ = ["Component", "component", "main", "make", "make_server", "on_notification", "set_thread_entry", "start"]

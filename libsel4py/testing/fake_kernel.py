@@ -1,0 +1,301 @@
+"""A kernel for unit tests: one capability space, endpoints, reply objects and notifications in plain Python.
+
+It stands where `hw.cpu` stands, so everything above the trap is the real SDK: packing, dispatch, server loop,
+deferred replies. It keeps seL4's meaning of the system calls for one CSpace and leaves out rights, priorities,
+scheduling and faults; kernel objects are in `fake_objects`.
+
+Rules: threads are real, and wait on one condition. Nobody sleeps or polls. A wait that no time-out ends gives up
+after `patience` seconds with an error that says what it waited for, so that a wrong test fails and does not hang.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from libsel4py import abi
+from libsel4py.abi import MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, Error, Status, Syscall
+from libsel4py.environment import Slot
+from libsel4py.lowlevel.syscalls import BatchEntry, Completion
+from libsel4py.testing.fake_objects import FakeCap, FakeEndpoint, FakeNotification, FakeObjects, FakeReply, Request
+
+PATIENCE: Final = 10.0  # seconds
+_RECEIVES: Final = (Syscall.RECV, Syscall.NB_RECV, Syscall.WAIT, Syscall.NB_WAIT)
+
+
+@dataclass(slots=True)
+class _Area:
+    """A thread's message area."""
+
+    words: list[int] = field(default_factory=lambda: [0] * MESSAGE_MAX_LENGTH)
+    caps: tuple[int, int, int] = (0, 0, 0)
+    badges: tuple[int, int, int] = (0, 0, 0)
+    receive_slot: int = 0
+
+
+class _PerThread(threading.local):
+    def __init__(self) -> None:
+        self.area = _Area()
+
+
+class FakeKernel:
+    """A `Cpu` without a machine. Make objects with `objects`, then use the SDK's classes on their slots."""
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self.objects = FakeObjects()
+        self.explanation = ""
+        self.system_calls: list[int] = []
+        self._patience = patience
+        self._changed = threading.Condition(threading.RLock())
+        self._threads = _PerThread()
+
+    # --- the functions of hw.cpu -----------------------------------------------------------------------------
+
+    def trap(
+        self,
+        op: int,
+        cptr: int,
+        info: int,
+        mr0: int,
+        mr1: int,
+        mr2: int,
+        mr3: int,
+        reply: int = 0,
+        dest: int = 0,
+        timeout_ns: int = -1,
+        /,
+    ) -> Completion:
+        self.system_calls.append(op)
+        registers = (mr0, mr1, mr2, mr3)
+        match op:
+            case Syscall.CALL:
+                return self._call(cptr, self._message(info, registers), timeout_ns)
+            case Syscall.SEND:
+                return self._send(cptr, self._message(info, registers), timeout_ns)
+            case Syscall.NB_SEND:
+                return self._nb_send(cptr, self._message(info, registers))
+            case Syscall.REPLY_RECV:
+                self._send(reply, self._message(info, registers), -1)
+                return self._receive(op, cptr, reply, timeout_ns)
+            case Syscall.NB_SEND_RECV | Syscall.NB_SEND_WAIT:
+                self._nb_send(dest, self._message(info, registers))
+                return self._receive(op, cptr, reply, timeout_ns)
+            case Syscall.EXPLAIN:
+                return self._explain()
+            case op if op in _RECEIVES:
+                return self._receive(op, cptr, reply, timeout_ns)
+        return (Status.DONE, 0, 0, 0, 0, 0, 0)
+
+    def batch(self, entries: Sequence[BatchEntry], /) -> list[Completion]:
+        completions = []
+        for op, cptr, info, words, caps in entries:
+            padded = (*words, 0, 0, 0, 0)
+            self._threads.area.words[MESSAGE_REGISTERS : MESSAGE_REGISTERS + 4] = (*words[4:], 0, 0, 0, 0)[:4]
+            self.set_caps(*(*caps, 0, 0, 0)[:3])
+            completions.append(self.trap(op, cptr, info, *padded[:4]))
+        return completions
+
+    def message_write(self, first: int, words: bytes, /) -> None:
+        count, rest = divmod(len(words), 8)
+        if rest or first + count > MESSAGE_MAX_LENGTH:
+            raise ValueError(f"{len(words)} bytes from word {first} on are no words of the message area")
+        self._threads.area.words[first : first + count] = struct.unpack(f"<{count}Q", words)
+
+    def message_read(self, first: int, count: int, /) -> bytes:
+        return struct.pack(f"<{count}Q", *self._threads.area.words[first : first + count])
+
+    def set_caps(self, cap0: int, cap1: int, cap2: int, /) -> None:
+        self._threads.area.caps = (cap0, cap1, cap2)
+
+    def badges(self) -> tuple[int, int, int]:
+        return self._threads.area.badges
+
+    def set_receive(self, cnode: int, index: int, depth: int, /) -> None:
+        self._threads.area.receive_slot = index
+
+    # --- what tests do -----------------------------------------------------------------------------------------
+
+    def attend(self, endpoint: FakeEndpoint, step: Callable[[], object]) -> None:
+        """Let ``step`` (which answers one waiting message) run in the caller's thread when a message waits."""
+        area = _Area()
+
+        def run() -> None:
+            with self._on_area(area):
+                step()
+
+        endpoint.step = run
+
+    def signal(self, badge: int, slot: int = Slot.NOTIFICATION) -> None:
+        """Signal a notification as if by a capability with this badge, and let inline servers see it."""
+        with self._changed:
+            notification = self.objects.caps[slot].object
+            assert isinstance(notification, FakeNotification)
+            notification.word |= badge
+            self._changed.notify_all()
+        for endpoint in self.objects.endpoints():
+            self._attend_to(endpoint, signal=True)
+
+    def wait_for_senders(self, endpoint: FakeEndpoint, count: int) -> None:
+        """Wait until ``count`` messages wait at an endpoint that nobody attends to."""
+        with self._changed:
+            self._wait(lambda: len(endpoint.queue) >= count, -1, f"{count} senders at an endpoint")
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _on_area(self, area: _Area) -> Iterator[None]:
+        former, self._threads.area = self._threads.area, area
+        try:
+            yield
+        finally:
+            self._threads.area = former
+
+    def _message(self, info: int, registers: tuple[int, ...]) -> Request:
+        length = abi.info_length(info)
+        words = (*registers, *self._threads.area.words[MESSAGE_REGISTERS:])[:length]
+        return Request(abi.info_label(info), tuple(words), self._threads.area.caps[: abi.info_extra_caps(info)])
+
+    def _call(self, cptr: int, request: Request, timeout_ns: int) -> Completion:
+        with self._changed:
+            cap = self.objects.caps.get(cptr)
+            if cap is None or not isinstance(cap.object, FakeEndpoint):
+                code, words = self.objects.invoke(cap, request)
+                return self._deliver(Request(code, words, ()), 0)
+            request.badge, request.is_call = cap.badge, True
+            cap.object.queue.append(request)
+            self._changed.notify_all()
+        self._attend_to(cap.object)
+        with self._changed:
+            if not self._wait(lambda: request.answer is not None, timeout_ns, f"an answer to label {request.label}"):
+                self._withdraw(cap.object.queue, request)
+                return (Status.CANCELLED, 0, 0, 0, 0, 0, 0)
+            assert request.answer is not None
+            return self._deliver(request.answer, 0)
+
+    def _send(self, cptr: int, request: Request, timeout_ns: int) -> Completion:
+        with self._changed:
+            cap = self.objects.caps.get(cptr)
+            match cap:
+                case FakeCap(object=FakeReply() as reply):
+                    if reply.caller is not None:
+                        reply.caller.answer, reply.caller = request, None
+                case FakeCap(object=FakeNotification() as notification, badge=badge):
+                    notification.word |= badge
+                case FakeCap(object=FakeEndpoint() as endpoint, badge=badge):
+                    request.badge = badge
+                    endpoint.queue.append(request)
+            self._changed.notify_all()
+        if cap is not None and isinstance(cap.object, FakeEndpoint):
+            self._attend_to(cap.object)
+            with self._changed:
+                if not self._wait(lambda: request.taken, timeout_ns, "a receiver"):
+                    self._withdraw(cap.object.queue, request)
+                    return (Status.CANCELLED, 0, 0, 0, 0, 0, 0)
+        return (Status.DONE, 0, 0, 0, 0, 0, 0)
+
+    def _nb_send(self, cptr: int, request: Request) -> Completion:
+        cap = self.objects.caps.get(cptr)
+        if cap is not None and isinstance(cap.object, FakeEndpoint) and not cap.object.receivers:
+            return (Status.DONE, 0, 0, 0, 0, 0, 0)
+        return self._send(cptr, request, -1)
+
+    def _receive(self, op: int, cptr: int, reply: int, timeout_ns: int) -> Completion:
+        polls = op in (Syscall.NB_RECV, Syscall.NB_WAIT)
+        with self._changed:
+            cap = self.objects.caps.get(cptr)
+            if cap is None or not isinstance(cap.object, FakeEndpoint | FakeNotification):
+                raise RuntimeError(f"slot {cptr} holds {cap}, on which nobody can receive")
+            source = cap.object
+            bound = self._bound(source)
+
+            def ready() -> bool:
+                return bool((bound and bound.word) or (isinstance(source, FakeEndpoint) and source.queue))
+
+            if isinstance(source, FakeEndpoint):
+                source.receivers += 1
+                self._changed.notify_all()
+            try:
+                if not ready() and (polls or not self._wait(ready, timeout_ns, f"a message at slot {cptr}")):
+                    return (Status.DONE if polls else Status.CANCELLED, 0, 0, 0, 0, 0, 0)
+            finally:
+                if isinstance(source, FakeEndpoint):
+                    source.receivers -= 1
+            if bound is not None and bound.word:
+                badge, bound.word = bound.word, 0
+                return (Status.DONE, badge, 0, 0, 0, 0, 0)
+            assert isinstance(source, FakeEndpoint)
+            return self._take(source.queue.popleft(), source, reply)
+
+    def _bound(self, source: FakeEndpoint | FakeNotification) -> FakeNotification | None:
+        if isinstance(source, FakeNotification):
+            return source
+        cap = self.objects.caps.get(Slot.NOTIFICATION)
+        return cap.object if cap is not None and isinstance(cap.object, FakeNotification) else None
+
+    def _take(self, request: Request, source: FakeEndpoint, reply: int) -> Completion:
+        request.taken = True
+        if request.is_call:
+            cap = self.objects.caps.get(reply)
+            if cap is None or not isinstance(cap.object, FakeReply):
+                raise RuntimeError(f"slot {reply} holds no reply object: this call could not be answered")
+            cap.object.caller = request
+        self._changed.notify_all()
+        return self._deliver(request, request.badge, source)
+
+    def _deliver(self, message: Request, badge: int, source: FakeEndpoint | None = None) -> Completion:
+        """Put a message into the calling thread's area; capabilities go to its receive slot, as seL4 does it."""
+        area = self._threads.area
+        words = (*message.words, 0, 0, 0, 0)
+        area.words[: len(message.words)] = message.words
+        extra, unwrapped, badges = 0, 0, [0, 0, 0]
+        free = area.receive_slot != 0 and area.receive_slot not in self.objects.caps
+        for index, cptr in enumerate(message.caps):
+            cap = self.objects.caps.get(cptr)
+            if cap is not None and source is not None and cap.object is source:
+                unwrapped |= 1 << index
+                badges[index] = cap.badge
+            elif cap is not None and free:
+                self.objects.derive(cptr, area.receive_slot)
+                free = False
+            else:
+                break
+            extra += 1
+        area.badges = (badges[0], badges[1], badges[2])
+        info = abi.message_info(message.label, len(message.words), extra, unwrapped)
+        return (Status.DONE, badge, info, words[0], words[1], words[2], words[3])
+
+    def _attend_to(self, endpoint: FakeEndpoint, signal: bool = False) -> None:
+        """Let an inline server answer what waits, unless it is running already (then it will see the message)."""
+        while True:
+            with self._changed:
+                if endpoint.step is None or endpoint.busy or not (endpoint.queue or signal):
+                    return
+                endpoint.busy = True
+            try:
+                endpoint.step()
+            finally:
+                with self._changed:
+                    endpoint.busy = False
+            signal = False
+
+    def _wait(self, condition: Callable[[], bool], timeout_ns: int, what: str) -> bool:
+        if timeout_ns >= 0:
+            return self._changed.wait_for(condition, timeout_ns / 1e9)
+        if not self._changed.wait_for(condition, self._patience):
+            raise RuntimeError(f"waited {self._patience} s for {what}: a server deferred, or nobody serves")
+        return True
+
+    @staticmethod
+    def _withdraw(queue: deque[Request], request: Request) -> None:
+        if request in queue:
+            queue.remove(request)
+
+    def _explain(self) -> Completion:
+        data = self.explanation.encode()
+        words = [len(data), *struct.unpack(f"<{(len(data) + 7) // 8}Q", data + bytes(-len(data) % 8))]
+        return self._deliver(Request(Error.NO_ERROR, tuple(words), ()), 0)

@@ -1,0 +1,202 @@
+"""Kernel objects of the fake kernel: CNode and Untyped work, the others record what is asked of them.
+
+One CNode, addressed by slot index. Derivation is kept as a tree of slots, so revoke means what it means in seL4;
+memory is counted, so an allocator's mistakes show. `refuse` makes any method fail, to test what a caller does then.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from libsel4py.abi import INVOCATIONS, Error, Label, LookupFailureKind, ObjectType, object_size_bits
+from libsel4py.environment import Slot
+
+Outcome = tuple[int, tuple[int, ...]]
+_DONE: Final[Outcome] = (Error.NO_ERROR, ())
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One message on its way, and the answer if it is a call."""
+
+    label: int
+    words: tuple[int, ...]
+    caps: tuple[int, ...]
+    badge: int = 0
+    is_call: bool = False
+    taken: bool = False
+    answer: Request | None = None
+
+
+@dataclass(slots=True, eq=False)
+class FakeEndpoint:
+    """``step`` answers one waiting message in the sender's thread; without it, threads receive."""
+
+    queue: deque[Request] = field(default_factory=deque)
+    receivers: int = 0
+    step: Callable[[], None] | None = None
+    busy: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class FakeNotification:
+    word: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class FakeReply:
+    caller: Request | None = None
+
+
+@dataclass(slots=True, eq=False)
+class FakeUntyped:
+    size_bits: int
+    used: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class FakeObject:
+    """Any other object."""
+
+    name: str
+
+
+@dataclass(slots=True)
+class FakeCap:
+    """An occupied slot. ``parent`` is the slot that it was derived from."""
+
+    object: object
+    badge: int = 0
+    parent: int | None = None
+
+
+class FakeObjects:
+    """The slots, by index; what they hold, and every invocation that reached an object."""
+
+    def __init__(self) -> None:
+        self.caps: dict[int, FakeCap] = {Slot.CNODE: FakeCap(FakeObject("CNode"))}
+        self.invocations: list[tuple[int, Label, tuple[int, ...], tuple[int, ...]]] = []
+        self.results: dict[Label, tuple[int, ...]] = {}
+        self._refusals: dict[Label, tuple[Error, tuple[int, ...]]] = {}
+
+    def put(self, slot: int, new: object, badge: int = 0) -> None:
+        """Place an object's first capability in an empty slot."""
+        if slot in self.caps:
+            raise ValueError(f"slot {slot} holds {self.caps[slot]} already")
+        self.caps[slot] = FakeCap(new, badge)
+
+    def refuse(self, label: Label, error: Error, *words: int) -> None:
+        """Make every later invocation of a method fail so; Error.NO_ERROR lets it work again."""
+        if error is Error.NO_ERROR:
+            self._refusals.pop(label, None)
+        else:
+            self._refusals[label] = (error, words)
+
+    def endpoints(self) -> list[FakeEndpoint]:
+        """Each endpoint once."""
+        found: list[FakeEndpoint] = []
+        for cap in list(self.caps.values()):
+            if isinstance(cap.object, FakeEndpoint) and cap.object not in found:
+                found.append(cap.object)
+        return found
+
+    def derive(self, source: int, destination: int, badge: int | None = None) -> None:
+        """Copy a capability into an empty slot, as its child."""
+        cap = self.caps[source]
+        self.caps[destination] = FakeCap(cap.object, cap.badge if badge is None else badge, source)
+
+    def invoke(self, cap: FakeCap | None, request: Request) -> Outcome:
+        """Carry out an invocation; returns error code and reply words."""
+        if cap is None:
+            return Error.INVALID_CAPABILITY, (0,)
+        label = Label(request.label) if request.label in INVOCATIONS else None
+        if label is None:
+            return Error.ILLEGAL_OPERATION, ()
+        slot = next((each for each, found in self.caps.items() if found is cap), 0)
+        self.invocations.append((slot, label, request.words, request.caps))
+        if label in self._refusals:
+            return self._refusals[label]
+        row = INVOCATIONS[label]
+        if len(request.words) < len(row.words) or len(request.caps) < len(row.caps):
+            return Error.TRUNCATED_MESSAGE, ()
+        match label:
+            case Label.UNTYPED_RETYPE:
+                return self._retype(slot, cap, request)
+            case Label.CNODE_DELETE:
+                self._delete(request.words[0])
+                return _DONE
+            case Label.CNODE_REVOKE:
+                self._revoke(request.words[0])
+                return _DONE
+            case Label.CNODE_COPY | Label.CNODE_MINT | Label.CNODE_MOVE:
+                return self._copy(label, request.words)
+        return Error.NO_ERROR, self.results.get(label, (0,) * len(row.results))
+
+    def _copy(self, label: Label, words: tuple[int, ...]) -> Outcome:
+        destination, _, source, depth = words[:4]
+        if destination in self.caps:
+            return Error.DELETE_FIRST, ()
+        if source not in self.caps:
+            return Error.FAILED_LOOKUP, (1, LookupFailureKind.MISSING_CAPABILITY, depth)
+        if label is Label.CNODE_MINT and self.caps[source].badge:
+            return Error.ILLEGAL_OPERATION, ()
+        if label is Label.CNODE_MOVE:
+            self.caps[destination] = self.caps.pop(source)
+            for child in self._children(source):
+                self.caps[child].parent = destination
+        else:
+            self.derive(source, destination, words[5] if label is Label.CNODE_MINT else None)
+        return _DONE
+
+    def _children(self, slot: int) -> Iterator[int]:
+        yield from [each for each, cap in self.caps.items() if cap.parent == slot]
+
+    def _delete(self, slot: int) -> None:
+        """Children of a deleted capability become its parent's."""
+        cap = self.caps.pop(slot, None)
+        for child in self._children(slot):
+            self.caps[child].parent = cap.parent if cap is not None else None
+
+    def _revoke(self, slot: int) -> None:
+        for child in self._children(slot):
+            self._revoke(child)
+            self.caps.pop(child, None)
+        cap = self.caps.get(slot)
+        if cap is not None and isinstance(cap.object, FakeUntyped):
+            cap.object.used = 0
+
+    def _retype(self, slot: int, cap: FakeCap, request: Request) -> Outcome:
+        kind, size_bits, _, _, offset, count = request.words[:6]
+        untyped = cap.object
+        if not isinstance(untyped, FakeUntyped):
+            return Error.ILLEGAL_OPERATION, ()
+        if not 1 <= count <= 256:
+            return Error.RANGE_ERROR, (1, 256)
+        if any(each in self.caps for each in range(offset, offset + count)):
+            return Error.DELETE_FIRST, ()
+        if not list(self._children(slot)):
+            untyped.used = 0
+        size = 1 << object_size_bits(ObjectType(kind), size_bits)
+        start = (untyped.used + size - 1) // size * size
+        if start + size * count > 1 << untyped.size_bits:
+            return Error.NOT_ENOUGH_MEMORY, ((1 << untyped.size_bits) - untyped.used,)
+        untyped.used = start + size * count
+        for each in range(offset, offset + count):
+            self.caps[each] = FakeCap(_make(ObjectType(kind), size_bits), parent=slot)
+        return _DONE
+
+
+def _make(kind: ObjectType, size_bits: int) -> object:
+    match kind:
+        case ObjectType.UNTYPED:
+            return FakeUntyped(size_bits)
+        case ObjectType.ENDPOINT:
+            return FakeEndpoint()
+        case ObjectType.NOTIFICATION:
+            return FakeNotification()
+        case ObjectType.REPLY:
+            return FakeReply()
+    return FakeObject(kind.name)

@@ -1,0 +1,213 @@
+"""How an interface's calls look as messages: labels, packed bytes, exceptions.
+
+Request: label = the method's (from 1; 0 asks for name and fingerprint; `CONTINUE` fetches more of a long result).
+Reply: label `Outcome`. Register values are words 0..3. Packed data is word 0 = number of bytes, then the bytes, 119
+words of them at most. Labels 1..10 of a reply are the kernel's error codes: the called capability is gone.
+
+Rules: whatever comes in was written by another process. Lengths are checked against the message-info word before
+anything is read, bytes are copied once, and decoding is typed; what does not decode raises `InvalidMessage`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from libsel4py import abi
+from libsel4py.abi import MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, WORD_BYTES
+from libsel4py.errors import (
+    InvalidMessage,
+    KernelError,
+    MessageTooLong,
+    RemoteError,
+    ServerDied,
+    ServiceError,
+    UnknownMethod,
+    kernel_error,
+    wire_name,
+)
+from libsel4py.lowlevel import syscalls
+from libsel4py.lowlevel.syscalls import machine
+
+Decoded = TypeVar("Decoded")
+Words = tuple[int, int, int, int, int]  # info, MR0..MR3
+
+IDENTIFY: Final = 0
+FIRST_METHOD: Final = 1
+LAST_METHOD: Final = (1 << 32) - 1
+CONTINUE: Final = abi.LABEL_MAX
+MAX_BYTES: Final = (MESSAGE_MAX_LENGTH - 1) * WORD_BYTES
+MAX_EXCEPTION_TEXT: Final = 300  # characters; leaves room for the rest even if each takes three bytes
+
+
+class Outcome(IntEnum):
+    """Label of a reply. 1..10 are left to the kernel's error codes."""
+
+    OK = 0
+    DECLARED = 0x100  # an exception that the interface or a ServiceError declares
+    UNDECLARED = 0x101  # any other exception
+    INVALID_MESSAGE = 0x102
+    UNKNOWN_METHOD = 0x103
+    PARTIAL = 0x104  # a long result: total bytes, token, and the first piece
+    SERVER_DIED = 0x105  # said by whoever answers in the place of a dead server
+
+
+_HEAD: Final = struct.Struct("<3Q")
+_HEAD_BYTES: Final = _HEAD.size
+_PARTIAL: Final = struct.Struct("<2Q")
+PIECE_BYTES: Final = MAX_BYTES - _PARTIAL.size
+EMPTY: Final[Words] = (0, 0, 0, 0, 0)
+
+
+def put(label: int, data: bytes, what: str) -> Words:
+    """Pack ``data`` as a message of the calling thread; returns info and registers.
+
+    Raises:
+        MessageTooLong: more than 952 bytes.
+    """
+    size = len(data)
+    if size <= _HEAD_BYTES:
+        word1, word2, word3 = _HEAD.unpack(data.ljust(_HEAD_BYTES, b"\0"))
+        return label << 12 | (size + 15) >> 3, size, word1, word2, word3
+    if size > MAX_BYTES:
+        raise MessageTooLong(
+            f"{what} takes {size} bytes packed; a message holds {MAX_BYTES}. Send it in pieces, or hand it over in a "
+            "frame; a server's long result can be declared with @long_result"
+        )
+    word1, word2, word3 = _HEAD.unpack_from(data)
+    machine.message_write(MESSAGE_REGISTERS, data[_HEAD_BYTES:] + bytes(-size % WORD_BYTES))
+    return label << 12 | (size + 15) >> 3, size, word1, word2, word3
+
+
+def get(info: int, word0: int, word1: int, word2: int, word3: int) -> bytes:
+    """The packed bytes of the message that the calling thread has just received.
+
+    Raises:
+        InvalidMessage: the message is shorter than its first word claims.
+    """
+    length = info & 127
+    if length == 0 or length > MESSAGE_MAX_LENGTH or word0 > (length - 1) * WORD_BYTES:
+        raise InvalidMessage(f"the message has {length} words, but claims {word0} bytes behind the first")
+    data = _HEAD.pack(word1, word2, word3)
+    if length > MESSAGE_REGISTERS:
+        data += machine.message_read(MESSAGE_REGISTERS, length - MESSAGE_REGISTERS)
+    return data[:word0]
+
+
+def decode(decoder: Callable[[bytes], Decoded], data: bytes, what: str) -> Decoded:
+    """Decode typed msgpack from another process. Raises InvalidMessage."""
+    try:
+        return decoder(data)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise InvalidMessage(f"{what} does not decode: {error}") from error
+
+
+def put_partial(data: bytes, token: int, what: str) -> Words:
+    """The first piece of a long result that is kept under ``token``."""
+    return put(Outcome.PARTIAL, _PARTIAL.pack(len(data), token) + data[:PIECE_BYTES], what)
+
+
+def get_partial(words: Words) -> tuple[int, int, bytes]:
+    """Total bytes, token, first piece. Raises InvalidMessage."""
+    data = get(*words)
+    if len(data) <= _PARTIAL.size:
+        raise InvalidMessage("a long result began with an empty piece")
+    total, token = _PARTIAL.unpack_from(data)
+    return total, token, data[_PARTIAL.size :]
+
+
+# --- exceptions -----------------------------------------------------------------------------------------------
+
+Plain = bool | int | float | str | bytes | None
+_Carried = tuple[str, list[Any], dict[str, str], str]  # wire name, arguments (`Plain`), details, text
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_carried: Final = msgspec.msgpack.Decoder(_Carried).decode
+_decode_text: Final = msgspec.msgpack.Decoder(tuple[str, str]).decode
+
+
+def is_declared(error: BaseException, declared: tuple[type[Exception], ...]) -> bool:
+    """Whether the client is to see the exception typed."""
+    return isinstance(error, (*declared, ServiceError))
+
+
+def put_failure(error: Exception, declared: tuple[type[Exception], ...]) -> Words:
+    """A server's exception as a reply. Never raises: what does not fit travels as its text."""
+    match error:
+        case UnknownMethod():
+            return _put_text(Outcome.UNKNOWN_METHOD, "UnknownMethod", error)
+        case InvalidMessage():
+            return _put_text(Outcome.INVALID_MESSAGE, "InvalidMessage", error)
+    if not is_declared(error, declared):
+        return _put_text(Outcome.UNDECLARED, type(error).__name__, error)
+    details = {}
+    if isinstance(error, KernelError):
+        details = {"invocation": error.invocation, "explanation": error.explanation[:MAX_EXCEPTION_TEXT]}
+    data = _encode((wire_name(type(error)), [_plain(value) for value in error.args], details, ""))
+    if len(data) > MAX_BYTES:
+        return _put_text(Outcome.UNDECLARED, type(error).__name__, error)
+    return put(Outcome.DECLARED, data, "an exception")
+
+
+def _put_text(outcome: Outcome, name: str, error: Exception) -> Words:
+    try:
+        text = str(error)
+    except Exception as second:  # a faulty __str__ must not keep the client waiting
+        text = f"(its text cannot be made: {type(second).__name__})"
+    clean = [part[:limit].encode("utf-8", "replace").decode() for part, limit in ((name, 100), (text, 200))]
+    return put(outcome, _encode(clean), "an exception")
+
+
+def _plain(value: object) -> Plain:
+    if value is None or isinstance(value, float | bytes):
+        return value
+    if isinstance(value, int) and -(1 << 63) <= value < 1 << 64:
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    return text[:MAX_EXCEPTION_TEXT].encode("utf-8", "replace").decode()
+
+
+def raise_failure(what: str, declared: tuple[type[Exception], ...], words: Words) -> NoReturn:
+    """Raise what a reply other than OK says. Raises InvalidMessage if it says nothing that is known."""
+    info, word0, word1, word2, word3 = words
+    label = abi.info_label(info)
+    if 1 <= label <= max(abi.Error):
+        raise kernel_error(label, (word0, word1, word2, word3), what, syscalls.explain())
+    match label:
+        case Outcome.SERVER_DIED:
+            raise ServerDied(f"{what}: the server died after it had taken the request; it may have been carried out")
+        case Outcome.DECLARED:
+            carried = decode(_decode_carried, get(*words), f"the exception of {what}")
+            raise _rebuild(carried, declared)
+        case Outcome.UNDECLARED | Outcome.INVALID_MESSAGE | Outcome.UNKNOWN_METHOD:
+            name, text = decode(_decode_text, get(*words), f"the error of {what}")
+            if label == Outcome.UNDECLARED:
+                raise RemoteError(name, text)
+            raise (UnknownMethod if label == Outcome.UNKNOWN_METHOD else InvalidMessage)(f"{what}: {text}")
+    raise InvalidMessage(f"{what}: the server answered with label {label:#x}, which no interface has")
+
+
+def _rebuild(carried: _Carried, declared: tuple[type[Exception], ...]) -> Exception:
+    """The typed exception if this side knows its class and the class takes the arguments; else a RemoteError."""
+    name, arguments, details, text = carried
+    kind: type[Exception] | None = next((known for known in _classes(declared) if wire_name(known) == name), None)
+    kind = kind or ServiceError.registered.get(name)
+    if kind is not None and all(
+        value is None or isinstance(value, bool | int | float | str | bytes) for value in arguments
+    ):
+        try:
+            return kind(*arguments, **details)
+        except Exception as error:  # the arguments are another process's: any failure means that they do not fit
+            text = f"{arguments} (not rebuilt here: {error})"
+    return RemoteError(name.rpartition(".")[2], text or ", ".join(map(str, arguments)))
+
+
+def _classes(declared: tuple[type[Exception], ...]) -> list[type[Exception]]:
+    """The declared classes and, below each, its subclasses: a server may raise a narrower one."""
+    found = list(declared)
+    for kind in found:
+        found += [narrower for narrower in kind.__subclasses__() if narrower not in found]
+    return found
