@@ -36,7 +36,7 @@ def resolve_address_bits(root: Slot, cptr: int, bits: int) -> tuple[Slot, int]:
         if level > bits:
             raise LookupFailure(
                 LookupFailureKind.DEPTH_MISMATCH,
-                (level, bits),
+                (bits, level),
                 f"the CNode resolves {level} bits and {bits} bits of 0x{cptr:x} are left",
             )
         bits -= level
@@ -63,7 +63,7 @@ def lookup_target_slot(root: Slot, index: int, depth: int) -> Slot:
     if left:
         raise LookupFailure(
             LookupFailureKind.DEPTH_MISMATCH,
-            (0, left),
+            (left, 0),
             f"index 0x{index:x} meets something else than a CNode with {left} of {depth} bits left",
         )
     return slot
