@@ -16,7 +16,17 @@ from typing import Final, NoReturn
 
 from deploy.description import Description
 from deploy.management import Management, ManagementError
-from deploy.runtime import already_running, end_forcibly, ensure_private, running, system_folder, take, wait_ended
+from deploy.memory import ROOT_MEMORY
+from deploy.runtime import (
+    already_running,
+    end_forcibly,
+    ensure_private,
+    release,
+    running,
+    system_folder,
+    take,
+    wait_ended,
+)
 from libsel4py.description import Backend
 
 UP_SECONDS: Final = 30.0
@@ -51,17 +61,19 @@ def run_monitor(options: LaunchOptions) -> int:
             console=options.console,
             script=options.script,
             module_paths=options.description.paths,
+            initial_memory_bits=ROOT_MEMORY.bit_length() - 1,
         )
     )
 
 
 def launch(options: LaunchOptions, run: Run = run_monitor) -> int:
     """Runs the system in this process until it ends; returns its exit status. Raises RuntimeRefused, OSError."""
-    lock = take(system_folder(options.description.system.name))
+    folder = system_folder(options.description.system.name)
+    lock = take(folder)
     try:
         return run(options)
     finally:
-        os.close(lock)
+        release(folder, lock)
 
 
 def launch_detached(options: LaunchOptions, run: Run = run_monitor) -> None:
@@ -116,9 +128,12 @@ def _become_monitor(options: LaunchOptions, run: Run, folder: Path, alive: int) 
         for descriptor, source in ((0, nothing), (1, output), (2, output)):
             os.dup2(source, descriptor)
         sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-        take(folder)
+        lock = take(folder)
         os.write(alive, _LOCKED)
-        status = run(options)
+        try:
+            status = run(options)
+        finally:
+            release(folder, lock)
     except BaseException as error:
         # This process ends here whatever it was; the reason goes to the waiting parent and to the log.
         traceback.print_exc()

@@ -11,7 +11,7 @@ from typing import Final
 from deploy.sections import KIB, MIB, RAM_LOW, TaskDraft
 
 RESERVED: Final = 16 * MIB  # at the start of RAM: the kernel's records, root's objects and what root builds with
-ROOT_MEMORY: Final = 64 * MIB  # root's own VSpace (kerneld.boot.BootParameters.vspace_bits)
+ROOT_MEMORY: Final = 64 * MIB  # root's own VSpace; the monitor is told so
 RAM_STEP: Final = 32 * MIB
 TASK_OVERHEAD: Final = 64 * KIB  # TCB, CNode, trap frame, scheduling context, endpoints
 THREAD_OVERHEAD: Final = 32 * KIB

@@ -8,6 +8,7 @@ must not open that file again: closing any descriptor of it drops the lock (fcnt
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -81,15 +82,32 @@ def take(folder: Path) -> int:
     Raises:
         RuntimeRefused: a system of that name is running.
     """
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    lock = folder / "lock"
+    while True:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # An ending system removes its lock while it holds it: what was locked may be nobody's lock any more.
+            if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
+                return descriptor
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            raise already_running(folder.name) from error
         os.close(descriptor)
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            raise
-        raise already_running(folder.name) from error
-    return descriptor
+
+
+def release(folder: Path, descriptor: int) -> None:
+    """Gives up the lock that ``take`` returned, and removes it; with it the folder, if nothing else is left there."""
+    (folder / "lock").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    os.close(descriptor)
 
 
 def already_running(name: str) -> RuntimeRefused:

@@ -97,6 +97,7 @@ devices = { uart = "uart0" }
 image = "servers.console.main"
 priority = 190
 provides = { console = "libsel4py.interfaces.console:Console" }
+threads = 1 # one waits for what is typed, one answers clients
 uses = { serial = "serial.serial" }
 
 [task.names]

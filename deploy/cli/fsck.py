@@ -34,10 +34,19 @@ def command(image: Path | None, system_name: str | None) -> Report:
 
     def show() -> None:
         for each in broken:
-            line(str(each))
+            line(_sentence(each))
         line(f"{len(broken)} invariants are broken" if broken else "all invariants hold")
 
     return Report({"broken": broken}, show, ok=not broken)
+
+
+def _sentence(broken: object) -> str:
+    """What is broken, as people read it: the predicate, what it says, and what contradicts it."""
+    match broken:
+        case {"name": name, "sentence": sentence, "detail": detail}:
+            return f"{name}: {detail} (it should hold: {sentence})"
+        case _:
+            return str(broken)
 
 
 def _broken(result: object) -> list[object]:

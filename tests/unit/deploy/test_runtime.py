@@ -11,6 +11,7 @@ from deploy.runtime import (
     RuntimeRefused,
     end_forcibly,
     ensure_private,
+    release,
     running,
     runtime_folder,
     select_running,
@@ -92,3 +93,20 @@ def test_a_killed_system_does_not_run(systems: FakeSystems) -> None:
     assert wait_ended(system, 10)
     assert one.process.wait() == -9
     assert running() == []
+
+
+def test_a_released_name_leaves_nothing_and_can_be_taken_again(runtime: Path) -> None:
+    folder = system_folder("one")
+    for _ in range(2):
+        descriptor = take(folder)
+        assert (folder / "lock").exists()
+        release(folder, descriptor)
+        assert list(runtime.iterdir()) == []
+
+
+def test_a_released_folder_with_logs_stays(runtime: Path) -> None:
+    folder = system_folder("one")
+    descriptor = take(folder)
+    (folder / "logs").mkdir()
+    release(folder, descriptor)
+    assert [path.name for path in folder.iterdir()] == ["logs"]

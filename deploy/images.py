@@ -1,0 +1,44 @@
+"""Saved images of RAM, looked at off line.
+
+Rule: an image is never written; the kernel's code works on a private copy of its pages.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.management import ManagementError
+from deploy.problems import suggest
+from hw.ram import Ram, RamError
+from kerneld import inspection, invariants, layout
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Ram]:
+    """RAM as it stands in an image. Raises ManagementError if the file cannot be one."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        if size < layout.MINIMUM_RAM or size % mmap.PAGESIZE:
+            raise ManagementError(f"{path} has {size} bytes and is no image of RAM; save one with `sel4py image FILE`")
+        pages = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
+    try:
+        yield Ram(pages, layout.UNDO_LOG, layout.UNDO_LOG_BYTES)
+    except (RamError, ValueError) as error:
+        raise ManagementError(f"{path} is no image of RAM, or is damaged: {error}") from error
+
+
+def fsck(path: Path) -> list[object]:
+    """The broken invariants in an image. Raises ManagementError if the file cannot be one."""
+    with _open(path) as ram:
+        return [violation._asdict() for violation in invariants.check(ram)]
+
+
+def inspect(path: Path, what: str) -> object:
+    """What a running system would answer to ``inspect``. Raises ManagementError if the file cannot be an image."""
+    if what not in inspection.VIEWS:
+        raise ManagementError(f"nothing is called {what!r} that can be inspected; {suggest(what, inspection.VIEWS)}")
+    with _open(path) as ram:
+        return inspection.VIEWS[what](ram)
