@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from deploy.cli.output import Report, line, reported, system_option
+from deploy.cli.output import Report, reported, system_option
+from deploy.cli.rendering import line
 
 
 @click.command()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from deploy.cli.output import Report, line, reported, system_option
+from deploy.cli.output import Report, reported, system_option
+from deploy.cli.rendering import line
 
 
 @click.command()

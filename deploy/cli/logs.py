@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from deploy.cli.output import Failure, Report, line, reported, system_option, wants_json
+from deploy.cli.output import Failure, Report, reported, system_option, wants_json
+from deploy.cli.rendering import line
 
 _FOLLOW_SECONDS = 0.2
 

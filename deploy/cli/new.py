@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from deploy.cli.output import Report, line, reported
+from deploy.cli.output import Report, reported
+from deploy.cli.rendering import line
 
 
 @click.command()

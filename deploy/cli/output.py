@@ -1,19 +1,19 @@
 """What commands print: for people by default, JSON with ``--json``; the exit status is 0 only if it worked.
 
-Rules: a command returns a ``Report`` or raises; nothing else prints. What other processes wrote goes through
-``printable``, so that no log line can command the terminal. Usage errors (exit status 2) are click's.
+Rule: a command returns a ``Report`` or raises; nothing else prints. Usage errors (exit status 2) are click's.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, ParamSpec
+from typing import Final, NoReturn, ParamSpec
 
 import click
+
+from deploy.cli.rendering import printable, show
 
 P = ParamSpec("P")
 _JSON: Final = f"{__name__}.json"
@@ -97,70 +97,3 @@ def _fail(error: Exception, as_json: bool) -> NoReturn:
     else:
         click.echo(f"sel4py: {printable(text)}", err=True)
     raise SystemExit(1)
-
-
-def printable(text: str) -> str:
-    """The text with control characters, other than newline and tab, written out."""
-    return "".join(each if each.isprintable() or each in "\n\t" else f"\\x{ord(each):02x}" for each in text)
-
-
-def line(text: str) -> None:
-    """Prints one line, or several, for people."""
-    click.echo(printable(text))
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table: Rich's on a terminal, aligned columns without any frame elsewhere."""
-    cells = [[cell(value) for value in row] for row in rows]
-    if sys.stdout.isatty():
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        drawn = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-        for row in cells:
-            drawn.add_row(*map(Text, row))
-        Console().print(drawn)
-        return
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    for row in ([*columns], *cells):
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-
-
-def cell(value: object) -> str:
-    """One value in a table."""
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case Mapping():
-            return " ".join(f"{key}={cell(inner)}" for key, inner in value.items())
-        case list() | tuple():
-            return ", ".join(map(cell, value))
-        case _:
-            return printable(str(value))
-
-
-def show(result: object, indent: str = "") -> None:
-    """Prints any result: rows as a table, a mapping as lines, text as it stands."""
-    match result:
-        case None:
-            return
-        case list() if result and all(isinstance(row, Mapping) for row in result):
-            rows: list[Mapping[Any, object]] = result
-            columns = list(dict.fromkeys(str(key) for row in rows for key in row))
-            table(columns, [[row.get(column) for column in columns] for row in rows])
-        case list():
-            for each in result:
-                show(each, indent)
-        case Mapping():
-            for key, value in result.items():
-                if isinstance(value, Mapping | list) and value:
-                    line(f"{indent}{key}:")
-                    show(value, indent + "  ")
-                else:
-                    line(f"{indent}{key}: {cell(value)}")
-        case _:
-            line(f"{indent}{cell(result)}")

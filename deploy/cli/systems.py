@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from deploy.cli.output import Report, line, reported, table
+from deploy.cli.output import Report, reported
+from deploy.cli.rendering import line, table
 
 
 @click.command()

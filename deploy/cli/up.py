@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from deploy.cli.output import Report, line, reported
+from deploy.cli.output import Report, reported
+from deploy.cli.rendering import line
 
 
 def _ram(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:

@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deploy.cli import COMMANDS, main
-from deploy.cli.output import printable
 from tests.unit.deploy.conftest import FakeSystems
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -113,7 +112,7 @@ def test_kill_tells_the_refusal_without_its_control_characters(systems: FakeSyst
 def test_why_inspect_and_fsck_print_the_answer(systems: FakeSystems) -> None:
     systems.start("one")
     assert sel4py("why", "ping").stdout == "ping waits for a message on pong.pong\n"
-    assert sel4py("inspect", "untyped").stdout == "untyped:\naddress  bits\n0        28\n"
+    assert sel4py("inspect", "untyped").stdout == "untyped:\n  address  bits\n  0        28\n"
     assert sel4py("fsck").stdout == "all invariants hold\n"
     assert sel4py("inspect", "dreams").exit_code == 2
 
@@ -221,7 +220,3 @@ def test_following_ends_with_the_system(systems: FakeSystems) -> None:
     one.process.kill()
     one.process.wait()
     assert sel4py("logs", "ping", "-f").stdout == "first\nlast\n"
-
-
-def test_printable_keeps_lines_and_writes_controls_out() -> None:
-    assert printable("a\nb\tc\x1b\x00é") == "a\nb\tc\\x1b\\x00é"

@@ -1,0 +1,44 @@
+"""How results are printed for people, where standard output is no terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.cli.rendering import cell, printable, show
+
+
+def shown(capsys: pytest.CaptureFixture[str], result: object) -> list[str]:
+    show(result)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_rows_become_aligned_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, [{"a": 1, "b": None}, {"a": "long", "c": True}]) == [
+        "a     b  c",
+        "1     -  -",
+        "long  -  yes",
+    ]
+
+
+def test_children_become_a_tree(capsys: pytest.CaptureFixture[str]) -> None:
+    tree = [{"at": "0x0", "bits": 28, "children": [{"at": "0x0", "bits": 5, "children": []}]}, {"at": "0x9", "bits": 3}]
+    assert shown(capsys, tree) == ["at     bits", "0x0    28", "  0x0  5", "0x9    3"]
+
+
+def test_rows_that_hold_tables_become_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"cnode": "0x6", "slots": 2, "holds": [{"slot": 1, "cap": "TCB"}]},
+        {"cnode": "0x7", "slots": 1, "holds": []},
+    ]
+    assert shown(capsys, rows) == ["cnode=0x6 slots=2", "  slot  cap", "  1     TCB", "cnode=0x7 slots=1 holds=-"]
+
+
+def test_mappings_and_lists_become_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, {"ram": 5, "by": {"x": 1}, "none": []}) == ["ram: 5", "by:", "  x: 1", "none: -"]
+    assert shown(capsys, ["one", "two"]) == ["one", "two"]
+    assert shown(capsys, None) == []
+
+
+def test_control_characters_are_written_out() -> None:
+    assert printable("a\nb\tc\x1b\x00é\u202e") == "a\nb\tc\\x1b\\x00é\\x202e"
+    assert cell({"k": "\x07"}) == "k=\\x07"
