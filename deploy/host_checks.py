@@ -26,7 +26,6 @@ _SECCOMP_GET_ACTION_AVAIL: Final = 2
 _SECCOMP_RET_KILL_PROCESS: Final = 0x80000000
 _SECCOMP_RET_USER_NOTIF: Final = 0x7FC00000
 _FUTEX_WAKE: Final = 1
-_CLONE_NEWUSER: Final = 0x10000000
 _PR_GET_NO_NEW_PRIVS: Final = 39
 _SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 _DESCRIPTORS: Final = 4096  # a doorbell, a control socket and a trap frame a task, with room for a thousand tasks
@@ -134,12 +133,13 @@ def _landlock() -> tuple[bool, str]:
     return abi >= 1, f"ABI {abi}"
 
 
-def _user_namespace() -> tuple[bool, str]:
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if _libc.unshare(_CLONE_NEWUSER) == 0 else 1)
-    _, status = os.waitpid(child, 0)
-    return status == 0, "unshare works" if status == 0 else "this host refuses unshare(CLONE_NEWUSER)"
+def _namespaces() -> tuple[bool, str]:
+    from hw.cpu import sandbox_layers
+
+    layers = sandbox_layers()
+    if not layers.user_namespaces:
+        return False, "this host refuses user namespaces"
+    return layers.namespaces, "user, pid, net, ipc, uts, mount" if layers.namespaces else "user alone"
 
 
 def _pidfd() -> tuple[bool, str]:
@@ -201,7 +201,7 @@ _PROBES: Final = (
     ),
     _Probe("seccomp notify", False, "another doorbell", _seccomp_action(_SECCOMP_RET_USER_NOTIF)),
     _Probe("landlock", False, "stops file access even where a seccomp rule is missed", _landlock),
-    _Probe("user namespace", False, "stops a task from seeing host processes and networks", _user_namespace),
+    _Probe("namespaces", False, "stops a task from seeing host processes and networks", _namespaces),
     _Probe("two cores", False, "calls between running tasks without a switch", _cores),
     _Probe("/dev/net/tun", False, "network back end tap", _device("/dev/net/tun")),
     _Probe("/dev/kvm", False, "hardware virtual machines", _device("/dev/kvm")),

@@ -19,7 +19,7 @@ _FOLLOW_SECONDS = 0.2
 @system_option
 @reported
 def command(task: str | None, follow: bool, system_name: str | None) -> Report:
-    """Print the log of TASK (or of kerneld or monitor), or all logs; also those of a system that has ended."""
+    """Print the log of TASK (or of kerneld or monitor), or all logs; also those of a system that has failed."""
     from deploy.logs import LogLine, logged, read_logs
     from deploy.problems import suggest
     from deploy.runtime import running, wait_ended

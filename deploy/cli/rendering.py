@@ -1,7 +1,7 @@
 """Results as people read them: tables, trees and lines.
 
-Rules: what another process wrote goes through ``printable``, so that no text can command the terminal. On a terminal tables are
-Rich's; elsewhere columns are aligned by spaces, a header line first, and nothing is cut.
+Rules: what another process wrote goes through ``printable``, so that no text can command the terminal. On a terminal
+tables are Rich's; elsewhere columns are aligned by spaces, a header line first, and nothing is cut.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ Row = Mapping[str, Any]
 
 
 def printable(text: str) -> str:
-    """The text with control characters, other than newline and tab, written out."""
-    return "".join(each if each.isprintable() or each in "\n\t" else f"\\x{ord(each):02x}" for each in text)
+    """The text with control and format characters, other than newline and tab, written out."""
+    return "".join(each if each.isprintable() or each in "\n\t" else _escape(ord(each)) for each in text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def line(text: str) -> None:

@@ -26,10 +26,8 @@ def test_children_become_a_tree(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_rows_that_hold_tables_become_headings(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [
-        {"cnode": "0x6", "slots": 2, "holds": [{"slot": 1, "cap": "TCB"}]},
-        {"cnode": "0x7", "slots": 1, "holds": []},
-    ]
+    full = {"cnode": "0x6", "slots": 2, "holds": [{"slot": 1, "cap": "TCB"}]}
+    rows = [full, {"cnode": "0x7", "slots": 1, "holds": []}]
     assert shown(capsys, rows) == ["cnode=0x6 slots=2", "  slot  cap", "  1     TCB", "cnode=0x7 slots=1 holds=-"]
 
 
@@ -40,5 +38,5 @@ def test_mappings_and_lists_become_lines(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_control_characters_are_written_out() -> None:
-    assert printable("a\nb\tc\x1b\x00é\u202e") == "a\nb\tc\\x1b\\x00é\\x202e"
+    assert printable("a\nb\tc\x1b\x00é\u202e") == "a\nb\tc\\x1b\\x00é\\u202e"
     assert cell({"k": "\x07"}) == "k=\\x07"
