@@ -1,6 +1,7 @@
 """The logs of a system: what tasks wrote to standard output and error, from ``logs/NAME.log``.
 
-Rules: nothing here trusts the bytes; a line longer than ``LINE_LIMIT`` is told in pieces. The logs of a failed system outlive it.
+Rules: nothing here trusts the bytes; a line longer than ``LINE_LIMIT`` is told in pieces. The logs of a failed system
+outlive it.
 """
 
 from __future__ import annotations

@@ -56,19 +56,22 @@ class Main($title):
 '''
 
 _TEST: Final = '''\
-"""Tests of $name: its answers, without a system around it."""
+"""Tests of $name: the server and its client as they are, with a kernel that is played."""
+
+from libsel4py.testing import connect
 
 from $name.main import Main
 
 
 def test_greets_by_name() -> None:
-    assert Main().greet("world") == "hello world, you are number 1"
+    with connect(Main) as client:
+        assert client.greet("world") == "hello world, you are number 1"
 
 
 def test_counts_its_greetings() -> None:
-    server = Main()
-    server.greet("one")
-    assert server.greet("two") == "hello two, you are number 2"
+    with connect(Main) as client:
+        client.greet("one")
+        assert client.greet("two") == "hello two, you are number 2"
 '''
 
 _SYSTEM: Final = """\

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from deploy import scaffold as module
+from deploy.description import load
+from deploy.modules import TREE
 from deploy.runtime import RuntimeRefused
 from deploy.scaffold import scaffold
 
@@ -32,6 +34,16 @@ def test_what_it_writes_is_formatted_and_linted(tmp_path: Path, arguments: tuple
     command = [sys.executable, "-m", "ruff", *arguments, "--isolated", "--line-length", "120", "."]
     done = subprocess.run(command, cwd=tmp_path / "time_keeper", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_its_own_tests_pass_and_its_description_is_right(tmp_path: Path) -> None:
+    scaffold(tmp_path / "time_keeper")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "time_keeper"]
+    environment = {**os.environ, "PYTHONPATH": str(TREE)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+    assert load(tmp_path / "time_keeper" / "system.toml").system.task("time_keeper").image == "time_keeper.main"
 
 
 @pytest.mark.parametrize("name", ["Greeter", "a-b", "class", "9lives", "json", "libsel4py", "msgpack", "x" * 40])

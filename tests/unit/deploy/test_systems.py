@@ -1,0 +1,40 @@
+"""The descriptions that come with the tree are right, and are what the documentation says they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from deploy.description import PACKED_LIMIT, SYSTEMS, find, load
+from deploy.modules import TREE
+from libsel4py.description import Backend, unpack
+
+SHIPPED = sorted(SYSTEMS.glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_description_is_right(path: Path) -> None:
+    description = load(path)
+    assert find(path.stem) == path
+    assert unpack(description.pack()) == description.system
+    assert len(description.pack()) < PACKED_LIMIT // 8
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_person_can_talk_to_it_and_end_it(path: Path) -> None:
+    system = load(path).system
+    assert [device.name for device in system.devices if device.backend is Backend.STDIO]
+    assert [task.name for task in system.tasks if task.essential] == ["shell"]
+
+
+def test_the_guide_names_every_key_of_a_task() -> None:
+    guide = (TREE / "docs" / "guide" / "descriptions.md").read_text()
+    section = guide[guide.index("## [task.NAME]") : guide.index("### uses and names")]
+    told = {key for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)}
+    source = (TREE / "deploy" / "sections.py").read_text()
+    body = source[source.index("def read_task(") : source.index("def _connections(")]
+    body += source[source.index("def _grants(") :]
+    read = set(re.findall(r"table\.\w+\(\"(\w+)\"", body))
+    assert told == read
