@@ -9,13 +9,11 @@
 
 #include <limits.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-static uint8_t *frame_of(RamObject *ram, uint64_t frame)
+uint8_t *ring_frame(RamObject *ram, uint64_t frame)
 {
     if (frame & (SEL4PY_TRAP_FRAME_BYTES - 1)) {
         PyErr_SetString(ram_state()->ram_error, "a trap frame is aligned to its size");
@@ -38,7 +36,7 @@ static int parse(PyObject *const *args, Py_ssize_t count, Py_ssize_t wanted, uin
             return -1;
     if (!ram)
         return -1;
-    *frame = frame_of(ram, numbers[0]);
+    *frame = ring_frame(ram, numbers[0]);
     return *frame ? 0 : -1;
 }
 
@@ -179,19 +177,17 @@ struct told {
     uint64_t area; /* message words to copy (those from 4 on) | 1 << 32 if the capability words are to be copied */
 };
 
-/* deliver(ram, frame, told, produced) -> whether the thread sleeps. Publishes completion number `produced` from the
- * record at `told`. PRODUCER of completions. */
-static PyObject *ring_deliver(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+/* Publishes completion number `produced` from the record at `told`. PRODUCER of completions. Returns 1 if the thread
+ * sleeps, 0 if not, -1 with an exception set. The frame was checked. */
+int ring_publish(RamObject *ram, uint64_t frame_address, uint64_t told_address, uint32_t produced)
 {
-    uint8_t *frame;
-    uint64_t numbers[3];
-    if (parse(args, count, 4, &frame, numbers) < 0)
-        return NULL;
-    RamObject *ram = (RamObject *)args[0];
-    if ((numbers[1] & 7) || !ram_check(ram, numbers[1], sizeof(struct told)))
-        return NULL;
-    const struct told *told = (const void *)(ram->base + numbers[1]);
-    uint32_t produced = (uint32_t)numbers[2];
+    if ((told_address & 7) || !ram_check(ram, told_address, sizeof(struct told))) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(ram_state()->ram_error, "a recorded completion is aligned");
+        return -1;
+    }
+    uint8_t *frame = ram->base + frame_address;
+    const struct told *told = (const void *)(ram->base + told_address);
     uint64_t words = told->area & 0xff;
     if (words > SEL4PY_MESSAGE_REGISTERS && words <= SEL4PY_MESSAGE_MAX_LENGTH)
         memcpy(frame + SEL4PY_IPC_MESSAGE + SEL4PY_MESSAGE_REGISTERS * 8, told->message + SEL4PY_MESSAGE_REGISTERS,
@@ -204,7 +200,18 @@ static PyObject *ring_deliver(PyObject *Py_UNUSED(module), PyObject *const *args
     memcpy(frame + SEL4PY_COMPLETE_RING + (produced % SEL4PY_RING_ENTRIES) * sizeof completion, &completion,
            sizeof completion);
     __atomic_store_n(word32(frame, SEL4PY_COMPLETE_PRODUCED), produced + 1, __ATOMIC_SEQ_CST);
-    return PyBool_FromLong(__atomic_load_n(word32(frame, SEL4PY_TASK_WAITING), __ATOMIC_SEQ_CST) != 0);
+    return __atomic_load_n(word32(frame, SEL4PY_TASK_WAITING), __ATOMIC_SEQ_CST) != 0;
+}
+
+/* deliver(ram, frame, told, produced) -> whether the thread sleeps. */
+static PyObject *ring_deliver(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    uint8_t *frame;
+    uint64_t numbers[3];
+    if (parse(args, count, 4, &frame, numbers) < 0)
+        return NULL;
+    int sleeps = ring_publish((RamObject *)args[0], numbers[0], numbers[1], (uint32_t)numbers[2]);
+    return sleeps < 0 ? NULL : PyBool_FromLong(sleeps);
 }
 
 /* produced(ram, frame) -> the completion index that the task sees now. */
@@ -241,56 +248,6 @@ static PyObject *ring_watch(PyObject *Py_UNUSED(module), PyObject *const *args, 
     return PyBool_FromLong(produced != (uint32_t)numbers[1]);
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-/* poll(ram, pairs, nanoseconds) -> index of a ring with submissions, or -1. `pairs` holds two words a ring: frame
- * address, consumed index. Gives the processor away between looks, so that spinning costs only idle time. */
-static PyObject *ring_poll(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    PyObject *source;
-    Py_buffer pairs;
-    unsigned long long limit;
-    if (!PyArg_ParseTuple(args, "Oy*K", &source, &pairs, &limit))
-        return NULL;
-    RamObject *ram = as_ram(source);
-    const uint64_t *words = pairs.buf;
-    Py_ssize_t rings = pairs.len / 16, found = -1;
-    for (Py_ssize_t i = 0; ram && i < rings; i++)
-        if (!frame_of(ram, words[2 * i]))
-            ram = NULL;
-    if (ram) {
-        uint64_t end = limit ? now_ns() + limit : 0;
-        do {
-            for (Py_ssize_t i = 0; i < rings && found < 0; i++) {
-                uint32_t *produced = word32(ram->base + words[2 * i], SEL4PY_SUBMIT_PRODUCED);
-                if (__atomic_load_n(produced, __ATOMIC_ACQUIRE) != (uint32_t)words[2 * i + 1])
-                    found = i;
-            }
-            if (found >= 0 || !limit)
-                break;
-            for (int i = 0; i < 8; i++)
-                relax();
-            sched_yield();
-        } while (now_ns() < end);
-    }
-    PyBuffer_Release(&pairs);
-    return ram ? PyLong_FromSsize_t(found) : NULL;
-}
-
 #define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL
 
 PyMethodDef ring_methods[] = {
@@ -304,6 +261,9 @@ PyMethodDef ring_methods[] = {
     {"produced", FAST(ring_produced), "produced(ram, frame) -> completion index that the task sees."},
     {"wake", FAST(ring_wake), "wake(ram, frame)."},
     {"watch", FAST(ring_watch), "watch(ram, frame, consumed, watching) -> whether submissions wait."},
-    {"poll", ring_poll, METH_VARARGS, "poll(ram, pairs, nanoseconds) -> ring index with submissions, or -1."},
+    {"poll", ring_poll, METH_VARARGS, "poll(ram, pairs, nanoseconds, start=0) -> ring index with submissions, or -1."},
+    {"publish", FAST(publish), "publish(ram, layout) -> TCBs whose completions were published, or None."},
+    {"map_fixed", window_map_fixed, METH_VARARGS, "map_fixed(ram, address, bytes, fd, offset)."},
+    {"discard", window_discard, METH_VARARGS, "discard(fd, offset, bytes)."},
     {NULL, NULL, 0, NULL},
 };
