@@ -1,0 +1,96 @@
+"""The I/O port space: finds the device behind a port. Implements what the kernel's IOPort capabilities read and write.
+
+Runs inside the kernel's open transaction. Where no device answers, a read gives all ones and a write goes nowhere, as
+on an empty ISA bus. An access wider than a device's registers is made byte by byte at consecutive ports, as there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from hw.devices.device import Device
+from hw.interrupts import InterruptLines
+from hw.ram import Ram
+
+WIDTHS: Final = (1, 2, 4)
+
+
+class IoBus:
+    """The machine's devices by port.
+
+    Attributes:
+        devices: by device number. lines: their interrupt lines.
+    """
+
+    def __init__(self, ram: Ram, devices: Iterable[Device]) -> None:
+        self.ram = ram
+        self.devices = {device.number: device for device in devices}
+        self._ports: dict[int, Device] = {}
+        for device in self.devices.values():
+            for port in range(device.first_port, device.first_port + device.PORTS):
+                if port in self._ports:
+                    raise ValueError(f"two devices have port {port:#x}; give one of them another first port")
+                self._ports[port] = device
+        self.lines = InterruptLines(self.devices.values())
+
+    def set_kick(self, kick: Callable[[int], None]) -> None:
+        """Who is told, inside the transaction, that the device of this number needs the host."""
+        for device in self.devices.values():
+            device.kick = kick
+
+    def read(self, port: int, width: int) -> int:
+        """The value at a port. `width` in bytes: 1, 2 or 4."""
+        device = self._ports.get(port)
+        if device is None:
+            return (1 << 8 * width) - 1
+        value = device.read(port - device.first_port, width)
+        self._changed(device)
+        return value
+
+    def write(self, port: int, width: int, value: int) -> None:
+        """Store a value of `width` bytes to a port."""
+        device = self._ports.get(port)
+        if device is None:
+            return
+        device.write(port - device.first_port, width, value & (1 << 8 * width) - 1)
+        self._changed(device)
+
+    def change(self, device: Device, change: Callable[[], None]) -> None:
+        """Change a device's state from the host's side, in a transaction of its own."""
+        with self.ram.transaction():
+            change()
+            device.sample()
+        self.lines.update(device.irq)
+
+    def _changed(self, device: Device) -> None:
+        device.sample()
+        self.lines.update(device.irq)
+
+    def pending_lines(self, may_interrupt: Callable[[int], bool]) -> Iterator[int]:
+        """Lines that interrupt now. Cheap when there is none: look at `lines.high` before."""
+        return self.lines.deliverable(may_interrupt)
+
+    def taken(self, irq: int) -> None:
+        """The kernel has taken an interrupt of this line."""
+        with self.ram.transaction():
+            for device in self.devices.values():
+                if device.irq == irq:
+                    device.taken()
+        self.lines.update(irq)
+
+
+def split_read(read: Callable[[int], int], offset: int, width: int, ports: int) -> int:
+    """A read of `width` bytes from byte-wide registers. Ports past the device's read as ones."""
+    value = 0
+    for at in range(width):
+        byte = read(offset + at) if offset + at < ports else 0xFF
+        value |= byte << 8 * at
+    return value
+
+
+def split_write(write: Callable[[int, int], None], offset: int, width: int, value: int, ports: int) -> None:
+    """A write of `width` bytes to byte-wide registers."""
+    for at in range(width):
+        if offset + at < ports:
+            write(offset + at, value >> 8 * at & 0xFF)

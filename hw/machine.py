@@ -1,0 +1,162 @@
+"""A machine from its description: RAM, and devices on its I/O bus.
+
+RAM is one memfd, sparse: a page costs the host memory when it is first written. Where RAM holds its undo log and
+device records is the kernel's to say (`RamLayout`): this module knows no kernel.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from hw.clock import Microseconds, host_microseconds
+from hw.devices.bus import IoBus
+from hw.devices.clock import Clock
+from hw.devices.device import Device
+from hw.devices.entropy import Entropy
+from hw.devices.uart import Uart
+from hw.interrupts import Trigger
+from hw.ram import Ram
+
+PAGE_BYTES: Final = 4096
+
+
+class DeviceKind(Enum):
+    UART = "uart"
+    CLOCK = "clock"
+    ENTROPY = "entropy"
+
+
+class BackendKind(Enum):
+    """Where a UART's bytes go on the host."""
+
+    STDIO = "stdio"
+    PTY = "pty"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDescription:
+    """A device, its first I/O port, its interrupt line (0..63) and, for a UART, its back end."""
+
+    name: str
+    kind: DeviceKind
+    first_port: int
+    irq: int
+    backend: BackendKind | None = None
+    trigger: Trigger = Trigger.LEVEL
+
+    def plain(self) -> dict[str, object]:
+        """As JSON can hold it."""
+        backend = None if self.backend is None else self.backend.value
+        return {
+            "name": self.name,
+            "kind": self.kind.value,
+            "first_port": self.first_port,
+            "irq": self.irq,
+            "backend": backend,
+            "trigger": self.trigger.value,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, object]) -> DeviceDescription:
+        """What `plain` gave. Raises KeyError or ValueError if it is something else."""
+        backend = plain["backend"]
+        return cls(
+            str(plain["name"]),
+            DeviceKind(plain["kind"]),
+            int(str(plain["first_port"])),
+            int(str(plain["irq"])),
+            None if backend is None else BackendKind(backend),
+            Trigger(plain["trigger"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MachineDescription:
+    """RAM in bytes (whole pages), and devices, whose place in the tuple is their device number."""
+
+    ram_bytes: int
+    devices: tuple[DeviceDescription, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.ram_bytes <= 0 or self.ram_bytes % PAGE_BYTES:
+            raise ValueError(f"RAM of {self.ram_bytes} bytes: give a multiple of {PAGE_BYTES}")
+        stdio = [device.name for device in self.devices if device.backend is BackendKind.STDIO]
+        if len(stdio) > 1:
+            raise ValueError(f"devices {', '.join(stdio)} all have back end stdio; give all but one of them pty")
+
+
+@dataclass(frozen=True, slots=True)
+class RamLayout:
+    """Where RAM holds what the machine needs. Addresses and sizes in bytes."""
+
+    log_address: int
+    log_bytes: int
+    device_records: int
+    device_record_bytes: int
+    device_record_count: int
+
+
+def create_ram(ram_bytes: int, name: str) -> int:
+    """A memfd of that size, all zero and sparse. The caller closes it."""
+    descriptor = os.memfd_create(f"sel4py-ram-{name}", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(descriptor, ram_bytes)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+class Machine:
+    """A machine on a RAM: the window, the transactions on it, the bus.
+
+    Args:
+        window: RAM's bytes: a mapping of its memfd, or in a test any writable buffer.
+        now: microseconds of a clock that never goes back. entropy: gives n random bytes.
+    """
+
+    def __init__(
+        self,
+        description: MachineDescription,
+        window: mmap.mmap | bytearray,
+        layout: RamLayout,
+        now: Microseconds = host_microseconds,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        if len(description.devices) > layout.device_record_count:
+            most = layout.device_record_count
+            raise ValueError(f"{len(description.devices)} devices; a machine has room for {most}, leave some out")
+        self.description = description
+        self.layout = layout
+        self.ram = Ram(window, layout.log_address, layout.log_bytes)
+        self._now = now
+        self._entropy = entropy
+        devices = [self._device(number, device) for number, device in enumerate(description.devices)]
+        self.bus = IoBus(self.ram, devices)
+
+    @classmethod
+    def on_memory(cls, description: MachineDescription, ram_fd: int, layout: RamLayout) -> Machine:
+        """A machine on RAM's memfd, which stays the caller's. Maps all of it."""
+        return cls(description, mmap.mmap(ram_fd, description.ram_bytes), layout)
+
+    def power_on(self) -> None:
+        """Reset all devices. RAM is zero. An attached RAM that was running is left as it is: do not call this then."""
+        with self.ram.transaction():
+            for device in self.bus.devices.values():
+                device.reset()
+
+    def _device(self, number: int, description: DeviceDescription) -> Device:
+        address = self.layout.device_records + number * self.layout.device_record_bytes
+        port, irq, trigger = description.first_port, description.irq, description.trigger
+        match description.kind:
+            case DeviceKind.UART:
+                return Uart(self.ram, address, number, port, irq, trigger)
+            case DeviceKind.CLOCK:
+                return Clock(self.ram, address, number, port, irq, self._now, trigger)
+            case DeviceKind.ENTROPY:
+                return Entropy(self.ram, address, number, port, irq, self._entropy, trigger)
