@@ -1,0 +1,299 @@
+"""Rings in, completions out: takes submissions, lets the kernel carry them out, and carries out what it tells.
+
+A thread rings its doorbell only when the kernel does not watch its ring. After a thread was served, or has been given
+a completion, its ring is among those that are polled (`KERNEL_WATCHING` = 1). When nothing came for a few tens of
+microseconds, the kernel tells the threads that it stops to watch, looks once more, and sleeps: an idle system uses no
+processor time.
+
+Rules. One submission of one thread at a time, from the ring after the last one served: a thread that never stops
+submitting delays others by one system call each. A turn ends after `TURN_NS`, so that the event loop's other work
+(deaths, devices, management) is never starved. The tells of a transaction are carried out before the next one. An
+exception that is none of the four failures is a bug: the transaction is rolled back, and `fatal` ends the kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+import time
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from hw import ring
+from hw.devices.bus import IoBus
+from kerneld.host.process import Thread
+from kerneld.kernel import Kernel
+from kerneld.outbox import Message, Tell
+from kerneld.records import CapType, IrqState, KernelRecord, Slot, Tcb, TcbSlot
+
+POLL_NS: Final = 50_000
+TURN_NS: Final = 300_000
+COOL_EVERY: Final = 4096  # system calls after which rings that had none of them are not polled any more
+U32: Final = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class EntryStatistics:
+    """Since the start: submissions taken, turns of the loop, doorbells heard; rings polled now."""
+
+    taken: int
+    turns: int
+    doorbells: int
+    watched: int
+
+
+class Entry:
+    """The kernel's loop over rings.
+
+    Args:
+        carry_out: does the tells that are not completions.
+        fatal: ends the kernel; told the exception.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        bus: IoBus,
+        loop: asyncio.AbstractEventLoop,
+        carry_out: Callable[[Message], None],
+        fatal: Callable[[BaseException], None],
+        poll_ns: int = POLL_NS,
+    ) -> None:
+        self._kernel = kernel
+        self._ram = kernel.ram
+        self._bus = bus
+        self._lines = bus.lines
+        self._loop = loop
+        self._threads: dict[int, Thread] = {}  # by TCB address
+        self._carry_out = carry_out
+        self._fatal = fatal
+        self._poll_ns = poll_ns
+        self._layout = _layout(kernel)
+        self._restarts = kernel.core.kernel.address + KernelRecord.restart_head.offset
+        self._irq_states = kernel.core.kernel.address + KernelRecord.IRQ_STATES
+        self._watched: list[Thread] = []
+        self._pairs = array("Q")  # of each watched ring: frame address, submissions consumed
+        self._served: set[Thread] = set()
+        self._next = 0
+        self._scheduled = False
+        self._ended = False
+        self._taken = self._turns = self._doorbells = 0
+
+    def statistics(self) -> EntryStatistics:
+        return EntryStatistics(self._taken, self._turns, self._doorbells, len(self._watched))
+
+    # --- rings ---------------------------------------------------------------------------------------------
+
+    def open(self, thread: Thread) -> None:
+        """Hear the thread's doorbell from now on."""
+        self._threads[thread.tcb.address] = thread
+        self._loop.add_reader(thread.doorbell, self._rang, thread)
+
+    def close(self, thread: Thread) -> None:
+        """Its ring is not looked at any more."""
+        self._threads.pop(thread.tcb.address, None)
+        self._loop.remove_reader(thread.doorbell)
+        if thread.slot >= 0:
+            self._unwatch(thread)
+
+    def look(self, thread: Thread) -> None:
+        """The thread may have submissions that could not be taken before."""
+        self._watch(thread)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have a turn soon: the kernel was changed from outside of a turn."""
+        if not self._scheduled and not self._ended:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def settle(self) -> None:
+        """Carry out what a transaction has told that was not made by a turn (a death, a device's input)."""
+        try:
+            self._settle()
+        except BaseException as error:
+            self._stop(error)
+        else:
+            self.wake()
+
+    def _rang(self, thread: Thread) -> None:
+        self._doorbells += 1
+        try:
+            os.eventfd_read(thread.doorbell)
+        except BlockingIOError:
+            return
+        self._watch(thread)
+        self._turn()
+
+    def _watch(self, thread: Thread) -> None:
+        if thread.slot >= 0:
+            return
+        consumed = thread.tcb.consumed & U32
+        thread.slot = len(self._watched)
+        self._watched.append(thread)
+        self._pairs.extend((thread.frame, consumed))
+        ring.watch(self._ram, thread.frame, consumed, 1)
+
+    def _unwatch(self, thread: Thread) -> None:
+        """Take it out of the polled rings: the last one takes its place."""
+        slot, pairs = thread.slot, self._pairs
+        last = self._watched.pop()
+        consumed, frame = pairs.pop(), pairs.pop()
+        if last is not thread:
+            self._watched[slot] = last
+            pairs[2 * slot], pairs[2 * slot + 1] = frame, consumed
+            last.slot = slot
+        thread.slot = -1
+        ring.watch(self._ram, thread.frame, 0, 0)
+
+    # --- turns ---------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self._ended:
+            return
+        self._turns += 1
+        try:
+            again = self._serve()
+        except BaseException as error:
+            self._stop(error)
+            return
+        if again:
+            self.wake()
+
+    def _stop(self, error: BaseException) -> None:
+        self._ended = True
+        self._fatal(error)
+
+    def end(self) -> None:
+        """Serve nothing any more."""
+        self._ended = True
+
+    def _serve(self) -> bool:
+        """Serve until nothing comes, or the turn is over. Returns whether another turn is due."""
+        ram, pairs, poll, word = self._ram, self._pairs, ring.poll, self._ram.word
+        end = time.monotonic_ns() + TURN_NS
+        count = 0
+        while not self._ended:
+            found = poll(ram, pairs, 0, self._next)
+            if found >= 0:
+                self._take(found)
+            if word(self._restarts):
+                self._kernel.continue_one()
+                self._settle()
+            elif found < 0:
+                found = poll(ram, pairs, self._poll_ns, self._next)
+                if found < 0:
+                    return self._cannot_sleep()
+                self._take(found)
+            count += 1
+            if not count & 7 and time.monotonic_ns() > end:
+                return True
+        return False
+
+    def _take(self, index: int) -> None:
+        thread = self._watched[index]
+        tcb = thread.tcb
+        self._next = index + 1
+        if not self._kernel.take(tcb):
+            self._rest(thread)
+            return
+        consumed = tcb.consumed & U32
+        self._pairs[2 * index + 1] = consumed
+        ring.set_consumed(self._ram, thread.frame, consumed)
+        self._served.add(thread)
+        self._taken += 1
+        if not self._taken % COOL_EVERY:
+            self._cool()
+        self._settle()
+
+    def _rest(self, thread: Thread) -> None:
+        """Its submissions cannot be taken now (it is blocked, or held): hear its doorbell instead, for CANCEL."""
+        self._unwatch(thread)
+        # It may have submitted between the kernel's look and the thread's seeing that it is not watched any more.
+        if self._kernel.take(thread.tcb):
+            ring.set_consumed(self._ram, thread.frame, thread.tcb.consumed & U32)
+            self._watch(thread)
+            self._settle()
+
+    def _cannot_sleep(self) -> bool:
+        """Stop to watch all rings; one that has submissions after all stays."""
+        for thread in tuple(self._watched):
+            if not ring.watch(self._ram, thread.frame, thread.tcb.consumed & U32, 0):
+                self._unwatch(thread)
+            else:
+                ring.watch(self._ram, thread.frame, 0, 1)
+        self._served.clear()
+        return bool(self._watched)
+
+    def _cool(self) -> None:
+        """A system that never sleeps stops to poll the rings that are not in use."""
+        for thread in tuple(self._watched):
+            waiting = thread in self._served or ring.watch(self._ram, thread.frame, thread.tcb.consumed & U32, 0)
+            if not waiting:
+                self._unwatch(thread)
+            else:
+                ring.watch(self._ram, thread.frame, 0, 1)
+        self._served.clear()
+
+    # --- tells ---------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        delivered = ring.publish(self._ram, self._layout)
+        if delivered is None:
+            self._carry_out_all()
+        else:
+            for address in delivered:
+                thread = self._threads.get(address)
+                if thread is not None and thread.slot < 0:
+                    self._watch(thread)
+        if self._lines.high:
+            self._interrupt()
+
+    def _carry_out_all(self) -> None:
+        outbox = self._kernel.outbox
+        for message in outbox:
+            if message.kind is Tell.DELIVER:
+                self._deliver(Tcb(self._ram, message.subject))
+            else:
+                self._carry_out(message)
+        outbox.clear()
+
+    def _deliver(self, tcb: Tcb) -> None:
+        frame = tcb.trap_frame
+        if not frame:
+            return
+        produced = tcb.produced & U32
+        published = ring.produced(self._ram, frame) == produced
+        if published or ring.deliver(self._ram, frame, tcb.address + Tcb.TOLD, produced - 1 & U32):
+            ring.wake(self._ram, frame)
+        thread = self._threads.get(tcb.address)
+        if thread is not None:
+            self._watch(thread)
+
+    def _interrupt(self) -> None:
+        word, states = self._ram.word, self._irq_states
+        for line in self._bus.pending_lines(lambda line: word(states + 8 * line) == IrqState.SIGNAL):
+            self._kernel.interrupt(line)
+            self._bus.taken(line)
+            self._settle()
+
+
+def _layout(kernel: Kernel) -> bytes:
+    """Where `ring.publish` finds what it needs (hw/_ram/publish.c, struct layout)."""
+    record = kernel.core.kernel
+    return struct.pack(
+        "<9Q",
+        record.address + KernelRecord.outbox_length.offset,
+        record.address + KernelRecord.OUTBOX,
+        Tell.DELIVER,
+        TcbSlot.BUFFER * Slot.SIZE,
+        CapType.FRAME,
+        Tcb.produced.offset,
+        Tcb.TOLD,
+        Tcb.told_pending.offset,
+        Tcb.told_pending.mask << Tcb.told_pending.shift,
+    )

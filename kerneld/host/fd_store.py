@@ -1,0 +1,71 @@
+"""The kernel's end of the fd store: descriptors that the monitor keeps, so that a kernel that is started again gets
+them back.
+
+One message a change over a SOCK_SEQPACKET socket, msgpack: `{"op": "keep", "key": …}` with the descriptor attached,
+or `{"op": "drop", "key": …}`. Nothing is answered. The kernel never waits for the monitor: what the socket does not
+take at once is sent later, in order, and until then the descriptor is kept open here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+
+import msgpack
+
+
+class FdStore:
+    """Sends to the monitor. `channel` None keeps nothing (tests, and systems without a monitor)."""
+
+    def __init__(self, channel: socket.socket | None, loop: asyncio.AbstractEventLoop) -> None:
+        self._channel = channel
+        self._loop = loop
+        self._backlog: deque[tuple[bytes, int | None]] = deque()
+        if channel is not None:
+            channel.setblocking(False)
+
+    def keep(self, key: str, descriptor: int) -> None:
+        """Have the monitor keep a duplicate under this key, in place of what it had there."""
+        self._send({"op": "keep", "key": key}, descriptor)
+
+    def drop(self, key: str) -> None:
+        """Have the monitor close what it keeps under this key, if anything."""
+        self._send({"op": "drop", "key": key}, None)
+
+    def close(self) -> None:
+        if self._channel is not None and self._backlog:
+            self._loop.remove_writer(self._channel.fileno())
+        for _, descriptor in self._backlog:
+            if descriptor is not None:
+                os.close(descriptor)
+        self._backlog.clear()
+
+    def _send(self, message: dict[str, str], descriptor: int | None) -> None:
+        if self._channel is None:
+            return
+        data = msgpack.packb(message)
+        if self._backlog or not self._try_send(data, descriptor):
+            if not self._backlog:
+                self._loop.add_writer(self._channel.fileno(), self._flush)
+            self._backlog.append((data, None if descriptor is None else os.dup(descriptor)))
+
+    def _try_send(self, data: bytes, descriptor: int | None) -> bool:
+        assert self._channel is not None
+        try:
+            socket.send_fds(self._channel, [data], [] if descriptor is None else [descriptor])
+        except BlockingIOError:
+            return False
+        except (BrokenPipeError, ConnectionResetError):
+            return True  # without its monitor this process ends as well
+        return True
+
+    def _flush(self) -> None:
+        assert self._channel is not None
+        while self._backlog and self._try_send(*self._backlog[0]):
+            _, descriptor = self._backlog.popleft()
+            if descriptor is not None:
+                os.close(descriptor)
+        if not self._backlog:
+            self._loop.remove_writer(self._channel.fileno())

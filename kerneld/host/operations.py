@@ -1,0 +1,133 @@
+"""What the management socket can be asked for.
+
+Each operation takes the system and the request, and returns plain values, or raises Refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hw.clock import host_microseconds
+from kerneld import inspection, invariants
+from kerneld.host.image import save_image
+from kerneld.host.linux import processor_time_us
+from kerneld.records import Tcb, ThreadState
+
+if TYPE_CHECKING:
+    from kerneld.host.process import Process, Thread
+    from kerneld.host.system import System
+
+Request = Mapping[str, object]
+
+
+class Refused(Exception):
+    """The request cannot be done; the text says why, and what could."""
+
+
+def status(system: System, request: Request) -> object:
+    taken = system.entry.statistics()
+    return {
+        "name": system.options.name,
+        "state": "up" if system.is_up else "starting",
+        "pid": os.getpid(),
+        "uptime_us": host_microseconds() - system.started_us,
+        "ram_bytes": system.ram.size,
+        "tasks": sum(1 for _ in system.processes),
+        "system_calls": taken.taken,
+        "turns": taken.turns,
+        "doorbells": taken.doorbells,
+        "frames_with_own_memory": len(system.mappings),
+        "processor_time_us": processor_time_us(os.getpid()),
+    }
+
+
+def ps(system: System, request: Request) -> object:
+    rows = [_row(system, process, thread) for process in system.processes for thread in process.threads]
+    return sorted(rows, key=lambda row: (str(row["name"]), int(str(row["thread"]))))
+
+
+def _row(system: System, process: Process, thread: Thread) -> dict[str, object]:
+    tcb = thread.tcb
+    row: dict[str, object] = {
+        "name": process.name,
+        "thread": thread.number,
+        "pid": process.pid,
+        "state": "ENDING",
+        "priority": 0,
+        "image": process.image,
+        "blocked_on": None,
+        "cpu_us": processor_time_us(process.pid) if process.pid else 0,
+        "restarts": max(0, system.processes.starts.get(process.name, 1) - 1),
+    }
+    if not thread.orphan:
+        row["state"] = "HELD" if thread.held else ThreadState(tcb.state).name
+        row["priority"] = tcb.priority
+        row["blocked_on"] = inspection.blocked_on(tcb)
+    return row
+
+
+def kill(system: System, request: Request) -> object:
+    tcb = _task(system, request)
+    pid = system.processes.threads[tcb.address].process.pid
+    system.processes.kill_task(tcb.address)
+    return {"pid": pid}
+
+
+def inspect(system: System, request: Request) -> object:
+    what = _text(request, "what")
+    if what not in inspection.VIEWS:
+        raise Refused(f"nothing is called {what!r} that can be inspected; there are {', '.join(inspection.VIEWS)}")
+    return inspection.VIEWS[what](system.ram)
+
+
+def fsck(system: System, request: Request) -> object:
+    return [violation._asdict() for violation in invariants.check(system.ram)]
+
+
+def image(system: System, request: Request) -> object:
+    file = request.get("file")
+    path = Path(_text(request, "file")) if file is not None else system.options.folder / "image"
+    if not path.is_absolute():
+        raise Refused(f"{path} is no absolute path: the kernel's working folder is not yours")
+    try:
+        size = save_image(system.options.ram_fd, system.mappings, path)
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from error
+    return {"file": str(path), "bytes": size}
+
+
+def why(system: System, request: Request) -> object:
+    from kerneld import explain
+
+    return explain.why(system.kernel, _task(system, request))
+
+
+def down(system: System, request: Request) -> object:
+    system.loop.call_soon(system.end, 0)
+    return {}
+
+
+def _text(request: Request, key: str) -> str:
+    value = request.get(key)
+    if not isinstance(value, str):
+        raise Refused(f"{request['op']} takes {key!r}, a text")
+    return value
+
+
+def _task(system: System, request: Request) -> Tcb:
+    """The first thread of the task that is meant."""
+    name = _text(request, "task")
+    threads = system.processes.threads.values()
+    for thread in threads:
+        if thread.process.name == name and not thread.orphan:
+            return thread.tcb
+    names = sorted({thread.process.name for thread in threads})
+    raise Refused(f"no task is called {name!r}; there are {', '.join(names) or 'none'}")
+
+
+OPERATIONS: Final[dict[str, Callable[[System, Request], object]]] = {
+    operation.__name__: operation for operation in (ps, kill, inspect, fsck, image, why, down, status)
+}

@@ -1,0 +1,145 @@
+"""One task's process as the host sees it, and its threads: descriptors, and whether each is held.
+
+A thread is held when the kernel says that it must not run. Where all threads of a process are held the process is
+stopped (SIGSTOP by its pidfd: nothing that it does prevents that); where only some are, those are parked by the
+keeper. Who does not obey is told of (`disobeyed`), to be ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from kerneld.host.control import ControlSocket
+from kerneld.records import Tcb
+
+
+class Phase(Enum):
+    STARTING = "starting"  # the zygote was asked
+    LIVE = "live"
+    ENDING = "ending"  # it was killed, and is not reaped yet
+
+
+@dataclass(slots=True, eq=False)
+class Thread:
+    """A thread. `tcb` is not valid any more once `orphan` is set. `number` is the keeper's.
+
+    Attributes:
+        frame: physical address of the trap frame that the thread was started with.
+        slot: its place among the rings that are polled, -1 if it is not there.
+        held: the kernel says that it must not run. parked: the keeper was told so.
+    """
+
+    tcb: Tcb
+    process: Process
+    number: int
+    frame: int
+    doorbell: int
+    slot: int = -1
+    held: bool = False
+    parked: bool = False
+    orphan: bool = False
+
+
+class Process:
+    """A process, from the request to start it until it is reaped."""
+
+    def __init__(
+        self,
+        vspace: int,
+        name: str,
+        image: str,
+        loop: asyncio.AbstractEventLoop,
+        disobeyed: Callable[[Process, str], None],
+    ) -> None:
+        self.vspace = vspace
+        self.name = name
+        self.image = image
+        self.phase = Phase.STARTING
+        self.pid = 0
+        self.threads: list[Thread] = []
+        self.next_number = 0
+        self._pidfd = -1
+        self._kill_asked = False
+        self._stopped = False
+        self._disobeyed = disobeyed
+        ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control = ControlSocket(ours, loop, self._refuses)
+
+    @property
+    def control_fd(self) -> int:
+        """The process's own end, until `started`."""
+        return self._theirs.fileno()
+
+    def is_of(self, tcb: Tcb, vspace: int) -> bool:
+        """Whether a new life of this TCB has to wait until the process is gone."""
+        return self.vspace == vspace or any(thread.tcb == tcb for thread in self.threads)
+
+    def release_control_end(self) -> None:
+        """The other end is on its way to the process."""
+        self._theirs.close()
+
+    def started(self, pid: int, pidfd: int) -> None:
+        self.pid = pid
+        self._pidfd = pidfd
+        if self._kill_asked:
+            self._signal(signal.SIGKILL)
+            return
+        self.phase = Phase.LIVE
+        self.settle()
+
+    def kill(self) -> None:
+        """End it now, or as soon as it has started."""
+        self._kill_asked = True
+        self.phase = Phase.ENDING
+        self._signal(signal.SIGKILL)
+
+    def settle(self) -> None:
+        """Make stopped and parked what `held` says. Later, if it has not started yet."""
+        if self.phase is not Phase.LIVE:
+            return
+        all_held = all(thread.held for thread in self.threads)
+        if all_held:
+            if not self._stopped:
+                self._stopped = True
+                self._signal(signal.SIGSTOP)
+            return
+        for thread in self.threads:
+            if thread.held != thread.parked:
+                thread.parked = thread.held
+                (self.control.park if thread.held else self.control.unpark)(thread.number, self._parked)
+        if self._stopped:
+            self._stopped = False
+            self._signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """It is reaped, or was never made: close all that is ours."""
+        self.control.close()
+        self._theirs.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+        for thread in self.threads:
+            if thread.doorbell >= 0:
+                os.close(thread.doorbell)
+                thread.doorbell = -1
+
+    def _parked(self, error: int) -> None:
+        if error == errno.ETIMEDOUT:
+            self._refuses("a thread does not stop when it is told to")
+
+    def _refuses(self, what: str) -> None:
+        if self.phase is not Phase.ENDING:
+            self._disobeyed(self, what)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)

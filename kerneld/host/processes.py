@@ -1,0 +1,318 @@
+"""Tasks as processes: carries out what the kernel tells about threads, and tells the kernel of their ends.
+
+A VSpace is a process: its first thread to start is the process's own, further ones are asked of its keeper. A TCB's
+new life waits until the process of its last one is reaped. Processes are ended by their pidfds alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
+
+from hw.ram import Ram
+from kerneld.host.linux import processor_time_us
+from kerneld.host.mappings import Mappings
+from kerneld.host.process import Phase, Process, Thread
+from kerneld.host.registers import InitialMap, arguments, frame_bytes, task_name, vspace_bits, vspace_of
+from kerneld.host.zygote_link import StartRequest, ZygoteLink
+from kerneld.outbox import Message, Tell
+from kerneld.records import ProcessState, Tcb
+from libsel4py import abi
+
+CANNOT_START: Final = 126 << 8  # wait status of a process that could not be made, as a shell has it
+_LINES: Final = bytes(abi.KERNEL_LINE + 64 - abi.TASK_LINE)
+
+
+class Rings(Protocol):
+    """Who serves the rings of threads."""
+
+    def open(self, thread: Thread) -> None: ...
+
+    def close(self, thread: Thread) -> None: ...
+
+    def look(self, thread: Thread) -> None: ...
+
+
+class Reports(Protocol):
+    """Who is told."""
+
+    def died(self, tcb: Tcb, status: int) -> None: ...
+
+    def event(self, kind: str, **details: object) -> None: ...
+
+
+class Processes:
+    """The table of processes and threads."""
+
+    def __init__(
+        self,
+        ram: Ram,
+        loop: asyncio.AbstractEventLoop,
+        mappings: Mappings,
+        images: Sequence[str],
+        initial_maps: dict[int, tuple[InitialMap, ...]],
+        rings: Rings,
+        reports: Reports,
+    ) -> None:
+        self._ram = ram
+        self._loop = loop
+        self._mappings = mappings
+        self._images = images
+        self._initial_maps = initial_maps
+        self._rings = rings
+        self._reports = reports
+        self._zygote: ZygoteLink | None = None
+        self.threads: dict[int, Thread] = {}
+        self._by_vspace: dict[int, Process] = {}
+        self._by_pid: dict[int, Process] = {}
+        self._ending: dict[Process, None] = {}
+        self._waiting: dict[int, Tcb] = {}
+        self._refused: set[int] = set()
+        self.starts: dict[str, int] = {}
+
+    def use_zygote(self, zygote: ZygoteLink) -> None:
+        self._zygote = zygote
+
+    def __iter__(self) -> Iterator[Process]:
+        return iter((*self._by_vspace.values(), *self._ending))
+
+    def processor_time(self, tcb: int) -> int:
+        """Microseconds of processor time that the thread's process has used."""
+        thread = self.threads.get(tcb)
+        return processor_time_us(thread.process.pid) if thread is not None and thread.process.pid else 0
+
+    # --- what the kernel tells -----------------------------------------------------------------------------
+
+    def carry_out(self, message: Message) -> None:
+        """Do one tell. Those that are not about threads are somebody else's."""
+        match message.kind:
+            case Tell.START:
+                self._start(Tcb(self._ram, message.subject))
+            case Tell.STOP:
+                self._hold(message.subject, True)
+            case Tell.CONTINUE:
+                self._hold(message.subject, False)
+            case Tell.KILL:
+                self._kill(message.subject)
+            case Tell.VSPACE_GONE:
+                self._vspace_gone(message.subject)
+            case Tell.TRAP_FRAME:
+                self._trap_frame(message.subject)
+
+    def kill_task(self, tcb: int) -> bool:
+        """End the process of a thread, as if it had crashed: the kernel hears of it when it is reaped."""
+        thread = self.threads.get(tcb)
+        if thread is None:
+            return False
+        self._end(thread.process)
+        return True
+
+    def _start(self, tcb: Tcb) -> None:
+        if tcb.address in self.threads:
+            self._kill(tcb.address)  # it has ended by the system call EXIT, and the TCB gets a new life
+        space = vspace_of(tcb)
+        if any(process.is_of(tcb, space) for process in self._ending):
+            self._waiting[tcb.address] = tcb
+            return
+        self._waiting.pop(tcb.address, None)
+        number = tcb.rip
+        if not space or not tcb.trap_frame or number >= len(self._images):
+            missing = "address space" if not space else "trap frame" if not tcb.trap_frame else f"boot image {number}"
+            self._refuse(tcb, f"it has no {missing}")
+            return
+        process = self._by_vspace.get(space)
+        try:
+            if process is None:
+                self._start_process(tcb, space, number)
+            else:
+                self._start_thread(tcb, process, number)
+        except OSError as error:  # the host has no more descriptors, memory or mappings: this task's trouble alone
+            self._forget(tcb)
+            self._refuse(tcb, str(error))
+
+    def _start_process(self, tcb: Tcb, vspace: int, number: int) -> None:
+        image = self._images[number]
+        name = tcb.name or task_name(image)
+        process = Process(vspace, name, image, self._loop, self._disobeyed)
+        self._by_vspace[vspace] = process
+        thread = self._new_thread(tcb, process)
+        self.starts[name] = self.starts.get(name, 0) + 1
+        assert self._zygote is not None
+        self._zygote.start(
+            self._request(tcb, process, thread, number),
+            lambda pid, pidfd: self._started(process, pid, pidfd),
+            lambda error: self._failed(process, error),
+        )
+        process.release_control_end()
+
+    def _request(self, tcb: Tcb, process: Process, thread: Thread, number: int) -> StartRequest:
+        maps = self._initial_maps.get(tcb.address, ())
+        return StartRequest(
+            image=process.image,
+            image_number=number,
+            name=process.name,
+            arguments=arguments(tcb),
+            memory=1 << vspace_bits(tcb),
+            frame_fd=self._frame_fd(tcb),
+            doorbell_fd=thread.doorbell,
+            control_fd=process.control_fd,
+            maps=tuple((each.address, each.size, each.rights) for each in maps),
+            map_fds=tuple(self._mappings.frame_fd(each.frame, each.size) for each in maps),
+        )
+
+    def _start_thread(self, tcb: Tcb, process: Process, number: int) -> None:
+        thread = self._new_thread(tcb, process)
+        frame = self._frame_fd(tcb)
+        process.control.thread(
+            thread.number,
+            number,
+            arguments(tcb),
+            frame,
+            thread.doorbell,
+            lambda error: self._thread_answer(thread, error),
+        )
+
+    def _new_thread(self, tcb: Tcb, process: Process) -> Thread:
+        frame = tcb.trap_frame
+        doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        thread = Thread(tcb, process, process.next_number, frame, doorbell)
+        process.next_number += 1
+        process.threads.append(thread)
+        self.threads[tcb.address] = thread
+        # The kernel counts from 0 for a new life; the frame may still hold what its last owner wrote.
+        self._mappings.frame_fd(frame, frame_bytes(tcb))
+        self._ram.poke(frame + abi.TASK_LINE, _LINES)
+        self._rings.open(thread)
+        return thread
+
+    def _frame_fd(self, tcb: Tcb) -> int:
+        return self._mappings.frame_fd(tcb.trap_frame, frame_bytes(tcb))
+
+    def _hold(self, tcb: int, held: bool) -> None:
+        thread = self.threads.get(tcb)
+        if thread is None:
+            return
+        thread.held = held
+        thread.process.settle()
+        if not held:
+            self._rings.look(thread)
+
+    def _kill(self, tcb: int) -> None:
+        self._waiting.pop(tcb, None)
+        self._refused.discard(tcb)
+        thread = self.threads.pop(tcb, None)
+        if thread is None:
+            return
+        self._rings.close(thread)
+        thread.orphan = True
+        thread.held = True
+        process = thread.process
+        if all(each.orphan for each in process.threads):
+            self._end(process)
+        else:
+            process.settle()
+
+    def _vspace_gone(self, vspace: int) -> None:
+        process = self._by_vspace.get(vspace)
+        if process is not None:
+            self._end(process)
+
+    def _trap_frame(self, tcb: int) -> None:
+        """A live thread goes on with the frame that it attached to; without it, it can never trap again."""
+        thread = self.threads.get(tcb)
+        if thread is not None and thread.tcb.trap_frame != thread.frame:
+            self._reports.event("log", text=f"{thread.process.name} is ended: its trap frame was replaced while it ran")
+            self._end(thread.process)
+
+    def _end(self, process: Process) -> None:
+        if self._by_vspace.get(process.vspace) is process:
+            del self._by_vspace[process.vspace]
+        self._ending[process] = None
+        process.kill()
+
+    # --- what the host tells -------------------------------------------------------------------------------
+
+    def _started(self, process: Process, pid: int, pidfd: int) -> None:
+        self._by_pid[pid] = process
+        process.started(pid, pidfd)
+        self._reports.event("started", task=process.name, pid=pid, image=process.image)
+
+    def _failed(self, process: Process, error: str) -> None:
+        self._reports.event("log", text=f"{process.name} did not start: {error}")
+        self._reap(process, CANNOT_START)
+
+    def exited(self, pid: int, status: int) -> None:
+        """The zygote has reaped a process."""
+        process = self._by_pid.pop(pid, None)
+        if process is not None:
+            self._reap(process, status)
+
+    def _reap(self, process: Process, status: int) -> None:
+        self._ending.pop(process, None)
+        if self._by_vspace.get(process.vspace) is process:
+            del self._by_vspace[process.vspace]
+        process.phase = Phase.ENDING
+        living = [thread for thread in process.threads if not thread.orphan]
+        for thread in living:
+            self._rings.close(thread)
+            self.threads.pop(thread.tcb.address, None)
+        process.close()
+        self._reports.event("died", task=process.name, pid=process.pid, status=status)
+        for thread in living:
+            # One that has ended by EXIT before has been reported already.
+            if thread.tcb.process != ProcessState.NONE:
+                self._reports.died(thread.tcb, status)
+        for tcb in tuple(self._waiting.values()):
+            self._start(tcb)
+
+    def _thread_answer(self, thread: Thread, error: int) -> None:
+        if not error or thread.orphan:
+            return
+        self._reports.event(
+            "log", text=f"{thread.process.name}: a thread did not start: {errno.errorcode.get(error, error)}"
+        )
+        self._forget(thread.tcb)
+        self._reports.died(thread.tcb, CANNOT_START)
+
+    def _refuse(self, tcb: Tcb, why: str) -> None:
+        """The kernel hears of it as of a death, once the tells of this transaction are done."""
+        self._reports.event("log", text=f"{tcb.name or 'a task'} cannot start: {why}")
+        self._refused.add(tcb.address)
+        self._loop.call_soon(self._report_refused, tcb)
+
+    def _report_refused(self, tcb: Tcb) -> None:
+        if tcb.address in self._refused:
+            self._refused.discard(tcb.address)
+            self._reports.died(tcb, CANNOT_START)
+
+    def _forget(self, tcb: Tcb) -> None:
+        """Undo a start that failed half-way."""
+        thread = self.threads.pop(tcb.address, None)
+        if thread is not None:
+            self._rings.close(thread)
+            thread.process.threads.remove(thread)
+            os.close(thread.doorbell)
+        unused = self._by_vspace.get(vspace_of(tcb))
+        if unused is not None and not unused.threads:
+            del self._by_vspace[unused.vspace]
+            unused.close()
+
+    def _disobeyed(self, process: Process, what: str) -> None:
+        self._reports.event("log", text=f"{process.name} (process {process.pid}) is ended: {what}")
+        self._end(process)
+
+    def close(self) -> None:
+        """End all processes and let go of all descriptors. The zygote's end reaps what is left."""
+        for process in tuple(self):
+            process.kill()
+            for thread in process.threads:
+                if not thread.orphan:
+                    self._rings.close(thread)
+            process.close()
+        self.threads.clear()
+        self._by_vspace.clear()
+        self._ending.clear()
+        self._waiting.clear()

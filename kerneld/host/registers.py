@@ -1,0 +1,46 @@
+"""What a TCB's record says about the process or thread that it is to become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kerneld.caps import EXTRA_SHIFT
+from kerneld.records import CapType, Tcb, TcbSlot
+from libsel4py import abi
+
+
+@dataclass(frozen=True, slots=True)
+class InitialMap:
+    """Memory that a thread's process finds mapped when it starts: a frame (physical address, bytes) at an address."""
+
+    frame: int
+    size: int
+    address: int
+    rights: int
+
+
+def task_name(image: str) -> str:
+    """What a task is called whose TCB has no name: `console` for the image `servers.console.main`."""
+    parts = [part for part in image.split(".") if part != "main"]
+    return parts[-1] if parts else image
+
+
+def vspace_of(tcb: Tcb) -> int:
+    """Address of the thread's VSpace, 0 if it has none."""
+    slot = tcb.slot(TcbSlot.VSPACE)
+    return slot.object if slot.cap_type == CapType.VSPACE else 0
+
+
+def vspace_bits(tcb: Tcb) -> int:
+    """log2 of the process's private memory in bytes."""
+    return tcb.slot(TcbSlot.VSPACE).word0 >> EXTRA_SHIFT & 63
+
+
+def frame_bytes(tcb: Tcb) -> int:
+    """Bytes of the frame that is the thread's trap frame."""
+    return 1 << (tcb.slot(TcbSlot.BUFFER).word0 >> EXTRA_SHIFT + 4 & 63)
+
+
+def arguments(tcb: Tcb) -> tuple[int, ...]:
+    """The six argument words for the boot image."""
+    return tuple(tcb.ram.word(tcb.address + Tcb.REGISTERS + 8 * number) for number in abi.ARGUMENT_REGISTERS)

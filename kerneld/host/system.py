@@ -1,0 +1,213 @@
+"""A running system: machine, kernel, processes, devices' back ends and the management socket, joined together.
+
+It ends when the initial task's process ends (with that status), when `down` is asked for (status 0), when the zygote
+is gone, or at a bug of the kernel (status 70). Nothing here decides what a task may do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Final
+
+from hw.clock import host_microseconds
+from hw.devices.clock import Clock
+from hw.devices.pty import PtyBackend
+from hw.devices.serial_line import SerialBackend, SerialLine
+from hw.devices.stdio import stdio_backend
+from hw.devices.timer import ClockTimer
+from hw.devices.uart import Uart
+from hw.machine import BackendKind, DeviceDescription, Machine, RamLayout
+from kerneld import boot, layout
+from kerneld.entry import Entry
+from kerneld.host.fd_store import FdStore
+from kerneld.host.management import Management
+from kerneld.host.mappings import Mappings
+from kerneld.host.options import KernelOptions
+from kerneld.host.processes import Processes
+from kerneld.host.registers import InitialMap
+from kerneld.host.zygote_link import ZygoteLink
+from kerneld.kernel import Kernel
+from kerneld.outbox import Message, Tell
+from kerneld.records import CapType, Slot, Tcb, TcbSlot, ThreadState
+from libsel4py import abi
+from libsel4py.abi import InitialSlot, Rights
+
+KERNEL_BUG: Final = 70  # EX_SOFTWARE
+ZYGOTE_LOST: Final = 71  # EX_OSERR
+BOOT_INFO_ADDRESS: Final = 0x1000_0000_0000  # where the initial task finds BootInfo; its first argument
+RAM_LAYOUT: Final = RamLayout(
+    layout.UNDO_LOG,
+    layout.UNDO_LOG_BYTES,
+    layout.DEVICE_RECORDS,
+    layout.DEVICE_RECORD_BYTES,
+    layout.DEVICE_RECORD_COUNT,
+)
+Backend = ClockTimer | SerialBackend
+
+
+class System:
+    """One system, from boot (or from RAM as an earlier kernel left it) to its end."""
+
+    def __init__(self, options: KernelOptions, description: bytes, loop: asyncio.AbstractEventLoop) -> None:
+        self.options = options
+        self.loop = loop
+        self.started_us = host_microseconds()
+        self._end: asyncio.Future[int] = loop.create_future()
+        self.machine = Machine.on_memory(options.machine, options.ram_fd, RAM_LAYOUT)
+        self.ram = self.machine.ram
+        self._boot(description)
+        monitor = socket.socket(fileno=options.monitor_fd) if options.monitor_fd >= 0 else None
+        self.monitor = monitor
+        self.store = FdStore(monitor, loop)
+        self.mappings = Mappings(self.ram, options.ram_fd, self.store)
+        self.kernel = Kernel(self.ram, self.machine.bus, self._processor_time, host_microseconds)
+        self.machine.bus.set_kick(lambda number: self.kernel.outbox.tell(Tell.DEVICE, number))
+        self.initial = self.kernel.core.kernel.initial_tcb
+        self.was_up = False
+        self.entry = Entry(self.kernel, self.machine.bus, loop, self._carry_out, self._fatal, options.poll_ns)
+        self.processes = Processes(
+            self.ram, loop, self.mappings, options.images, self._initial_maps(), self.entry, self
+        )
+        self.zygote = ZygoteLink(
+            socket.socket(fileno=options.zygote_fd), loop, self.processes.exited, self._zygote_lost
+        )
+        self.processes.use_zygote(self.zygote)
+        self.management = Management(self, options.folder)
+        self._backends: dict[int, Backend] = {}
+
+    async def run(self) -> int:
+        """Run the system; returns its exit status."""
+        self.loop.set_exception_handler(lambda loop, context: self._loop_failed(context))
+        for number in (int(signal.SIGTERM), int(signal.SIGINT)):
+            self.loop.add_signal_handler(number, self.end, 0)
+        try:
+            self.management.open()
+            for number, device in enumerate(self.options.machine.devices):
+                self._join_backend(number, device)
+            self.entry.settle()
+            return await self._end
+        finally:
+            self._close()
+
+    def end(self, status: int) -> None:
+        """End the system with this exit status. The first call counts."""
+        if not self._end.done():
+            self._end.set_result(status)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the initial task has got as far as to wait for others: what it builds is built."""
+        if not self.was_up and self.initial is not None:
+            waiting = (ThreadState.BLOCKED_ON_RECEIVE, ThreadState.BLOCKED_ON_NOTIFICATION)
+            self.was_up = self.initial.state in waiting
+        return self.was_up
+
+    # --- what Processes reports ----------------------------------------------------------------------------
+
+    def died(self, tcb: Tcb, status: int) -> None:
+        """The thread's process has ended with this wait status."""
+        if tcb == self.initial:
+            code = os.waitstatus_to_exitcode(status)
+            self.end(code if code >= 0 else 128 - code)
+            return
+        self.kernel.died(tcb, status)
+        self.entry.settle()
+
+    def event(self, kind: str, **details: object) -> None:
+        """Tell whoever listens, and the kernel's log."""
+        if kind == "log":
+            print(f"{time.strftime('%H:%M:%S')} {details.get('text')}", flush=True)
+        self.management.publish({"event": kind, **details})
+
+    # --- joining -------------------------------------------------------------------------------------------
+
+    def _boot(self, description: bytes) -> None:
+        if self.ram.word(layout.HEADER_MAGIC) == layout.MAGIC:
+            return
+        self.machine.power_on()
+        parameters = boot.BootParameters(
+            self.options.machine.ram_bytes,
+            image=0,
+            arguments=(BOOT_INFO_ADDRESS,),
+            description=description,
+            vspace_bits=self.options.initial_memory_bits,
+        )
+        boot.boot(self.ram, parameters)
+
+    def _initial_maps(self) -> dict[int, tuple[InitialMap, ...]]:
+        """The initial task finds BootInfo at its first argument, read-only."""
+        initial = self.initial
+        if initial is None:
+            return {}
+        cspace = initial.slot(TcbSlot.CSPACE)
+        slot = Slot(self.ram, cspace.object + InitialSlot.BOOT_INFO_FRAME * Slot.SIZE)
+        if cspace.cap_type != CapType.CNODE or slot.cap_type != CapType.FRAME:
+            return {}
+        size = 1 << abi.BOOT_INFO_FRAME_BITS
+        return {initial.address: (InitialMap(slot.object, size, BOOT_INFO_ADDRESS, Rights.READ),)}
+
+    def _join_backend(self, number: int, description: DeviceDescription) -> None:
+        device = self.machine.bus.devices[number]
+        if isinstance(device, Clock):
+            self._backends[number] = ClockTimer(self.loop, self.machine.bus, device, self.entry.settle)
+        elif isinstance(device, Uart):
+            line = SerialLine(self.machine.bus, device, self.entry.settle)
+            if description.backend is BackendKind.STDIO:
+                source, target = self.options.console_in, self.options.console_out
+                self._backends[number] = stdio_backend(self.loop, line, source, target, lambda: self.end(0))
+            elif description.backend is BackendKind.PTY:
+                self._backends[number] = PtyBackend(self.loop, line, self._pty_link(description))
+
+    def _pty_link(self, description: DeviceDescription) -> Path:
+        """`console` for the first UART on a pseudo-terminal; further ones by their names."""
+        ptys = [device for device in self.options.machine.devices if device.backend is BackendKind.PTY]
+        return self.options.folder / ("console" if ptys[0] is description else f"console-{description.name}")
+
+    def _carry_out(self, message: Message) -> None:
+        match message.kind:
+            case Tell.FRAME_GONE:
+                self.mappings.gone(message.subject, message.detail)
+            case Tell.DEVICE:
+                if backend := self._backends.get(message.subject):
+                    backend.kicked()
+            case _:
+                self.processes.carry_out(message)
+
+    def _processor_time(self, tcb: int) -> int:
+        return self.processes.processor_time(tcb)
+
+    # --- the end -------------------------------------------------------------------------------------------
+
+    def _zygote_lost(self) -> None:
+        self.event("log", text="the zygote has ended; no task can be started or reaped any more")
+        self.end(ZYGOTE_LOST)
+
+    def _fatal(self, error: BaseException) -> None:
+        """A bug of the kernel: what it was doing is rolled back, and nothing more is done."""
+        if self.ram.in_transaction:
+            self.ram.recover()
+        text = "".join(traceback.format_exception(error))
+        print(text, file=sys.stderr, flush=True)
+        self.management.publish({"event": "bug", "text": text})
+        self.end(KERNEL_BUG)
+
+    def _loop_failed(self, context: dict[str, object]) -> None:
+        error = context.get("exception")
+        self._fatal(error if isinstance(error, BaseException) else RuntimeError(str(context.get("message"))))
+
+    def _close(self) -> None:
+        self.entry.end()
+        for backend in self._backends.values():
+            backend.close()
+        self.processes.close()
+        self.zygote.close()
+        self.management.close()
+        self.mappings.close()
+        self.store.close()

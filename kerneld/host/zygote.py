@@ -1,0 +1,140 @@
+"""The zygote: a warm Python that has the boot images loaded, and forks a task from itself when the kernel asks.
+
+    python -m kerneld.host.zygote --fd N --log-folder DIR --parent PID --preload MODULE,MODULE…
+
+Rules. It is single-threaded, so that a fork copies all there is. It never looks at what a task does: it reaps, and
+tells the kernel the wait status. It ends when the kernel closes the socket, and its tasks end with it. What the child
+does between fork and boot image stands in `child.py`. Protocol: docs/architecture.md, section 5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from types import ModuleType
+from typing import Final
+
+import msgpack
+
+from kerneld.host import child
+from kerneld.host.linux import die_with_parent, set_process_name
+
+MESSAGE_BYTES: Final = 1 << 16
+DESCRIPTORS_HIGH: Final = 3 + 64
+
+
+class Zygote:
+    """Serves one socket."""
+
+    def __init__(self, channel: socket.socket, log_folder: int, images: dict[str, ModuleType | str]) -> None:
+        self._channel = channel
+        self._log_folder = log_folder
+        self._images = images
+        self._epoll = select.epoll()
+        self._epoll.register(channel.fileno(), select.EPOLLIN)
+        self._children: dict[int, int] = {}  # pidfd: pid
+
+    def run(self) -> None:
+        """Serve until the kernel closes the socket."""
+        while True:
+            for descriptor, _ in self._epoll.poll():
+                if descriptor in self._children:
+                    self._reap(descriptor)
+                elif not self._receive():
+                    return
+
+    def _receive(self) -> bool:
+        try:
+            data, descriptors, flags, _ = socket.recv_fds(
+                self._channel, MESSAGE_BYTES, DESCRIPTORS_HIGH, socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:
+            return False
+        if not data:
+            return False
+        try:
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                raise ValueError("a request arrived cut short: this process has too few descriptors left")
+            self._start(child.Request.parse(msgpack.unpackb(data), descriptors))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return True
+
+    def _start(self, request: child.Request) -> None:
+        image = self._images.get(request.image, f"no boot image is called {request.image}")
+        if isinstance(image, str):
+            self._tell({"op": "failed", "id": request.number, "error": image})
+            return
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell({"op": "failed", "id": request.number, "error": f"fork: {error.strerror}"})
+            return
+        if pid == 0:
+            child.run(request, image, self._log_folder, parent)
+        pidfd = os.pidfd_open(pid)
+        self._children[pidfd] = pid
+        self._epoll.register(pidfd, select.EPOLLIN)
+        self._tell({"op": "started", "id": request.number, "pid": pid}, pidfd)
+
+    def _reap(self, pidfd: int) -> None:
+        pid = self._children.pop(pidfd)
+        self._epoll.unregister(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(pid, 0)
+        self._tell({"op": "exited", "pid": pid, "status": status})
+
+    def _tell(self, message: dict[str, object], descriptor: int | None = None) -> None:
+        # A kernel that has ended closes its end: the next receive says so.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(self._channel, [msgpack.packb(message)], [] if descriptor is None else [descriptor])
+
+
+def load_images(names: list[str]) -> dict[str, ModuleType | str]:
+    """Import the boot images. Starting one that does not load fails with the reason as its text."""
+    images: dict[str, ModuleType | str] = {}
+    for name in names:
+        try:
+            module = importlib.import_module(name)
+            images[name] = module if callable(getattr(module, "main", None)) else f"{name} has no function main()"
+        except Exception:
+            traceback.print_exc()
+            images[name] = f"{name} did not load: {traceback.format_exc(limit=0).strip()}"
+    return images
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="zygote")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--log-folder", required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--preload", default="")
+    options = parser.parse_args()
+    die_with_parent(options.parent)
+    set_process_name("sel4py-zygote")
+    # The terminal's signals are the monitor's: it ends the system in order.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    channel = socket.socket(fileno=options.fd)
+    channel.set_inheritable(False)
+    folder = os.open(options.log_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    images = load_images([name for name in options.preload.split(",") if name])
+    sys.stdout.flush()
+    # Objects that are never looked at by the collector are pages that parent and child go on sharing.
+    gc.collect()
+    gc.freeze()
+    Zygote(channel, folder, images).run()
+
+
+if __name__ == "__main__":
+    main()

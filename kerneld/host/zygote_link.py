@@ -1,0 +1,143 @@
+"""The kernel's end of its connection to the zygote: asks for processes, hears of their ends.
+
+Protocol: docs/architecture.md, section 5. The zygote is trusted, but its messages are checked all the same: it forks
+what is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgpack
+
+MESSAGE_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """A process to start. `maps`: (address, bytes, rights) and a descriptor each. `memory` in bytes.
+
+    The descriptors stay the caller's.
+    """
+
+    image: str
+    image_number: int
+    name: str
+    arguments: tuple[int, ...]
+    memory: int
+    frame_fd: int
+    doorbell_fd: int
+    control_fd: int
+    maps: tuple[tuple[int, int, int], ...] = ()
+    map_fds: tuple[int, ...] = ()
+
+
+Started = Callable[[int, int], None]  # (pid, pidfd): the receiver owns the descriptor
+Failed = Callable[[str], None]
+
+
+class ZygoteLink:
+    """Requests are sent in order, without waiting; `exited(pid, wait status)` is called for each process that ends."""
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        exited: Callable[[int, int], None],
+        lost: Callable[[], None],
+    ) -> None:
+        self._channel = channel
+        self._loop = loop
+        self._exited = exited
+        self._lost = lost
+        self._waiting: dict[int, tuple[Started, Failed]] = {}
+        self._backlog: deque[tuple[bytes, list[int]]] = deque()
+        self._next = 1
+        channel.setblocking(False)
+        loop.add_reader(channel.fileno(), self._readable)
+
+    def start(self, request: StartRequest, started: Started, failed: Failed) -> None:
+        """Ask for a process. One of the two is called, once, later."""
+        number = self._next
+        self._next += 1
+        self._waiting[number] = (started, failed)
+        message = {
+            "op": "start",
+            "id": number,
+            "image": request.image,
+            "image_number": request.image_number,
+            "name": request.name,
+            "arguments": request.arguments,
+            "memory": request.memory,
+            "maps": request.maps,
+        }
+        descriptors = [request.frame_fd, request.doorbell_fd, request.control_fd, *request.map_fds]
+        self._send(msgpack.packb(message), descriptors)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._channel.fileno())
+        self._loop.remove_writer(self._channel.fileno())
+        for _, descriptors in self._backlog:
+            _close_all(descriptors)
+        self._backlog.clear()
+        self._channel.close()
+
+    def _send(self, data: bytes, descriptors: Sequence[int]) -> None:
+        if self._backlog or not self._try_send(data, descriptors):
+            if not self._backlog:
+                self._loop.add_writer(self._channel.fileno(), self._flush)
+            self._backlog.append((data, [os.dup(each) for each in descriptors]))
+
+    def _try_send(self, data: bytes, descriptors: Sequence[int]) -> bool:
+        try:
+            socket.send_fds(self._channel, [data], descriptors)
+        except BlockingIOError:
+            return False
+        except (BrokenPipeError, ConnectionResetError):
+            return True  # the reader's end of file says so
+        return True
+
+    def _flush(self) -> None:
+        while self._backlog and self._try_send(*self._backlog[0]):
+            _close_all(self._backlog.popleft()[1])
+        if not self._backlog:
+            self._loop.remove_writer(self._channel.fileno())
+
+    def _readable(self) -> None:
+        while True:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._channel, MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionResetError:
+                data, descriptors = b"", []
+            if not data:
+                self._loop.remove_reader(self._channel.fileno())
+                self._lost()
+                return
+            self._take(msgpack.unpackb(data), descriptors)
+
+    def _take(self, message: dict[str, object], descriptors: list[int]) -> None:
+        match message:
+            case {"op": "started", "id": int(number), "pid": int(pid)} if len(descriptors) == 1:
+                started, _ = self._waiting.pop(number)
+                started(pid, descriptors[0])
+            case {"op": "failed", "id": int(number), "error": str(error)}:
+                _, failed = self._waiting.pop(number)
+                failed(error)
+            case {"op": "exited", "pid": int(pid), "status": int(status)}:
+                self._exited(pid, status)
+            case _:
+                _close_all(descriptors)
+                raise ValueError(f"the zygote says {message!r}, which is no message of its protocol")
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
