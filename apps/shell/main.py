@@ -1,0 +1,41 @@
+"""The shell: reads lines from the console and carries out commands on the capabilities that it was given.
+
+Must be given: connections ``console``, ``names`` and the grant ``system-information``. It ends at ``exit`` and at the
+end of its input, with the status that ``exit`` named.
+"""
+
+from __future__ import annotations
+
+from apps.shell.commands import CommandError, Exit, Session, describe, run
+from libsel4py import Component, KernelError, RemoteError, ServerDied, ServiceError, component, uses
+from libsel4py.interfaces.console import Console, EndOfInput, Interrupted
+from libsel4py.interfaces.names import Names
+from libsel4py.interfaces.system import System
+
+PROMPT = "sel4py> "
+
+
+@component
+class Main(Component):
+    """One session on one console."""
+
+    console = uses(Console)
+    names = uses(Names)
+    system = uses(System)
+
+    def run(self) -> int:
+        session = Session(self.console, self.names, self.system, self.task.name, [])
+        session.write("sel4py: a microkernel on Linux. help lists the commands.\n")
+        while True:
+            try:
+                line = self.console.read_line(PROMPT)
+                session.history.append(line)
+                run(session, line)
+            except Interrupted:
+                continue
+            except EndOfInput:
+                return 0
+            except Exit as leaving:
+                return leaving.status
+            except (CommandError, ServiceError, KernelError, RemoteError, ServerDied) as error:
+                session.write(describe(error) + "\n")

@@ -1,0 +1,79 @@
+"""How every figure here is taken: contenders interleaved in rounds, medians, best rounds and spreads; goals as ratios.
+
+A round runs each contender once, in an order that turns by one each round, so that a slow stretch of the machine hits all alike.
+A ratio is taken round by round and its median reported, so that a drift of the machine cancels out.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Seconds per operation of one contender, one value a round."""
+
+    name: str
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def best(self) -> float:
+        return min(self.values)
+
+    @property
+    def spread(self) -> float:
+        """Third quartile over first: 1.0 is a quiet machine."""
+        if len(self.values) < 4:
+            return max(self.values) / min(self.values)
+        first, _, third = statistics.quantiles(self.values, n=4)
+        return third / first
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure against its goal: ``value`` is to be at most (or at least) ``bound``."""
+
+    name: str
+    value: float
+    best: float
+    bound: float
+    at_most: bool
+    unit: str = "times"
+
+    @property
+    def holds(self) -> bool:
+        return self.value <= self.bound if self.at_most else self.value >= self.bound
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether even the best round is past twice the goal: noise does not explain that."""
+        return self.best > 2 * self.bound if self.at_most else 2 * self.best < self.bound
+
+    def report(self) -> dict[str, object]:
+        return asdict(self) | {"holds": self.holds}
+
+
+def interleave(contenders: dict[str, Callable[[], float]], rounds: int) -> dict[str, Series]:
+    """Run every contender once a round; each returns seconds per operation."""
+    names = list(contenders)
+    values: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            values[name].append(contenders[name]())
+    return {name: Series(name, tuple(series)) for name, series in values.items()}
+
+
+def ratio_goal(name: str, ours: Series, peer: Series, bound: float, *, faster: bool) -> Goal:
+    """Ours against a peer, round by round. ``faster``: how many times faster we are, to be at least ``bound``;
+    else how many times the peer's time we take, to be at most ``bound``."""
+    pairs: Sequence[tuple[float, float]] = list(zip(ours.values, peer.values, strict=True))
+    ratios = [theirs / mine if faster else mine / theirs for mine, theirs in pairs]
+    best = max(ratios) if faster else min(ratios)
+    return Goal(name, statistics.median(ratios), best, bound, at_most=not faster)

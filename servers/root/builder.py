@@ -1,0 +1,220 @@
+"""Builds a system from its description: every task's objects, then exactly the connections that stand there.
+
+Rules: nothing is granted that the description does not name. All tasks' objects exist before the first connection is
+placed, and all connections before the first task runs. Badges come from the description; root's own endpoint tells its
+callers apart by `Kind` and the task's number.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final
+
+from libsel4py import environment
+from libsel4py.abi import Rights
+from libsel4py.capabilities import Endpoint, IRQHandler, Notification
+from libsel4py.description import NAMES_INTERFACE, Grant, System, Task
+from libsel4py.environment import SIGNAL_BADGE, Connection, Environment, Provided, Slot
+from servers.root import objects as task_objects
+from servers.root.authority import Authority
+from servers.root.objects import CNODE_BITS, TaskObjects
+
+KIND_SHIFT: Final = 56
+THREAD_SHIFT: Final = 32
+SYSTEM_NAME: Final = "system"
+MAX_EVENTS: Final = 200  # kept of each task
+
+
+class Kind(IntEnum):
+    """What a message at root's endpoint is: the top of its badge. Below it stand the thread's and the task's number."""
+
+    FAULT = 1
+    PARENT = 2
+    SYSTEM = 3
+
+
+def badge_of(kind: Kind, number: int, thread: int = 0) -> int:
+    return kind << KIND_SHIFT | thread << THREAD_SHIFT | number
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent a message to root, from its badge."""
+
+    kind: Kind
+    number: int
+    thread: int
+
+    @classmethod
+    def of(cls, badge: int) -> Sender:
+        number = badge & (1 << THREAD_SHIFT) - 1
+        return cls(Kind(badge >> KIND_SHIFT), number, badge >> THREAD_SHIFT & (1 << KIND_SHIFT - THREAD_SHIFT) - 1)
+
+
+@dataclass(slots=True)
+class RunningTask:
+    """A task as root knows it.
+
+    ``capabilities`` says what stands in each slot that was filled. ``faults`` are root's endpoint with a badge for each
+    thread. ``status`` is the wait status of its last end.
+    """
+
+    number: int
+    task: Task
+    image: int
+    objects: TaskObjects
+    environment: Environment
+    capabilities: dict[int, str]
+    faults: tuple[Endpoint, ...]
+    state: str = "made"
+    restarts: int = 0
+    status: int | None = None
+    events: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
+
+
+@dataclass(slots=True)
+class _Layout:
+    """Slots of one task's CNode as they are handed out."""
+
+    next_slot: int = Slot.FIRST_CONNECTION
+    named: dict[int, str] = field(default_factory=dict)
+
+    def take(self, what: str) -> int:
+        slot = self.next_slot
+        self.next_slot += 1
+        self.named[slot] = what
+        return slot
+
+
+class Builder:
+    """Makes the tasks of one system."""
+
+    def __init__(self, authority: Authority, system: System, endpoint: Endpoint) -> None:
+        self._authority = authority
+        self._system = system
+        self._endpoint = endpoint
+        self._objects: dict[str, TaskObjects] = {}
+
+    def build(self) -> list[RunningTask]:
+        """All tasks, complete and not yet started, in start order. Raises NotEnoughMemory and other KernelErrors."""
+        for task in self._system.tasks:
+            self._objects[task.name] = task_objects.make_objects(self._authority, task)
+        return [self._complete(number, task) for number, task in enumerate(self._system.tasks)]
+
+    def _complete(self, number: int, task: Task) -> RunningTask:
+        made = self._objects[task.name]
+        faults = tuple(self._fault_endpoint(number, thread) for thread in range(len(made.threads)))
+        task_objects.configure_threads(self._authority, task, made, faults)
+        task_objects.place_fixed(self._authority, made, self._endpoint, badge_of(Kind.PARENT, number))
+        layout = _Layout()
+        environment_of_task = self._connect(number, task, made, layout)
+        image = self._system.image_index(task.image)
+        named = {slot.value: slot.name.lower() for slot in Slot if slot < Slot.FIRST_CONNECTION and slot} | layout.named
+        return RunningTask(number, task, image, made, environment_of_task, named, faults)
+
+    def _fault_endpoint(self, number: int, thread: int) -> Endpoint:
+        """Root's endpoint, badged for the faults of one thread."""
+        root, slot = self._authority.cnode, self._authority.slots.allocate()
+        root.mint(slot, root, self._endpoint.cptr, badge_of(Kind.FAULT, number, thread))
+        return Endpoint(slot)
+
+    def _connect(self, number: int, task: Task, made: TaskObjects, layout: _Layout) -> Environment:
+        connections = self._uses(task, made, layout) | self._grants(number, task, made, layout)
+        provides = self._provides(task, made, layout)
+        devices = self._devices(task, made, layout)
+        if any(provided.interface == NAMES_INTERFACE for provided in provides.values()):
+            connections |= self._directory(made, layout)
+        return Environment(
+            name=task.name,
+            connections=connections,
+            provides=provides,
+            devices=devices,
+            first_free_slot=layout.next_slot,
+            free_slots=(1 << CNODE_BITS) - layout.next_slot,
+            pool_bits=task.pool.bit_length() - 1 if task.pool else 0,
+            worker_threads=task.threads,
+            configuration=task.config,  # type: ignore[arg-type]  # checked by the supervisor to be plain values
+        )
+
+    def _uses(self, task: Task, made: TaskObjects, layout: _Layout) -> dict[str, Connection]:
+        connections = {}
+        for use in task.uses:
+            slot = layout.take(f"{use.name} ({use.task}.{use.provided})")
+            self._place_endpoint(made, slot, use.task, use.rights, use.badge)
+            connections[use.name] = Connection(slot, use.interface)
+        return connections
+
+    def _place_endpoint(self, made: TaskObjects, slot: int, server: str, rights: int, badge: int) -> None:
+        endpoint = self._objects[server].endpoint
+        if endpoint is None:
+            raise ValueError(f"task {server} provides nothing: the description was not checked")
+        task_objects.place(self._authority, made, slot, endpoint.cptr, Rights(rights), badge)
+
+    def _provides(self, task: Task, made: TaskObjects, layout: _Layout) -> dict[str, Provided]:
+        if made.endpoint is None:
+            return {}
+        slot = layout.take("endpoint that it serves")
+        task_objects.place(self._authority, made, slot, made.endpoint.cptr)
+        provides = {}
+        for provide in task.provides:
+            clients = {client.use.badge: client.task for client in self._system.clients(task.name, provide.name)}
+            provides[provide.name] = Provided(slot, provide.interface, clients)
+        return provides
+
+    def _devices(self, task: Task, made: TaskObjects, layout: _Layout) -> dict[str, environment.Device]:
+        devices = {}
+        for bit, assigned in enumerate(task.devices):
+            device = self._system.device(assigned.device)
+            ports = layout.take(f"{assigned.name}: I/O ports {device.first_port:#x}-{device.last_port:#x}")
+            handler = layout.take(f"{assigned.name}: interrupt {device.irq}")
+            self._place_device(made, ports, handler, device.first_port, device.last_port, device.irq, 1 << bit)
+            devices[assigned.name] = environment.Device(
+                irq_handler=handler,
+                signal=1 << bit,
+                io_port=ports,
+                first_port=device.first_port,
+                last_port=device.last_port,
+            )
+        return devices
+
+    def _place_device(
+        self, made: TaskObjects, ports: int, handler: int, first: int, last: int, irq: int, signal: int
+    ) -> None:
+        authority = self._authority
+        authority.io_port_control.issue(first, last, made.cnode, ports, CNODE_BITS)
+        temporary = authority.slots.allocate_range(2)
+        authority.irq_control.get(irq, authority.cnode, temporary[0])
+        authority.cnode.mint(temporary[1], authority.cnode, made.notification.cptr, SIGNAL_BADGE | signal)
+        IRQHandler(temporary[0]).set_notification(Notification(temporary[1]))
+        authority.cnode.delete(temporary[1])
+        made.cnode.move(handler, authority.cnode, temporary[0], dest_depth=CNODE_BITS)
+        authority.slots.free_range(temporary)
+
+    def _grants(self, number: int, task: Task, made: TaskObjects, layout: _Layout) -> dict[str, Connection]:
+        authority = self._authority
+        connections = {}
+        for grant in task.grants:
+            slot = layout.take(grant.value)
+            match grant:
+                case Grant.SYSTEM_INFORMATION:
+                    badge = badge_of(Kind.SYSTEM, number)
+                    rights = Rights.WRITE | Rights.GRANT_REPLY
+                    task_objects.place(authority, made, slot, self._endpoint.cptr, rights, badge)
+                    connections[SYSTEM_NAME] = Connection(slot, "libsel4py.interfaces.system:System")
+                case Grant.SCHED_CONTROL:
+                    task_objects.place(authority, made, slot, authority.sched_control.cptr)
+                case Grant.DOMAIN:
+                    task_objects.place(authority, made, slot, authority.domain.cptr)
+        return connections
+
+    def _directory(self, made: TaskObjects, layout: _Layout) -> dict[str, Connection]:
+        """What clients may look up, as connections ``CLIENT/NAME`` of the names server."""
+        connections = {}
+        for client in self._system.tasks:
+            for use in client.names:
+                slot = layout.take(f"for {client.name}: {use.name} ({use.task}.{use.provided})")
+                self._place_endpoint(made, slot, use.task, use.rights, use.badge)
+                connections[f"{client.name}/{use.name}"] = Connection(slot, use.interface)
+        return connections

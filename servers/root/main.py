@@ -1,0 +1,103 @@
+"""The root server: the initial task. Builds the system that its description says, then serves as everybody's parent.
+
+It holds all authority and gives each task exactly what the description names. Its process's end is the system's end,
+with its exit status; so it ends when an essential task does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+
+from libsel4py import description
+from libsel4py.abi import BOOT_INFO_FRAME_BITS, ObjectType
+from libsel4py.capabilities import Endpoint, Notification, Reply
+from libsel4py.environment import Environment
+from libsel4py.interfaces.parent import Parent
+from libsel4py.lowlevel import bootinfo
+from libsel4py.runtime import log_to_stderr
+from libsel4py.server import Server
+from libsel4py.task import Task, set_current_task
+from libsel4py.wire import Words
+from servers.root.authority import Authority
+from servers.root.builder import Builder, Kind, RunningTask, Sender, badge_of
+from servers.root.information import Information
+from servers.root.supervisor import Essential, Supervisor
+
+NAME = "root"
+
+
+class Root(Parent):
+    """Answers every task as its parent, and all faults."""
+
+    def __init__(self, tasks: list[RunningTask], supervisor: Supervisor) -> None:
+        self._tasks = tasks
+        self._supervisor = supervisor
+
+    def environment(self) -> Environment:
+        return self._tasks[Sender.of(self.caller.badge).number].environment
+
+    def exit(self, code: int) -> None:
+        self._supervisor.exited(Sender.of(self.caller.badge).number, code)
+
+    def fault(self, badge: int, label: int, words: tuple[int, ...]) -> Words | None:
+        """A fault message. It is not answered: a thread that is to go on is started anew."""
+        sender = Sender.of(badge)
+        if sender.kind is Kind.FAULT:
+            self._supervisor.fault(sender, label, words)
+        return None
+
+
+def main(boot_info_address: int, *_: int) -> None:
+    """Boot the system.
+
+    Raises:
+        SystemExit: the system is to end, with this status.
+    """
+    log_to_stderr(NAME)
+    log = logging.getLogger(NAME)
+    info = bootinfo.parse(ctypes.string_at(boot_info_address, 1 << BOOT_INFO_FRAME_BITS))
+    system = description.unpack(info.system_description)
+    authority = Authority.from_boot_info(info)
+    reply = Reply(authority.make(NAME, ObjectType.REPLY))
+    endpoint = Endpoint(authority.make(NAME, ObjectType.ENDPOINT))
+    notification = Notification(authority.make(NAME, ObjectType.NOTIFICATION))
+    authority.tcb.bind_notification(notification)
+    own = _own_task(authority)
+    set_current_task(own)
+    tasks = Builder(authority, system, endpoint).build()
+    supervisor = Supervisor(authority, tasks)
+    server = Server(endpoint, own)
+    _provide(server, authority, system, tasks, supervisor)
+    supervisor.start_all()
+    log.info("%s: %d tasks started", system.name, len(tasks))
+    try:
+        server.serve(reply)
+    except Essential as ended:
+        log.info("an essential task has ended: the system ends with status %s", ended.code)
+        raise
+
+
+def _own_task(authority: Authority) -> Task:
+    """Root as a task of its own: the runtime's idea of slots and memory is root's allocators."""
+    task = Task(Environment(NAME))
+    task.cnode, task.tcb = authority.cnode, authority.tcb
+    task.slots, task.memory = authority.slots, authority.memory
+    return task
+
+
+def _provide(
+    server: Server, authority: Authority, system: description.System, tasks: list[RunningTask], supervisor: Supervisor
+) -> None:
+    """Let root's one endpoint answer every task as its parent, those that may as `System`, and all faults."""
+    root = Root(tasks, supervisor)
+    parents = {badge_of(Kind.PARENT, running.number): running.task.name for running in tasks}
+    server.provide(root, Parent, name="parent", clients=parents)
+    granted = {
+        badge_of(Kind.SYSTEM, running.number): running.task.name
+        for running in tasks
+        if description.Grant.SYSTEM_INFORMATION in running.task.grants
+    }
+    information = Information(authority, system, tasks, supervisor.kill)
+    server.provide(information, name="system", clients=granted)
+    server.on_stranger(root.fault)

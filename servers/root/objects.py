@@ -1,0 +1,131 @@
+"""The kernel objects of one task, and the life of its thread: made, started, ended, freed.
+
+Rules: a task's objects are allocated one by one and freed together; a capability to an object is placed into the
+task's own CNode by `place` alone. Nothing here knows of connections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from libsel4py import abi
+from libsel4py.abi import ObjectType, Rights
+from libsel4py.capabilities import TCB, CNode, Endpoint, Frame, Notification, SchedContext, VSpace
+from libsel4py.description import Task
+from libsel4py.environment import Slot
+from servers.root.authority import Authority
+
+CNODE_BITS = 10  # slots of a task's CNode: 1,024, of which the fixed ones and the connections are few
+SCHED_CONTEXT_BITS = 8  # room for 8 refills
+ROOT_GUARD = abi.cnode_cap_data(0, abi.WORD_BITS - CNODE_BITS)  # so that all 64 bits of an address are resolved
+TRAP_FRAME_ADDRESS = 0x20_0000_0000  # in every task; threads beside the first one each a frame further
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """One thread's own objects, as slots of root's CNode."""
+
+    tcb: TCB
+    frame: Frame
+    sched_context: SchedContext
+
+
+@dataclass(frozen=True, slots=True)
+class TaskObjects:
+    """A task's objects, as capabilities of root's CNode."""
+
+    cnode: CNode
+    vspace: VSpace
+    reply: int
+    notification: Notification
+    endpoint: Endpoint | None
+    pool: int  # 0 if there is none
+    threads: tuple[Thread, ...]
+
+    @property
+    def main(self) -> Thread:
+        return self.threads[0]
+
+
+def make_objects(authority: Authority, task: Task) -> TaskObjects:
+    """Retype everything that a task of this description consists of. Raises NotEnoughMemory."""
+
+    def make(object_type: ObjectType, size_bits: int = 0) -> int:
+        return authority.make(task.name, object_type, size_bits)
+
+    return TaskObjects(
+        cnode=CNode(make(ObjectType.CNODE, CNODE_BITS)),
+        vspace=VSpace(make(ObjectType.VSPACE, task.memory.bit_length() - 1)),
+        reply=make(ObjectType.REPLY),
+        notification=Notification(make(ObjectType.NOTIFICATION)),
+        endpoint=Endpoint(make(ObjectType.ENDPOINT)) if task.provides else None,
+        pool=make(ObjectType.UNTYPED, task.pool.bit_length() - 1) if task.pool else 0,
+        threads=tuple(_make_thread(authority, task) for _ in range(1 + task.threads)),
+    )
+
+
+def _make_thread(authority: Authority, task: Task) -> Thread:
+    return Thread(
+        TCB(authority.make(task.name, ObjectType.TCB)),
+        Frame(authority.make(task.name, ObjectType.FRAME, abi.TRAP_FRAME_BITS)),
+        SchedContext(authority.make(task.name, ObjectType.SCHED_CONTEXT, SCHED_CONTEXT_BITS)),
+    )
+
+
+def place(
+    authority: Authority, objects: TaskObjects, index: int, slot: int, rights: Rights = Rights.ALL, badge: int = 0
+) -> None:
+    """Copy the capability in root's ``slot`` into slot ``index`` of the task's CNode, with a badge if it is not 0."""
+    if badge:
+        objects.cnode.mint(index, authority.cnode, slot, badge, rights, dest_depth=CNODE_BITS)
+    else:
+        objects.cnode.copy(index, authority.cnode, slot, rights, dest_depth=CNODE_BITS)
+
+
+def place_fixed(authority: Authority, objects: TaskObjects, parent: Endpoint, parent_badge: int) -> None:
+    """Fill the first slots, which are the same in every task (`libsel4py.environment.Slot`)."""
+    place(authority, objects, Slot.TCB, objects.main.tcb.cptr)
+    objects.cnode.mint(Slot.CNODE, authority.cnode, objects.cnode.cptr, ROOT_GUARD, dest_depth=CNODE_BITS)
+    place(authority, objects, Slot.VSPACE, objects.vspace.cptr)
+    place(authority, objects, Slot.PARENT, parent.cptr, Rights.WRITE | Rights.GRANT_REPLY, parent_badge)
+    place(authority, objects, Slot.REPLY, objects.reply)
+    if objects.pool:
+        objects.cnode.move(Slot.POOL, authority.cnode, objects.pool, dest_depth=CNODE_BITS)
+    place(authority, objects, Slot.NOTIFICATION, objects.notification.cptr)
+    place(authority, objects, Slot.SCHED_CONTEXT, objects.main.sched_context.cptr)
+
+
+def configure_threads(authority: Authority, task: Task, objects: TaskObjects, faults: tuple[Endpoint, ...]) -> None:
+    """Give each thread its spaces, trap frame, processor time and its own of the fault handlers."""
+    for index, (thread, fault) in enumerate(zip(objects.threads, faults, strict=True)):
+        thread.tcb.configure(
+            objects.cnode,
+            ROOT_GUARD,
+            objects.vspace,
+            0,
+            TRAP_FRAME_ADDRESS + (index << abi.TRAP_FRAME_BITS),
+            thread.frame,
+        )
+        authority.sched_control.configure_flags(
+            thread.sched_context, task.budget_us, task.period_us, extra_refills=0, badge=0, flags=0
+        )
+        thread.tcb.set_sched_params(authority.tcb, task.max_priority, task.priority, thread.sched_context, fault)
+    objects.main.tcb.bind_notification(objects.notification)
+
+
+def remake_threads(authority: Authority, task: Task, objects: TaskObjects, faults: tuple[Endpoint, ...]) -> TaskObjects:
+    """Destroy the task's threads, and so its process, and make new ones that have not run yet."""
+    for thread in reversed(objects.threads):
+        for slot in (thread.tcb.cptr, thread.sched_context.cptr, thread.frame.cptr):
+            authority.free(slot)
+    remade = replace(objects, threads=tuple(_make_thread(authority, task) for _ in objects.threads))
+    place(authority, remade, Slot.TCB, remade.main.tcb.cptr)
+    place(authority, remade, Slot.SCHED_CONTEXT, remade.main.sched_context.cptr)
+    configure_threads(authority, task, remade, faults)
+    return remade
+
+
+def start(objects: TaskObjects, image: int) -> None:
+    """Let the task's threads run the boot image from its beginning, the first one first."""
+    for thread in objects.threads:
+        thread.tcb.write_registers(1, (image, *[0] * (abi.REGISTERS - 1)))

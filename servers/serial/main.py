@@ -1,0 +1,108 @@
+"""The serial driver: a 16550A by its I/O ports and its interrupt, offered as bytes in and bytes out.
+
+Must be given: a device named ``uart`` (ports, interrupt). Holds at most `MAX_BUFFERED` received bytes; what comes on
+top of them stays in the device, whose flow control holds the other end back. Writers wait until the device has taken
+their bytes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from libsel4py import component, on_notification
+from libsel4py.capabilities import IOPort, IRQHandler
+from libsel4py.context import DEFER, ReplyToken
+from libsel4py.interfaces.serial import WRITE_BYTES, Serial
+from libsel4py.lowlevel.batch import Batch
+from servers.serial import uart16550 as uart
+
+MAX_BUFFERED = 16384  # bytes
+
+
+@component
+class Main(Serial):
+    """One UART."""
+
+    def __init__(self) -> None:
+        device = self.task.environment.devices["uart"]
+        self._ports = IOPort(device.io_port)
+        self._base = device.first_port
+        self._interrupt = IRQHandler(device.irq_handler)
+        self._received = bytearray()
+        self._closed = False
+        self._readers: deque[ReplyToken] = deque()
+        self._to_send: deque[tuple[bytes, ReplyToken]] = deque()
+        self._sending = bytearray()
+
+    def start(self) -> None:
+        """Set the line up: 8 bits, FIFOs on, interrupts for input, free space and a lost carrier."""
+        self._out(uart.LINE_CONTROL, uart.EIGHT_BITS)
+        self._out(uart.FIFO_CONTROL, uart.FIFO_ENABLE_64)
+        self._out(uart.MODEM_CONTROL, uart.DATA_READY_AND_INTERRUPTS)
+        self._out(uart.INTERRUPT_ENABLE, uart.ENABLE_RECEIVE | uart.ENABLE_MODEM)
+        self.on_uart()
+
+    def write_piece(self, data: bytes) -> None:
+        self._to_send.append((data[:WRITE_BYTES], self.defer_reply()))
+        self._transmit()
+
+    def read(self) -> bytes:
+        if not self._received and not self._closed:
+            self._readers.append(self.defer_reply())
+            return DEFER
+        return self._take()
+
+    @on_notification("uart")
+    def on_uart(self) -> None:
+        """The device wants something: take what came, send what fits, and let it interrupt again."""
+        self._receive()
+        self._transmit()
+        self._interrupt.ack()
+
+    def _receive(self) -> None:
+        while len(self._received) < MAX_BUFFERED:
+            came = self._read_fifo()
+            self._received += came
+            if len(came) < uart.FIFO_BYTES:
+                break
+        if not self._ports.in8(self._base + uart.MODEM_STATUS) & uart.MODEM_CARRIER:
+            self._closed = True
+        while self._readers and (self._received or self._closed):
+            self._readers.popleft().complete(self._take())
+
+    def _read_fifo(self) -> bytes:
+        """What the device holds: status and byte in pairs, all by one trap."""
+        with Batch() as batch:
+            pairs = [
+                (
+                    batch.queue(self._ports.in8, self._base + uart.LINE_STATUS),
+                    batch.queue(self._ports.in8, self._base + uart.RECEIVE),
+                )
+                for _ in range(uart.FIFO_BYTES)
+            ]
+        return bytes(byte.result() for status, byte in pairs if status.result() & uart.LINE_DATA_READY)
+
+    def _take(self) -> bytes:
+        piece = bytes(self._received[:WRITE_BYTES])
+        del self._received[:WRITE_BYTES]
+        return piece
+
+    def _transmit(self) -> None:
+        """Fill the transmit FIFO whenever it is empty; ask for an interrupt only while bytes wait."""
+        while self._sending or self._to_send:
+            if not self._ports.in8(self._base + uart.LINE_STATUS) & uart.LINE_TRANSMIT_EMPTY:
+                break
+            if not self._sending:
+                self._sending += self._to_send[0][0]
+            piece = self._sending[: uart.FIFO_BYTES]
+            with Batch() as batch:
+                for byte in piece:
+                    batch.queue(self._ports.out8, self._base + uart.TRANSMIT, byte)
+            del self._sending[: len(piece)]
+            if not self._sending:
+                self._to_send.popleft()[1].complete()
+        waiting = uart.ENABLE_TRANSMIT_EMPTY if self._sending or self._to_send else 0
+        self._out(uart.INTERRUPT_ENABLE, uart.ENABLE_RECEIVE | uart.ENABLE_MODEM | waiting)
+
+    def _out(self, register: int, value: int) -> None:
+        self._ports.out8(self._base + register, value)
