@@ -15,31 +15,10 @@ from typing import Final
 from hw.ram import Bits, Ram, Record, Ref, Word
 from kerneld import layout
 from libsel4py import abi
+from libsel4py.abi import CapType as CapType
 
 LOW_BITS: Final = 31
 ADDRESS_MASK: Final = abi.WORD_MASK ^ LOW_BITS
-
-
-class CapType(IntEnum):
-    """Five bits in a capability's first word."""
-
-    NULL = 0
-    UNTYPED = 1
-    ENDPOINT = 2
-    NOTIFICATION = 3
-    REPLY = 4
-    CNODE = 5
-    TCB = 6
-    SCHED_CONTEXT = 7
-    SCHED_CONTROL = 8
-    IRQ_CONTROL = 9
-    IRQ_HANDLER = 10
-    FRAME = 11
-    VSPACE = 12
-    IO_PORT_CONTROL = 13
-    IO_PORT = 14
-    DOMAIN = 15
-    ZOMBIE = 16
 
 
 class Slot(Record):

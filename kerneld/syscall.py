@@ -6,7 +6,7 @@ else completes it later), the thread faults, or it is preempted (it will be carr
 
 from __future__ import annotations
 
-from kerneld import completion, cspace, faults, ipc, message, scheduler
+from kerneld import completion, cspace, faults, ipc, message, questions, scheduler
 from kerneld.core import Call, Core, Preempted
 from kerneld.decode import decode_invocation
 from kerneld.failures import Fault, LookupFailure, SyscallError
@@ -40,13 +40,13 @@ def _dispatch(core: Core, tcb: Tcb) -> None:
             receive(core, tcb, blocking=True, can_reply=True)
         case Syscall.REPLY_RECV:
             invoke(core, tcb, tcb.reply_cptr, blocking=False, first_phase=True)
-            receive(core, tcb, blocking=True, can_reply=True)
+            _receive_phase(core, tcb, can_reply=True)
         case Syscall.NB_SEND_RECV:
             invoke(core, tcb, tcb.dest_cptr, blocking=False, first_phase=True, can_donate=True)
-            receive(core, tcb, blocking=True, can_reply=True)
+            _receive_phase(core, tcb, can_reply=True)
         case Syscall.NB_SEND_WAIT:
             invoke(core, tcb, tcb.dest_cptr, blocking=False, first_phase=True, can_donate=True)
-            receive(core, tcb, blocking=True, can_reply=False)
+            _receive_phase(core, tcb, can_reply=False)
         case Syscall.NB_RECV:
             receive(core, tcb, blocking=False, can_reply=True)
         case Syscall.WAIT:
@@ -55,10 +55,20 @@ def _dispatch(core: Core, tcb: Tcb) -> None:
             receive(core, tcb, blocking=False, can_reply=False)
         case Syscall.YIELD | Syscall.CANCEL:
             pass  # the completion is all: the host shares out the processors, and nothing is blocked
+        case Syscall.EXPLAIN:
+            questions.answer_explain(core, tcb)
+        case Syscall.IDENTIFY:
+            questions.answer_identify(core, tcb)
         case Syscall.EXIT:
             raise Fault(FaultLabel.USER_EXCEPTION, (0, 0, abi.ExceptionNumber.DEATH, (tcb.mr0 & 255) << 8), "it exited")
         case _:
             raise Fault(FaultLabel.UNKNOWN_SYSCALL, (tcb.op,), f"there is no system call {op}")
+
+
+def _receive_phase(core: Core, tcb: Tcb, *, can_reply: bool) -> None:
+    """The second half of a two-phase system call, unless the first was preempted: then both are carried out again."""
+    if tcb.state == ThreadState.RUNNING:
+        receive(core, tcb, blocking=True, can_reply=can_reply)
 
 
 def _signed(word: int) -> int:
@@ -118,7 +128,7 @@ def invoke(
     except SyscallError as error:
         core.refused(tcb, cptr, error)
         if is_call:
-            completion.complete_with_words(core, tcb, abi.message_info(error.error, len(error.words)), error.words[:4])
+            completion.complete_with_words(core, tcb, abi.message_info(error.error, len(error.words)), error.words)
         return
     if is_call and tcb.in_trap:
         completion.complete_with_words(core, tcb, abi.message_info(0, len(words)), words)

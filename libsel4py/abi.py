@@ -40,6 +40,7 @@ class Syscall(IntEnum):
     # sel4py's own, no capability needed, no effect on anybody else:
     CANCEL = -32  # end this thread's own blocked system call (status CANCELLED); how time-outs are built
     EXIT = -34  # this thread has ended; MR0 = exit status. Its fault endpoint is told (ExceptionNumber.DEATH)
+    IDENTIFY = -35  # what the capability at cptr is: MR0 = its type (kerneld CapType), MR1 = rights, MR2 = size bits
     EXPLAIN = -33  # text of why this thread's last refused system call was refused, into its message area
 
 
@@ -175,6 +176,28 @@ class ObjectType(IntEnum):
     VSPACE = 8
 
 
+class CapType(IntEnum):
+    """What a capability is: five bits of its first word, and what IDENTIFY answers."""
+
+    NULL = 0
+    UNTYPED = 1
+    ENDPOINT = 2
+    NOTIFICATION = 3
+    REPLY = 4
+    CNODE = 5
+    TCB = 6
+    SCHED_CONTEXT = 7
+    SCHED_CONTROL = 8
+    IRQ_CONTROL = 9
+    IRQ_HANDLER = 10
+    FRAME = 11
+    VSPACE = 12
+    IO_PORT_CONTROL = 13
+    IO_PORT = 14
+    DOMAIN = 15
+    ZOMBIE = 16
+
+
 SLOT_BITS: Final = 5
 FIXED_SIZE_BITS: Final[dict[ObjectType, int]] = {
     ObjectType.TCB: 11,
@@ -244,6 +267,7 @@ INITIAL_CNODE_BITS: Final = 12
 INITIAL_PRIORITY: Final = 255
 INITIAL_BUDGET_US: Final = 5000
 BOOT_INFO_FRAME_BITS: Final = 16
+BOOT_INFO_ADDRESS: Final = 0x10_0000_0000  # where the initial task finds it mapped; also its first argument
 BOOT_INFO_MAX_UNTYPED: Final = 230
 BOOT_INFO_EXTRA_PADDING: Final = 0
 BOOT_INFO_EXTRA_SYSTEM: Final = 0x73793470  # 'sy4p': the system description, as msgpack; sel4py's own
@@ -390,6 +414,7 @@ class Label(IntEnum):
     IO_PORT_OUT8 = 54
     IO_PORT_OUT16 = 55
     IO_PORT_OUT32 = 56
+    TCB_EXPLAIN = 64  # 64 and above are sel4py's own
 
 
 def _table() -> Iterator[Invocation]:
@@ -516,6 +541,13 @@ def _table() -> Iterator[Invocation]:
         "clear set",
         results="flags",
         brief="Change feature flags (1 = FPU disabled) and return them.",
+    )
+    yield row(
+        Label.TCB_EXPLAIN,
+        "TCB",
+        "explain",
+        results="text",
+        brief="Why the thread does not run, as text: its length in bytes, then UTF-8 (sel4py's own).",
     )
     yield row(Label.CNODE_REVOKE, "CNode", "revoke", "index depth", brief="Delete every capability derived from it.")
     yield row(Label.CNODE_DELETE, "CNode", "delete", "index depth", brief="Delete the capability in a slot.")

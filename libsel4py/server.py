@@ -1,11 +1,11 @@
-"""The server loop: receive, dispatch, reply; deferred replies; long results.
+"""A server: what one endpoint provides to whom, its signals, and its reply objects.
 
 A server has one endpoint, since a seL4 thread waits at one place. All that it provides comes in there, told apart
 by badge; signals of the bound notification end the same receive (their badge has `SIGNAL_BADGE`).
 
 Rules: nothing that a client sends ends the loop. A message is copied and decoded before its method runs. An
 exception becomes a reply (and a line in the log), a capability that nobody asked for is deleted. Several threads may
-run `serve` on one `Server`, each with a reply object of its own.
+run `serve` on one `Server`, each with a reply object of its own. The loop itself is in `server_loop`.
 """
 
 from __future__ import annotations
@@ -16,28 +16,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from libsel4py import abi
-from libsel4py.abi import Status, Syscall
 from libsel4py.capabilities import Endpoint, Reply
-from libsel4py.context import Caller, per_thread
-from libsel4py.deferred import Deferred
+from libsel4py.context import Caller
 from libsel4py.dispatch import Entry, bind
 from libsel4py.environment import SIGNAL_BADGE
-from libsel4py.errors import InvalidMessage, TooManyDeferred, UnknownMethod
-from libsel4py.interface import Interface, identity, interfaces_of
+from libsel4py.errors import InvalidMessage, TooManyDeferred
+from libsel4py.interface import Interface, interfaces_of
 from libsel4py.long_results import LongResults
-from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
-from libsel4py.results import EXTRA_CAPS
+from libsel4py.server_loop import ServerLoop
 from libsel4py.task import Task
-from libsel4py.wire import CONTINUE, EMPTY, IDENTIFY, Outcome, Words, is_declared, put, put_failure
+from libsel4py.wire import Words
 
 MAX_DEFERRED: Final = 64
-_NOBODY: Final = Caller(0, "nobody")
+Stranger = Callable[[int, int, tuple[int, ...]], Words | None]
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Provided:
+class ProvidedInterface:
     """One provided interface with its dispatch table."""
 
     interface: type[Interface]
@@ -46,10 +42,10 @@ class _Provided:
 
 
 @dataclass(frozen=True, slots=True)
-class _Connection:
+class Connection:
     """What a badge stands for."""
 
-    provided: _Provided
+    provided: ProvidedInterface
     caller: Caller
 
 
@@ -65,10 +61,11 @@ class Server:
         self.endpoint = endpoint
         self.task = task
         self.long_results = LongResults()
-        self._connections: dict[int, _Connection] = {}
-        self._provided: list[_Provided] = []
+        self._connections: dict[int, Connection] = {}
+        self._provided: list[ProvidedInterface] = []
         self._signals: list[tuple[int, Callable[[int], None]]] = []
         self._other_signals: Callable[[int], None] | None = None
+        self._stranger: Stranger | None = None
         self._spare_replies: list[int] = []
         self._deferred_count = 0
         self._max_deferred = max_deferred
@@ -94,11 +91,11 @@ class Server:
         interface = interface or _only_interface(implementation)
         table = bind(interface.interface_methods, implementation, self.long_results.keep)
         takes = any(entry.method.capability is not None for entry in table.values())
-        provided = _Provided(interface, table, takes)
+        provided = ProvidedInterface(interface, table, takes)
         for badge, client in (clients or {}).items():
             if badge in self._connections or not 0 <= badge < SIGNAL_BADGE:
                 raise ValueError(f"badge {badge} of client {client} is taken already, or not below 2**63")
-            self._connections[badge] = _Connection(provided, Caller(badge, client, name))
+            self._connections[badge] = Connection(provided, Caller(badge, client, name))
         self._provided.append(provided)
 
     def add_client(self, badge: int, client: str, interface: type[Interface]) -> None:
@@ -107,7 +104,7 @@ class Server:
             if provided.interface is interface:
                 if badge in self._connections:
                     raise ValueError(f"badge {badge} is {self._connections[badge].caller.name} already")
-                self._connections[badge] = _Connection(provided, Caller(badge, client))
+                self._connections[badge] = Connection(provided, Caller(badge, client))
                 return
         raise LookupError(f"{interface.__name__} is not provided here: provide() it first")
 
@@ -122,27 +119,40 @@ class Server:
         else:
             self._other_signals = handler
 
+    def on_stranger(self, handler: Stranger) -> None:
+        """Call ``handler(badge, label, words)`` for messages whose badge is no client's: faults of other threads.
+
+        What it returns (info, MR0..MR3) is sent as the reply; with None there is none, and the next receive lets the
+        sender go. Its exceptions are answered and logged as a method's are.
+        """
+        self._stranger = handler
+
     def stop(self) -> None:
         """End `serve` after the request that runs now (or the next event, for threads that wait)."""
         self._stopping = True
 
     def serve(self, reply: Reply) -> None:
         """Answer until `stop`. ``reply`` is this thread's reply object."""
-        _Loop(self, reply.cptr).run()
-
-    def serve_waiting(self, reply: Reply) -> bool:
-        """Answer one message if one waits; False if none did. For tests and for loops of one's own."""
-        return _Loop(self, reply.cptr).step()
+        ServerLoop(self, reply.cptr).run()
 
     # --- what the loops use ------------------------------------------------------------------------------------
 
-    def connection(self, badge: int) -> _Connection:
-        """What a badge stands for. Raises InvalidMessage if it stands for nothing here."""
+    @property
+    def stranger(self) -> Stranger | None:
+        """Who answers messages whose badge is no client's."""
+        return self._stranger
+
+    def connection(self, badge: int) -> Connection | None:
+        """What a badge stands for; None if `on_stranger` has somebody for it.
+
+        Raises:
+            InvalidMessage: it stands for nothing here.
+        """
         found = self._connections.get(badge)
-        if found is not None:
+        if found is not None or self._stranger is not None:
             return found
         if len(self._provided) == 1:
-            return _Connection(self._provided[0], Caller(badge, f"#{badge}"))
+            return Connection(self._provided[0], Caller(badge, f"#{badge}"))
         raise InvalidMessage(f"badge {badge} is no client of this server: it was not told which interface is meant")
 
     @property
@@ -198,103 +208,3 @@ def _only_interface(implementation: Interface) -> type[Interface]:
         names = ", ".join(each.__name__ for each in found) or "none"
         raise TypeError(f"{type(implementation).__name__} implements {names}: say which one is provided here")
     return found[0]
-
-
-class _Loop:
-    """One thread's receive loop, and its state for the request that runs."""
-
-    def __init__(self, server: Server, reply: int) -> None:
-        self.caller = _NOBODY
-        self._server = server
-        self._reply = reply
-        self._entry: Entry | None = None
-        self._token: Deferred | None = None
-
-    def run(self) -> None:
-        server, endpoint = self._server, self._server.endpoint.cptr
-        former, per_thread.serving = per_thread.serving, self
-        try:
-            answer: Words | None = None
-            while not server.stopping:
-                if server.takes_capabilities:
-                    server.task.receive.arm()
-                operation, words = (Syscall.RECV, EMPTY) if answer is None else (Syscall.REPLY_RECV, answer)
-                completion = machine.trap(operation, endpoint, *words, self._reply, 0, FOREVER_NS)
-                answer = self._answer(*completion)
-            if answer is not None:
-                machine.trap(Syscall.SEND, self._reply, *answer, 0, 0, FOREVER_NS)
-        finally:
-            per_thread.serving = former
-
-    def step(self) -> bool:
-        """As `run`, for one message that waits already."""
-        server = self._server
-        former, per_thread.serving = per_thread.serving, self
-        try:
-            if server.takes_capabilities:
-                server.task.receive.arm()
-            completion = machine.trap(Syscall.NB_RECV, server.endpoint.cptr, *EMPTY, self._reply, 0, FOREVER_NS)
-            if completion[1] == 0 and completion[2] == 0:
-                return False
-            answer = self._answer(*completion)
-            if answer is not None:
-                machine.trap(Syscall.SEND, self._reply, *answer, 0, 0, FOREVER_NS)
-            return True
-        finally:
-            per_thread.serving = former
-
-    def _answer(self, status: int, badge: int, info: int, m0: int, m1: int, m2: int, m3: int) -> Words | None:
-        """The reply to what came in; None if there is none to give (signals, deferred replies)."""
-        if status == Status.CANCELLED:
-            return None
-        if badge >= SIGNAL_BADGE:
-            self.caller = _NOBODY
-            self._server.signalled(badge)
-            return None
-        self._token = self._entry = None
-        try:
-            connection = self._server.connection(badge)
-            self.caller = connection.caller
-            self._entry = entry = connection.provided.table.get(info >> 12)
-            if entry is None:
-                return self._reserved(connection, info, m0, m1)
-            answer = entry.handle(info, m0, m1, m2, m3)
-        except Exception as error:
-            return self._failed(error, info)
-        return answer if self._token is None else None
-
-    def _reserved(self, connection: _Connection, info: int, m0: int, m1: int) -> Words:
-        interface = connection.provided.interface
-        match abi.info_label(info):
-            case label if label == IDENTIFY:
-                return put(Outcome.OK, identity(interface), "the identity")
-            case label if label == CONTINUE:
-                piece = self._server.long_results.fetch(connection.caller.badge, m0, m1)
-                return put(Outcome.OK, piece, "a piece of a long result")
-            case label:
-                known = ", ".join(f"{each.label} {each.name}" for each in interface.interface_methods.values())
-                raise UnknownMethod(f"{interface.__name__} has no method with label {label:#x}; it has {known}"[:190])
-
-    def _failed(self, error: Exception, info: int) -> Words | None:
-        """Log an exception and make it the reply. What it traps for is done before the reply is packed."""
-        declared = self._entry.method.raises if self._entry is not None else ()
-        what = self._entry.method.full_name if self._entry is not None else "a message"
-        if isinstance(error, InvalidMessage):
-            _log.warning("%s from %s was refused: %s", what, self.caller.name, error)
-        elif not is_declared(error, declared):
-            _log.error("%s, called by %s, raised", what, self.caller.name, exc_info=error)
-        if info & EXTRA_CAPS:
-            self._server.task.receive.discard()
-        if self._token is not None:
-            self._token.fail_unless_done(error)
-            return None
-        return put_failure(error, declared)
-
-    def defer(self) -> Deferred:
-        """Hand out the current reply object. Part of `context.Serving`."""
-        if self._entry is None or self._token is not None:
-            raise RuntimeError("this request's reply is deferred already, or no method runs")
-        fresh = self._server.take_reply()
-        self._token = Deferred(self._reply, self._entry, self.caller, self._server.give_back_reply)
-        self._reply = fresh
-        return self._token

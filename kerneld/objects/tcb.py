@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kerneld import completion, ipc, scheduler
+from kerneld import completion, explain, ipc, questions, scheduler
 from kerneld.core import Call, Core, Invocation, Result
 from kerneld.failures import illegal_operation, truncated_message
 from kerneld.objects import notification, sched_context, tcb_registers, tcb_scheduling, tcb_space, vspace
@@ -90,6 +90,14 @@ class UnbindNotification:
         return ()
 
 
+@dataclass(frozen=True, slots=True)
+class Explain:
+    target: Tcb
+
+    def perform(self, core: Core) -> Result:
+        return questions.text_words(explain.why(core, self.target))
+
+
 def decode(core: Core, call: Call) -> Invocation:
     """A method of the TCB that ``call`` invokes.
 
@@ -102,6 +110,8 @@ def decode(core: Core, call: Call) -> Invocation:
             return Suspend(target)
         case Label.TCB_RESUME:
             return Resume(target)
+        case Label.TCB_EXPLAIN:
+            return Explain(target)
         case Label.TCB_BIND_NOTIFICATION:
             return _decode_bind_notification(core, call, target)
         case Label.TCB_UNBIND_NOTIFICATION:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 from libsel4py.abi import Label
@@ -133,3 +134,8 @@ class TCB(Capability):
     def set_flags(self, clear: int, set: int) -> int:
         """Change feature flags (1 = FPU disabled); returns them."""
         return invoke(self.cptr, Label.TCB_SET_FLAGS, clear=clear, set=set)[0]
+
+    def explain(self) -> str:
+        """Why the thread does not run, to the end of the chain of those that it waits for (sel4py's own)."""
+        length, *words = invoke(self.cptr, Label.TCB_EXPLAIN)
+        return struct.pack(f"<{len(words)}Q", *words)[:length].decode("utf-8", "replace")

@@ -23,6 +23,7 @@ from libsel4py.errors import Timeout
 
 Completion = tuple[int, int, int, int, int, int, int]  # status, badge, info, MR0..MR3
 BatchEntry = tuple[int, int, int, tuple[int, ...], tuple[int, ...]]  # op, cptr, info, words 0..8, caps 0..2
+ThreadEntry = Callable[[int, int, int, int, int, int, int, int], int | None]  # thread, image, six words; exit status
 FOREVER_NS: Final = -1
 
 
@@ -49,9 +50,19 @@ class Cpu(Protocol):
     def set_caps(self, cap0: int, cap1: int, cap2: int, /) -> None: ...
     def badges(self) -> tuple[int, int, int]: ...
     def set_receive(self, cnode: int, index: int, depth: int, /) -> None: ...
+    def set_thread_entry(self, entry: ThreadEntry, /) -> None: ...
 
 
-_FUNCTIONS: Final = ("trap", "batch", "message_write", "message_read", "set_caps", "badges", "set_receive")
+_FUNCTIONS: Final = (
+    "trap",
+    "batch",
+    "message_write",
+    "message_read",
+    "set_caps",
+    "badges",
+    "set_receive",
+    "set_thread_entry",
+)
 
 
 class _Machine:
@@ -234,11 +245,6 @@ def yield_now() -> None:
 def exit_thread(status: int) -> None:
     """sel4py's own: this thread has ended. Its fault endpoint is told (DEATH); returns only on a fake machine."""
     machine.trap(Syscall.EXIT, 0, abi.message_info(0, 1), status & abi.WORD_MASK, 0, 0, 0, 0, 0, FOREVER_NS)
-
-
-def set_thread_entry(entry: Callable[[int, int, int, int, int, int, int, int], int | None]) -> None:
-    """Say what further threads of this task run: thread number, boot image, six argument words; exit status back."""
-    importlib.import_module("hw.cpu").set_thread_entry(entry)
 
 
 def explain() -> str:

@@ -48,6 +48,24 @@ class UntypedStatistics:
     largest_free_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One untyped of the allocator's tree, as a report has it. ``used_bytes`` counts whole blocks in use.
+
+    Attributes:
+        depth: 0 for an untyped that was added. root: its slot. offset: bytes from the start of that untyped.
+        state: free, split (its halves follow) or used. objects: slots of what was made from it, empty unless used.
+    """
+
+    depth: int
+    root: int
+    offset: int
+    size_bits: int
+    used_bytes: int
+    state: str
+    objects: range
+
+
 class UntypedAllocator:
     """Allocates objects from untyped capabilities whose slots, like the objects', lie in ``cnode``.
 
@@ -85,6 +103,11 @@ class UntypedAllocator:
                 sum(1 << bits for bits in free),
                 1 << max(free) if free else 0,
             )
+
+    def blocks(self) -> list[Block]:
+        """The whole tree, each block before its halves, low addresses first."""
+        with self._lock:
+            return [described for block in self._roots for described in _describe(block, 0, block.slot, 0)]
 
     def allocate(self, object_type: ObjectType, size_bits: int = 0, count: int = 1) -> range:
         """Make ``count`` objects of one type and return their slots, which follow each other.
@@ -191,3 +214,17 @@ class UntypedAllocator:
 
 def _steps(count: int) -> Iterator[int]:
     yield from range(0, count, RETYPE_MAX_OBJECTS)
+
+
+def _used_bytes(block: _Block) -> int:
+    if block.halves is not None:
+        return sum(_used_bytes(half) for half in block.halves)
+    return 1 << block.bits if block.state is _State.USED else 0
+
+
+def _describe(block: _Block, depth: int, root: int, offset: int) -> Iterator[Block]:
+    yield Block(depth, root, offset, block.bits, _used_bytes(block), block.state.value, block.objects)
+    if block.halves is not None:
+        low, high = block.halves
+        yield from _describe(low, depth + 1, root, offset)
+        yield from _describe(high, depth + 1, root, offset + (1 << low.bits))
