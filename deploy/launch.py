@@ -18,6 +18,7 @@ from deploy.description import Description
 from deploy.management import Management, ManagementError
 from deploy.memory import ROOT_MEMORY
 from deploy.runtime import (
+    RuntimeRefused,
     already_running,
     end_forcibly,
     ensure_private,
@@ -50,20 +51,22 @@ def run_monitor(options: LaunchOptions) -> int:
     from hw.monitor import MonitorOptions, run
 
     system = options.description.system
-    return run(
-        MonitorOptions(
-            name=system.name,
-            folder=system_folder(system.name),
-            ram_bytes=system.ram,
-            images=system.images,
-            devices=system.devices,
-            description=options.description.pack(),
-            console=options.console,
-            script=options.script,
-            module_paths=options.description.paths,
-            initial_memory_bits=ROOT_MEMORY.bit_length() - 1,
-        )
+    monitor = MonitorOptions(
+        name=system.name,
+        folder=system_folder(system.name),
+        ram_bytes=system.ram,
+        images=system.images,
+        devices=system.devices,
+        description=options.description.pack(),
+        console=options.console,
+        script=options.script,
+        module_paths=options.description.paths,
+        initial_memory_bits=ROOT_MEMORY.bit_length() - 1,
     )
+    try:
+        return run(monitor)
+    except ValueError as error:
+        raise RuntimeRefused(f"the machine cannot be built: {error}") from error
 
 
 def launch(options: LaunchOptions, run: Run = run_monitor) -> int:

@@ -10,6 +10,7 @@ COMMANDS = (
     "up",
     "down",
     "systems",
+    "console",
     "ps",
     "why",
     "kill",

@@ -55,9 +55,10 @@ def command(system: str, detach: bool, script: str | None, name: str | None, ram
     fed = _open_script(script) if script is not None else None
     try:
         if detach:
-            launch_detached(LaunchOptions(description, Backend.PTY, fed))
+            # A script is read from a stream of bytes; people need a terminal, which `sel4py console` joins.
+            launch_detached(LaunchOptions(description, Backend.PTY if fed is None else None, fed))
             own = description.system.name
-            return Report({"name": own}, lambda: line(f"{own} is up; end it with: sel4py down --system {own}"))
+            return Report({"name": own}, lambda: line(f"{own} is up; talk to it with: sel4py console --system {own}"))
         status = launch(LaunchOptions(description, None, fed))
         if status:
             raise SystemExit(status)

@@ -1,0 +1,29 @@
+"""``sel4py console``: talk to a system in the background."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from deploy.cli.output import Failure, Report, reported, system_option
+
+
+@click.command()
+@system_option
+@reported
+def command(system_name: str | None) -> Report:
+    """Join this terminal to the console of a detached system. Ctrl-] leaves it; the system goes on."""
+    from deploy.runtime import select_running
+    from deploy.terminal import join
+
+    system = select_running(system_name)
+    try:
+        console = os.open(system.folder / "console", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise Failure(f"{system.name} has no console to join: it runs on the terminal that started it") from error
+    try:
+        join(console)
+    finally:
+        os.close(console)
+    return Report({"name": system.name}, lambda: None)
