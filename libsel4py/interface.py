@@ -126,7 +126,7 @@ def _declare(cls: type[Interface]) -> None:
             raise TypeError(f"{cls.__name__}.{name}: components keep this name for themselves; choose another")
         label = options_of(function).label or label + 1
         _ensure_label_free(cls.__name__, name, label, methods)
-        method = read_method(cls.__name__, label, function, dict(vars(cls)))
+        method = read_method(cls.__name__, name, label, function, dict(vars(cls)))
         methods[name] = method
         setattr(cls, name, compile_stub(method, function))
     cls.interface_name = cls.__name__

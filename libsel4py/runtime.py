@@ -19,15 +19,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from libsel4py import aio
 from libsel4py.capabilities import Endpoint, Reply
 from libsel4py.context import Component, Uses
 from libsel4py.environment import SIGNAL_BADGE, Environment, Slot
 from libsel4py.interface import Interface, find_interface, interfaces_of, is_declaration
 from libsel4py.interfaces.parent import Parent
-from libsel4py.lowlevel import syscalls
+from libsel4py.lowlevel.syscalls import machine
 from libsel4py.server import Server
 from libsel4py.task import Task, set_current_task
 
@@ -74,6 +76,8 @@ def main(cls: type[Component], *arguments: int) -> None:
     Raises:
         SystemExit: ``run()`` returned a status that is not 0.
     """
+    # Before the first call: root may start further threads as soon as it has answered that.
+    machine.set_thread_entry(_enter_thread)
     environment = Parent(Endpoint(Slot.PARENT)).environment()
     status = start(cls, environment)
     if status:
@@ -85,11 +89,13 @@ def start(cls: type[Component], environment: Environment) -> int:
     log_to_stderr(environment.name, str(environment.configuration.get("log_level", "INFO")))
     task = Task(environment)
     set_current_task(task)
+    aio.workers.expect(environment.worker_threads)
     instance = make(cls, task)
     server = make_server(instance, task)
     starter: Callable[[], None] | None = getattr(instance, "start", None)
     if starter is not None:
         starter()
+    _Threads.released.set()
     runner: Callable[[], int | None] | None = getattr(instance, "run", None)
     if runner is not None:
         return runner() or 0
@@ -146,14 +152,20 @@ def make_server(instance: Any, task: Task) -> Server:
     return server
 
 
+def signal_names(cls: type) -> dict[str, str]:
+    """The signals that a class handles with `on_notification`, each with its method's name."""
+    found = {}
+    for name in dir(cls):
+        signal: str | None = getattr(getattr(cls, name, None), "__sel4py_signal__", None)
+        if signal is not None:
+            found[signal] = name
+    return found
+
+
 def _signal_handlers(instance: Any) -> Iterator[tuple[int, Callable[[int], None]]]:
     """(bits, handler) of each decorated method; (0, handler) for ``on_signal``."""
-    environment: Environment = instance.task.environment
-    for name in dir(type(instance)):
-        function = getattr(type(instance), name, None)
-        signal: str | None = getattr(function, "__sel4py_signal__", None)
-        if signal is not None:
-            yield _signal_bits(environment, signal), _ignore_bits(getattr(instance, name))
+    for signal, name in signal_names(type(instance)).items():
+        yield _signal_bits(instance.task.environment, signal), _ignore_bits(getattr(instance, name))
     others: Callable[[int], None] | None = getattr(instance, "on_signal", None)
     if others is not None:
         yield 0, others
@@ -177,14 +189,22 @@ def _wait_for_signals(server: Server, task: Task) -> None:
         server.signalled(task.notification.wait())
 
 
+class _Threads:
+    """What the task's further threads do. They wait until ``start()`` is over, since it may decide that."""
+
+    entry: Callable[[], None] = staticmethod(aio.workers.serve)
+    released = threading.Event()
+
+
 def set_thread_entry(entry: Callable[[], None]) -> None:
-    """Say what the task's further threads run; call it in ``start()``. `libsel4py.aio` does so itself."""
+    """Say what the task's further threads run; call it in ``start()``. Without it they serve `libsel4py.aio.call`."""
+    _Threads.entry = staticmethod(entry)
 
-    def run_thread(thread: int, image: int, *arguments: int) -> int:
-        entry()
-        return 0
 
-    syscalls.set_thread_entry(run_thread)
+def _enter_thread(thread: int, image: int, *arguments: int) -> int:
+    _Threads.released.wait()
+    _Threads.entry()
+    return 0
 
 
 def log_to_stderr(name: str, level: str = "INFO") -> None:

@@ -124,14 +124,14 @@ def options_of(function: Callable[..., object]) -> Options:
 
 
 def read_method(
-    interface: str, label: int, function: types.FunctionType, local_names: dict[str, Any] | None = None
+    interface: str, name: str, label: int, function: types.FunctionType, local_names: dict[str, Any] | None = None
 ) -> Method:
     """Describe one annotated method.
 
     Raises:
         TypeError: an annotation is missing, unknown, or of a type that cannot travel; the text names it.
     """
-    where = f"{interface}.{function.__name__}"
+    where = f"{interface}.{name}"
     options = options_of(function)
     signature = inspect.signature(function)
     hints = _hints(where, function, local_names)
@@ -145,7 +145,7 @@ def read_method(
         raise TypeError(f"{where} is oneway but has a result: annotate it with -> None")
     method = Method(
         interface,
-        function.__name__,
+        name,
         label,
         signature,
         parameters,

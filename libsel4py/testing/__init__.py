@@ -8,6 +8,25 @@ def test_it_greets() -> None:
 """
 
 from libsel4py.testing.fake_kernel import FakeKernel
-from libsel4py.testing.harness import Events, TestSystem, connect, in_background, run, send_signal, system
+from libsel4py.testing.harness import (
+    Events,
+    TestSystem,
+    connect,
+    in_background,
+    run,
+    send_signal,
+    system,
+    worker_threads,
+)
 
-__all__ = ["Events", "FakeKernel", "TestSystem", "connect", "in_background", "run", "send_signal", "system"]
+__all__ = [
+    "Events",
+    "FakeKernel",
+    "TestSystem",
+    "connect",
+    "in_background",
+    "run",
+    "send_signal",
+    "system",
+    "worker_threads",
+]

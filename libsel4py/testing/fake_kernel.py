@@ -21,7 +21,7 @@ from typing import Final
 from libsel4py import abi
 from libsel4py.abi import MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, Error, Status, Syscall
 from libsel4py.environment import Slot
-from libsel4py.lowlevel.syscalls import BatchEntry, Completion
+from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry
 from libsel4py.testing.fake_objects import FakeCap, FakeEndpoint, FakeNotification, FakeObjects, FakeReply, Request
 
 PATIENCE: Final = 10.0  # seconds
@@ -50,6 +50,7 @@ class FakeKernel:
         self.objects = FakeObjects()
         self.explanation = ""
         self.system_calls: list[int] = []
+        self.thread_entry: ThreadEntry | None = None
         self._patience = patience
         self._changed = threading.Condition(threading.RLock())
         self._threads = _PerThread()
@@ -117,6 +118,9 @@ class FakeKernel:
 
     def set_receive(self, cnode: int, index: int, depth: int, /) -> None:
         self._threads.area.receive_slot = index
+
+    def set_thread_entry(self, entry: ThreadEntry, /) -> None:
+        self.thread_entry = entry
 
     # --- what tests do -----------------------------------------------------------------------------------------
 

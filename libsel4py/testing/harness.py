@@ -12,13 +12,14 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from libsel4py import runtime
+from libsel4py import aio, runtime
 from libsel4py.capabilities import Endpoint, Reply
 from libsel4py.context import Component, Uses
 from libsel4py.environment import SIGNAL_BADGE, Environment, Provided, Slot, Value
 from libsel4py.interface import Interface, interfaces_of, is_declaration
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import installed
+from libsel4py.server_loop import ServerLoop
 from libsel4py.task import Task, set_current_task
 from libsel4py.testing.fake_kernel import FakeKernel
 from libsel4py.testing.fake_objects import FakeCap, FakeEndpoint, FakeNotification, FakeObject, FakeReply, FakeUntyped
@@ -103,6 +104,7 @@ def _environment(
     signals: tuple[str, ...],
     client: str,
 ) -> Environment:
+    signals = (*signals, *runtime.signal_names(cls))
     for name in signals:
         made.signals.setdefault(name, 1 << len(made.signals))
     provides = {
@@ -147,7 +149,8 @@ def connect(
     Args:
         implementation: the component's class, or an instance that you have made.
         uses: what its connections lead to: client stubs, or implementations that are to be served too.
-        configuration: the settings of its system description. signals: names for `send_signal`.
+        configuration: the settings of its system description. signals: names for `send_signal`, beside
+            those that the class handles with ``@on_notification``.
         client: the caller's name that it sees. interface: which one, if it implements several.
     """
     with system() as made, ExitStack() as stack:
@@ -161,7 +164,7 @@ def connect(
         instance._task, instance._uses = task, Uses(clients)
         server = runtime.make_server(instance, task)
         reply = Reply(made.new(FakeReply()))
-        made.kernel.attend(endpoint, lambda: server.serve_waiting(reply))
+        made.kernel.attend(endpoint, ServerLoop(server, reply.cptr).step)
         starter: Callable[[], None] | None = getattr(instance, "start", None)
         if starter is not None:
             starter()
@@ -211,6 +214,22 @@ def in_background(
 
     threading.Thread(target=call, name=f"background {function!r}", daemon=True).start()
     return future
+
+
+@contextmanager
+def worker_threads(count: int) -> Iterator[None]:
+    """Give the block ``count`` threads for `libsel4py.aio.call`; they have ended when it is left."""
+    threads = [threading.Thread(target=aio.workers.serve, name=f"worker {number}") for number in range(count)]
+    aio.workers.expect(count)
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        aio.workers.close()
+        for thread in threads:
+            thread.join()
+        aio.workers.expect(0)
 
 
 class Events(Generic[Item]):

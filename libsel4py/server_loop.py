@@ -1,0 +1,140 @@
+"""The server loop: receive, dispatch, reply.
+
+Rules: one thread, one loop, one reply object at a time. A request is copied and decoded before its method runs, and
+everything that traps (logging apart) is done before the reply is packed, since there is one message area.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from libsel4py import abi
+from libsel4py.abi import Status, Syscall
+from libsel4py.context import Caller, per_thread
+from libsel4py.deferred import Deferred
+from libsel4py.dispatch import Entry
+from libsel4py.environment import SIGNAL_BADGE
+from libsel4py.errors import InvalidMessage, UnknownMethod
+from libsel4py.interface import identity
+from libsel4py.lowlevel.syscalls import FOREVER_NS, Completion, machine, unpack
+from libsel4py.results import EXTRA_CAPS
+from libsel4py.wire import CONTINUE, EMPTY, IDENTIFY, Outcome, Words, is_declared, put, put_failure
+
+if TYPE_CHECKING:
+    from libsel4py.server import Connection, Server
+
+_NOBODY: Final = Caller(0, "nobody")
+_log = logging.getLogger(__name__)
+
+
+class ServerLoop:
+    """One thread's receive loop, and its state for the request that runs.
+
+    Args:
+        reply: address of this thread's reply object; a deferred reply takes it along, and another takes its place.
+    """
+
+    def __init__(self, server: Server, reply: int) -> None:
+        self.caller = _NOBODY
+        self._server = server
+        self._reply = reply
+        self._entry: Entry | None = None
+        self._token: Deferred | None = None
+
+    def run(self) -> None:
+        server, endpoint = self._server, self._server.endpoint.cptr
+        former, per_thread.serving = per_thread.serving, self
+        try:
+            answer: Words | None = None
+            while not server.stopping:
+                if server.takes_capabilities:
+                    server.task.receive.arm()
+                operation, words = (Syscall.RECV, EMPTY) if answer is None else (Syscall.REPLY_RECV, answer)
+                completion = machine.trap(operation, endpoint, *words, self._reply, 0, FOREVER_NS)
+                answer = self._answer(*completion)
+            if answer is not None:
+                machine.trap(Syscall.SEND, self._reply, *answer, 0, 0, FOREVER_NS)
+        finally:
+            per_thread.serving = former
+
+    def step(self) -> bool:
+        """As `run`, for one message that waits already."""
+        server = self._server
+        former, per_thread.serving = per_thread.serving, self
+        try:
+            if server.takes_capabilities:
+                server.task.receive.arm()
+            completion = machine.trap(Syscall.NB_RECV, server.endpoint.cptr, *EMPTY, self._reply, 0, FOREVER_NS)
+            if completion[1] == 0 and completion[2] == 0:
+                return False
+            answer = self._answer(*completion)
+            if answer is not None:
+                machine.trap(Syscall.SEND, self._reply, *answer, 0, 0, FOREVER_NS)
+            return True
+        finally:
+            per_thread.serving = former
+
+    def _answer(self, status: int, badge: int, info: int, m0: int, m1: int, m2: int, m3: int) -> Words | None:
+        """The reply to what came in; None if there is none to give (signals, deferred replies)."""
+        if status == Status.CANCELLED:
+            return None
+        if badge >= SIGNAL_BADGE:
+            self.caller = _NOBODY
+            self._server.signalled(badge)
+            return None
+        self._token = self._entry = None
+        try:
+            connection = self._server.connection(badge)
+            if connection is None:
+                return self._stranger((status, badge, info, m0, m1, m2, m3))
+            self.caller = connection.caller
+            self._entry = entry = connection.provided.table.get(info >> 12)
+            if entry is None:
+                return self._reserved(connection, info, m0, m1)
+            answer = entry.handle(info, m0, m1, m2, m3)
+        except Exception as error:
+            return self._failed(error, info)
+        return answer if self._token is None else None
+
+    def _stranger(self, completion: Completion) -> Words | None:
+        self.caller = _NOBODY
+        message = unpack(completion, "a receive")
+        handler = self._server.stranger
+        return None if handler is None else handler(message.badge, message.label, message.words)
+
+    def _reserved(self, connection: Connection, info: int, m0: int, m1: int) -> Words:
+        interface = connection.provided.interface
+        match abi.info_label(info):
+            case label if label == IDENTIFY:
+                return put(Outcome.OK, identity(interface), "the identity")
+            case label if label == CONTINUE:
+                piece = self._server.long_results.fetch(connection.caller.badge, m0, m1)
+                return put(Outcome.OK, piece, "a piece of a long result")
+            case label:
+                known = ", ".join(f"{each.label} {each.name}" for each in interface.interface_methods.values())
+                raise UnknownMethod(f"{interface.__name__} has no method with label {label:#x}; it has {known}"[:190])
+
+    def _failed(self, error: Exception, info: int) -> Words | None:
+        """Log an exception and make it the reply. What it traps for is done before the reply is packed."""
+        declared = self._entry.method.raises if self._entry is not None else ()
+        what = self._entry.method.full_name if self._entry is not None else "a message"
+        if isinstance(error, InvalidMessage):
+            _log.warning("%s from %s was refused: %s", what, self.caller.name, error)
+        elif not is_declared(error, declared):
+            _log.error("%s, called by %s, raised", what, self.caller.name, exc_info=error)
+        if info & EXTRA_CAPS:
+            self._server.task.receive.discard()
+        if self._token is not None:
+            self._token.fail_unless_done(error)
+            return None
+        return put_failure(error, declared)
+
+    def defer(self) -> Deferred:
+        """Hand out the current reply object. Part of `context.Serving`."""
+        if self._entry is None or self._token is not None:
+            raise RuntimeError("this request's reply is deferred already, or no method runs")
+        fresh = self._server.take_reply()
+        self._token = Deferred(self._reply, self._entry, self.caller, self._server.give_back_reply)
+        self._reply = fresh
+        return self._token
