@@ -12,6 +12,7 @@ SIGINT, SIGTERM and SIGHUP end the system in order; a second one ends it at once
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -120,7 +121,8 @@ def run(options: MonitorOptions) -> int:
         monitor = stack.enter_context(contextlib.closing(Monitor(options, machine)))
         if any(device.backend is BackendKind.STDIO for device in machine.devices):
             stack.enter_context(RawTerminal(source))
-        monitor.start(source)
+        console = tuple(stack.enter_context(_above_standard(each)) for each in (source, options.output))
+        monitor.start(console)
         status = monitor.wait()
     clean_folder(options.folder, keep_logs=status != 0)
     if status not in (0, KILLED) and status < 64:
@@ -128,6 +130,16 @@ def run(options: MonitorOptions) -> int:
     if status:
         print(f"{options.name} ended with status {status}; see {options.folder / 'logs'}", file=sys.stderr)
     return status
+
+
+@contextlib.contextmanager
+def _above_standard(descriptor: int) -> Iterator[int]:
+    """A copy of a descriptor that a child's own standard input and output do not replace."""
+    copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    try:
+        yield copy
+    finally:
+        os.close(copy)
 
 
 class Monitor:
@@ -146,8 +158,8 @@ class Monitor:
         self._saved: dict[int, object] = {}
         self._saved_wakeup = -1
 
-    def start(self, console_in: int) -> None:
-        """Start zygote and kernel."""
+    def start(self, console: tuple[int, ...]) -> None:
+        """Start zygote and kernel. ``console``: descriptors of the stdio console's input and output."""
         _raise_descriptor_limit()
         self._catch_signals()
         (self._options.folder / "monitor.pid").write_text(f"{os.getpid()}\n")
@@ -156,10 +168,9 @@ class Monitor:
         kernel_end, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, kernel_end, zygote_end, _memory_file(self._options.description) as description:
             self._start_zygote(zygote_end.fileno())
-            plain = self._kernel_options(kernel_end.fileno(), theirs.fileno(), description, console_in)
+            plain = self._kernel_options(kernel_end.fileno(), theirs.fileno(), description, console)
             with _memory_file(json.dumps(plain).encode()) as text:
                 inherited = (text, description, kernel_end.fileno(), theirs.fileno(), self._ram)
-                console = (console_in, self._options.output)
                 self._start("kerneld", ["-m", "kerneld", "--options", str(text)], (*inherited, *console))
 
     def wait(self) -> int:
@@ -258,7 +269,9 @@ class Monitor:
             os.close(log)
         self._processes.append((process, os.pidfd_open(process.pid)))
 
-    def _kernel_options(self, zygote: int, monitor: int, description: int, console_in: int) -> dict[str, object]:
+    def _kernel_options(
+        self, zygote: int, monitor: int, description: int, console: tuple[int, ...]
+    ) -> dict[str, object]:
         return {
             "name": self._options.name,
             "folder": str(self._options.folder),
@@ -266,8 +279,8 @@ class Monitor:
             "zygote_fd": zygote,
             "monitor_fd": monitor,
             "description_fd": description,
-            "console_in": console_in,
-            "console_out": self._options.output,
+            "console_in": console[0],
+            "console_out": console[1],
             "parent": os.getpid(),
             "ram_bytes": self._machine.ram_bytes,
             "devices": [device.plain() for device in self._machine.devices],
