@@ -35,8 +35,7 @@ class RawTerminal:
         self._saved: list[object] | None = None
 
     def __enter__(self) -> RawTerminal:
-        # A background process that changes its terminal is stopped by SIGTTOU; it has nobody at the keys either.
-        if os.isatty(self._descriptor) and os.tcgetpgrp(self._descriptor) == os.getpgrp():
+        if os.isatty(self._descriptor) and not in_background(self._descriptor):
             saved = termios.tcgetattr(self._descriptor)
             tty.setraw(self._descriptor, termios.TCSADRAIN)
             raw = termios.tcgetattr(self._descriptor)
@@ -51,3 +50,11 @@ class RawTerminal:
         if self._saved is not None:
             termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._saved)  # type: ignore[arg-type]
             self._saved = None
+
+
+def in_background(terminal: int) -> bool:
+    """Whether it is this process's terminal and another job has it: changing it would stop this one (SIGTTOU)."""
+    try:
+        return os.tcgetpgrp(terminal) != os.getpgrp()
+    except OSError:  # ENOTTY: not the terminal of this session
+        return False

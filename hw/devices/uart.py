@@ -1,13 +1,13 @@
 """A 16550A UART with the 64-byte FIFOs of the TI TL16C750: byte-wide registers on 8 ports, one interrupt line.
 
-Sources: National Semiconductor PC16550D and Texas Instruments TL16C750 data sheets. What differs from the chip: bytes
-take no time on a wire; the received-data interrupt below the trigger level comes at once, as a character time-out
-(IIR 0xC); OUT2 does not gate the interrupt; parity, framing and break errors do not happen.
+Sources: National Semiconductor PC16550D and Texas Instruments TL16C750 data sheets. What differs from the chips: bytes
+take no time on a wire; the received-data interrupt below the trigger level comes at once, as a character time-out (IIR
+0xC); OUT2 does not gate the interrupt; DLAB does not protect FCR bit 5; parity, framing and break errors do not happen.
 
     offset  read                     write            DLAB = 1
     0       RBR received byte        THR byte to send  divisor low
     1       IER interrupts enabled   IER               divisor high
-    2       IIR interrupt source     FCR FIFOs         (FCR bit 5, 64-byte FIFOs, is stored only now)
+    2       IIR interrupt source     FCR FIFOs; bit 5 makes them 64 bytes deep
     3       LCR line control; bit 7 is DLAB
     4       MCR modem control; bit 4 is loop back
     5       LSR line status
@@ -175,9 +175,7 @@ class Uart(Device):
 
     def _set_fifos(self, value: int) -> None:
         state = self.state
-        kept = value & 0xC1
-        # The TL16C750 protects the 64-byte bit by DLAB.
-        kept |= (value if state.lcr & LCR_DLAB else state.fcr) & FCR_64_BYTES
+        kept = value & (0xC0 | FCR_ENABLE | FCR_64_BYTES)
         changed = (kept ^ state.fcr) & (FCR_ENABLE | FCR_64_BYTES)
         state.fcr = kept
         if value & FCR_CLEAR_RECEIVER or changed:

@@ -1,0 +1,75 @@
+"""The bus, and machines from descriptions."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from hw.interrupts import Trigger
+from hw.machine import (
+    BackendKind,
+    DeviceDescription,
+    DeviceKind,
+    Machine,
+    MachineDescription,
+    create_ram,
+)
+from tests.unit.hw.conftest import ENTROPY_PORT, LAYOUT, RAM_BYTES, Ports, describe
+
+
+def test_an_empty_port_reads_as_ones(machine: Machine) -> None:
+    ports = Ports(machine, 0x8000)
+    assert [ports.read(0, width) for width in (1, 2, 4)] == [0xFF, 0xFFFF, 0xFFFFFFFF]
+    ports.write(0, 1)
+
+
+def test_entropy_gives_what_its_source_gives(machine: Machine) -> None:
+    assert Ports(machine, ENTROPY_PORT).read(0, 4) == 0x04030201
+
+
+def test_two_devices_cannot_share_a_port() -> None:
+    devices = tuple(DeviceDescription(name, DeviceKind.UART, port, 4) for name, port in (("a", 0x10), ("b", 0x17)))
+    with pytest.raises(ValueError, match="two devices have port 0x17"):
+        Machine(MachineDescription(RAM_BYTES, devices), bytearray(RAM_BYTES), LAYOUT)
+
+
+def test_more_devices_than_records_are_refused() -> None:
+    devices = tuple(DeviceDescription(f"d{n}", DeviceKind.CLOCK, 16 * n, n) for n in range(5))
+    with pytest.raises(ValueError, match="room for 4"):
+        Machine(MachineDescription(RAM_BYTES, devices), bytearray(RAM_BYTES), LAYOUT)
+
+
+def test_one_console_at_most_is_on_stdio() -> None:
+    devices = tuple(
+        DeviceDescription(name, DeviceKind.UART, port, 4, BackendKind.STDIO) for name, port in (("a", 0), ("b", 8))
+    )
+    with pytest.raises(ValueError, match="a, b all have back end stdio"):
+        MachineDescription(RAM_BYTES, devices)
+
+
+@pytest.mark.parametrize("size", [0, -4096, 4097])
+def test_ram_is_whole_pages(size: int) -> None:
+    with pytest.raises(ValueError, match="multiple of 4096"):
+        MachineDescription(size)
+
+
+def test_a_device_description_survives_json() -> None:
+    for device in (
+        *describe().devices,
+        DeviceDescription("console", DeviceKind.UART, 0x3F8, 4, BackendKind.PTY, Trigger.EDGE),
+    ):
+        assert DeviceDescription.from_plain(device.plain()) == device
+
+
+def test_ram_is_sparse() -> None:
+    descriptor = create_ram(4 << 30, "test")
+    try:
+        status = os.fstat(descriptor)
+        assert status.st_size == 4 << 30
+        assert status.st_blocks == 0
+        machine = Machine.on_memory(MachineDescription(4 << 30), descriptor, LAYOUT)
+        machine.power_on()
+        assert os.fstat(descriptor).st_blocks * 512 < 1 << 20
+    finally:
+        os.close(descriptor)
