@@ -100,10 +100,14 @@ class ServerLoop:
     def _stranger(self, completion: Completion) -> Words | None:
         self.caller = _NOBODY
         message = unpack(completion, "a receive")
+        if message.extra_caps:
+            self._server.task.receive.discard()
         handler = self._server.stranger
         return None if handler is None else handler(message.badge, message.label, message.words)
 
     def _reserved(self, connection: Connection, info: int, m0: int, m1: int) -> Words:
+        if info & EXTRA_CAPS:
+            self._server.task.receive.discard()
         interface = connection.provided.interface
         match abi.info_label(info):
             case label if label == IDENTIFY:

@@ -8,6 +8,8 @@ capability that nobody asked for is deleted and cannot stop the next one from ar
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from libsel4py.abi import ObjectType
 from libsel4py.capabilities import TCB, Capability, CNode, Notification, Reply, Untyped
@@ -17,8 +19,8 @@ from libsel4py.lowlevel.syscalls import machine
 from libsel4py.lowlevel.untyped import UntypedAllocator
 
 
-class ReceiveSlot(threading.local):
-    """The calling thread's slot for an incoming capability."""
+class ReceiveSlot:
+    """A thread's slot for an incoming capability."""
 
     def __init__(self, cnode: CNode, slots: SlotAllocator) -> None:
         self._cnode = cnode
@@ -45,6 +47,13 @@ class ReceiveSlot(threading.local):
             self._cnode.delete(self._slot)
 
 
+class _ReceiveSlots(threading.local):
+    """Each thread's own."""
+
+    def __init__(self, cnode: CNode, slots: SlotAllocator) -> None:
+        self.slot = ReceiveSlot(cnode, slots)
+
+
 class Task:
     """This task's own capabilities and allocators, after what its parent told it."""
 
@@ -58,7 +67,12 @@ class Task:
         self.memory = UntypedAllocator(self.cnode, self.slots)
         if environment.pool_bits:
             self.memory.add(Untyped(Slot.POOL), environment.pool_bits)
-        self.receive = ReceiveSlot(self.cnode, self.slots)
+        self._receive_slots = _ReceiveSlots(self.cnode, self.slots)
+
+    @property
+    def receive(self) -> ReceiveSlot:
+        """The calling thread's receive slot."""
+        return self._receive_slots.slot
 
     def new_reply(self) -> Reply:
         """A fresh reply object from the task's pool. Raises NotEnoughMemory, OutOfSlots."""
@@ -74,7 +88,12 @@ class Task:
         self.slots.free(capability.cptr)
 
 
+class _PerThread(threading.local):
+    task: Task | None = None
+
+
 _current: Task | None = None
+_per_thread = _PerThread()
 
 
 def current_task() -> Task:
@@ -83,12 +102,13 @@ def current_task() -> Task:
     Raises:
         RuntimeError: the component runtime has not started.
     """
-    if _current is None:
+    task = _per_thread.task or _current
+    if task is None:
         raise RuntimeError(
             "this process has no task yet: components are started by the runtime (@component), "
             "and tests use libsel4py.testing"
         )
-    return _current
+    return task
 
 
 def set_current_task(task: Task | None) -> Task | None:
@@ -96,3 +116,13 @@ def set_current_task(task: Task | None) -> Task | None:
     global _current
     former, _current = _current, task
     return former
+
+
+@contextmanager
+def as_task(task: Task) -> Iterator[None]:
+    """Let the calling thread be another task's for the length of the block: how tests run several in one process."""
+    former, _per_thread.task = _per_thread.task, task
+    try:
+        yield
+    finally:
+        _per_thread.task = former

@@ -30,7 +30,7 @@ from libsel4py.errors import (
     kernel_error,
     wire_name,
 )
-from libsel4py.lowlevel import syscalls
+from libsel4py.lowlevel.invoke import explanation
 from libsel4py.lowlevel.syscalls import machine
 
 Decoded = TypeVar("Decoded")
@@ -175,7 +175,7 @@ def raise_failure(what: str, declared: tuple[type[Exception], ...], words: Words
     info, word0, word1, word2, word3 = words
     label = abi.info_label(info)
     if 1 <= label <= max(abi.Error):
-        raise kernel_error(label, (word0, word1, word2, word3), what, syscalls.explain())
+        raise kernel_error(label, (word0, word1, word2, word3), what, explanation())
     match label:
         case Outcome.SERVER_DIED:
             raise ServerDied(f"{what}: the server died after it had taken the request; it may have been carried out")

@@ -105,5 +105,9 @@ def invoke(cptr: int, label: Label, extra_words: tuple[int, ...] = (), /, **argu
 
 def refusal(prepared: Prepared, received: Received) -> KernelError:
     """The exception for a refused invocation, explained by the kernel if explanations are on."""
-    explanation = syscalls.explain() if _explanations else ""
-    return kernel_error(received.label, received.words, prepared.name, explanation)
+    return kernel_error(received.label, received.words, prepared.name, explanation())
+
+
+def explanation() -> str:
+    """Why the calling thread's last system call was refused; empty if explanations are off."""
+    return syscalls.explain() if _explanations else ""

@@ -20,7 +20,7 @@ from libsel4py.interface import Interface, interfaces_of, is_declaration
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import installed
 from libsel4py.server_loop import ServerLoop
-from libsel4py.task import Task, set_current_task
+from libsel4py.task import ReceiveSlot, Task, as_task, set_current_task
 from libsel4py.testing.fake_kernel import FakeKernel
 from libsel4py.testing.fake_objects import FakeCap, FakeEndpoint, FakeNotification, FakeObject, FakeReply, FakeUntyped
 
@@ -33,6 +33,19 @@ FIRST_SLOT = 16
 SLOTS = 4000
 POOL_BITS = 20
 CLIENT_BADGE = 1
+
+
+class _SharedTask(Task):
+    """A component's task. Its one server runs in its clients' threads, so its receive slot is no thread's own."""
+
+    def __init__(self, environment: Environment, first: Task) -> None:
+        super().__init__(environment)
+        self.slots, self.memory = first.slots, first.memory
+        self._receive = ReceiveSlot(first.cnode, first.slots)
+
+    @property
+    def receive(self) -> ReceiveSlot:
+        return self._receive
 
 
 class TestSystem:
@@ -62,9 +75,7 @@ class TestSystem:
 
     def task(self, environment: Environment) -> Task:
         """A task with the shared CNode, slots and memory."""
-        task = Task(environment)
-        task.slots, task.memory, task.receive = self._first.slots, self._first.memory, self._first.receive
-        return task
+        return _SharedTask(environment, self._first)
 
     def new(self, made: object, badge: int = 0) -> int:
         """Put an object's capability into a free slot; returns the slot."""
@@ -164,7 +175,13 @@ def connect(
         instance._task, instance._uses = task, Uses(clients)
         server = runtime.make_server(instance, task)
         reply = Reply(made.new(FakeReply()))
-        made.kernel.attend(endpoint, ServerLoop(server, reply.cptr).step)
+        loop = ServerLoop(server, reply.cptr)
+
+        def step() -> None:
+            with as_task(task):
+                loop.step()
+
+        made.kernel.attend(endpoint, step)
         starter: Callable[[], None] | None = getattr(instance, "start", None)
         if starter is not None:
             starter()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 
+from libsel4py import aio
 from libsel4py.testing import TestSystem, system
 
 
@@ -13,3 +15,13 @@ from libsel4py.testing import TestSystem, system
 def fake() -> Iterator[TestSystem]:
     with system() as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def process_state() -> Iterator[None]:
+    """What the component runtime sets for its whole process comes back after a test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers, root.level = handlers, level
+    aio.workers.expect(0)
