@@ -216,7 +216,7 @@ class Machine:
         info = self.boot_info()
         self.next_slot = info[abi.BOOT_INFO_EMPTY]
         self.untyped = info[abi.BOOT_INFO_UNTYPED] + len(self.devices)
-        self._after_transaction()
+        self.settle()
         self.root.reply = self.retype(ObjectType.REPLY)
 
     def boot_info(self) -> tuple[int, ...]:
@@ -240,29 +240,32 @@ class Machine:
             for thread in list(self.threads.values()):
                 while self.kernel.take(thread.tcb):
                     busy = True
-                    self._after_transaction()
+                    self.settle()
             while self.kernel.continue_one():
                 busy = True
-                self._after_transaction()
+                self.settle()
 
     def interrupt(self, line: int) -> None:
         """A device raises an interrupt line."""
         self.kernel.interrupt(line)
-        self._after_transaction()
+        self.settle()
         self.run()
 
     def died(self, thread: Thread, status: int) -> None:
         """The thread's process has ended."""
         self.kernel.died(thread.tcb, status)
-        self._after_transaction()
+        self.settle()
         self.run()
 
-    def _after_transaction(self) -> None:
+    def settle(self) -> None:
+        """What follows every transaction: carry out what it tells, and check the invariants."""
         for message in self.kernel.outbox:
             self._carry_out(message)
         self.kernel.outbox.clear()
         if self.check:
             self.assert_invariants()
+
+    _after_transaction = settle
 
     def _carry_out(self, message: Message) -> None:
         tcb = Tcb(self.ram, message.subject)

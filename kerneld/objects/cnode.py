@@ -15,6 +15,7 @@ from kerneld.core import PREEMPTED, Call, Core, Invocation, Result
 from kerneld.failures import LookupFailure, SyscallError, illegal_operation, range_error, truncated_message
 from kerneld.objects import endpoint
 from kerneld.records import CapType, Endpoint, Slot
+from kerneld.refusals import EmptySlot
 from kerneld.work import Work
 from libsel4py.abi import WORD_BITS, Error, Label, LookupFailureKind, Rights
 
@@ -205,9 +206,7 @@ def ensure_empty(slot: Slot) -> None:
 def ensure_present(cap: Cap, slot: Slot, depth: int, *, source: bool) -> None:
     """Raise FAILED_LOOKUP if the slot that was looked up is empty."""
     if cap.is_null:
-        where = f"the slot at 0x{slot.address:x} is empty"
-        failure = LookupFailure(LookupFailureKind.MISSING_CAPABILITY, (depth,), where)
-        raise SyscallError.failed_lookup(source, failure)
+        raise EmptySlot(slot.address, depth, source=source)
 
 
 def ensure_length(words: tuple[int, ...], length: int, method: str, last: str) -> None:

@@ -23,9 +23,10 @@ from kerneld.failures import (
 )
 from kerneld.objects import cnode
 from kerneld.records import CapType, SchedContext, Slot, Tcb, VSpace
+from kerneld.refusals import NotEnoughMemory
 from kerneld.work import Work
 from libsel4py import abi
-from libsel4py.abi import Error, Label, LookupFailureKind, ObjectType, object_size_bits
+from libsel4py.abi import Label, LookupFailureKind, ObjectType, object_size_bits
 
 RESET_CHUNK: Final = 1 << 20  # bytes zeroed between two looks at the work that is left
 RESET_CHUNK_UNITS: Final = 4
@@ -166,8 +167,10 @@ def ensure_memory(memory: Cap, free: int, object_bits: int, count: int) -> None:
     """
     left = (1 << memory.size_bits) - free
     if left >> object_bits < count:
-        why = f"{count} objects of 2**{object_bits} bytes need {count << object_bits} bytes and {left} are left"
-        raise SyscallError(Error.NOT_ENOUGH_MEMORY, (left,), why)
+        needed = count << object_bits
+        raise NotEnoughMemory(
+            needed, left, f"{count} objects of 2**{object_bits} bytes need {needed} bytes and {left} are left"
+        )
 
 
 def reset(core: Core, slot: Slot, work: Work) -> bool:

@@ -1,0 +1,140 @@
+"""Why a thread does not run: what it waits for, who could give it that, why they do not run, and so on to the end.
+
+For those who run the system: it looks at all of RAM and names everybody. Nothing here stores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from kerneld import explain, scheduler
+from kerneld.core import Core
+from kerneld.places import Places, thread_name
+from kerneld.records import CapType, KernelRecord, Tcb, ThreadState
+from kerneld.survey import Survey, survey
+from libsel4py.abi import IRQS, FaultLabel, Rights
+
+LONGEST_CHAIN: Final = 32
+_NAMED: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One thread's sentence, and the thread that it waits for, if that is known."""
+
+    text: str
+    on: Tcb | None = None
+
+
+def why(core: Core, thread: Tcb) -> str:
+    """The wait-for chain from the thread to its end, a line for each thread."""
+    found = survey(core.ram)
+    places = Places(found)
+    lines: list[str] = []
+    seen: list[Tcb] = []
+    at: Tcb | None = thread
+    while at is not None and len(lines) < LONGEST_CHAIN:
+        if at in seen:
+            lines.append(f"{thread_name(at)} stands in this chain already: they wait for each other for ever.")
+            break
+        seen.append(at)
+        step = _step(core, found, places, at)
+        lines.append(f"{thread_name(at)} {step.text}.")
+        at = step.on
+    return "\n".join(lines)
+
+
+def _step(core: Core, found: Survey, places: Places, thread: Tcb) -> _Step:
+    match thread.state:
+        case ThreadState.BLOCKED_ON_SEND:
+            return _sending(found, places, thread)
+        case ThreadState.BLOCKED_ON_RECEIVE:
+            return _receiving(found, places, thread)
+        case ThreadState.BLOCKED_ON_REPLY:
+            return _awaiting_reply(found, places, thread)
+        case ThreadState.BLOCKED_ON_NOTIFICATION:
+            return _awaiting_signal(found, places, thread)
+        case ThreadState.INACTIVE:
+            return _stopped(core, thread)
+        case _:
+            return _runnable(thread)
+
+
+def _fault(thread: Tcb) -> str:
+    """What a fault that waits for its handler is."""
+    return f"has faulted ({FaultLabel(thread.fault_label).name}) and " if thread.fault_label else ""
+
+
+def _sending(found: Survey, places: Places, thread: Tcb) -> _Step:
+    receivers = _who(found, places, CapType.ENDPOINT, thread.blocked_on, Rights.READ, thread)
+    text = f"{_fault(thread)}waits until somebody receives on endpoint 0x{thread.blocked_on:x}"
+    return _Step(f"{text}; {_named(receivers, 'can receive there')}", _server(found, receivers))
+
+
+def _receiving(found: Survey, places: Places, thread: Tcb) -> _Step:
+    at = thread.blocked_on
+    senders = _who(found, places, CapType.ENDPOINT, at, Rights.WRITE, thread)
+    return _Step(f"waits for a message on endpoint 0x{at:x}; {_named(senders, 'can send there')}")
+
+
+def _awaiting_reply(found: Survey, places: Places, thread: Tcb) -> _Step:
+    reply = thread.reply
+    address = reply.address if reply is not None else 0
+    servers = _who(found, places, CapType.REPLY, address, 0, thread)
+    text = f"{_fault(thread)}waits for the reply to its call, by reply object 0x{address:x}"
+    return _Step(f"{text}; {_named(servers, 'can reply')}", _server(found, servers))
+
+
+def _awaiting_signal(found: Survey, places: Places, thread: Tcb) -> _Step:
+    at = thread.blocked_on
+    kernel = KernelRecord.of(found.ram)
+    lines = [line for line in range(IRQS) if kernel.irq_slot(line).word0 and kernel.irq_slot(line).object == at]
+    signallers = _who(found, places, CapType.NOTIFICATION, at, Rights.WRITE, thread)
+    text = f"waits for a signal of notification 0x{at:x}; {_named(signallers, 'can signal it')}"
+    if lines:
+        text += f"; so does interrupt line {', '.join(map(str, lines))}"
+    return _Step(text)
+
+
+def _stopped(core: Core, thread: Tcb) -> _Step:
+    refusal = explain.last_refusal(core, thread)
+    if not refusal:
+        return _Step("is stopped: it was never resumed, or it was suspended")
+    return _Step(f"is stopped. The last thing that went wrong in it: {refusal.rstrip('.')}")
+
+
+def _runnable(thread: Tcb) -> _Step:
+    context = thread.sched_context
+    if context is None:
+        return _Step("could run and has no scheduling context; it runs when one is bound, or lent by a call")
+    if not scheduler.has_time(context):
+        return _Step("could run and its scheduling context has no budget; SchedControl.configure_flags gives it one")
+    return _Step("may run: the kernel waits for its next system call")
+
+
+def _who(found: Survey, places: Places, kind: CapType, address: int, right: int, but: Tcb) -> list[Tcb]:
+    """Threads other than ``but`` that hold a capability to the object with this right; each once."""
+    threads: dict[int, Tcb] = {}
+    for held in found.slots.values():
+        if held.kind != kind or held.cap.object != address or (right and not held.cap.rights & right):
+            continue
+        for owner in places.owners(held):
+            if owner != but:
+                threads[owner.address] = owner
+    return list(threads.values())
+
+
+def _named(threads: list[Tcb], ability: str) -> str:
+    if not threads:
+        return f"nobody {ability}"
+    names = ", ".join(thread_name(thread) for thread in threads[:_NAMED])
+    more = f" and {len(threads) - _NAMED} more" if len(threads) > _NAMED else ""
+    return f"{names}{more} {ability}"
+
+
+def _server(found: Survey, candidates: list[Tcb]) -> Tcb | None:
+    """Whom to look at next. The initial task, which made most objects, only if there is nobody else."""
+    initial = KernelRecord.of(found.ram).initial_tcb
+    others = [thread for thread in candidates if thread != initial]
+    return next(iter(others or candidates), None)
