@@ -103,12 +103,12 @@ def test_REVOKE0009_preemptible(machine: Machine) -> None:
     root = machine.root
     root.submit(Syscall.CALL, CNODE, Label.CNODE_REVOKE << 12 | 2, (endpoint, 64))
     assert machine.kernel.take(root.tcb)
-    machine._after_transaction()
+    machine.settle()
     assert root.completion() is None
     assert not all(is_empty(machine, slot) for slot in slots)
     other.submit(Syscall.SEND, 1)
     assert machine.kernel.take(other.tcb)
-    machine._after_transaction()
+    machine.settle()
     assert got(other.completion()).info == 0
     machine.run()
     assert got(root.completion()).label == Error.NO_ERROR
