@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, NoReturn, ParamSpec, TypeVar
+from typing import Final, Generic, NoReturn, ParamSpec, TypeVar
 
 from libsel4py import abi
 from libsel4py.abi import RING_ENTRIES, TAIL_CAP_SLOTS, TAIL_MESSAGE_WORDS, Status, Syscall
@@ -24,7 +24,8 @@ from libsel4py.lowlevel.syscalls import BatchEntry, Completion, machine
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
-BATCH_WORDS = abi.MESSAGE_REGISTERS + TAIL_MESSAGE_WORDS
+_CALL: Final = int(Syscall.CALL)
+BATCH_WORDS: Final = abi.MESSAGE_REGISTERS + TAIL_MESSAGE_WORDS
 
 
 class _Recorded(BaseException):
@@ -112,14 +113,12 @@ class Batch:
         raise ValueError(f"{method!r} is no kernel invocation: only methods of kernel objects can be batched")
 
     def _append(self, prepared: Prepared, finish: Callable[[], Result]) -> Pending[Result]:
-        message = prepared.message
-        if len(message.words) > BATCH_WORDS or len(message.caps) > TAIL_CAP_SLOTS:
+        if len(prepared.words) > BATCH_WORDS or len(prepared.caps) > TAIL_CAP_SLOTS:
             raise ValueError(
-                f"{prepared.name} sends {len(message.words)} words and {len(message.caps)} capabilities; a batched "
+                f"{prepared.name} sends {len(prepared.words)} words and {len(prepared.caps)} capabilities; a batched "
                 f"invocation has room for {BATCH_WORDS} and {TAIL_CAP_SLOTS}: call it outside of the batch"
             )
-        info = abi.message_info(message.label, len(message.words), len(message.caps))
-        self._entries.append((Syscall.CALL, prepared.cptr, info, message.words, message.caps))
+        self._entries.append((_CALL, prepared.cptr, prepared.info, prepared.words, prepared.caps))
         pending = Pending(prepared, finish)
         self._pending.append(pending)  # type: ignore[arg-type]  # only complete() and error() are used on it
         return pending

@@ -9,32 +9,64 @@ one more trap per refusal. Programs that expect many refusals switch it off with
 
 from __future__ import annotations
 
+import operator
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
 from libsel4py import abi
-from libsel4py.abi import INVOCATIONS, MESSAGE_MAX_LENGTH, Label, Syscall
+from libsel4py.abi import INVOCATIONS, MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, Label, Syscall
 from libsel4py.errors import KernelError, kernel_error
 from libsel4py.lowlevel import syscalls
-from libsel4py.lowlevel.syscalls import Message, Received
+from libsel4py.lowlevel.syscalls import FOREVER_NS, Received, machine
 
-NULL_CPTR = 0
+_Pick = Callable[[Mapping[str, int]], tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """One invocation, ready to be sent: the capability, the row of the table, the message."""
 
     cptr: int
     row: abi.Invocation
-    message: Message
+    info: int
+    words: tuple[int, ...]
+    caps: tuple[int, ...]
 
     @property
     def name(self) -> str:
         return f"{self.row.object}.{self.row.name}"
 
 
+class _Plan(NamedTuple):
+    """A row of the table, made ready for packing: how to pick words and capabilities out of the arguments."""
+
+    row: abi.Invocation
+    pick_words: _Pick
+    pick_caps: _Pick
+    arity: int
+    info: int
+
+
+def _picker(names: tuple[str, ...]) -> _Pick:
+    match names:
+        case ():
+            return lambda arguments: ()
+        case (name,):
+            return lambda arguments: (arguments[name],)
+    return operator.itemgetter(*names)
+
+
+_PLANS: Final = {
+    int(label): _Plan(
+        row,
+        _picker(row.words),
+        _picker(row.caps),
+        len(row.words) + len(row.caps),
+        abi.message_info(row.label, len(row.words), len(row.caps)),
+    )
+    for label, row in INVOCATIONS.items()
+}
+_CALL: Final = int(Syscall.CALL)
 Recorder = Callable[[Prepared], tuple[int, ...]]
 
 
@@ -62,23 +94,35 @@ def prepare(cptr: int, label: Label, extra_words: tuple[int, ...] = (), /, **arg
         TypeError: an argument is missing or not in the table.
         ValueError: a word does not fit 64 bits, or the message is too long.
     """
-    row = INVOCATIONS[label]
-    expected = {*row.words, *row.caps}
-    if arguments.keys() != expected:
-        wrong = ", ".join(sorted(arguments.keys() ^ expected))
-        raise TypeError(f"{row.object}.{row.name} takes {', '.join((*row.words, *row.caps))}; check {wrong}")
-    if extra_words and not row.variable:
-        raise TypeError(f"{row.object}.{row.name} takes no words behind the named ones")
-    words = tuple(_word(row, name, arguments[name]) for name in row.words) + extra_words
-    if len(words) > MESSAGE_MAX_LENGTH:
-        raise ValueError(f"{row.object}.{row.name}: {len(words)} words; a message holds {MESSAGE_MAX_LENGTH}")
-    return Prepared(cptr, row, Message(label, words, tuple(arguments[name] for name in row.caps)))
+    row, pick_words, pick_caps, arity, info = _PLANS[label]
+    try:
+        words, caps = pick_words(arguments), pick_caps(arguments)
+    except KeyError:
+        raise _wrong_arguments(row, arguments) from None
+    if len(arguments) != arity:
+        raise _wrong_arguments(row, arguments)
+    if extra_words:
+        if not row.variable:
+            raise TypeError(f"{row.object}.{row.name} takes no words behind the named ones")
+        words += extra_words
+        info += len(extra_words)
+    if words and (min(words) < 0 or max(words) > abi.WORD_MASK or len(words) > MESSAGE_MAX_LENGTH):
+        raise _wrong_word(row, words)
+    return Prepared(cptr, row, info, words, caps)
 
 
-def _word(row: abi.Invocation, name: str, value: int) -> int:
-    if not 0 <= value <= abi.WORD_MASK:
-        raise ValueError(f"{row.object}.{row.name}: {name}={value} does not fit 64 bits unsigned")
-    return int(value)
+def _wrong_arguments(row: abi.Invocation, arguments: Mapping[str, int]) -> TypeError:
+    expected = (*row.words, *row.caps)
+    wrong = ", ".join(sorted(arguments.keys() ^ set(expected)))
+    return TypeError(f"{row.object}.{row.name} takes {', '.join(expected) or 'no argument'}; check {wrong}")
+
+
+def _wrong_word(row: abi.Invocation, words: tuple[int, ...]) -> ValueError:
+    for index, word in enumerate(words):
+        if not 0 <= word <= abi.WORD_MASK:
+            name = row.words[index] if index < len(row.words) else f"word {index}"
+            return ValueError(f"{row.object}.{row.name}: {name}={word} does not fit 64 bits unsigned")
+    return ValueError(f"{row.object}.{row.name}: {len(words)} words; a message holds {MESSAGE_MAX_LENGTH}")
 
 
 def invoke(cptr: int, label: Label, extra_words: tuple[int, ...] = (), /, **arguments: int) -> tuple[int, ...]:
@@ -94,10 +138,12 @@ def invoke(cptr: int, label: Label, extra_words: tuple[int, ...] = (), /, **argu
     recorder = per_thread.recorder
     if recorder is not None:
         return recorder(prepared)
-    received = syscalls.unpack(
-        syscalls.machine.trap(Syscall.CALL, cptr, *syscalls.pack(prepared.message), 0, 0, syscalls.FOREVER_NS),
-        prepared.name,
-    )
+    message = syscalls.place(prepared.words, prepared.caps)
+    completion = machine.trap(_CALL, cptr, prepared.info, *message, 0, 0, FOREVER_NS)
+    info = completion[2]
+    if not completion[0] and info <= MESSAGE_REGISTERS:  # label 0, all words in registers
+        return completion[3 : 3 + info]
+    received = syscalls.unpack(completion, prepared.name)
     if received.label:
         raise refusal(prepared, received)
     return received.words

@@ -140,27 +140,35 @@ def nanoseconds(timeout: float | None) -> int:
     return int(timeout * 1_000_000_000)
 
 
-def pack(message: Message) -> tuple[int, int, int, int, int]:
-    """Put words 4.. and capabilities into the thread's message area; returns info and MR0..MR3.
+def place(words: tuple[int, ...], caps: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Put words 4.. and capabilities into the thread's message area; returns MR0..MR3.
 
     Raises:
-        ValueError: more than 120 words or 3 capabilities, or a word outside 0..2**64-1.
+        ValueError: a word behind the fourth does not fit 64 bits unsigned.
     """
-    words, caps = message.words, message.caps
-    info = abi.message_info(message.label, len(words), len(caps))
+    if caps:
+        machine.set_caps(*(*caps, 0, 0, 0)[:MESSAGE_MAX_EXTRA_CAPS])
     if len(words) > MESSAGE_REGISTERS:
         try:
             rest = struct.pack(f"<{len(words) - MESSAGE_REGISTERS}Q", *words[MESSAGE_REGISTERS:])
         except struct.error as error:
             raise ValueError(f"a message word does not fit 64 bits unsigned: {error}") from error
         machine.message_write(MESSAGE_REGISTERS, rest)
-    if caps:
-        machine.set_caps(*(caps + (0,) * (MESSAGE_MAX_EXTRA_CAPS - len(caps))))
-    padded = words[:MESSAGE_REGISTERS] + (0,) * (MESSAGE_REGISTERS - len(words))
-    for word in padded:
+    padded = (*words, 0, 0, 0, 0)
+    return padded[0], padded[1], padded[2], padded[3]
+
+
+def pack(message: Message) -> tuple[int, int, int, int, int]:
+    """As `place`, for a whole message; returns info and MR0..MR3.
+
+    Raises:
+        ValueError: more than 120 words or 3 capabilities, or a word outside 0..2**64-1.
+    """
+    info = abi.message_info(message.label, len(message.words), len(message.caps))
+    for word in message.words[:MESSAGE_REGISTERS]:
         if not 0 <= word <= abi.WORD_MASK:
             raise ValueError(f"message word {word} does not fit 64 bits unsigned")
-    return info, padded[0], padded[1], padded[2], padded[3]
+    return info, *place(message.words, message.caps)
 
 
 def unpack(completion: Completion, what: str) -> Received:
