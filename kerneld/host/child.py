@@ -1,7 +1,7 @@
 """From fork to boot image: what a new task's process does before the first line of its image, in this order.
 
 It dies with the zygote; leaves its session and process group; closes every descriptor but its own three and the maps;
-points stdin at /dev/null and stdout and stderr at its log; forgets the environment; attaches to its trap frame;
+points stdin at /dev/null and stdout and stderr at its log; attaches to its trap frame;
 enters the sandbox; and calls the image. Whatever goes wrong before the image is written to the log, and the process
 ends with status 125.
 """
@@ -95,7 +95,6 @@ def _prepare(request: Request, image: ModuleType, log_folder: int, parent: int) 
     os.dup2(log, 1)
     os.dup2(log, 2)
     frame, doorbell, control, *maps = _close_others(request.descriptors)
-    os.environ.clear()
     for (address, size, rights), descriptor in zip(request.maps, maps, strict=True):
         map_at(address, size, rights, descriptor)
         os.close(descriptor)

@@ -130,6 +130,8 @@ def main() -> None:
     folder = os.open(options.log_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     images = load_images([name for name in options.preload.split(",") if name])
     sys.stdout.flush()
+    # No task is to see it; cleared here once, and not in each child.
+    os.environ.clear()
     # Objects that are never looked at by the collector are pages that parent and child go on sharing.
     gc.collect()
     gc.freeze()

@@ -81,6 +81,9 @@ class ZygoteLink:
         self._send(msgpack.packb(message), descriptors)
 
     def close(self) -> None:
+        """The zygote ends, and all its processes with it."""
+        if self._channel.fileno() < 0:
+            return
         self._loop.remove_reader(self._channel.fileno())
         self._loop.remove_writer(self._channel.fileno())
         for _, descriptors in self._backlog:

@@ -66,7 +66,8 @@ class Ports:
 
     def read(self, offset: int, width: int = 1) -> int:
         with self._machine.ram.transaction():
-            return self._machine.bus.read(self._first + offset, width)
+            value = self._machine.bus.read(self._first + offset, width)
+        return value
 
     def write(self, offset: int, value: int, width: int = 1) -> None:
         with self._machine.ram.transaction():

@@ -1,0 +1,95 @@
+"""Descriptors that the monitor keeps for the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+import msgpack
+
+from hw.fd_store import FdStore as Keeper
+from kerneld.host.fd_store import FdStore
+
+
+def identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def receive(channel: socket.socket, keeper: Keeper) -> None:
+    data, descriptors, _, _ = socket.recv_fds(channel, 4096, 4)
+    keeper.take(msgpack.unpackb(data), descriptors)
+
+
+def test_kept_replaced_and_dropped() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    loop = asyncio.new_event_loop()
+    first, second = os.memfd_create("first"), os.memfd_create("second")
+    with ours, theirs:
+        store, keeper = FdStore(ours, loop), Keeper()
+        store.keep("frame:1", first)
+        receive(theirs, keeper)
+        assert identity(keeper.kept["frame:1"]) == identity(first)
+        store.keep("frame:1", second)
+        receive(theirs, keeper)
+        assert identity(keeper.kept["frame:1"]) == identity(second)
+        store.drop("frame:1")
+        store.drop("frame:2")
+        receive(theirs, keeper)
+        receive(theirs, keeper)
+        assert not keeper.kept
+    loop.close()
+    os.close(first)
+    os.close(second)
+
+
+def test_what_the_socket_does_not_take_is_sent_later_in_order() -> None:
+    count = 3000
+
+    async def fill_and_drain() -> list[str]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        theirs.setblocking(False)
+        loop = asyncio.get_running_loop()
+        store, keeper = FdStore(ours, loop), Keeper()
+        descriptor = os.memfd_create("frame")
+        for number in range(count):
+            store.keep(f"{number}", descriptor)
+            os.ftruncate(descriptor, number)
+            store.drop(f"{number - 1}")
+        done = loop.create_future()
+        seen = 0
+
+        def readable() -> None:
+            nonlocal seen
+            receive(theirs, keeper)
+            seen += 1
+            if seen == 2 * count:
+                done.set_result(None)
+
+        loop.add_reader(theirs.fileno(), readable)
+        await asyncio.wait_for(done, 20)
+        loop.remove_reader(theirs.fileno())
+        store.close()
+        kept = list(keeper.kept)
+        keeper.close()
+        os.close(descriptor)
+        ours.close()
+        theirs.close()
+        return kept
+
+    before = len(os.listdir("/proc/self/fd"))
+    assert asyncio.run(fill_and_drain()) == [str(count - 1)]
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_no_message_is_closed() -> None:
+    keeper = Keeper()
+    descriptor = os.memfd_create("stray")
+    keeper.take({"op": "keep"}, [descriptor])
+    assert not keeper.kept
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return
+    raise AssertionError("the stray descriptor is still open")

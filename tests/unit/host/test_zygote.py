@@ -1,0 +1,127 @@
+"""The zygote: starts, ends, crashes, and what a task's process begins with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from kerneld.host.child import LOG_FLAGS, log_name
+from tests.system.images import behaviour
+from tests.unit.host.conftest import BROKEN, Nursery, Work, has_ended, kill
+
+Run = Callable[[Work], None]
+
+
+def test_the_exit_status_is_what_main_returns(nursery: Run) -> None:
+    async def work(zygote: Nursery) -> None:
+        assert await zygote.run(behaviour.RETURN, 0) == 0
+        assert await zygote.run(behaviour.RETURN, 7) == 7
+        assert await zygote.run(behaviour.EXIT, 9) == 9
+        assert await zygote.run(behaviour.EXIT_TEXT) == 1
+        assert "ended with a text" in zygote.log()
+
+    nursery(work)
+
+
+def test_an_exception_is_in_the_log_and_the_status_1(nursery: Run) -> None:
+    async def work(zygote: Nursery) -> None:
+        assert await zygote.run(behaviour.RAISE) == 1
+        assert "LookupError: the image failed on purpose" in zygote.log()
+
+    nursery(work)
+
+
+def test_a_crash_is_the_signal_and_the_zygote_goes_on(nursery: Run) -> None:
+    async def work(zygote: Nursery) -> None:
+        assert await zygote.run(behaviour.SEGFAULT) == -signal.SIGSEGV
+        pid, pidfd = await zygote.start(behaviour.WAIT)
+        kill(pidfd)
+        assert await zygote.wait(pid, pidfd) == signal.SIGKILL
+        assert await zygote.run(behaviour.RETURN, 3) == 3
+
+    nursery(work)
+
+
+def test_a_task_begins_with_its_own_descriptors_and_nothing_else(nursery: Run) -> None:
+    async def work(zygote: Nursery) -> None:
+        assert await zygote.run(behaviour.REPORT, 11, 22, name="reporter") == 0
+        # stdin, stdout, stderr; the doorbell; the control socket. The frame is mapped and closed.
+        assert zygote.log("reporter").splitlines() == ["{} [0, 1, 2, 4, 5] True True", "(11, 22, 0, 0, 0)"]
+
+    nursery(work)
+
+
+def test_an_image_that_does_not_load_or_is_unknown_is_refused(nursery: Run) -> None:
+    async def work(zygote: Nursery) -> None:
+        with pytest.raises(RuntimeError, match="does not load, on purpose"):
+            await zygote.start(image=BROKEN)
+        with pytest.raises(RuntimeError, match="no boot image is called os"):
+            await zygote.start(image="os")
+
+    nursery(work)
+
+
+def test_tasks_die_with_the_zygote(nursery: Run) -> None:
+    async def work(zygote: Nursery) -> None:
+        pidfds = [(await zygote.start(behaviour.WAIT))[1] for _ in range(3)]
+        zygote.link.close()
+        assert all(has_ended(pidfd) for pidfd in pidfds)
+        for pidfd in pidfds:
+            os.close(pidfd)
+
+    nursery(work)
+
+
+def test_a_name_is_no_path() -> None:
+    assert log_name("../../etc/passwd") == "_.._etc_passwd.log"
+    assert log_name("..") == "unnamed.log"
+    assert log_name("a/b\0c") == "a_b_c.log"
+    assert LOG_FLAGS & os.O_NOFOLLOW
+
+
+def test_a_planted_link_is_not_followed(nursery: Run) -> None:
+    async def work(zygote: Nursery) -> None:
+        target = zygote.logs / "victim"
+        (zygote.logs / "task.log").symlink_to(target)
+        assert await zygote.run(behaviour.RETURN, 0) == 125
+        assert not target.exists()
+
+    nursery(work)
+
+
+async def start_and_end(zygote: Nursery, count: int) -> None:
+    for number in range(count):
+        assert await zygote.run(behaviour.RETURN, number & 63) == number & 63
+
+
+def test_a_hundred_tasks_leave_nothing(nursery: Run) -> None:
+    nursery(lambda zygote: start_and_end(zygote, 100))
+
+
+@pytest.mark.slow
+def test_a_thousand_tasks_leave_nothing(nursery: Run) -> None:
+    nursery(lambda zygote: start_and_end(zygote, 1000))
+
+
+def test_a_task_starts_much_sooner_than_python(nursery: Run) -> None:
+    async def work(zygote: Nursery) -> None:
+        ours, python = [], []
+        for _ in range(10):
+            begun = time.perf_counter()
+            assert await zygote.run(behaviour.RETURN, 0) == 0
+            ours.append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+            subprocess.run([sys.executable, "-c", "pass"], check=True)
+            python.append(time.perf_counter() - begun)
+        ratio = statistics.median(python) / statistics.median(ours)
+        print(f"start to end: task {min(ours) * 1e3:.2f} ms, python {min(python) * 1e3:.2f} ms, ratio {ratio:.1f}")
+        assert ratio > 1
+
+    nursery(work)
