@@ -136,6 +136,7 @@ class Uart(Device):
             case 4:
                 state.mcr = value & 0x1F
                 self._update_modem(deltas=True)
+                self.kick(self.number)
             case 7:
                 state.scr = value
 
@@ -228,8 +229,13 @@ class Uart(Device):
         return FIFO_BYTES if fcr & FCR_64_BYTES else 16
 
     def room(self) -> int:
-        """Bytes that can be received without loss; 0 in loop back, where the line's end is cut off."""
-        return 0 if self.state.mcr & MCR_LOOP else max(0, self.capacity - self.receiver.count)
+        """Bytes that can be received without loss; 0 until the driver has set RTS, and in loop back.
+
+        Honouring RTS, the other end keeps back what was typed before there was a driver to read it.
+        """
+        if self.state.mcr & (MCR_LOOP | MCR_RTS) != MCR_RTS:
+            return 0
+        return max(0, self.capacity - self.receiver.count)
 
     def receive(self, data: bytes) -> None:
         """Bytes have come in. What does not fit is lost, and the driver is told of the overrun."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
@@ -135,7 +136,7 @@ class Processes:
 
     def _start_process(self, tcb: Tcb, vspace: int, number: int) -> None:
         image = self._images[number]
-        name = tcb.name or task_name(image)
+        name = self._free_name(tcb.name or task_name(image))
         process = Process(vspace, name, image, self._loop, self._disobeyed)
         self._by_vspace[vspace] = process
         thread = self._new_thread(tcb, process)
@@ -147,6 +148,13 @@ class Processes:
             lambda error: self._failed(process, error),
         )
         process.release_control_end()
+
+    def _free_name(self, name: str) -> str:
+        """The name, numbered if a process has it already: two tasks may run one image, and people tell them apart."""
+        taken = {process.name for process in self._by_vspace.values()}
+        if name not in taken:
+            return name
+        return next(numbered for number in itertools.count(2) if (numbered := f"{name}-{number}") not in taken)
 
     def _request(self, tcb: Tcb, process: Process, thread: Thread, number: int) -> StartRequest:
         maps = self._initial_maps.get(tcb.address, ())

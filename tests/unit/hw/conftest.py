@@ -65,8 +65,9 @@ class Ports:
         self._first = first
 
     def read(self, offset: int, width: int = 1) -> int:
-        with self._machine.ram.transaction():
-            value = self._machine.bus.read(self._first + offset, width)
+        self._machine.ram.begin()
+        value = self._machine.bus.read(self._first + offset, width)
+        self._machine.ram.commit()
         return value
 
     def write(self, offset: int, value: int, width: int = 1) -> None:

@@ -35,6 +35,7 @@ class Driver:
         machine.bus.set_kick(lambda number: self.kick())
         self.ports.write(chip.FCR, chip.FCR_ENABLE | chip.FCR_64_BYTES)
         self.ports.write(chip.IER, chip.IER_RECEIVED | chip.IER_MODEM)
+        self.ports.write(chip.MCR, chip.MCR_DTR | chip.MCR_RTS | chip.MCR_OUT2)
 
     def _changed(self) -> None:
         while self.ports.read(chip.LSR) & chip.LSR_DATA_READY:

@@ -65,6 +65,8 @@ def test_what_does_not_fit_is_lost_and_told_as_an_overrun(
     uart_ports: Ports, line: SerialLine, fcr: int, capacity: int
 ) -> None:
     uart_ports.write(chip.FCR, fcr)
+    assert line.room() == 0
+    uart_ports.write(chip.MCR, chip.MCR_RTS)
     assert line.room() == capacity
     line.receive(bytes(range(capacity + 1)))
     assert line.room() == 0
@@ -97,6 +99,8 @@ def test_the_host_is_kicked_by_the_first_byte_and_by_the_emptied_receiver(
     kicks: list[int] = []
     machine.bus.set_kick(kicks.append)
     uart_ports.write(chip.FCR, chip.FCR_ENABLE)
+    uart_ports.write(chip.MCR, chip.MCR_RTS)
+    assert kicks == [0, 0]
     kicks.clear()
     uart_ports.write(chip.THR, 1)
     uart_ports.write(chip.THR, 2)
@@ -191,6 +195,7 @@ def test_lines_are_delivered_where_they_may_interrupt(machine: Machine, uart_por
 
 
 def test_the_memory_back_end_feeds_no_more_than_fits(uart_ports: Ports, line: SerialLine) -> None:
+    uart_ports.write(chip.MCR, chip.MCR_RTS)
     backend = MemoryBackend(line)
     text = bytes(range(200))
     backend.feed(text)
