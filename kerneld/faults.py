@@ -8,9 +8,9 @@ from __future__ import annotations
 from kerneld import ipc, scheduler
 from kerneld.core import Core, Refusal
 from kerneld.failures import Fault
-from kerneld.records import CapType, Endpoint, ProcessState, Tcb, TcbSlot, ThreadState
+from kerneld.records import CapType, Endpoint, ProcessState, Slot, Tcb, TcbSlot, ThreadState
 from libsel4py import abi
-from libsel4py.abi import ExceptionNumber, FaultLabel, Rights
+from libsel4py.abi import ExceptionNumber, FaultLabel
 
 FAULT_WORDS = 6
 
@@ -28,8 +28,7 @@ def raise_fault(core: Core, tcb: Tcb, fault: Fault) -> None:
         tcb.told_pending = 0
     is_timeout = fault.label is FaultLabel.TIMEOUT
     handler = tcb.slot(TcbSlot.TIMEOUT_HANDLER if is_timeout else TcbSlot.FAULT_HANDLER)
-    rights = handler.rights
-    if handler.cap_type != CapType.ENDPOINT or not can_handle(rights):
+    if handler.cap_type != CapType.ENDPOINT or not can_handle(handler):
         scheduler.set_state(core, tcb, ThreadState.INACTIVE)
         return
     _save(core, tcb, fault)
@@ -38,17 +37,17 @@ def raise_fault(core: Core, tcb: Tcb, fault: Fault) -> None:
         tcb,
         Endpoint(core.ram, handler.object),
         badge=handler.word1,
-        can_grant=bool(rights & Rights.GRANT),
-        can_grant_reply=bool(rights & Rights.GRANT_REPLY),
+        can_grant=bool(handler.can_grant),
+        can_grant_reply=bool(handler.can_grant_reply),
         blocking=True,
         is_call=False,
         can_donate=not is_timeout,
     )
 
 
-def can_handle(rights: int) -> bool:
-    """Whether an endpoint capability with these rights can be a fault handler: it sends, and it can be replied to."""
-    return bool(rights & Rights.WRITE and rights & (Rights.GRANT | Rights.GRANT_REPLY))
+def can_handle(slot: Slot) -> bool:
+    """Whether the endpoint capability in a slot can be a fault handler: it sends, and it can be replied to."""
+    return bool(slot.can_write and (slot.can_grant or slot.can_grant_reply))
 
 
 def is_death(fault: Fault) -> bool:

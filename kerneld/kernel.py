@@ -50,10 +50,12 @@ class Kernel:
         Returns whether something was done. The caller carries out the outbox before it calls again.
         """
         frame = tcb.trap_frame
-        if not frame or not scheduler.may_run(tcb) and tcb.state not in CANCELLABLE:
+        if not frame:
             return False
         if tcb.in_trap or tcb.told_pending:
             return self._take_cancel(tcb, frame)
+        if not scheduler.may_run(tcb):
+            return False
         with self.ram.transaction():
             op = ring.take_into(self.ram, frame, tcb.consumed & 0xFFFFFFFF, tcb.address + Tcb.TRAP)
             if op is None:
@@ -69,13 +71,14 @@ class Kernel:
 
     def _overrun(self, tcb: Tcb, frame: int) -> None:
         """The task has written an impossible index: it faults, and starts from an empty ring if it is resumed."""
-        words = (0, 0, ExceptionNumber.RING_OVERRUN, (ring.produced(self.ram, frame)) & 0xFFFFFFFF)
+        entry = ring.take(self.ram, frame, tcb.consumed & 0xFFFFFFFF)
+        words = (0, 0, ExceptionNumber.RING_OVERRUN, entry[2] if entry is not None else 0)
         fault = Fault(FaultLabel.USER_EXCEPTION, words, "its submission index is more than a ring ahead")
         faults.raise_fault(self.core, tcb, fault)
 
     def _take_cancel(self, tcb: Tcb, frame: int) -> bool:
-        """While a system call is blocked, the one entry that is taken is CANCEL."""
-        if tcb.told_pending or tcb.state not in CANCELLABLE:
+        """While a system call is blocked, the one entry that is taken is CANCEL. A fault is its handler's to end."""
+        if tcb.told_pending or tcb.state not in CANCELLABLE or tcb.fault_label:
             return False
         entry = ring.take(self.ram, frame, tcb.consumed & 0xFFFFFFFF)
         if entry is None or entry[0] != Syscall.CANCEL:
@@ -106,7 +109,9 @@ class Kernel:
             scheduler.settle(self.core)
 
     def died(self, tcb: Tcb, status: int) -> None:
-        """The thread's process has ended with this wait status: its fault handler is told."""
+        """The thread's process has ended with this wait status: its fault handler is told, unless EXIT has told it."""
+        if tcb.process == ProcessState.NONE:
+            return
         with self.ram.transaction():
             tcb.process = ProcessState.NONE
             ipc.cancel(self.core, tcb)

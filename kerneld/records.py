@@ -39,6 +39,10 @@ class Slot(Record):
     cap_type = Bits(0, 59, 5)
     object = Bits(0, 0, 40)
     rights = Bits(0, 40, 4)
+    can_write = Bits(0, 40, 1)
+    can_read = Bits(0, 41, 1)
+    can_grant = Bits(0, 42, 1)
+    can_grant_reply = Bits(0, 43, 1)
 
 
 class ThreadState(IntEnum):

@@ -1,4 +1,4 @@
-"""The eleven system calls: one `match`. seL4 Reference Manual 2.2; SEL4 `handleSyscall`, `handleInvocation`, `handleRecv`.
+"""The eleven system calls: one `match`. seL4 Reference Manual 2.2; SEL4 `handleSyscall`, `handleInvocation`.
 
 A system call ends in one of four ways: its completion is recorded (the thread goes on), the thread blocks (somebody
 else completes it later), the thread faults, or it is preempted (it will be carried out again).
@@ -13,7 +13,7 @@ from kerneld.failures import Fault, LookupFailure, SyscallError
 from kerneld.objects import endpoint, notification, reply
 from kerneld.records import CapType, Endpoint, Notification, Reply, Slot, Tcb, ThreadState
 from libsel4py import abi
-from libsel4py.abi import FaultLabel, Rights, Syscall
+from libsel4py.abi import FaultLabel, Syscall
 
 
 def handle(core: Core, tcb: Tcb) -> None:
@@ -32,15 +32,15 @@ def _dispatch(core: Core, tcb: Tcb) -> None:
     match op:
         case Syscall.CALL:
             invoke(core, tcb, tcb.cptr, blocking=True, is_call=True)
+        case Syscall.REPLY_RECV:
+            invoke(core, tcb, tcb.reply_cptr, blocking=False, first_phase=True)
+            _receive_phase(core, tcb, can_reply=True)
         case Syscall.SEND:
             invoke(core, tcb, tcb.cptr, blocking=True)
         case Syscall.NB_SEND:
             invoke(core, tcb, tcb.cptr, blocking=False)
         case Syscall.RECV:
             receive(core, tcb, blocking=True, can_reply=True)
-        case Syscall.REPLY_RECV:
-            invoke(core, tcb, tcb.reply_cptr, blocking=False, first_phase=True)
-            _receive_phase(core, tcb, can_reply=True)
         case Syscall.NB_SEND_RECV:
             invoke(core, tcb, tcb.dest_cptr, blocking=False, first_phase=True, can_donate=True)
             _receive_phase(core, tcb, can_reply=True)
@@ -87,8 +87,8 @@ def invoke(
 ) -> None:
     """The sending half: send on an endpoint, signal, reply, or a method of a kernel object.
 
-    Order of checks as in seL4's `handleInvocation`: capability, extra capabilities, then the object's own decode. A failed
-    look-up faults only where the call blocks; everywhere else it is silent.
+    Order of checks as in seL4's `handleInvocation`: capability, extra capabilities, then the object's own decode. A
+    failed look-up faults only where the call blocks; everywhere else it is silent.
     """
     try:
         slot = cspace.lookup_slot(tcb, cptr)
@@ -108,7 +108,7 @@ def invoke(
             _send(core, tcb, slot, blocking=blocking, is_call=is_call, can_donate=can_donate)
             return
         if kind == CapType.NOTIFICATION:
-            if not slot.rights & Rights.WRITE:
+            if not slot.can_write:
                 raise SyscallError(abi.Error.INVALID_CAPABILITY, (0,), "the notification capability lacks Write")
             notification.send_signal(core, Notification(core.ram, slot.object), slot.word1)
             words: tuple[int, ...] = ()
@@ -135,16 +135,15 @@ def invoke(
 
 
 def _send(core: Core, tcb: Tcb, slot: Slot, *, blocking: bool, is_call: bool, can_donate: bool) -> None:
-    rights = slot.rights
-    if not rights & Rights.WRITE:
+    if not slot.can_write:
         raise SyscallError(abi.Error.INVALID_CAPABILITY, (0,), "the endpoint capability lacks Write, so it cannot send")
     ipc.send(
         core,
         tcb,
         Endpoint(core.ram, slot.object),
         badge=slot.word1,
-        can_grant=bool(rights & Rights.GRANT),
-        can_grant_reply=bool(rights & Rights.GRANT_REPLY),
+        can_grant=bool(slot.can_grant),
+        can_grant_reply=bool(slot.can_grant_reply),
         blocking=blocking,
         is_call=is_call,
         can_donate=is_call or can_donate,
@@ -160,14 +159,14 @@ def receive(core: Core, tcb: Tcb, *, blocking: bool, can_reply: bool) -> None:
         raise Fault.from_lookup(cptr, True, failure) from None
     kind = slot.cap_type
     if kind == CapType.ENDPOINT:
-        if not slot.rights & Rights.READ:
+        if not slot.can_read:
             raise _missing(cptr, "the endpoint capability lacks Read, so it cannot receive")
         reply_object = _reply_object(core, tcb) if can_reply else None
         endpoint.receive(core, tcb, Endpoint(core.ram, slot.object), slot, reply_object, blocking=blocking)
     elif kind == CapType.NOTIFICATION:
         target = Notification(core.ram, slot.object)
         bound = target.bound_tcb
-        if not slot.rights & Rights.READ:
+        if not slot.can_read:
             raise _missing(cptr, "the notification capability lacks Read, so it cannot wait")
         if bound is not None and bound != tcb:
             raise _missing(cptr, "the notification is bound to another thread, which alone may wait on it")

@@ -10,7 +10,6 @@ from kerneld.core import Core
 from kerneld.objects import call_stack
 from kerneld.records import Reply, Slot, Tcb, ThreadState
 from kerneld.transfer import transfer
-from libsel4py.abi import Rights
 
 
 def do_reply(core: Core, sender: Tcb, reply: Reply, slot: Slot) -> None:
@@ -26,7 +25,7 @@ def do_reply(core: Core, sender: Tcb, reply: Reply, slot: Slot) -> None:
     if caller.fault_label:
         fault_messages.handle_reply(core, caller, sender.info >> 12, message.message_words(sender))
         return
-    transfer(core, sender, caller, 0, bool(slot.rights & Rights.GRANT))
+    transfer(core, sender, caller, 0, bool(slot.can_grant))
     scheduler.set_state(core, caller, ThreadState.RUNNING)
 
 

@@ -127,7 +127,7 @@ def decode_handler(index: TcbSlot, slot: Slot, number: int) -> Install:
         SyscallError: INVALID_CAPABILITY with this argument number.
     """
     kind = slot.cap_type
-    if kind != CapType.NULL and (kind != CapType.ENDPOINT or not faults.can_handle(slot.rights)):
+    if kind != CapType.NULL and (kind != CapType.ENDPOINT or not faults.can_handle(slot)):
         raise invalid_capability(number, "a handler is an endpoint capability with Write, and Grant or GrantReply")
     return Install(index, caps.read(slot), slot)
 
