@@ -24,7 +24,7 @@ _DESCRIPTION_WORDS: Final = {
     LookupFailureKind.GUARD_MISMATCH: 3,
 }
 # Words that the fault itself knows, behind the instruction pointer.
-_OWN_WORDS: Final = {FaultLabel.USER_EXCEPTION: 4, FaultLabel.VM_FAULT: 3, FaultLabel.DEBUG_EXCEPTION: 3}
+_OWN_WORDS: Final = {FaultLabel.VM_FAULT: 3, FaultLabel.DEBUG_EXCEPTION: 3}
 
 
 def _register(name: str) -> int:
@@ -66,6 +66,8 @@ def fault_words(tcb: Tcb) -> tuple[int, ...]:
             return (tcb.rip, *own[: 3 + _DESCRIPTION_WORDS[LookupFailureKind(own[2])]])
         case FaultLabel.UNKNOWN_SYSCALL:
             return (*(ram.word(tcb.address + offset) for offset in SYSCALL_WORDS), own[0])
+        case FaultLabel.USER_EXCEPTION:
+            return (*(ram.word(tcb.address + offset) for offset in EXCEPTION_WORDS), own[2], own[3])
         case FaultLabel.TIMEOUT:
             return own[:2]
         case _:
