@@ -1,0 +1,156 @@
+"""The SDK against the pure kernel: what the fake kernel cannot vouch for. Invariants hold after every transaction."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from libsel4py import (
+    DeleteFirst,
+    Endpoint,
+    InvalidMessage,
+    NotEnoughMemory,
+    RangeError,
+    Reply,
+    Timeout,
+    Untyped,
+    abi,
+    with_timeout,
+)
+from libsel4py.abi import InitialSlot, ObjectType, Rights
+from libsel4py.environment import Environment
+from libsel4py.lowlevel import bootinfo
+from libsel4py.lowlevel.batch import Batch
+from libsel4py.lowlevel.cspace import SlotAllocator
+from libsel4py.lowlevel.untyped import UntypedAllocator
+from libsel4py.server import Server
+from libsel4py.task import Task, as_task
+from tests.harness import Machine
+from tests.unit.sdk.kernel_cpu import FREE_SLOTS, OWN_REPLY_SLOT, ROOT_CNODE, Bench, bench
+from tests.unit.sdk.services import OutOfPaint, Painter, Studio
+
+SERVED, BADGE = 20, 77
+
+
+@pytest.fixture
+def board() -> Iterator[Bench]:
+    with bench(Machine(description=b"a description")) as made:
+        yield made
+
+
+def test_boot_info_of_a_real_boot_is_understood(board: Bench) -> None:
+    address = board.machine.slot(InitialSlot.BOOT_INFO_FRAME).object
+    info = bootinfo.parse(board.machine.ram.read(address, 1 << abi.BOOT_INFO_FRAME_BITS))
+    assert info.system_description == b"a description"
+    assert info.cnode_bits == abi.INITIAL_CNODE_BITS
+    assert sum(1 << each.size_bits for each in info.untyped if not each.is_device) > 4 << 20
+    assert info.untyped[0].untyped.cptr == board.machine.untyped
+
+
+def _allocator(board: Bench, bits: int = 18) -> tuple[UntypedAllocator, SlotAllocator]:
+    pool = board.machine.retype(ObjectType.UNTYPED, bits)
+    slots = SlotAllocator(board.machine.new_slots(600), 600)
+    allocator = UntypedAllocator(ROOT_CNODE, slots)
+    allocator.add(Untyped(pool), bits)
+    return allocator, slots
+
+
+def test_the_buddy_allocator_and_the_kernel_agree(board: Bench) -> None:
+    allocator, slots = _allocator(board)
+    chooser, held = random.Random(2), list[int]()
+    sizes = {ObjectType.CNODE: 4, ObjectType.FRAME: 14, ObjectType.SCHED_CONTEXT: 8, ObjectType.UNTYPED: 6}
+    kinds = [*sizes, ObjectType.ENDPOINT, ObjectType.TCB, ObjectType.NOTIFICATION, ObjectType.REPLY]
+    for _ in range(60):
+        if held and chooser.random() < 0.4:
+            allocator.free(held.pop(chooser.randrange(len(held))))
+        else:
+            kind = chooser.choice(kinds)
+            held.append(allocator.allocate(kind, sizes.get(kind, 0), chooser.randint(1, 3)).start)
+    for slot in held:
+        allocator.free(slot)
+    assert allocator.statistics().largest_free_bytes == 1 << 18
+    assert slots.free_count == 600
+    assert allocator.allocate(ObjectType.FRAME, 18).start
+    with pytest.raises(NotEnoughMemory, match="0 of 262144 bytes are free"):
+        allocator.allocate(ObjectType.ENDPOINT)
+
+
+def test_refusals_carry_payload_and_the_kernels_explanation(board: Bench) -> None:
+    endpoint = board.machine.retype(ObjectType.ENDPOINT)
+    with pytest.raises(DeleteFirst) as occupied:
+        ROOT_CNODE.copy(endpoint, ROOT_CNODE, endpoint)
+    assert occupied.value.explanation
+    with pytest.raises(RangeError) as depth:
+        ROOT_CNODE.delete(endpoint, depth=65)
+    assert (depth.value.minimum, depth.value.maximum) == (1, 64)
+    with pytest.raises(NotEnoughMemory) as small:
+        Untyped(board.machine.untyped).retype(ObjectType.UNTYPED, 30, ROOT_CNODE, board.machine.new_slots())
+    assert small.value.bytes_left > 0
+
+
+def test_a_batch_of_copies_is_carried_out(board: Bench) -> None:
+    source = board.machine.retype(ObjectType.ENDPOINT)
+    first = board.machine.new_slots(64)
+    with Batch(check=False) as batch:
+        copies = [batch.queue(ROOT_CNODE.copy, first + each, ROOT_CNODE, source, Rights.READ) for each in range(64)]
+        again = batch.queue(ROOT_CNODE.copy, first, ROOT_CNODE, source)
+    assert [copy.result() for copy in copies] == [None] * 64
+    assert isinstance(again.error(), DeleteFirst)
+
+
+def _serve(board: Bench, painter: Painter) -> tuple[Studio, Task]:
+    """A server thread of the machine, and a client of it for the initial task."""
+    endpoint = board.machine.retype(ObjectType.ENDPOINT)
+    environment = Environment("painter", first_free_slot=FREE_SLOTS[0], free_slots=FREE_SLOTS[1])
+
+    def work(task: Task) -> None:
+        painter._task = task
+        server = Server(Endpoint(SERVED), task)
+        server.provide(painter, Studio, clients={BADGE: "root"})
+        server.serve(Reply(OWN_REPLY_SLOT))
+
+    thread = board.thread("painter")
+    board.machine.grant(thread, endpoint, SERVED)
+    board.start(thread, Task(environment), work)
+    client = board.machine.copy(endpoint, badge=BADGE)
+    task = Task(Environment("root", first_free_slot=board.machine.new_slots(50), free_slots=50))
+    return Studio(Endpoint(client)), task
+
+
+def test_interface_calls_travel_through_the_kernel(board: Bench) -> None:
+    studio, task = _serve(board, Painter())
+    with as_task(task):
+        assert [studio.add(number, -1) for number in range(3)] == [-1, 0, 1]
+        assert studio.who() == (BADGE, "root")
+        for size in (0, 20, 23, 24, 100, 948):
+            assert studio.echo(b"x" * size) == b"x" * size
+        assert studio.repeat("0123456789", 500) == ["0123456789"] * 500
+        with pytest.raises(OutOfPaint):
+            studio.fail("service")
+
+
+def test_capabilities_travel_through_the_kernel(board: Bench) -> None:
+    painter = Painter()
+    studio, task = _serve(board, painter)
+    first, second, third = (Untyped(board.machine.retype(ObjectType.UNTYPED, 12)) for _ in range(3))
+    with as_task(task):
+        assert studio.lend(first, 1) == 1
+        assert studio.lend(second, 2) == 2
+        assert [each.cptr for each in painter.pools] == [FREE_SLOTS[0], FREE_SLOTS[0] + 1]
+        with pytest.raises(OutOfPaint):
+            studio.lend(third, -1)
+        with pytest.raises(InvalidMessage, match="0 came"):  # an untyped with children cannot travel
+            studio.lend(first, 3)
+        assert studio.add(1, 1) == 2
+
+
+def test_time_limits_cancel_a_call_in_the_kernel(board: Bench) -> None:
+    studio, task = _serve(board, Painter())
+    with as_task(task):
+        assert studio.add(0, 0) == 0
+        idle = Endpoint(board.machine.retype(ObjectType.ENDPOINT))
+        with pytest.raises(Timeout):
+            with_timeout(Studio(idle), 0.01).add(1, 1)
+        assert studio.add(0, 1) == 1
