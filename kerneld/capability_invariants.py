@@ -178,6 +178,8 @@ def _zombie(found: Survey) -> Finding:
 
 @predicate("interrupts", "A line is in use while its handler capability exists; what it signals is a notification.")
 def _interrupts(found: Survey) -> Finding:
+    if not found.is_complete:
+        return
     kernel = KernelRecord.of(found.ram)
     issued = {held.word1 for held in found.slots.values() if held.kind == CapType.IRQ_HANDLER}
     states = found.ram.words(kernel.address + KernelRecord.IRQ_STATES, abi.IRQS)
@@ -191,6 +193,8 @@ def _interrupts(found: Survey) -> Finding:
 
 @predicate("io-ports", "The ports that are marked as given out are those that capabilities cover.")
 def _io_ports(found: Survey) -> Finding:
+    if not found.is_complete:
+        return
     covered: set[int] = set()
     for held in found.slots.values():
         if held.kind == CapType.IO_PORT:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kerneld import caps, cspace
+from kerneld import caps, cspace, waiting
 from kerneld.caps import Cap
 from kerneld.core import Core, Deletion, Refusal
 from kerneld.failures import Fault, LookupFailure, SyscallError
@@ -62,6 +62,11 @@ def account(core: Core, thread: Tcb) -> str:
         ]
         sentences.append(f"The same object is named by {_list(named)}." if named else "Nobody else names this object.")
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def why(core: Core, thread: Tcb) -> str:
+    """Why the thread does not run: what it waits for, who could give it that, why they do not run, and so on."""
+    return waiting.wait_chain(core, thread, lambda at: last_refusal(core, at))
 
 
 def describe(cap: Cap) -> str:

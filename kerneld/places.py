@@ -39,11 +39,14 @@ class Places:
                     pending.append(inner)
 
     def owners(self, held: Held) -> list[Tcb]:
-        """The threads that can use the capability in a slot: by an address of theirs, or inside their TCB."""
+        """The threads that use the capability in a slot: those whose own CNode or TCB it is in, else who reaches it."""
         owner = self._found.owners[held.address]
         if owner in self._found.of_type(CapType.TCB):
             return [Tcb(self._found.ram, owner)]
-        return self._reach.get(owner, [])
+        return self._direct(owner) or self._reach.get(owner, [])
+
+    def _direct(self, cnode: int) -> list[Tcb]:
+        return [thread for thread in self._reach.get(cnode, []) if thread.slot(TcbSlot.CSPACE).object == cnode]
 
     def name(self, held: Held) -> str:
         """``slot 7 of ping``, or what comes closest."""
@@ -53,7 +56,7 @@ class Places:
         number = (held.address - owner) // Slot.SIZE
         if owner in self._found.of_type(CapType.TCB):
             return f"{TcbSlot(number).name} of {thread_name(Tcb(self._found.ram, owner))}"
-        direct = [thread for thread in self._reach.get(owner, []) if thread.slot(TcbSlot.CSPACE).object == owner]
+        direct = self._direct(owner)
         if direct:
             return f"slot {number} of {thread_name(direct[0])}"
         return f"slot {number} of CNode 0x{owner:x}"

@@ -4,7 +4,8 @@ Read only, and outside of any transaction that matters: for `invariants`, `expla
 Nothing is trusted: RAM may be a damaged image. What cannot be followed is noted in `damage` and not followed.
 
 Found are the slots that are reached from the kernel's record and the initial task through capabilities, through
-neighbours in the derivation order, and through the threads that objects name.
+neighbours in the derivation order, and through the threads that objects name. Where the initial task's TCB has been
+deleted, RAM says no more where to begin, and the survey is not complete.
 """
 
 from __future__ import annotations
@@ -86,6 +87,11 @@ class Survey:
     def of_type(self, kind: CapType) -> dict[int, Cap]:
         """Objects of a type that are alive: a capability names them. Address to capability."""
         return self.objects.get(kind, {})
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the initial task is there to begin at."""
+        return KernelRecord.of(self.ram).initial_tcb is not None
 
     def heads(self) -> list[Held]:
         """Slots that begin a list of the derivation order."""

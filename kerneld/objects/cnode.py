@@ -224,4 +224,4 @@ def _why_not_derivable(held: Cap) -> str:
         case CapType.CNODE:
             return f"guard and {held.radix} index bits together are longer than {WORD_BITS} bits"
         case kind:
-            return f"a {kind.name} capability cannot be copied; move it"
+            return f"a capability of type {kind.name} cannot be copied; move it"

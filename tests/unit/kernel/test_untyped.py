@@ -49,7 +49,7 @@ def test_the_unchanged_words_work(machine: Machine) -> None:
     machine.root.call(machine.untyped, Label.UNTYPED_RETYPE, wrong(machine), [CNODE])
 
 
-def test_checks_come_in_seL4s_order(machine: Machine) -> None:  # noqa: N802
+def test_checks_come_in_the_order_of_the_manual(machine: Machine) -> None:
     """Each message has this fault and every later one."""
     everything = {"type": 9, "size": 40, "index": 1 << 20, "depth": 60, "offset": 1 << 40, "count": 0}
     invoke = machine.root.invoke

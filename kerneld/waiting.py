@@ -5,10 +5,11 @@ For those who run the system: it looks at all of RAM and names everybody. Nothin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from kerneld import explain, scheduler
+from kerneld import scheduler
 from kerneld.core import Core
 from kerneld.places import Places, thread_name
 from kerneld.records import CapType, KernelRecord, Tcb, ThreadState
@@ -27,8 +28,12 @@ class _Step:
     on: Tcb | None = None
 
 
-def why(core: Core, thread: Tcb) -> str:
-    """The wait-for chain from the thread to its end, a line for each thread."""
+def wait_chain(core: Core, thread: Tcb, what_went_wrong: Callable[[Tcb], str]) -> str:
+    """The wait-for chain from the thread to its end, a line for each thread.
+
+    Args:
+        what_went_wrong: a thread's last refusal or fault in words, "" for none.
+    """
     found = survey(core.ram)
     places = Places(found)
     lines: list[str] = []
@@ -39,13 +44,13 @@ def why(core: Core, thread: Tcb) -> str:
             lines.append(f"{thread_name(at)} stands in this chain already: they wait for each other for ever.")
             break
         seen.append(at)
-        step = _step(core, found, places, at)
+        step = _step(found, places, at, what_went_wrong)
         lines.append(f"{thread_name(at)} {step.text}.")
         at = step.on
     return "\n".join(lines)
 
 
-def _step(core: Core, found: Survey, places: Places, thread: Tcb) -> _Step:
+def _step(found: Survey, places: Places, thread: Tcb, what_went_wrong: Callable[[Tcb], str]) -> _Step:
     match thread.state:
         case ThreadState.BLOCKED_ON_SEND:
             return _sending(found, places, thread)
@@ -56,7 +61,7 @@ def _step(core: Core, found: Survey, places: Places, thread: Tcb) -> _Step:
         case ThreadState.BLOCKED_ON_NOTIFICATION:
             return _awaiting_signal(found, places, thread)
         case ThreadState.INACTIVE:
-            return _stopped(core, thread)
+            return _stopped(what_went_wrong(thread))
         case _:
             return _runnable(thread)
 
@@ -97,8 +102,7 @@ def _awaiting_signal(found: Survey, places: Places, thread: Tcb) -> _Step:
     return _Step(text)
 
 
-def _stopped(core: Core, thread: Tcb) -> _Step:
-    refusal = explain.last_refusal(core, thread)
+def _stopped(refusal: str) -> _Step:
     if not refusal:
         return _Step("is stopped: it was never resumed, or it was suspended")
     return _Step(f"is stopped. The last thing that went wrong in it: {refusal.rstrip('.')}")
