@@ -9,6 +9,8 @@ import pytest
 
 from libsel4py import aio
 from libsel4py.testing import TestSystem, system
+from tests.unit.sdk.running import Running, make_server, running
+from tests.unit.sdk.services import Painter
 
 
 @pytest.fixture
@@ -25,3 +27,14 @@ def process_state() -> Iterator[None]:
     yield
     root.handlers, root.level = handlers, level
     aio.workers.expect(0)
+
+
+@pytest.fixture
+def painter() -> Painter:
+    return Painter()
+
+
+@pytest.fixture
+def up(fake: TestSystem, painter: Painter) -> Iterator[Running]:
+    with running(fake, *make_server(fake, painter)) as made:
+        yield made
