@@ -40,6 +40,9 @@ static int parse(PyObject *const *args, Py_ssize_t count, Py_ssize_t wanted, uin
     return *frame ? 0 : -1;
 }
 
+/* OVERRUN is ours to say: a task that writes that number submits another system call that does not exist. */
+static int32_t op_of(const struct sel4py_entry *entry) { return entry->op == SEL4PY_OP_OVERRUN ? 0 : entry->op; }
+
 /* take(ram, frame, consumed) -> (op, flags, cptr, info, mr0, mr1, mr2, mr3, tag) or None. CONSUMER of submissions. */
 static PyObject *ring_take(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
@@ -58,6 +61,7 @@ static PyObject *ring_take(PyObject *Py_UNUSED(module), PyObject *const *args, P
         entry.cptr = produced;
     } else {
         memcpy(&entry, frame + SEL4PY_SUBMIT_RING + (consumed % SEL4PY_RING_ENTRIES) * sizeof entry, sizeof entry);
+        entry.op = op_of(&entry);
     }
     PyObject *items[9] = {
         PyLong_FromLong(entry.op),
@@ -117,6 +121,7 @@ static PyObject *ring_take_into(PyObject *Py_UNUSED(module), PyObject *const *ar
     struct sel4py_tail tail;
     unsigned index = consumed % SEL4PY_RING_ENTRIES;
     memcpy(&entry, frame + SEL4PY_SUBMIT_RING + index * sizeof entry, sizeof entry);
+    entry.op = op_of(&entry);
     uint64_t words[9] = {(uint64_t)(int64_t)entry.op, entry.flags, entry.cptr,  entry.info, entry.mr[0],
                          entry.mr[1],                 entry.mr[2], entry.mr[3], entry.tag};
     RamObject *ram = (RamObject *)args[0];
