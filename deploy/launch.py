@@ -107,6 +107,10 @@ def launch_detached(options: LaunchOptions, run: Run = run_monitor) -> None:
         _end(folder.name)
         log = folder / "logs" / "monitor.log"
         raise ManagementError(f"the system did not start: {reason or error}; its log is {log}") from error
+    except BaseException:
+        # Whoever waits has given up (Ctrl-C): what is half started is of no use to anybody.
+        _end(folder.name)
+        raise
     finally:
         os.close(life)
 

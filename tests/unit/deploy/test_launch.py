@@ -9,7 +9,7 @@ import pytest
 
 from deploy.description import Description
 from deploy.launch import LaunchOptions, launch, launch_detached
-from deploy.management import ManagementError
+from deploy.management import Management, ManagementError
 from deploy.runtime import RuntimeRefused, end_forcibly, running, select_running, system_folder, wait_ended
 from libsel4py.description import System
 from tests.unit.deploy.fake_system import serve
@@ -60,3 +60,14 @@ def test_tells_that_the_monitor_ended(runtime: Path) -> None:
 def test_foreground_returns_the_status_and_frees_the_name(runtime: Path) -> None:
     assert launch(OPTIONS, monitor_that_ends) == 3
     assert launch(OPTIONS, monitor_that_ends) == 3
+
+
+def test_giving_up_leaves_nothing_running(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Management, died: int, seconds: float) -> None:
+        assert [system.name for system in running()] == ["one"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Management, "wait_up", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        launch_detached(OPTIONS, monitor_that_comes_up)
+    assert running() == []
