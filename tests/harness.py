@@ -185,7 +185,8 @@ class Machine:
 
     Attributes:
         check: whether the invariants are checked after every transaction.
-        root: the initial task. tells: everything the host was told but deliveries, in order.
+        root: the initial task. threads, ended: those with a process, and those whose process was ended, by TCB address.
+        tells: everything the host was told but deliveries, in order.
     """
 
     ram_bytes: int = DEFAULT_RAM
@@ -198,6 +199,7 @@ class Machine:
     kernel: Kernel = field(init=False)
     root: Thread = field(init=False)
     threads: dict[int, Thread] = field(init=False, default_factory=dict)
+    ended: dict[int, Thread] = field(init=False, default_factory=dict)
     tells: list[Message] = field(init=False, default_factory=list)
     next_slot: int = field(init=False)
     untyped: int = field(init=False)
@@ -279,10 +281,14 @@ class Machine:
         if message.kind is Tell.START:
             self._start(tcb)
         elif message.kind is Tell.KILL:
-            self.threads.pop(message.subject, None)
+            thread = self.threads.pop(message.subject, None)
+            if thread is not None:
+                self.ended[message.subject] = thread
 
     def _start(self, tcb: Tcb) -> None:
         """A new process begins with empty rings."""
+        if tcb.address in self.ended:
+            self.threads[tcb.address] = self.ended.pop(tcb.address)
         thread = self.threads.get(tcb.address)
         if thread is not None:
             thread.expected = 0
