@@ -158,12 +158,12 @@ def _decode_buffer(call: Call, target: Tcb, slot: Slot, buffer: int) -> Install:
         _ensure_not_in_use(call, target, 0)
         return Install(TcbSlot.BUFFER, NULL, slot)
     cap = _derived(slot)
+    if cap.type is not CapType.FRAME or cap.frame_is_device:
+        raise illegal_operation("a trap frame is a Frame of ordinary memory")
     if buffer % TRAP_FRAME_BYTES:
         raise SyscallError(
             Error.ALIGNMENT_ERROR, (), f"a trap frame at 0x{buffer:x} is not aligned to {TRAP_FRAME_BYTES} bytes"
         )
-    if cap.type is not CapType.FRAME or cap.frame_is_device:
-        raise illegal_operation("a trap frame is a Frame of ordinary memory")
     if cap.frame_size_bits < abi.TRAP_FRAME_BITS:
         raise illegal_operation(f"a frame of 2**{cap.frame_size_bits} bytes: a trap frame has {TRAP_FRAME_BYTES}")
     if cap.rights & (Rights.READ | Rights.WRITE) != Rights.READ | Rights.WRITE:

@@ -123,7 +123,14 @@ def test_CAPTRANSFER0008_occupied_slot(scene: Pair) -> None:
 
 @pytest.mark.parametrize(
     ("cnode", "index", "depth"),
-    [(0, FREE, 8), (OWN_CNODE, FREE, 0), (OWN_CNODE, FREE, 65), (OWN_CNODE, FREE, 64), (1 << 60, FREE, 8), (1, FREE, 8)],
+    [
+        (0, FREE, 8),
+        (OWN_CNODE, FREE, 0),
+        (OWN_CNODE, FREE, 65),
+        (OWN_CNODE, FREE, 64),
+        (1 << 60, FREE, 8),
+        (1, FREE, 8),
+    ],
 )
 def test_CAPTRANSFER0009_bad_receive_path(scene: Pair, cnode: int, index: int, depth: int) -> None:
     """A receive slot that does not resolve is no error to anybody: no capability arrives."""

@@ -27,7 +27,9 @@ def mutate(machine: Machine, source: int, data: int) -> tuple[int, int]:
     return error, slot
 
 
-def rotate(machine: Machine, slots: tuple[int, int, int], data: tuple[int, int] = (0, 0)) -> tuple[int, tuple[int, ...]]:
+def rotate(
+    machine: Machine, slots: tuple[int, int, int], data: tuple[int, int] = (0, 0)
+) -> tuple[int, tuple[int, ...]]:
     """Rotate (dest, pivot, source), giving the pivot's and the source's capability this data."""
     dest, pivot, source = slots
     words = (dest, 64, data[0], pivot, 64, data[1], source, 64)
