@@ -1,0 +1,197 @@
+"""What the kernel's RAM says, put beside what the specification says: capabilities, derivation, threads, queues, time.
+
+The one place of the model that reads the kernel's records. `differences` says in words where the two do not agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, pairwise
+
+from hw.ram import Ram, Record
+from kerneld import mdb, records
+from kerneld.caps import Cap
+from kerneld.records import CapType, EndpointState, NotificationState, Slot, ThreadState
+from tests.model.capability import BADGED, Capability, Kind
+from tests.model.derivation import Holding, Place, preorder
+from tests.model.system import State, System
+
+SIZED = (CapType.UNTYPED, CapType.VSPACE, CapType.SCHED_CONTEXT)
+WITH_RIGHTS = (CapType.ENDPOINT, CapType.NOTIFICATION, CapType.REPLY, CapType.FRAME)
+NUMBERED = (CapType.IRQ_HANDLER, CapType.IO_PORT)
+HEAD_OF_STACK = 1
+
+
+def abstract(word0: int, word1: int) -> Capability | None:
+    """The capability that two words of a slot mean."""
+    cap = Cap(word0, word1)
+    if cap.is_null:
+        return None
+    bits = guard = guard_size = 0
+    if cap.type in SIZED:
+        bits = cap.size_bits
+    elif cap.type is CapType.FRAME:
+        bits = cap.frame_size_bits
+    elif cap.type is CapType.CNODE:
+        bits, guard, guard_size = cap.radix, cap.guard, cap.guard_size
+    kind = Kind[cap.type.name]
+    badge = cap.badge if kind in BADGED or cap.type in NUMBERED else 0
+    rights = cap.rights if cap.type in WITH_RIGHTS else 0
+    return Capability(kind, cap.object, bits, rights, badge, guard, guard_size)
+
+
+def slot_at(ram: Ram, place: Place) -> Slot:
+    return Slot(ram, place.container + place.number * Slot.SIZE)
+
+
+def differences(ram: Ram, system: System) -> list[str]:
+    """Where kernel and specification disagree; empty if nowhere."""
+    found = _capability_differences(ram, system)
+    if not found:  # an order of other capabilities tells nothing
+        found += _order_differences(ram, system)
+    for part in (_threads, _endpoints, _notifications, _replies, _contexts):
+        found += [
+            f"{what}: kernel {kernel}, specification {spec}"
+            for what, kernel, spec in part(ram, system)
+            if kernel != spec
+        ]
+    return found
+
+
+def _capability_differences(ram: Ram, system: System) -> list[str]:
+    found = []
+    for container, slots in system.containers.items():
+        used = ram.read(container, slots * Slot.SIZE).rstrip(b"\0")
+        for index in range(-(-len(used) // Slot.SIZE)):
+            slot = Slot(ram, container + index * Slot.SIZE)
+            kernel = abstract(slot.word0, slot.word1)
+            spec = system.held(Place(container, index))
+            if spec is not None and spec.kind is Kind.ZOMBIE:
+                spec = replace(spec, bits=0)
+            if kernel != spec:
+                found.append(f"slot {index} of 0x{container:x}: kernel {kernel}, specification {spec}")
+        for holding in system.tree:
+            if holding.place.container == container and holding.place.number * Slot.SIZE >= len(used):
+                found.append(
+                    f"slot {holding.place.number} of 0x{container:x}: kernel None, specification {holding.capability}"
+                )
+    return found
+
+
+def order(system: System) -> list[Holding]:
+    """All holdings, parents before children."""
+    return list(chain.from_iterable(preorder(root) for root in system.tree.roots))
+
+
+def _order_differences(ram: Ram, system: System) -> list[str]:
+    """The kernel's list must be the tree in preorder; trees that never were one may be unlinked."""
+    found = []
+    holdings = order(system)
+    for before, behind in pairwise(holdings):
+        at, following = slot_at(ram, before.place), slot_at(ram, behind.place)
+        linked = at.next == following and following.prev == at
+        apart = behind.parent is None and at.next is None and following.prev is None
+        if not linked and not apart:
+            found.append(f"{behind.capability} at {behind.place} is not behind {before.capability} at {before.place}")
+    for holding in holdings:
+        slot = slot_at(ram, holding.place)
+        if bool(slot.revocable) != holding.original:
+            found.append(f"{holding.capability} at {holding.place}: whether it is an original: {slot.revocable}")
+        if holding.capability.kind is Kind.UNTYPED:
+            kernel = slot.word1 if mdb.has_children(slot) else 0
+            if kernel != holding.free_from:
+                found.append(f"{holding.place}: free from {kernel}, specification {holding.free_from}")
+    return found
+
+
+def derivation_differences(ram: Ram, system: System) -> list[str]:
+    """Whom the kernel takes for a capability's descendants, by walking on from it, and who they are."""
+    found = []
+    for holding in order(system):
+        slot = slot_at(ram, holding.place)
+        kernel = []
+        at = slot.next
+        while at is not None and mdb.is_mdb_parent_of(slot, at):
+            kernel.append(at.address)
+            at = at.next
+        spec = [slot_at(ram, item.place).address for item in preorder(holding)][1:]
+        if kernel != spec:
+            found.append(
+                f"descendants of {holding.capability} at {holding.place}: kernel {kernel}, specification {spec}"
+            )
+    return found
+
+
+Rows = Iterator[tuple[str, object, object]]
+
+
+def _address(record: Record | None) -> int | None:
+    return None if record is None else record.address
+
+
+def _threads(ram: Ram, system: System) -> Rows:
+    for address, thread in system.threads.items():
+        tcb = records.Tcb(ram, address)
+        name = f"thread {tcb.name or hex(address)}"
+        yield f"{name} state", ThreadState(tcb.state).name, thread.state.name
+        yield f"{name} priorities", (tcb.priority, tcb.mcp), (thread.priority, thread.mcp)
+        yield f"{name} scheduling context", _address(tcb.sched_context), thread.context
+        yield f"{name} bound notification", _address(tcb.bound_notification), thread.bound
+        yield f"{name} reply", _address(tcb.reply), thread.reply
+        waits = tcb.blocked_on if thread.state in (State.BLOCKED_ON_SEND, State.BLOCKED_ON_RECEIVE) else None
+        if waits is not None:
+            yield f"{name} waits in", waits, thread.waits_in
+        if tcb.trap_frame:
+            yield f"{name} in a system call", bool(tcb.in_trap), thread.submission is not None
+            yield f"{name} has a completion to come", bool(tcb.told_pending), thread.pending is not None
+
+
+def _queue(head: records.Tcb | None) -> list[int]:
+    found = []
+    while head is not None:
+        found.append(head.address)
+        head = head.queue_next
+    return found
+
+
+def _endpoints(ram: Ram, system: System) -> Rows:
+    for address, endpoint in system.endpoints.items():
+        record = records.Endpoint(ram, address)
+        state = "IDLE" if not endpoint.queue else "SEND" if endpoint.sending else "RECEIVE"
+        yield f"endpoint 0x{address:x} state", EndpointState(record.state).name, state
+        yield f"endpoint 0x{address:x} queue", _queue(record.head), endpoint.queue
+
+
+def _notifications(ram: Ram, system: System) -> Rows:
+    for address, notification in system.notifications.items():
+        record = records.Notification(ram, address)
+        state = "WAITING" if notification.queue else "ACTIVE" if notification.active else "IDLE"
+        yield f"notification 0x{address:x} state", NotificationState(record.state).name, state
+        yield f"notification 0x{address:x} queue", _queue(record.head), notification.queue
+        yield f"notification 0x{address:x} bound", _address(record.bound_tcb), notification.bound
+        yield f"notification 0x{address:x} context", _address(record.sched_context), notification.context
+        if notification.active:
+            yield f"notification 0x{address:x} signals", record.signals, notification.signals
+
+
+def _replies(ram: Ram, system: System) -> Rows:
+    for address, thread in system.replies.items():
+        yield f"reply 0x{address:x}", _address(records.Reply(ram, address).tcb), thread
+
+
+def _contexts(ram: Ram, system: System) -> Rows:
+    for address, context in system.contexts.items():
+        record = records.SchedContext(ram, address)
+        yield f"context 0x{address:x} thread", _address(record.tcb), context.thread
+        yield f"context 0x{address:x} notification", _address(record.notification), context.notification
+        yield f"context 0x{address:x} configured", bool(record.refill_max), context.configured
+        calls: list[int] = []
+        reply = record.reply
+        while reply is not None:
+            calls.insert(0, reply.address)
+            reply = reply.prev
+        yield f"context 0x{address:x} calls", calls, context.calls
+        if calls:
+            head = records.Reply(ram, calls[-1]).next_word
+            yield f"context 0x{address:x} head of calls", head, address | HEAD_OF_STACK
