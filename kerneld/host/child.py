@@ -98,9 +98,11 @@ def _prepare(request: Request, image: ModuleType, log_folder: int, parent: int) 
     for (address, size, rights), descriptor in zip(request.maps, maps, strict=True):
         map_at(address, size, rights, descriptor)
         os.close(descriptor)
+    sandboxed = threading.Event()
+    hw.cpu.set_thread_entry(_thread_entry(image, request.image_number, sandboxed))
     hw.cpu.attach(frame, doorbell, control)
-    hw.cpu.set_thread_entry(_thread_entry(image, request.image_number))
     hw.cpu.enter_sandbox(request.memory, file_bytes=LOG_BYTES)
+    sandboxed.set()
     main: Callable[..., object] = image.main
     return main
 
@@ -120,10 +122,14 @@ def _move(descriptor: int, base: int) -> int:
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, max(base, 16))
 
 
-def _thread_entry(image: ModuleType, image_number: int) -> hw.cpu.ThreadEntry:
-    """What a further thread of the process runs: the same image's `thread`, where it has one, else its `main`."""
+def _thread_entry(image: ModuleType, image_number: int, sandboxed: threading.Event) -> hw.cpu.ThreadEntry:
+    """What a further thread of the process runs: the same image's `thread`, where it has one, else its `main`.
+
+    It may be started as soon as the keeper runs, and waits until the process is in its sandbox.
+    """
 
     def entry(thread: int, number: int, *arguments: int) -> int | None:
+        sandboxed.wait()
         threading.current_thread().name = f"thread-{thread}"
         if number != image_number:
             print(f"thread {thread} was to run boot image {number}; a process's threads run its own", file=sys.stderr)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,6 +51,7 @@ class Management:
         events.bind(f"ipc://{self._folder / 'events'}")
         self._events = events
         self._task = asyncio.get_running_loop().create_task(self._serve(requests))
+        self._task.add_done_callback(self._ended)
 
     def publish(self, event: Mapping[str, object]) -> None:
         """Tell all who listen; nobody waits, and nobody who is behind is waited for."""
@@ -70,6 +72,10 @@ class Management:
         for name in ("management", "events"):
             (self._folder / name).unlink(missing_ok=True)
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error  # to the loop's exception handler, which ends the kernel
+
     async def _serve(self, requests: zmq.asyncio.Socket) -> None:
         while True:
             frames = await requests.recv_multipart()
@@ -88,7 +94,7 @@ class Management:
 
     def _carry_out(self, data: bytes) -> object:
         try:
-            request = msgpack.unpackb(data, max_buffer_size=REQUEST_BYTES, strict_map_key=True)
+            request = msgpack.unpackb(data, strict_map_key=True)
         except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
             raise Refused(f"the request is not msgpack: {error}") from error
         if not isinstance(request, dict) or not isinstance(request.get("op"), str):
@@ -96,4 +102,11 @@ class Management:
         operation = OPERATIONS.get(request["op"])
         if operation is None:
             raise Refused(f"there is no operation {request['op']!r}; there are {', '.join(OPERATIONS)}")
-        return operation(self._system, request)
+        try:
+            return operation(self._system, request)
+        except Refused:
+            raise
+        except Exception as error:
+            # An operation only looks: its bug must not end a system that runs. It is told to both sides.
+            traceback.print_exc()
+            raise Refused(f"{request['op']} failed by a bug of the kernel's: {error!r}; see logs/kerneld.log") from error

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 
-RETURN, RAISE, SEGFAULT, WAIT, EXIT, REPORT, EXIT_TEXT = range(7)
+RETURN, RAISE, SEGFAULT, WAIT, EXIT, REPORT, EXIT_TEXT, COUNT = range(8)
 
 
 def open_descriptors() -> list[int]:
@@ -31,6 +31,9 @@ def main(what: int, value: int = 0, *rest: int) -> int | None:
     if what == WAIT:
         print("waiting", flush=True)
         threading.Event().wait()
+    if what == COUNT:
+        for _ in range(value):
+            pass
     if what == EXIT:
         sys.exit(value)
     if what == EXIT_TEXT:

@@ -1,0 +1,113 @@
+"""Booted systems: started, asked, ended; nothing may be left of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.management import Management
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 60
+RAM_BYTES = 256 << 20
+
+
+class Booted:
+    """A system that was started. Its monitor is `process`."""
+
+    def __init__(self, folder: Path, images: list[str], description: str, ram_bytes: int) -> None:
+        self.folder = folder
+        plain = {"folder": str(folder), "images": images, "description": description, "ram_bytes": ram_bytes}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.system.launch", json.dumps(plain)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self.output = ""
+
+    def ask(self, op: str, **fields: object) -> object:
+        """A management request's result; waits for a system that is just starting."""
+        with Management(self.folder, SECONDS) as management:
+            return management.request(op, **fields)
+
+    def wait(self) -> int:
+        """The exit status."""
+        output, _ = self.process.communicate(timeout=SECONDS)
+        self.output = output.decode()
+        return self.process.returncode
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def pids(self) -> list[int]:
+        """All processes of the system but the monitor: they have its folder in their command line or are the kernel."""
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_ours(pid)]
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            return False
+        return pid != self.process.pid and (os.fsencode(self.folder) in command or parent == self.process.pid)
+
+    def log(self, name: str) -> str:
+        file = self.folder / "logs" / f"{name}.log"
+        return file.read_text() if file.exists() else ""
+
+    def logs(self) -> str:
+        return "".join(f"--- {file.name}\n{file.read_text()}" for file in sorted(self.folder.glob("logs/*.log")))
+
+
+Boot = Callable[..., Booted]
+
+
+@pytest.fixture
+def boot() -> Iterator[Boot]:
+    """Starts systems: `boot(description, *images)`. Checks at the end that no process and no folder is left."""
+    base = Path(tempfile.mkdtemp(prefix="sel4py-test-"))
+    started: list[Booted] = []
+
+    def start(
+        description: str = "", *images: str, image: str = "tests.system.images.initial", ram_bytes: int = RAM_BYTES
+    ) -> Booted:
+        system = Booted(base / str(len(started)), [image, *images], description, ram_bytes)
+        started.append(system)
+        return system
+
+    try:
+        yield start
+    finally:
+        for system in started:
+            if system.process.poll() is None:
+                system.process.kill()
+                system.process.communicate()
+        left = [pid for system in started for pid in system.pids()]
+        gone = [wait_gone(pid) for pid in left]
+        shutil.rmtree(base)
+    assert all(gone), f"processes {left} are left"
+
+
+def wait_gone(pid: int) -> bool:
+    """Waits until a process that was told to end has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        ready, _, _ = select.select([descriptor], [], [], SECONDS)
+        return bool(ready)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,147 @@
+"""An initial task that starts children as its description says, and ends with 0 if all went as it should.
+
+The children run boot image 1, `behaviour`. Their deaths come as faults to this task's endpoint, badge = child's number.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+from libsel4py import abi
+from libsel4py.abi import ExceptionNumber, FaultLabel, InitialSlot, ObjectType
+from libsel4py.capabilities import TCB, CNode, Endpoint, Frame, Reply, SchedContext, SchedControl, VSpace
+from libsel4py.lowlevel import bootinfo
+from libsel4py.lowlevel.cspace import SlotAllocator
+from libsel4py.lowlevel.syscalls import Received
+from libsel4py.lowlevel.untyped import UntypedAllocator
+from tests.system.images import behaviour
+
+VSPACE_BITS = 24
+BUDGET_US = 10_000
+
+
+@dataclass(frozen=True)
+class Child:
+    tcb: TCB
+    vspace: VSpace
+    frame: Frame
+
+    def start(self, *arguments: int) -> None:
+        registers = [0] * abi.REGISTERS
+        registers[abi.REG_RIP] = 1
+        for register, value in zip(abi.ARGUMENT_REGISTERS, arguments, strict=False):
+            registers[register] = value
+        self.tcb.write_registers(1, registers)
+
+
+class Parent:
+    """Makes children, and hears of their deaths."""
+
+    def __init__(self, info: bootinfo.BootInfo) -> None:
+        self.cnode = CNode(InitialSlot.CNODE)
+        self._slots = SlotAllocator(info.empty.start, len(info.empty))
+        self._memory = UntypedAllocator(self.cnode, self._slots)
+        for described in info.untyped:
+            self._memory.add(described.untyped, described.size_bits)
+        self._sched_control = SchedControl(info.sched_control.start)
+        self._endpoint = self._make(ObjectType.ENDPOINT)
+        self._reply = Reply(self._make(ObjectType.REPLY))
+        self._children = 0
+
+    def _make(self, object_type: ObjectType, size_bits: int = 0) -> int:
+        return self._memory.allocate(object_type, size_bits).start
+
+    def child(self, vspace: VSpace | None = None) -> Child:
+        """A child that has not run: in a process of its own, or a thread in that of another one."""
+        self._children += 1
+        tcb = TCB(self._make(ObjectType.TCB))
+        frame = Frame(self._make(ObjectType.FRAME, abi.TRAP_FRAME_BITS))
+        space = vspace or VSpace(self._make(ObjectType.VSPACE, VSPACE_BITS))
+        context = SchedContext(self._make(ObjectType.SCHED_CONTEXT, 8))
+        fault = self._slots.allocate()
+        self.cnode.mint(fault, self.cnode, self._endpoint, self._children)
+        self._sched_control.configure_flags(context, BUDGET_US, BUDGET_US)
+        tcb.configure(self.cnode, 0, space, 0, 0x20_0000_0000, frame)
+        tcb.set_sched_params(TCB(InitialSlot.TCB), 100, 100, context, Endpoint(fault))
+        return Child(tcb, space, frame)
+
+    def wait_death(self) -> tuple[int, int]:
+        """The next death: child number and wait status."""
+        message: Received = Endpoint(self._endpoint).recv(self._reply)
+        assert message.label == FaultLabel.USER_EXCEPTION, message
+        assert message.words[3] == ExceptionNumber.DEATH, message
+        return message.badge, message.words[4]
+
+    def free(self, child: Child) -> None:
+        for slot in (child.tcb.cptr, child.frame.cptr):
+            self._memory.free(slot)
+
+
+def restart(parent: Parent) -> None:
+    """One TCB, several lives."""
+    child = parent.child()
+    for status in (0, 5, 200):
+        child.start(behaviour.RETURN, status)
+        assert parent.wait_death() == (1, status << 8)
+    child.start(behaviour.SEGFAULT)
+    assert parent.wait_death() == (1, 11)
+
+
+def replace(parent: Parent) -> None:
+    """A TCB is deleted while its process runs, and its memory is used for the next one at once."""
+    for number in range(1, 6):
+        child = parent.child()
+        child.start(behaviour.WAIT)
+        parent.free(child)
+        again = parent.child()
+        again.start(behaviour.RETURN, number)
+        assert parent.wait_death() == (2 * number, number << 8)
+        parent.free(again)
+
+
+def threads(parent: Parent) -> None:
+    """Three threads of one process: two end by themselves, the process ends with the first one."""
+    first = parent.child()
+    first.start(behaviour.WAIT)
+    for number in (2, 3):
+        thread = parent.child(first.vspace)
+        thread.start(behaviour.RETURN, 40 + number)
+        assert parent.wait_death() == (number, (40 + number) << 8)
+        thread.start(behaviour.RETURN, 50 + number)
+        assert parent.wait_death() == (number, (50 + number) << 8)
+
+
+def suspend(parent: Parent) -> None:
+    """A suspended process stays suspended, and goes on when it is resumed."""
+    child = parent.child()
+    child.start(behaviour.COUNT, 200_000)
+    child.tcb.suspend()
+    child.tcb.resume()
+    assert parent.wait_death() == (1, 0)
+
+
+def wait(parent: Parent) -> None:
+    """A child that waits, and a parent that tells of its death by ending with 42."""
+    parent.child().start(behaviour.WAIT)
+    _, status = parent.wait_death()
+    raise SystemExit(42 if status == 9 else 1)
+
+
+def many(parent: Parent) -> None:
+    """A hundred lives of ten children."""
+    children = [parent.child() for _ in range(10)]
+    for child in children:
+        child.start(behaviour.RETURN, 7)
+    for life in range(100):
+        number, status = parent.wait_death()
+        assert status == 7 << 8
+        if life < 90:
+            children[number - 1].start(behaviour.RETURN, 7)
+
+
+def main(boot_info_address: int, *_: int) -> None:
+    info = bootinfo.parse(ctypes.string_at(boot_info_address, 1 << abi.BOOT_INFO_FRAME_BITS))
+    parent = Parent(info)
+    scenes = {scene.__name__: scene for scene in (restart, replace, threads, suspend, wait, many)}
+    scenes[info.system_description.decode()](parent)

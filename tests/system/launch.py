@@ -1,0 +1,26 @@
+"""Runs a system in this process, as `sel4py up` does: the test's other half. Options as JSON in the first argument."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from hw.monitor import MonitorOptions, run
+
+
+def main() -> int:
+    options = json.loads(sys.argv[1])
+    return run(
+        MonitorOptions(
+            name="test",
+            folder=Path(options["folder"]),
+            ram_bytes=options["ram_bytes"],
+            images=options["images"],
+            description=options["description"].encode(),
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
