@@ -109,4 +109,6 @@ class Management:
         except Exception as error:
             # An operation only looks: its bug must not end a system that runs. It is told to both sides.
             traceback.print_exc()
-            raise Refused(f"{request['op']} failed by a bug of the kernel's: {error!r}; see logs/kerneld.log") from error
+            raise Refused(
+                f"{request['op']} failed by a bug of the kernel's: {error!r}; see logs/kerneld.log"
+            ) from error

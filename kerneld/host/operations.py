@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hw.clock import host_microseconds
-from kerneld import inspection, invariants
+from kerneld import explain, inspection, invariants
 from kerneld.host.image import save_image
 from kerneld.host.linux import processor_time_us
 from kerneld.records import Tcb, ThreadState
@@ -100,9 +100,7 @@ def image(system: System, request: Request) -> object:
 
 
 def why(system: System, request: Request) -> object:
-    from kerneld import explain
-
-    return explain.why(system.kernel, _task(system, request))
+    return explain.why(system.kernel.core, _task(system, request))
 
 
 def down(system: System, request: Request) -> object:

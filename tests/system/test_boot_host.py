@@ -110,6 +110,15 @@ def test_a_killed_kernel_ends_the_system(boot: Boot) -> None:
     assert all(wait_gone(pid) for pid in pids)
 
 
+def test_a_killed_zygote_ends_the_system(boot: Boot) -> None:
+    system = boot("wait")
+    row = wait_row(system, "root")
+    zygote = int(Path(f"/proc/{row['pid']}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(zygote, signal.SIGKILL)
+    assert system.wait() == 71
+    assert "the zygote has ended" in system.log("kerneld")
+
+
 def test_a_folder_that_a_killed_system_left_is_taken_over(boot: Boot, tmp_path: Path) -> None:
     first = boot("wait")
     wait_row(first, "root")
@@ -120,7 +129,7 @@ def test_a_folder_that_a_killed_system_left_is_taken_over(boot: Boot, tmp_path: 
     assert not first.folder.exists()
 
 
-@pytest.mark.parametrize("scene", ["restart", "replace", "threads", "suspend", "many"])
+@pytest.mark.parametrize("scene", ["restart", "replace", "threads", "suspend", "many", "hostile"])
 def test_children(boot: Boot, scene: str) -> None:
     system = family(boot, scene)
     status = system.wait()
@@ -208,5 +217,13 @@ def test_an_idle_system_uses_no_processor_time(boot: Boot) -> None:
     os.close(monitor)
     # The two questions cost some of it.
     assert used() - before < 10_000
+    system.ask("down")
+    assert system.wait() == 0
+
+
+def test_why_says_what_a_task_waits_for(boot: Boot) -> None:
+    system = family(boot, "wait")
+    wait_row(system, "behaviour")
+    assert "root" in str(system.ask("why", task="root"))
     system.ask("down")
     assert system.wait() == 0

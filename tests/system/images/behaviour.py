@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import os
 import sys
 import threading
+from pathlib import Path
 
-RETURN, RAISE, SEGFAULT, WAIT, EXIT, REPORT, EXIT_TEXT, COUNT = range(8)
+import hw.cpu
+from libsel4py import abi
+from libsel4py.abi import Syscall
+
+RETURN, RAISE, SEGFAULT, WAIT, EXIT, REPORT, EXIT_TEXT, COUNT, WORK, FLOOD, RING_BELL, SCRIBBLE = range(12)
+
+
+DOORBELL = 4  # stdin, stdout, stderr, the frame, the doorbell, the control socket
+
+
+def trap_frame() -> int:
+    """Where this process has its trap frame mapped."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return next(int(line.partition("-")[0], 16) for line in lines if "sel4py-frame" in line)
 
 
 def open_descriptors() -> list[int]:
@@ -30,6 +45,17 @@ def main(what: int, value: int = 0, *rest: int) -> int | None:
         faulthandler._sigsegv()  # type: ignore[attr-defined]
     if what == WAIT:
         print("waiting", flush=True)
+        threading.Event().wait()
+    if what in (WORK, FLOOD):
+        while value or what == FLOOD:
+            hw.cpu.trap(Syscall.YIELD, 0, 0, 0, 0, 0, 0)
+            value -= 1
+    if what == RING_BELL:
+        while True:
+            os.eventfd_write(DOORBELL, 1)
+    if what == SCRIBBLE:
+        ctypes.memset(trap_frame(), 0x5A, 1 << abi.TRAP_FRAME_BITS)
+        os.eventfd_write(DOORBELL, 1)
         threading.Event().wait()
     if what == COUNT:
         for _ in range(value):

@@ -66,12 +66,16 @@ class Parent:
         tcb.set_sched_params(TCB(InitialSlot.TCB), 100, 100, context, Endpoint(fault))
         return Child(tcb, space, frame)
 
-    def wait_death(self) -> tuple[int, int]:
-        """The next death: child number and wait status."""
+    def wait_fault(self) -> tuple[int, int, tuple[int, ...]]:
+        """The next fault: child number, label, words."""
         message: Received = Endpoint(self._endpoint).recv(self._reply)
-        assert message.label == FaultLabel.USER_EXCEPTION, message
-        assert message.words[3] == ExceptionNumber.DEATH, message
-        return message.badge, message.words[4]
+        return message.badge, message.label, message.words
+
+    def wait_death(self) -> tuple[int, int]:
+        """The next fault, which is a death: child number and wait status."""
+        number, label, words = self.wait_fault()
+        assert (label, words[3]) == (FaultLabel.USER_EXCEPTION, ExceptionNumber.DEATH), words
+        return number, words[4]
 
     def free(self, child: Child) -> None:
         for slot in (child.tcb.cptr, child.frame.cptr):
@@ -140,8 +144,19 @@ def many(parent: Parent) -> None:
             children[number - 1].start(behaviour.RETURN, 7)
 
 
+def hostile(parent: Parent) -> None:
+    """Beside tasks that trap, ring and scribble without end, one that works comes to its end."""
+    parent.child().start(behaviour.SCRIBBLE)
+    number, label, words = parent.wait_fault()
+    assert (number, label, words[3]) == (1, FaultLabel.USER_EXCEPTION, ExceptionNumber.RING_OVERRUN)
+    for what in (behaviour.FLOOD, behaviour.FLOOD, behaviour.RING_BELL):
+        parent.child().start(what)
+    parent.child().start(behaviour.WORK, 2000)
+    assert parent.wait_death() == (5, 0)
+
+
 def main(boot_info_address: int, *_: int) -> None:
     info = bootinfo.parse(ctypes.string_at(boot_info_address, 1 << abi.BOOT_INFO_FRAME_BITS))
     parent = Parent(info)
-    scenes = {scene.__name__: scene for scene in (restart, replace, threads, suspend, wait, many)}
+    scenes = {scene.__name__: scene for scene in (restart, replace, threads, suspend, wait, many, hostile)}
     scenes[info.system_description.decode()](parent)

@@ -11,9 +11,9 @@ from libsel4py.abi import InitialSlot, Syscall
 from libsel4py.lowlevel import bootinfo
 
 
-def main(boot_info_address: int, *_: int) -> int:
+def main(boot_info_address: int, *_rest: int) -> int:
     data = ctypes.string_at(boot_info_address, 1 << abi.BOOT_INFO_FRAME_BITS)
-    what, _, value = bootinfo.parse(data).system_description.decode().partition(" ")
+    what, _space, value = bootinfo.parse(data).system_description.decode().partition(" ")
     match what:
         case "return":
             return int(value)
@@ -27,6 +27,6 @@ def main(boot_info_address: int, *_: int) -> int:
             while True:
                 hw.cpu.trap(Syscall.YIELD, 0, 0, 0, 0, 0, 0)
         case "trap":
-            for _ in range(int(value)):
+            for _count in range(int(value)):
                 hw.cpu.trap(Syscall.CALL, InitialSlot.TCB, abi.message_info(abi.Label.TCB_RESUME), 0, 0, 0, 0)
     return 0
