@@ -11,38 +11,21 @@ import errno
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from hw.ram import Ram
 from kerneld.host.linux import processor_time_us
 from kerneld.host.mappings import Mappings
 from kerneld.host.process import Phase, Process, Thread
-from kerneld.host.registers import InitialMap, arguments, frame_bytes, task_name, vspace_bits, vspace_of
-from kerneld.host.zygote_link import StartRequest, ZygoteLink
+from kerneld.host.registers import InitialMap, arguments, frame_bytes, start_request, task_name, vspace_of
+from kerneld.host.reports import Reports, Rings
+from kerneld.host.zygote_link import ZygoteLink
 from kerneld.outbox import Message, Tell
 from kerneld.records import ProcessState, Tcb
 from libsel4py import abi
 
 CANNOT_START: Final = 126 << 8  # wait status of a process that could not be made, as a shell has it
 _LINES: Final = bytes(abi.KERNEL_LINE + 64 - abi.TASK_LINE)
-
-
-class Rings(Protocol):
-    """Who serves the rings of threads."""
-
-    def open(self, thread: Thread) -> None: ...
-
-    def close(self, thread: Thread) -> None: ...
-
-    def look(self, thread: Thread) -> None: ...
-
-
-class Reports(Protocol):
-    """Who is told."""
-
-    def died(self, tcb: Tcb, status: int) -> None: ...
-
-    def event(self, kind: str, **details: object) -> None: ...
 
 
 class Processes:
@@ -143,7 +126,7 @@ class Processes:
         self.starts[name] = self.starts.get(name, 0) + 1
         assert self._zygote is not None
         self._zygote.start(
-            self._request(tcb, process, thread, number),
+            start_request(thread, number, self._mappings, self._initial_maps.get(tcb.address, ())),
             lambda pid, pidfd: self._started(process, pid, pidfd),
             lambda error: self._failed(process, error),
         )
@@ -155,21 +138,6 @@ class Processes:
         if name not in taken:
             return name
         return next(numbered for number in itertools.count(2) if (numbered := f"{name}-{number}") not in taken)
-
-    def _request(self, tcb: Tcb, process: Process, thread: Thread, number: int) -> StartRequest:
-        maps = self._initial_maps.get(tcb.address, ())
-        return StartRequest(
-            image=process.image,
-            image_number=number,
-            name=process.name,
-            arguments=arguments(tcb),
-            memory=1 << vspace_bits(tcb),
-            frame_fd=self._frame_fd(tcb),
-            doorbell_fd=thread.doorbell,
-            control_fd=process.control_fd,
-            maps=tuple((each.address, each.size, each.rights) for each in maps),
-            map_fds=tuple(self._mappings.frame_fd(each.frame, each.size) for each in maps),
-        )
 
     def _start_thread(self, tcb: Tcb, process: Process, number: int) -> None:
         thread = self._new_thread(tcb, process)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kerneld.caps import EXTRA_SHIFT
+from kerneld.host.mappings import Mappings
+from kerneld.host.process import Thread
+from kerneld.host.zygote_link import StartRequest
 from kerneld.records import CapType, Tcb, TcbSlot
 from libsel4py import abi
 
@@ -44,3 +47,20 @@ def frame_bytes(tcb: Tcb) -> int:
 def arguments(tcb: Tcb) -> tuple[int, ...]:
     """The six argument words for the boot image."""
     return tuple(tcb.ram.word(tcb.address + Tcb.REGISTERS + 8 * number) for number in abi.ARGUMENT_REGISTERS)
+
+
+def start_request(thread: Thread, image: int, mappings: Mappings, maps: tuple[InitialMap, ...]) -> StartRequest:
+    """What the zygote is asked for a process's first thread. Makes memory files for the frames that are handed out."""
+    tcb, process = thread.tcb, thread.process
+    return StartRequest(
+        image=process.image,
+        image_number=image,
+        name=process.name,
+        arguments=arguments(tcb),
+        memory=1 << vspace_bits(tcb),
+        frame_fd=mappings.frame_fd(thread.frame, frame_bytes(tcb)),
+        doorbell_fd=thread.doorbell,
+        control_fd=process.control_fd,
+        maps=tuple((each.address, each.size, each.rights) for each in maps),
+        map_fds=tuple(mappings.frame_fd(each.frame, each.size) for each in maps),
+    )

@@ -1,0 +1,79 @@
+"""What the monitor is told of a system that it is to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from hw.machine import BackendKind, DeviceDescription, DeviceKind, MachineDescription
+
+POLL_NS: Final = 50_000
+INITIAL_MEMORY_BITS: Final = 26
+
+
+class DeviceLike(Protocol):
+    """A device as a system description has it; `type` and `backend` are enums whose values name ours."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> Named: ...
+    @property
+    def first_port(self) -> int: ...
+    @property
+    def irq(self) -> int: ...
+    @property
+    def backend(self) -> Named | None: ...
+
+
+class Named(Protocol):
+    """An enum member."""
+
+    @property
+    def value(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class MonitorOptions:
+    """A system to run.
+
+    Attributes:
+        name: the system's. folder: its runtime folder; made if it is missing.
+        ram_bytes: of the machine. devices: of the machine, as the description has them.
+        images: boot images by number; 0 is the initial task's. module_paths: folders they are imported from as well.
+        description: what the initial task is handed in BootInfo.
+        console: the back end of all UARTs, instead of what the description says. script: an open descriptor that
+            becomes the stdio console's input; it stays the caller's. output: where that console's output goes.
+        poll_ns: how long the kernel looks for work before it sleeps. initial_memory_bits: log2 of the
+            initial task's private memory, which is taken from RAM; None for 64 MiB, or a quarter of a small RAM.
+    """
+
+    name: str
+    folder: Path
+    ram_bytes: int
+    images: Sequence[str]
+    devices: Sequence[DeviceLike] = ()
+    description: bytes = b""
+    console: Named | None = None
+    script: int | None = None
+    module_paths: Sequence[Path] = ()
+    output: int = 1
+    poll_ns: int = POLL_NS
+    initial_memory_bits: int | None = None
+
+    def machine(self) -> MachineDescription:
+        """The machine. Raises ValueError if it cannot be built."""
+        return MachineDescription(self.ram_bytes, tuple(self._device(device) for device in self.devices))
+
+    def memory_bits(self) -> int:
+        """log2 of the initial task's private memory in bytes."""
+        if self.initial_memory_bits is not None:
+            return self.initial_memory_bits
+        return min(INITIAL_MEMORY_BITS, self.ram_bytes.bit_length() - 3)
+
+    def _device(self, device: DeviceLike) -> DeviceDescription:
+        chosen = device.backend if device.backend is None or self.console is None else self.console
+        backend = None if chosen is None else BackendKind(chosen.value)
+        return DeviceDescription(device.name, DeviceKind(device.type.value), device.first_port, device.irq, backend)
