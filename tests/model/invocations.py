@@ -86,7 +86,7 @@ def retype(
         raise Refused(Error.INVALID_ARGUMENT, 0)
     object_type = ObjectType(number)
     kind = KIND_OF_TYPE[object_type]
-    if bits > abi.UNTYPED_MAX_BITS:
+    if bits >= abi.WORD_BITS or abi.object_size_bits(object_type, bits) > abi.UNTYPED_MAX_BITS:
         raise Refused(Error.RANGE_ERROR, 0, abi.UNTYPED_MAX_BITS)
     if bits < _SMALLEST.get(kind, 0) or bits > _LARGEST.get(kind, bits):
         raise Refused(Error.INVALID_ARGUMENT, 1)
