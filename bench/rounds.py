@@ -1,6 +1,7 @@
 """How every figure here is taken: contenders interleaved in rounds, medians, best rounds and spreads; goals as ratios.
 
-A round runs each contender once, in an order that turns by one each round, so that a slow stretch of the machine hits all alike.
+A round runs each contender once, in an order that turns by one each round, so that a slow stretch of the machine hits
+all alike.
 A ratio is taken round by round and its median reported, so that a drift of the machine cancels out.
 """
 

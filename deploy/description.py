@@ -156,6 +156,7 @@ def _resolve(draft: Draft, ordered: tuple[TaskDraft, ...]) -> tuple[Task, ...]:
             pool=task.pool,
             budget_us=task.budget_us,
             period_us=task.period_us,
+            slot_bits=task.slot_bits,
             threads=task.threads,
             restart=task.restart,
             essential=task.essential,

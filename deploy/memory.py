@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from deploy.sections import KIB, MIB, RAM_LOW, TaskDraft
+from libsel4py import abi
 
 RESERVED: Final = 16 * MIB  # at the start of RAM: the kernel's records, root's objects and what root builds with
 ROOT_MEMORY: Final = 64 * MIB  # root's own VSpace; the monitor is told so
 RAM_STEP: Final = 32 * MIB
-TASK_OVERHEAD: Final = 64 * KIB  # TCB, CNode, trap frame, scheduling context, endpoints
+SLOT_BYTES: Final = 1 << abi.SLOT_BITS
+TASK_OVERHEAD: Final = 64 * KIB  # TCB, trap frame, scheduling context, endpoints
 THREAD_OVERHEAD: Final = 32 * KIB
 
 
@@ -21,7 +23,12 @@ def demands(tasks: Sequence[TaskDraft]) -> list[int]:
     """Sizes in bytes of the untyped memory that root and the tasks need, largest first."""
     sizes = [ROOT_MEMORY, *[TASK_OVERHEAD] * len(tasks)]
     for task in tasks:
-        sizes += [task.memory, *([task.pool] if task.pool else []), *[THREAD_OVERHEAD] * task.threads]
+        sizes += [
+            SLOT_BYTES << task.slot_bits,
+            task.memory,
+            *([task.pool] if task.pool else []),
+            *[THREAD_OVERHEAD] * task.threads,
+        ]
     return sorted(sizes, reverse=True)
 
 

@@ -37,6 +37,7 @@ PRIORITY_DEFAULT: Final = 100
 PRIORITY_HIGH: Final = abi.PRIORITIES - 2  # root alone runs at the highest
 SLICE_DEFAULT_US: Final = 10_000
 THREADS_HIGH: Final = 63
+SLOT_BITS_DEFAULT, SLOT_BITS_LOW, SLOT_BITS_HIGH = 10, 7, 16
 BADGE_HIGH: Final = SIGNAL_BADGE - 1
 RIGHT_LETTERS: Final = {"r": Rights.READ, "w": Rights.WRITE, "g": Rights.GRANT, "p": Rights.GRANT_REPLY}
 CLIENT_RIGHTS: Final = Rights.WRITE | Rights.GRANT_REPLY
@@ -69,6 +70,7 @@ class TaskDraft:
     pool: int
     budget_us: int
     period_us: int
+    slot_bits: int
     threads: int
     restart: Restart
     essential: bool
@@ -113,6 +115,7 @@ def read_task(name: str, table: Table) -> TaskDraft:
         pool=table.size("pool", POOL_DEFAULT, 0, RAM_HIGH),
         budget_us=budget,
         period_us=period,
+        slot_bits=table.integer("slot_bits", SLOT_BITS_DEFAULT, SLOT_BITS_LOW, SLOT_BITS_HIGH),
         threads=table.integer("threads", 0, 0, THREADS_HIGH),
         restart=Restart(table.string("restart", "never", tuple(each.value for each in Restart))),
         essential=table.boolean("essential"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kerneld.core import Core
 from kerneld.records import Tcb
-from libsel4py.abi import Status
+from libsel4py.abi import EntryFlags, Status
 
 AREA_CAPS = 1 << 32
 
@@ -49,9 +49,9 @@ def registers_of(words: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 
 def complete_with_words(core: Core, tcb: Tcb, info: int, words: tuple[int, ...], badge: int = 0) -> None:
-    """End the thread's system call with a message of these words (at most 120)."""
+    """End the thread's system call with a message of these words (at most 120); a batched one gets the first four."""
     registers = registers_of(words)
-    if len(words) > 4:
+    if len(words) > 4 and not tcb.entry_flags & EntryFlags.INLINE:
         ram = core.ram
         for index in range(4, len(words)):
             ram.set_word(tcb.address + Tcb.TOLD_MESSAGE + index * 8, words[index])

@@ -149,7 +149,7 @@ class Tcb(Record):
     told_area = Word(1704)  # how many message words go to the area | 1 << 32 if the badges do too
 
     NAME: Final = 1712  # 32 bytes, zero-padded UTF-8
-    NAME_BYTES: Final = 32
+    NAME_BYTES: Final = abi.THREAD_NAME_BYTES
     vspace_next: Ref[Tcb] = Ref(1744, lambda: Tcb)  # the threads of one address space
     consumed_us = Word(1752)  # processor time of the thread when it was last charged
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from kerneld.core import Core
 from kerneld.outbox import Tell
-from kerneld.records import KernelRecord, ProcessState, SchedContext, Tcb, ThreadState
+from kerneld.records import CapType, KernelRecord, ProcessState, SchedContext, Tcb, TcbSlot, ThreadState
 
 RUNNABLE = (ThreadState.RUNNING, ThreadState.RESTART)
 
@@ -48,7 +48,8 @@ def _settle_thread(core: Core, tcb: Tcb) -> None:
             core.outbox.tell(Tell.STOP, tcb.address)
         return
     if tcb.process == ProcessState.NONE:
-        _start(core, tcb)
+        if tcb.trap_frame and tcb.slot(TcbSlot.VSPACE).cap_type == CapType.VSPACE:
+            _start(core, tcb)
         return
     if tcb.process == ProcessState.STOPPED:
         tcb.process = ProcessState.LIVE

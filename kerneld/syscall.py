@@ -122,7 +122,8 @@ def invoke(
             invocation = decode_invocation(core, call)
             result = invocation.perform(core)
             if isinstance(result, Preempted):
-                scheduler.set_state(core, tcb, ThreadState.RESTART)
+                if tcb.in_trap and tcb.state == ThreadState.RUNNING:  # unless the work so far stopped the caller itself
+                    scheduler.set_state(core, tcb, ThreadState.RESTART)
                 return
             words = result
     except SyscallError as error:

@@ -223,6 +223,7 @@ def object_size_bits(object_type: ObjectType, size_bits: int) -> int:
     return FIXED_SIZE_BITS.get(object_type, size_bits)
 
 
+THREAD_NAME_BYTES: Final = 32
 PRIORITIES: Final = 256
 DOMAINS: Final = 16
 DOMAIN_SCHEDULE_LENGTH: Final = 256
@@ -232,7 +233,8 @@ MIN_BUDGET_US: Final = 20  # twice the kernel's worst-case time in seL4; here wh
 MAX_PERIOD_US: Final = 1 << 40
 
 REGISTER_NAMES: Final = (
-    "rip rsp rflags rax rbx rcx rdx rsi rdi rbp r8 r9 r10 r11 r12 r13 r14 r15 fs_base gs_base".split()
+    *("rip", "rsp", "rflags", "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp"),
+    *("r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "fs_base", "gs_base"),
 )
 REGISTERS: Final = 20
 REG_RIP, REG_RSP, REG_RFLAGS, REG_RDX, REG_RSI, REG_RDI = 0, 1, 2, 6, 7, 8
@@ -414,6 +416,7 @@ class Label(IntEnum):
     IO_PORT_OUT8 = 54
     IO_PORT_OUT16 = 55
     IO_PORT_OUT32 = 56
+    TCB_SET_NAME = 65
     TCB_EXPLAIN = 64  # 64 and above are sel4py's own
 
 
@@ -541,6 +544,13 @@ def _table() -> Iterator[Invocation]:
         "clear set",
         results="flags",
         brief="Change feature flags (1 = FPU disabled) and return them.",
+    )
+    yield row(
+        Label.TCB_SET_NAME,
+        "TCB",
+        "set_name",
+        "name0 name1 name2 name3",
+        brief="Name the thread for people: 32 bytes of UTF-8, zero-padded (sel4py's own).",
     )
     yield row(
         Label.TCB_EXPLAIN,

@@ -46,8 +46,6 @@ class Grant(Enum):
     """An authority of the initial task that a task is given a copy of."""
 
     SYSTEM_INFORMATION = "system-information"
-    IRQ_CONTROL = "irq-control"
-    IO_PORT_CONTROL = "io-port-control"
     SCHED_CONTROL = "sched-control"
     DOMAIN = "domain"
 
@@ -99,6 +97,8 @@ class Assigned(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
 class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One task. Sizes in bytes (powers of two; ``pool`` may be 0), times in microseconds.
 
+    Its CNode has 2**``slot_bits`` slots.
+
     ``threads`` counts the TCBs beside the first one. ``names`` is what this task can look up at the names server.
     ``config`` is handed to the component as it stands.
     """
@@ -111,6 +111,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     pool: int
     budget_us: int
     period_us: int
+    slot_bits: int = 10
     threads: int = 0
     restart: Restart = Restart.NEVER
     essential: bool = False

@@ -77,6 +77,7 @@ class Environment(msgspec.Struct, frozen=True):
     Attributes:
         connections: by local name. provides: by the name of the provided interface. devices: by local name.
         signals: bits in the task's notification by name, for sources that are no device (timers, other tasks).
+        authorities: slots of further capabilities that the description grants, by the grant's name.
         first_free_slot, free_slots: the run of empty slots in the task's CNode.
         pool_bits: log2 of the bytes of the untyped in Slot.POOL; 0 if there is none.
         worker_threads: how many threads beside the first root will start for this task (`libsel4py.aio`).
@@ -88,6 +89,7 @@ class Environment(msgspec.Struct, frozen=True):
     provides: dict[str, Provided] = {}
     devices: dict[str, Device] = {}
     signals: dict[str, int] = {}
+    authorities: dict[str, int] = {}
     first_free_slot: int = 0
     free_slots: int = 0
     pool_bits: int = 0

@@ -29,7 +29,6 @@ from libsel4py.context import Component, Uses
 from libsel4py.environment import SIGNAL_BADGE, Environment, Slot
 from libsel4py.interface import Interface, find_interface, interfaces_of, is_declaration
 from libsel4py.interfaces.parent import Parent
-from libsel4py.lowlevel.syscalls import machine
 from libsel4py.server import Server
 from libsel4py.task import Task, set_current_task
 
@@ -54,6 +53,8 @@ def component(cls: Kind) -> Kind:
     module = sys.modules[cls.__module__]
     if not hasattr(module, "main"):
         module.main = lambda *arguments: main(cls, *arguments)  # type: ignore[attr-defined]  # what the host calls
+    if not hasattr(module, "thread"):
+        module.thread = _enter_thread  # type: ignore[attr-defined]  # what the host calls for further threads
     return cls
 
 
@@ -76,8 +77,6 @@ def main(cls: type[Component], *arguments: int) -> None:
     Raises:
         SystemExit: ``run()`` returned a status that is not 0.
     """
-    # Before the first call: root may start further threads as soon as it has answered that.
-    machine.set_thread_entry(_enter_thread)
     environment = Parent(Endpoint(Slot.PARENT)).environment()
     status = start(cls, environment)
     if status:
@@ -201,7 +200,8 @@ def set_thread_entry(entry: Callable[[], None]) -> None:
     _Threads.entry = staticmethod(entry)
 
 
-def _enter_thread(thread: int, image: int, *arguments: int) -> int:
+def _enter_thread(*arguments: int) -> int:
+    """A further thread of the process; the host may start it before ``main`` has got anywhere."""
     _Threads.released.wait()
     _Threads.entry()
     return 0

@@ -8,11 +8,12 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from apps.shell.call import BadArguments, call, show, split
 from apps.shell.table import seconds, size, table
-from libsel4py import Endpoint, ServiceError
-from libsel4py.interface import find_interface
+from libsel4py import ServiceError
+from libsel4py.interface import Interface, find_interface
 from libsel4py.interfaces.console import Console
 from libsel4py.interfaces.names import Names
 from libsel4py.interfaces.ping import Ping
@@ -35,13 +36,14 @@ class Exit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What commands work with: this task's connections."""
+    """What commands work with: this task's connections. ``services`` keeps what was looked up, by name."""
 
     console: Console
     names: Names
     system: System
     name: str
-    history: list[str]
+    history: list[str] = field(default_factory=list)
+    services: dict[str, Interface] = field(default_factory=dict)
 
     def write(self, text: str) -> None:
         self.console.write(text)
@@ -74,7 +76,7 @@ def command(usage: str, help: str) -> Callable[[Function], Function]:
 
 def run(session: Session, line: str) -> None:
     """Carry out one line. Raises CommandError, Exit, and what servers raise."""
-    words = line.split()
+    words = split(line)
     if not words:
         return
     found = COMMANDS.get(words[0])
@@ -137,14 +139,28 @@ def run_names(session: Session, arguments: list[str]) -> None:
     session.write(table(("name", "interface"), [(each.name, each.interface) for each in session.names.services()]))
 
 
+@command("NAME METHOD [ARGUMENT …]", "call a method of a service that this shell can find")
+def run_call(session: Session, arguments: list[str]) -> None:
+    if len(arguments) < 2:
+        raise CommandError("call NAME METHOD [ARGUMENT …]: names lists what can be called")
+    text = show(call(_service(session, arguments[0]), arguments[1], arguments[2:]))
+    session.write(text + "\n" if text else "")
+
+
+def _service(session: Session, name: str) -> Interface:
+    if name not in session.services:
+        interface, endpoint = session.names.lookup(name)
+        session.services[name] = find_interface(interface)(endpoint)
+    return session.services[name]
+
+
 @command("[N] [NAME]", "call a Ping service N times (1, pong) and say how long a call takes")
 def run_ping(session: Session, arguments: list[str]) -> None:
     count = _number(arguments[0], 1, MAX_PINGS, "the number of calls") if arguments else 1
     name = arguments[1] if len(arguments) > 1 else "pong"
-    interface, endpoint = session.names.lookup(name)
-    service = find_interface(interface)(Endpoint(endpoint.cptr))
+    service = _service(session, name)
     if not isinstance(service, Ping):
-        raise CommandError(f"{name} speaks {interface}, not Ping")
+        raise CommandError(f"{name} speaks {type(service).__name__}, not Ping")
     times = []
     for number in range(count):
         start = time.perf_counter_ns()
@@ -204,5 +220,5 @@ def run_exit(session: Session, arguments: list[str]) -> None:
 def describe(error: Exception) -> str:
     """A failed command's error, for a person."""
     explanation = getattr(error, "explanation", "")
-    name = "" if isinstance(error, CommandError | ServiceError) else f"{type(error).__name__}: "
+    name = "" if isinstance(error, BadArguments | CommandError | ServiceError) else f"{type(error).__name__}: "
     return f"{name}{error}" + (f"\n  {explanation}" if explanation and explanation not in str(error) else "")

@@ -6,6 +6,7 @@ end of its input, with the status that ``exit`` named.
 
 from __future__ import annotations
 
+from apps.shell.call import BadArguments
 from apps.shell.commands import CommandError, Exit, Session, describe, run
 from libsel4py import Component, KernelError, RemoteError, ServerDied, ServiceError, component, uses
 from libsel4py.interfaces.console import Console, EndOfInput, Interrupted
@@ -24,7 +25,7 @@ class Main(Component):
     system = uses(System)
 
     def run(self) -> int:
-        session = Session(self.console, self.names, self.system, self.task.name, [])
+        session = Session(self.console, self.names, self.system, self.task.name)
         session.write("sel4py: a microkernel on Linux. help lists the commands.\n")
         while True:
             try:
@@ -37,5 +38,5 @@ class Main(Component):
                 return 0
             except Exit as leaving:
                 return leaving.status
-            except (CommandError, ServiceError, KernelError, RemoteError, ServerDied) as error:
+            except (BadArguments, CommandError, ServiceError, KernelError, RemoteError, ServerDied) as error:
                 session.write(describe(error) + "\n")

@@ -14,7 +14,9 @@ from kerneld.failures import illegal_operation, truncated_message
 from kerneld.objects import notification, sched_context, tcb_registers, tcb_scheduling, tcb_space, vspace
 from kerneld.outbox import Tell
 from kerneld.records import CapType, Notification, ProcessState, Tcb, TcbSlot, ThreadState, VSpace
-from libsel4py.abi import Label, Rights
+from libsel4py.abi import WORD_BYTES, Label, Rights
+
+NAME_WORDS = Tcb.NAME_BYTES // WORD_BYTES
 
 
 def suspend(core: Core, tcb: Tcb) -> None:
@@ -98,6 +100,17 @@ class Explain:
         return questions.text_words(explain.why(core, self.target))
 
 
+@dataclass(frozen=True, slots=True)
+class SetName:
+    target: Tcb
+    words: tuple[int, ...]
+
+    def perform(self, core: Core) -> Result:
+        for index, word in enumerate(self.words):
+            core.ram.set_word(self.target.address + Tcb.NAME + index * WORD_BYTES, word)
+        return ()
+
+
 def decode(core: Core, call: Call) -> Invocation:
     """A method of the TCB that ``call`` invokes.
 
@@ -110,7 +123,13 @@ def decode(core: Core, call: Call) -> Invocation:
             return Suspend(target)
         case Label.TCB_RESUME:
             return Resume(target)
+        case Label.TCB_SET_NAME:
+            if len(call.words) < NAME_WORDS:
+                raise truncated_message(f"SetName takes {NAME_WORDS} words")
+            return SetName(target, call.words[:NAME_WORDS])
         case Label.TCB_EXPLAIN:
+            if call.thread != core.kernel.initial_tcb:
+                raise illegal_operation("the initial task alone may ask why a thread waits: the answer names everybody")
             return Explain(target)
         case Label.TCB_BIND_NOTIFICATION:
             return _decode_bind_notification(core, call, target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from libsel4py.abi import Label
+from libsel4py.abi import THREAD_NAME_BYTES, Label
 from libsel4py.capabilities.base import Capability, address
 from libsel4py.capabilities.cnode import CNode
 from libsel4py.capabilities.endpoint import Endpoint, Notification
@@ -134,6 +134,12 @@ class TCB(Capability):
     def set_flags(self, clear: int, set: int) -> int:
         """Change feature flags (1 = FPU disabled); returns them."""
         return invoke(self.cptr, Label.TCB_SET_FLAGS, clear=clear, set=set)[0]
+
+    def set_name(self, name: str) -> None:
+        """Name the thread for people, in at most 32 bytes of UTF-8; the rest is cut (sel4py's own)."""
+        data = name.encode()[:THREAD_NAME_BYTES].decode(errors="ignore").encode().ljust(THREAD_NAME_BYTES, b"\0")
+        name0, name1, name2, name3 = struct.unpack("<4Q", data)
+        invoke(self.cptr, Label.TCB_SET_NAME, name0=name0, name1=name1, name2=name2, name3=name3)
 
     def explain(self) -> str:
         """Why the thread does not run, to the end of the chain of those that it waits for (sel4py's own)."""

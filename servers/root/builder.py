@@ -19,11 +19,12 @@ from libsel4py.description import NAMES_INTERFACE, Grant, System, Task
 from libsel4py.environment import SIGNAL_BADGE, Connection, Environment, Provided, Slot
 from servers.root import objects as task_objects
 from servers.root.authority import Authority
-from servers.root.objects import CNODE_BITS, TaskObjects
+from servers.root.objects import TaskObjects
 
 KIND_SHIFT: Final = 56
 THREAD_SHIFT: Final = 32
 SYSTEM_NAME: Final = "system"
+SYSTEM_INTERFACE: Final = "libsel4py.interfaces.system:System"
 MAX_EVENTS: Final = 200  # kept of each task
 
 
@@ -121,7 +122,11 @@ class Builder:
         return Endpoint(slot)
 
     def _connect(self, number: int, task: Task, made: TaskObjects, layout: _Layout) -> Environment:
-        connections = self._uses(task, made, layout) | self._grants(number, task, made, layout)
+        connections = self._uses(task, made, layout)
+        authorities = self._grants(number, task, made, layout)
+        if Grant.SYSTEM_INFORMATION.value in authorities:
+            system = authorities[Grant.SYSTEM_INFORMATION.value]
+            connections[SYSTEM_NAME] = Connection(system, SYSTEM_INTERFACE)
         provides = self._provides(task, made, layout)
         devices = self._devices(task, made, layout)
         if any(provided.interface == NAMES_INTERFACE for provided in provides.values()):
@@ -131,8 +136,9 @@ class Builder:
             connections=connections,
             provides=provides,
             devices=devices,
+            authorities=authorities,
             first_free_slot=layout.next_slot,
-            free_slots=(1 << CNODE_BITS) - layout.next_slot,
+            free_slots=(1 << task.slot_bits) - layout.next_slot,
             pool_bits=task.pool.bit_length() - 1 if task.pool else 0,
             worker_threads=task.threads,
             configuration=task.config,  # type: ignore[arg-type]  # checked by the supervisor to be plain values
@@ -183,31 +189,31 @@ class Builder:
         self, made: TaskObjects, ports: int, handler: int, first: int, last: int, irq: int, signal: int
     ) -> None:
         authority = self._authority
-        authority.io_port_control.issue(first, last, made.cnode, ports, CNODE_BITS)
+        authority.io_port_control.issue(first, last, made.cnode, ports, made.cnode_bits)
         temporary = authority.slots.allocate_range(2)
         authority.irq_control.get(irq, authority.cnode, temporary[0])
         authority.cnode.mint(temporary[1], authority.cnode, made.notification.cptr, SIGNAL_BADGE | signal)
         IRQHandler(temporary[0]).set_notification(Notification(temporary[1]))
         authority.cnode.delete(temporary[1])
-        made.cnode.move(handler, authority.cnode, temporary[0], dest_depth=CNODE_BITS)
+        made.cnode.move(handler, authority.cnode, temporary[0], dest_depth=made.cnode_bits)
         authority.slots.free_range(temporary)
 
-    def _grants(self, number: int, task: Task, made: TaskObjects, layout: _Layout) -> dict[str, Connection]:
+    def _grants(self, number: int, task: Task, made: TaskObjects, layout: _Layout) -> dict[str, int]:
+        """Slots of the further authorities, by the grant's name."""
         authority = self._authority
-        connections = {}
+        slots = {}
         for grant in task.grants:
-            slot = layout.take(grant.value)
+            slots[grant.value] = slot = layout.take(grant.value)
             match grant:
                 case Grant.SYSTEM_INFORMATION:
                     badge = badge_of(Kind.SYSTEM, number)
                     rights = Rights.WRITE | Rights.GRANT_REPLY
                     task_objects.place(authority, made, slot, self._endpoint.cptr, rights, badge)
-                    connections[SYSTEM_NAME] = Connection(slot, "libsel4py.interfaces.system:System")
                 case Grant.SCHED_CONTROL:
                     task_objects.place(authority, made, slot, authority.sched_control.cptr)
                 case Grant.DOMAIN:
                     task_objects.place(authority, made, slot, authority.domain.cptr)
-        return connections
+        return slots
 
     def _directory(self, made: TaskObjects, layout: _Layout) -> dict[str, Connection]:
         """What clients may look up, as connections ``CLIENT/NAME`` of the names server."""

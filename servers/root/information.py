@@ -16,7 +16,6 @@ from libsel4py.lowlevel.identify import identify
 from libsel4py.signature import Word
 from servers.root.authority import Authority
 from servers.root.builder import RunningTask
-from servers.root.objects import CNODE_BITS
 
 
 class Information(System):
@@ -100,7 +99,7 @@ class Information(System):
         """(type, rights) of what stands in a task's slot now; None if it is empty. Looked at by a copy, which goes."""
         root = self._authority.cnode
         try:
-            root.copy(scratch, running.objects.cnode, slot, src_depth=CNODE_BITS)
+            root.copy(scratch, running.objects.cnode, slot, src_depth=running.objects.cnode_bits)
         except KernelError:
             return None
         found = identify(scratch)

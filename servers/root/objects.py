@@ -15,9 +15,7 @@ from libsel4py.description import Task
 from libsel4py.environment import Slot
 from servers.root.authority import Authority
 
-CNODE_BITS = 10  # slots of a task's CNode: 1,024, of which the fixed ones and the connections are few
 SCHED_CONTEXT_BITS = 8  # room for 8 refills
-ROOT_GUARD = abi.cnode_cap_data(0, abi.WORD_BITS - CNODE_BITS)  # so that all 64 bits of an address are resolved
 TRAP_FRAME_ADDRESS = 0x20_0000_0000  # in every task; threads beside the first one each a frame further
 
 
@@ -35,12 +33,18 @@ class TaskObjects:
     """A task's objects, as capabilities of root's CNode."""
 
     cnode: CNode
+    cnode_bits: int
     vspace: VSpace
     reply: int
     notification: Notification
     endpoint: Endpoint | None
     pool: int  # 0 if there is none
     threads: tuple[Thread, ...]
+
+    @property
+    def guard(self) -> int:
+        """The CNode's guard, as capability data: with it all 64 bits of an address are resolved."""
+        return abi.cnode_cap_data(0, abi.WORD_BITS - self.cnode_bits)
 
     @property
     def main(self) -> Thread:
@@ -54,7 +58,8 @@ def make_objects(authority: Authority, task: Task) -> TaskObjects:
         return authority.make(task.name, object_type, size_bits)
 
     return TaskObjects(
-        cnode=CNode(make(ObjectType.CNODE, CNODE_BITS)),
+        cnode=CNode(make(ObjectType.CNODE, task.slot_bits)),
+        cnode_bits=task.slot_bits,
         vspace=VSpace(make(ObjectType.VSPACE, task.memory.bit_length() - 1)),
         reply=make(ObjectType.REPLY),
         notification=Notification(make(ObjectType.NOTIFICATION)),
@@ -77,20 +82,20 @@ def place(
 ) -> None:
     """Copy the capability in root's ``slot`` into slot ``index`` of the task's CNode, with a badge if it is not 0."""
     if badge:
-        objects.cnode.mint(index, authority.cnode, slot, badge, rights, dest_depth=CNODE_BITS)
+        objects.cnode.mint(index, authority.cnode, slot, badge, rights, dest_depth=objects.cnode_bits)
     else:
-        objects.cnode.copy(index, authority.cnode, slot, rights, dest_depth=CNODE_BITS)
+        objects.cnode.copy(index, authority.cnode, slot, rights, dest_depth=objects.cnode_bits)
 
 
 def place_fixed(authority: Authority, objects: TaskObjects, parent: Endpoint, parent_badge: int) -> None:
     """Fill the first slots, which are the same in every task (`libsel4py.environment.Slot`)."""
     place(authority, objects, Slot.TCB, objects.main.tcb.cptr)
-    objects.cnode.mint(Slot.CNODE, authority.cnode, objects.cnode.cptr, ROOT_GUARD, dest_depth=CNODE_BITS)
+    objects.cnode.mint(Slot.CNODE, authority.cnode, objects.cnode.cptr, objects.guard, dest_depth=objects.cnode_bits)
     place(authority, objects, Slot.VSPACE, objects.vspace.cptr)
     place(authority, objects, Slot.PARENT, parent.cptr, Rights.WRITE | Rights.GRANT_REPLY, parent_badge)
     place(authority, objects, Slot.REPLY, objects.reply)
     if objects.pool:
-        objects.cnode.move(Slot.POOL, authority.cnode, objects.pool, dest_depth=CNODE_BITS)
+        objects.cnode.move(Slot.POOL, authority.cnode, objects.pool, dest_depth=objects.cnode_bits)
     place(authority, objects, Slot.NOTIFICATION, objects.notification.cptr)
     place(authority, objects, Slot.SCHED_CONTEXT, objects.main.sched_context.cptr)
 
@@ -100,7 +105,7 @@ def configure_threads(authority: Authority, task: Task, objects: TaskObjects, fa
     for index, (thread, fault) in enumerate(zip(objects.threads, faults, strict=True)):
         thread.tcb.configure(
             objects.cnode,
-            ROOT_GUARD,
+            objects.guard,
             objects.vspace,
             0,
             TRAP_FRAME_ADDRESS + (index << abi.TRAP_FRAME_BITS),
@@ -109,6 +114,7 @@ def configure_threads(authority: Authority, task: Task, objects: TaskObjects, fa
         authority.sched_control.configure_flags(
             thread.sched_context, task.budget_us, task.period_us, extra_refills=0, badge=0, flags=0
         )
+        thread.tcb.set_name(task.name if index == 0 else f"{task.name}.{index}")
         thread.tcb.set_sched_params(authority.tcb, task.max_priority, task.priority, thread.sched_context, fault)
     objects.main.tcb.bind_notification(objects.notification)
 

@@ -15,7 +15,6 @@ from libsel4py.environment import Slot
 from servers.root import objects as task_objects
 from servers.root.authority import Authority
 from servers.root.builder import RunningTask, Sender
-from servers.root.objects import CNODE_BITS
 
 KILLED = 137  # exit status of what SIGKILL ended, as shells have it
 
@@ -115,10 +114,10 @@ class Supervisor:
         """Take away what the ended process had made and received, so that the new one finds what the first one did."""
         objects, environment = running.objects, running.environment
         if objects.pool:
-            objects.cnode.revoke(Slot.POOL, CNODE_BITS)
+            objects.cnode.revoke(Slot.POOL, objects.cnode_bits)
         first = environment.first_free_slot
         for slot in range(first, first + environment.free_slots):
-            objects.cnode.delete(slot, CNODE_BITS)
+            objects.cnode.delete(slot, objects.cnode_bits)
 
     def _note(self, running: RunningTask, state: str, event: str) -> None:
         running.state = state

@@ -38,7 +38,6 @@ class Main(Serial):
         """Set the line up: 8 bits, FIFOs on, interrupts for input, free space and a lost carrier."""
         self._out(uart.LINE_CONTROL, uart.EIGHT_BITS)
         self._out(uart.FIFO_CONTROL, uart.FIFO_ENABLE_64)
-        self._out(uart.MODEM_CONTROL, uart.DATA_READY_AND_INTERRUPTS)
         self._out(uart.INTERRUPT_ENABLE, uart.ENABLE_RECEIVE | uart.ENABLE_MODEM)
         self.on_uart()
 
@@ -71,8 +70,13 @@ class Main(Serial):
             self._readers.popleft().complete(self._take())
 
     def _read_fifo(self) -> bytes:
-        """What the device holds: status and byte in pairs, all by one trap."""
+        """What the device holds: status and byte in pairs, all by one trap.
+
+        RTS is low meanwhile, so that no byte can arrive between a look at the status and the read that follows it.
+        """
+        control = self._base + uart.MODEM_CONTROL
         with Batch() as batch:
+            batch.queue(self._ports.out8, control, uart.DATA_READY_AND_INTERRUPTS & ~uart.REQUEST_TO_SEND)
             pairs = [
                 (
                     batch.queue(self._ports.in8, self._base + uart.LINE_STATUS),
@@ -80,6 +84,7 @@ class Main(Serial):
                 )
                 for _ in range(uart.FIFO_BYTES)
             ]
+            batch.queue(self._ports.out8, control, uart.DATA_READY_AND_INTERRUPTS)
         return bytes(byte.result() for status, byte in pairs if status.result() & uart.LINE_DATA_READY)
 
     def _take(self) -> bytes:

@@ -19,6 +19,7 @@ ENABLE_MODEM: Final = 0x08
 FIFO_ENABLE_64: Final = 0x21  # FIFOs on, 64 bytes deep (16750)
 EIGHT_BITS: Final = 0x03
 DATA_READY_AND_INTERRUPTS: Final = 0x0B  # DTR, RTS, OUT2: interrupts reach the line
+REQUEST_TO_SEND: Final = 0x02  # while it is low, the other end holds its bytes back
 LINE_DATA_READY: Final = 0x01
 LINE_TRANSMIT_EMPTY: Final = 0x20
 MODEM_CARRIER: Final = 0x80  # the other end is there; its loss is the end of the input

@@ -46,14 +46,14 @@ def test_everything_that_is_written_arrives(tmp_path: Path) -> None:
         ECHO + '[machine.devices.uart0]\ntype = "uart"\nport = 0x2F8\nirq = 3\nbackend = "pty"\n'
         '[task.driver]\nimage = "parts.echo"\npriority = 7\nmax_priority = 9\nmemory = "4M"\npool = "64K"\n'
         'budget = "1ms"\nperiod = "10ms"\nthreads = 2\nrestart = "on-failure"\nessential = true\n'
-        'grants = ["irq-control"]\ndevices = { uart = "uart0" }\n'
+        'grants = ["domain"]\ndevices = { uart = "uart0" }\n'
         'config = { speed = 9600, list = [1.5, "x"], deep = { flag = true } }\n'
         'uses = { peer = { from = "echo.echo", rights = "rwg", badge = 77, interface = "parts.interfaces:Echo" } }\n',
     )
     device, task = system.device("uart0"), system.task("driver")
     assert (device.first_port, device.last_port, device.irq) == (0x2F8, 0x2FF, 3)
     assert (task.priority, task.max_priority, task.memory, task.pool) == (7, 9, 4 * MIB, 64 << 10)
-    assert (task.budget_us, task.period_us, task.threads, task.grants) == (1000, 10_000, 2, (Grant.IRQ_CONTROL,))
+    assert (task.budget_us, task.period_us, task.threads, task.grants) == (1000, 10_000, 2, (Grant.DOMAIN,))
     assert task.config == {"speed": 9600, "list": [1.5, "x"], "deep": {"flag": True}}
     use = task.uses[0]
     assert (use.task, use.provided, use.badge) == ("echo", "echo", 77)
@@ -198,7 +198,7 @@ def test_bad_sizes_are_refused(text: str) -> None:
 
 
 def draft(memory: int, pool: int, threads: int) -> TaskDraft:
-    return TaskDraft("a", (), "", 0, 0, memory, pool, 20, 20, threads, Restart.NEVER, False, (), (), (), (), (), {})
+    return TaskDraft("a", (), "", 0, 0, memory, pool, 20, 20, 10, threads, Restart.NEVER, False, (), (), (), (), (), {})
 
 
 MEMORY = st.integers(22, 27).map(lambda bits: 1 << bits)
@@ -216,6 +216,6 @@ def test_packing_places_what_it_says_it_does(tasks: list[TaskDraft]) -> None:
 
 def test_suggestions() -> None:
     assert suggest("priorty", ["priority", "pool"]) == "did you mean 'priority'?"
-    assert suggest("irq", ["irq-control", "domain"]) == "did you mean 'irq-control'?"
+    assert suggest("sched", ["sched-control", "domain"]) == "did you mean 'sched-control'?"
     assert suggest("x", ["b", "a"]) == "there is a, b"
     assert suggest("x", []) == "there is none"

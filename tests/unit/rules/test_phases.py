@@ -69,7 +69,9 @@ def test_there_is_something_to_check() -> None:
 
 
 def test_the_rules_can_be_broken() -> None:
-    broken = ast.parse("def decode_x(core, call):\n    call.slot.word0 = 1\ndef perform(self, core):\n    raise SyscallError(1)")
+    broken = ast.parse(
+        "def decode_x(core, call):\n    call.slot.word0 = 1\ndef perform(self, core):\n    raise SyscallError(1)"
+    )
     decode, perform = (node for node in broken.body if isinstance(node, ast.FunctionDef))
     assert stores(decode) == [2]
     assert refusals(perform) == [4]
@@ -91,7 +93,19 @@ def test_perform_never_refuses(path: Path) -> None:
 
 def test_the_pure_kernel_imports_nothing_of_linux() -> None:
     allowed_outside = {"entry.py", "__main__.py"}
-    forbidden = {"os", "socket", "mmap", "signal", "select", "subprocess", "asyncio", "uvloop", "zmq", "fcntl", "ctypes"}
+    forbidden = {
+        "os",
+        "socket",
+        "mmap",
+        "signal",
+        "select",
+        "subprocess",
+        "asyncio",
+        "uvloop",
+        "zmq",
+        "fcntl",
+        "ctypes",
+    }
     pure = [path for path in [*KERNEL.glob("*.py"), *FILES] if path.name not in allowed_outside]
     assert len(pure) > 15
     for path in pure:

@@ -255,11 +255,14 @@ def test_further_threads_wait_for_start(fake: TestSystem, monkeypatch: pytest.Mo
     monkeypatch.setattr(runtime._Threads, "released", threading.Event())
     monkeypatch.setattr(runtime._Threads, "entry", runtime._Threads.entry)
 
+    monkeypatch.delattr(sys.modules[__name__], "main", raising=False)
+    monkeypatch.delattr(sys.modules[__name__], "thread", raising=False)
+
+    @component
     class Threaded(Component):
         def start(self) -> None:
-            entry = fake.kernel.thread_entry
-            assert entry is not None
-            self.thread = in_background(entry, 1, 0, 0, 0, 0, 0, 0, 0)
+            entry = sys.modules[__name__].thread  # type: ignore[attr-defined]  # the decorator put it there
+            self.thread = in_background(entry, 0, 0, 0, 0, 0, 0)
             entered.add("start")
             runtime.set_thread_entry(lambda: entered.add("thread"))
 

@@ -1,0 +1,17 @@
+"""Answers each call with the four words that came, by the raw system calls: what the kernel's own path costs."""
+
+from libsel4py.abi import Syscall
+from libsel4py.capabilities import Endpoint
+from libsel4py.environment import Slot
+from libsel4py.interfaces.parent import Parent
+from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
+
+
+def main(*_: int) -> None:
+    """Echo for ever."""
+    environment = Parent(Endpoint(Slot.PARENT)).environment()
+    endpoint = environment.provides["echo"].cptr
+    trap, reply = machine.trap, int(Slot.REPLY)
+    _, _, info, m0, m1, m2, m3 = trap(Syscall.RECV, endpoint, 0, 0, 0, 0, 0, reply, 0, FOREVER_NS)
+    while True:
+        _, _, info, m0, m1, m2, m3 = trap(Syscall.REPLY_RECV, endpoint, info, m0, m1, m2, m3, reply, 0, FOREVER_NS)
