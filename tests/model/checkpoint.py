@@ -5,32 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kerneld.kernel import Kernel
-from tests.harness import Machine
+from tests.harness import Machine, Thread
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Restored as often as wanted. A kernel that was interrupted is replaced by a new one on the same RAM."""
+    """Restored as often as wanted. The kernel is replaced by a new one on the same RAM."""
 
     ram: bytes
-    expected: dict[int, int]
+    threads: tuple[tuple[int, Thread, int], ...]
+    ended: tuple[tuple[int, Thread], ...]
     next_slot: int
 
     @classmethod
     def of(cls, machine: Machine) -> Checkpoint:
-        expected = {address: thread.expected for address, thread in machine.threads.items()}
-        return cls(machine.ram.read(0, machine.ram.size), expected, machine.next_slot)
+        threads = tuple((address, thread, thread.expected) for address, thread in machine.threads.items())
+        ram = machine.ram.read(0, machine.ram.size)
+        return cls(ram, threads, tuple(machine.ended.items()), machine.next_slot)
 
     def restore(self, machine: Machine) -> None:
-        """Threads that were made since are forgotten; those that ended since must be given back by the caller."""
         machine.ram.disarm()
         machine.ram.recover()
         machine.ram.poke(0, self.ram)
-        for address in list(machine.threads):
-            if address not in self.expected:
-                del machine.threads[address]
-        for address, expected in self.expected.items():
-            machine.threads[address].expected = expected
+        machine.threads = {address: thread for address, thread, _ in self.threads}
+        for _, thread, expected in self.threads:
+            thread.expected = expected
+        machine.ended = dict(self.ended)
         machine.next_slot = self.next_slot
         machine.tells.clear()
         machine.kernel = Kernel(machine.ram, machine.ports)

@@ -132,13 +132,11 @@ class Origin:
 
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
-        self.threads = dict(pair.machine.threads)
         self.checkpoint = Checkpoint.of(pair.machine)
         self.system = copy.deepcopy(pair.system)
 
     def begin(self) -> Pair:
         """The pair as it was, and nothing of what happened since."""
-        self.pair.machine.threads = dict(self.threads)
         self.checkpoint.restore(self.pair.machine)
         self.pair.specification = Specification(copy.deepcopy(self.system))
         return self.pair

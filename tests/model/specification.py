@@ -143,7 +143,8 @@ class Specification:
         if is_call and thread.submission is not None:
             first, second, third, fourth = (*answer, 0, 0, 0, 0)[:4]
             info = abi.message_info(label, len(answer))
-            self.system.complete(thread, Completion(0, info, (first, second, third, fourth), tuple(answer[4:])))
+            more = () if thread.submission.inline else tuple(answer[4:])
+            self.system.complete(thread, Completion(0, info, (first, second, third, fourth), more))
 
     def _method(self, thread: Thread, place: Place, held: Capability, extra: list[Place]) -> tuple[int, ...]:
         """Do what an invocation of something else than an endpoint does; the reply's words."""

@@ -187,10 +187,9 @@ class System:
         if not self.may_run(thread):
             return
         if not thread.started:
-            thread.started = True
-            thread.state = State.RUNNING
-            thread.submission = thread.pending = None
-        elif thread.submission is not None and thread.state is State.RESTART:
+            self._start(thread)
+            return
+        if thread.submission is not None and thread.state is State.RESTART:
             if thread.address not in self.restarts:
                 self.restarts.append(thread.address)
         elif thread.pending is not None:
@@ -198,6 +197,14 @@ class System:
             thread.pending = None
         if thread.submission is None:
             thread.state = State.RUNNING
+
+    def _start(self, thread: Thread) -> None:
+        """Its process begins, if it has what a process needs: an address space and a trap frame."""
+        space, frame = self.inside(thread, 1), self.inside(thread, 2)
+        if space is not None and space.kind is Kind.VSPACE and frame is not None and frame.kind is Kind.FRAME:
+            thread.started = True
+            thread.state = State.RUNNING
+            thread.submission = thread.pending = None
 
     # --- scheduling contexts
 

@@ -1,0 +1,131 @@
+"""A kernel that is killed at a store: interrupt a transaction anywhere, start a new kernel on what is left, compare.
+
+An interruption is a kill: nothing of the kernel's code runs afterwards, so the transaction stays open in RAM until the
+next kernel rolls it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+
+import pytest
+
+from hw.ram import Interrupted, Ram
+from kerneld import layout
+from kerneld.kernel import Kernel
+from tests.harness import Machine
+from tests.model.scenarios import Trap
+
+Step = Callable[[Kernel], object]
+LOG_HEAD = 64  # bytes: how many entries there are, and how many transactions were committed
+
+
+class KilledTransaction:
+    """A transaction as a killed process leaves it: when it is interrupted, nobody rolls it back."""
+
+    def __init__(self, ram: Ram) -> None:
+        self._ram = ram
+
+    def __enter__(self) -> Ram:
+        self._ram.begin()
+        return self._ram
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._ram.commit()
+        elif not issubclass(kind, Interrupted):
+            self._ram.recover()
+
+
+@contextmanager
+def killing() -> Iterator[None]:
+    """Within this context an interrupted transaction stays as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ram, "transaction", lambda ram: KilledTransaction(ram))
+        yield
+
+
+def image(machine: Machine) -> bytes:
+    """All of RAM but the undo log's entries."""
+    ram, entries = machine.ram, layout.UNDO_LOG + LOG_HEAD
+    end = layout.UNDO_LOG + layout.UNDO_LOG_BYTES
+    return ram.read(0, entries) + bytes(end - entries) + ram.read(end, ram.size - end)
+
+
+@dataclass(slots=True)
+class Crashes:
+    """Interrupts every transaction of a system call at every store.
+
+    Attributes:
+        interrupted: stores interrupted so far, before and after counted apart. transactions: how many there were.
+    """
+
+    machine: Machine
+    interrupted: int = 0
+    transactions: int = 0
+
+    def carry_out(self, trap: Trap) -> None:
+        """Submit a system call and carry it out to its end, killing the kernel on the way again and again."""
+        trap.submit()
+        free = self._reused(trap)
+        self.crash_everywhere(lambda kernel: kernel.take(trap.thread.tcb), free)
+        self.settle()
+        while self.machine.kernel.core.kernel.restart_head is not None:
+            self.crash_everywhere(lambda kernel: kernel.continue_one(), free)
+            self.settle()
+
+    def _reused(self, trap: Trap) -> tuple[int, int]:
+        """(address, bytes) of memory that no object covers and that this system call zeroes outside of the log."""
+        if not trap.reuses:
+            return (0, 0)
+        slot = self.machine.slot(trap.reuses)
+        return slot.object, slot.word1
+
+    def settle(self) -> None:
+        """Tell what is to be told, killing the kernel while it empties its outbox; then check the invariants."""
+        self.machine.carry_out_tells()
+        if len(self.machine.kernel.outbox):
+            self.crash_everywhere(lambda kernel: kernel.outbox.clear(), (0, 0))
+        self.machine.assert_invariants()
+
+    def crash_everywhere(self, step: Step, free: tuple[int, int]) -> None:
+        """One transaction: each store interrupted before and after it is made, then the transaction as a whole."""
+        machine = self.machine
+        before = machine.ram.read(0, machine.ram.size)
+        self._restore(before)  # to what a new kernel knows: diagnostics die with the old one
+        step(machine.kernel)
+        stores = machine.ram.stores
+        after = image(machine)
+        self._restore(before)
+        expected = _without(image(machine), free)
+        for store in range(stores):
+            for made in (False, True):
+                self._interrupt(step, store, made)
+                assert _without(image(machine), free) == expected, f"store {store} of {stores} is not undone"
+        step(machine.kernel)
+        assert image(machine) == after, "a system call ends in another way when it was interrupted before"
+        self.transactions += 1
+
+    def _interrupt(self, step: Step, store: int, made: bool) -> None:
+        machine = self.machine
+        machine.ram.interrupt_at(store, made)
+        with pytest.raises(Interrupted):
+            step(machine.kernel)
+        assert machine.ram.word(layout.UNDO_LOG) == store + 1, "the interrupted transaction is still in the log"
+        machine.kernel = Kernel(machine.ram, machine.ports)
+        assert machine.kernel.rolled_back == store + 1
+        self.interrupted += 1
+
+    def _restore(self, ram: bytes) -> None:
+        self.machine.ram.poke(0, ram)
+        self.machine.kernel = Kernel(self.machine.ram, self.machine.ports)
+
+
+def _without(ram: bytes, free: tuple[int, int]) -> bytes:
+    start, size = free
+    return ram[:start] + bytes(size) + ram[start + size :] if size else ram

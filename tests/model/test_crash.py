@@ -1,0 +1,88 @@
+"""A kernel killed at any store loses nothing and leaves nothing half done.
+
+For every invocation and system call: each logged store is interrupted, before and after it is made; a new kernel rolls
+back; RAM is then what it was, bit for bit, and the same system call ends as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from kerneld import layout
+from libsel4py import abi
+from libsel4py.abi import InitialSlot, Label, Syscall
+from tests.harness import Machine
+from tests.model.checkpoint import Checkpoint
+from tests.model.crash import Crashes, killing
+from tests.model.scenarios import Scenario, Stage, waiting_server
+from tests.model.thread_scenarios import SCENARIOS
+
+
+@cache
+def stage() -> tuple[Stage, Checkpoint]:
+    machine = Machine(layout.MINIMUM_RAM, vspace_bits=abi.VSPACE_MIN_BITS)
+    made = Stage.new(machine)
+    return made, Checkpoint.of(machine)
+
+
+def fresh() -> Stage:
+    made, checkpoint = stage()
+    checkpoint.restore(made.machine)
+    return made
+
+
+def crash(scenario: Scenario) -> Crashes:
+    on = fresh()
+    trap = scenario.prepare(on)
+    crashes = Crashes(on.machine)
+    with killing():
+        crashes.carry_out(trap)
+    return crashes
+
+
+def _identity(scenario: Scenario) -> str:
+    return f"{scenario.covers.name}-{scenario.name}"
+
+
+@cache
+def interrupted(scenario: Scenario) -> int:
+    """How many stores of the scenario's system call were interrupted, each before and after it was made."""
+    return crash(scenario).interrupted
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=_identity)
+def test_a_killed_kernel_undoes_a_system_call(scenario: Scenario) -> None:
+    assert interrupted(scenario), "every system call stores something"
+
+
+def test_stores_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    total = sum(interrupted(scenario) for scenario in SCENARIOS)
+    with capsys.disabled():
+        print(f"\n{total} stores interrupted in {len(SCENARIOS)} scenarios")
+    assert total > 5000
+
+
+@pytest.mark.parametrize("event", ["interrupt", "death"])
+def test_a_killed_kernel_undoes_an_event(event: str) -> None:
+    """What is no system call is a transaction as well: a device's interrupt, a process's end."""
+    on = fresh()
+    waiting_server(on)
+    handler = on.machine.new_slots()
+    words = (5, handler, abi.WORD_BITS)
+    on.root.call(InitialSlot.IRQ_CONTROL, Label.IRQ_CONTROL_GET, words, (InitialSlot.CNODE,))
+    on.root.call(handler, Label.IRQ_HANDLER_SET_NOTIFICATION, (), (on.notification,))
+    crashes = Crashes(on.machine)
+    with killing():
+        if event == "interrupt":
+            crashes.crash_everywhere(lambda kernel: kernel.interrupt(5), (0, 0))
+        else:
+            crashes.crash_everywhere(lambda kernel: kernel.died(on.client.tcb, 9), (0, 0))
+        crashes.settle()
+    assert crashes.interrupted
+
+
+def test_every_invocation_and_system_call_has_a_scenario() -> None:
+    covered = {scenario.covers for scenario in SCENARIOS}
+    assert covered == {*Label, *Syscall}
