@@ -189,6 +189,7 @@ class Monitor:
             0o600,
         )
         try:
+            # In this process's group: the kernel reads the terminal, which only the foreground job may.
             process = subprocess.Popen(
                 [sys.executable, *arguments],
                 stdin=subprocess.DEVNULL,
@@ -196,7 +197,6 @@ class Monitor:
                 stderr=log,
                 pass_fds=descriptors,
                 env=environment,
-                process_group=0,
             )
         finally:
             os.close(log)

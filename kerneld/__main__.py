@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import signal
 import sys
 
 import msgpack
@@ -22,6 +23,9 @@ from kerneld.host.system import System
 
 
 def main() -> int:
+    # The terminal's signals are the monitor's: it ends the system in order.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="kerneld")
     parser.add_argument("--options", type=int, required=True)
     descriptor = parser.parse_args().options

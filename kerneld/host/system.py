@@ -85,8 +85,7 @@ class System:
     async def run(self) -> int:
         """Run the system; returns its exit status."""
         self.loop.set_exception_handler(lambda loop, context: self._loop_failed(context))
-        for number in (int(signal.SIGTERM), int(signal.SIGINT)):
-            self.loop.add_signal_handler(number, self.end, 0)
+        self.loop.add_signal_handler(signal.SIGTERM, self.end, 0)
         try:
             self.management.open()
             for number, device in enumerate(self.options.machine.devices):
