@@ -23,7 +23,8 @@ class Checkpoint:
         ram = machine.ram.read(0, machine.ram.size)
         return cls(ram, threads, tuple(machine.ended.items()), machine.next_slot)
 
-    def restore(self, machine: Machine) -> None:
+    def restore(self, machine: Machine, *, fast_path: bool = True) -> None:
+        """Begin again; without the ``fast_path`` the new kernel does everything in Python."""
         machine.ram.disarm()
         machine.ram.recover()
         machine.ram.poke(0, self.ram)
@@ -33,4 +34,4 @@ class Checkpoint:
         machine.ended = dict(self.ended)
         machine.next_slot = self.next_slot
         machine.tells.clear()
-        machine.kernel = Kernel(machine.ram, machine.ports)
+        machine.kernel = Kernel(machine.ram, machine.ports, fast_path=fast_path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from itertools import chain, pairwise
 
 from hw.ram import Ram, Record
@@ -23,6 +24,7 @@ NUMBERED = (CapType.IRQ_HANDLER, CapType.IO_PORT)
 HEAD_OF_STACK = 1
 
 
+@lru_cache(maxsize=1 << 14)
 def abstract(word0: int, word1: int) -> Capability | None:
     """The capability that two words of a slot mean."""
     cap = Cap(word0, word1)

@@ -66,6 +66,7 @@ class Crashes:
     """
 
     machine: Machine
+    fast_path: bool = True
     interrupted: int = 0
     transactions: int = 0
 
@@ -114,16 +115,21 @@ class Crashes:
     def _interrupt(self, step: Step, store: int, made: bool) -> None:
         machine = self.machine
         machine.ram.interrupt_at(store, made)
-        with pytest.raises(Interrupted):
-            step(machine.kernel)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ram, "recover", lambda ram: 0)
+            with pytest.raises(Interrupted):
+                step(machine.kernel)
         assert machine.ram.word(layout.UNDO_LOG) == store + 1, "the interrupted transaction is still in the log"
-        machine.kernel = Kernel(machine.ram, machine.ports)
+        self._new_kernel()
         assert machine.kernel.rolled_back == store + 1
         self.interrupted += 1
 
     def _restore(self, ram: bytes) -> None:
         self.machine.ram.poke(0, ram)
-        self.machine.kernel = Kernel(self.machine.ram, self.machine.ports)
+        self._new_kernel()
+
+    def _new_kernel(self) -> None:
+        self.machine.kernel = Kernel(self.machine.ram, self.machine.ports, fast_path=self.fast_path)
 
 
 def _without(ram: bytes, free: tuple[int, int]) -> bytes:

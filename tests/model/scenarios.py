@@ -59,6 +59,7 @@ class Trap:
     reply: int = 0
     dest: int = 0
     reuses: int = 0  # slot of untyped memory that is zeroed for new use
+    error: abi.Error = abi.Error.NO_ERROR  # that an invocation of the root's ends with
 
     def submit(self) -> None:
         info = abi.message_info(self.label, len(self.words), len(self.caps))
@@ -162,7 +163,8 @@ def retype_of_used_memory(stage: Stage) -> Trap:
 @TABLE.of(Label.UNTYPED_RETYPE)
 def retype_refused(stage: Stage) -> Trap:
     words = (ObjectType.ENDPOINT, 0, 0, 0, InitialSlot.TCB, 1)
-    return invocation(stage, stage.machine.untyped, Label.UNTYPED_RETYPE, words, (CNODE,))
+    error = abi.Error.DELETE_FIRST
+    return Trap(stage.root, Syscall.CALL, stage.machine.untyped, Label.UNTYPED_RETYPE, words, (CNODE,), error=error)
 
 
 @TABLE.of(Label.CNODE_COPY)

@@ -93,15 +93,19 @@ TYPES = st.sampled_from(
 class KernelAgainstSpecification(RuleBasedStateMachine):
     """The rules."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(fast_path=st.booleans())
+    def begin(self, fast_path: bool) -> None:
         self.world = world()
-        self.pair = self.world.origin.begin()
+        self.pair = self.world.origin.begin(fast_path=fast_path)
         self.owned = self.world.owned
 
     @invariant()
     def sound(self) -> None:
         self.pair.machine.assert_invariants()
+
+    def teardown(self) -> None:
+        if hasattr(self, "pair"):
+            self.pair.check_descendants()
 
     # --- who acts
 

@@ -46,7 +46,7 @@ for _waits in (False, True):
         (Label.TCB_SET_TLS_BASE, (0x1234,)),
         (Label.TCB_SET_FLAGS, (0, 1)),
         (Label.TCB_EXPLAIN, ()),
-        (Label.TCB_SET_NAME, (0x656D616E,)),
+        (Label.TCB_SET_NAME, (0x656D616E, 0, 0, 0)),
     ):
         TABLE.of(_label)(_of_client(_label, _words, waits=_waits))
 

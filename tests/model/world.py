@@ -63,10 +63,9 @@ class World:
     workers: tuple[harness.Thread, ...]
 
 
-def build(*, descendants: bool = False) -> World:
+def build() -> World:
     """A manager and its workers; the last one has no fault handler."""
-    pair = Pair(descendants=descendants)
-    pair.machine.check = False  # the test itself says when
+    pair = Pair()
     owned = _objects(pair)
     workers = tuple(_worker(pair, owned, number) for number in range(len(WORKERS)))
     for number in range(len(WORKERS)):
