@@ -18,7 +18,7 @@ VENV ?= .venv
 SYSTEM ?= workstation
 ARGS ?=
 PY := $(VENV)/bin/python
-SOURCES := $(wildcard hw/_*/*.c hw/_*/*.h) libsel4py/abi.py hw/header.py setup.py
+SOURCES := $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c) libsel4py/abi.py hw/header.py setup.py
 
 run: build
 	$(PY) -m deploy.cli up $(SYSTEM) $(ARGS)
@@ -77,5 +77,5 @@ $(VENV)/extensions.stamp: $(VENV)/environment.stamp $(SOURCES)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -f hw/*.so hw/abi.h
+	rm -f hw/*.so kerneld/*.so hw/abi.h
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

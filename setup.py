@@ -27,8 +27,8 @@ def extension(name: str, folder: str) -> Extension:
     return Extension(
         name,
         sources,
-        include_dirs=["hw"],
-        depends=[*headers, "libsel4py/abi.py", "hw/header.py"],
+        include_dirs=["hw", "hw/_ram"],
+        depends=[*headers, "hw/_ram/api.h", "hw/_ram/ram.h", "libsel4py/abi.py", "hw/header.py"],
         extra_compile_args=FLAGS,
         libraries=["pthread"],
         py_limited_api=True,
@@ -36,8 +36,11 @@ def extension(name: str, folder: str) -> Extension:
 
 
 setup(
-    ext_modules=[extension("hw._ram", "hw/_ram")]
-    + ([extension("hw._cpu", "hw/_cpu")] if list((ROOT / "hw" / "_cpu").glob("*.c")) else []),
+    ext_modules=[
+        extension("hw._ram", "hw/_ram"),
+        extension("hw._cpu", "hw/_cpu"),
+        extension("kerneld._fastpath", "kerneld/_fastpath"),
+    ],
     cmdclass={"build_ext": BuildExtensions},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from kerneld.records import CapType, Slot
-from libsel4py.abi import Rights, object_size_bits, ObjectType
+from libsel4py.abi import ObjectType, Rights, object_size_bits
 
 TYPE_SHIFT: Final = 59
 EXTRA_SHIFT: Final = 40

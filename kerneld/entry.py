@@ -24,6 +24,7 @@ from typing import Final
 
 from hw import ring
 from hw.devices.bus import IoBus
+from kerneld import _fastpath, fastpath
 from kerneld.host.process import Thread
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message, Tell
@@ -33,6 +34,8 @@ POLL_NS: Final = 50_000
 TURN_NS: Final = 300_000
 COOL_EVERY: Final = 4096  # system calls after which rings that had none of them are not polled any more
 U32: Final = 0xFFFFFFFF
+RING_WORDS: Final = 4  # of a watched ring (kerneld/_fastpath/fastpath.c, struct watched)
+SERVED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,11 @@ class Entry:
         self._fatal = fatal
         self._poll_ns = poll_ns
         self._layout = _layout(kernel)
+        self._layout_fast = fastpath.make_layout(kernel.core.kernel)
         self._restarts = kernel.core.kernel.address + KernelRecord.restart_head.offset
         self._irq_states = kernel.core.kernel.address + KernelRecord.IRQ_STATES
         self._watched: list[Thread] = []
-        self._pairs = array("Q")  # of each watched ring: frame address, submissions consumed
-        self._served: set[Thread] = set()
+        self._rings = array("Q")  # of each watched ring: frame, submissions consumed, TCB, whether it was served
         self._next = 0
         self._scheduled = False
         self._ended = False
@@ -134,17 +137,18 @@ class Entry:
         consumed = thread.tcb.consumed & U32
         thread.slot = len(self._watched)
         self._watched.append(thread)
-        self._pairs.extend((thread.frame, consumed))
+        self._rings.extend((thread.frame, consumed, thread.tcb.address, 1))
         ring.watch(self._ram, thread.frame, consumed, 1)
 
     def _unwatch(self, thread: Thread) -> None:
         """Take it out of the polled rings: the last one takes its place."""
-        slot, pairs = thread.slot, self._pairs
+        slot, rings = thread.slot, self._rings
         last = self._watched.pop()
-        consumed, frame = pairs.pop(), pairs.pop()
+        moved = rings[-RING_WORDS:]
+        del rings[-RING_WORDS:]
         if last is not thread:
             self._watched[slot] = last
-            pairs[2 * slot], pairs[2 * slot + 1] = frame, consumed
+            rings[RING_WORDS * slot : RING_WORDS * (slot + 1)] = moved
             last.slot = slot
         thread.slot = -1
         ring.watch(self._ram, thread.frame, 0, 0)
@@ -174,40 +178,52 @@ class Entry:
 
     def _serve(self) -> bool:
         """Serve until nothing comes, or the turn is over. Returns whether another turn is due."""
-        ram, pairs, poll, word = self._ram, self._pairs, ring.poll, self._ram.word
+        ram, rings, word = self._ram, self._rings, self._ram.word
         end = time.monotonic_ns() + TURN_NS
         count = 0
         while not self._ended:
-            found = poll(ram, pairs, 0, self._next)
+            restarts = word(self._restarts)
+            found, self._next, taken, unwatched = _fastpath.serve(
+                ram, self._layout_fast, rings, self._next, 0 if restarts else self._poll_ns
+            )
             if found >= 0:
                 self._take(found)
-            if word(self._restarts):
+            if taken:
+                self._count(taken)
+                if unwatched:
+                    self._watch_tcb(unwatched)
+            if restarts:
                 self._kernel.continue_one()
                 self._settle()
-            elif found < 0:
-                found = poll(ram, pairs, self._poll_ns, self._next)
-                if found < 0:
-                    return self._cannot_sleep()
-                self._take(found)
+            elif found < 0 and not taken:
+                return self._cannot_sleep()
             count += 1
             if not count & 7 and time.monotonic_ns() > end:
                 return True
         return False
 
+    def _watch_tcb(self, address: int) -> None:
+        thread = self._threads.get(address)
+        if thread is not None:
+            self._watch(thread)
+
+    def _count(self, taken: int) -> None:
+        before = self._taken // COOL_EVERY
+        self._taken += taken
+        if self._taken // COOL_EVERY != before:
+            self._cool()
+
     def _take(self, index: int) -> None:
         thread = self._watched[index]
         tcb = thread.tcb
-        self._next = index + 1
-        if not self._kernel.take(tcb):
+        if not self._kernel.take_slowly(tcb):
             self._rest(thread)
             return
         consumed = tcb.consumed & U32
-        self._pairs[2 * index + 1] = consumed
+        self._rings[RING_WORDS * index + 1] = consumed
+        self._rings[RING_WORDS * index + SERVED] = 1
         ring.set_consumed(self._ram, thread.frame, consumed)
-        self._served.add(thread)
-        self._taken += 1
-        if not self._taken % COOL_EVERY:
-            self._cool()
+        self._count(1)
         self._settle()
 
     def _rest(self, thread: Thread) -> None:
@@ -226,18 +242,23 @@ class Entry:
                 self._unwatch(thread)
             else:
                 ring.watch(self._ram, thread.frame, 0, 1)
-        self._served.clear()
+        self._forget_served()
         return bool(self._watched)
 
     def _cool(self) -> None:
         """A system that never sleeps stops to poll the rings that are not in use."""
         for thread in tuple(self._watched):
-            waiting = thread in self._served or ring.watch(self._ram, thread.frame, thread.tcb.consumed & U32, 0)
+            served = self._rings[RING_WORDS * thread.slot + SERVED]
+            waiting = served or ring.watch(self._ram, thread.frame, thread.tcb.consumed & U32, 0)
             if not waiting:
                 self._unwatch(thread)
             else:
                 ring.watch(self._ram, thread.frame, 0, 1)
-        self._served.clear()
+        self._forget_served()
+
+    def _forget_served(self) -> None:
+        for at in range(SERVED, len(self._rings), RING_WORDS):
+            self._rings[at] = 0
 
     # --- tells ---------------------------------------------------------------------------------------------
 

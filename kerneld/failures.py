@@ -1,8 +1,8 @@
 """The four ways in which the kernel says no. Each has one reader.
 
 `LookupFailure` is seen by the kernel alone: whoever looks up turns it into one of the next two. `Fault` is told to the
-thread's fault handler. `SyscallError` is told to the caller. `KernelBug` means that this code is wrong: the transaction is
-rolled back, and nobody swallows it.
+thread's fault handler. `SyscallError` is told to the caller. `KernelBug` means that this code is wrong: the transaction
+is rolled back, and nobody swallows it.
 """
 
 from __future__ import annotations

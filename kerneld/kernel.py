@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from hw import ring
 from hw.ram import Ram
-from kerneld import completion, faults, ipc, layout, scheduler, syscall
+from kerneld import _fastpath, completion, fastpath, faults, ipc, layout, scheduler, syscall
 from kerneld.core import Core, IoPorts, NoPorts
 from kerneld.failures import Fault, KernelBug
 from kerneld.objects import irq
@@ -36,6 +36,7 @@ class Kernel:
         ports: IoPorts | None = None,
         processor_time: Callable[[int], int] = lambda address: 0,
         now: Callable[[], int] = lambda: 0,
+        fast_path: bool = True,
     ) -> None:
         if ram.word(layout.HEADER_MAGIC) != layout.MAGIC:
             raise KernelBug("RAM holds no sel4py machine (boot.boot makes one)")
@@ -43,12 +44,24 @@ class Kernel:
         self.ram = ram
         self.core = Core(ram, KernelRecord.of(ram), Outbox(ram), ports or NoPorts(), processor_time, now)
         self.outbox = self.core.outbox
+        self.fast_layout = fastpath.make_layout(self.core.kernel) if fast_path else None
 
     def take(self, tcb: Tcb) -> bool:
         """Carry out the thread's next submission, if there is one and the thread can make one: one transaction.
 
         Returns whether something was done. The caller carries out the outbox before it calls again.
         """
+        if self.fast_layout is not None:
+            try:
+                if _fastpath.take(self.ram, self.fast_layout, tcb.address):
+                    return True
+            except BaseException:
+                self.ram.recover()
+                raise
+        return self.take_slowly(tcb)
+
+    def take_slowly(self, tcb: Tcb) -> bool:
+        """As `take`, by the slow path, which serves all system calls."""
         frame = tcb.trap_frame
         if not frame:
             return False

@@ -1,8 +1,8 @@
 """What a transaction will tell the host: processes to start, stop or end, completions to publish, devices to kick.
 
 Tells are records in RAM, written inside the transaction that causes them, so they are rolled back with it, and a
-kernel that was killed after the commit finds them and carries them out again. Each is harmless when carried out twice. The host
-carries them out in order, right after the commit and before the next system call, then calls `clear`.
+kernel that was killed after the commit finds them and carries them out again. Each is harmless when carried out twice.
+The host carries them out in order, right after the commit and before the next system call, then calls `clear`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Questions that a thread asks about itself and about what it holds: EXPLAIN, IDENTIFY, and TCB.explain.
 
-Rules: nothing here changes anything but the asking thread's completion. A thread learns of its own capability space, and of the
-threads to which it holds TCB capabilities; badges are not told.
+Rules: nothing here changes anything but the asking thread's completion. A thread learns of its own capability space;
+badges are not told.
 """
 
 from __future__ import annotations

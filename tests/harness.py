@@ -25,6 +25,7 @@ from hw.ram import Ram
 from kerneld import invariants, layout
 from kerneld.boot import BootParameters, DeviceRegion, boot
 from kerneld.core import IoPorts
+from kerneld import _fastpath
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message, Tell
 from kerneld.records import Slot, Tcb, TcbSlot, ThreadState
@@ -179,6 +180,37 @@ class Thread:
         self.machine.poke_words(self.tcb.trap_frame + abi.IPC_RECEIVE_CNODE, (cnode, index, depth))
 
 
+class TwinKernel(Kernel):
+    """A kernel that carries out again by the slow path what the fast path has done, and compares every stored word."""
+
+    fast_takes = 0
+
+    def take(self, tcb: Tcb) -> bool:
+        assert self.fast_layout is not None
+        try:
+            if not _fastpath.take(self.ram, self.fast_layout, tcb.address):
+                return self.take_slowly(tcb)
+        except BaseException:
+            self.ram.recover()
+            raise
+        TwinKernel.fast_takes += 1
+        before = self._stored()
+        fast = {address: self.ram.word(address) for address in before}
+        for address, value in before.items():
+            self.ram.poke(address, struct.pack("<Q", value))
+        assert self.take_slowly(tcb), "the slow path takes what the fast path takes"
+        before = self._stored() | before
+        slow = {address: self.ram.word(address) for address in before}
+        assert slow == before | fast, "the two paths leave different RAM"
+        return True
+
+    def _stored(self) -> dict[int, int]:
+        """What each word that the last transaction stored to held before: the undo log keeps it until the next one."""
+        count = self.ram.stores
+        words = self.ram.words(layout.UNDO_LOG + 64, 2 * count)
+        return dict(reversed(list(zip(words[::2], words[1::2], strict=True))))
+
+
 @dataclass(slots=True)
 class Machine:
     """A booted kernel and its threads.
@@ -210,7 +242,7 @@ class Machine:
             self.ram_bytes, description=self.description, devices=self.devices, vspace_bits=self.vspace_bits
         )
         boot(self.ram, parameters)
-        self.kernel = Kernel(self.ram, self.ports)
+        self.kernel = TwinKernel(self.ram, self.ports) if self.check else Kernel(self.ram, self.ports)
         tcb = self.kernel.core.kernel.initial_tcb
         assert tcb is not None
         self.root = Thread(self, tcb, InitialSlot.TCB, InitialSlot.CNODE, InitialSlot.SCHED_CONTEXT, 0)

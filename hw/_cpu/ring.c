@@ -8,12 +8,11 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
 
 /* A block and wake-up across processors costs about 50 microseconds: looking longer than that cannot win. */
-static int64_t spin_limit_ns = 50000;
+static int64_t spin_limit_ns = 10000;
 enum { LOOKS_A_YIELD = 16 };
 
 void ring_set_spin(int64_t nanoseconds) { __atomic_store_n(&spin_limit_ns, nanoseconds, __ATOMIC_RELAXED); }
@@ -131,8 +130,6 @@ enum wait ring_look(struct cpu_thread *thread, int64_t deadline)
             }
             relax();
         }
-        if (thread->spin_ns)
-            sched_yield();
         now = now_ns();
         if (now >= deadline)
             return ring_ready(thread) ? WAIT_READY : WAIT_TIMEOUT;

@@ -1,4 +1,4 @@
-#include "ram.h"
+#include "api.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -439,6 +439,17 @@ struct PyModuleDef ram_module = {
     NULL, NULL, NULL, NULL, NULL,
 };
 
+static struct ram_api exported;
+
+static int add_api(PyObject *module)
+{
+    exported = (struct ram_api){module_state.ram_type, ram_check, ram_store, ring_publish};
+    PyObject *capsule = PyCapsule_New(&exported, RAM_API_NAME, NULL);
+    int failed = !capsule || PyModule_AddObjectRef(module, "C_API", capsule) < 0;
+    Py_XDECREF(capsule);
+    return failed ? -1 : 0;
+}
+
 PyMODINIT_FUNC PyInit__ram(void)
 {
     ram_module.m_methods = ring_methods;
@@ -454,7 +465,8 @@ PyMODINIT_FUNC PyInit__ram(void)
     if (!state->ram_type || !state->transaction_type || !state->ram_error || !state->interrupted ||
         PyModule_AddType(module, state->ram_type) < 0 || PyModule_AddType(module, state->transaction_type) < 0 ||
         PyModule_AddObjectRef(module, "RamError", state->ram_error) < 0 ||
-        PyModule_AddObjectRef(module, "Interrupted", state->interrupted) < 0 || add_record_types(module, state) < 0) {
+        PyModule_AddObjectRef(module, "Interrupted", state->interrupted) < 0 || add_record_types(module, state) < 0 ||
+        add_api(module) < 0) {
         Py_DECREF(module);
         return NULL;
     }

@@ -187,16 +187,18 @@ def _ensure_not_own(call: Call, context: SchedContext) -> None:
 def _decode_bind(core: Core, call: Call, context: SchedContext) -> Invocation:
     if not call.caps:
         raise truncated_message("Bind takes one capability: of a TCB or of a notification")
-    if context.tcb is not None or context.notification is not None:
-        raise illegal_operation("the scheduling context is bound already; Unbind frees it")
     slot = call.caps[0]
     match slot.cap_type:
         case CapType.TCB:
             tcb = Tcb(core.ram, slot.object)
+            if context.tcb is not None:
+                raise illegal_operation("the scheduling context is bound to a thread already; Unbind frees it")
             ensure_bindable(core, context, tcb)
             return BindThread(context, tcb)
         case CapType.NOTIFICATION:
             notification = Notification(core.ram, slot.object)
+            if context.notification is not None:
+                raise illegal_operation("the scheduling context is bound to a notification already; Unbind frees it")
             if notification.sched_context is not None:
                 raise illegal_operation("the notification has a scheduling context already; UnbindObject frees it")
             return BindNotification(context, notification)

@@ -32,9 +32,9 @@ def test_bind_refuses_what_is_bound_and_what_is_neither_thread_nor_notification(
     assert root.invoke(free, bind, (), [free]) == (Error.INVALID_CAPABILITY, (1,))
     assert root.invoke(free, bind, (), [thread.cap]) == (Error.ILLEGAL_OPERATION, ())
     assert root.invoke(thread.sched_context, bind, (), [passive.cap]) == (Error.ILLEGAL_OPERATION, ())
-    assert root.invoke(thread.sched_context, bind, (), [free]) == (Error.ILLEGAL_OPERATION, ())
+    assert root.invoke(thread.sched_context, bind, (), [free]) == (Error.INVALID_CAPABILITY, (1,))
     root.call(free, bind, (), [notification])
-    assert root.invoke(free, bind, (), [passive.cap]) == (Error.ILLEGAL_OPERATION, ())
+    assert root.invoke(free, bind, (), [machine.retype(ObjectType.NOTIFICATION)]) == (Error.ILLEGAL_OPERATION, ())
     second = machine.sched_context()
     assert root.invoke(second, bind, (), [notification]) == (Error.ILLEGAL_OPERATION, ())
 

@@ -1,0 +1,96 @@
+"""Where the fast path (`_fastpath/fastpath.c`) finds the fields of records: one table, made from `records.py`.
+
+The fast path carries out Call, ReplyRecv and signals in their commonest form, with the slow path's exact effect on RAM;
+all else it leaves alone. What it takes on, and why it may: `docs/manual/fastpath.md`.
+"""
+
+from __future__ import annotations
+
+from kerneld import _fastpath
+from kerneld.outbox import Tell
+from kerneld.records import (
+    CapType,
+    Endpoint,
+    EndpointState,
+    KernelRecord,
+    Notification,
+    NotificationState,
+    ProcessState,
+    Reply,
+    SchedContext,
+    Slot,
+    Tcb,
+    TcbSlot,
+    ThreadState,
+)
+
+
+def make_layout(kernel: KernelRecord) -> bytes:
+    """The table for a machine whose kernel record lies there."""
+    return _fastpath.layout(_tcb() | _objects() | _values() | _outbox(kernel))
+
+
+def _tcb() -> dict[str, int]:
+    return {
+        "tcb_state": Tcb.state.offset,
+        "tcb_process": Tcb.process.offset,
+        "tcb_sched_context": Tcb.sched_context.offset,
+        "tcb_bound_notification": Tcb.bound_notification.offset,
+        "tcb_reply": Tcb.reply.offset,
+        "tcb_blocked_on": Tcb.blocked_on.offset,
+        "tcb_queue_prev": Tcb.queue_prev.offset,
+        "tcb_queue_next": Tcb.queue_next.offset,
+        "tcb_block_word": Tcb.block_word.offset,
+        "tcb_fault_label": Tcb.fault_label.offset,
+        "tcb_trap": Tcb.TRAP,
+        "tcb_tail": Tcb.TAIL,
+        "tcb_consumed": Tcb.consumed.offset,
+        "tcb_produced": Tcb.produced.offset,
+        "tcb_told": Tcb.TOLD,
+        "tcb_told_area": Tcb.told_area.offset,
+        "tcb_cspace": TcbSlot.CSPACE * Slot.SIZE,
+        "tcb_buffer": TcbSlot.BUFFER * Slot.SIZE,
+        "in_trap": Tcb.in_trap.mask << Tcb.in_trap.shift,
+        "told_pending": Tcb.told_pending.mask << Tcb.told_pending.shift,
+    }
+
+
+def _objects() -> dict[str, int]:
+    return {
+        "endpoint_head": Endpoint.head.offset,
+        "endpoint_tail": Endpoint.tail.offset,
+        "notification_state": Notification.state.offset,
+        "notification_signals": Notification.signals.offset,
+        "notification_bound_tcb": Notification.bound_tcb.offset,
+        "notification_sched_context": Notification.sched_context.offset,
+        "reply_tcb": Reply.tcb.offset,
+        "reply_prev": Reply.prev.offset,
+        "reply_next_word": Reply.next_word.offset,
+        "context_refill_max": SchedContext.refill_max.offset,
+    }
+
+
+def _values() -> dict[str, int]:
+    return {
+        "cap_endpoint": CapType.ENDPOINT,
+        "cap_notification": CapType.NOTIFICATION,
+        "cap_reply": CapType.REPLY,
+        "cap_cnode": CapType.CNODE,
+        "cap_frame": CapType.FRAME,
+        "state_inactive": ThreadState.INACTIVE,
+        "state_running": ThreadState.RUNNING,
+        "state_receive": ThreadState.BLOCKED_ON_RECEIVE,
+        "state_reply": ThreadState.BLOCKED_ON_REPLY,
+        "process_live": ProcessState.LIVE,
+        "endpoint_receive": EndpointState.RECEIVE,
+        "notification_idle": NotificationState.IDLE,
+        "notification_active": NotificationState.ACTIVE,
+    }
+
+
+def _outbox(kernel: KernelRecord) -> dict[str, int]:
+    return {
+        "outbox_length": kernel.address + KernelRecord.outbox_length.offset,
+        "outbox_entries": kernel.address + KernelRecord.OUTBOX,
+        "outbox_deliver": Tell.DELIVER,
+    }

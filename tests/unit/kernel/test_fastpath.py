@@ -1,0 +1,141 @@
+"""The fast path: what it takes on, what it leaves alone. The harness compares its RAM with the slow path's each time."""
+
+from __future__ import annotations
+
+import pytest
+
+from hw.ram import Interrupted
+from kerneld.records import Tcb, ThreadState
+from libsel4py import abi
+from libsel4py.abi import ObjectType, Rights, Syscall
+from tests.harness import Machine, Thread, TwinKernel
+
+ENDPOINT, REPLY, SIGNAL = 100, 101, 102
+
+
+@pytest.fixture
+def pair(machine: Machine) -> tuple[Thread, Thread]:
+    """A server that waits and a client that can call it; both have a notification to signal."""
+    endpoint, reply = machine.retype(ObjectType.ENDPOINT), machine.retype(ObjectType.REPLY)
+    notification = machine.retype(ObjectType.NOTIFICATION)
+    server, client = machine.thread("server"), machine.thread("client")
+    for thread in (server, client):
+        machine.grant(thread, endpoint, ENDPOINT)
+        machine.grant(thread, notification, SIGNAL, badge=5)
+    machine.grant(server, reply, REPLY)
+    assert server.syscall(Syscall.RECV, ENDPOINT, reply=REPLY) is None
+    return server, client
+
+
+def fast_takes() -> int:
+    return TwinKernel.fast_takes
+
+
+@pytest.mark.parametrize("length", range(5))
+def test_call_and_reply_recv_are_fast_at_up_to_four_words(pair: tuple[Thread, Thread], length: int) -> None:
+    server, client = pair
+    before = fast_takes()
+    words = tuple(range(1, length + 1))
+    assert client.syscall(Syscall.CALL, ENDPOINT, words=words, label=7) is None
+    request = server.completion()
+    assert request is not None
+    assert (request.label, request.words) == (7, words)
+    assert server.syscall(Syscall.REPLY_RECV, ENDPOINT, words=words[::-1], label=3, reply=REPLY) is None
+    answer = client.completion()
+    assert answer is not None
+    assert (answer.badge, answer.label, answer.words) == (0, 3, words[::-1])
+    assert fast_takes() == before + 2
+
+
+@pytest.mark.parametrize("op", [Syscall.CALL, Syscall.SEND, Syscall.NB_SEND])
+def test_signals_are_fast_where_nobody_waits(pair: tuple[Thread, Thread], op: Syscall) -> None:
+    _, client = pair
+    before = fast_takes()
+    for _ in range(2):
+        assert client.syscall(op, SIGNAL) is not None
+    assert fast_takes() == before + 2
+    done = client.syscall(Syscall.NB_WAIT, SIGNAL)
+    assert done is not None
+    assert done.badge == 5
+
+
+def test_a_signal_that_wakes_somebody_is_slow(pair: tuple[Thread, Thread]) -> None:
+    server, client = pair
+    other = client.machine.thread("other")
+    client.machine.grant(other, client.machine.next_slot - 1, 7)
+    before = fast_takes()
+    assert client.syscall(Syscall.WAIT, SIGNAL) is None
+    assert client.state is ThreadState.BLOCKED_ON_NOTIFICATION
+    assert server.state is ThreadState.BLOCKED_ON_RECEIVE
+    assert fast_takes() == before
+
+
+@pytest.mark.parametrize("words", [5, 120])
+def test_longer_messages_are_slow(pair: tuple[Thread, Thread], words: int) -> None:
+    server, client = pair
+    before = fast_takes()
+    assert client.syscall(Syscall.CALL, ENDPOINT, words=range(words)) is None
+    request = server.completion()
+    assert request is not None
+    assert request.words == tuple(range(words))
+    assert fast_takes() == before
+
+
+@pytest.mark.parametrize("rights", [Rights.WRITE, Rights.READ, Rights.GRANT, Rights.NONE])
+def test_without_the_rights_for_a_call_it_is_slow(machine: Machine, rights: Rights) -> None:
+    endpoint, reply = machine.retype(ObjectType.ENDPOINT), machine.retype(ObjectType.REPLY)
+    server, client = machine.thread("server"), machine.thread("client")
+    machine.grant(server, endpoint, ENDPOINT)
+    machine.grant(server, reply, REPLY)
+    machine.grant(client, endpoint, ENDPOINT, rights)
+    server.syscall(Syscall.RECV, ENDPOINT, reply=REPLY)
+    before = fast_takes()
+    client.syscall(Syscall.CALL, ENDPOINT, words=(1,))
+    assert fast_takes() == before
+
+
+def test_several_callers_wait_their_turn(machine: Machine) -> None:
+    """With a queue of callers the reply is slow, since the next message is taken in the same system call."""
+    endpoint, reply = machine.retype(ObjectType.ENDPOINT), machine.retype(ObjectType.REPLY)
+    server = machine.thread("server")
+    machine.grant(server, endpoint, ENDPOINT)
+    machine.grant(server, reply, REPLY)
+    clients = [machine.thread(f"client{number}") for number in range(3)]
+    for number, client in enumerate(clients):
+        machine.grant(client, endpoint, ENDPOINT, badge=number + 1)
+        assert client.syscall(Syscall.CALL, ENDPOINT, words=(number,)) is None
+    first = server.syscall(Syscall.RECV, ENDPOINT, reply=REPLY)
+    assert first is not None
+    seen = [first.badge]
+    for _ in range(2):
+        following = server.syscall(Syscall.REPLY_RECV, ENDPOINT, words=(9,), reply=REPLY)
+        assert following is not None
+        seen.append(following.badge)
+    assert seen == [1, 2, 3]
+
+
+def test_every_store_can_be_interrupted(pair: tuple[Thread, Thread]) -> None:
+    """Killed at any store of a fast call, RAM rolls back to where it began."""
+    server, client = pair
+    machine = client.machine
+    assert machine.kernel.fast_layout is not None
+    client.submit(Syscall.CALL, ENDPOINT, abi.message_info(1, 4), (1, 2, 3, 4))
+    before = machine.ram.read(0x21000, machine.ram.size - 0x21000)
+    interrupted = 0
+    while True:
+        machine.ram.interrupt_at(interrupted, bool(interrupted % 2))
+        try:
+            machine.kernel.take(client.tcb)
+        except Interrupted:
+            machine.ram.recover()
+            assert machine.ram.read(0x21000, machine.ram.size - 0x21000) == before
+            interrupted += 1
+            continue
+        machine.ram.disarm()
+        break
+    assert interrupted > 20
+    machine.settle()
+    request = server.completion()
+    assert request is not None
+    assert request.words == (1, 2, 3, 4)
+    assert Tcb(machine.ram, server.tcb.address).state == ThreadState.RUNNING
