@@ -30,7 +30,7 @@ class Working:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A spoilt call. ``words`` and ``caps``: new arguments by position; ``cptr``: another object; ``drop``: caps left out."""
+    """A spoilt call: new ``words`` and ``caps`` by position, another object, or the last of them dropped."""
 
     label: Label
     error: Error
@@ -52,6 +52,16 @@ class Stock:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        machine.check = False  # these invocations are other tests' matter; the whole is checked below
+        self._take_initial()
+        self._make()
+        self._issue()
+        self.free = machine.new_slots(8)
+        self.frame_address = machine.slot(self.frame).object
+        machine.check = True
+        machine.assert_invariants()
+
+    def _take_initial(self) -> None:
         self.root = int(InitialSlot.CNODE)
         self.own_tcb = int(InitialSlot.TCB)
         self.own_context = int(InitialSlot.SCHED_CONTEXT)
@@ -61,6 +71,9 @@ class Stock:
         self.domain = int(InitialSlot.DOMAIN)
         self.sched_control = SCHED_CONTROL
         self.null = int(InitialSlot.NULL)
+
+    def _make(self) -> None:
+        machine = self.machine
         self.endpoint = machine.retype(ObjectType.ENDPOINT)
         self.badged = machine.copy(self.endpoint, badge=5)
         self.no_grant = machine.copy(self.endpoint, Rights.WRITE | Rights.READ)
@@ -80,13 +93,10 @@ class Stock:
         self.bound_thread: Thread = machine.thread("bound")
         self.thread = self.bound_thread.cap
         self.thread_context = self.bound_thread.sched_context
-        self._issue()
-        self.free = machine.new_slots(8)
-        self.frame_address = machine.slot(self.frame).object
 
     def _issue(self) -> None:
         root = self.machine.root
-        self.handler, self.ports = self.machine.new_slots(2), 0
+        self.handler = self.machine.new_slots(2)
         self.ports = self.handler + 1
         root.call(self.irq_control, Label.IRQ_CONTROL_GET, (7, self.handler, 64), [self.root])
         root.call(self.port_control, Label.IO_PORT_CONTROL_ISSUE, (0x400, 0x407, self.ports, 64), [self.root])

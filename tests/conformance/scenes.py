@@ -1,7 +1,7 @@
 """The few situations that most conformance tests begin with.
 
-A scene is made by ordinary invocations of the initial task. Threads get what they share in low slots of their own CNode:
-`ENDPOINT` is slot 1. What a scene hands back are slots of the initial task's CNode and threads.
+A scene is made by ordinary invocations of the initial task. Threads get what they share in low slots of their own
+CNode: `ENDPOINT` is slot 1. What a scene hands back are slots of the initial task's CNode and threads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ ENDPOINT: Final = 1
 SECOND: Final = 2
 FREE: Final = 40  # slots from here on are empty in every thread's CNode
 SCHED_CONTROL: Final = int(InitialSlot.FIRST_FREE)
-NO_REPLY: Final = 0
+NOTIFICATION: Final = 5  # slot of a thread's CNode where a scene with a notification puts it
+BAD: Final = 1 << 60  # an address that does not resolve in a thread's CNode: its guard is 56 zero bits
+UNKNOWN_SYSCALL: Final = -1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,43 @@ def got(completion: Completion | None) -> Completion:
 def poll(machine: Machine, notification: int) -> int:
     """What the notification has been signalled with, by the initial task's NBWait."""
     return got(machine.root.syscall(Syscall.NB_WAIT, notification)).badge
+
+
+def signal(machine: Machine, notification: int, badge: int) -> None:
+    got(send(machine.root, cptr=machine.copy(notification, badge=badge)))
+
+
+def bound(machine: Machine, notification: int) -> tuple[Thread, int]:
+    """A thread bound to the notification, and an endpoint in its slot ENDPOINT."""
+    endpoint = machine.retype(ObjectType.ENDPOINT)
+    thread = machine.thread("bound")
+    machine.grant(thread, endpoint, ENDPOINT)
+    machine.grant(thread, notification, NOTIFICATION)
+    machine.root.call(thread.cap, Label.TCB_BIND_NOTIFICATION, (), [notification])
+    return thread, endpoint
+
+
+def suspend(thread: Thread) -> None:
+    thread.machine.root.call(thread.cap, Label.TCB_SUSPEND)
+
+
+def resume(thread: Thread) -> None:
+    thread.machine.root.call(thread.cap, Label.TCB_RESUME)
+
+
+def read_registers(thread: Thread, count: int = abi.REGISTERS, flags: int = 0) -> tuple[int, ...]:
+    return thread.machine.root.call(thread.cap, Label.TCB_READ_REGISTERS, (flags, count))
+
+
+def write_registers(thread: Thread, words: Sequence[int], flags: int = 0, count: int | None = None) -> None:
+    """Args: count: as the invocation says it; the number of words, if it is not given."""
+    arguments = (flags, len(words) if count is None else count, *words)
+    thread.machine.root.call(thread.cap, Label.TCB_WRITE_REGISTERS, arguments)
+
+
+def reply_to_fault(machine: Machine, words: Sequence[int] = (), label: int = 0) -> None:
+    """The initial task's reply to the fault that it received last."""
+    got(machine.root.syscall(Syscall.SEND, machine.root.reply, words=words, label=label))
 
 
 def next_fault(machine: Machine, endpoint: int) -> Completion | None:

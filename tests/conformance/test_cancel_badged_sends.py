@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kerneld.records import ThreadState
-from libsel4py.abi import Error, InitialSlot, Label, ObjectType, Rights
-from tests.conformance.scenes import ENDPOINT, FREE, got, next_fault, receive, send, senders
+from libsel4py.abi import Error, InitialSlot, Label, ObjectType, Rights, Syscall
+from tests.conformance.scenes import ENDPOINT, FREE, UNKNOWN_SYSCALL, got, next_fault, receive, send, senders
 from tests.harness import THREAD_CNODE_BITS, Machine, Thread
 
 CNODE = InitialSlot.CNODE
@@ -47,13 +47,13 @@ def test_CANCEL_BADGED_SENDS0001_that_badge_alone(machine: Machine) -> None:
     assert served(machine, endpoint) == [6, 7]
 
 
-def test_CANCEL_BADGED_SENDS0002_sender_faults(machine: Machine) -> None:
-    """A thrown-out sender carries its Send out again, and faults when its capability is gone: InvalidCapability 0."""
+def test_CANCEL_BADGED_SENDS0002_capability_gone(machine: Machine) -> None:
+    """A thrown-out caller carries its Call out again, and finds its capability gone: InvalidCapability(0)."""
     endpoint = machine.retype(ObjectType.ENDPOINT)
     sender = senders(machine, endpoint, (80,), 5)[0]
     canceller = machine.copy(endpoint, badge=5)
     machine.grant(sender, canceller, FREE)
-    assert sender.syscall(-1, FREE) is None
+    assert sender.syscall(Syscall.CALL, FREE) is None
     machine.root.call(sender.cnode, Label.CNODE_DELETE, (FREE, THREAD_CNODE_BITS))
     assert cancel(machine, canceller) == Error.NO_ERROR
     done = got(sender.completion())
@@ -105,7 +105,7 @@ def test_CANCEL_BADGED_SENDS0008_faulting_thread_stops(machine: Machine) -> None
     endpoint = machine.retype(ObjectType.ENDPOINT)
     handler = machine.copy(endpoint, badge=5)
     thread = machine.thread("faulter", fault_endpoint=handler)
-    assert thread.syscall(-1000) is None
+    assert thread.syscall(UNKNOWN_SYSCALL) is None
     assert thread.state is ThreadState.BLOCKED_ON_SEND
     assert cancel(machine, handler) == Error.NO_ERROR
     assert thread.state is ThreadState.INACTIVE

@@ -9,8 +9,21 @@ import pytest
 from kerneld.records import CapType
 from libsel4py import abi
 from libsel4py.abi import FaultLabel, InitialSlot, Label, LookupFailureKind, ObjectType, Rights, Syscall
-from tests.conformance.scenes import ENDPOINT, FREE, Pair, answer, call, faulting, got, held, held_by, next_fault
-from tests.conformance.scenes import pair, receive, set_root
+from tests.conformance.scenes import (
+    ENDPOINT,
+    FREE,
+    Pair,
+    answer,
+    call,
+    faulting,
+    got,
+    held,
+    held_by,
+    next_fault,
+    pair,
+    receive,
+    set_root,
+)
 from tests.harness import OWN_CNODE, Completion, Machine
 
 FIRST, SECOND, THIRD = 10, 11, 12  # slots of the client's CNode

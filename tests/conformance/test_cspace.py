@@ -170,8 +170,8 @@ def test_CSPACE0015_guard_too_long(machine: Machine, thread: Thread) -> None:
     words = (abi.cnode_cap_data(0, 64 - RADIX + 1), 0)
     caps = [InitialSlot.NULL, thread.cnode, InitialSlot.VSPACE]
     assert machine.root.invoke(thread.cap, Label.TCB_SET_SPACE, words, caps) == (Error.ILLEGAL_OPERATION, ())
-    words = (FREE, RADIX, thread.cnode, 64, 15, abi.cnode_cap_data(0, 64 - RADIX + 1))
-    error = machine.root.invoke(thread.cnode, Label.CNODE_MINT, words, [InitialSlot.CNODE])
+    minted = (FREE, RADIX, thread.cnode, 64, 15, abi.cnode_cap_data(0, 64 - RADIX + 1))
+    error = machine.root.invoke(thread.cnode, Label.CNODE_MINT, minted, [InitialSlot.CNODE])
     assert error == (Error.ILLEGAL_OPERATION, ())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kerneld.outbox import Tell
 from kerneld.records import CapType
 from libsel4py.abi import Error, InitialSlot, Label, ObjectType, Rights, Syscall
-from tests.conformance.scenes import ENDPOINT, got, held, held_by, is_empty, poll, send
+from tests.conformance.scenes import ENDPOINT, got, held, is_empty, poll, send
 from tests.harness import OWN_CNODE, Machine
 
 CNODE = InitialSlot.CNODE

@@ -6,8 +6,19 @@ import pytest
 
 from kerneld.records import ThreadState
 from libsel4py.abi import Label, ObjectType, Syscall
-from tests.conformance.scenes import ENDPOINT, FREE, answer, call, context_of, got, passive_server, receive, send
-from tests.conformance.scenes import senders
+from tests.conformance.scenes import (
+    ENDPOINT,
+    FREE,
+    UNKNOWN_SYSCALL,
+    answer,
+    call,
+    context_of,
+    got,
+    passive_server,
+    receive,
+    send,
+    senders,
+)
 from tests.harness import OWN_REPLY, Machine, Thread
 
 
@@ -180,7 +191,7 @@ def test_SCHED_CONTEXT0012_suspended_caller(chain: Chain) -> None:
 
 
 def test_SCHED_CONTEXT0013_deleted_server(chain: Chain) -> None:
-    """A server that is deleted while it runs on a lent context takes it from nobody but itself: no thread has it."""
+    """When a server is deleted while it runs on a lent context, nobody has that context: the caller goes on waiting."""
     assert call(chain.client) is None
     machine = chain.machine
     machine.revoke(chain.proxy.cap)
@@ -206,7 +217,7 @@ def test_SCHED_CONTEXT0015_passive_fault_handler(machine: Machine) -> None:
     endpoint = machine.retype(ObjectType.ENDPOINT)
     handler = passive_server(machine, endpoint)
     thread = machine.thread("faulter", fault_endpoint=endpoint)
-    assert thread.syscall(-1000) is None
+    assert thread.syscall(UNKNOWN_SYSCALL) is None
     got(handler.completion())
     assert context_of(machine, thread.sched_context).tcb == handler.tcb
     answer_passively(handler)

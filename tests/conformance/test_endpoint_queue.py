@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kerneld.records import ThreadState
-from libsel4py.abi import InitialSlot, Label, ObjectType
+from libsel4py.abi import InitialSlot, Label, ObjectType, Syscall
 from tests.conformance.scenes import ENDPOINT, got, receive, send, senders
 from tests.harness import Machine, Thread
 
@@ -25,7 +25,7 @@ def queue_up(machine: Machine, priorities: tuple[int, ...]) -> tuple[int, list[T
 
 def take_all(machine: Machine, endpoint: int, count: int) -> list[int]:
     """The words of the messages in the order in which they come."""
-    return [got(machine.root.syscall(-7, endpoint, reply=machine.root.reply)).words[0] for _ in range(count)]
+    return [got(machine.root.syscall(Syscall.RECV, endpoint, reply=machine.root.reply)).words[0] for _ in range(count)]
 
 
 def receivers(machine: Machine, priorities: tuple[int, ...]) -> tuple[int, list[Thread]]:
@@ -118,5 +118,5 @@ def test_EPQUEUE0010_capability_moves_while_waiting(machine: Machine) -> None:
     sender = senders(machine, endpoint, (80,), badge=9)[0]
     assert send(sender, (1,)) is None
     machine.root.call(sender.cnode, Label.CNODE_DELETE, (ENDPOINT, 8))
-    done = got(machine.root.syscall(-7, endpoint, reply=machine.root.reply))
+    done = got(machine.root.syscall(Syscall.RECV, endpoint, reply=machine.root.reply))
     assert (done.badge, done.words) == (9, (1,))

@@ -120,7 +120,9 @@ def test_ERRORS0032_copying_order(stock: Stock, label: Label) -> None:
         assert stock.invoke(refusal) == (refusal.error, refusal.payload), str(refusal)
 
 
-@pytest.mark.parametrize("label", [Label.CNODE_COPY, Label.CNODE_MINT, Label.CNODE_MUTATE], ids=lambda label: label.name)
+@pytest.mark.parametrize(
+    "label", [Label.CNODE_COPY, Label.CNODE_MINT, Label.CNODE_MUTATE], ids=lambda label: label.name
+)
 def test_ERRORS0033_copying_truncation(stock: Stock, label: Label) -> None:
     """Copy, Mint and Mutate: addresses are checked before the words behind them are missed."""
     assert stock.invoke(Refusal(label, Error.DELETE_FIRST, words={0: "tcb"}, drop_words=1)) == (Error.DELETE_FIRST, ())

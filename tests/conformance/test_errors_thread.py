@@ -123,7 +123,9 @@ def test_ERRORS0047_timeout_endpoint(stock: Stock, cap: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "word", "cap"), [(Label.TCB_SET_IPC_BUFFER, 0, 0), (Label.TCB_CONFIGURE, 2, 2)], ids=["buffer", "configure"]
+    ("label", "word", "cap"),
+    [(Label.TCB_SET_IPC_BUFFER, 0, 0), (Label.TCB_CONFIGURE, 2, 2)],
+    ids=["buffer", "configure"],
 )
 def test_ERRORS0048_ipc_buffer(stock: Stock, label: Label, word: int, cap: int) -> None:
     """TCB_SetIPCBuffer and Configure: the frame's derivation and kind are checked before the address's alignment."""
@@ -139,10 +141,12 @@ def test_ERRORS0048_ipc_buffer(stock: Stock, label: Label, word: int, cap: int) 
 
 
 @pytest.mark.parametrize(
-    ("label", "cspace", "vspace"), [(Label.TCB_SET_SPACE, 1, 2), (Label.TCB_CONFIGURE, 0, 1)], ids=["space", "configure"]
+    ("label", "cspace", "vspace"),
+    [(Label.TCB_SET_SPACE, 1, 2), (Label.TCB_CONFIGURE, 0, 1)],
+    ids=["space", "configure"],
 )
 def test_ERRORS0049_spaces(stock: Stock, label: Label, cspace: int, vspace: int) -> None:
-    """TCB_SetSpace and Configure: IllegalOperation for a wrong root or guard, RevokeFirst where it cannot be derived."""
+    """TCB_SetSpace and Configure: IllegalOperation for a wrong root or guard, RevokeFirst if it cannot be derived."""
     check(
         stock,
         Refusal(label, ILLEGAL, caps={cspace: "endpoint"}),

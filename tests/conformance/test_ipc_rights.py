@@ -5,9 +5,21 @@ from __future__ import annotations
 import pytest
 
 from kerneld.records import ThreadState
-from libsel4py.abi import Error, FaultLabel, LookupFailureKind, ObjectType, Rights, Syscall
-from tests.conformance.scenes import ENDPOINT, FREE, SECOND, answer, call, faulting, got, next_fault, pair, poll
-from tests.conformance.scenes import receive, send
+from libsel4py.abi import Error, FaultLabel, Label, LookupFailureKind, ObjectType, Rights, Syscall
+from tests.conformance.scenes import (
+    ENDPOINT,
+    FREE,
+    SECOND,
+    answer,
+    call,
+    faulting,
+    got,
+    next_fault,
+    pair,
+    poll,
+    receive,
+    send,
+)
 from tests.harness import Machine
 
 EVERY = range(16)
@@ -87,7 +99,7 @@ def test_IPCRIGHTS0006_reply_grant(machine: Machine, rights: int) -> None:
     server, client = scene.server, scene.client
     machine.grant(server, machine.retype(ObjectType.TCB), SECOND)
     words = (FREE, 8, server.reply, 8, rights)
-    machine.root.call(server.cnode, 21, words, [server.cnode])
+    machine.root.call(server.cnode, Label.CNODE_COPY, words, [server.cnode])
     client.set_receive(251, FREE, 8)
     assert receive(server) is None
     assert call(client) is None
@@ -127,5 +139,5 @@ def test_IPCRIGHTS0009_rights_of_the_moment(machine: Machine) -> None:
     machine.grant(scene.client, machine.retype(ObjectType.REPLY), SECOND)
     scene.server.set_receive(251, FREE, 8)
     assert scene.client.syscall(Syscall.SEND, ENDPOINT, words=(6,), caps=[SECOND]) is None
-    machine.root.call(scene.client.cnode, 19, (ENDPOINT, 8))
+    machine.root.call(scene.client.cnode, Label.CNODE_DELETE, (ENDPOINT, 8))
     assert got(receive(scene.server)).info >> 7 & 3 == 1

@@ -7,8 +7,21 @@ import pytest
 from kerneld.records import ThreadState
 from libsel4py import abi
 from libsel4py.abi import FaultLabel, InitialSlot, Label, LookupFailureKind, ObjectType, Syscall
-from tests.conformance.scenes import ENDPOINT, FREE, SCHED_CONTROL, Pair, call, faulting, got, held_by, next_fault
-from tests.conformance.scenes import pair, poll, receive, send
+from tests.conformance.scenes import (
+    ENDPOINT,
+    FREE,
+    SCHED_CONTROL,
+    Pair,
+    call,
+    faulting,
+    got,
+    held_by,
+    next_fault,
+    pair,
+    poll,
+    receive,
+    send,
+)
 from tests.harness import OWN_CNODE, OWN_REPLY, OWN_SCHED_CONTEXT, OWN_TCB, Machine
 
 NOTIFICATION = 5

@@ -6,8 +6,20 @@ import pytest
 
 from kerneld.records import ThreadState
 from libsel4py.abi import FaultLabel, Label, LookupFailureKind, ObjectType, Syscall
-from tests.conformance.scenes import ENDPOINT, FREE, Pair, answer, call, faulting, got, held_by, next_fault, pair
-from tests.conformance.scenes import receive, senders
+from tests.conformance.scenes import (
+    ENDPOINT,
+    FREE,
+    Pair,
+    answer,
+    call,
+    faulting,
+    got,
+    held_by,
+    next_fault,
+    pair,
+    receive,
+    senders,
+)
 from tests.harness import OWN_REPLY, Machine, Thread
 
 

@@ -8,107 +8,27 @@ from kerneld.outbox import Tell
 from kerneld.records import ThreadState
 from libsel4py import abi
 from libsel4py.abi import Error, InitialSlot, Label, ObjectType, Syscall
-from tests.conformance.scenes import ENDPOINT, FREE, answer, call, got, pair, poll, receive, send, set_root
+from tests.conformance.scenes import (
+    ENDPOINT,
+    FREE,
+    answer,
+    call,
+    got,
+    pair,
+    poll,
+    receive,
+    resume,
+    send,
+    set_root,
+    suspend,
+    write_registers,
+)
 from tests.harness import OWN_TCB, Machine, Refused, Thread
-
-REGISTERS = tuple(range(1000, 1000 + abi.REGISTERS))
-SUSPEND_SOURCE, RESUME_TARGET, FRAME, INTEGER = 1, 2, 4, 8
-FRAME_REGISTERS = 18  # rip to r15
 
 
 @pytest.fixture
 def thread(machine: Machine) -> Thread:
     return machine.thread("thread")
-
-
-def read(machine: Machine, thread: Thread, count: int = abi.REGISTERS, flags: int = 0) -> tuple[int, ...]:
-    return machine.root.call(thread.cap, Label.TCB_READ_REGISTERS, (flags, count))
-
-
-def write(machine: Machine, thread: Thread, words: tuple[int, ...], flags: int = 0, count: int | None = None) -> None:
-    words = (flags, len(words) if count is None else count, *words)
-    machine.root.call(thread.cap, Label.TCB_WRITE_REGISTERS, words)
-
-
-def suspend(machine: Machine, thread: Thread) -> None:
-    machine.root.call(thread.cap, Label.TCB_SUSPEND)
-
-
-def resume(machine: Machine, thread: Thread) -> None:
-    machine.root.call(thread.cap, Label.TCB_RESUME)
-
-
-def test_TCB0001_registers_round_trip(machine: Machine, thread: Thread) -> None:
-    """What WriteRegisters writes ReadRegisters reads, in the order of seL4's user context."""
-    write(machine, thread, REGISTERS)
-    assert read(machine, thread) == REGISTERS
-    assert thread.tcb.rip == 1000
-
-
-@pytest.mark.parametrize("count", range(1, abi.REGISTERS + 1))
-def test_TCB0002_partial_registers(machine: Machine, thread: Thread, count: int) -> None:
-    """A count below twenty reads and writes the first registers alone."""
-    write(machine, thread, REGISTERS)
-    write(machine, thread, (7,) * count)
-    assert read(machine, thread) == (7,) * count + REGISTERS[count:]
-    assert read(machine, thread, count) == (7,) * count
-
-
-def test_TCB0003_count_below_words(machine: Machine, thread: Thread) -> None:
-    """WriteRegisters writes as many registers as its count says, whatever else the message holds."""
-    write(machine, thread, REGISTERS, count=2)
-    assert read(machine, thread, 3) == (1000, 1001, 0)
-
-
-def test_TCB0004_count_above_registers(machine: Machine, thread: Thread) -> None:
-    """A count above twenty writes all twenty registers, if as many words were sent."""
-    write(machine, thread, (*REGISTERS, 1, 2, 3))
-    assert read(machine, thread) == REGISTERS
-
-
-def test_TCB0005_read_suspends(machine: Machine, thread: Thread) -> None:
-    """ReadRegisters with its suspend flag stops the thread; without it the thread goes on."""
-    read(machine, thread)
-    assert thread.state is ThreadState.RUNNING
-    read(machine, thread, flags=1)
-    assert thread.state is ThreadState.INACTIVE
-
-
-def test_TCB0006_write_resumes(machine: Machine) -> None:
-    """WriteRegisters with its resume flag lets the thread run; without it the thread stays as it is."""
-    thread = machine.thread("thread", start=False)
-    write(machine, thread, (3,))
-    assert thread.state is ThreadState.INACTIVE
-    write(machine, thread, (3,), flags=1)
-    assert thread.state is ThreadState.RUNNING
-
-
-@pytest.mark.parametrize("flags", range(16))
-def test_TCB0007_copy_registers(machine: Machine, flags: int) -> None:
-    """CopyRegisters copies frame and integer registers, suspends the source and resumes the target, as its flags say."""
-    source, target = machine.thread("source"), machine.thread("target", start=False)
-    write(machine, source, REGISTERS)
-    machine.root.call(target.cap, Label.TCB_COPY_REGISTERS, (flags,), [source.cap])
-    after = read(machine, target)
-    assert after[:FRAME_REGISTERS] == (REGISTERS[:FRAME_REGISTERS] if flags & FRAME else (0,) * FRAME_REGISTERS)
-    assert after[FRAME_REGISTERS:] == (REGISTERS[FRAME_REGISTERS:] if flags & INTEGER else (0, 0))
-    assert source.state is (ThreadState.INACTIVE if flags & SUSPEND_SOURCE else ThreadState.RUNNING)
-    assert target.state is (ThreadState.RUNNING if flags & RESUME_TARGET else ThreadState.INACTIVE)
-
-
-def test_TCB0008_tls_base(machine: Machine, thread: Thread) -> None:
-    """SetTLSBase sets the register fs_base, also the caller's own."""
-    machine.root.call(thread.cap, Label.TCB_SET_TLS_BASE, (0x7000,))
-    assert read(machine, thread)[abi.REGISTER_NAMES.index("fs_base")] == 0x7000
-    thread.call(OWN_TCB, Label.TCB_SET_TLS_BASE, (0x8000,))
-    assert read(machine, thread)[abi.REGISTER_NAMES.index("fs_base")] == 0x8000
-
-
-def test_TCB0009_flags(machine: Machine, thread: Thread) -> None:
-    """SetFlags clears, then sets, and returns the flags that hold now."""
-    assert machine.root.call(thread.cap, Label.TCB_SET_FLAGS, (0, 1)) == (1,)
-    assert machine.root.call(thread.cap, Label.TCB_SET_FLAGS, (0, 0)) == (1,)
-    assert machine.root.call(thread.cap, Label.TCB_SET_FLAGS, (1, 0)) == (0,)
 
 
 @pytest.mark.parametrize("label", [Label.TCB_SET_PRIORITY, Label.TCB_SET_MC_PRIORITY])
@@ -197,16 +117,16 @@ def test_TCB0018_no_buffer(machine: Machine) -> None:
 
 def test_TCB0019_suspend_and_resume(machine: Machine, thread: Thread) -> None:
     """A suspended thread makes no system calls; resumed, it goes on with those that it has submitted."""
-    suspend(machine, thread)
+    suspend(thread)
     assert thread.syscall(Syscall.YIELD) is None
-    resume(machine, thread)
+    resume(thread)
     got(thread.completion())
 
 
 def test_TCB0020_resume_of_a_running_thread(machine: Machine) -> None:
     """Resume has no effect on a thread that runs, and none on the thread that calls it."""
     thread = machine.thread("thread")
-    resume(machine, thread)
+    resume(thread)
     assert thread.state is ThreadState.RUNNING
     thread.call(OWN_TCB, Label.TCB_RESUME)
     assert thread.state is ThreadState.RUNNING
@@ -214,8 +134,8 @@ def test_TCB0020_resume_of_a_running_thread(machine: Machine) -> None:
 
 def test_TCB0021_suspend_twice(machine: Machine, thread: Thread) -> None:
     """Suspend of a suspended thread succeeds and changes nothing."""
-    suspend(machine, thread)
-    suspend(machine, thread)
+    suspend(thread)
+    suspend(thread)
     assert thread.state is ThreadState.INACTIVE
 
 
@@ -224,9 +144,9 @@ def test_TCB0022_resumed_sender(machine: Machine, op: int) -> None:
     """A sender that is suspended and resumed sends its message again."""
     scene = pair(machine)
     assert scene.client.syscall(op, ENDPOINT, words=(1, 2)) is None
-    suspend(machine, scene.client)
+    suspend(scene.client)
     assert receive(scene.server) is None
-    resume(machine, scene.client)
+    resume(scene.client)
     assert got(scene.server.completion()).words == (1, 2)
 
 
@@ -235,8 +155,8 @@ def test_TCB0023_resumed_receiver(machine: Machine) -> None:
     scene = pair(machine)
     assert receive(scene.server) is None
     assert receive(scene.client) is None
-    suspend(machine, scene.server)
-    resume(machine, scene.server)
+    suspend(scene.server)
+    resume(scene.server)
     send(machine.root, (4,), scene.endpoint)
     assert got(scene.client.completion()).words == (4,)
     assert scene.server.state is ThreadState.BLOCKED_ON_RECEIVE
@@ -248,7 +168,7 @@ def test_TCB0024_resume_of_a_blocked_thread(machine: Machine) -> None:
     assert receive(scene.server) is None
     assert call(scene.client, (1,)) is None
     got(scene.server.completion())
-    resume(machine, scene.client)
+    resume(scene.client)
     assert scene.client.state is ThreadState.BLOCKED_ON_SEND
     answer(scene.server, (9,))
     assert scene.client.completion() is None
@@ -260,8 +180,8 @@ def test_TCB0025_suspended_thread_keeps_its_message(machine: Machine) -> None:
     scene = pair(machine)
     assert receive(scene.server) is None
     got(send(scene.client, (6,)))
-    suspend(machine, scene.server)
-    resume(machine, scene.server)
+    suspend(scene.server)
+    resume(scene.server)
     assert got(scene.server.completion()).words == (6,)
 
 
@@ -291,7 +211,7 @@ def test_TCB0028_self_suspend(machine: Machine, thread: Thread) -> None:
     """A thread may suspend itself; another one resumes it."""
     assert thread.syscall(Syscall.CALL, OWN_TCB, Label.TCB_SUSPEND << 12) is None
     assert thread.state is ThreadState.INACTIVE
-    resume(machine, thread)
+    resume(thread)
     assert got(thread.completion()).label == Error.NO_ERROR
     got(thread.syscall(Syscall.YIELD))
 
@@ -310,8 +230,8 @@ def test_THREADS0002_start_in_an_image(machine: Machine) -> None:
     """A thread that is resumed for the first time starts at its registers: the host is told to."""
     thread = machine.thread("thread", start=False)
     assert thread.tcb.address not in [message.subject for message in machine.told(Tell.START)]
-    write(machine, thread, (3, 0, 0, 0, 0, 0, 0, 0, 42))
-    resume(machine, thread)
+    write_registers(thread, (3, 0, 0, 0, 0, 0, 0, 0, 42))
+    resume(thread)
     assert machine.told(Tell.START)[-1].subject == thread.tcb.address
 
 

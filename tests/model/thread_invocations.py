@@ -171,7 +171,6 @@ def sched_context(system: System, caller: Thread, address: int, sent: Arguments)
             unbind_all(system, address)
         case Label.SCHED_CONTEXT_BIND:
             sent.expect(0, 1)
-            illegal_if(context.thread is not None or context.notification is not None)
             _bind_object(system, address, system.held(sent.sources[0]))
         case Label.SCHED_CONTEXT_UNBIND_OBJECT:
             sent.expect(0, 1)
@@ -184,11 +183,12 @@ def sched_context(system: System, caller: Thread, address: int, sent: Arguments)
 def _bind_object(system: System, address: int, held: Capability | None) -> None:
     if held is not None and held.kind is Kind.TCB:
         target = system.threads[held.address]
+        illegal_if(system.contexts[address].thread is not None)
         _check_bindable(system, Capability(Kind.SCHED_CONTEXT, address), target)
         _bind(system, address, target)
     elif held is not None and held.kind is Kind.NOTIFICATION:
         notification = system.notifications[held.address]
-        illegal_if(notification.context is not None)
+        illegal_if(system.contexts[address].notification is not None or notification.context is not None)
         notification.context = address
         system.contexts[address].notification = held.address
     else:
