@@ -12,6 +12,8 @@ def main(*_: int) -> None:
     environment = Parent(Endpoint(Slot.PARENT)).environment()
     endpoint = environment.provides["echo"].cptr
     trap, reply = machine.trap, int(Slot.REPLY)
-    _, _, info, m0, m1, m2, m3 = trap(Syscall.RECV, endpoint, 0, 0, 0, 0, 0, reply, 0, FOREVER_NS)
+    _status, _badge, info, m0, m1, m2, m3 = trap(Syscall.RECV, endpoint, 0, 0, 0, 0, 0, reply, 0, FOREVER_NS)
     while True:
-        _, _, info, m0, m1, m2, m3 = trap(Syscall.REPLY_RECV, endpoint, info, m0, m1, m2, m3, reply, 0, FOREVER_NS)
+        _status, _badge, info, m0, m1, m2, m3 = trap(
+            Syscall.REPLY_RECV, endpoint, info, m0, m1, m2, m3, reply, 0, FOREVER_NS
+        )

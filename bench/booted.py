@@ -1,0 +1,97 @@
+"""A booted system that takes orders on its console, and its processes as the host sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+SYSTEM = Path(__file__).parent / "systems" / "kernel.toml"
+MARK = b"@"
+
+
+class BootedSystem:
+    """`bench/systems/kernel.toml`, from the moment that its driver takes orders to its end. A context manager."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="sel4py-bench-")
+        environment = {**os.environ, "SEL4PY_RUNTIME_DIR": self._folder.name}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "deploy.cli", "up", str(SYSTEM)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+
+    def order(self, text: str) -> dict[str, float]:
+        """Give the driver one order (`bench.tasks.driver`), and wait for its figures.
+
+        Raises:
+            RuntimeError: the system has ended instead.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(text.encode() + b"\n")
+        self._process.stdin.flush()
+        for line in self._process.stdout:
+            if line.startswith(MARK):
+                answer: dict[str, float] = json.loads(line[len(MARK) :])
+                return answer
+        raise RuntimeError(f"the system ended at {text!r} with status {self._process.wait()}")
+
+    def processes(self) -> list[int]:
+        """The pids of all its processes: the monitor, and what descends from it."""
+        parents = {
+            int(entry.name): _parent(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()
+        }
+        found = [self._process.pid]
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found
+
+    def descriptors(self) -> int:
+        """Open file descriptors of all its processes."""
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.processes())
+
+    def processor_seconds(self) -> float:
+        """Processor time that all its living processes have used."""
+        ticks = sum(sum(_stat(pid)[11:13]) for pid in self.processes())
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def __enter__(self) -> BootedSystem:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            if self._process.poll() is None:
+                self._process.stdin.write(b"end\n")
+            self._process.stdin.close()
+            self._process.wait(20)
+        except (BrokenPipeError, subprocess.TimeoutExpired):
+            self._process.terminate()
+            self._process.wait()
+        finally:
+            self._process.stdout.close()
+            self._folder.cleanup()
+
+
+def _stat(pid: int) -> list[int]:
+    """Fields of /proc/PID/stat behind the name, from the state's on; the state counts as 0. proc(5)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return [0] * 20
+    fields = text.rpartition(")")[2].split()
+    return [0, *map(int, fields[1:20])]
+
+
+def _parent(pid: int) -> int:
+    return _stat(pid)[1]

@@ -1,0 +1,146 @@
+"""The kernel against its peers: calls, batches, task starts, revocation, idleness."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bench.booted import BootedSystem
+from bench.rounds import Goal, Series, interleave, ratio_goal
+
+PAYLOAD = (1, 2, 3, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured. ``calls`` a round; ``revoked`` capabilities, smallest and largest."""
+
+    rounds: int
+    calls: int
+    starts: int
+    crowd: int
+    revoked: tuple[int, ...]
+    idle_seconds: float
+
+
+FULL = Sizes(rounds=9, calls=5000, starts=20, crowd=1000, revoked=(25_000, 50_000, 100_000), idle_seconds=5.0)
+QUICK = Sizes(rounds=5, calls=1000, starts=5, crowd=100, revoked=(5_000, 10_000, 20_000), idle_seconds=2.0)
+
+
+def run(sizes: Sizes, progress: Callable[[str], None]) -> tuple[list[Series], list[Goal]]:
+    """All measurements; returns every series and what became of the goals."""
+    with BootedSystem() as system, _pipe_echo() as pipe:
+        progress("calls, batches, starts: interleaved rounds")
+        series = interleave(_contenders(system, pipe, sizes), sizes.rounds)
+        goals = _ratios(series)
+        progress(f"{sizes.crowd} tasks at once")
+        goals += _crowd(system, sizes.crowd)
+        progress("revocation")
+        goals += _revocation(system, sizes.revoked)
+        progress(f"{sizes.idle_seconds:g} s of doing nothing")
+        goals.append(_idle(system, sizes.idle_seconds))
+    return list(series.values()), goals
+
+
+def _contenders(
+    system: BootedSystem, pipe: multiprocessing.connection.Connection, sizes: Sizes
+) -> dict[str, Callable[[], float]]:
+    def order(text: str) -> Callable[[], float]:
+        return lambda: system.order(text)["seconds"]
+
+    def pipe_round() -> float:
+        start = time.perf_counter()
+        for _ in range(sizes.calls):
+            pipe.send(PAYLOAD)
+            pipe.recv()
+        return (time.perf_counter() - start) / sizes.calls
+
+    def python_round() -> float:
+        start = time.perf_counter()
+        for _ in range(sizes.starts):
+            subprocess.run([sys.executable, "-c", "pass"], check=True)
+        return (time.perf_counter() - start) / sizes.starts
+
+    return {
+        "call through the kernel": order(f"call {sizes.calls}"),
+        "multiprocessing.Pipe": pipe_round,
+        "64 single invocations": order(f"single {max(sizes.calls // 64, 1)}"),
+        "batch of 64 invocations": order(f"batch {max(sizes.calls // 64, 1)}"),
+        "task start": order(f"start {sizes.starts}"),
+        "python -c pass": python_round,
+    }
+
+
+def _ratios(series: dict[str, Series]) -> list[Goal]:
+    call, pipe = series["call through the kernel"], series["multiprocessing.Pipe"]
+    single, batch = series["64 single invocations"], series["batch of 64 invocations"]
+    start, python = series["task start"], series["python -c pass"]
+    return [
+        ratio_goal("kernel-mediated Call round trip, as fast as Pipe", call, pipe, 1.0, faster=True),
+        ratio_goal("a batch of 64 against 64 single invocations", batch, single, 5.0, faster=True),
+        ratio_goal("task start and end against python -c pass", start, python, 5.0, faster=True),
+    ]
+
+
+def _crowd(system: BootedSystem, count: int) -> list[Goal]:
+    """Start and end many tasks, twice: what is there after the first time must be there after the second."""
+    first = system.order(f"crowd {count}")
+    before = (len(system.processes()), system.descriptors())
+    second = system.order(f"crowd {count}")
+    after = (len(system.processes()), system.descriptors())
+    leaked = {
+        "processes": after[0] - before[0],
+        "descriptors": after[1] - before[1],
+        "bytes of untyped memory": first["free"] - second["free"],
+    }
+    return [
+        Goal(f"{what} left by {count} tasks", float(number), float(number), 0.0, at_most=True, unit="")
+        for what, number in leaked.items()
+    ]
+
+
+def _revocation(system: BootedSystem, counts: tuple[int, ...]) -> list[Goal]:
+    each, longest = [], 0.0
+    for count in counts:
+        answer = system.order(f"revoke {count}")
+        each.append(answer["seconds"] / count)
+        longest = max(longest, answer["longest_wait"])
+    growth = each[-1] / each[0]
+    return [
+        Goal(f"revoke of {counts[-1]}: time a capability, against {counts[0]}", growth, growth, 1.5, at_most=True),
+        Goal("another task's longest wait meanwhile", longest * 1e3, longest * 1e3, 5.0, at_most=True, unit="ms"),
+        Goal("revoke of one capability", each[-1] * 1e6, each[-1] * 1e6, float("inf"), at_most=True, unit="us"),
+    ]
+
+
+def _idle(system: BootedSystem, seconds: float) -> Goal:
+    system.order("call 1")
+    before, start = system.processor_seconds(), time.monotonic()
+    time.sleep(seconds)
+    used = (system.processor_seconds() - before) / (time.monotonic() - start) * 100
+    return Goal("an idle system's share of one processor", used, used, 1.0, at_most=True, unit="%")
+
+
+def _echo(connection: multiprocessing.connection.Connection) -> None:
+    while (message := connection.recv()) is not None:
+        connection.send(message)
+
+
+@contextmanager
+def _pipe_echo() -> Iterator[multiprocessing.connection.Connection]:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_echo, args=(theirs,))
+    process.start()
+    try:
+        yield ours
+    finally:
+        ours.send(None)
+        process.join()
+        theirs.close()
+        ours.close()
