@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from hw.ram import Ram
-from kerneld import caps, layout, mdb, refills, scheduler
+from kerneld import caps, layout, mdb, refills, scheduler, threads
 from kerneld.caps import Cap
 from kerneld.core import Core, NoPorts
-from kerneld.objects import vspace
 from kerneld.outbox import Outbox
 from kerneld.records import KernelRecord, SchedContext, Slot, Tcb, TcbSlot, ThreadState, VSpace
 from libsel4py import abi
@@ -209,7 +208,7 @@ def _make_thread(core: Core, objects: _Objects, parameters: BootParameters) -> N
         mdb.insert(core, caps.read(source), source, thread.slot(inside))
     space = VSpace(ram, objects.vspace)
     space.size_bits = parameters.vspace_bits
-    vspace.link(core, space, thread)
+    threads.join_vspace(core, space, thread)
     context = SchedContext(ram, objects.sched_context)
     context.size_bits = SCHED_CONTEXT_BITS
     refills.lay_out(core, context, refills.MIN_REFILLS, abi.INITIAL_BUDGET_US, 0)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from kerneld import caps, mdb
 from kerneld.caps import Cap
-from kerneld.objects.irq import IRQ_PENDING
+from kerneld.interrupts import IRQ_PENDING
 from kerneld.predicates import Finding, Registry
 from kerneld.records import (
     IRQ_MASKED,

@@ -17,11 +17,11 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from kerneld import caps, mdb
+from kerneld import caps, interrupts, mdb, threads
 from kerneld.caps import NULL, OBJECT_MASK, TYPE_SHIFT, Cap
 from kerneld.core import Core, Deletion
 from kerneld.failures import KernelBug
-from kerneld.objects import endpoint, ioport, irq, notification, reply, sched_context, tcb, vspace
+from kerneld.objects import endpoint, ioport, notification, reply, sched_context
 from kerneld.outbox import Tell
 from kerneld.records import (
     TCB_SLOTS,
@@ -174,7 +174,7 @@ def finalise_cap(core: Core, slot: Slot, cap: Cap, final: bool, work: Work) -> C
         return cap
     core.diagnostics.deletions.append(Deletion(slot.address, cap.word0, cap.word1, work.thread, work.revoked))
     if kind == CapType.VSPACE:
-        vspace.finalise(core, VSpace(core.ram, cap.object), slot, final)
+        threads.leave_vspace(core, VSpace(core.ram, cap.object), slot, final)
     elif final:
         return _finalise_object(core, cap, kind)
     return NULL
@@ -200,14 +200,14 @@ def _finalise_object(core: Core, cap: Cap, kind: int) -> Cap:
         case CapType.FRAME:
             core.outbox.tell(Tell.FRAME_GONE, address, 1 << cap.frame_size_bits)
         case CapType.IRQ_HANDLER:
-            irq.finalise(core, cap.irq)
+            interrupts.finalise(core, cap.irq)
         case CapType.IO_PORT:
             ioport.release(core, cap.first_port, cap.last_port)
     return NULL
 
 
 def _finalise_tcb(core: Core, thread: Tcb) -> None:
-    tcb.finalise(core, thread)
+    threads.end(core, thread)
     if core.kernel.initial_tcb == thread:
         core.kernel.initial_tcb = None
     core.diagnostics.refusals.pop(thread.address, None)

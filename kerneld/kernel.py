@@ -10,10 +10,9 @@ from collections.abc import Callable
 
 from hw import ring
 from hw.ram import Ram
-from kerneld import _fastpath, completion, fastpath, faults, ipc, layout, scheduler, syscall
+from kerneld import _fastpath, completion, fastpath, faults, interrupts, ipc, layout, scheduler, syscall
 from kerneld.core import Core, IoPorts, NoPorts
 from kerneld.failures import Fault, KernelBug
-from kerneld.objects import irq
 from kerneld.outbox import Outbox
 from kerneld.records import KernelRecord, ProcessState, Tcb, ThreadState
 from libsel4py import abi
@@ -118,7 +117,7 @@ class Kernel:
     def interrupt(self, line: int) -> None:
         """A device has raised an interrupt line."""
         with self.ram.transaction():
-            irq.raise_line(self.core, line)
+            interrupts.raise_line(self.core, line)
             scheduler.settle(self.core)
 
     def died(self, tcb: Tcb, status: int) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from kerneld import caps, mdb
+from kerneld import caps, mdb, slot_arguments
 from kerneld.core import Call, Core, Invocation, Result
 from kerneld.failures import SyscallError, illegal_operation, invalid_argument, range_error, truncated_message
-from kerneld.objects import cnode
 from kerneld.records import CapType, Slot
 from libsel4py.abi import IO_PORTS, WORD_BITS, WORD_MASK, Error, Label
 
@@ -81,8 +80,8 @@ def decode_control(core: Core, call: Call) -> Invocation:
         raise SyscallError(
             Error.REVOKE_FIRST, (), f"a port in 0x{first:x}..0x{last:x} has been given out; revoke IOPortControl first"
         )
-    destination = cnode.lookup_slot(call.caps[0], index, depth)
-    cnode.ensure_empty(destination)
+    destination = slot_arguments.lookup_slot(call.caps[0], index, depth)
+    slot_arguments.ensure_empty(destination)
     return Issue(first, last, call.slot, destination)
 
 

@@ -1,5 +1,4 @@
-"""Interrupt lines: IRQControl gives out one handler capability a line; the handler says what notification is signalled.
-signalled.
+"""IRQControl gives out one handler capability a line; the handler says which notification is signalled.
 
 A line's state and its notification capability are in the kernel's record, since they belong to the machine. A line
 that has interrupted is masked until its handler acknowledges it; what it raises meanwhile is remembered, once, and
@@ -9,17 +8,13 @@ signalled at the acknowledgement. (Manual 5.2; `interrupt.c`. Remembering is wha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-from kerneld import caps, deletion, mdb
+from kerneld import caps, deletion, interrupts, mdb, slot_arguments
 from kerneld.core import PREEMPTED, Call, Core, Invocation, Result
 from kerneld.failures import SyscallError, illegal_operation, invalid_capability, range_error, truncated_message
-from kerneld.objects import cnode, notification
-from kerneld.records import IRQ_MASKED, CapType, IrqState, Notification, Slot
+from kerneld.records import CapType, IrqState, Slot
 from kerneld.work import Work
 from libsel4py.abi import IRQS, Error, Label, Rights
-
-IRQ_PENDING: Final = 1 << 9  # raised while it was masked, or while it had no notification
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +24,7 @@ class Get:
     destination: Slot
 
     def perform(self, core: Core) -> Result:
-        _set_state(core, self.line, IrqState.SIGNAL)
+        interrupts.set_state(core, self.line, IrqState.SIGNAL)
         mdb.insert(core, caps.irq_handler(self.line), self.control, self.destination)
         return ()
 
@@ -39,10 +34,10 @@ class Ack:
     line: int
 
     def perform(self, core: Core) -> Result:
-        state = _state(core, self.line)
-        _set_state(core, self.line, IrqState.SIGNAL)
-        if state & IRQ_PENDING:
-            raise_line(core, self.line)
+        state = interrupts.state_of(core, self.line)
+        interrupts.set_state(core, self.line, IrqState.SIGNAL)
+        if state & interrupts.IRQ_PENDING:
+            interrupts.raise_line(core, self.line)
         return ()
 
 
@@ -90,12 +85,12 @@ def decode_control(core: Core, call: Call) -> Invocation:
     line, index, depth = call.words[:3]
     if line >= IRQS:
         raise range_error(0, IRQS - 1, f"there is no interrupt line {line}")
-    if _state(core, line) != IrqState.INACTIVE:
+    if interrupts.state_of(core, line) != IrqState.INACTIVE:
         raise SyscallError(
             Error.REVOKE_FIRST, (), f"the handler of interrupt line {line} has been given out; revoke IRQControl first"
         )
-    destination = cnode.lookup_slot(call.caps[0], index, depth)
-    cnode.ensure_empty(destination)
+    destination = slot_arguments.lookup_slot(call.caps[0], index, depth)
+    slot_arguments.ensure_empty(destination)
     return Get(line, call.slot, destination)
 
 
@@ -117,32 +112,3 @@ def decode_handler(call: Call) -> Invocation:
             return Clear(line, call.thread.address)
         case label:
             raise illegal_operation(f"IRQHandler has no method with label {label}")
-
-
-def raise_line(core: Core, line: int) -> None:
-    """A device raises an interrupt line. Lines without a handler are ignored."""
-    if not 0 <= line < IRQS:
-        return
-    state = _state(core, line)
-    if state == IrqState.INACTIVE:
-        return
-    slot = core.kernel.irq_slot(line)
-    word0 = slot.word0
-    if state & IRQ_MASKED or word0 >> caps.TYPE_SHIFT != CapType.NOTIFICATION:
-        _set_state(core, line, state | IRQ_MASKED | IRQ_PENDING)
-        return
-    _set_state(core, line, state | IRQ_MASKED)
-    notification.send_signal(core, Notification(core.ram, word0 & caps.OBJECT_MASK), slot.word1)
-
-
-def finalise(core: Core, line: int) -> None:
-    """The line's last handler capability is gone, and its notification's before: it can be given out again."""
-    _set_state(core, line, IrqState.INACTIVE)
-
-
-def _state(core: Core, line: int) -> int:
-    return core.ram.word(core.kernel.address + core.kernel.IRQ_STATES + line * 8)
-
-
-def _set_state(core: Core, line: int, state: int) -> None:
-    core.ram.set_word(core.kernel.address + core.kernel.IRQ_STATES + line * 8, state)

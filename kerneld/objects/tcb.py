@@ -8,51 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kerneld import completion, explain, ipc, questions, scheduler
+from kerneld import explain, ipc, questions, threads
 from kerneld.core import Call, Core, Invocation, Result
 from kerneld.failures import illegal_operation, truncated_message
-from kerneld.objects import notification, sched_context, tcb_registers, tcb_scheduling, tcb_space, vspace
-from kerneld.outbox import Tell
-from kerneld.records import CapType, Notification, ProcessState, Tcb, TcbSlot, ThreadState, VSpace
+from kerneld.objects import notification, tcb_registers, tcb_scheduling, tcb_space
+from kerneld.records import CapType, Notification, Tcb
 from libsel4py.abi import WORD_BYTES, Label, Rights
 
 NAME_WORDS = Tcb.NAME_BYTES // WORD_BYTES
-
-
-def suspend(core: Core, tcb: Tcb) -> None:
-    """Stop a thread, and cancel what it waits for: a resume carries its system call out from the start.
-
-    A thread that suspends itself has its system call completed first, so that a resume does not suspend it again.
-    """
-    if tcb.in_trap and tcb.state == ThreadState.RUNNING:
-        completion.complete(core, tcb)
-    ipc.cancel(core, tcb)
-    scheduler.set_state(core, tcb, ThreadState.INACTIVE)
-
-
-def finalise(core: Core, tcb: Tcb) -> None:
-    """The last capability is gone: the thread ends, and nothing in the kernel refers to it any more.
-
-    The capabilities inside the TCB are deleted by the caller, afterwards.
-    """
-    bound = tcb.bound_notification
-    if bound is not None:
-        notification.unbind(bound)
-    context = tcb.sched_context
-    if context is not None:
-        sched_context.unbind_thread(core, context)
-    ipc.cancel(core, tcb)
-    scheduler.set_state(core, tcb, ThreadState.INACTIVE)
-    scheduler.forget(core.kernel, tcb)
-    tcb.in_trap = 0
-    tcb.told_pending = 0
-    slot = tcb.slot(TcbSlot.VSPACE)
-    space = VSpace(core.ram, slot.object) if slot.cap_type == CapType.VSPACE else None
-    if space is not None:
-        vspace.unlink(core, space, tcb)
-    if tcb.process != ProcessState.NONE:
-        tcb.process = ProcessState.NONE
-        core.outbox.tell(Tell.KILL, tcb.address, space.address if space is not None else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +23,7 @@ class Suspend:
     target: Tcb
 
     def perform(self, core: Core) -> Result:
-        suspend(core, self.target)
+        threads.suspend(core, self.target)
         return ()
 
 

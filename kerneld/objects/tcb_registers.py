@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from kerneld import ipc
+from kerneld import ipc, threads
 from kerneld.core import Call, Core, Invocation, Result
 from kerneld.failures import illegal_operation, invalid_capability, range_error, truncated_message
-from kerneld.objects import tcb
 from kerneld.records import CapType, Tcb
 from libsel4py import abi
 from libsel4py.abi import Label
@@ -50,7 +49,7 @@ class ReadRegisters:
 
     def perform(self, core: Core) -> Result:
         if self.suspend:
-            tcb.suspend(core, self.target)
+            threads.suspend(core, self.target)
         return read(self.target, 0, self.count)
 
 
@@ -75,7 +74,7 @@ class CopyRegisters:
 
     def perform(self, core: Core) -> Result:
         if self.flags & COPY_SUSPEND_SOURCE:
-            tcb.suspend(core, self.source)
+            threads.suspend(core, self.source)
         if self.flags & COPY_RESUME_TARGET:
             ipc.restart(core, self.target)
         if self.flags & COPY_FRAME:

@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from kerneld import caps, deletion, derive, faults, mdb, scheduler
+from kerneld import caps, deletion, derive, faults, mdb, scheduler, threads
 from kerneld.caps import NULL, Cap
 from kerneld.core import PREEMPTED, Call, Core, Invocation, Result
 from kerneld.failures import SyscallError, illegal_operation, invalid_capability, truncated_message
-from kerneld.objects import vspace
 from kerneld.outbox import Tell
 from kerneld.records import CapType, ProcessState, Slot, Tcb, TcbSlot, VSpace
 from kerneld.work import Work
@@ -90,12 +89,12 @@ def _install_vspace(core: Core, target: Target, change: Install) -> bool:
     slot = tcb.slot(TcbSlot.VSPACE)
     before = slot.object if slot.cap_type == CapType.VSPACE else 0
     if before:
-        vspace.unlink(core, VSpace(core.ram, before), tcb)
+        threads.unlink(core, VSpace(core.ram, before), tcb)
     if not _replace(core, target, change):
         return False
     now = slot.object if slot.cap_type == CapType.VSPACE else 0
     if now:
-        vspace.link(core, VSpace(core.ram, now), tcb)
+        threads.join_vspace(core, VSpace(core.ram, now), tcb)
     if now != before and tcb.process != ProcessState.NONE:
         tcb.process = ProcessState.NONE
         core.outbox.tell(Tell.KILL, tcb.address, before)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from kerneld import caps, mdb
+from kerneld import caps, mdb, slot_arguments
 from kerneld.caps import Cap
 from kerneld.core import PREEMPTED, Call, Core, Invocation, Result
 from kerneld.failures import (
@@ -21,7 +21,6 @@ from kerneld.failures import (
     range_error,
     truncated_message,
 )
-from kerneld.objects import cnode
 from kerneld.records import CapType, SchedContext, Slot, Tcb, VSpace
 from kerneld.refusals import NotEnoughMemory
 from kerneld.work import Work
@@ -114,7 +113,7 @@ def decode(core: Core, call: Call) -> Invocation:
     ensure_window(node, offset, count)
     first = node.object + offset * Slot.SIZE
     for number in range(count):
-        cnode.ensure_empty(core.slot(first + number * Slot.SIZE))
+        slot_arguments.ensure_empty(core.slot(first + number * Slot.SIZE))
     memory = caps.read(call.slot)
     childless = not mdb.has_children(call.slot)
     free = 0 if childless else memory.free_index
@@ -142,7 +141,7 @@ def decode_type(type_number: int, size_bits: int) -> ObjectType:
 
 def decode_destination(root: Slot, index: int, depth: int) -> Cap:
     """The CNode that takes the new capabilities: the root itself for depth 0."""
-    cap = caps.read(root if depth == 0 else cnode.lookup_slot(root, index, depth))
+    cap = caps.read(root if depth == 0 else slot_arguments.lookup_slot(root, index, depth))
     if cap.word0 >> caps.TYPE_SHIFT != CapType.CNODE:
         failure = LookupFailure(LookupFailureKind.MISSING_CAPABILITY, (depth,), "the destination is not a CNode")
         raise SyscallError.failed_lookup(False, failure)
