@@ -34,7 +34,7 @@ POLL_NS: Final = 50_000
 TURN_NS: Final = 300_000
 COOL_EVERY: Final = 4096  # system calls after which rings that had none of them are not polled any more
 U32: Final = 0xFFFFFFFF
-RING_WORDS: Final = 4  # of a watched ring (kerneld/_fastpath/fastpath.c, struct watched)
+RING_WORDS: Final = 4  # of a watched ring (kerneld/_fastpath/serve.c, struct watched)
 SERVED: Final = 3
 
 

@@ -6,46 +6,12 @@
  * Records are found by a table of offsets that kerneld/fastpath.py makes from kerneld/records.py. All stores go through the
  * undo log, in one transaction a system call. An entry is copied once; what the task writes meanwhile does not matter.
  */
-#include "abi.h"
-#include "api.h"
+#include "fastpath.h"
 
-#include <limits.h>
-#include <linux/futex.h>
-#include <sched.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
-#define LAYOUT(X)                                                                                                     \
-    X(tcb_state) X(tcb_process) X(tcb_sched_context) X(tcb_bound_notification) X(tcb_reply) X(tcb_blocked_on)         \
-    X(tcb_queue_prev) X(tcb_queue_next) X(tcb_block_word) X(tcb_fault_label) X(tcb_trap) X(tcb_tail) X(tcb_consumed)  \
-    X(tcb_produced) X(tcb_told) X(tcb_told_area) X(tcb_cspace) X(tcb_buffer) X(in_trap) X(told_pending)               \
-    X(endpoint_head) X(endpoint_tail) X(notification_state) X(notification_signals) X(notification_bound_tcb)         \
-    X(notification_sched_context) X(reply_tcb) X(reply_prev) X(reply_next_word) X(context_refill_max)                 \
-    X(outbox_length) X(outbox_entries) X(outbox_deliver) X(cap_endpoint) X(cap_notification) X(cap_reply)             \
-    X(cap_cnode) X(cap_frame) X(state_inactive) X(state_running) X(state_receive) X(state_reply) X(process_live)      \
-    X(endpoint_receive) X(notification_idle) X(notification_active)
-
-struct layout {
-#define FIELD(name) uint64_t name;
-    LAYOUT(FIELD)
-#undef FIELD
-};
-
-static const char *const layout_names[] = {
-#define NAME(name) #name,
-    LAYOUT(NAME)
-#undef NAME
-};
-
-enum { FIELDS = sizeof layout_names / sizeof *layout_names, TYPE_SHIFT = 59, RIGHTS_SHIFT = 40 };
 enum { WRITE = 1, READ = 2, GRANT = 4, GRANT_REPLY = 8 };
-_Static_assert(sizeof(struct layout) == FIELDS * 8, "the layout is a row of words");
-
-static const uint64_t OBJECT_MASK = (1ull << 40) - 1;
 static const uint64_t QUEUE_MASK = ~31ull; /* of an endpoint's tail word: the rest is its state */
-static const struct ram_api *api;
 
 /* One attempt: what is looked at, and what has been found. */
 struct attempt {
@@ -62,8 +28,6 @@ struct attempt {
 struct slot {
     uint64_t word0, word1;
 };
-
-enum outcome { SLOW, DONE, FAILED };
 
 static uint64_t load(struct attempt *a, uint64_t address)
 {
@@ -115,7 +79,7 @@ static bool runs(struct attempt *a, uint64_t tcb)
 /* Every store is logged. The log was empty and holds thousands of entries, so a store fails only where a test interrupts. */
 static bool store(struct attempt *a, uint64_t address, uint64_t value)
 {
-    return api->store(a->ram, address, value) == 0;
+    return fast_api->store(a->ram, address, value) == 0;
 }
 
 #define STORE(address, value)                                                                                         \
@@ -349,7 +313,7 @@ static bool copy_entry(struct attempt *a)
     return true;
 }
 
-static enum outcome attempt(RamObject *ram, const struct layout *at, uint64_t tcb)
+enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb)
 {
     struct attempt state = {.ram = ram, .at = at, .tcb = tcb}, *a = &state;
     struct slot cap;
@@ -376,226 +340,4 @@ static enum outcome attempt(RamObject *ram, const struct layout *at, uint64_t tc
     if (type_of(cap) == at->cap_endpoint && a->entry.op == SEL4PY_SYSCALL_CALL)
         return try_call(a, cap);
     return SLOW;
-}
-
-/* --- Python ----------------------------------------------------------------------------------------------------- */
-
-static RamObject *parse(PyObject *ram, PyObject *bytes, const struct layout **layout)
-{
-    char *data;
-    Py_ssize_t size;
-    if (!PyObject_TypeCheck(ram, api->ram_type)) {
-        PyErr_SetString(PyExc_TypeError, "expected a Ram");
-        return NULL;
-    }
-    if (PyBytes_AsStringAndSize(bytes, &data, &size) < 0)
-        return NULL;
-    if (size != sizeof **layout) {
-        PyErr_SetString(PyExc_ValueError, "the layout is what layout() made");
-        return NULL;
-    }
-    *layout = (const void *)data;
-    return (RamObject *)ram;
-}
-
-/* layout(offsets) -> bytes: a dictionary of names to numbers, as the other functions take it. */
-static PyObject *fast_layout(PyObject *Py_UNUSED(module), PyObject *offsets)
-{
-    uint64_t words[FIELDS];
-    if (!PyDict_Check(offsets) || PyDict_Size(offsets) != FIELDS) {
-        PyErr_Format(PyExc_ValueError, "the layout names %d things", (int)FIELDS);
-        return NULL;
-    }
-    for (unsigned i = 0; i < FIELDS; i++) {
-        PyObject *value = PyDict_GetItemString(offsets, layout_names[i]);
-        if (!value) {
-            PyErr_Format(PyExc_KeyError, "the layout lacks %s", layout_names[i]);
-            return NULL;
-        }
-        if (!as_u64(value, &words[i]))
-            return NULL;
-    }
-    return PyBytes_FromStringAndSize((const char *)words, sizeof words);
-}
-
-/* take(ram, layout, tcb) -> whether the thread's next submission was carried out; its tell is in the outbox. */
-static PyObject *fast_take(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
-{
-    const struct layout *layout;
-    uint64_t tcb;
-    if (count != 3) {
-        PyErr_SetString(PyExc_TypeError, "take(ram, layout, tcb)");
-        return NULL;
-    }
-    RamObject *ram = parse(args[0], args[1], &layout);
-    if (!ram || !as_u64(args[2], &tcb))
-        return NULL;
-    enum outcome outcome = attempt(ram, layout, tcb);
-    return outcome == FAILED ? NULL : PyBool_FromLong(outcome == DONE);
-}
-
-/* A watched ring, as kerneld/entry.py keeps them in one array. */
-struct watched {
-    uint64_t frame, consumed, tcb, served;
-};
-
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-/* Publishes the one completion that a fast system call tells, and empties the outbox. Returns its TCB, 0 on failure. */
-static uint64_t publish_told(RamObject *ram, const struct layout *at)
-{
-    uint64_t *outbox = (uint64_t *)(void *)(ram->base + at->outbox_entries);
-    uint64_t tcb = outbox[1];
-    uint64_t *record = (uint64_t *)(void *)(ram->base + tcb);
-    uint64_t buffer = record[at->tcb_buffer / 8], frame = buffer & OBJECT_MASK;
-    if (buffer >> TYPE_SHIFT == at->cap_frame && api->check(ram, frame, SEL4PY_TRAP_FRAME_BYTES)) {
-        int sleeps = api->publish(ram, frame, tcb + at->tcb_told, (uint32_t)record[at->tcb_produced / 8] - 1);
-        if (sleeps < 0)
-            return 0;
-        if (sleeps)
-            syscall(SYS_futex, ram->base + frame + SEL4PY_COMPLETE_PRODUCED, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
-    }
-    record[at->tcb_block_word / 8] &= ~at->told_pending;
-    __atomic_store_n((uint64_t *)(void *)(ram->base + at->outbox_length), 0, __ATOMIC_RELEASE);
-    return tcb;
-}
-
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-static bool has_submission(RamObject *ram, const struct watched *ring)
-{
-    const uint32_t *produced = (const void *)(ram->base + ring->frame + SEL4PY_SUBMIT_PRODUCED);
-    return __atomic_load_n(produced, __ATOMIC_ACQUIRE) != (uint32_t)ring->consumed;
-}
-
-struct service {
-    RamObject *ram;
-    const struct layout *layout;
-    struct watched *rings;
-    size_t count, next;
-    uint64_t taken;
-    uint64_t unwatched; /* a thread that got a completion and whose ring is not among the watched */
-};
-
-static bool is_watched(const struct service *s, uint64_t tcb)
-{
-    for (size_t i = 0; i < s->count; i++)
-        if (s->rings[i].tcb == tcb)
-            return true;
-    return false;
-}
-
-/* Serves one ring; SLOW where the slow path must, FAILED with an exception set. */
-static enum outcome serve_ring(struct service *s, size_t index)
-{
-    struct watched *ring = &s->rings[index];
-    enum outcome outcome = attempt(s->ram, s->layout, ring->tcb);
-    if (outcome != DONE)
-        return outcome;
-    ring->consumed = (uint32_t)ring->consumed + 1u;
-    ring->served = 1;
-    uint32_t *told = (uint32_t *)(void *)(s->ram->base + ring->frame + SEL4PY_SUBMIT_CONSUMED);
-    __atomic_store_n(told, (uint32_t)ring->consumed, __ATOMIC_RELEASE);
-    uint64_t tcb = publish_told(s->ram, s->layout);
-    if (!tcb)
-        return FAILED;
-    s->taken++;
-    if (!is_watched(s, tcb))
-        s->unwatched = tcb;
-    return DONE;
-}
-
-enum { TAKEN_HIGH = 256 }; /* system calls before Python has a look at its other work */
-
-/* The next ring with a submission that the fast path cannot serve; count if there was none for so long. */
-static int64_t serve(struct service *s, uint64_t nanoseconds)
-{
-    uint64_t end = now_ns() + nanoseconds;
-    for (;;) {
-        bool found = false;
-        for (size_t i = 0; i < s->count; i++) {
-            size_t index = (s->next + i) % s->count;
-            if (!has_submission(s->ram, &s->rings[index]))
-                continue;
-            found = true;
-            s->next = index + 1;
-            enum outcome outcome = serve_ring(s, index);
-            if (outcome == FAILED)
-                return -1;
-            if (outcome == SLOW)
-                return (int64_t)index;
-            if (s->unwatched || s->taken >= TAKEN_HIGH)
-                return (int64_t)s->count;
-        }
-        if (found) {
-            end = now_ns() + nanoseconds;
-            continue;
-        }
-        if (now_ns() >= end)
-            return (int64_t)s->count;
-        for (int i = 0; i < 8; i++)
-            relax();
-        sched_yield();
-    }
-}
-
-/* serve(ram, layout, rings, first, nanoseconds) -> (index, next, taken, unwatched). Serves watched rings (a writable
- * buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or none had a submission
- * for so long, or enough was done (index -1). `unwatched` is a TCB whose ring should be watched from now on, or 0. */
-static PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    PyObject *ram_object, *layout_object;
-    Py_buffer rings;
-    unsigned long long first, nanoseconds;
-    if (!PyArg_ParseTuple(args, "OOw*KK", &ram_object, &layout_object, &rings, &first, &nanoseconds))
-        return NULL;
-    struct service s = {.rings = rings.buf, .count = (size_t)rings.len / sizeof(struct watched)};
-    s.ram = parse(ram_object, layout_object, &s.layout);
-    s.next = s.count ? first % s.count : 0;
-    bool valid = s.ram != NULL;
-    for (size_t i = 0; valid && i < s.count; i++)
-        valid = !(s.rings[i].frame & (SEL4PY_TRAP_FRAME_BYTES - 1)) &&
-                api->check(s.ram, s.rings[i].frame, SEL4PY_TRAP_FRAME_BYTES);
-    if (!valid && !PyErr_Occurred())
-        PyErr_SetString(PyExc_ValueError, "a trap frame is aligned to its size");
-    int64_t index = valid ? serve(&s, nanoseconds) : -1;
-    PyBuffer_Release(&rings);
-    if (PyErr_Occurred())
-        return NULL;
-    return Py_BuildValue("(LKKK)", index == (int64_t)s.count ? -1LL : (long long)index, (unsigned long long)s.next,
-                         (unsigned long long)s.taken, (unsigned long long)s.unwatched);
-}
-
-static PyMethodDef methods[] = {
-    {"layout", fast_layout, METH_O, "layout(offsets) -> bytes."},
-    {"take", (PyCFunction)(void (*)(void))fast_take, METH_FASTCALL,
-     "take(ram, layout, tcb) -> whether the next submission was carried out."},
-    {"serve", fast_serve, METH_VARARGS, "serve(ram, layout, rings, first, nanoseconds) -> (index, next, taken, unwatched)."},
-    {NULL, NULL, 0, NULL},
-};
-
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_fastpath", "The kernel's fast path.", -1, methods, NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC PyInit__fastpath(void)
-{
-    PyObject *ram = PyImport_ImportModule("hw._ram");
-    if (!ram)
-        return NULL;
-    Py_DECREF(ram); /* it stays loaded */
-    api = PyCapsule_Import(RAM_API_NAME, 0);
-    return api ? PyModule_Create(&definition) : NULL;
 }

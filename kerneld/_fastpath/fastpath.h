@@ -1,0 +1,42 @@
+/* What the files of the fast path share: where records' fields lie, and one attempt at a system call. */
+#ifndef SEL4PY_FASTPATH_H
+#define SEL4PY_FASTPATH_H
+
+#include "abi.h"
+#include "api.h"
+
+#define LAYOUT(X)                                                                                                     \
+    X(tcb_state) X(tcb_process) X(tcb_sched_context) X(tcb_bound_notification) X(tcb_reply) X(tcb_blocked_on)         \
+    X(tcb_queue_prev) X(tcb_queue_next) X(tcb_block_word) X(tcb_fault_label) X(tcb_trap) X(tcb_tail) X(tcb_consumed)  \
+    X(tcb_produced) X(tcb_told) X(tcb_told_area) X(tcb_cspace) X(tcb_buffer) X(in_trap) X(told_pending)               \
+    X(endpoint_head) X(endpoint_tail) X(notification_state) X(notification_signals) X(notification_bound_tcb)         \
+    X(notification_sched_context) X(reply_tcb) X(reply_prev) X(reply_next_word) X(context_refill_max)                 \
+    X(outbox_length) X(outbox_entries) X(outbox_deliver) X(cap_endpoint) X(cap_notification) X(cap_reply)             \
+    X(cap_cnode) X(cap_frame) X(state_inactive) X(state_running) X(state_receive) X(state_reply) X(process_live)      \
+    X(endpoint_receive) X(notification_idle) X(notification_active)
+
+struct layout {
+#define FIELD(name) uint64_t name;
+    LAYOUT(FIELD)
+#undef FIELD
+};
+
+#define ONE(name) +1
+enum { FIELDS = 0 LAYOUT(ONE), TYPE_SHIFT = 59, RIGHTS_SHIFT = 40 };
+#undef ONE
+_Static_assert(sizeof(struct layout) == FIELDS * 8, "the layout is a row of words");
+
+static const uint64_t OBJECT_MASK = (1ull << 40) - 1;
+extern const struct ram_api *fast_api;
+
+enum outcome { SLOW, DONE, FAILED };
+
+/* Carries out the thread's next submission if the fast path takes it on: one transaction. fastpath.c */
+enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb);
+
+/* Python's arguments; NULL with an exception set. module.c */
+RamObject *fast_parse(PyObject *ram, PyObject *bytes, const struct layout **layout);
+
+PyObject *fast_serve(PyObject *module, PyObject *args); /* serve.c */
+
+#endif

@@ -1,0 +1,153 @@
+/* The kernel's loop over watched rings: serves what the fast path can, and looks for a while before it gives up. */
+#include "fastpath.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A watched ring, as kerneld/entry.py keeps them in one array. */
+struct watched {
+    uint64_t frame, consumed, tcb, served;
+};
+
+static uint64_t now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* Publishes the one completion that a fast system call tells, and empties the outbox. Returns its TCB, 0 on failure. */
+static uint64_t publish_told(RamObject *ram, const struct layout *at)
+{
+    uint64_t *outbox = (uint64_t *)(void *)(ram->base + at->outbox_entries);
+    uint64_t tcb = outbox[1];
+    uint64_t *record = (uint64_t *)(void *)(ram->base + tcb);
+    uint64_t buffer = record[at->tcb_buffer / 8], frame = buffer & OBJECT_MASK;
+    if (buffer >> TYPE_SHIFT == at->cap_frame && fast_api->check(ram, frame, SEL4PY_TRAP_FRAME_BYTES)) {
+        int sleeps = fast_api->publish(ram, frame, tcb + at->tcb_told, (uint32_t)record[at->tcb_produced / 8] - 1);
+        if (sleeps < 0)
+            return 0;
+        if (sleeps)
+            syscall(SYS_futex, ram->base + frame + SEL4PY_COMPLETE_PRODUCED, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    }
+    record[at->tcb_block_word / 8] &= ~at->told_pending;
+    __atomic_store_n((uint64_t *)(void *)(ram->base + at->outbox_length), 0, __ATOMIC_RELEASE);
+    return tcb;
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static bool has_submission(RamObject *ram, const struct watched *ring)
+{
+    const uint32_t *produced = (const void *)(ram->base + ring->frame + SEL4PY_SUBMIT_PRODUCED);
+    return __atomic_load_n(produced, __ATOMIC_ACQUIRE) != (uint32_t)ring->consumed;
+}
+
+struct service {
+    RamObject *ram;
+    const struct layout *layout;
+    struct watched *rings;
+    size_t count, next;
+    uint64_t taken;
+    uint64_t unwatched; /* a thread that got a completion and whose ring is not among the watched */
+};
+
+static bool is_watched(const struct service *s, uint64_t tcb)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->rings[i].tcb == tcb)
+            return true;
+    return false;
+}
+
+/* Serves one ring; SLOW where the slow path must, FAILED with an exception set. */
+static enum outcome serve_ring(struct service *s, size_t index)
+{
+    struct watched *ring = &s->rings[index];
+    enum outcome outcome = fast_attempt(s->ram, s->layout, ring->tcb);
+    if (outcome != DONE)
+        return outcome;
+    ring->consumed = (uint32_t)ring->consumed + 1u;
+    ring->served = 1;
+    uint32_t *told = (uint32_t *)(void *)(s->ram->base + ring->frame + SEL4PY_SUBMIT_CONSUMED);
+    __atomic_store_n(told, (uint32_t)ring->consumed, __ATOMIC_RELEASE);
+    uint64_t tcb = publish_told(s->ram, s->layout);
+    if (!tcb)
+        return FAILED;
+    s->taken++;
+    if (!is_watched(s, tcb))
+        s->unwatched = tcb;
+    return DONE;
+}
+
+enum { TAKEN_HIGH = 256 }; /* system calls before Python has a look at its other work */
+
+/* The next ring with a submission that the fast path cannot serve; count if there was none for so long. */
+static int64_t serve(struct service *s, uint64_t nanoseconds)
+{
+    uint64_t end = now_ns() + nanoseconds;
+    for (;;) {
+        bool found = false;
+        for (size_t i = 0; i < s->count; i++) {
+            size_t index = (s->next + i) % s->count;
+            if (!has_submission(s->ram, &s->rings[index]))
+                continue;
+            found = true;
+            s->next = index + 1;
+            enum outcome outcome = serve_ring(s, index);
+            if (outcome == FAILED)
+                return -1;
+            if (outcome == SLOW)
+                return (int64_t)index;
+            if (s->unwatched || s->taken >= TAKEN_HIGH)
+                return (int64_t)s->count;
+        }
+        if (found) {
+            end = now_ns() + nanoseconds;
+            continue;
+        }
+        if (now_ns() >= end)
+            return (int64_t)s->count;
+        for (int i = 0; i < 8; i++)
+            relax();
+        sched_yield();
+    }
+}
+
+/* serve(ram, layout, rings, first, nanoseconds) -> (index, next, taken, unwatched). Serves watched rings (a writable
+ * buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or none had a submission
+ * for so long, or enough was done (index -1). `unwatched` is a TCB whose ring should be watched from now on, or 0. */
+PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *ram_object, *layout_object;
+    Py_buffer rings;
+    unsigned long long first, nanoseconds;
+    if (!PyArg_ParseTuple(args, "OOw*KK", &ram_object, &layout_object, &rings, &first, &nanoseconds))
+        return NULL;
+    struct service s = {.rings = rings.buf, .count = (size_t)rings.len / sizeof(struct watched)};
+    s.ram = fast_parse(ram_object, layout_object, &s.layout);
+    s.next = s.count ? first % s.count : 0;
+    bool valid = s.ram != NULL;
+    for (size_t i = 0; valid && i < s.count; i++)
+        valid = !(s.rings[i].frame & (SEL4PY_TRAP_FRAME_BYTES - 1)) &&
+                fast_api->check(s.ram, s.rings[i].frame, SEL4PY_TRAP_FRAME_BYTES);
+    if (!valid && !PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "a trap frame is aligned to its size");
+    int64_t index = valid ? serve(&s, nanoseconds) : -1;
+    PyBuffer_Release(&rings);
+    if (PyErr_Occurred())
+        return NULL;
+    return Py_BuildValue("(LKKK)", index == (int64_t)s.count ? -1LL : (long long)index, (unsigned long long)s.next,
+                         (unsigned long long)s.taken, (unsigned long long)s.unwatched);
+}
