@@ -1,7 +1,8 @@
 """Writes what is generated in ``docs/manual``: ``python -m deploy.manual [--check]``.
 
 - ``sel4py.md``: the text between its two ``generated`` marks, from the commands' own help;
-- ``invocations.md``: the table of every object's methods, from ``libsel4py.abi``.
+- ``invocations.md``: the table of every object's methods, from ``libsel4py.abi``;
+- ``records.md`` and the tables of ``trap_frame.md``: from the layouts themselves (`deploy/layout_manual.py`).
 
 Rule: with ``--check`` nothing is written, and the exit status is 1 if a page is stale.
 """
@@ -16,6 +17,7 @@ from typing import Final
 import click
 
 from deploy.cli import COMMANDS, main
+from deploy.layout_manual import frame_page, records_page
 from deploy.modules import TREE
 from libsel4py.abi import INVOCATIONS, Invocation
 
@@ -97,6 +99,8 @@ def pages() -> dict[Path, str]:
     return {
         MANUAL / "sel4py.md": command_page((MANUAL / "sel4py.md").read_text(encoding="utf-8")),
         MANUAL / "invocations.md": invocations_page(),
+        MANUAL / "records.md": records_page(),
+        MANUAL / "trap_frame.md": frame_page((MANUAL / "trap_frame.md").read_text(encoding="utf-8")),
     }
 
 

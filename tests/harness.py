@@ -22,10 +22,9 @@ from typing import Final
 
 from hw import ring
 from hw.ram import Ram
-from kerneld import invariants, layout
+from kerneld import _fastpath, invariants, layout
 from kerneld.boot import BootParameters, DeviceRegion, boot
 from kerneld.core import IoPorts
-from kerneld import _fastpath
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message, Tell
 from kerneld.records import Slot, Tcb, TcbSlot, ThreadState

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from deploy.management import Management
+from tests.system.supervisor import Supervisor, watched
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60
@@ -111,3 +112,10 @@ def wait_gone(pid: int) -> bool:
         return bool(ready)
     finally:
         os.close(descriptor)
+
+
+@pytest.fixture
+def sel4py(tmp_path: Path) -> Iterator[Supervisor]:
+    """The command `sel4py`, with a runtime folder of this test's own. Checks at the end that nothing is left."""
+    with watched(tmp_path / "run") as supervisor:
+        yield supervisor

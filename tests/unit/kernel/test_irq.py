@@ -2,8 +2,8 @@
 
 import pytest
 
-from kerneld.kernel import Kernel
 from kerneld.interrupts import IRQ_PENDING
+from kerneld.kernel import Kernel
 from kerneld.records import IRQ_MASKED, CapType, IrqState, KernelRecord, Notification
 from libsel4py import abi
 from libsel4py.abi import Error, InitialSlot, Label, LookupFailureKind, ObjectType, Rights, Syscall
