@@ -1,4 +1,4 @@
-"""The fast path: what it takes on, what it leaves alone. The harness compares its RAM with the slow path's each time."""
+"""The fast path: what it takes on, what it leaves alone. The harness compares its stores with the slow path's."""
 
 from __future__ import annotations
 
