@@ -1,170 +1,8 @@
-#include "api.h"
+/* Ram: a window of physical memory. Words and bytes of it, copied once; stores of records go by log.c. */
+#include "ram.h"
 
 #include <string.h>
 #include <sys/mman.h>
-
-static ModuleState module_state;
-
-ModuleState *ram_state(void) { return &module_state; }
-
-RamObject *as_ram(PyObject *object)
-{
-    if (!PyObject_TypeCheck(object, module_state.ram_type)) {
-        PyErr_SetString(PyExc_TypeError, "expected a Ram");
-        return NULL;
-    }
-    return (RamObject *)object;
-}
-
-/* CPython 3.11's own formatting has no hexadecimal for 64 bits. */
-static bool refuse(const char *format, uint64_t first, uint64_t second, uint64_t third)
-{
-    char text[160];
-    PyOS_snprintf(text, sizeof text, format, (unsigned long long)first, (unsigned long long)second,
-                  (unsigned long long)third);
-    PyErr_SetString(module_state.ram_error, text);
-    return false;
-}
-
-bool ram_check(const RamObject *ram, uint64_t address, uint64_t bytes)
-{
-    if (address > ram->size || bytes > ram->size - address)
-        return refuse("%llu bytes at 0x%llx are outside RAM of 0x%llx bytes", bytes, address, ram->size);
-    return true;
-}
-
-static bool check_word(const RamObject *ram, uint64_t address)
-{
-    if (address & 7)
-        return refuse("a word of %llu bytes at 0x%llx is not aligned", 8, address, 0);
-    return ram_check(ram, address, 8);
-}
-
-int ram_load(const RamObject *ram, uint64_t address, uint64_t *value)
-{
-    if (!check_word(ram, address))
-        return -1;
-    *value = *(volatile uint64_t *)(ram->base + address);
-    return 0;
-}
-
-static int interrupt(RamObject *ram)
-{
-    ram->interrupt_armed = false;
-    PyErr_Format(module_state.interrupted, "interrupted at store %llu", (unsigned long long)ram->stores);
-    return -1;
-}
-
-int ram_store(RamObject *ram, uint64_t address, uint64_t value)
-{
-    if (!check_word(ram, address))
-        return -1;
-    if (!ram->open) {
-        PyErr_SetString(module_state.ram_error, "a kernel record is stored to only inside a transaction");
-        return -1;
-    }
-    uint64_t *word = (uint64_t *)(ram->base + address);
-    if (*word == value)
-        return 0;
-    struct undo_log *log = ram->log;
-    uint64_t length = log->length;
-    if (length >= ram->log_capacity) {
-        PyErr_Format(module_state.ram_error, "the undo log of %llu entries is full: the transaction does unbounded work",
-                     (unsigned long long)ram->log_capacity);
-        return -1;
-    }
-    bool now = ram->interrupt_armed && ram->interrupt_countdown-- == 0;
-    log->entries[length].address = address;
-    log->entries[length].old_value = *word;
-    __atomic_store_n(&log->length, length + 1, __ATOMIC_RELEASE);
-    ram->stores++;
-    if (now && !ram->interrupt_after)
-        return interrupt(ram);
-    __atomic_store_n(word, value, __ATOMIC_RELEASE);
-    return now ? interrupt(ram) : 0;
-}
-
-/* Undo from the newest entry to the oldest; an interrupted rollback can be repeated. Entries come from RAM that
- * only the kernel writes, but a damaged image must not make us write outside of it. */
-static int64_t undo(RamObject *ram)
-{
-    struct undo_log *log = ram->log;
-    uint64_t length = log->length;
-    if (length > ram->log_capacity) {
-        PyErr_Format(module_state.ram_error, "the undo log says %llu entries and holds %llu",
-                     (unsigned long long)length, (unsigned long long)ram->log_capacity);
-        return -1;
-    }
-    for (uint64_t i = length; i-- > 0;) {
-        struct undo_entry *entry = &log->entries[i];
-        if (!check_word(ram, entry->address))
-            return -1;
-        __atomic_store_n((uint64_t *)(ram->base + entry->address), entry->old_value, __ATOMIC_RELEASE);
-    }
-    __atomic_store_n(&log->length, 0, __ATOMIC_RELEASE);
-    return (int64_t)length;
-}
-
-static PyObject *ram_begin(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    RamObject *ram = (RamObject *)self;
-    if (ram->open) {
-        PyErr_SetString(module_state.ram_error, "a transaction is already open");
-        return NULL;
-    }
-    if (ram->log->length != 0) {
-        PyErr_SetString(module_state.ram_error, "an interrupted transaction must be rolled back first (recover)");
-        return NULL;
-    }
-    ram->open = true;
-    ram->stores = 0;
-    Py_RETURN_NONE;
-}
-
-static PyObject *ram_commit(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    RamObject *ram = (RamObject *)self;
-    if (!ram->open) {
-        PyErr_SetString(module_state.ram_error, "no transaction is open");
-        return NULL;
-    }
-    ram->open = false;
-    ram->log->committed++;
-    __atomic_store_n(&ram->log->length, 0, __ATOMIC_RELEASE);
-    Py_RETURN_NONE;
-}
-
-static PyObject *ram_recover(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    RamObject *ram = (RamObject *)self;
-    ram->open = false;
-    int64_t undone = undo(ram);
-    return undone < 0 ? NULL : PyLong_FromLongLong(undone);
-}
-
-static PyObject *ram_transaction(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    return PyObject_CallFunctionObjArgs((PyObject *)module_state.transaction_type, self, NULL);
-}
-
-static PyObject *ram_interrupt_at(PyObject *self, PyObject *args)
-{
-    RamObject *ram = (RamObject *)self;
-    unsigned long long store;
-    int after = 0;
-    if (!PyArg_ParseTuple(args, "K|p", &store, &after))
-        return NULL;
-    ram->interrupt_armed = true;
-    ram->interrupt_countdown = store;
-    ram->interrupt_after = after;
-    Py_RETURN_NONE;
-}
-
-static PyObject *ram_disarm(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    ((RamObject *)self)->interrupt_armed = false;
-    Py_RETURN_NONE;
-}
 
 static PyObject *ram_word(PyObject *self, PyObject *argument)
 {
@@ -202,7 +40,7 @@ static PyObject *ram_words(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "KK", &address, &count))
         return NULL;
     if (count > ram->size / 8 || (address & 7)) {
-        PyErr_SetString(module_state.ram_error, "words() takes an aligned address and a count that RAM holds");
+        PyErr_SetString(ram_state()->ram_error, "words() takes an aligned address and a count that RAM holds");
         return NULL;
     }
     if (!ram_check(ram, address, count * 8))
@@ -226,7 +64,7 @@ static PyObject *ram_write(PyObject *self, PyObject *args)
         return NULL;
     int failed = 0;
     if (data.len % 8) {
-        PyErr_SetString(module_state.ram_error, "write() takes whole words; poke() takes bytes");
+        PyErr_SetString(ram_state()->ram_error, "write() takes whole words; poke() takes bytes");
         failed = 1;
     }
     for (Py_ssize_t at = 0; !failed && at < data.len; at += 8) {
@@ -313,7 +151,7 @@ static int ram_init(PyObject *self, PyObject *args, PyObject *keywords)
     ram->base = ram->buffer.buf;
     ram->size = (uint64_t)ram->buffer.len;
     if (((uintptr_t)ram->base & 7) || (log_address & 63) || log_bytes < 64 + sizeof(struct undo_entry)) {
-        PyErr_SetString(module_state.ram_error, "buffer and log must be aligned, and the log hold an entry");
+        PyErr_SetString(ram_state()->ram_error, "buffer and log must be aligned, and the log hold an entry");
         return -1;
     }
     if (!ram_check(ram, log_address, log_bytes))
@@ -369,106 +207,4 @@ static PyType_Slot ram_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec ram_spec = {"hw._ram.Ram", sizeof(RamObject), 0, Py_TPFLAGS_DEFAULT, ram_slots};
-
-/* with ram.transaction(): */
-typedef struct {
-    PyObject_HEAD
-    PyObject *ram;
-} TransactionObject;
-
-static int transaction_init(PyObject *self, PyObject *args, PyObject *Py_UNUSED(keywords))
-{
-    PyObject *ram;
-    if (!PyArg_ParseTuple(args, "O", &ram) || !as_ram(ram))
-        return -1;
-    ((TransactionObject *)self)->ram = Py_NewRef(ram);
-    return 0;
-}
-
-static PyObject *transaction_enter(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    PyObject *ram = ((TransactionObject *)self)->ram;
-    PyObject *begun = ram_begin(ram, NULL);
-    if (!begun)
-        return NULL;
-    Py_DECREF(begun);
-    return Py_NewRef(ram);
-}
-
-static PyObject *transaction_exit(PyObject *self, PyObject *args)
-{
-    PyObject *ram = ((TransactionObject *)self)->ram, *type, *value, *traceback;
-    if (!PyArg_ParseTuple(args, "OOO", &type, &value, &traceback))
-        return NULL;
-    PyObject *ended = type == Py_None ? ram_commit(ram, NULL) : ram_recover(ram, NULL);
-    if (!ended)
-        return NULL;
-    Py_DECREF(ended);
-    Py_RETURN_FALSE;
-}
-
-static void transaction_dealloc(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    Py_XDECREF(((TransactionObject *)self)->ram);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
-}
-
-static PyMethodDef transaction_methods[] = {
-    {"__enter__", transaction_enter, METH_NOARGS, NULL},
-    {"__exit__", transaction_exit, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyType_Slot transaction_slots[] = {
-    {Py_tp_init, transaction_init},
-    {Py_tp_new, PyType_GenericNew},
-    {Py_tp_dealloc, transaction_dealloc},
-    {Py_tp_methods, transaction_methods},
-    {0, NULL},
-};
-
-static PyType_Spec transaction_spec = {"hw._ram.Transaction", sizeof(TransactionObject), 0, Py_TPFLAGS_DEFAULT,
-                                       transaction_slots};
-
-struct PyModuleDef ram_module = {
-    PyModuleDef_HEAD_INIT, "_ram", "RAM window, undo log, record views, and the kernel's half of the trap ring.", -1,
-    NULL, NULL, NULL, NULL, NULL,
-};
-
-static struct ram_api exported;
-
-static int add_api(PyObject *module)
-{
-    exported = (struct ram_api){module_state.ram_type, ram_check, ram_store, ring_publish};
-    PyObject *capsule = PyCapsule_New(&exported, RAM_API_NAME, NULL);
-    int failed = !capsule || PyModule_AddObjectRef(module, "C_API", capsule) < 0;
-    Py_XDECREF(capsule);
-    return failed ? -1 : 0;
-}
-
-PyMODINIT_FUNC PyInit__ram(void)
-{
-    ram_module.m_methods = ring_methods;
-    PyObject *module = PyModule_Create(&ram_module);
-    if (!module)
-        return NULL;
-    ModuleState *state = &module_state;
-    state->ram_type = (PyTypeObject *)PyType_FromSpec(&ram_spec);
-    state->transaction_type = (PyTypeObject *)PyType_FromSpec(&transaction_spec);
-    state->ram_error = PyErr_NewExceptionWithDoc("hw._ram.RamError", "A wrong use of RAM: a bug of the caller.", NULL, NULL);
-    state->interrupted = PyErr_NewExceptionWithDoc("hw._ram.Interrupted", "Test support: the crash that interrupt_at asked for.",
-                                                   PyExc_BaseException, NULL);
-    if (!state->ram_type || !state->transaction_type || !state->ram_error || !state->interrupted ||
-        PyModule_AddType(module, state->ram_type) < 0 || PyModule_AddType(module, state->transaction_type) < 0 ||
-        PyModule_AddObjectRef(module, "RamError", state->ram_error) < 0 ||
-        PyModule_AddObjectRef(module, "Interrupted", state->interrupted) < 0 || add_record_types(module, state) < 0 ||
-        add_api(module) < 0) {
-        Py_DECREF(module);
-        return NULL;
-    }
-    return module;
-}
+PyType_Spec ram_spec = {"hw._ram.Ram", sizeof(RamObject), 0, Py_TPFLAGS_DEFAULT, ram_slots};

@@ -62,6 +62,14 @@ int ram_load(const RamObject *ram, uint64_t address, uint64_t *value);
 int ram_store(RamObject *ram, uint64_t address, uint64_t value);
 
 ModuleState *ram_state(void);
+extern PyType_Spec ram_spec, transaction_spec;
+/* Methods of Ram. log.c */
+PyObject *ram_begin(PyObject *self, PyObject *ignored);
+PyObject *ram_commit(PyObject *self, PyObject *ignored);
+PyObject *ram_recover(PyObject *self, PyObject *ignored);
+PyObject *ram_transaction(PyObject *self, PyObject *ignored);
+PyObject *ram_interrupt_at(PyObject *self, PyObject *args);
+PyObject *ram_disarm(PyObject *self, PyObject *ignored);
 int add_record_types(PyObject *module, ModuleState *state);
 extern PyMethodDef ring_methods[];
 /* The trap frame at a physical address; NULL with RamError set. */
