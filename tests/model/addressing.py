@@ -1,6 +1,6 @@
 """Capability addresses, plainly: an address is a string of bits, and each CNode takes some of them from the front.
 
-The reference that the kernel's look-up is compared with (SEL4_API 2.7).
+The reference that the kernel's look-up is compared with (seL4's MCS API).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The end of capabilities and objects in the specification (SEL4_API 2.8; the algorithm is the manual's and l4v's).
+"""The end of capabilities and objects in the specification (seL4's MCS API; l4v's algorithm).
 
 The last capability to a CNode or TCB becomes a zombie that stands for the slots still to be emptied. A CNode or TCB
 whose last capability lies inside another one that is being emptied keeps its zombie in its own first slot, out of
@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from tests.model.capability import Capability, Kind
 from tests.model.derivation import Holding, Place
-from tests.model.messages import cancel, end_wait, part
 from tests.model.system import State, System, Thread
+from tests.model.waiting import cancel, end_wait, part
 
 
 def revoke(system: System, holding: Holding) -> None:

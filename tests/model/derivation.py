@@ -1,6 +1,6 @@
 """Who is derived from whom: an explicit tree of holdings, one for each slot that holds a capability.
 
-Rules (SEL4_API 2.8): a copy is a child of an original and a sibling of a copy; what Retype makes, a capability that
+Rules (seL4's MCS API): a copy is a child of an original and a sibling of a copy; what Retype makes, a capability that
 is given its badge, and a copy of untyped memory are originals. A new holding stands directly behind the one that it was
 made from. When a holding goes, its children take its place. Moving changes the place alone.
 """

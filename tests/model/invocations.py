@@ -1,4 +1,4 @@
-"""Methods of kernel objects in the specification: checks in the order of SEL4_API 2.6, then the change."""
+"""Methods of kernel objects in the specification: checks in the order of seL4's MCS API, then the change."""
 
 from __future__ import annotations
 

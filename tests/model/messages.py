@@ -1,4 +1,4 @@
-"""Messages of the specification: sending, receiving, replying, signalling, faulting (SEL4_API 2.2, 2.4, 2.9)."""
+"""Messages of the specification: sending, receiving, replying, faulting (seL4's MCS API)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from libsel4py.abi import FaultLabel, LookupFailureKind
 from tests.model.addressing import Unresolved, resolve_pointer, resolve_slot
 from tests.model.capability import NEVER_COPIED, Capability, Kind
 from tests.model.derivation import Place
-from tests.model.system import Completion, Notification, State, System, Thread
+from tests.model.signals import give_back, take_signals
+from tests.model.system import Completion, State, System, Thread
+from tests.model.waiting import cancel, end_wait
 
 CSPACE, FAULT_HANDLER = 0, 3  # of the TCB's slots
 SYSCALL_REGISTERS = (
@@ -244,97 +246,6 @@ def _answer_fault(system: System, sender: Thread, faulter: Thread) -> None:
             result = faulter.registers.get("rax", 0)
             system.complete(faulter, Completion(0, abi.message_info(0, 1), (result, 0, 0, 0)))
         system.set_state(faulter, State.RESTART)
-
-
-def end_wait(system: System, caller: Thread, reply: int) -> None:
-    """The reply has come: what the call lent comes back, if the chain still holds and the caller has nothing else."""
-    for address, context in system.contexts.items():
-        if reply in context.calls:
-            if context.calls[-1] == reply:
-                context.calls.pop()
-                if caller.context is None:
-                    system.lend(address, caller)
-            else:
-                del context.calls[: context.calls.index(reply) + 1]
-    part(system, caller, reply)
-
-
-def part(system: System, thread: Thread, reply: int) -> None:
-    system.replies[reply] = None
-    thread.reply = None
-    system.set_state(thread, State.INACTIVE)
-
-
-def cancel(system: System, thread: Thread) -> None:
-    """Take a thread out of whatever it waits for."""
-    thread.fault = None
-    match thread.state:
-        case State.BLOCKED_ON_SEND | State.BLOCKED_ON_RECEIVE | State.BLOCKED_ON_NOTIFICATION:
-            system.dequeue(thread)
-            if thread.reply is not None:
-                part(system, thread, thread.reply)
-        case State.BLOCKED_ON_REPLY:
-            assert thread.reply is not None
-            for context in system.contexts.values():
-                if thread.reply in context.calls:
-                    del context.calls[: context.calls.index(thread.reply) + 1]
-            part(system, thread, thread.reply)
-        case _:
-            return
-    system.set_state(thread, State.INACTIVE)
-
-
-# --- notifications
-
-
-def signal(system: System, address: int, badge: int) -> None:
-    target = system.notifications[address]
-    bound = None if target.bound is None else system.threads[target.bound]
-    if target.queue:
-        waiter = system.threads[target.queue[0]]
-        system.dequeue(waiter)
-        _wake(system, waiter, target, badge)
-    elif not target.active and bound is not None and bound.state is State.BLOCKED_ON_RECEIVE:
-        cancel(system, bound)
-        _wake(system, bound, target, badge)
-    else:
-        target.signals = target.signals | badge if target.active else badge
-        target.active = True
-
-
-def _wake(system: System, thread: Thread, target: Notification, badge: int) -> None:
-    system.complete_unchanged(thread, badge)
-    system.set_state(thread, State.RUNNING)
-    _lend(system, thread, target)
-
-
-def wait(system: System, thread: Thread, address: int, *, blocking: bool) -> None:
-    target = system.notifications[address]
-    if target.active:
-        take_signals(system, thread, target)
-    elif blocking:
-        system.enqueue(address, thread)
-        system.set_state(thread, State.BLOCKED_ON_NOTIFICATION)
-        give_back(system, thread, target)
-    else:
-        system.complete_unchanged(thread, 0)
-
-
-def take_signals(system: System, thread: Thread, target: Notification) -> None:
-    system.complete_unchanged(thread, target.signals)
-    target.signals = 0
-    target.active = False
-    _lend(system, thread, target)
-
-
-def _lend(system: System, thread: Thread, target: Notification) -> None:
-    if target.context is not None and thread.context is None and system.contexts[target.context].thread is None:
-        system.lend(target.context, thread)
-
-
-def give_back(system: System, thread: Thread, target: Notification) -> None:
-    if target.context is not None and target.context == thread.context:
-        system.unbind_thread(target.context)
 
 
 # --- faults

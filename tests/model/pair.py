@@ -159,7 +159,7 @@ def _compare_completion(kernel: harness.Completion | None, spec: Completion) -> 
 
 
 def _booted(machine: Machine) -> System:
-    """The state that the boot protocol promises (SEL4_API 2.11)."""
+    """The state that the boot protocol promises (seL4's MCS API)."""
     system = System()
     node = machine.root.tcb.slot(TcbSlot.CSPACE).object
     tcb = machine.root.tcb.address

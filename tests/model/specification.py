@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from libsel4py import abi
 from libsel4py.abi import Error, ExceptionNumber, FaultLabel, Label, Status, Syscall
-from tests.model import invocations, messages, thread_invocations
+from tests.model import invocations, messages, signals, thread_invocations
 from tests.model.addressing import Unresolved
 from tests.model.capability import Capability, Kind
 from tests.model.derivation import Place
 from tests.model.invocations import Refused
 from tests.model.messages import Faulted
 from tests.model.system import Completion, State, Submission, System, Thread
+from tests.model.waiting import cancel
 
 NOT_IN_FIRST_PHASE = (Kind.TCB, Kind.CNODE, Kind.DOMAIN, Kind.SCHED_CONTROL, Kind.SCHED_CONTEXT)
 BLOCKED = (State.BLOCKED_ON_RECEIVE, State.BLOCKED_ON_SEND, State.BLOCKED_ON_REPLY, State.BLOCKED_ON_NOTIFICATION)
@@ -45,7 +46,7 @@ class Specification:
         assert thread.submission is not None, "it is in no system call"
         assert thread.state in BLOCKED, "its system call does not wait"
         system.seen = []
-        messages.cancel(system, thread)
+        cancel(system, thread)
         system.set_state(thread, State.RUNNING)
         system.complete(thread, Completion(status=Status.CANCELLED))
         system.settle()
@@ -156,7 +157,7 @@ class Specification:
             case Kind.NOTIFICATION:
                 if not held.writable:
                     raise Refused(Error.INVALID_CAPABILITY, 0)
-                messages.signal(system, held.address, held.badge)
+                signals.signal(system, held.address, held.badge)
             case Kind.REPLY:
                 messages.reply_to(system, thread, held)
             case Kind.UNTYPED:
@@ -198,7 +199,7 @@ class Specification:
         elif held.kind is Kind.NOTIFICATION:
             if self.system.notifications[held.address].bound not in (None, thread.address):
                 raise messages.missing(call.cptr)
-            messages.wait(self.system, thread, held.address, blocking=blocking)
+            signals.wait(self.system, thread, held.address, blocking=blocking)
         else:
             raise messages.missing(call.cptr)
 

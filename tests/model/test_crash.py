@@ -14,10 +14,10 @@ from kerneld import layout
 from libsel4py import abi
 from libsel4py.abi import InitialSlot, Label, Syscall
 from tests.harness import Machine
+from tests.model.all_scenarios import SCENARIOS
 from tests.model.checkpoint import Checkpoint
 from tests.model.crash import Crashes, killing
 from tests.model.scenarios import Scenario, Stage, waiting_server
-from tests.model.thread_scenarios import SCENARIOS
 
 
 @cache

@@ -18,10 +18,10 @@ from kerneld.records import Tcb
 from libsel4py import abi
 from libsel4py.abi import Syscall
 from tests.harness import Machine
+from tests.model.all_scenarios import SCENARIOS
 from tests.model.checkpoint import Checkpoint
 from tests.model.crash import image
 from tests.model.scenarios import Scenario, Stage, Trap
-from tests.model.thread_scenarios import SCENARIOS
 
 NOISE = b"\xa5"
 ENTRIES = (abi.SUBMIT_RING, abi.RING_ENTRIES * abi.RING_ENTRY_BYTES)

@@ -146,8 +146,12 @@ def slot_operations(slots: int) -> dict[str, Operation]:
     return operations
 
 
-def explore_threads(longest: int, most: int) -> Explorer:
+def explore_threads(longest: int, most: int, *, served: bool = False) -> Explorer:
+    """All from the beginning on; or from where the second thread has served, and waits without time of its own."""
     pair, threads = two_threads()
+    if served:
+        pair.syscall(threads[1], Submission(Syscall.RECV, ENDPOINT, reply=REPLY))
+        pair.must(pair.machine.root, CONTEXTS + 1, Label.SCHED_CONTEXT_UNBIND)
     explorer = Explorer(pair, thread_operations(threads) | authority_operations())
     explorer.explore(longest, most)
     return explorer
@@ -167,9 +171,10 @@ def report(what: str, explorer: Explorer, capsys: pytest.CaptureFixture[str]) ->
         print(f"\n{what}: {explorer.states} states ({end}), {explorer.transitions} transitions")
 
 
-def test_two_threads_up_to_three_operations(capsys: pytest.CaptureFixture[str]) -> None:
-    explorer = explore_threads(longest=3, most=600)
-    report("two threads", explorer, capsys)
+@pytest.mark.parametrize("served", [False, True])
+def test_two_threads_up_to_three_operations(served: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    explorer = explore_threads(longest=3, most=500, served=served)
+    report("two threads, the second passive" if served else "two threads", explorer, capsys)
     assert explorer.states > 300
 
 

@@ -1,4 +1,4 @@
-"""Methods of TCBs, scheduling contexts and SchedControl in the specification (SEL4_API 2.6)."""
+"""Methods of TCBs, scheduling contexts and SchedControl in the specification (seL4's MCS API)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from tests.model.capability import Capability, Kind
 from tests.model.deletion import delete, unbind_all, unbind_notification
 from tests.model.derivation import Holding, Place
 from tests.model.invocations import Refused, derivable, illegal_if, truncated_unless
-from tests.model.messages import CSPACE, FAULT_HANDLER, cancel
+from tests.model.messages import CSPACE, FAULT_HANDLER
 from tests.model.system import RUNNABLE, Completion, State, System, Thread
+from tests.model.waiting import cancel
 
 VSPACE, BUFFER = 1, 2
 

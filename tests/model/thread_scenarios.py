@@ -1,8 +1,6 @@
-"""Scenarios of threads: TCB methods and the system calls. They join the table of `scenarios.py`: `SCENARIOS` is all."""
+"""Scenarios of threads: TCB methods and the system calls. They join the table of `scenarios.py`."""
 
 from __future__ import annotations
-
-from typing import Final
 
 from libsel4py import abi
 from libsel4py.abi import InitialSlot, Label, ObjectType, Syscall
@@ -13,7 +11,6 @@ from tests.model.scenarios import (
     RECEIVER,
     TABLE,
     Prepare,
-    Scenario,
     Stage,
     Trap,
     calling_client,
@@ -288,6 +285,3 @@ def identify(stage: Stage) -> Trap:
 def explain(stage: Stage) -> Trap:
     stage.root.invoke(stage.machine.untyped, Label.UNTYPED_RETYPE, (99, 0, 0, 0, 0, 1), (InitialSlot.CNODE,))
     return Trap(stage.root, Syscall.EXPLAIN)
-
-
-SCENARIOS: Final[tuple[Scenario, ...]] = tuple(TABLE.rows)
