@@ -20,6 +20,7 @@ from deploy.memory import ROOT_MEMORY
 from deploy.runtime import (
     RuntimeRefused,
     already_running,
+    clean_after,
     end_forcibly,
     ensure_private,
     release,
@@ -119,7 +120,8 @@ def _end(name: str) -> None:
     for system in running():
         if system.name == name:
             end_forcibly(system)
-            wait_ended(system, UP_SECONDS)
+            if wait_ended(system, UP_SECONDS):
+                clean_after(system)
 
 
 def _become_monitor(options: LaunchOptions, run: Run, folder: Path, alive: int) -> NoReturn:

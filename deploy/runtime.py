@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.reader import NAME_PATTERN, NAME_RULE
+from hw.runtime_folder import clean_folder
 
 SOCKET_PATH_LIMIT: Final = 107  # bytes, sockaddr_un
 _FLOCK: Final = struct.Struct("hhqqi4x")  # l_type, l_whence, l_start, l_len, l_pid
@@ -178,6 +179,18 @@ def end_forcibly(system: Running) -> None:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     finally:
         os.close(descriptor)
+
+
+def clean_after(system: Running) -> None:
+    """Removes what a system that was ended forcibly could not remove itself; its logs stay."""
+    try:
+        lock = take(system.folder)
+    except RuntimeRefused:
+        return  # its name is in use again, and the new one has cleaned up
+    try:
+        clean_folder(system.folder, keep_logs=True)
+    finally:
+        release(system.folder, lock)
 
 
 def _holder(descriptor: int) -> int:

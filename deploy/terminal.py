@@ -44,7 +44,8 @@ def _raw(source: int) -> Iterator[None]:
         yield
         return
     before = termios.tcgetattr(source)
-    tty.setraw(source)
+    # Draining keeps what was typed before; setraw's own way would throw it away.
+    tty.setraw(source, termios.TCSADRAIN)
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from deploy.cli.rendering import line
 def command(system_name: str | None, force: bool, timeout: float) -> Report:
     """End a running system and wait until it has ended."""
     from deploy.management import Management
-    from deploy.runtime import end_forcibly, select_running, wait_ended
+    from deploy.runtime import clean_after, end_forcibly, select_running, wait_ended
 
     system = select_running(system_name)
     if force:
@@ -26,4 +26,6 @@ def command(system_name: str | None, force: bool, timeout: float) -> Report:
             management.request("down")
     if not wait_ended(system, timeout):
         raise Failure(f"{system.name} still runs after {timeout:g} s; end it with --force")
+    if force:
+        clean_after(system)
     return Report({"name": system.name}, lambda: line(f"{system.name} has ended"))
