@@ -46,13 +46,12 @@ class Names:
     @classmethod
     def of(cls, found: Survey) -> Names:
         tasks = {address: task_name(Tcb(found.ram, address)) for address in found.of_type(CapType.TCB)}
-        spaces: dict[int, str] = {}
+        users: dict[int, set[str]] = defaultdict(set)
         for address, name in tasks.items():
             root = Tcb(found.ram, address).slot(TcbSlot.CSPACE)
             if root.cap_type == CapType.CNODE:
-                before = spaces.get(root.object)
-                spaces[root.object] = name if before is None or before == name else f"{before}, {name}"
-        return cls(tasks, spaces)
+                users[root.object].add(name)
+        return cls(tasks, {cnode: ", ".join(sorted(_whole_tasks(names))) for cnode, names in users.items()})
 
     def place(self, held: Held, owner: int) -> str:
         """Where a slot is, as `task:slot`."""
@@ -60,6 +59,11 @@ class Names:
             index = (held.address - owner) // Slot.SIZE
             return f"{self.spaces.get(owner, f'CNode 0x{owner:x}')}:{index}" if owner else "kernel"
         return f"{self.tasks[owner]} (TCB {TcbSlot((held.address - owner) // Slot.SIZE).name.lower()})"
+
+
+def _whole_tasks(names: set[str]) -> set[str]:
+    """Without the further threads of a task, which are called by its name and a number: `console.1`."""
+    return {name for name in names if name.rpartition(".")[0] not in names}
 
 
 def task_name(tcb: Tcb) -> str:
@@ -109,16 +113,18 @@ def untyped_tree(ram: Ram) -> list[object]:
 
 
 def _tree(region: Region, holders: dict[tuple[int, int], list[str]]) -> dict[str, object]:
+    is_untyped = region.cap.type == CapType.UNTYPED
     row: dict[str, object] = {
         "type": CapType(region.cap.type).name,
         "address": f"0x{region.start:x}",
         "bytes": region.size,
+        "device": region.cap.is_device if is_untyped else None,
+        "used": sum(inner.size for inner in region.inside) if is_untyped else None,
+        "left": region.size - region.cap.free_index if is_untyped else None,
+        # Last, because it is as long as there are holders.
         "held_by": holders.get(_key(region.cap), []),
     }
-    if region.cap.type == CapType.UNTYPED:
-        row["device"] = region.cap.is_device
-        row["used"] = sum(inner.size for inner in region.inside)
-        row["left"] = region.size - region.cap.free_index
+    if is_untyped:
         row["children"] = [_tree(inner, holders) for inner in region.inside]
     return row
 

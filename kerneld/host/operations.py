@@ -6,7 +6,7 @@ Each operation takes the system and the request, and returns plain values, or ra
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,8 @@ from hw.clock import host_microseconds
 from kerneld import explain, inspection, invariants
 from kerneld.host.image import save_image
 from kerneld.host.linux import processor_time_us
-from kerneld.records import Tcb, ThreadState
+from kerneld.records import CapType, Tcb, ThreadState
+from kerneld.survey import survey
 
 if TYPE_CHECKING:
     from kerneld.host.process import Process, Thread
@@ -52,7 +53,7 @@ def ps(system: System, request: Request) -> object:
 def _row(system: System, process: Process, thread: Thread) -> dict[str, object]:
     tcb = thread.tcb
     row: dict[str, object] = {
-        "name": process.name,
+        "name": _thread_name(process, thread),
         "thread": thread.number,
         "pid": process.pid,
         "state": "ENDING",
@@ -69,8 +70,18 @@ def _row(system: System, process: Process, thread: Thread) -> dict[str, object]:
     return row
 
 
+def _thread_name(process: Process, thread: Thread) -> str:
+    """The task's name for its first thread; its own for a further one, which the task's has in front of it."""
+    first = thread is process.threads[0] or thread.orphan
+    return process.name if first else thread.tcb.name or process.name
+
+
 def kill(system: System, request: Request) -> object:
-    tcb = _task(system, request)
+    name = _text(request, "task")
+    tcb = _running(system, name)
+    if tcb is None:
+        reason = f"{name} has ended already" if _known(system).get(name) else f"no task is called {name!r}"
+        raise Refused(f"{reason}; there are {_list(process.name for process in system.processes)}")
     pid = system.processes.threads[tcb.address].process.pid
     system.processes.kill_task(tcb.address)
     return {"pid": pid}
@@ -100,7 +111,12 @@ def image(system: System, request: Request) -> object:
 
 
 def why(system: System, request: Request) -> object:
-    return explain.why(system.kernel.core, _task(system, request))
+    name = _text(request, "task")
+    # One that has ended has no process, and why it does not run is worth asking most.
+    tcb = _running(system, name) or _known(system).get(name)
+    if tcb is None:
+        raise Refused(f"no task is called {name!r}; there are {_list(_known(system))}")
+    return explain.why(system.kernel.core, tcb)
 
 
 def down(system: System, request: Request) -> object:
@@ -115,15 +131,24 @@ def _text(request: Request, key: str) -> str:
     return value
 
 
-def _task(system: System, request: Request) -> Tcb:
-    """The first thread of the task that is meant."""
-    name = _text(request, "task")
-    threads = system.processes.threads.values()
-    for thread in threads:
-        if thread.process.name == name and not thread.orphan:
+def _running(system: System, name: str) -> Tcb | None:
+    """The thread of that name which has a process; for a task's name its first one."""
+    for thread in system.processes.threads.values():
+        if not thread.orphan and _thread_name(thread.process, thread) == name:
             return thread.tcb
-    names = sorted({thread.process.name for thread in threads})
-    raise Refused(f"no task is called {name!r}; there are {', '.join(names) or 'none'}")
+    return None
+
+
+def _known(system: System) -> dict[str, Tcb]:
+    """All threads that RAM knows and that are called something, by name."""
+    found = (Tcb(system.ram, address) for address in survey(system.ram).of_type(CapType.TCB))
+    named = {tcb.name: tcb for tcb in found if tcb.name}
+    running = {_thread_name(each.process, each): each.tcb for each in system.processes.threads.values()}
+    return named | running
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(set(names))) or "none"
 
 
 OPERATIONS: Final[dict[str, Callable[[System, Request], object]]] = {
