@@ -1,0 +1,260 @@
+"""The command `sel4py` as a user runs it: a process of its own, with a runtime folder of its own.
+
+Rules: every process that a test starts is a descendant of the test's own process (it is their subreaper), and so can be
+found, ended by its pid, and missed. `watched` checks at the end, also of a failed test, that no process, no descriptor
+and no file in the runtime folder is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SECONDS: Final = 60.0
+END_SECONDS: Final = 10.0
+PROMPT: Final = b"sel4py> "
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended: its exit status and what it wrote."""
+
+    status: int
+    output: str
+    error: str
+
+    def json(self) -> dict[str, object]:
+        """The one line of JSON that it printed."""
+        answer = json.loads(self.output)
+        assert isinstance(answer, dict)
+        return answer
+
+
+class Terminal:
+    """A command on a pseudo-terminal, and the person before it."""
+
+    def __init__(self, arguments: list[str], environment: Mapping[str, str], folder: Path) -> None:
+        self._ours, theirs = pty.openpty()
+        self.shown = b""
+        self._seen = 0
+        try:
+            self.process = subprocess.Popen(
+                arguments,
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                env=environment,
+                cwd=folder,
+                start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            )
+        finally:
+            os.close(theirs)
+
+    def type(self, text: bytes) -> None:
+        """Type these keys."""
+        while text:
+            text = text[os.write(self._ours, text) :]
+
+    def until(self, text: bytes, seconds: float = SECONDS) -> bytes:
+        """What is shown from where the last look ended up to this text. Raises AssertionError if it does not come."""
+        deadline = time.monotonic() + seconds
+        while text not in self.shown[self._seen :]:
+            left = max(0.0, deadline - time.monotonic())
+            ready = select.select([self._ours], [], [], left)[0]
+            assert ready, f"{text!r} did not come within {seconds} s after {self.shown!r}"
+            try:
+                self.shown += os.read(self._ours, 1 << 16)
+            except OSError as end:  # EIO: nobody has the other end open
+                raise AssertionError(f"the command ended before it showed {text!r}: {self.shown!r}") from end
+        start, self._seen = self._seen, self.shown.index(text, self._seen) + len(text)
+        return self.shown[start : self._seen]
+
+    def wait(self) -> int:
+        """The exit status; what the command shows until then is read, so that it never waits for us."""
+        while True:
+            assert select.select([self._ours], [], [], SECONDS)[0], f"the command does not end: {self.shown!r}"
+            try:
+                self.shown += os.read(self._ours, 1 << 16)
+            except OSError:
+                return self.process.wait(SECONDS)
+
+    def close(self) -> None:
+        os.close(self._ours)
+
+
+class Supervisor:
+    """Runs `sel4py` with ``folder`` as its runtime folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "SEL4PY_RUNTIME_DIR": str(folder), "COLUMNS": "200"}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._terminals: list[Terminal] = []
+
+    def run(self, *arguments: str | Path, typed: bytes = b"", seconds: float = SECONDS) -> Finished:
+        """Runs the command to its end."""
+        process = self.start(*arguments)
+        output, error = process.communicate(typed, seconds)
+        return Finished(process.returncode, output.decode(), error.decode())
+
+    def ok(self, *arguments: str | Path, typed: bytes = b"") -> str:
+        """Runs a command that must succeed; returns its output."""
+        finished = self.run(*arguments, typed=typed)
+        assert finished.status == 0, finished
+        return finished.output
+
+    def result(self, *arguments: str | Path) -> object:
+        """The result that a command prints with ``--json``; it must succeed."""
+        answer = json.loads(self.ok(*arguments, "--json"))
+        assert answer["ok"] is True
+        result: object = answer["result"]
+        return result
+
+    def rows(self, *arguments: str | Path) -> list[dict[str, object]]:
+        """As ``result``, of a command whose result is a list of rows."""
+        found = self.result(*arguments)
+        assert isinstance(found, list)
+        return found
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
+        """Starts the command on pipes."""
+        process = subprocess.Popen(
+            self._command(*arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment,
+            cwd=ROOT,
+        )
+        self._processes.append(process)
+        return process
+
+    def terminal(self, *arguments: str | Path) -> Terminal:
+        """Starts the command on a terminal."""
+        terminal = Terminal(self._command(*arguments), self.environment, ROOT)
+        self._processes.append(terminal.process)
+        self._terminals.append(terminal)
+        return terminal
+
+    def wait_ended(self, name: str) -> None:
+        """Waits until a system that ends by itself has ended: until its monitor, our child since it is detached, has."""
+        for row in self.rows("systems"):
+            if row["name"] == name:
+                assert not _wait_ended({int(str(row["pid"]))}, None), f"{name} does not end"
+
+    def left_behind(self) -> list[str]:
+        """What stands in the runtime folder. Logs of a system that did not end with 0 are kept for the user."""
+        found = [path.relative_to(self.folder) for path in self.folder.rglob("*") if not path.is_dir()]
+        return sorted(str(path) for path in found if not (len(path.parts) == 3 and path.parts[1] == "logs"))
+
+    def close(self) -> None:
+        """Ends what a failed test left running, in order if it obeys, and lets go of all descriptors."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.terminate()
+                _wait_ended({process.pid}, None)
+                process.kill()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+            process.wait()
+        for terminal in self._terminals:
+            terminal.close()
+
+    @staticmethod
+    def _command(*arguments: str | Path) -> list[str]:
+        return [sys.executable, "-m", "deploy.cli", *map(str, arguments)]
+
+
+@contextlib.contextmanager
+def watched(folder: Path) -> Iterator[Supervisor]:
+    """A supervisor, and the check that it leaves nothing."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    before, open_before = descendants(), open_descriptors()
+    _set_subreaper(True)
+    supervisor = Supervisor(folder)
+    try:
+        yield supervisor
+    finally:
+        supervisor.close()
+        stuck = _wait_ended(descendants() - before, None)
+        if stuck:
+            # A detached system that its test did not end: its monitor, our child now, ends it in order.
+            _wait_ended(stuck & descendants(depth=1), signal.SIGTERM)
+            _wait_ended(descendants() - before, signal.SIGKILL)
+        _set_subreaper(False)
+    assert not stuck, f"processes {stuck} are left"
+    assert open_descriptors() == open_before
+    assert supervisor.left_behind() == []
+
+
+def open_descriptors() -> set[tuple[int, str]]:
+    """This process's descriptors, with what each is open on."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the one of this listing
+            found.add((int(name), os.readlink(f"/proc/self/fd/{name}")))
+    return found
+
+
+def descendants(depth: int = 1000) -> set[int]:
+    """The processes below this one, to this depth; those that have ended and wait to be reaped too."""
+    parents = {}
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with contextlib.suppress(OSError):
+            parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    found: set[int] = set()
+    level = {os.getpid()}
+    for _ in range(depth):
+        level = {pid for pid, parent in parents.items() if parent in level}
+        if not level:
+            break
+        found |= level
+    return found
+
+
+def _wait_ended(pids: set[int], number: signal.Signals | None) -> set[int]:
+    """Sends processes a signal (None: no signal) and waits for their ends; reaps our children. Returns those that run on."""
+    opened = {}
+    deadline = time.monotonic() + END_SECONDS
+    try:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                opened[os.pidfd_open(pid)] = pid
+        running = set(opened)
+        if number is not None:
+            for descriptor in running:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(descriptor, number)
+        while running and (left := deadline - time.monotonic()) > 0:
+            for descriptor in select.select(list(running), [], [], left)[0]:
+                running.discard(descriptor)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitid(os.P_PIDFD, descriptor, os.WEXITED)
+        return {opened[descriptor] for descriptor in running}
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def _set_subreaper(on: bool) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")

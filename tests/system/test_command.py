@@ -1,0 +1,227 @@
+"""The command `sel4py` on a detached system: what it tells, what it does, and how it says no."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.management import Management
+from tests.system.supervisor import PROMPT, Supervisor
+
+SLOT_BYTES, PREVIOUS = 32, 16  # of a capability slot: its size, and where its link in the derivation order is
+LEAVE = b"\x1d"
+
+
+@pytest.fixture
+def detached(sel4py: Supervisor) -> Supervisor:
+    """The supervisor, with a workstation in the background. The test ends it."""
+    output = sel4py.ok("up", "workstation", "--detach")
+    assert output == "workstation is up; talk to it with: sel4py console --system workstation\n"
+    return sel4py
+
+
+def wait_rows(system: Supervisor, wanted: Callable[[dict[str, dict[str, object]]], bool]) -> None:
+    """Waits until the rows of `ps`, by name, are as wanted: looks again whenever the system tells of something."""
+    with Management(system.folder / "workstation") as management:
+        for _ in management.events(0.2):
+            rows = management.request("ps")
+            assert isinstance(rows, list)
+            if wanted({row["name"]: row for row in rows}):
+                return
+
+
+def test_a_detached_system_is_listed_asked_and_ended(detached: Supervisor) -> None:
+    system = detached.rows("systems")[0]
+    assert system["name"] == "workstation"
+    assert system["folder"] == str(detached.folder / "workstation")
+    wait_rows(detached, lambda rows: "ping" not in rows)
+    rows = {str(row["name"]): row for row in detached.rows("ps")}
+    assert set(rows) == {"console", "console.1", "names", "pong", "root", "serial", "shell"}
+    assert rows["console"]["pid"] == rows["console.1"]["pid"]
+    assert rows["pong"]["image"] == "apps.pong.main"
+    assert (rows["pong"]["state"], rows["pong"]["priority"]) == ("BLOCKED_ON_RECEIVE", 110)
+    heading, *lines = detached.ok("ps").splitlines()
+    assert heading.split() == list(rows["pong"])
+    assert [line.split()[0] for line in lines] == sorted(rows)
+    assert detached.ok("down") == "workstation has ended\n"
+    assert detached.rows("systems") == []
+    assert list(detached.folder.iterdir()) == []
+
+
+def test_inspect_and_fsck_tell_the_same_of_a_system_and_of_its_image(detached: Supervisor, tmp_path: Path) -> None:
+    image = tmp_path / "ram"
+    wait_rows(detached, lambda rows: "ping" not in rows)
+    saved = detached.result("image", image)
+    assert saved == {"file": str(image), "bytes": 512 << 20}
+    assert image.stat().st_blocks * 512 < 64 << 20
+    for what in ("untyped", "cspace", "queues", "memory"):
+        live = detached.result("inspect", what)
+        assert live
+        assert detached.result("inspect", what, "--image", image) == live
+        assert detached.ok("inspect", what, "--image", image) == detached.ok("inspect", what)
+    assert detached.ok("fsck") == "all invariants hold\n"
+    assert detached.result("fsck", "--image", image) == {"broken": []}
+    spaces = {str(space["root_of"]): space for space in detached.rows("inspect", "cspace")}
+    assert set(spaces) == {"root", "console", "names", "ping", "pong", "serial", "shell"}
+    detached.ok("down")
+
+    root = int(str(spaces["root"]["cnode"]), 16)
+    with image.open("r+b") as file:
+        file.seek(root + 3 * SLOT_BYTES + PREVIOUS)
+        file.write((root + 5 * SLOT_BYTES).to_bytes(8, "little"))
+    broken = detached.run("fsck", "--image", image)
+    assert broken.status == 1
+    assert "it should hold" in broken.output
+    assert "invariants are broken" in broken.output
+    told = detached.run("fsck", "--image", image, "--json")
+    assert (told.status, told.json()["ok"]) == (1, False)
+
+
+def test_memory_adds_up_and_names_every_task(detached: Supervisor) -> None:
+    memory = detached.result("inspect")
+    assert isinstance(memory, dict)
+    assert memory["kernel"] + memory["free"] + memory["unlisted"] + sum(memory["by_type"].values()) == memory["ram"]
+    assert set(memory["held_by_task"]) == {"root", "console", "names", "ping", "pong", "serial", "shell"}
+    waiting = [waiter["task"] for row in detached.rows("inspect", "queues") for waiter in row["waiting"]]  # type: ignore[attr-defined]
+    assert {"console", "names", "pong", "root", "serial"} <= set(waiting)
+    detached.ok("down")
+
+
+def test_why_tells_the_chain_to_its_end(detached: Supervisor) -> None:
+    wait_rows(detached, lambda rows: "ping" not in rows)
+    shell = detached.ok("why", "shell").splitlines()
+    assert shell[0].startswith("shell waits for the reply to its call")
+    assert "console" in shell[0]
+    assert shell[1].startswith("console waits for a message on endpoint")
+    driver = str(detached.result("why", "console.1")).splitlines()
+    assert driver[0].startswith("console.1 waits for the reply")
+    assert driver[1].startswith("serial waits for")
+    assert "its process ended (0)" in detached.ok("why", "ping")
+    assert str(detached.result("why", "pong")).startswith("pong waits for a message")
+    detached.ok("down")
+
+
+def test_kill_ends_the_process_and_the_restart_policy_acts(detached: Supervisor) -> None:
+    before = {str(row["name"]): row for row in detached.rows("ps")}
+    assert detached.result("kill", "pong") == {"pid": before["pong"]["pid"]}
+    wait_rows(detached, lambda rows: "pong" in rows and rows["pong"]["restarts"] == 1)
+    after = {str(row["name"]): row for row in detached.rows("ps")}
+    assert after["pong"]["pid"] != before["pong"]["pid"]
+    assert detached.ok("kill", "names") == "names was killed\n"
+    wait_rows(detached, lambda rows: "names" not in rows)
+    refused = detached.run("kill", "names")
+    assert refused.status == 1
+    assert refused.error.startswith("sel4py: names has ended already; there are ")
+    assert f"its process ended ({int(signal.SIGKILL)})" in detached.ok("why", "names")
+    console = detached.terminal("console")
+    console.type(b"log names\r")
+    console.until(b"ended with status 137")
+    console.type(LEAVE)
+    assert console.wait() == 0
+    detached.ok("down")
+
+
+def test_an_essential_tasks_death_is_the_systems(detached: Supervisor) -> None:
+    detached.ok("kill", "shell")
+    detached.wait_ended("workstation")
+    logs = detached.rows("logs", "root")
+    assert any("the system ends with status 137" in str(line["text"]) for line in logs)
+
+
+def test_logs_are_told_whole_followed_and_by_task(detached: Supervisor) -> None:
+    follower = detached.start("logs", "-f")
+    wait_rows(detached, lambda rows: "ping" not in rows)
+    assert "100 calls" in detached.ok("logs", "ping")
+    assert {str(line["task"]) for line in detached.rows("logs")} >= {"ping", "root"}
+    detached.ok("down")
+    output, _ = follower.communicate(timeout=60)
+    assert follower.returncode == 0
+    assert "ping | ping INFO: 100 calls" in output.decode()
+
+
+def test_the_console_is_joined_left_and_joined_again(detached: Supervisor) -> None:
+    for count in (2, 3):
+        console = detached.terminal("console")
+        console.type(b"ping %d\r" % count)
+        console.until(b"%d calls to pong" % count)
+        console.until(PROMPT)
+        console.type(LEAVE)
+        assert console.wait() == 0
+    last = detached.terminal("console", "--system", "workstation")
+    last.type(b"exit\r")
+    assert last.wait() == 0
+    detached.wait_ended("workstation")
+
+
+def test_down_by_force_leaves_nothing_but_logs(detached: Supervisor) -> None:
+    detached.ok("down", "--force")
+    assert detached.rows("systems") == []
+    assert [path.name for path in (detached.folder / "workstation").iterdir()] == ["logs"]
+    assert "100 calls" in detached.ok("logs", "ping") or "tasks started" in detached.ok("logs", "root")
+
+
+REFUSALS = (
+    (("ps", "--system", "nosuch"), 1, "no system named nosuch is running; running: workstation"),
+    (("why", "nobody"), 1, "no task is called 'nobody'; there are console, console.1, names, ping, pong"),
+    (("kill", "nobody"), 1, "no task is called 'nobody'; there are console"),
+    (("logs", "nobody"), 1, "workstation has no log 'nobody'; there is console"),
+    (("up", "workstation", "--detach"), 1, "a system named workstation is running already"),
+    (("up", "nosuch"), 1, "there is no system description 'nosuch'"),
+    (("up", "workstation", "--ram", "8M", "--name", "small"), 2, "RAM is a multiple of 4K in 128M..512G"),
+    (("up", "workstation", "--name", "No Name"), 2, "small letter"),
+    (("fsck", "--image", "/etc/hostname"), 1, "is no image of RAM; save one with `sel4py image FILE`"),
+    (("fsck", "--image", "/nowhere"), 2, "'/nowhere' does not exist"),
+    (("image", "/nowhere/ram"), 1, "/nowhere/ram: No such file or directory"),
+    (("inspect", "everything"), 2, "'everything' is not one of 'untyped', 'cspace', 'queues', 'memory'"),
+    (("why",), 2, "Missing argument 'TASK'"),
+    (("frobnicate",), 2, "No such command 'frobnicate'"),
+)
+
+
+def test_what_cannot_be_done_is_refused_with_what_could(detached: Supervisor) -> None:
+    for arguments, status, text in REFUSALS:
+        refused = detached.run(*arguments)
+        assert (refused.status, refused.output) == (status, ""), (arguments, refused)
+        assert text in refused.error, (arguments, refused)
+        if status == 1:
+            told = detached.run(*arguments, "--json")
+            assert (told.status, told.error) == (1, ""), (arguments, told)
+            assert told.json()["ok"] is False
+            assert text in str(told.json()["error"])
+    assert detached.result("down") == {"name": "workstation"}
+    for arguments in (("ps",), ("down",), ("why", "shell"), ("kill", "pong"), ("inspect",), ("fsck",), ("console",)):
+        refused = detached.run(*arguments)
+        assert refused.status == 1
+        assert refused.error == "sel4py: no system is running; start one with `sel4py up SYSTEM`\n"
+
+
+def test_the_console_of_a_system_on_a_terminal_cannot_be_joined(sel4py: Supervisor) -> None:
+    terminal = sel4py.terminal("up", "workstation")
+    terminal.until(PROMPT)
+    refused = sel4py.run("console")
+    assert refused.status == 1
+    assert "workstation has no console to join: it runs on the terminal that started it" in refused.error
+    sel4py.ok("down")
+    assert terminal.wait() == 0
+
+
+def test_every_command_that_needs_no_system_answers_in_json(sel4py: Supervisor, tmp_path: Path) -> None:
+    assert sel4py.rows("systems") == []
+    checked = sel4py.result("check", "workstation")
+    assert isinstance(checked, dict)
+    assert checked["name"] == "workstation"
+    features = {row["feature"]: row["found"] for row in sel4py.rows("doctor")}
+    assert features["python"] is True
+    made = sel4py.result("new", tmp_path / "greeter")
+    assert isinstance(made, dict)
+    assert made["name"] == "greeter"
+    bad = tmp_path / "bad.toml"
+    bad.write_text("[task.one]\nimage = 5\n")
+    refused = sel4py.run("check", bad, "--json")
+    assert refused.status == 1
+    problem = json.loads(refused.output)["problems"][0]
+    assert (problem["file"], problem["line"]) == (str(bad), 2)
