@@ -133,7 +133,7 @@ def decode_type(type_number: int, size_bits: int) -> ObjectType:
     object_type = ObjectType(type_number)
     if size_bits >= abi.WORD_BITS or object_size_bits(object_type, size_bits) > abi.UNTYPED_MAX_BITS:
         raise range_error(0, abi.UNTYPED_MAX_BITS, f"an object has at most 2**{abi.UNTYPED_MAX_BITS} bytes")
-    smallest, largest = _SIZES.get(object_type, (0, abi.UNTYPED_MAX_BITS))
+    smallest, largest = _SIZES.get(object_type, (0, abi.WORD_BITS))
     if not smallest <= size_bits <= largest:
         raise invalid_argument(1, f"size_bits of {object_type.name} is {smallest}..{largest}, not {size_bits}")
     return object_type

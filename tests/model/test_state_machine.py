@@ -11,7 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
-from libsel4py.abi import Syscall
+from libsel4py import abi
+from libsel4py.abi import InitialSlot, Label, ObjectType, Syscall
+from tests.model.actors import world
 from tests.model.capability_rules import CapabilityRules
 from tests.model.specification import BLOCKED
 from tests.model.strategies import (
@@ -28,7 +30,7 @@ from tests.model.strategies import (
 )
 from tests.model.system import Submission
 from tests.model.thread_rules import ThreadRules
-from tests.model.world import PASSIVE, WORKERS, Worker
+from tests.model.world import PASSIVE, WINDOW, WORKERS, Worker
 
 
 class KernelAgainstSpecification(CapabilityRules, ThreadRules):
@@ -166,3 +168,14 @@ def test_kernel_agrees_with_the_specification_at_length() -> None:
 def test_there_are_rules_for_everything() -> None:
     rules = KernelAgainstSpecification().rules
     assert len(rules) >= 40, "each kind of system call and invocation has a rule"
+
+
+@pytest.mark.parametrize("what", list(ObjectType))
+def test_retype_takes_the_sizes_that_it_should(what: ObjectType) -> None:
+    """Every size_bits at the edges: types of one size take no notice of it."""
+    pair = world().origin.begin()
+    for bits in (0, 1, 3, 4, 6, 7, 11, 12, 30, 31, 34, 35, 38, 39, 40, 63, 64, abi.WORD_MASK):
+        words = (what, bits, 0, 0, WINDOW, 1)
+        answer = pair.invoke(pair.machine.root, world().owned.pool, Label.UNTYPED_RETYPE, words, [InitialSlot.CNODE])
+        if answer is not None and answer[0] == abi.Error.NO_ERROR:
+            pair.must(pair.machine.root, InitialSlot.CNODE, Label.CNODE_DELETE, (WINDOW, abi.WORD_BITS))
