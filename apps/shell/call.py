@@ -34,7 +34,7 @@ def call(stub: Interface, name: str, words: list[str]) -> object:
         raise BadArguments(usage(method))
     values = [_value(method, parameter, word) for parameter, word in zip(method.parameters, words, strict=False)]
     try:
-        method.signature.bind(*values)
+        method.signature.bind(stub, *values)
     except TypeError:
         raise BadArguments(usage(method)) from None
     return getattr(stub, name)(*values)

@@ -1,74 +1,72 @@
 """The shell's commands: each a function with a line of help, by its name.
 
-A command writes by the session's console and raises `CommandError` with a sentence where it cannot do what was asked.
+A command writes by its session and raises `CommandError` with a sentence where it cannot do what was asked. It gets as
+many words as its usage says, or is not run.
 """
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
-from apps.shell.call import BadArguments, call, show, split
+from apps.shell.call import call, show, split
+from apps.shell.session import CommandError, Exit, Session
 from apps.shell.table import seconds, size, table
-from libsel4py import ServiceError
-from libsel4py.interface import Interface, find_interface
-from libsel4py.interfaces.console import Console
-from libsel4py.interfaces.names import Names
 from libsel4py.interfaces.ping import Ping
-from libsel4py.interfaces.system import System
 
-MAX_PINGS = 1_000_000
-
-
-class CommandError(Exception):
-    """What was asked cannot be done; the text says what would work."""
-
-
-class Exit(Exception):
-    """The person wants to leave, with this status."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What commands work with: this task's connections. ``services`` keeps what was looked up, by name."""
-
-    console: Console
-    names: Names
-    system: System
-    name: str
-    history: list[str] = field(default_factory=list)
-    services: dict[str, Interface] = field(default_factory=dict)
-
-    def write(self, text: str) -> None:
-        self.console.write(text)
-
+MAX_PINGS: Final = 1_000_000
+MAX_LOG_LINES: Final = 1000
+MISSING: Final = {
+    "TASK": "name a task; ps lists them",
+    "NAME": "name a service; names lists them",
+    "METHOD": "name a method of the service",
+}
 
 Function = Callable[[Session, list[str]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
+    """A command: how it is written, a line on what it does, and more for ``help COMMAND``.
+
+    ``words`` are those of its usage behind its name: ``TASK``, ``[TASK]``, ``[ARGUMENT …]``.
+    """
+
     name: str
     usage: str
     help: str
+    more: str
+    words: tuple[str, ...]
     function: Function
+
+    def check(self, arguments: list[str]) -> None:
+        """Raises CommandError if these are too few, or too many."""
+        required = [word for word in self.words if not word.startswith("[")]
+        if len(arguments) < len(required):
+            raise CommandError(f"{self.usage}: {MISSING[required[len(arguments)]]}")
+        if len(arguments) > len(self.words) and not any("…" in word for word in self.words):
+            raise CommandError(f"{self.usage}: {arguments[len(self.words)]!r} is a word too many")
 
 
 COMMANDS: dict[str, Command] = {}
 
 
 def command(usage: str, help: str) -> Callable[[Function], Function]:
-    """Register a function named ``run_NAME`` as the command NAME."""
+    """Register a function named ``run_NAME`` as the command NAME; its docstring is what ``help NAME`` adds.
+
+    Args:
+        usage: the words behind the name; ``[…]`` may be left out, and ``…`` stands for any number.
+    """
 
     def register(function: Function) -> Function:
         name = function.__name__.removeprefix("run_")
-        COMMANDS[name] = Command(name, f"{name} {usage}".rstrip(), help, function)
+        words = tuple(re.findall(r"\[.*?\]|\S+", usage))
+        text = " ".join((function.__doc__ or "").split())
+        COMMANDS[name] = Command(name, f"{name} {usage}".rstrip(), help, text, words, function)
         return function
 
     return register
@@ -76,33 +74,58 @@ def command(usage: str, help: str) -> Callable[[Function], Function]:
 
 def run(session: Session, line: str) -> None:
     """Carry out one line. Raises CommandError, Exit, and what servers raise."""
-    words = split(line)
+    run_words(session, split(line))
+
+
+def run_words(session: Session, words: list[str]) -> None:
+    """As `run`, for a line that was split already."""
     if not words:
         return
-    found = COMMANDS.get(words[0])
-    if found is None:
-        raise CommandError(f"there is no command {words[0]!r}; help lists them")
+    found = find(words[0])
+    found.check(words[1:])
     found.function(session, words[1:])
 
 
+def find(name: str) -> Command:
+    """The command of this name. Raises CommandError."""
+    found = COMMANDS.get(name)
+    if found is None:
+        raise CommandError(f"there is no command {name!r}; help lists them")
+    return found
+
+
 def _number(text: str, least: int, most: int, what: str) -> int:
-    if not text.isdigit() or not least <= int(text) <= most:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most):
         raise CommandError(f"{what} is a number from {least} to {most}, not {text!r}")
     return int(text)
 
 
-@command("", "the commands")
+@command("[COMMAND]", "the commands, or one of them")
 def run_help(session: Session, arguments: list[str]) -> None:
+    if arguments:
+        found = find(arguments[0])
+        session.write(f"{found.usage}\n  {found.help}\n" + (f"  {found.more}\n" if found.more else ""))
+        return
     session.write(table(("command", "what it does"), [(each.usage, each.help) for each in COMMANDS.values()]))
 
 
 @command("", "the tasks of this system")
 def run_ps(session: Session, arguments: list[str]) -> None:
+    """Time is the processor time that the task's threads have used since its first start."""
     rows = [
-        (task.name, task.state, task.priority, task.threads, size(task.memory_bytes), task.restarts, task.image)
+        (
+            task.name,
+            task.state,
+            task.priority,
+            task.threads,
+            size(task.memory_bytes),
+            task.restarts,
+            seconds(task.consumed_us * 1000),
+            task.image,
+        )
         for task in session.system.tasks()
     ]
-    session.write(table(("task", "state", "priority", "threads", "memory", "restarts", "image"), rows))
+    session.write(table(("task", "state", "priority", "threads", "memory", "restarts", "time", "image"), rows))
 
 
 @command("[TASK]", "the capabilities that a task was given (this shell's, if none is named)")
@@ -141,24 +164,16 @@ def run_names(session: Session, arguments: list[str]) -> None:
 
 @command("NAME METHOD [ARGUMENT …]", "call a method of a service that this shell can find")
 def run_call(session: Session, arguments: list[str]) -> None:
-    if len(arguments) < 2:
-        raise CommandError("call NAME METHOD [ARGUMENT …]: names lists what can be called")
-    text = show(call(_service(session, arguments[0]), arguments[1], arguments[2:]))
+    """Names lists what can be called. A word is text where the method wants text, and JSON everywhere else."""
+    text = show(call(session.service(arguments[0]), arguments[1], arguments[2:]))
     session.write(text + "\n" if text else "")
-
-
-def _service(session: Session, name: str) -> Interface:
-    if name not in session.services:
-        interface, endpoint = session.names.lookup(name)
-        session.services[name] = find_interface(interface)(endpoint)
-    return session.services[name]
 
 
 @command("[N] [NAME]", "call a Ping service N times (1, pong) and say how long a call takes")
 def run_ping(session: Session, arguments: list[str]) -> None:
     count = _number(arguments[0], 1, MAX_PINGS, "the number of calls") if arguments else 1
     name = arguments[1] if len(arguments) > 1 else "pong"
-    service = _service(session, name)
+    service = session.service(name)
     if not isinstance(service, Ping):
         raise CommandError(f"{name} speaks {type(service).__name__}, not Ping")
     times = []
@@ -181,28 +196,25 @@ def run_time(session: Session, arguments: list[str]) -> None:
         session.write(f"up {seconds(session.system.uptime())}\n")
         return
     start = time.perf_counter_ns()
-    run(session, " ".join(arguments))
+    run_words(session, arguments)
     session.write(f"{' '.join(arguments)}: {seconds(time.perf_counter_ns() - start)}\n")
 
 
 @command("[TASK] [LINES]", "the last events of a task, as root knows them")
 def run_log(session: Session, arguments: list[str]) -> None:
     task = arguments[0] if arguments else session.name
-    lines = _number(arguments[1], 1, 1000, "the number of lines") if len(arguments) > 1 else 20
+    lines = _number(arguments[1], 1, MAX_LOG_LINES, "the number of lines") if len(arguments) > 1 else 20
     session.write("".join(line + "\n" for line in session.system.task_log(task, lines)))
 
 
 @command("TASK", "why a task does not run: whom it waits for, to the end of the chain")
 def run_why(session: Session, arguments: list[str]) -> None:
-    if not arguments:
-        raise CommandError("why TASK: name a task; ps lists them")
     session.write("".join(line + "\n" for line in session.system.why(arguments[0])))
 
 
 @command("TASK", "end a task; its restart policy decides what comes after")
 def run_kill(session: Session, arguments: list[str]) -> None:
-    if not arguments:
-        raise CommandError("kill TASK: name a task; ps lists them")
+    """It also starts a task again that was given up because it ended too often."""
     session.system.kill(arguments[0])
     session.write(f"{arguments[0]} was ended\n")
 
@@ -215,10 +227,3 @@ def run_history(session: Session, arguments: list[str]) -> None:
 @command("[STATUS]", "leave; the system ends with this status (0)")
 def run_exit(session: Session, arguments: list[str]) -> None:
     raise Exit(_number(arguments[0], 0, 255, "the exit status") if arguments else 0)
-
-
-def describe(error: Exception) -> str:
-    """A failed command's error, for a person."""
-    explanation = getattr(error, "explanation", "")
-    name = "" if isinstance(error, BadArguments | CommandError | ServiceError) else f"{type(error).__name__}: "
-    return f"{name}{error}" + (f"\n  {explanation}" if explanation and explanation not in str(error) else "")

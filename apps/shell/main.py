@@ -1,14 +1,14 @@
 """The shell: reads lines from the console and carries out commands on the capabilities that it was given.
 
 Must be given: connections ``console``, ``names`` and the grant ``system-information``. It ends at ``exit`` and at the
-end of its input, with the status that ``exit`` named.
+end of its input, with the status that ``exit`` named. No command, and no server's death, ends it otherwise.
 """
 
 from __future__ import annotations
 
-from apps.shell.call import BadArguments
-from apps.shell.commands import CommandError, Exit, Session, describe, run
-from libsel4py import Component, KernelError, RemoteError, ServerDied, ServiceError, component, uses
+from apps.shell.commands import run
+from apps.shell.session import Exit, Session, describe
+from libsel4py import Component, ServerDied, component, uses
 from libsel4py.interfaces.console import Console, EndOfInput, Interrupted
 from libsel4py.interfaces.names import Names
 from libsel4py.interfaces.system import System
@@ -30,13 +30,14 @@ class Main(Component):
         while True:
             try:
                 line = self.console.read_line(PROMPT)
-                session.history.append(line)
-                run(session, line)
-            except Interrupted:
+            except (Interrupted, ServerDied):
                 continue
             except EndOfInput:
                 return 0
+            try:
+                session.keep(line)
+                run(session, line)
             except Exit as leaving:
                 return leaving.status
-            except (BadArguments, CommandError, ServiceError, KernelError, RemoteError, ServerDied) as error:
+            except Exception as error:  # whatever a command comes to, the person is told and asked for the next one
                 session.write(describe(error) + "\n")

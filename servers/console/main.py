@@ -1,25 +1,28 @@
 """The console: one terminal shared by several clients, with line editing, echo and history.
 
 Must be given: a connection ``serial``, and one more thread (``threads = 1``), which waits for typed bytes while the
-first one answers clients. Readers take turns in the order in which they asked; output of any client appears above the
-line being typed. What is typed while nobody reads waits here, `MAX_TYPED_AHEAD` bytes at most, and beyond that in the
-serial driver: nothing is lost.
+first one answers clients. Readers take turns in the order in which they asked. While a line is being typed, output
+appears above it, line by line: what has no newline yet is kept until it comes, or until the line is finished. What is
+typed while nobody reads waits here, `MAX_TYPED_AHEAD` bytes at most, and beyond that in the serial driver: nothing is
+lost. When the serial driver dies, what it had not answered is asked of its successor again.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
-from libsel4py import component, set_thread_entry, uses
+from libsel4py import ServerDied, component, set_thread_entry, uses
 from libsel4py.context import DEFER, ReplyToken
 from libsel4py.interfaces.console import Console, EndOfInput, Interrupted
 from libsel4py.interfaces.serial import Serial
-from servers.console.line_editor import Ending, Line, LineEditor
+from servers.console.line_editor import NEW_LINE, Ending, Line, LineEditor
 
-MAX_TYPED_AHEAD = 4096  # bytes
-COLUMNS = 80
+MAX_TYPED_AHEAD: Final = 4096  # bytes
+MAX_UNFINISHED: Final = 4096  # characters of a client's output that wait for their newline
+COLUMNS: Final = 80
 
 
 @dataclass(slots=True)
@@ -29,7 +32,7 @@ class Reader:
     token: ReplyToken
     prompt: str
     echo: bool
-    history: list[str] = field(default_factory=list)
+    history: list[str]
 
 
 @component
@@ -42,72 +45,127 @@ class Main(Console):
         self._lock = threading.Condition()
         self._readers: deque[Reader] = deque()
         self._histories: dict[int, list[str]] = {}
-        self._editor: LineEditor | None = None
+        self._unfinished: dict[int, str] = {}
+        self._editor = LineEditor()
+        self._editing = False
         self._typed = bytearray()
+        self._reads = False
         self._closed = False
 
     def start(self) -> None:
-        set_thread_entry(self._read_terminal)
+        set_thread_entry(self.read_terminal)
 
     def columns(self) -> int:
         return COLUMNS
 
     def write_piece(self, text: str) -> None:
         with self._lock:
-            shown = text.replace("\n", "\r\n")
-            if self._editor is not None:
-                newline = "" if text.endswith("\n") else "\r\n"
-                shown = self._editor.hide() + shown + newline + self._editor.show()
-            self.serial.write(shown.encode())
+            if not self._editing:
+                self._show(_on_terminal(text))
+                return
+            before = self._unfinished.pop(self.caller.badge, "")
+            lines, newline, rest = (before + text).rpartition("\n")
+            if len(rest) > MAX_UNFINISHED:
+                lines, newline, rest = lines + newline + rest, "\n", ""
+            if rest:
+                self._unfinished[self.caller.badge] = rest
+            if newline:
+                self._show(self._editor.hide() + _on_terminal(lines + newline) + self._editor.show())
 
     def read_line(self, prompt: str, echo: bool = True, history: bool = True) -> str:
         with self._lock:
-            kept = self._histories.setdefault(self.caller.badge, []) if history else []
-            self._readers.append(Reader(self.defer_reply(), prompt, echo, kept))
+            # A prompt that comes before the first read could be answered before it: to a console that is no more.
+            self._lock.wait_for(lambda: self._reads)
+            caller = self.caller.badge
+            kept = self._histories.setdefault(caller, []) if history and echo else []
+            token = self.defer_reply()
+            self._abandon(caller)
+            self._readers.append(Reader(token, prompt, echo, kept))
             self._go_on()
         return DEFER
 
-    def _read_terminal(self) -> None:
+    def read_terminal(self) -> None:
         """The second thread: typed bytes, until the line closes."""
-        while True:
-            data = self.serial.read()
+        with self._lock:
+            self._reads = True
+            self._lock.notify_all()
+        while not self._closed:
+            try:
+                data = self.serial.read()
+            except ServerDied:
+                continue
             with self._lock:
                 self._closed = not data
                 self._typed += data
                 self._go_on()
                 self._lock.wait_for(lambda: len(self._typed) < MAX_TYPED_AHEAD)
-            if not data:
+
+    def _abandon(self, badge: int) -> None:
+        """A client reads one line at a time: one that asks again was started anew, or has given up its former call.
+
+        What was typed of that line is the next reader's.
+        """
+        for position, reader in enumerate(self._readers):
+            if reader.token.caller.badge == badge:
+                del self._readers[position]
+                if position == 0 and self._editing:
+                    self._typed[:0] = self._editor.text.encode()
+                    self._finish(NEW_LINE)
+                reader.token.fail(Interrupted("this client asked for another line"))
                 return
 
     def _go_on(self) -> None:
         """Serve readers from what was typed. Called with the lock held."""
         while self._readers:
             reader = self._readers[0]
-            if self._editor is None:
-                self._editor = LineEditor(echo=reader.echo, history=reader.history)
-                self._show(self._editor.begin(reader.prompt))
-            line = self._next_line(self._editor)
+            shown = ""
+            if not self._editing:
+                self._editing = True
+                shown = self._editor.begin(reader.prompt, reader.echo, reader.history)
+            text, line = self._next_line()
             if line is None:
-                return
-            self._editor = None
+                self._show(shown + text)
+                break
+            self._finish(shown + text)
             self._readers.popleft()
-            self._lock.notify_all()
             _answer(reader.token, line)
+        self._lock.notify_all()
 
-    def _next_line(self, editor: LineEditor) -> Line | None:
-        """The next finished line; None if more must be typed."""
-        while self._typed:
-            typed = bytes(self._typed[:1])
-            del self._typed[:1]
-            shown, lines = editor.feed(typed)
-            self._show(shown)
+    def _next_line(self) -> tuple[str, Line | None]:
+        """What to show of what was typed, and the line that it finishes; None if more must be typed."""
+        shown = ""
+        for count, byte in enumerate(self._typed, 1):
+            text, lines = self._editor.feed(bytes([byte]))
+            shown += text
             if lines:
-                return lines[0]
-        return Line("", Ending.END_OF_INPUT) if self._closed else None
+                del self._typed[:count]
+                return shown, lines[0]
+        self._typed.clear()
+        if not self._closed:
+            return shown, None
+        text, line = self._editor.close()
+        return shown + text, line
+
+    def _finish(self, shown: str) -> None:
+        """The line is no longer edited: show what had to wait for that."""
+        self._editing = False
+        waiting = "".join(self._unfinished.values())
+        self._unfinished.clear()
+        self._show(shown + _on_terminal(waiting))
 
     def _show(self, text: str) -> None:
-        if text:
-            self.serial.write(text.encode())
+        """Show text. If the driver dies of it, all or a part of it may appear twice: better than not at all."""
+        data = text.encode()
+        while data:
+            try:
+                self.serial.write(data)
+                return
+            except ServerDied:
+                continue
+
+
+def _on_terminal(text: str) -> str:
+    return text.replace("\n", NEW_LINE)
 
 
 def _answer(token: ReplyToken, line: Line) -> None:

@@ -1,7 +1,9 @@
 """The names server: a directory of capabilities. A client finds only what its own ``names`` table grants it.
 
 Must be given: a connection ``CLIENT/NAME`` for each entry of each client's table (root does so from the description).
-Names that tasks may register at run time stand in ``config.open`` of this task; every client finds those.
+Names that tasks may register at run time stand in ``config.open`` of this task; every client finds those. A task that
+registers its own name again (it was started anew) replaces what it had registered. Registrations end with this server;
+what the description grants is there again when it is started anew.
 """
 
 from __future__ import annotations
@@ -47,12 +49,15 @@ class Main(Names):
         return [Service(name, found.interface) for name, found in sorted(self._visible().items())]
 
     def register(self, name: str, interface: str, service: Endpoint) -> None:
-        if name in self._registered:
-            raise NameTaken(f"{name!r} is registered already")
+        former = self._registered.get(name)
+        if former is not None and former.owner != self.caller.badge:
+            raise NameTaken(f"{name!r} is registered already, by another task")
         if name not in self._open:
             may = ", ".join(sorted(self._open)) or "none"
             raise NameTaken(f"{name!r} cannot be registered; the description opens {may}")
         self._registered[name] = Registered(interface, service, self.caller.badge)
+        if former is not None:
+            self.task.delete(former.endpoint)
 
     def unregister(self, name: str) -> None:
         found = self._registered.get(name)

@@ -2,14 +2,12 @@
 
 Rules: nothing is granted that the description does not name. All tasks' objects exist before the first connection is
 placed, and all connections before the first task runs. Badges come from the description; root's own endpoint tells its
-callers apart by `Kind` and the task's number.
+callers apart by `Kind` and the task's number (`running_task.py`).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Final
 
 from libsel4py import environment
@@ -20,59 +18,10 @@ from libsel4py.environment import SIGNAL_BADGE, Connection, Environment, Provide
 from servers.root import objects as task_objects
 from servers.root.authority import Authority
 from servers.root.objects import TaskObjects
+from servers.root.running_task import Kind, RunningTask, badge_of
 
-KIND_SHIFT: Final = 56
-THREAD_SHIFT: Final = 32
 SYSTEM_NAME: Final = "system"
 SYSTEM_INTERFACE: Final = "libsel4py.interfaces.system:System"
-MAX_EVENTS: Final = 200  # kept of each task
-
-
-class Kind(IntEnum):
-    """What a message at root's endpoint is: the top of its badge. Below it stand the thread's and the task's number."""
-
-    FAULT = 1
-    PARENT = 2
-    SYSTEM = 3
-
-
-def badge_of(kind: Kind, number: int, thread: int = 0) -> int:
-    return kind << KIND_SHIFT | thread << THREAD_SHIFT | number
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Who sent a message to root, from its badge."""
-
-    kind: Kind
-    number: int
-    thread: int
-
-    @classmethod
-    def of(cls, badge: int) -> Sender:
-        number = badge & (1 << THREAD_SHIFT) - 1
-        return cls(Kind(badge >> KIND_SHIFT), number, badge >> THREAD_SHIFT & (1 << KIND_SHIFT - THREAD_SHIFT) - 1)
-
-
-@dataclass(slots=True)
-class RunningTask:
-    """A task as root knows it.
-
-    ``capabilities`` says what stands in each slot that was filled. ``faults`` are root's endpoint with a badge for each
-    thread. ``status`` is the wait status of its last end.
-    """
-
-    number: int
-    task: Task
-    image: int
-    objects: TaskObjects
-    environment: Environment
-    capabilities: dict[int, str]
-    faults: tuple[Endpoint, ...]
-    state: str = "made"
-    restarts: int = 0
-    status: int | None = None
-    events: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
 
 
 @dataclass(slots=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from libsel4py.abi import ObjectType
 from libsel4py.description import System as Description
-from libsel4py.errors import KernelError
+from libsel4py.errors import KernelError, RevokeFirst
 from libsel4py.interfaces.system import CapabilityInfo, InterruptInfo, System, TaskInfo, UnknownTask, UntypedInfo
 from libsel4py.lowlevel.identify import identify
 from libsel4py.signature import Word
 from servers.root.authority import Authority
-from servers.root.builder import RunningTask
+from servers.root.running_task import RunningTask
 
 
 class Information(System):
@@ -100,6 +101,8 @@ class Information(System):
         root = self._authority.cnode
         try:
             root.copy(scratch, running.objects.cnode, slot, src_depth=running.objects.cnode_bits)
+        except RevokeFirst:
+            return ObjectType.UNTYPED.name, ""  # nothing else refuses a copy because of what was made of it
         except KernelError:
             return None
         found = identify(scratch)
@@ -116,6 +119,6 @@ def _info(running: RunningTask) -> TaskInfo:
         priority=task.priority,
         threads=len(running.objects.threads),
         memory_bytes=task.memory + task.pool,
-        consumed_us=sum(thread.sched_context.consumed() for thread in running.objects.threads),
+        consumed_us=running.consumed_us(),
         restarts=running.restarts,
     )

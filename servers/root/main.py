@@ -20,8 +20,9 @@ from libsel4py.server import Server
 from libsel4py.task import Task, set_current_task
 from libsel4py.wire import Words
 from servers.root.authority import Authority
-from servers.root.builder import Builder, Kind, RunningTask, Sender, badge_of
+from servers.root.builder import Builder
 from servers.root.information import Information
+from servers.root.running_task import Kind, RunningTask, Sender, badge_of
 from servers.root.supervisor import Essential, Supervisor
 
 NAME = "root"

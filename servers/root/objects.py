@@ -125,8 +125,9 @@ def remake_threads(authority: Authority, task: Task, objects: TaskObjects, fault
         for slot in (thread.tcb.cptr, thread.sched_context.cptr, thread.frame.cptr):
             authority.free(slot)
     remade = replace(objects, threads=tuple(_make_thread(authority, task) for _ in objects.threads))
-    place(authority, remade, Slot.TCB, remade.main.tcb.cptr)
-    place(authority, remade, Slot.SCHED_CONTEXT, remade.main.sched_context.cptr)
+    for slot, made in ((Slot.TCB, remade.main.tcb), (Slot.SCHED_CONTEXT, remade.main.sched_context)):
+        remade.cnode.delete(slot, remade.cnode_bits)  # the old one went by itself; the task may have put another there
+        place(authority, remade, slot, made.cptr)
     configure_threads(authority, task, remade, faults)
     return remade
 

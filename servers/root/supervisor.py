@@ -1,22 +1,36 @@
 """What root does when a task faults or ends: note it, start it again if its description says so, or end the system.
 
-A thread whose process has ended starts anew from its registers when it is resumed. A task that is not restarted is left
-faulted, with everything that it holds, so that `why` and `inspect` can show it.
+Rules. A thread's fault that nobody answers is the end of its task, as its process's end is. Starting a task again makes
+its threads anew: no old one can run on beside them, and a process begins with its first thread. A task that said that
+it is done is not started again. One that ends again and again is given up. What is not started again is left as it is,
+with everything that it holds, so that `why` and `inspect` can show it; those who wait for its answers are told.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import time
+from collections.abc import Callable
+from typing import Final
 
 from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel
 from libsel4py.description import Restart
-from libsel4py.environment import Slot
+from servers.root import leftovers
 from servers.root import objects as task_objects
 from servers.root.authority import Authority
-from servers.root.builder import RunningTask, Sender
+from servers.root.running_task import Life, RunningTask, Sender
 
-KILLED = 137  # exit status of what SIGKILL ended, as shells have it
+KILLED: Final = 137  # exit status of what SIGKILL ended, as shells have it
+FAULTED: Final = 1  # exit status of a system that ends because an essential task has faulted
+
+# What cannot even start ends within some milliseconds, and starting it again for ever would take a processor from
+# the others; a fault that comes now and then (ten times in ten seconds is still survived) is what restarts are for.
+MOST_RESTARTS: Final = 10
+RESTART_SECONDS: Final = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 class Essential(SystemExit):
@@ -29,6 +43,11 @@ def exit_status(wait_status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
+def is_death(label: int, words: tuple[int, ...]) -> bool:
+    """Whether a fault message says that a thread has ended."""
+    return label == FaultLabel.USER_EXCEPTION and words[3] == ExceptionNumber.DEATH
+
+
 def describe_fault(label: int, words: tuple[int, ...]) -> str:
     """A fault message as a sentence."""
     match label:
@@ -38,7 +57,7 @@ def describe_fault(label: int, words: tuple[int, ...]) -> str:
             return f"capability fault while {phase} at address {words[1]:#x}: {kind}"
         case FaultLabel.UNKNOWN_SYSCALL:
             return "unknown system call"
-        case FaultLabel.USER_EXCEPTION if words[3] == ExceptionNumber.DEATH:
+        case FaultLabel.USER_EXCEPTION if is_death(label, words):
             status = exit_status(words[4])
             return "ended" if status == 0 else f"ended with status {status}"
         case FaultLabel.USER_EXCEPTION:
@@ -48,77 +67,110 @@ def describe_fault(label: int, words: tuple[int, ...]) -> str:
 
 
 class Supervisor:
-    """Handles the faults of all tasks."""
+    """Handles the ends of all tasks.
 
-    def __init__(self, authority: Authority, tasks: list[RunningTask]) -> None:
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self, authority: Authority, tasks: list[RunningTask], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._authority = authority
         self._tasks = tasks
+        self._clock = clock
 
     def start_all(self) -> None:
         """Start every task, in start order."""
         for running in self._tasks:
-            task_objects.start(running.objects, running.image)
-            self._note(running, "running", "started")
+            self._start(running, "started")
 
     def exited(self, number: int, code: int) -> None:
-        """A task has said that its work is done; its process's end follows."""
-        self._note(self._tasks[number], "running", f"said that it is done, with status {code}")
+        """A task has said that its work is done: it is ended, for good.
+
+        Raises:
+            Essential: the system is to end, with this status.
+        """
+        running = self._tasks[number]
+        self._end_threads(running)
+        leftovers.answer_callers(self._authority, running.objects)
+        running.note(Life.DONE, f"dead: done, with status {code}", f"said that it is done, with status {code}")
+        if running.task.essential:
+            raise Essential(code)
 
     def fault(self, sender: Sender, label: int, words: tuple[int, ...]) -> None:
-        """A thread has faulted, and waits. An ended process is started again if its description says so.
-
-        A process's end is told for each of its threads; the first thread's counts.
+        """A thread has faulted, and waits; or has ended, which is told for each thread of a process that ends.
 
         Raises:
             Essential: the system is to end.
         """
         running = self._tasks[sender.number]
+        died = is_death(label, words)
+        status = exit_status(words[4]) if died else FAULTED
+        if running.is_over or (died and sender.thread and not status):
+            return  # a process's further threads are told of behind its first; a thread may end when its work is done
         text = describe_fault(label, words)
-        died = label == FaultLabel.USER_EXCEPTION and words[3] == ExceptionNumber.DEATH
-        if died and sender.thread:
-            return
-        if not died:
-            self._note(running, f"faulted: {text}", f"thread {sender.thread}: {text}")
-            if running.task.essential:
-                raise Essential(1)
-            return
-        running.status = words[4]
-        self._note(running, f"dead: {text}", text)
-        again = running.task.restart is Restart.ALWAYS
-        again |= running.task.restart is Restart.ON_FAILURE and exit_status(words[4]) != 0
-        if again:
-            self._restart(running)
-        elif running.task.essential:
-            raise Essential(exit_status(words[4]))
+        if sender.thread or not died:
+            running.note(Life.FAULTED, f"faulted: {text}", f"thread {sender.thread}: {text}")
+        else:
+            running.note(Life.DEAD, f"dead: {text}", text)
+        again = running.task.restart is Restart.ALWAYS or (running.task.restart is Restart.ON_FAILURE and status != 0)
+        self._go_on(running, again, status)
 
     def kill(self, running: RunningTask) -> None:
-        """End a task's process without asking it, by destroying its threads; its restart policy decides what follows.
+        """End a task's process without asking it; its restart policy decides what follows.
+
+        One that was given up is so started again: somebody has looked after it.
 
         Raises:
             Essential: the system is to end.
         """
-        running.objects = task_objects.remake_threads(self._authority, running.task, running.objects, running.faults)
-        self._note(running, "dead: killed", "killed by order")
-        if running.task.restart is not Restart.NEVER:
+        if running.life is Life.DONE:
+            return
+        running.note(Life.DEAD, "dead: killed", "killed by order")
+        running.restarted_at.clear()
+        again = running.task.restart is not Restart.NEVER
+        if not again:
+            self._end_threads(running)
+        self._go_on(running, again, KILLED)
+
+    def _go_on(self, running: RunningTask, again: bool, status: int) -> None:
+        """After a task's end: a new life, the system's end, or nothing."""
+        if again and self._may_restart(running):
             self._restart(running)
         elif running.task.essential:
-            raise Essential(KILLED)
+            raise Essential(status)
+        elif running.life is Life.DEAD:
+            leftovers.answer_callers(self._authority, running.objects)
+
+    def _may_restart(self, running: RunningTask) -> bool:
+        """Whether it may be started again now; if not, its state says so."""
+        now, recent = self._clock(), running.restarted_at
+        while recent and now - recent[0] >= RESTART_SECONDS:
+            recent.popleft()
+        if len(recent) < MOST_RESTARTS:
+            return True
+        given_up = f"given up after {MOST_RESTARTS} restarts within {RESTART_SECONDS:.0f} s"
+        _log.error("%s is %s: it was %s", running.task.name, running.state, given_up)
+        if running.life is Life.FAULTED:
+            self._end_threads(running)
+        running.note(Life.DEAD, f"{running.state}; {given_up}, kill starts it again", given_up)
+        return False
 
     def _restart(self, running: RunningTask) -> None:
-        self._clean(running)
+        _log.warning("%s is %s: it is started again", running.task.name, running.state)
+        self._end_threads(running)
+        occupied = leftovers.answer_callers(self._authority, running.objects)
+        leftovers.clear(running.objects, running.environment.first_free_slot, occupied)
         running.restarts += 1
+        running.restarted_at.append(self._clock())
+        self._start(running, f"started again ({running.restarts})")
+
+    def _start(self, running: RunningTask, event: str) -> None:
         task_objects.start(running.objects, running.image)
-        self._note(running, "running", f"started again ({running.restarts})")
+        running.note(Life.RUNNING, "running", event)
 
-    def _clean(self, running: RunningTask) -> None:
-        """Take away what the ended process had made and received, so that the new one finds what the first one did."""
-        objects, environment = running.objects, running.environment
-        if objects.pool:
-            objects.cnode.revoke(Slot.POOL, objects.cnode_bits)
-        first = environment.first_free_slot
-        for slot in range(first, first + environment.free_slots):
-            objects.cnode.delete(slot, objects.cnode_bits)
-
-    def _note(self, running: RunningTask, state: str, event: str) -> None:
-        running.state = state
-        running.events.append(event)
+    def _end_threads(self, running: RunningTask) -> None:
+        """Destroy the task's threads, and so its process; new ones stand ready."""
+        running.consumed_us()
+        running.objects = task_objects.remake_threads(self._authority, running.task, running.objects, running.faults)

@@ -1,22 +1,28 @@
 """The serial driver: a 16550A by its I/O ports and its interrupt, offered as bytes in and bytes out.
 
-Must be given: a device named ``uart`` (ports, interrupt). Holds at most `MAX_BUFFERED` received bytes; what comes on
-top of them stays in the device, whose flow control holds the other end back. Writers wait until the device has taken
-their bytes.
+Must be given: a device named ``uart`` (ports, interrupt). Holds at most `MAX_BUFFERED` received bytes and a FIFO more;
+what comes on top of them stays in the device, whose flow control holds the other end back. Writers wait until the
+device has taken their bytes. A client has one read at a time: one that reads again was started anew, or has given up
+its former call, and what comes must not be lost on that.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
-from libsel4py import component, on_notification
+from libsel4py import ServiceError, component, on_notification
 from libsel4py.capabilities import IOPort, IRQHandler
 from libsel4py.context import DEFER, ReplyToken
 from libsel4py.interfaces.serial import WRITE_BYTES, Serial
 from libsel4py.lowlevel.batch import Batch
 from servers.serial import uart16550 as uart
 
-MAX_BUFFERED = 16384  # bytes
+MAX_BUFFERED: Final = 16384  # bytes
+
+
+class ReadAgain(ServiceError):
+    """The client has called `read` again before this call was answered."""
 
 
 @component
@@ -29,48 +35,61 @@ class Main(Serial):
         self._base = device.first_port
         self._interrupt = IRQHandler(device.irq_handler)
         self._received = bytearray()
+        self._held_back = False  # there was no room for what the device holds
         self._closed = False
-        self._readers: deque[ReplyToken] = deque()
+        self._readers: dict[int, ReplyToken] = {}  # by badge, in the order in which they asked
         self._to_send: deque[tuple[bytes, ReplyToken]] = deque()
         self._sending = bytearray()
 
     def start(self) -> None:
-        """Set the line up: 8 bits, FIFOs on, interrupts for input, free space and a lost carrier."""
+        """Set the line up: 8 bits, FIFOs on; and serve the device, which may be in the midst of things."""
         self._out(uart.LINE_CONTROL, uart.EIGHT_BITS)
         self._out(uart.FIFO_CONTROL, uart.FIFO_ENABLE_64)
-        self._out(uart.INTERRUPT_ENABLE, uart.ENABLE_RECEIVE | uart.ENABLE_MODEM)
         self.on_uart()
 
     def write_piece(self, data: bytes) -> None:
-        self._to_send.append((data[:WRITE_BYTES], self.defer_reply()))
+        self._to_send.append((data, self.defer_reply()))
         self._transmit()
+        self._enable_interrupts()
 
     def read(self) -> bytes:
         if not self._received and not self._closed:
-            self._readers.append(self.defer_reply())
+            token = self.defer_reply()
+            former = self._readers.pop(self.caller.badge, None)
+            self._readers[self.caller.badge] = token
+            if former is not None:
+                former.fail(ReadAgain("this client reads again: one read at a time"))
             return DEFER
-        return self._take()
+        piece = self._take()
+        if self._held_back:
+            self._receive()
+            self._enable_interrupts()
+        return piece
 
     @on_notification("uart")
     def on_uart(self) -> None:
         """The device wants something: take what came, send what fits, and let it interrupt again."""
         self._receive()
         self._transmit()
+        self._enable_interrupts()
         self._interrupt.ack()
 
     def _receive(self) -> None:
+        # Asked before the last bytes are taken: those that came before the carrier went are not lost with it.
+        carrier = self._ports.in8(self._base + uart.MODEM_STATUS) & uart.MODEM_CARRIER
+        self._held_back = True
         while len(self._received) < MAX_BUFFERED:
             came = self._read_fifo()
             self._received += came
             if len(came) < uart.FIFO_BYTES:
+                self._held_back = False
                 break
-        if not self._ports.in8(self._base + uart.MODEM_STATUS) & uart.MODEM_CARRIER:
-            self._closed = True
+        self._closed = not carrier and not self._held_back
         while self._readers and (self._received or self._closed):
-            self._readers.popleft().complete(self._take())
+            self._readers.pop(next(iter(self._readers))).complete(self._take())
 
     def _read_fifo(self) -> bytes:
-        """What the device holds: status and byte in pairs, all by one trap.
+        """What the device holds: status and byte in pairs.
 
         RTS is low meanwhile, so that no byte can arrive between a look at the status and the read that follows it.
         """
@@ -85,6 +104,8 @@ class Main(Serial):
                 for _ in range(uart.FIFO_BYTES)
             ]
             batch.queue(self._ports.out8, control, uart.DATA_READY_AND_INTERRUPTS)
+        if any(status.result() & uart.LINE_OVERRUN for status, _ in pairs):
+            self.log.warning("the other end did not wait for RTS: received bytes were lost")
         return bytes(byte.result() for status, byte in pairs if status.result() & uart.LINE_DATA_READY)
 
     def _take(self) -> bytes:
@@ -93,7 +114,7 @@ class Main(Serial):
         return piece
 
     def _transmit(self) -> None:
-        """Fill the transmit FIFO whenever it is empty; ask for an interrupt only while bytes wait."""
+        """Fill the transmit FIFO whenever it is empty."""
         while self._sending or self._to_send:
             if not self._ports.in8(self._base + uart.LINE_STATUS) & uart.LINE_TRANSMIT_EMPTY:
                 break
@@ -106,8 +127,15 @@ class Main(Serial):
             del self._sending[: len(piece)]
             if not self._sending:
                 self._to_send.popleft()[1].complete()
-        waiting = uart.ENABLE_TRANSMIT_EMPTY if self._sending or self._to_send else 0
-        self._out(uart.INTERRUPT_ENABLE, uart.ENABLE_RECEIVE | uart.ENABLE_MODEM | waiting)
+
+    def _enable_interrupts(self) -> None:
+        """For what there is something to do about: room for input, bytes to send, the carrier."""
+        wanted = uart.ENABLE_MODEM
+        if not self._held_back:
+            wanted |= uart.ENABLE_RECEIVE
+        if self._sending or self._to_send:
+            wanted |= uart.ENABLE_TRANSMIT_EMPTY
+        self._out(uart.INTERRUPT_ENABLE, wanted)
 
     def _out(self, register: int, value: int) -> None:
         self._ports.out8(self._base + register, value)

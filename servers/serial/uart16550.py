@@ -21,6 +21,7 @@ EIGHT_BITS: Final = 0x03
 DATA_READY_AND_INTERRUPTS: Final = 0x0B  # DTR, RTS, OUT2: interrupts reach the line
 REQUEST_TO_SEND: Final = 0x02  # while it is low, the other end holds its bytes back
 LINE_DATA_READY: Final = 0x01
+LINE_OVERRUN: Final = 0x02  # a byte came when the FIFO was full, and is lost
 LINE_TRANSMIT_EMPTY: Final = 0x20
 MODEM_CARRIER: Final = 0x80  # the other end is there; its loss is the end of the input
 

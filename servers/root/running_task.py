@@ -1,0 +1,93 @@
+"""A task as root knows it while the system runs, and how root tells from a badge which task speaks to it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import Final
+
+from libsel4py.capabilities import Endpoint
+from libsel4py.description import Task
+from libsel4py.environment import Environment
+from servers.root.objects import TaskObjects
+
+KIND_SHIFT: Final = 56
+THREAD_SHIFT: Final = 32
+MAX_EVENTS: Final = 200  # kept of each task
+
+
+class Kind(IntEnum):
+    """What a message at root's endpoint is: the top of its badge. Below it stand the thread's and the task's number."""
+
+    FAULT = 1
+    PARENT = 2
+    SYSTEM = 3
+
+
+def badge_of(kind: Kind, number: int, thread: int = 0) -> int:
+    return kind << KIND_SHIFT | thread << THREAD_SHIFT | number
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent a message to root, from its badge."""
+
+    kind: Kind
+    number: int
+    thread: int
+
+    @classmethod
+    def of(cls, badge: int) -> Sender:
+        number = badge & (1 << THREAD_SHIFT) - 1
+        return cls(Kind(badge >> KIND_SHIFT), number, badge >> THREAD_SHIFT & (1 << KIND_SHIFT - THREAD_SHIFT) - 1)
+
+
+class Life(Enum):
+    """What has become of a task."""
+
+    MADE = "made"
+    RUNNING = "running"
+    FAULTED = "faulted"  # a thread of it waits for an answer to its fault that will not come
+    DEAD = "dead"
+    DONE = "done"  # it said so itself: nothing starts it again
+
+
+@dataclass(slots=True)
+class RunningTask:
+    """A task as root knows it.
+
+    Attributes:
+        capabilities: what stands in each slot that was filled. faults: root's endpoint with a badge for each thread.
+        state: its life, in words. restarted_at: when it was last started again, in seconds of root's clock.
+        used_us: the processor time of its threads that the kernel has told of.
+    """
+
+    number: int
+    task: Task
+    image: int
+    objects: TaskObjects
+    environment: Environment
+    capabilities: dict[int, str]
+    faults: tuple[Endpoint, ...]
+    life: Life = Life.MADE
+    state: str = "made"
+    restarts: int = 0
+    restarted_at: deque[float] = field(default_factory=deque)
+    used_us: int = 0
+    events: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its process has ended, and it was not started again."""
+        return self.life in (Life.DEAD, Life.DONE)
+
+    def note(self, life: Life, state: str, event: str) -> None:
+        """Keep what has become of it, and the event that made it so."""
+        self.life, self.state = life, state
+        self.events.append(event)
+
+    def consumed_us(self) -> int:
+        """Microseconds of processor time since its first start. The kernel tells what was used since it last told."""
+        self.used_us += sum(thread.sched_context.consumed() for thread in self.objects.threads)
+        return self.used_us

@@ -1,0 +1,73 @@
+"""Servers of `workstation` are killed while they are used: they come back, and the shell goes on."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.system.supervisor import PROMPT, Supervisor, Terminal
+
+KILLED = ("serial", "console", "names")
+ROUNDS = 3
+CALLS = 3
+
+
+@pytest.fixture
+def terminal(sel4py: Supervisor) -> Terminal:
+    terminal = sel4py.terminal("up", "workstation")
+    terminal.until(PROMPT)
+    return terminal
+
+
+def ask(terminal: Terminal, line: str, answer: str) -> str:
+    """Types a line; the shell's answer, which must contain this, and after which it asks for the next line."""
+    terminal.type(line.encode() + b"\r")
+    shown = terminal.until(answer.encode()) + terminal.until(PROMPT)
+    return shown.decode()
+
+
+def leave(terminal: Terminal) -> None:
+    terminal.type(b"exit 6\r")
+    assert terminal.wait() == 6
+
+
+def states(sel4py: Supervisor) -> dict[object, tuple[object, ...]]:
+    """State, threads and restarts of each task, as root tells them to the shell's twin on the management socket."""
+    return {row["name"]: (row["threads"], row["restarts"]) for row in sel4py.rows("ps")}
+
+
+def test_the_shell_goes_on_when_it_kills_what_it_stands_on(terminal: Terminal) -> None:
+    for number in range(1, ROUNDS + 1):
+        for name in KILLED:
+            ask(terminal, f"kill {name}", f"{name} was ended")
+            ask(terminal, f"call pong ping {number}", f"\n{number}\r")
+    shown = ask(terminal, "ps", "apps.shell.main")
+    for name in KILLED:
+        threads = 2 if name == "console" else 1
+        assert re.search(rf"{name} +running +\d+ +{threads} +\S+ +{ROUNDS} ", shown), shown
+    leave(terminal)
+
+
+@pytest.mark.parametrize("name", KILLED)
+def test_a_server_killed_from_outside_comes_back_to_clients_that_wait_for_it(
+    terminal: Terminal, sel4py: Supervisor, name: str
+) -> None:
+    """The shell waits in the console for a line, and the console in the serial driver for a byte."""
+    for number in range(1, CALLS + 1):
+        sel4py.ok("kill", name)
+        if name == "console":
+            terminal.until(PROMPT)  # the shell was told that its call was lost, and asks its successor
+        ask(terminal, f"call pong ping {number}", f"\n{number}\r")
+    ask(terminal, f"log {name}", f"started again ({CALLS})")
+    leave(terminal)
+
+
+def test_what_was_typed_before_the_serial_driver_died_is_still_in_the_line(
+    terminal: Terminal, sel4py: Supervisor
+) -> None:
+    terminal.type(b"call pong pi")
+    terminal.until(b"call pong pi")
+    sel4py.ok("kill", "serial")
+    ask(terminal, "ng 42", "\n42\r")
+    leave(terminal)
