@@ -154,7 +154,7 @@ class Supervisor:
         return terminal
 
     def wait_ended(self, name: str) -> None:
-        """Waits until a system that ends by itself has ended: until its monitor, our child since it is detached, has."""
+        """Waits until a system that ends by itself has ended: until its monitor, our child, has."""
         for row in self.rows("systems"):
             if row["name"] == name:
                 assert not _wait_ended({int(str(row["pid"]))}, None), f"{name} does not end"
@@ -232,7 +232,7 @@ def descendants(depth: int = 1000) -> set[int]:
 
 
 def _wait_ended(pids: set[int], number: signal.Signals | None) -> set[int]:
-    """Sends processes a signal (None: no signal) and waits for their ends; reaps our children. Returns those that run on."""
+    """Waits for the ends of processes, sent a signal (None: none), and reaps our children. Returns which run on."""
     opened = {}
     deadline = time.monotonic() + END_SECONDS
     try:

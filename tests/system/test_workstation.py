@@ -1,4 +1,4 @@
-"""`sel4py up workstation` as a person meets it: the prompt, each command, the keys of a terminal, two systems at once."""
+"""`sel4py up workstation` as a person meets it: prompt, commands, keys of a terminal, two systems at once."""
 
 from __future__ import annotations
 
