@@ -29,7 +29,7 @@ from deploy.runtime import (
     take,
     wait_ended,
 )
-from libsel4py.description import Backend
+from libsel4py.description import Backend, System
 
 UP_SECONDS: Final = 30.0
 _LOCKED: Final = b"\0"
@@ -61,6 +61,7 @@ def run_monitor(options: LaunchOptions) -> int:
         description=options.description.pack(),
         console=options.console,
         script=options.script,
+        modules=interface_modules(system),
         module_paths=options.description.paths,
         initial_memory_bits=ROOT_MEMORY.bit_length() - 1,
     )
@@ -68,6 +69,15 @@ def run_monitor(options: LaunchOptions) -> int:
         return run(monitor)
     except ValueError as error:
         raise RuntimeRefused(f"the machine cannot be built: {error}") from error
+
+
+def interface_modules(system: System) -> tuple[str, ...]:
+    """The modules of all interfaces that a description names: a task finds them loaded and opens no file for them."""
+    named: list[str] = []
+    for task in system.tasks:
+        named += (provided.interface for provided in task.provides)
+        named += (use.interface for use in (*task.uses, *task.names))
+    return tuple(dict.fromkeys(interface.partition(":")[0] for interface in named))
 
 
 def launch(options: LaunchOptions, run: Run = run_monitor) -> int:

@@ -6,6 +6,7 @@ outlive it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,7 +70,9 @@ def read_logs(folder: Path, tasks: list[str] | None, ended: Callable[[], bool] |
         while True:
             for task in logged(folder) if tasks is None else tasks:
                 if task not in readers:
-                    readers[task] = LogReader(folder, task)
+                    # Of many that have ended, the oldest logs go: one may have gone since it was seen.
+                    with contextlib.suppress(*((FileNotFoundError,) if tasks is None else ())):
+                        readers[task] = LogReader(folder, task)
             for reader in readers.values():
                 yield from reader.lines(last=finished)
             if finished or ended is None:

@@ -4,14 +4,17 @@ A thread traps through its own trap frame, which the kernel gave it; each functi
 formats and numbers: `libsel4py.abi`. Nothing here is a permission: the kernel checks every call, and a task that
 writes nonsense into its frame harms itself alone.
 
-Rules. `attach` once, before anything else; then `enter_sandbox`, once; then the boot image. `trap`, `batch` and the
-IPC buffer's functions are C functions themselves, without a Python frame around them: `help()` tells their contract.
+Rules. `begin` in the forked process; `attach` once; then `enter_sandbox`, once; then the boot image. `trap`, `batch`
+and the IPC buffer's functions are C functions themselves, without a Python frame around them: `help()` tells their
+contract.
 A Python signal handler may raise out of `trap`, which then is cancelled first; it must not trap itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -25,6 +28,7 @@ ThreadEntry: TypeAlias = Callable[[int, int, int, int, int, int, int, int], int 
 """Called with the thread's number, its boot image's number and six argument words; returns its exit status."""
 
 DEFAULT_OPEN_FILES: Final = 64
+_MAP: Final = struct.Struct("=3Q")  # begin.c, struct map
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,71 @@ class SandboxLayers:
     landlock: int  # version of its interface
     user_namespaces: bool
     namespaces: bool  # pid, network, IPC, UTS and mount namespaces inside a new user namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What `begin` needs, packed: made before the fork, so that the new process only has to call it."""
+
+    parent: int
+    name: bytes
+    log_folder: int
+    log_name: bytes
+    descriptors: bytes
+    maps: bytes
+
+    @classmethod
+    def pack(
+        cls,
+        parent: int,
+        name: str,
+        log_folder: int,
+        log_name: str,
+        descriptors: Sequence[int],
+        maps: Sequence[tuple[int, int, int]] = (),
+    ) -> Beginning:
+        """Everything but the map's words is taken as it comes: a name is bytes that another task chose.
+
+        Args:
+            parent: the process that is to fork. name: what ps(1) shows, cut to 15 bytes.
+            log_folder: descriptor of the folder in which the file `log_name` becomes stdout and stderr.
+            descriptors: the frame's, the doorbell's, the control socket's, then one for each map.
+            maps: (address, bytes, rights as `abi.Rights` READ and WRITE).
+        """
+        plain = name.encode(errors="replace").replace(b"\0", b"?")[:15]
+        packed = b"".join(_MAP.pack(*each) for each in maps)
+        return cls(parent, plain, log_folder, log_name.encode(), array("i", descriptors).tobytes(), packed)
+
+
+def begin(beginning: Beginning) -> None:
+    """In a process that was just forked: become one that only holds what a task begins with (hw/_cpu/begin.c).
+
+    stdin stays the parent's. After it, descriptor 3 is the frame's, 4 the doorbell's, 5 the control socket's; the maps
+    are mapped, and all others are closed. Then: `attach`.
+
+    Raises:
+        OSError: the host refused; its filename names the step or the log. The process must then not go on.
+    """
+    _cpu.begin(
+        beginning.parent,
+        beginning.name,
+        beginning.log_folder,
+        beginning.log_name,
+        beginning.descriptors,
+        beginning.maps,
+    )
+
+
+def hide_memory() -> None:
+    """Keep this process's memory, descriptors and core dumps from all others of the same user, tasks among them.
+
+    For the processes that run a system. prctl(2), PR_SET_DUMPABLE: the process's entries under /proc belong to root
+    then, and only it and root may read them. Processes that it forks begin like that; a new program does not.
+
+    Raises:
+        OSError: the host refused.
+    """
+    _cpu.hide_memory()
 
 
 def attach(frame_fd: int, doorbell_fd: int, control_fd: int = -1) -> None:
@@ -101,13 +170,16 @@ def sandbox_layers() -> SandboxLayers:
 
 __all__ = [
     "DEFAULT_OPEN_FILES",
+    "Beginning",
     "Completion",
     "SandboxLayers",
     "ThreadEntry",
     "attach",
     "badges",
     "batch",
+    "begin",
     "enter_sandbox",
+    "hide_memory",
     "message_read",
     "message_write",
     "receive_path",

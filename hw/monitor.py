@@ -26,6 +26,7 @@ from typing import Final
 
 import msgpack
 
+from hw.cpu import hide_memory
 from hw.devices.stdio import RawTerminal
 from hw.fd_store import FdStore, close_all
 from hw.machine import BackendKind, MachineDescription, create_ram
@@ -47,6 +48,7 @@ def run(options: MonitorOptions) -> int:
         ours alone. OSError: the host refuses a process, a descriptor or memory.
     """
     machine = options.machine()
+    hide_memory()
     prepare_folder(options.folder)
     source = 0 if options.script is None else options.script
     status = KILLED
@@ -178,11 +180,14 @@ class Monitor:
         logs = self._options.folder / "logs"
         arguments = ["-m", "kerneld.host.zygote", "--fd", str(descriptor), "--log-folder", str(logs)]
         arguments += ["--parent", str(os.getpid()), "--preload", ",".join(dict.fromkeys(self._options.images))]
+        arguments += ["--import", ",".join(dict.fromkeys(self._options.modules))]
+        for folder in self._options.module_paths:
+            arguments += ["--path", str(folder)]
         self._start("zygote", arguments, (descriptor,))
 
     def _start(self, name: str, arguments: list[str], descriptors: Sequence[int]) -> None:
-        paths = [*map(str, self._options.module_paths), *(path for path in sys.path if path)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+        paths = os.pathsep.join(path for path in sys.path if path)
+        environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
         log = os.open(
             self._options.folder / "logs" / f"{name}.log",
             os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,

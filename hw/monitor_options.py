@@ -42,7 +42,8 @@ class MonitorOptions:
     Attributes:
         name: the system's. folder: its runtime folder; made if it is missing.
         ram_bytes: of the machine. devices: of the machine, as the description has them.
-        images: boot images by number; 0 is the initial task's. module_paths: folders they are imported from as well.
+        images: boot images by number; 0 is the initial task's. modules: what tasks import beside them, loaded before
+            they start. module_paths: folders that both are imported from as well, where nothing of ours has the name.
         description: what the initial task is handed in BootInfo.
         console: the back end of all UARTs, instead of what the description says. script: an open descriptor that
             becomes the stdio console's input; it stays the caller's. output: where that console's output goes.
@@ -58,6 +59,7 @@ class MonitorOptions:
     description: bytes = b""
     console: Named | None = None
     script: int | None = None
+    modules: Sequence[str] = ()
     module_paths: Sequence[Path] = ()
     output: int = 1
     poll_ns: int = POLL_NS

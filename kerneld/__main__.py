@@ -17,6 +17,7 @@ import sys
 import msgpack
 import uvloop
 
+from hw.cpu import hide_memory
 from kerneld.host.linux import die_with_parent, set_process_name
 from kerneld.host.options import KernelOptions
 from kerneld.host.system import System
@@ -33,6 +34,7 @@ def main() -> int:
         options = KernelOptions.parse(file.read())
     die_with_parent(options.parent)
     set_process_name("sel4py-kerneld")
+    hide_memory()
     for inherited in (options.ram_fd, options.zygote_fd, options.monitor_fd):
         os.set_inheritable(inherited, False)
     with open(options.description_fd, "rb") as file:

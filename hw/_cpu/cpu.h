@@ -104,9 +104,13 @@ int control_descriptor(void);
 int start_thread(const struct sel4py_control *request, int frame_fd, int doorbell_fd);
 PyObject *cpu_set_thread_entry(PyObject *module, PyObject *callable);
 
+/* begin.c */
+PyObject *cpu_begin(PyObject *module, PyObject *args);
+
 /* sandbox.c, filter.c */
 PyObject *cpu_enter_sandbox(PyObject *module, PyObject *args);
 PyObject *cpu_sandbox_layers(PyObject *module, PyObject *none);
+PyObject *cpu_hide_memory(PyObject *module, PyObject *none);
 int drop_capabilities(void);
 int install_filter(int control_fd);
 

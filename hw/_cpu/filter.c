@@ -139,8 +139,19 @@ static const struct condition conditions[] = {
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
+/* The host walks the program once for each system call when it is installed, to know those that always pass. A search
+ * by halves makes that walk, and the translation to machine code, several times shorter than a chain of comparisons. */
+enum verdict { PASS, DENY, UNKNOWN, ASK };
+enum { MOST_RUNS = 256 }; /* a conditional jump reaches 255 instructions: over half of a search of 256 runs */
+
+/* Neighbouring numbers with one verdict. */
+struct run {
+    uint16_t first;
+    uint8_t verdict;
+};
+
 struct program {
-    struct sock_filter code[16 + 2 * (COUNT(denied) + COUNT(unknown)) + 5 * COUNT(conditions)];
+    struct sock_filter code[16 + 2 * MOST_RUNS + 4 * COUNT(conditions)];
     unsigned short length;
 };
 
@@ -154,29 +165,41 @@ static void load(struct program *program, size_t offset)
     add(program, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0);
 }
 
-static void refuse(struct program *program, int error)
+static void give(struct program *program, uint32_t result) { add(program, BPF_RET | BPF_K, result, 0, 0); }
+
+static void refuse(struct program *program, int error) { give(program, SECCOMP_RET_ERRNO | (uint32_t)error); }
+
+static unsigned find_runs(struct run runs[NEWEST + 1])
 {
-    add(program, BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error, 0, 0);
+    uint8_t verdicts[NEWEST + 1] = {PASS};
+    unsigned count = 0;
+    for (size_t i = 0; i < COUNT(denied); i++)
+        verdicts[denied[i]] = DENY;
+    for (size_t i = 0; i < COUNT(unknown); i++)
+        verdicts[unknown[i]] = UNKNOWN;
+    for (size_t i = 0; i < COUNT(conditions); i++)
+        verdicts[conditions[i].number] = ASK;
+    for (uint16_t number = 0; number <= NEWEST; number++)
+        if (!number || verdicts[number] == ASK || verdicts[number] != verdicts[number - 1])
+            runs[count++] = (struct run){.first = number, .verdict = verdicts[number]};
+    return count;
 }
 
-static void refuse_listed(struct program *program, const int *numbers, size_t count, int error)
+/* The number is loaded. A run that asks becomes a jump, whose way `answer` fills in; its value is the number till then. */
+static void search(struct program *program, const struct run *runs, unsigned count)
 {
-    for (size_t i = 0; i < count; i++) {
-        add(program, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)numbers[i], 0, 1);
-        refuse(program, error);
+    if (count > 1) {
+        unsigned lower = count / 2;
+        add(program, BPF_JMP | BPF_JGE | BPF_K, runs[lower].first, (uint8_t)(2 * lower - 1), 0);
+        search(program, runs, lower);
+        search(program, runs + lower, count - lower);
+    } else if (runs->verdict == ASK) {
+        add(program, BPF_JMP | BPF_JA, runs->first, 0, 0);
+    } else if (runs->verdict == PASS) {
+        give(program, SECCOMP_RET_ALLOW);
+    } else {
+        refuse(program, runs->verdict == DENY ? EPERM : ENOSYS);
     }
-}
-
-static void refuse_if(struct program *program, const struct condition *condition, uint32_t value)
-{
-    const size_t little_endian_half = condition->half == HIGH ? 4 : 0;
-    load(program, offsetof(struct seccomp_data, nr));
-    add(program, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)condition->number, 0, 3);
-    load(program, offsetof(struct seccomp_data, args) + 8 * condition->argument + little_endian_half);
-    bool bits = condition->test == IF_ANY_BIT || condition->test == IF_NO_BIT;
-    bool refuse_on_match = condition->test == IF_ANY_BIT || condition->test == IF_EQUAL;
-    add(program, BPF_JMP | BPF_K | (bits ? BPF_JSET : BPF_JEQ), value, !refuse_on_match, refuse_on_match);
-    refuse(program, EPERM);
 }
 
 static uint32_t value_of(const struct condition *condition, int control_fd)
@@ -188,27 +211,55 @@ static uint32_t value_of(const struct condition *condition, int control_fd)
     return condition->value;
 }
 
-static void build(struct program *program, int control_fd)
+static void refuse_if(struct program *program, const struct condition *condition, uint32_t value)
 {
+    const size_t little_endian_half = condition->half == HIGH ? 4 : 0;
+    load(program, offsetof(struct seccomp_data, args) + 8 * condition->argument + little_endian_half);
+    bool bits = condition->test == IF_ANY_BIT || condition->test == IF_NO_BIT;
+    bool refuse_on_match = condition->test == IF_ANY_BIT || condition->test == IF_EQUAL;
+    add(program, BPF_JMP | BPF_K | (bits ? BPF_JSET : BPF_JEQ), value, !refuse_on_match, refuse_on_match);
+    refuse(program, EPERM);
+}
+
+static void answer(struct program *program, struct sock_filter *jump, int control_fd)
+{
+    const int number = (int)jump->k;
+    jump->k = (uint32_t)(&program->code[program->length] - jump - 1);
+    for (size_t i = 0; i < COUNT(conditions); i++)
+        if (conditions[i].number == number)
+            refuse_if(program, &conditions[i], value_of(&conditions[i], control_fd));
+    give(program, SECCOMP_RET_ALLOW);
+}
+
+/* False if the tables have more runs than a search can reach over. */
+static bool build(struct program *program, int control_fd)
+{
+    struct run runs[NEWEST + 1];
+    const unsigned count = find_runs(runs);
+    if (count > MOST_RUNS)
+        return false;
     load(program, offsetof(struct seccomp_data, arch));
     add(program, BPF_JMP | BPF_JEQ | BPF_K, NATIVE, 1, 0);
-    add(program, BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS, 0, 0);
+    give(program, SECCOMP_RET_KILL_PROCESS);
     load(program, offsetof(struct seccomp_data, nr));
     add(program, BPF_JMP | BPF_JSET | BPF_K, X32_BIT, 0, 1);
     refuse(program, EPERM);
     add(program, BPF_JMP | BPF_JGT | BPF_K, NEWEST, 0, 1);
     refuse(program, ENOSYS);
-    refuse_listed(program, unknown, COUNT(unknown), ENOSYS);
-    refuse_listed(program, denied, COUNT(denied), EPERM);
-    for (size_t i = 0; i < COUNT(conditions); i++)
-        refuse_if(program, &conditions[i], value_of(&conditions[i], control_fd));
-    add(program, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
+    search(program, runs, count);
+    for (unsigned i = 0, end = program->length; i < end; i++)
+        if (program->code[i].code == (BPF_JMP | BPF_JA))
+            answer(program, &program->code[i], control_fd);
+    return true;
 }
 
 int install_filter(int control_fd)
 {
     struct program program = {.length = 0};
-    build(&program, control_fd);
+    if (!build(&program, control_fd)) {
+        errno = E2BIG;
+        return -1;
+    }
     struct sock_fprog loaded = {.len = program.length, .filter = program.code};
     /* For all threads at once, the keeper too. A positive result is a thread that has a filter of its own. */
     long result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &loaded);

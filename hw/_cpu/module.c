@@ -69,6 +69,7 @@ PyDoc_STRVAR(spin_doc,
 "50,000 at the start; 0 to sleep at once. Within the bound each thread adapts.");
 
 static PyMethodDef methods[] = {
+    {"begin", cpu_begin, METH_VARARGS, "begin(parent, name, log_folder, log_name, descriptors, maps)"},
     {"attach", cpu_attach, METH_VARARGS, "attach(frame_fd, doorbell_fd, control_fd)"},
     {"set_spin_ns", cpu_set_spin_ns, METH_O, spin_doc},
     {"trap", (PyCFunction)(void (*)(void))cpu_trap, METH_FASTCALL, trap_doc},
@@ -83,6 +84,7 @@ static PyMethodDef methods[] = {
     {"receive_path", cpu_receive_path, METH_NOARGS, "receive_path()\n\n(cnode, index, depth) of set_receive."},
     {"set_thread_entry", cpu_set_thread_entry, METH_O, "set_thread_entry(entry)"},
     {"enter_sandbox", cpu_enter_sandbox, METH_VARARGS, "enter_sandbox(memory_bytes, open_files, file_bytes)"},
+    {"hide_memory", cpu_hide_memory, METH_NOARGS, "hide_memory()"},
     {"sandbox_layers", cpu_sandbox_layers, METH_NOARGS, "sandbox_layers()"},
     {NULL, NULL, 0, NULL},
 };

@@ -97,6 +97,13 @@ PyObject *cpu_enter_sandbox(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyObject *cpu_hide_memory(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
 /* Whether a child can be made in these new namespaces. It shares nothing and ends at once. */
 static bool can_clone_into(unsigned long namespaces)
 {

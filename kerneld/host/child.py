@@ -1,17 +1,17 @@
 """From fork to boot image: what a new task's process does before the first line of its image, in this order.
 
-It dies with the zygote; leaves its session and process group; closes every descriptor but its own three and the maps;
-points stdin at /dev/null and stdout and stderr at its log; attaches to its trap frame;
-enters the sandbox; and calls the image. Whatever goes wrong before the image is written to the log, and the process
-ends with status 125.
+It begins (`hw.cpu.begin`: dies with the zygote, is alone in its session, has its log and its own descriptors only);
+attaches to its trap frame; enters the sandbox; and calls the image. Whatever goes wrong before the image is written to
+the log, and the process ends with status 125.
+
+Rule. Each page that the new process writes is copied first, some microseconds each, and Python writes wherever it
+looks. So what can be made before the fork is made there (`Task`), and the new process makes few calls.
 """
 
 from __future__ import annotations
 
-import fcntl
+import _thread
 import os
-import re
-import signal
 import sys
 import threading
 import traceback
@@ -21,12 +21,11 @@ from types import ModuleType
 from typing import Final, NoReturn
 
 import hw.cpu
-from kerneld.host.linux import die_with_parent, map_at, set_process_name
+from kerneld.host.task_logs import log_name
 
 NOT_STARTED: Final = 125
-LOG_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+FRAME, DOORBELL, CONTROL = 3, 4, 5  # descriptors of a process that has begun
 LOG_BYTES: Final = 64 << 20  # a task that writes on and on fills its own log, not the host's disk
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,75 +61,49 @@ class Request:
         raise ValueError(f"{message!r} with {len(descriptors)} descriptors is no request to start a process")
 
 
-def log_name(name: str) -> str:
-    """The file name of a task's log. A task's name is bytes that another task chose: nothing in it may be a path."""
-    return (_UNSAFE.sub("_", name).lstrip(".") or "unnamed") + ".log"
+class Task:
+    """A process to be: what it needs, made by the process that forks it. `log` is its log's file name."""
+
+    def __init__(self, request: Request, image: ModuleType, log_folder: int, parent: int) -> None:
+        self._request = request
+        self._main: Callable[..., object] = image.main
+        self._sandboxed = _thread.allocate_lock()  # held until the process is in its sandbox
+        self._sandboxed.acquire()
+        self._entry = _thread_entry(image, request.image_number, self._sandboxed)
+        self.log = log_name(request.name)
+        self._beginning = hw.cpu.Beginning.pack(
+            parent, request.name or request.image, log_folder, self.log, request.descriptors, request.maps
+        )
+
+    def run(self) -> NoReturn:
+        """Become the task. Never returns: the zygote's own clean-up is not this process's to run."""
+        status = NOT_STARTED
+        try:
+            hw.cpu.begin(self._beginning)
+            hw.cpu.set_thread_entry(self._entry)
+            hw.cpu.attach(FRAME, DOORBELL, CONTROL)
+            hw.cpu.enter_sandbox(self._request.memory, file_bytes=LOG_BYTES)
+            self._sandboxed.release()
+            status = 1
+            status = _status(self._main(*self._request.arguments))
+        except SystemExit as end:
+            status = _status(end.code)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            _flush()
+            os._exit(status & 0xFF)
 
 
-def run(request: Request, image: ModuleType, log_folder: int, parent: int) -> NoReturn:
-    """Become the task. Never returns: the zygote's own clean-up is not this process's to run."""
-    status = NOT_STARTED
-    try:
-        main = _prepare(request, image, log_folder, parent)
-        status = 1
-        status = _status(main(*request.arguments))
-    except SystemExit as end:
-        status = _status(end.code)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        _flush()
-        os._exit(status & 0xFF)
-
-
-def _prepare(request: Request, image: ModuleType, log_folder: int, parent: int) -> Callable[..., object]:
-    die_with_parent(parent)
-    os.setsid()
-    set_process_name(request.name or request.image)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    log = os.open(log_name(request.name), LOG_FLAGS, 0o600, dir_fd=log_folder)
-    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    os.dup2(null, 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    frame, doorbell, control, *maps = _close_others(request.descriptors)
-    for (address, size, rights), descriptor in zip(request.maps, maps, strict=True):
-        map_at(address, size, rights, descriptor)
-        os.close(descriptor)
-    sandboxed = threading.Event()
-    hw.cpu.set_thread_entry(_thread_entry(image, request.image_number, sandboxed))
-    hw.cpu.attach(frame, doorbell, control)
-    hw.cpu.enter_sandbox(request.memory, file_bytes=LOG_BYTES)
-    sandboxed.set()
-    main: Callable[..., object] = image.main
-    return main
-
-
-def _close_others(kept: tuple[int, ...]) -> list[int]:
-    """Close every descriptor but standard ones and `kept`, which are numbered from 3 on."""
-    # Above all that are open, so that none is overwritten before it has moved.
-    base = max(kept) + 1
-    moved = [_move(descriptor, base) for descriptor in kept]
-    for at, descriptor in enumerate(moved):
-        os.dup2(descriptor, 3 + at, inheritable=False)
-    os.closerange(3 + len(kept), os.sysconf("SC_OPEN_MAX"))
-    return list(range(3, 3 + len(kept)))
-
-
-def _move(descriptor: int, base: int) -> int:
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, max(base, 16))
-
-
-def _thread_entry(image: ModuleType, image_number: int, sandboxed: threading.Event) -> hw.cpu.ThreadEntry:
+def _thread_entry(image: ModuleType, image_number: int, sandboxed: _thread.LockType) -> hw.cpu.ThreadEntry:
     """What a further thread of the process runs: the same image's `thread`, where it has one, else its `main`.
 
     It may be started as soon as the keeper runs, and waits until the process is in its sandbox.
     """
 
     def entry(thread: int, number: int, *arguments: int) -> int | None:
-        sandboxed.wait()
-        threading.current_thread().name = f"thread-{thread}"
+        with sandboxed:
+            threading.current_thread().name = f"thread-{thread}"
         if number != image_number:
             print(f"thread {thread} was to run boot image {number}; a process's threads run its own", file=sys.stderr)
             return NOT_STARTED

@@ -8,17 +8,10 @@ import signal
 import time
 from typing import Final
 
-from libsel4py.abi import Rights
-
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
-PROT_READ, PROT_WRITE = 1, 2
-MAP_SHARED: Final = 1
-MAP_FIXED_NOREPLACE: Final = 0x100000
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
 
 
 def die_with_parent(parent: int) -> None:
@@ -35,18 +28,6 @@ def die_with_parent(parent: int) -> None:
 def set_process_name(name: str) -> None:
     """What ps(1) shows, cut to 15 bytes."""
     _checked(_libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0), "prctl(PR_SET_NAME)")
-
-
-def map_at(address: int, size: int, rights: int, descriptor: int) -> None:
-    """Map memory at this address, where nothing is yet. `rights` as `abi.Rights` READ and WRITE.
-
-    Raises:
-        OSError: EEXIST if something is mapped there.
-    """
-    protection = PROT_READ | (PROT_WRITE if rights & Rights.WRITE else 0)
-    got = _libc.mmap(address, size, protection, MAP_SHARED | MAP_FIXED_NOREPLACE, descriptor, 0)
-    if got != address:
-        raise OSError(ctypes.get_errno(), f"mapping {size} bytes at {address:#x}: {os.strerror(ctypes.get_errno())}")
 
 
 def processor_time_us(pid: int) -> int:

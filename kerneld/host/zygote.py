@@ -1,6 +1,7 @@
 """The zygote: a warm Python that has the boot images loaded, and forks a task from itself when the kernel asks.
 
-    python -m kerneld.host.zygote --fd N --log-folder DIR --parent PID --preload MODULE,MODULE…
+    python -m kerneld.host.zygote --fd N --log-folder DIR --parent PID --preload IMAGE,IMAGE… \
+        [--import MODULE,MODULE…] [--path FOLDER]…
 
 Rules. It is single-threaded, so that a fork copies all there is. It never looks at what a task does: it reaps, and
 tells the kernel the wait status. It ends when the kernel closes the socket, and its tasks end with it. What the child
@@ -24,23 +25,26 @@ from typing import Final
 
 import msgpack
 
+from hw.cpu import hide_memory
 from kerneld.host import child
 from kerneld.host.linux import die_with_parent, set_process_name
+from kerneld.host.task_logs import TaskLogs
 
-MESSAGE_BYTES: Final = 1 << 16
+MESSAGE_BYTES: Final = 1 << 14
 DESCRIPTORS_HIGH: Final = 3 + 64
 
 
 class Zygote:
     """Serves one socket."""
 
-    def __init__(self, channel: socket.socket, log_folder: int, images: dict[str, ModuleType | str]) -> None:
+    def __init__(self, channel: socket.socket, logs: TaskLogs, images: dict[str, ModuleType | str]) -> None:
         self._channel = channel
-        self._log_folder = log_folder
+        self._logs = logs
         self._images = images
+        self._pid = os.getpid()
         self._epoll = select.epoll()
         self._epoll.register(channel.fileno(), select.EPOLLIN)
-        self._children: dict[int, int] = {}  # pidfd: pid
+        self._children: dict[int, tuple[int, str]] = {}  # pidfd: pid, log
 
     def run(self) -> None:
         """Serve until the kernel closes the socket."""
@@ -74,25 +78,27 @@ class Zygote:
         if isinstance(image, str):
             self._tell({"op": "failed", "id": request.number, "error": image})
             return
-        parent = os.getpid()
+        task = child.Task(request, image, self._logs.folder, self._pid)
         try:
             pid = os.fork()
         except OSError as error:
             self._tell({"op": "failed", "id": request.number, "error": f"fork: {error.strerror}"})
             return
         if pid == 0:
-            child.run(request, image, self._log_folder, parent)
+            task.run()
         pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = pid
+        self._children[pidfd] = (pid, task.log)
+        self._logs.started(task.log)
         self._epoll.register(pidfd, select.EPOLLIN)
         self._tell({"op": "started", "id": request.number, "pid": pid}, pidfd)
 
     def _reap(self, pidfd: int) -> None:
-        pid = self._children.pop(pidfd)
+        pid, log = self._children.pop(pidfd)
         self._epoll.unregister(pidfd)
         os.close(pidfd)
         _, status = os.waitpid(pid, 0)
         self._tell({"op": "exited", "pid": pid, "status": status})
+        self._logs.ended(log)
 
     def _tell(self, message: dict[str, object], descriptor: int | None = None) -> None:
         # A kernel that has ended closes its end: the next receive says so.
@@ -113,29 +119,48 @@ def load_images(names: list[str]) -> dict[str, ModuleType | str]:
     return images
 
 
+def import_modules(names: list[str]) -> None:
+    """Import what tasks will want. One that does not load is no matter of ours: the task that wants it will say so."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            traceback.print_exc()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="zygote")
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--log-folder", required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--preload", default="")
+    parser.add_argument("--import", dest="modules", default="")
+    parser.add_argument("--path", action="append", default=[])
     options = parser.parse_args()
     die_with_parent(options.parent)
     set_process_name("sel4py-zygote")
+    hide_memory()
+    # Behind our own: no module of a user's replaces one of ours.
+    sys.path.extend(options.path)
     # The terminal's signals are the monitor's: it ends the system in order.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     channel = socket.socket(fileno=options.fd)
     channel.set_inheritable(False)
+    # Tasks find it as their stdin.
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.close(null)
     folder = os.open(options.log_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     images = load_images([name for name in options.preload.split(",") if name])
+    import_modules([name for name in options.modules.split(",") if name])
     sys.stdout.flush()
     # No task is to see it; cleared here once, and not in each child.
     os.environ.clear()
     # Objects that are never looked at by the collector are pages that parent and child go on sharing.
     gc.collect()
     gc.freeze()
-    Zygote(channel, folder, images).run()
+    Zygote(channel, TaskLogs(folder), images).run()
 
 
 if __name__ == "__main__":

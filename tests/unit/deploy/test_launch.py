@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.description import Description
-from deploy.launch import LaunchOptions, launch, launch_detached
+from deploy.description import SYSTEMS, Description, load
+from deploy.launch import LaunchOptions, interface_modules, launch, launch_detached
 from deploy.management import Management, ManagementError
 from deploy.runtime import RuntimeRefused, end_forcibly, running, select_running, system_folder, wait_ended
 from libsel4py.description import System
@@ -71,3 +71,10 @@ def test_giving_up_leaves_nothing_running(runtime: Path, monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         launch_detached(OPTIONS, monitor_that_comes_up)
     assert running() == []
+
+
+def test_the_modules_of_all_interfaces_are_known_once() -> None:
+    modules = interface_modules(load(SYSTEMS / "workstation.toml").system)
+    assert "libsel4py.interfaces.console" in modules
+    assert len(set(modules)) == len(modules)
+    assert not any(":" in module for module in modules)

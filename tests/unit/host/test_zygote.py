@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from kerneld.host.child import LOG_FLAGS, log_name
 from tests.system.images import behaviour
-from tests.unit.host.conftest import BROKEN, Nursery, Work, has_ended, kill
+from tests.unit.host.conftest import BROKEN, ROOT, SECONDS, Nursery, Work, has_ended, kill
 
 Run = Callable[[Work], None]
 
@@ -68,6 +69,27 @@ def test_an_image_that_does_not_load_or_is_unknown_is_refused(nursery: Run) -> N
     nursery(work)
 
 
+def test_a_users_folder_does_not_shadow_ours(tmp_path: Path) -> None:
+    for name in ("kerneld", "msgpack", "socket", "theirs"):
+        (tmp_path / f"{name}.py").write_text(f"print('{name} of a user')\n")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    number = theirs.fileno()
+    arguments = ["--fd", str(number), "--log-folder", str(tmp_path), "--parent", str(os.getpid())]
+    arguments += ["--import", "theirs,msgpack,nowhere", "--path", str(tmp_path)]
+    with ours, theirs:
+        zygote = subprocess.Popen(
+            [sys.executable, "-m", "kerneld.host.zygote", *arguments],
+            cwd=ROOT,
+            pass_fds=[number],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    output, errors = zygote.communicate(timeout=SECONDS)
+    assert (zygote.returncode, output) == (0, "theirs of a user\n")
+    assert "No module named 'nowhere'" in errors
+
+
 def test_tasks_die_with_the_zygote(nursery: Run) -> None:
     async def work(zygote: Nursery) -> None:
         pidfds = [(await zygote.start(behaviour.WAIT))[1] for _ in range(3)]
@@ -77,13 +99,6 @@ def test_tasks_die_with_the_zygote(nursery: Run) -> None:
             os.close(pidfd)
 
     nursery(work)
-
-
-def test_a_name_is_no_path() -> None:
-    assert log_name("../../etc/passwd") == "_.._etc_passwd.log"
-    assert log_name("..") == "unnamed.log"
-    assert log_name("a/b\0c") == "a_b_c.log"
-    assert LOG_FLAGS & os.O_NOFOLLOW
 
 
 def test_a_planted_link_is_not_followed(nursery: Run) -> None:
