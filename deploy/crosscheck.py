@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path as FilePath
 from typing import Final
 
 from deploy.memory import memory_needed, ram_that_fits
-from deploy.modules import ModulePath, classes
+from deploy.modules import ModulePath, classes, may_be_image, syntax_error
 from deploy.problems import Problems, dotted, suggest
 from deploy.quantities import format_size
 from deploy.scanner import Path
@@ -84,7 +85,7 @@ def _check_task(task: TaskDraft, modules: ModulePath, problems: Problems) -> Non
             task.path, f"a task cannot be called {task.name!r}", "that is part of the system; choose another name"
         )
     if task.image:
-        _check_module(task.image, (*task.path, "image"), modules, problems)
+        _check_image(task.image, (*task.path, "image"), modules, problems)
     # Its end is the system's end, so it can never be started again.
     if task.essential and task.restart is Restart.ALWAYS:
         finding = f"{dotted(task.path)} is essential, and its restart is 'always'"
@@ -101,15 +102,29 @@ def _check_task(task: TaskDraft, modules: ModulePath, problems: Problems) -> Non
             problems.add(use.path, f"{dotted(use.path)} cannot be called {use.name!r}", remedy)
 
 
-def _check_module(module: str, path: Path, modules: ModulePath, problems: Problems) -> None:
+def _check_image(module: str, path: Path, modules: ModulePath, problems: Problems) -> None:
+    source = _check_module(module, path, modules, problems)
+    # It would end before it began, and whoever calls it would wait.
+    if source is not None and not may_be_image(source):
+        finding = f"{dotted(path)}: module {module!r} can be no image, since it has no component"
+        problems.add(path, finding, "write @component above its class (or a function main)")
+
+
+def _check_module(module: str, path: Path, modules: ModulePath, problems: Problems) -> FilePath | None:
+    """The module's source file; None if there is none that Python can read, which is a problem."""
     try:
         found = modules.find(module)
     except ValueError:
         problems.add(path, f"{dotted(path)} is {module!r}, which is no module name", "write 'package.module'")
-        return
+        return None
     if found is None:
         remedy = f"{_suggest_module(module, modules)} (folders beside the description are added by system.paths)"
         problems.add(path, f"{dotted(path)}: there is no module {module!r}", remedy)
+        return None
+    if error := syntax_error(found):
+        problems.add(path, f"{dotted(path)}: module {module!r} is no Python: {found}, {error}", "correct it there")
+        return None
+    return found
 
 
 def _suggest_module(module: str, modules: ModulePath) -> str:
@@ -126,9 +141,7 @@ def _check_interfaces(task: TaskDraft, modules: ModulePath, problems: Problems) 
                 finding = f"{dotted(path)} is {provide.interface!r}, which is no interface"
                 problems.add(path, finding, "write 'package.module:Class'")
             continue
-        before = len(problems.found)
-        _check_module(module, path, modules, problems)
-        source = modules.find(module) if len(problems.found) == before else None
+        source = _check_module(module, path, modules, problems)
         if source and name not in classes(source):
             finding = f"{dotted(path)}: module {module!r} has no class {name!r}"
             problems.add(path, finding, suggest(name, classes(source)))

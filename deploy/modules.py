@@ -53,19 +53,54 @@ class ModulePath:
 
 def classes(source: Path) -> Sequence[str]:
     """Names of the classes that stand at the top of a source file, or that it imports; none if it cannot be parsed."""
-    return _classes(source, source.stat().st_mtime_ns)
+    names = []
+    for node in _body(source):
+        if isinstance(node, ast.ClassDef):
+            names.append(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            names.extend(alias.asname or alias.name for alias in node.names)
+    return tuple(names)
+
+
+def syntax_error(source: Path) -> str | None:
+    """What Python would say about a source file, such as ``line 7: invalid syntax``; None if it can be parsed."""
+    parsed = _parse(source, source.stat().st_mtime_ns)
+    return parsed if isinstance(parsed, str) else None
+
+
+def may_be_image(source: Path) -> bool:
+    """Whether a source file can have a ``main``: it binds the name, decorates a class, or does what needs a look."""
+    body = _body(source)
+    return not body or any(map(_may_bind_main, body))
+
+
+def _may_bind_main(node: ast.stmt) -> bool:
+    match node:
+        case ast.FunctionDef(name="main") | ast.ClassDef(decorator_list=[_, *_]):
+            return True
+        case ast.Assign() | ast.AnnAssign():
+            return any(isinstance(each, ast.Name) and each.id == "main" for each in ast.walk(node))
+        case ast.ImportFrom(names=names):
+            return any((alias.asname or alias.name) in ("main", "*") for alias in names)
+    # Calls, conditions and the like may do anything; a docstring, an import or a plain class does not.
+    return isinstance(node, ast.If | ast.Try | ast.With | ast.For) or (
+        isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
+    )
+
+
+def _body(source: Path) -> Sequence[ast.stmt]:
+    parsed = _parse(source, source.stat().st_mtime_ns)
+    return () if isinstance(parsed, str) else parsed
 
 
 @lru_cache(maxsize=256)
-def _classes(source: Path, _changed: int) -> Sequence[str]:
+def _parse(source: Path, _changed: int) -> Sequence[ast.stmt] | str:
+    """The statements of a source file; none of one that is too large; of one that cannot be parsed the reason."""
     if source.stat().st_size > _SOURCE_LIMIT:
         return ()
     try:
-        body = ast.parse(source.read_bytes()).body
-    except (SyntaxError, ValueError):
-        return ()
-    names = [node.name for node in body if isinstance(node, ast.ClassDef)]
-    for node in body:
-        if isinstance(node, ast.ImportFrom):
-            names.extend(alias.asname or alias.name for alias in node.names)
-    return tuple(names)
+        return ast.parse(source.read_bytes()).body
+    except SyntaxError as error:
+        return f"line {error.lineno}: {error.msg}"
+    except ValueError as error:
+        return str(error)

@@ -153,7 +153,8 @@ def ensure_usable(name: str) -> None:
     """Raises RuntimeRefused unless ``name`` can be a task, and a package that hides no other module."""
     if not NAME_PATTERN.fullmatch(name) or "-" in name or keyword.iskeyword(name):
         raise RuntimeRefused(
-            f"a component cannot be called {name!r}; its name is a Python package's: small letters, digits and _"
+            f"a component cannot be called {name!r}; its name is a Python package's: "
+            "a small letter, then up to 31 small letters, digits or _"
         )
     if name in sys.stdlib_module_names or PathFinder.find_spec(name, [str(TREE), *sys.path[1:]]):
         raise RuntimeRefused(f"{name!r} would hide the Python module of that name; try {name}_server")
@@ -165,9 +166,12 @@ def scaffold(folder: Path) -> list[Path]:
     Returns the files. Raises RuntimeRefused if the name cannot be used, FileExistsError if the folder is there.
     """
     name = folder.name
-    ensure_usable(name)
-    if folder.exists():
+    # First: in the tree itself, a component that is there would be refused as one that hides its own package.
+    if folder.exists() and name:
         raise FileExistsError(f"{folder} is there already; choose another name, or remove it")
+    ensure_usable(name)
+    if not folder.parent.is_dir():
+        raise RuntimeRefused(f"there is no folder {folder.parent} to write {name} into; make it first")
     title = "".join(part.capitalize() for part in name.split("_"))
     words = {"name": name, "title": title, "folder": str(folder)}
     building = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))

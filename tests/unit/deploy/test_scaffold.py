@@ -59,6 +59,20 @@ def test_refuses_a_folder_that_is_there(tmp_path: Path) -> None:
         scaffold(tmp_path / "greeter")
 
 
+def test_says_so_where_a_component_of_that_name_is_in_the_tree_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaffold(tmp_path / "greeter")
+    monkeypatch.setattr(module, "TREE", tmp_path)
+    with pytest.raises(FileExistsError, match="there already"):
+        scaffold(tmp_path / "greeter")
+
+
+def test_says_which_folder_to_make_first(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeRefused, match=f"there is no folder {tmp_path / 'shop'} to write till into"):
+        scaffold(tmp_path / "shop" / "till")
+
+
 def test_leaves_nothing_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(module._FILES, "broken", "$unknown")
     with pytest.raises(KeyError):
