@@ -18,7 +18,7 @@ SCENES = ("guess", "call", "replay", "edit", "race", "receive", "send", "host")
 def test_a_hostile_task_reaches_nothing_that_it_was_not_granted(boot: Boot, scene: str) -> None:
     system = boot(scene, FORGER, image=FORGING)
     status = system.wait()
-    assert status == 0, system.logs()
+    assert status == 0, system.output + system.logs()
 
 
 def test_every_way_into_a_process_works_where_nothing_forbids_it() -> None:

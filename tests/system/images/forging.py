@@ -39,11 +39,11 @@ class Judge(Parent):
     def confined(self) -> Confined:
         child = self.child()
         number = self._children
-        cnode = CNode(self._make(ObjectType.CNODE, forger.RADIX))
-        inbox, signal = self._make(ObjectType.ENDPOINT), self._make(ObjectType.NOTIFICATION)
+        cnode = CNode(self.make(ObjectType.CNODE, forger.RADIX))
+        inbox, signal = self.make(ObjectType.ENDPOINT), self.make(ObjectType.NOTIFICATION)
         for slot, source, badge, rights in (
             (forger.TO_JUDGE, self._endpoint, BADGE, Rights.WRITE | Rights.GRANT_REPLY),
-            (forger.REPLY, self._make(ObjectType.REPLY), 0, Rights.ALL),
+            (forger.REPLY, self.make(ObjectType.REPLY), 0, Rights.ALL),
             (forger.SIGNAL, signal, 1, Rights.WRITE),
             (forger.INBOX, inbox, 0, Rights.READ),
             (forger.TO_JUDGE_AGAIN, self._endpoint, BADGE_AGAIN, Rights.WRITE),
@@ -53,7 +53,7 @@ class Judge(Parent):
             else:
                 cnode.copy(slot, self.cnode, source, rights, dest_depth=forger.RADIX)
         guard = abi.cnode_cap_data(0, abi.WORD_BITS - forger.RADIX)
-        fault = self._slots.allocate()
+        fault = self.slots.allocate()
         self.cnode.mint(fault, self.cnode, self._endpoint, number)
         child.tcb.set_space(Endpoint(fault), cnode, guard, child.vspace, 0)
         return Confined(number, child, Endpoint(inbox))
@@ -61,7 +61,7 @@ class Judge(Parent):
     def end(self, confined: Confined) -> None:
         """Destroy a child that has faulted: a resume would only carry its system call out again."""
         self.free(confined.child)
-        self._memory.free(confined.child.vspace.cptr)
+        self.memory.free(confined.child.vspace.cptr)
 
     def next(self) -> Received:
         return Endpoint(self._endpoint).recv(self._reply)
