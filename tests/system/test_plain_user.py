@@ -104,6 +104,7 @@ def test_a_hostile_task_of_a_plain_user_reaches_nothing(user: PlainUser, scene: 
         "images": ["tests.system.images.forging", "tests.system.images.forger"],
         "description": scene,
         "ram_bytes": 256 << 20,
+        "descriptors": 0,
     }
     done = user.run("-m", "tests.system.launch", json.dumps(plain))
     assert done.returncode == 0, done.stdout + done.stderr + user.logs()
