@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from apps.shell.call import BadArguments
-from libsel4py import ServerDied, ServiceError
-from libsel4py.interface import Interface, find_interface
+from libsel4py import ServerDied, ServiceError, Timeout
+from libsel4py.interface import Interface, find_interface, with_timeout
 from libsel4py.interfaces.console import Console
 from libsel4py.interfaces.names import Names
 from libsel4py.interfaces.system import System
+
+# A command cannot be taken back while it waits: a server that has ended for good would keep the shell for ever.
+ANSWER_SECONDS: Final = 10.0
 
 
 class CommandError(Exception):
@@ -50,15 +54,17 @@ class Session:
             self.history.append(line)
 
     def service(self, name: str) -> Interface:
-        """A client of a service by its name. Raises UnknownName, LookupError."""
+        """A client of a service by its name, with `ANSWER_SECONDS` for each call. Raises UnknownName, LookupError."""
         if name not in self.services:
             interface, endpoint = self.names.lookup(name)
-            self.services[name] = find_interface(interface)(endpoint)
+            self.services[name] = with_timeout(find_interface(interface)(endpoint), ANSWER_SECONDS)
         return self.services[name]
 
 
 def describe(error: Exception) -> str:
     """A failed command's error, for a person."""
+    if isinstance(error, Timeout):
+        return f"no answer within {ANSWER_SECONDS:.0f} s; ps shows whether the server runs, why TASK what it waits for"
     explanation = getattr(error, "explanation", "")
     name = "" if isinstance(error, BadArguments | CommandError | ServiceError) else f"{type(error).__name__}: "
     return f"{name}{error}" + (f"\n  {explanation}" if explanation and explanation not in str(error) else "")

@@ -23,6 +23,7 @@ from servers.root.authority import Authority
 from servers.root.running_task import Life, RunningTask, Sender
 
 KILLED: Final = 137  # exit status of what SIGKILL ended, as shells have it
+CANNOT_START: Final = 126  # exit status of what never had a process, or whose image did not load
 FAULTED: Final = 1  # exit status of a system that ends because an essential task has faulted
 
 # What cannot even start ends within some milliseconds, and starting it again for ever would take a processor from
@@ -64,6 +65,13 @@ def describe_fault(label: int, words: tuple[int, ...]) -> str:
             return f"exception {words[3]}, code {words[4]:#x}"
         case _:
             return f"fault {label}"
+
+
+def where_to_read(name: str, status: int) -> str:
+    """Where a person finds what an ended task had to say; nothing where it had not the time to say anything."""
+    if status == CANNOT_START:
+        return ": it could not be started, and `sel4py logs zygote` says why"
+    return f": `sel4py logs {name}` has what it wrote" if 0 < status < 128 else ""
 
 
 class Supervisor:
@@ -113,7 +121,7 @@ class Supervisor:
         if sender.thread or not died:
             running.note(Life.FAULTED, f"faulted: {text}", f"thread {sender.thread}: {text}")
         else:
-            running.note(Life.DEAD, f"dead: {text}", text)
+            running.note(Life.DEAD, f"dead: {text}", text + where_to_read(running.task.name, status))
         again = running.task.restart is Restart.ALWAYS or (running.task.restart is Restart.ON_FAILURE and status != 0)
         self._go_on(running, again, status)
 
