@@ -44,7 +44,7 @@ def page() -> str:
     """The whole page."""
     table = rows()
     groups = dict.fromkeys(row[0] for row in table)
-    parts = [HEAD, f"{len(table)} tests in {len(groups)} groups.\n"]
+    parts = [HEAD, f"\n{len(table)} tests in {len(groups)} groups.\n"]
     for group in groups:
         parts.append(f"\n## {group}\n\n| id | what it shows | file |\n| --- | --- | --- |\n")
         parts += [f"| {id_} | {sentence} | `{file}` |\n" for name, id_, sentence, file in table if name == group]
