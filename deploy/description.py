@@ -46,7 +46,7 @@ def find(name: str) -> Path:
     """The file that a command's SYSTEM argument means: a path, or the name of one of ``deploy/systems``.
 
     Raises:
-        FileNotFoundError: neither exists; the text lists the names.
+        FileNotFoundError: neither exists; the text says what would.
     """
     candidates = [Path(name), SYSTEMS / f"{name}.toml"] if NAME_PATTERN.fullmatch(name) else [Path(name)]
     for path in candidates:
@@ -54,6 +54,8 @@ def find(name: str) -> Path:
             path = path / "system.toml"
         if path.is_file():
             return path
+    if name and Path(name).is_dir():
+        raise FileNotFoundError(f"the folder {name!r} has no system.toml; give a .toml file, or such a folder")
     known = ", ".join(sorted(path.stem for path in SYSTEMS.glob("*.toml")))
     raise FileNotFoundError(f"there is no system description {name!r}; give a .toml file, or one of {known}")
 

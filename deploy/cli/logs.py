@@ -51,7 +51,7 @@ def command(task: str | None, follow: bool, system_name: str | None) -> Report:
 
 def _folder(name: str | None) -> Path:
     """The named system's folder; without a name the only running one's, else the only one's that left logs."""
-    from deploy.runtime import RuntimeRefused, ensure_private, runtime_folder, select_running
+    from deploy.runtime import RuntimeRefused, ensure_private, running, runtime_folder, select_running
 
     try:
         return select_running(name).folder
@@ -60,6 +60,11 @@ def _folder(name: str | None) -> Path:
         if base.exists():
             ensure_private(base)
         left = [each.parent for each in base.glob("*/logs") if name in (None, each.parent.name)]
+        if len(left) > 1 and not running():
+            names = ", ".join(sorted(folder.name for folder in left))
+            raise RuntimeRefused(
+                f"no system is running; these have left logs, choose one with --system: {names}"
+            ) from None
         if len(left) != 1:
             raise
         return left[0]

@@ -9,6 +9,7 @@ import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NoReturn, ParamSpec
 
 import click
@@ -85,7 +86,7 @@ def _expected() -> tuple[type[Exception], ...]:
 def _fail(error: Exception, as_json: bool) -> NoReturn:
     from deploy.problems import BadDescription
 
-    text = str(error)
+    text = _text(error)
     if as_json:
         answer: dict[str, object] = {"ok": False, "error": text}
         if isinstance(error, BadDescription):
@@ -97,3 +98,10 @@ def _fail(error: Exception, as_json: bool) -> NoReturn:
     else:
         click.echo(f"sel4py: {printable(text)}", err=True)
     raise SystemExit(1)
+
+
+def _text(error: Exception) -> str:
+    """What an error says to a person: of one of the host's, the file and what is the matter with it."""
+    if isinstance(error, OSError) and error.strerror and isinstance(error.filename, str | Path):
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -193,6 +193,24 @@ def test_up_checks_memory_against_the_given_ram(good: Path, runtime: Path) -> No
     assert "does not fit 128M of RAM" in result.stderr
 
 
+def test_logs_says_which_systems_have_left_some(runtime: Path) -> None:
+    for name in ("one", "two"):
+        (runtime / name / "logs").mkdir(parents=True)
+        (runtime / name / "logs" / "ping.log").write_text(f"of {name}\n")
+    refused = sel4py("logs", "ping")
+    assert refused.exit_code == 1
+    assert refused.stderr == (
+        "sel4py: no system is running; these have left logs, choose one with --system: one, two\n"
+    )
+    assert sel4py("logs", "ping", "--system", "two").stdout == "of two\n"
+
+
+def test_up_says_what_is_missing(good: Path, runtime: Path, tmp_path: Path) -> None:
+    script = tmp_path / "no.script"
+    assert sel4py("up", str(good), "--script", str(script)).stderr == f"sel4py: {script}: No such file or directory\n"
+    assert sel4py("up", str(runtime)).stderr.startswith(f"sel4py: the folder '{runtime}' has no system.toml; ")
+
+
 def test_logs_of_one_and_of_all(runtime: Path) -> None:
     logs = runtime / "one" / "logs"
     logs.mkdir(parents=True)
