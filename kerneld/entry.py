@@ -14,6 +14,7 @@ exception that is none of the four failures is a bug: the transaction is rolled 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import struct
 import time
@@ -29,6 +30,7 @@ from kerneld.host.process import Thread
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message, Tell
 from kerneld.records import CapType, IrqState, KernelRecord, Slot, Tcb, TcbSlot
+from libsel4py import abi
 
 POLL_NS: Final = 50_000
 TURN_NS: Final = 300_000
@@ -83,6 +85,7 @@ class Entry:
         self._next = 0
         self._scheduled = False
         self._ended = False
+        self._doorbell_count = bytearray(abi.WORD_BYTES)
         self._taken = self._turns = self._doorbells = 0
 
     def statistics(self) -> EntryStatistics:
@@ -97,15 +100,17 @@ class Entry:
 
     def close(self, thread: Thread) -> None:
         """Its ring is not looked at any more."""
-        self._threads.pop(thread.tcb.address, None)
+        if self._threads.get(thread.tcb.address) is thread:
+            del self._threads[thread.tcb.address]
         self._loop.remove_reader(thread.doorbell)
         if thread.slot >= 0:
             self._unwatch(thread)
 
     def look(self, thread: Thread) -> None:
         """The thread may have submissions that could not be taken before."""
-        self._watch(thread)
-        self.wake()
+        if self._threads.get(thread.tcb.address) is thread:
+            self._watch(thread)
+            self.wake()
 
     def wake(self) -> None:
         """Have a turn soon: the kernel was changed from outside of a turn."""
@@ -124,10 +129,9 @@ class Entry:
 
     def _rang(self, thread: Thread) -> None:
         self._doorbells += 1
-        try:
-            os.eventfd_read(thread.doorbell)
-        except BlockingIOError:
-            return
+        # Not by O_NONBLOCK: the thread has the same open file, and can clear that and take the count back.
+        with contextlib.suppress(BlockingIOError):
+            os.preadv(thread.doorbell, [self._doorbell_count], -1, os.RWF_NOWAIT)
         self._watch(thread)
         self._turn()
 

@@ -44,9 +44,9 @@ def end(core: Core, tcb: Tcb) -> None:
     space = VSpace(core.ram, slot.object) if slot.cap_type == CapType.VSPACE else None
     if space is not None:
         unlink(core, space, tcb)
-    if tcb.process != ProcessState.NONE:
-        tcb.process = ProcessState.NONE
-        core.outbox.tell(Tell.KILL, tcb.address, space.address if space is not None else 0)
+    # A thread that has ended by EXIT has no process for the kernel, and may have one for the host.
+    tcb.process = ProcessState.NONE
+    core.outbox.tell(Tell.KILL, tcb.address, space.address if space is not None else 0)
 
 
 def join_vspace(core: Core, space: VSpace, thread: Tcb) -> None:

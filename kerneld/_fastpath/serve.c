@@ -99,8 +99,10 @@ static int64_t serve(struct service *s, uint64_t nanoseconds)
     uint64_t end = now_ns() + nanoseconds;
     for (;;) {
         bool found = false;
+        /* Each ring once a round, whatever the others hold. */
+        const size_t first = s->next;
         for (size_t i = 0; i < s->count; i++) {
-            size_t index = (s->next + i) % s->count;
+            size_t index = (first + i) % s->count;
             if (!has_submission(s->ram, &s->rings[index]))
                 continue;
             found = true;

@@ -9,6 +9,7 @@ take at once is sent later, in order, and until then the descriptor is kept open
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections import deque
@@ -59,6 +60,10 @@ class FdStore:
             return False
         except (BrokenPipeError, ConnectionResetError):
             return True  # without its monitor this process ends as well
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:  # until the monitor has taken some of those on their way
+                raise
+            return False
         return True
 
     def _flush(self) -> None:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import itertools
 import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from hw.ram import Ram
+from kerneld.host.attached import Attached
+from kerneld.host.descriptors import make_doorbell
 from kerneld.host.linux import processor_time_us
 from kerneld.host.mappings import Mappings
 from kerneld.host.process import Phase, Process, Thread
-from kerneld.host.registers import InitialMap, arguments, frame_bytes, start_request, task_name, vspace_of
+from kerneld.host.registers import InitialMap, arguments, frame_bytes, free_name, start_request, task_name, vspace_of
 from kerneld.host.reports import Reports, Rings
 from kerneld.host.zygote_link import ZygoteLink
 from kerneld.outbox import Message, Tell
@@ -54,6 +55,7 @@ class Processes:
         self._by_pid: dict[int, Process] = {}
         self._ending: dict[Process, None] = {}
         self._waiting: dict[int, Tcb] = {}
+        self._attached = Attached()
         self._refused: set[int] = set()
         self.starts: dict[str, int] = {}
 
@@ -119,7 +121,7 @@ class Processes:
 
     def _start_process(self, tcb: Tcb, vspace: int, number: int) -> None:
         image = self._images[number]
-        name = self._free_name(tcb.name or task_name(image))
+        name = free_name(tcb.name or task_name(image), {process.name for process in self._by_vspace.values()})
         process = Process(vspace, name, image, self._loop, self._disobeyed)
         self._by_vspace[vspace] = process
         thread = self._new_thread(tcb, process)
@@ -132,28 +134,20 @@ class Processes:
         )
         process.release_control_end()
 
-    def _free_name(self, name: str) -> str:
-        """The name, numbered if a process has it already: two tasks may run one image, and people tell them apart."""
-        taken = {process.name for process in self._by_vspace.values()}
-        if name not in taken:
-            return name
-        return next(numbered for number in itertools.count(2) if (numbered := f"{name}-{number}") not in taken)
-
     def _start_thread(self, tcb: Tcb, process: Process, number: int) -> None:
         thread = self._new_thread(tcb, process)
-        frame = self._frame_fd(tcb)
         process.control.thread(
             thread.number,
             number,
             arguments(tcb),
-            frame,
+            self._mappings.frame_fd(tcb.trap_frame, frame_bytes(tcb)),
             thread.doorbell,
             lambda error: self._thread_answer(thread, error),
         )
 
     def _new_thread(self, tcb: Tcb, process: Process) -> Thread:
         frame = tcb.trap_frame
-        doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        doorbell = make_doorbell(self._zygote.asked if self._zygote is not None else 0)
         thread = Thread(tcb, process, process.next_number, frame, doorbell)
         process.next_number += 1
         process.threads.append(thread)
@@ -161,11 +155,14 @@ class Processes:
         # The kernel counts from 0 for a new life; the frame may still hold what its last owner wrote.
         self._mappings.frame_fd(frame, frame_bytes(tcb))
         self._ram.poke(frame + abi.TASK_LINE, _LINES)
+        self._attached.add(thread)
         self._rings.open(thread)
         return thread
 
-    def _frame_fd(self, tcb: Tcb) -> int:
-        return self._mappings.frame_fd(tcb.trap_frame, frame_bytes(tcb))
+    def _close_rings(self, thread: Thread) -> None:
+        """Nothing of the kernel's looks at its trap frame any more. Twice does no harm."""
+        self._rings.close(thread)
+        self._attached.remove(thread)
 
     def _hold(self, tcb: int, held: bool) -> None:
         thread = self.threads.get(tcb)
@@ -182,7 +179,7 @@ class Processes:
         thread = self.threads.pop(tcb, None)
         if thread is None:
             return
-        self._rings.close(thread)
+        self._close_rings(thread)
         thread.orphan = True
         thread.held = True
         process = thread.process
@@ -200,8 +197,17 @@ class Processes:
         """A live thread goes on with the frame that it attached to; without it, it can never trap again."""
         thread = self.threads.get(tcb)
         if thread is not None and thread.tcb.trap_frame != thread.frame:
-            self._reports.event("log", text=f"{thread.process.name} is ended: its trap frame was replaced while it ran")
-            self._end(thread.process)
+            self._lost_frame(thread, "replaced")
+
+    def frame_gone(self, frame: int) -> None:
+        """The frame at this physical address was destroyed: what comes to lie there is no trap frame."""
+        for thread in self._attached.to(frame):
+            self._lost_frame(thread, "destroyed")
+
+    def _lost_frame(self, thread: Thread, how: str) -> None:
+        self._close_rings(thread)
+        self._reports.event("log", text=f"{thread.process.name} is ended: its trap frame was {how} while it ran")
+        self._end(thread.process)
 
     def _end(self, process: Process) -> None:
         if self._by_vspace.get(process.vspace) is process:
@@ -233,7 +239,7 @@ class Processes:
         process.phase = Phase.ENDING
         living = [thread for thread in process.threads if not thread.orphan]
         for thread in living:
-            self._rings.close(thread)
+            self._close_rings(thread)
             self.threads.pop(thread.tcb.address, None)
         process.close()
         self._reports.event("died", task=process.name, pid=process.pid, status=status)
@@ -242,14 +248,14 @@ class Processes:
             if thread.tcb.process != ProcessState.NONE:
                 self._reports.died(thread.tcb, status)
         for tcb in tuple(self._waiting.values()):
-            self._start(tcb)
+            if process.is_of(tcb, vspace_of(tcb)):
+                self._start(tcb)
 
     def _thread_answer(self, thread: Thread, error: int) -> None:
         if not error or thread.orphan:
             return
-        self._reports.event(
-            "log", text=f"{thread.process.name}: a thread did not start: {errno.errorcode.get(error, error)}"
-        )
+        name = errno.errorcode.get(error, str(error))
+        self._reports.event("log", text=f"{thread.process.name}: a thread did not start: {name}")
         self._forget(thread.tcb)
         self._reports.died(thread.tcb, CANNOT_START)
 
@@ -268,7 +274,7 @@ class Processes:
         """Undo a start that failed half-way."""
         thread = self.threads.pop(tcb.address, None)
         if thread is not None:
-            self._rings.close(thread)
+            self._close_rings(thread)
             thread.process.threads.remove(thread)
             os.close(thread.doorbell)
         unused = self._by_vspace.get(vspace_of(tcb))
@@ -285,8 +291,7 @@ class Processes:
         for process in tuple(self):
             process.kill()
             for thread in process.threads:
-                if not thread.orphan:
-                    self._rings.close(thread)
+                self._close_rings(thread)
             process.close()
         self.threads.clear()
         self._by_vspace.clear()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 from kerneld.caps import EXTRA_SHIFT
 from kerneld.host.mappings import Mappings
@@ -10,6 +13,8 @@ from kerneld.host.process import Thread
 from kerneld.host.zygote_link import StartRequest
 from kerneld.records import CapType, Tcb, TcbSlot
 from libsel4py import abi
+
+OUR_LOGS: Final = ("kerneld", "zygote")  # a task of that name would write to the log that people trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,13 @@ def task_name(image: str) -> str:
     """What a task is called whose TCB has no name: `console` for the image `servers.console.main`."""
     parts = [part for part in image.split(".") if part != "main"]
     return parts[-1] if parts else image
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name, numbered if a process has it already: two tasks may run one image, and people tell them apart."""
+    if name not in taken and name not in OUR_LOGS:
+        return name
+    return next(numbered for number in itertools.count(2) if (numbered := f"{name}-{number}") not in taken)
 
 
 def vspace_of(tcb: Tcb) -> int:

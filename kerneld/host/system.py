@@ -172,6 +172,7 @@ class System:
     def _carry_out(self, message: Message) -> None:
         match message.kind:
             case Tell.FRAME_GONE:
+                self.processes.frame_gone(message.subject)
                 self.mappings.gone(message.subject, message.detail)
             case Tell.DEVICE:
                 if backend := self._backends.get(message.subject):

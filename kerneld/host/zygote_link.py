@@ -7,6 +7,7 @@ what is not.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections import deque
@@ -62,6 +63,11 @@ class ZygoteLink:
         channel.setblocking(False)
         loop.add_reader(channel.fileno(), self._readable)
 
+    @property
+    def asked(self) -> int:
+        """Starts that are not answered yet."""
+        return len(self._waiting)
+
     def start(self, request: StartRequest, started: Started, failed: Failed) -> None:
         """Ask for a process. One of the two is called, once, later."""
         number = self._next
@@ -104,6 +110,10 @@ class ZygoteLink:
             return False
         except (BrokenPipeError, ConnectionResetError):
             return True  # the reader's end of file says so
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:  # until the zygote has taken some of those on their way
+                raise
+            return False
         return True
 
     def _flush(self) -> None:

@@ -26,9 +26,10 @@ RAM_BYTES = 256 << 20
 class Booted:
     """A system that was started. Its monitor is `process`."""
 
-    def __init__(self, folder: Path, images: list[str], description: str, ram_bytes: int) -> None:
+    def __init__(self, folder: Path, images: list[str], description: str, ram_bytes: int, descriptors: int = 0) -> None:
         self.folder = folder
-        plain = {"folder": str(folder), "images": images, "description": description, "ram_bytes": ram_bytes}
+        plain: dict[str, object] = {"folder": str(folder), "images": images, "description": description}
+        plain |= {"ram_bytes": ram_bytes, "descriptors": descriptors}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.system.launch", json.dumps(plain)],
             cwd=ROOT,
@@ -82,9 +83,13 @@ def boot() -> Iterator[Boot]:
     started: list[Booted] = []
 
     def start(
-        description: str = "", *images: str, image: str = "tests.system.images.initial", ram_bytes: int = RAM_BYTES
+        description: str = "",
+        *images: str,
+        image: str = "tests.system.images.initial",
+        ram_bytes: int = RAM_BYTES,
+        descriptors: int = 0,
     ) -> Booted:
-        system = Booted(base / str(len(started)), [image, *images], description, ram_bytes)
+        system = Booted(base / str(len(started)), [image, *images], description, ram_bytes, descriptors)
         started.append(system)
         return system
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from hw.monitor import MonitorOptions, run
 
 def main() -> int:
     options = json.loads(sys.argv[1])
+    if options["descriptors"]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (options["descriptors"], options["descriptors"]))
     return run(
         MonitorOptions(
             name="test",

@@ -40,26 +40,26 @@ class Parent:
 
     def __init__(self, info: bootinfo.BootInfo) -> None:
         self.cnode = CNode(InitialSlot.CNODE)
-        self._slots = SlotAllocator(info.empty.start, len(info.empty))
-        self._memory = UntypedAllocator(self.cnode, self._slots)
+        self.slots = SlotAllocator(info.empty.start, len(info.empty))
+        self.memory = UntypedAllocator(self.cnode, self.slots)
         for described in info.untyped:
-            self._memory.add(described.untyped, described.size_bits)
+            self.memory.add(described.untyped, described.size_bits)
         self._sched_control = SchedControl(info.sched_control.start)
-        self._endpoint = self._make(ObjectType.ENDPOINT)
-        self._reply = Reply(self._make(ObjectType.REPLY))
+        self._endpoint = self.make(ObjectType.ENDPOINT)
+        self._reply = Reply(self.make(ObjectType.REPLY))
         self._children = 0
 
-    def _make(self, object_type: ObjectType, size_bits: int = 0) -> int:
-        return self._memory.allocate(object_type, size_bits).start
+    def make(self, object_type: ObjectType, size_bits: int = 0) -> int:
+        return self.memory.allocate(object_type, size_bits).start
 
     def child(self, vspace: VSpace | None = None) -> Child:
         """A child that has not run: in a process of its own, or a thread in that of another one."""
         self._children += 1
-        tcb = TCB(self._make(ObjectType.TCB))
-        frame = Frame(self._make(ObjectType.FRAME, abi.TRAP_FRAME_BITS))
-        space = vspace or VSpace(self._make(ObjectType.VSPACE, VSPACE_BITS))
-        context = SchedContext(self._make(ObjectType.SCHED_CONTEXT, 8))
-        fault = self._slots.allocate()
+        tcb = TCB(self.make(ObjectType.TCB))
+        frame = Frame(self.make(ObjectType.FRAME, abi.TRAP_FRAME_BITS))
+        space = vspace or VSpace(self.make(ObjectType.VSPACE, VSPACE_BITS))
+        context = SchedContext(self.make(ObjectType.SCHED_CONTEXT, 8))
+        fault = self.slots.allocate()
         self.cnode.mint(fault, self.cnode, self._endpoint, self._children)
         self._sched_control.configure_flags(context, BUDGET_US, BUDGET_US)
         tcb.configure(self.cnode, 0, space, 0, 0x20_0000_0000, frame)
@@ -79,7 +79,7 @@ class Parent:
 
     def free(self, child: Child) -> None:
         for slot in (child.tcb.cptr, child.frame.cptr):
-            self._memory.free(slot)
+            self.memory.free(slot)
 
 
 def restart(parent: Parent) -> None:

@@ -196,3 +196,14 @@ def test_the_fault_endpoint_of_set_space_is_told_of_faults() -> None:
     assert thread.syscall(Syscall.CALL, 1 << 60) is None
     badge, label, words = message(handler.completion())
     assert (badge, label, words[1]) == (0, abi.FaultLabel.CAP_FAULT, 1 << 60)
+
+
+def test_the_host_hears_of_a_tcbs_end_after_exit_too(machine: Machine) -> None:
+    """The process may live on, and must not be served by a record that has become another object's."""
+    thread = machine.thread("task")
+    thread.syscall(Syscall.EXIT)
+    assert thread.tcb.process == ProcessState.NONE
+    assert not machine.told(Tell.KILL)
+    machine.revoke(thread.cap)
+    machine.delete(thread.cap)
+    assert [tell.subject for tell in machine.told(Tell.KILL)] == [thread.tcb.address]

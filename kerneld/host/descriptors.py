@@ -1,0 +1,26 @@
+"""The kernel's own descriptors: tasks are refused before the host refuses the kernel.
+
+A start brings a pidfd with the zygote's answer. Where there is no descriptor left for that, the process runs and the
+kernel can never end it. So some are kept free, and more while starts are on their way.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from typing import Final
+
+KEPT: Final = 64  # for all but tasks: management, consoles, files
+A_START: Final = 5  # pidfd, and what waits to be sent while zygote and monitor are slow
+
+
+def make_doorbell(starts_on_their_way: int) -> int:
+    """A further thread's doorbell. Raises OSError (EMFILE) if too few descriptors are left to start anything."""
+    doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    # The host gives the lowest number that is free: all below it are taken.
+    if doorbell + A_START * (starts_on_their_way + 1) + KEPT >= limit:
+        os.close(doorbell)
+        raise OSError(errno.EMFILE, f"the host's limit of {limit} open files leaves none for a further task")
+    return doorbell

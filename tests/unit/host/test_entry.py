@@ -1,0 +1,94 @@
+"""The kernel's loop over rings: fair to every ring, and never made to wait by a thread's doorbell."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from array import array
+from collections.abc import Iterator
+
+import pytest
+
+from hw.devices.bus import IoBus
+from kerneld import _fastpath
+from kerneld.entry import Entry
+from kerneld.host.process import Process, Thread
+from libsel4py import abi
+from libsel4py.abi import ObjectType, Syscall
+from tests import harness
+from tests.harness import Machine
+
+SIGNAL = 100
+SECONDS = 10
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine(check=False)
+
+
+def test_rings_that_are_always_full_do_not_starve_another(machine: Machine) -> None:
+    notification = machine.retype(ObjectType.NOTIFICATION)
+    threads = [machine.thread(f"thread{number}") for number in range(3)]
+    rings = array("Q")
+    for thread in threads:
+        machine.grant(thread, notification, SIGNAL, badge=1)
+        rings.extend((thread.tcb.trap_frame, thread.tcb.consumed, thread.tcb.address, 0))
+    for busy in (threads[0], threads[2]):
+        for _ in range(abi.RING_ENTRIES):
+            busy.submit(Syscall.NB_SEND, SIGNAL)
+    threads[1].submit(Syscall.YIELD)
+    layout = machine.kernel.fast_layout
+    assert layout is not None
+    found, _, taken, _ = _fastpath.serve(machine.ram, layout, rings, 0, 0)
+    assert found == 1
+    assert taken <= 2
+
+
+@pytest.fixture
+def doorbell() -> Iterator[int]:
+    descriptor = os.eventfd(0, os.EFD_NONBLOCK)
+    yield descriptor
+    os.close(descriptor)
+
+
+def host_thread(thread: harness.Thread, doorbell: int, loop: asyncio.AbstractEventLoop) -> Thread:
+    process = Process(0, "task", "image", loop, lambda process, what: None)
+    process.close()
+    return Thread(thread.tcb, process, 0, thread.tcb.trap_frame, doorbell)
+
+
+def test_a_thread_that_takes_its_doorbells_count_back_keeps_nobody_waiting(machine: Machine, doorbell: int) -> None:
+    """The open file is the task's as well: it clears O_NONBLOCK, rings, and takes the count before the kernel does."""
+    errors: list[BaseException] = []
+    served = threading.Event()
+
+    async def attack() -> None:
+        loop = asyncio.get_running_loop()
+        entry = Entry(machine.kernel, IoBus(machine.ram, []), loop, lambda message: None, errors.append)
+        thread = host_thread(machine.thread("task"), doorbell, loop)
+        thief = os.dup(doorbell)
+        stolen = loop.create_future()
+
+        def steal() -> None:
+            loop.remove_reader(thief)
+            stolen.set_result(os.preadv(thief, [bytearray(8)], -1, os.RWF_NOWAIT))
+
+        entry.open(thread)
+        loop.add_reader(thief, steal)  # of several waiters the host tells the last one first
+        os.set_blocking(doorbell, True)
+        os.eventfd_write(doorbell, 1)
+        assert await stolen == 8
+        await asyncio.sleep(0)
+        entry.close(thread)
+        os.close(thief)
+        served.set()
+
+    worker = threading.Thread(target=lambda: asyncio.run(attack()))
+    worker.start()
+    in_time = served.wait(SECONDS)
+    os.eventfd_write(doorbell, 1)  # lets a loop that waits go on to its end
+    worker.join()
+    assert in_time
+    assert not errors
