@@ -48,7 +48,9 @@ def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]], indent: 
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")  # on a narrow terminal too, nothing is left out
     for row in cells:
         drawn.add_row(*map(Text, row))
     Console().print(Padding(drawn, (0, 0, 0, indent)))

@@ -40,3 +40,15 @@ def test_mappings_and_lists_become_lines(capsys: pytest.CaptureFixture[str]) -> 
 def test_control_characters_are_written_out() -> None:
     assert printable("a\nb\tc\x1b\x00é\u202e") == "a\nb\tc\\x1b\\x00é\\u202e"
     assert cell({"k": "\x07"}) == "k=\\x07"
+
+
+def test_a_narrow_terminal_leaves_nothing_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("TERM", "dumb")
+    lines = shown(capsys, [{"state": "BLOCKED_ON_RECEIVE", "image": "servers.console.main"}])
+    assert not any("…" in line for line in lines)
+    columns = [line.split() for line in lines[-4:]]
+    assert "BLOCKED_ON_RECEIVE" in "".join(words[0] for words in columns if words)
