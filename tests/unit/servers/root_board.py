@@ -1,0 +1,127 @@
+"""Root on the pure kernel: it builds a system of tasks that nobody runs, and the test looks at what each one holds.
+
+What a task's CNode holds is read from RAM, as the kernel has it: root's own book-keeping proves nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from kerneld import caps
+from kerneld.caps import Cap
+from kerneld.records import ProcessState, Slot, Tcb, ThreadState
+from libsel4py import abi
+from libsel4py.abi import ExceptionNumber, FaultLabel, InitialSlot, ObjectType
+from libsel4py.capabilities import Endpoint
+from libsel4py.description import Device, DeviceType, System, Task
+from libsel4py.environment import Environment
+from libsel4py.lowlevel import bootinfo
+from libsel4py.task import Task as CurrentTask
+from libsel4py.task import as_task
+from servers.root.authority import Authority
+from servers.root.builder import Builder
+from servers.root.running_task import Kind, RunningTask, Sender
+from servers.root.supervisor import Supervisor
+from tests.harness import Machine, Thread
+from tests.unit.sdk.kernel_cpu import bench
+
+RAM_BYTES: Final = 64 << 20
+PING: Final = "libsel4py.interfaces.ping:Ping"
+NAMES: Final = "libsel4py.interfaces.names:Names"
+UART: Final = Device("uart0", DeviceType.UART, 0x3F8, 0x3FF, 4)
+
+
+def task(name: str, **fields: object) -> Task:
+    """A small task of a description."""
+    plain = {
+        "image": "apps.pong.main",
+        "priority": 100,
+        "max_priority": 100,
+        "memory": 1 << 20,
+        "pool": 1 << 14,
+        "budget_us": 5000,
+        "period_us": 5000,
+        "slot_bits": 7,
+    }
+    return Task(name, **{**plain, **fields})  # type: ignore[arg-type]  # fields of the struct, by name
+
+
+@dataclass
+class Clock:
+    """Time that goes when it is told to, in seconds."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Root:
+    """Root's parts, and the machine below them."""
+
+    def __init__(self, machine: Machine, *tasks: Task, devices: tuple[Device, ...] = ()) -> None:
+        self.machine = machine
+        machine.delete(machine.root.reply)  # it stands where BootInfo says that slots are free
+        address = machine.slot(InitialSlot.BOOT_INFO_FRAME).object
+        info = bootinfo.parse(machine.ram.read(address, 1 << abi.BOOT_INFO_FRAME_BITS))
+        self.authority = Authority.from_boot_info(info)
+        self.description = System("test", RAM_BYTES, devices, tasks)
+        self.endpoint = Endpoint(self.authority.make("root", ObjectType.ENDPOINT))
+        self.free_slots = self.authority.slots.free_count
+        self.tasks = Builder(self.authority, self.description, self.endpoint).build()
+        self.clock = Clock()
+        self.supervisor = Supervisor(self.authority, self.tasks, self.clock)
+
+    def running(self, name: str) -> RunningTask:
+        return next(running for running in self.tasks if running.task.name == name)
+
+    # --- what the kernel has ---
+
+    def cap(self, slot: int) -> Cap:
+        """What a slot of root's CNode holds."""
+        return caps.read(self.machine.slot(slot))
+
+    def slot_of(self, name: str, slot: int) -> Slot:
+        return Slot(self.machine.ram, self.cap(self.running(name).objects.cnode.cptr).object + slot * Slot.SIZE)
+
+    def held(self, name: str) -> dict[int, Cap]:
+        """All that a task's CNode holds, by slot."""
+        slots = 1 << self.running(name).task.slot_bits
+        found = {slot: caps.read(self.slot_of(name, slot)) for slot in range(slots)}
+        return {slot: cap for slot, cap in found.items() if not cap.is_null}
+
+    def tcb(self, name: str, thread: int = 0) -> Tcb:
+        return Tcb(self.machine.ram, self.cap(self.running(name).objects.threads[thread].tcb.cptr).object)
+
+    # --- what happens to tasks ---
+
+    def ended(self, name: str, status: int = 0, thread: int = 0) -> None:
+        """Root hears that a thread's process has ended with this wait status."""
+        words = (0, 0, 0, ExceptionNumber.DEATH, status)
+        self.fault(name, FaultLabel.USER_EXCEPTION, words, thread)
+
+    def fault(self, name: str, label: FaultLabel, words: tuple[int, ...], thread: int = 0) -> None:
+        sender = Sender(Kind.FAULT, self.running(name).number, thread)
+        self.supervisor.fault(sender, label, words)
+
+    def has_started(self, name: str, thread: int = 0) -> bool:
+        tcb = self.tcb(name, thread)
+        return tcb.process != ProcessState.NONE and tcb.state != ThreadState.INACTIVE
+
+    def act_for(self, name: str) -> Thread:
+        """Let the test act for a task's first thread, which has started."""
+        tcb = self.tcb(name)
+        thread = Thread(self.machine, tcb, 0, 0, 0, 5)
+        self.machine.threads[tcb.address] = thread
+        return thread
+
+
+@contextmanager
+def root(*tasks: Task, devices: tuple[Device, ...] = (), check: bool = True) -> Iterator[Root]:
+    """A system that was built from these tasks, and not started. ``check``: invariants after every transaction."""
+    machine = Machine(ram_bytes=RAM_BYTES, check=check)
+    with bench(machine), as_task(CurrentTask(Environment("root"))):
+        yield Root(machine, *tasks, devices=devices)

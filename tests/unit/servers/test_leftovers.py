@@ -1,0 +1,91 @@
+"""What a task's life leaves behind, on the pure kernel: its successor finds what it found, its callers are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kerneld.records import ThreadState
+from libsel4py import abi
+from libsel4py.abi import ObjectType, Status, Syscall
+from libsel4py.description import Provide, Restart, Use
+from libsel4py.environment import Slot
+from libsel4py.wire import Outcome
+from tests.unit.servers.root_board import PING, Root, root, task
+
+FAILED, SIGKILLED = 3 << 8, 9  # wait statuses
+SERVED, CONNECTION = 16, 16  # slots of the first thing that a task is given
+
+
+@pytest.fixture
+def board() -> Iterator[Root]:
+    server = task("server", provides=(Provide("one", PING),), restart=Restart.ALWAYS)
+    client = task("client", uses=(Use("a", "server", "one", PING, 7),))
+    with root(server, client) as made:
+        made.supervisor.start_all()
+        yield made
+
+
+def test_the_successor_finds_what_its_predecessor_found(board: Root) -> None:
+    before = board.held("server")
+    server = board.act_for("server")
+    words = (ObjectType.REPLY, 0, 0, 0, 40, 3)
+    server.call(Slot.POOL, abi.Label.UNTYPED_RETYPE, words, [Slot.CNODE])
+    server.call(Slot.CNODE, abi.Label.CNODE_COPY, (50, 64, SERVED, 64, 15), [Slot.CNODE])
+    server.call(Slot.CNODE, abi.Label.CNODE_DELETE, (Slot.TCB, 64))
+    server.call(Slot.CNODE, abi.Label.CNODE_COPY, (Slot.TCB, 64, SERVED, 64, 15), [Slot.CNODE])
+    assert len(board.held("server")) == len(before) + 4
+    free = board.authority.slots.free_count
+    board.ended("server", SIGKILLED)
+    after = board.held("server")
+    assert {slot: (cap.type, cap.rights) for slot, cap in after.items()} == {
+        slot: (cap.type, cap.rights) for slot, cap in before.items()
+    }
+    size = (ObjectType.UNTYPED, 13, 0, 0, 40, 2)
+    board.act_for("server").call(Slot.POOL, abi.Label.UNTYPED_RETYPE, size, [Slot.CNODE])  # all of it is free
+    assert after[Slot.TCB].object == board.tcb("server").address
+    assert board.authority.slots.free_count == free
+
+
+def test_restarts_cost_root_nothing(board: Root) -> None:
+    board.ended("server", FAILED)
+    free, memory = board.authority.slots.free_count, board.authority.statistics()
+    for _ in range(3):
+        board.ended("server", FAILED)
+    assert board.authority.slots.free_count == free
+    assert board.authority.statistics() == memory
+
+
+def test_a_caller_whose_request_was_taken_hears_that_the_server_died(board: Root) -> None:
+    server, client = board.act_for("server"), board.act_for("client")
+    assert server.syscall(Syscall.RECV, SERVED, reply=Slot.REPLY) is None
+    assert client.syscall(Syscall.CALL, CONNECTION, label=1) is None
+    assert server.completion() is not None
+    board.ended("server", SIGKILLED)
+    told = client.completion()
+    assert told is not None
+    assert (told.status, told.label) == (Status.DONE, Outcome.SERVER_DIED)
+
+
+def test_so_does_one_whose_reply_was_deferred_and_also_if_nothing_is_started_again(board: Root) -> None:
+    """A deferred reply is an object of the server's pool: the kernel would stop its caller for ever with it."""
+    server, client = board.act_for("server"), board.act_for("client")
+    server.call(Slot.POOL, abi.Label.UNTYPED_RETYPE, (ObjectType.REPLY, 0, 0, 0, 60, 1), [Slot.CNODE])
+    assert server.syscall(Syscall.RECV, SERVED, reply=60) is None
+    assert client.syscall(Syscall.CALL, CONNECTION, label=1) is None
+    board.supervisor.exited(board.running("server").number, 0)
+    told = client.completion()
+    assert told is not None
+    assert told.label == Outcome.SERVER_DIED
+    assert client.state is ThreadState.RUNNING
+
+
+def test_a_request_that_nobody_had_taken_waits_for_the_successor(board: Root) -> None:
+    client = board.act_for("client")
+    assert client.syscall(Syscall.CALL, CONNECTION, label=9) is None
+    board.ended("server", SIGKILLED)
+    assert client.completion() is None
+    taken = board.act_for("server").syscall(Syscall.RECV, SERVED, reply=Slot.REPLY)
+    assert taken is not None
+    assert (taken.badge, taken.label) == (7, 9)
