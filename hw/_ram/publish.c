@@ -6,7 +6,6 @@
 #include "abi.h"
 #include "ram.h"
 
-#include <limits.h>
 #include <linux/futex.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -59,7 +58,7 @@ static int publish_one(RamObject *ram, const struct layout *layout, uint64_t tcb
             return -1;
     }
     if (sleeps)
-        syscall(SYS_futex, seen, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+        syscall(SYS_futex, seen, FUTEX_WAKE, 1, NULL, NULL, 0);
     return 0;
 }
 

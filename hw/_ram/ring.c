@@ -7,7 +7,6 @@
 #include "abi.h"
 #include "ram.h"
 
-#include <limits.h>
 #include <linux/futex.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -236,7 +235,7 @@ static PyObject *ring_wake(PyObject *Py_UNUSED(module), PyObject *const *args, P
     uint64_t number;
     if (parse(args, count, 2, &frame, &number) < 0)
         return NULL;
-    syscall(SYS_futex, word32(frame, SEL4PY_COMPLETE_PRODUCED), FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    syscall(SYS_futex, word32(frame, SEL4PY_COMPLETE_PRODUCED), FUTEX_WAKE, 1, NULL, NULL, 0);
     Py_RETURN_NONE;
 }
 

@@ -1,7 +1,6 @@
 /* The kernel's loop over watched rings: serves what the fast path can, and looks for a while before it gives up. */
 #include "fastpath.h"
 
-#include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -32,7 +31,7 @@ static uint64_t publish_told(RamObject *ram, const struct layout *at)
         if (sleeps < 0)
             return 0;
         if (sleeps)
-            syscall(SYS_futex, ram->base + frame + SEL4PY_COMPLETE_PRODUCED, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+            syscall(SYS_futex, ram->base + frame + SEL4PY_COMPLETE_PRODUCED, FUTEX_WAKE, 1, NULL, NULL, 0);
     }
     record[at->tcb_block_word / 8] &= ~at->told_pending;
     __atomic_store_n((uint64_t *)(void *)(ram->base + at->outbox_length), 0, __ATOMIC_RELEASE);

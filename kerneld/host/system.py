@@ -41,7 +41,6 @@ from libsel4py.abi import InitialSlot, Rights
 
 KERNEL_BUG: Final = 70  # EX_SOFTWARE
 ZYGOTE_LOST: Final = 71  # EX_OSERR
-BOOT_INFO_ADDRESS: Final = 0x1000_0000_0000  # where the initial task finds BootInfo; its first argument
 RAM_LAYOUT: Final = RamLayout(
     layout.UNDO_LOG,
     layout.UNDO_LOG_BYTES,
@@ -134,7 +133,7 @@ class System:
         parameters = boot.BootParameters(
             self.options.machine.ram_bytes,
             image=0,
-            arguments=(BOOT_INFO_ADDRESS,),
+            arguments=(abi.BOOT_INFO_ADDRESS,),
             description=description,
             vspace_bits=self.options.initial_memory_bits,
         )
@@ -150,7 +149,7 @@ class System:
         if cspace.cap_type != CapType.CNODE or slot.cap_type != CapType.FRAME:
             return {}
         size = 1 << abi.BOOT_INFO_FRAME_BITS
-        return {initial.address: (InitialMap(slot.object, size, BOOT_INFO_ADDRESS, Rights.READ),)}
+        return {initial.address: (InitialMap(slot.object, size, abi.BOOT_INFO_ADDRESS, Rights.READ),)}
 
     def _join_backend(self, number: int, description: DeviceDescription) -> None:
         device = self.machine.bus.devices[number]
