@@ -1,4 +1,4 @@
-"""Which threads are attached to which trap frame: who must be let go of when a frame's memory is used for another object."""
+"""Which threads are attached to which trap frame: who is let go of when its memory is used for another object."""
 
 from __future__ import annotations
 
