@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from deploy.cli.rendering import cell, printable, show
@@ -47,8 +49,9 @@ def test_a_narrow_terminal_leaves_nothing_out(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "30")
-    monkeypatch.setenv("TERM", "dumb")
-    lines = shown(capsys, [{"state": "BLOCKED_ON_RECEIVE", "image": "servers.console.main"}])
-    assert not any("…" in line for line in lines)
-    columns = [line.split() for line in lines[-4:]]
-    assert "BLOCKED_ON_RECEIVE" in "".join(words[0] for words in columns if words)
+    monkeypatch.setenv("TERM", "xterm")  # the width of a dumb one is not asked for
+    rows = [{"state": "BLOCKED_ON_RECEIVE", "image": "servers.console.main"}]
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown(capsys, rows)]
+    assert any("─" in line for line in lines), "framed, as on a terminal"
+    assert max(map(len, lines)) <= 30
+    assert "".join(line[: len(line) // 2].strip() for line in lines[-3:]) == "BLOCKED_ON_RECEIVE"
