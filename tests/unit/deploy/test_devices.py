@@ -1,0 +1,49 @@
+"""Every type of device that a description may name is one that the machine builds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.description import load
+from hw.devices.clock import Clock
+from hw.devices.entropy import Entropy
+from hw.devices.uart import Uart
+from hw.machine import DeviceKind
+from libsel4py.description import PORT_COUNTS, DeviceType
+
+TEXT = """
+[system]
+name = "one"
+
+[machine]
+ram = "128M"
+
+[machine.devices.it]
+type = "{type}"
+port = 0x100
+irq = 5
+{backend}
+
+[task.one]
+image = "servers.names.main"
+priority = 1
+"""
+
+
+@pytest.mark.parametrize("kind", DeviceType)
+def test_it_has_the_machines_ports(kind: DeviceType, tmp_path: Path) -> None:
+    file = tmp_path / "one.toml"
+    file.write_text(TEXT.format(type=kind.value, backend='backend = "pty"' if kind is DeviceType.UART else ""))
+    (device,) = load(file).system.devices
+    assert device.last_port - device.first_port + 1 == PORT_COUNTS[kind]
+
+
+def test_the_machines_devices_have_as_many() -> None:
+    ports = {DeviceType.UART: Uart.PORTS, DeviceType.CLOCK: Clock.PORTS, DeviceType.ENTROPY: Entropy.PORTS}
+    assert ports == PORT_COUNTS
+
+
+def test_there_is_no_device_that_a_description_cannot_name() -> None:
+    assert {kind.value for kind in DeviceKind} == {kind.value for kind in DeviceType}
