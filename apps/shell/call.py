@@ -5,13 +5,17 @@ A word is taken as text where the method wants text, and as JSON (numbers, true,
 
 from __future__ import annotations
 
-import json
 import shlex
+from typing import Final
 
 import msgspec
 
+from libsel4py import MessageTooLong
 from libsel4py.interface import Interface
-from libsel4py.signature import Kind, Method, Value
+from libsel4py.results import ensure_in_range
+from libsel4py.signature import REGISTER_KINDS, Method, Value
+
+LONGEST_SHOWN: Final = 40  # characters of a wrong word
 
 
 class BadArguments(Exception):
@@ -37,7 +41,10 @@ def call(stub: Interface, name: str, words: list[str]) -> object:
         method.signature.bind(stub, *values)
     except TypeError:
         raise BadArguments(usage(method)) from None
-    return getattr(stub, name)(*values)
+    try:
+        return getattr(stub, name)(*values)
+    except MessageTooLong as error:
+        raise BadArguments(f"{usage(method)}: {error}") from None
 
 
 def usage(method: Method) -> str:
@@ -57,10 +64,13 @@ def _value(method: Method, parameter: Value, word: str) -> object:
     if parameter.annotation is str:
         return word
     try:
-        plain = json.loads(word)
-        return msgspec.convert(plain, parameter.annotation) if parameter.kind is Kind.PACKED else plain
-    except (ValueError, msgspec.ValidationError) as error:
-        raise BadArguments(f"{usage(method)}: {parameter.name} is not {word!r} ({error})") from None
+        value = msgspec.json.decode(word, type=parameter.annotation)
+        if parameter.kind in REGISTER_KINDS:
+            ensure_in_range(value, parameter.kind, parameter.name)
+        return value
+    except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors
+        shown = word if len(word) <= LONGEST_SHOWN else word[:LONGEST_SHOWN] + "…"
+        raise BadArguments(f"{usage(method)}: {parameter.name} is not {shown!r} ({error})") from None
 
 
 def show(result: object) -> str:

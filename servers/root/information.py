@@ -73,7 +73,8 @@ class Information(System):
         ]
 
     def task_log(self, task: str, lines: int = 50) -> list[str]:
-        return list(self._find(task).events)[-lines:]
+        events = list(self._find(task).events)
+        return events[-lines:] if lines > 0 else []
 
     def kill(self, task: str) -> None:
         self._kill(self._find(task))

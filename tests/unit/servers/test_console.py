@@ -123,9 +123,9 @@ def test_secrets_are_neither_shown_nor_kept(board: Bench) -> None:
 
 def test_each_client_has_its_own_history(board: Bench) -> None:
     one, two = board.client(), board.client()
-    for client, line in ((one, b"of one\r"), (two, b"of two\r")):
+    for client, typed in ((one, b"of one\r"), (two, b"of two\r")):
         future = board.read(client)
-        board.type(line)
+        board.type(typed)
         future.result(SECONDS)
     future = board.read(two, history=False)
     board.type(b"unkept\r")
