@@ -32,8 +32,8 @@ def _goals_table(goals: list[Goal]) -> Table:
     table = Table("goal", "value", "bound", "holds", title="goals")
     for goal in goals:
         sign = "at most" if goal.at_most else "at least"
-        bound = "stated" if goal.bound == float("inf") else f"{sign} {goal.bound:g}"
-        holds = "" if goal.bound == float("inf") else "yes" if goal.holds else "NO"
+        bound = f"{sign} {goal.bound:g}" if goal.is_bounded else "stated"
+        holds = ("yes" if goal.holds else "NO") if goal.is_bounded else ""
         table.add_row(goal.name, f"{goal.value:.3g} {goal.unit}", bound, holds)
     return table
 

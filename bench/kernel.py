@@ -61,11 +61,14 @@ def _contenders(
             pipe.recv()
         return (time.perf_counter() - start) / sizes.calls
 
-    def python_round() -> float:
-        start = time.perf_counter()
-        for _ in range(sizes.starts):
-            subprocess.run([sys.executable, "-c", "pass"], check=True)
-        return (time.perf_counter() - start) / sizes.starts
+    def python(*options: str) -> Callable[[], float]:
+        def python_round() -> float:
+            start = time.perf_counter()
+            for _ in range(sizes.starts):
+                subprocess.run([sys.executable, *options, "-c", "pass"], check=True)
+            return (time.perf_counter() - start) / sizes.starts
+
+        return python_round
 
     return {
         "call through the kernel": order(f"call {sizes.calls}"),
@@ -73,18 +76,20 @@ def _contenders(
         "64 single invocations": order(f"single {max(sizes.calls // 64, 1)}"),
         "batch of 64 invocations": order(f"batch {max(sizes.calls // 64, 1)}"),
         "task start": order(f"start {sizes.starts}"),
-        "python -c pass": python_round,
+        "python -c pass": python(),
+        "python -I -S -c pass": python("-I", "-S"),
     }
 
 
 def _ratios(series: dict[str, Series]) -> list[Goal]:
     call, pipe = series["call through the kernel"], series["multiprocessing.Pipe"]
     single, batch = series["64 single invocations"], series["batch of 64 invocations"]
-    start, python = series["task start"], series["python -c pass"]
+    start, python, bare = series["task start"], series["python -c pass"], series["python -I -S -c pass"]
     return [
         ratio_goal("kernel-mediated Call round trip, as fast as Pipe", call, pipe, 1.0, faster=True),
         ratio_goal("a batch of 64 against 64 single invocations", batch, single, 5.0, faster=True),
         ratio_goal("task start and end against python -c pass", start, python, 5.0, faster=True),
+        ratio_goal("the same against python -I -S -c pass", start, bare, 0.0, faster=True),
     ]
 
 
@@ -94,11 +99,9 @@ def _crowd(system: BootedSystem, count: int) -> list[Goal]:
     before = (len(system.processes()), system.descriptors())
     second = system.order(f"crowd {count}")
     after = (len(system.processes()), system.descriptors())
-    leaked = {
-        "processes": after[0] - before[0],
-        "descriptors": after[1] - before[1],
-        "bytes of untyped memory": first["free"] - second["free"],
-    }
+    leaked = {"processes": after[0] - before[0], "bytes of untyped memory": first["free"] - second["free"]}
+    if before[1] is not None and after[1] is not None:
+        leaked["descriptors"] = after[1] - before[1]
     return [
         Goal(f"{what} left by {count} tasks", float(number), float(number), 0.0, at_most=True, unit="")
         for what, number in leaked.items()

@@ -48,6 +48,11 @@ class Goal:
     unit: str = "times"
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether there is a goal at all; else the figure is stated, for information."""
+        return self.bound != (float("inf") if self.at_most else 0.0)
+
+    @property
     def holds(self) -> bool:
         return self.value <= self.bound if self.at_most else self.value >= self.bound
 
