@@ -87,7 +87,7 @@ def _ratios(series: dict[str, Series]) -> list[Goal]:
     start, python, bare = series["task start"], series["python -c pass"], series["python -I -S -c pass"]
     return [
         ratio_goal("kernel-mediated Call round trip, as fast as Pipe", call, pipe, 1.0, faster=True),
-        ratio_goal("a batch of 64 against 64 single invocations", batch, single, 5.0, faster=True),
+        ratio_goal("a batch of 64 against 64 single invocations", batch, single, 5.0, faster=True, decides=False),
         ratio_goal("task start and end against python -c pass", start, python, 5.0, faster=True),
         ratio_goal("the same against python -I -S -c pass", start, bare, 0.0, faster=True),
     ]
@@ -109,15 +109,15 @@ def _crowd(system: BootedSystem, count: int) -> list[Goal]:
 
 
 def _revocation(system: BootedSystem, counts: tuple[int, ...]) -> list[Goal]:
-    each, longest = [], 0.0
+    each, waits = [], []
     for count in counts:
         answer = system.order(f"revoke {count}")
         each.append(answer["seconds"] / count)
-        longest = max(longest, answer["longest_wait"])
+        waits.append(answer["longest_wait"] * 1e3)
     growth = each[-1] / each[0]
     return [
         Goal(f"revoke of {counts[-1]}: time a capability, against {counts[0]}", growth, growth, 1.5, at_most=True),
-        Goal("another task's longest wait meanwhile", longest * 1e3, longest * 1e3, 5.0, at_most=True, unit="ms"),
+        Goal("another task's longest wait meanwhile", max(waits), min(waits), 5.0, at_most=True, unit="ms"),
         Goal("revoke of one capability", each[-1] * 1e6, each[-1] * 1e6, float("inf"), at_most=True, unit="us"),
     ]
 

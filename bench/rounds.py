@@ -46,6 +46,7 @@ class Goal:
     bound: float
     at_most: bool
     unit: str = "times"
+    decides: bool = True  # False: where it does not hold, that is no fault of the run, and README.md says why
 
     @property
     def is_bounded(self) -> bool:
@@ -59,6 +60,8 @@ class Goal:
     @property
     def hopeless(self) -> bool:
         """Whether even the best round is past twice the goal: noise does not explain that."""
+        if not self.decides:
+            return False
         return self.best > 2 * self.bound if self.at_most else 2 * self.best < self.bound
 
     def report(self) -> dict[str, object]:
@@ -76,10 +79,10 @@ def interleave(contenders: dict[str, Callable[[], float]], rounds: int) -> dict[
     return {name: Series(name, tuple(series)) for name, series in values.items()}
 
 
-def ratio_goal(name: str, ours: Series, peer: Series, bound: float, *, faster: bool) -> Goal:
+def ratio_goal(name: str, ours: Series, peer: Series, bound: float, *, faster: bool, decides: bool = True) -> Goal:
     """Ours against a peer, round by round. ``faster``: how many times faster we are, to be at least ``bound``;
     else how many times the peer's time we take, to be at most ``bound``."""
     pairs: Sequence[tuple[float, float]] = list(zip(ours.values, peer.values, strict=True))
     ratios = [theirs / mine if faster else mine / theirs for mine, theirs in pairs]
     best = max(ratios) if faster else min(ratios)
-    return Goal(name, statistics.median(ratios), best, bound, at_most=not faster)
+    return Goal(name, statistics.median(ratios), best, bound, at_most=not faster, decides=decides)
