@@ -77,7 +77,6 @@ def _values() -> dict[str, int]:
         "cap_reply": CapType.REPLY,
         "cap_cnode": CapType.CNODE,
         "cap_frame": CapType.FRAME,
-        "state_inactive": ThreadState.INACTIVE,
         "state_running": ThreadState.RUNNING,
         "state_receive": ThreadState.BLOCKED_ON_RECEIVE,
         "state_reply": ThreadState.BLOCKED_ON_REPLY,

@@ -12,7 +12,7 @@
     X(endpoint_head) X(endpoint_tail) X(notification_state) X(notification_signals) X(notification_bound_tcb)         \
     X(notification_sched_context) X(reply_tcb) X(reply_prev) X(reply_next_word) X(context_refill_max)                 \
     X(outbox_length) X(outbox_entries) X(outbox_deliver) X(cap_endpoint) X(cap_notification) X(cap_reply)             \
-    X(cap_cnode) X(cap_frame) X(state_inactive) X(state_running) X(state_receive) X(state_reply) X(process_live)      \
+    X(cap_cnode) X(cap_frame) X(state_running) X(state_receive) X(state_reply) X(process_live)                        \
     X(endpoint_receive) X(notification_idle) X(notification_active)
 
 struct layout {
