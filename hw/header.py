@@ -31,6 +31,7 @@ CONSTANTS = [
     "SUBMIT_CONSUMED",
     "COMPLETE_PRODUCED",
     "KERNEL_WATCHING",
+    "RECEIVE_HINT",
     "SUBMIT_RING",
     "COMPLETE_RING",
     "SUBMIT_TAILS",
@@ -42,8 +43,31 @@ CONSTANTS = [
     "CONTROL_BYTES",
     "CONTROL_WORD_COUNT",
     "CONTROL_THREADS",
+    "CHANNEL_BYTES",
+    "CHANNEL_REQUEST",
+    "CHANNEL_REPLY",
+    "CHANNEL_SIGNALS",
+    "CHANNEL_REQUEST_WORDS",
+    "CHANNEL_REPLY_WORDS",
+    "CHANNEL_WAITERS",
+    "CHANNEL_LISTENER_SHIFT",
+    "CHANNEL_LISTENER_MAX",
+    "CHANNEL_SEQUENCE_SHIFT",
+    "CHANNEL_DONE_WAITER",
+    "CHANNEL_DONE_VALID",
+    "CHANNELS_PER_TARGET",
+    "CHANNELS_PER_THREAD",
 ]
-ENUMS: tuple[type[IntEnum], ...] = (abi.Syscall, abi.Status, abi.Error, abi.FaultLabel, abi.ControlOp)
+ENUMS: tuple[type[IntEnum], ...] = (
+    abi.Syscall,
+    abi.Status,
+    abi.Error,
+    abi.FaultLabel,
+    abi.ControlOp,
+    abi.ChannelRole,
+    abi.ChannelState,
+    abi.ChannelOp,
+)
 FLAGS: tuple[tuple[str, type[IntFlag]], ...] = (
     ("ENTRY", abi.EntryFlags),
     ("MAP", abi.MapFlags),
@@ -77,6 +101,15 @@ struct sel4py_completion {{
     uint64_t tag;
 }};
 
+struct sel4py_line {{
+    uint32_t word; /* state, or done */
+    uint32_t kind; /* op, or status */
+    uint64_t info;
+    uint64_t mr[{abi.MESSAGE_REGISTERS}];
+    uint32_t cpu;
+    uint32_t unused[3];
+}};
+
 struct sel4py_control {{
     uint32_t op;
     uint32_t sequence;
@@ -103,6 +136,11 @@ OFFSETS = (
     ("completion", "info", abi.COMPLETION_INFO),
     ("completion", "mr", abi.COMPLETION_MR),
     ("completion", "tag", abi.COMPLETION_TAG),
+    ("line", "word", abi.CHANNEL_STATE - abi.CHANNEL_REQUEST),
+    ("line", "kind", abi.CHANNEL_OP - abi.CHANNEL_REQUEST),
+    ("line", "info", abi.CHANNEL_INFO),
+    ("line", "mr", abi.CHANNEL_MR),
+    ("line", "cpu", abi.CHANNEL_CPU),
     ("control", "op", abi.CONTROL_OP),
     ("control", "sequence", abi.CONTROL_SEQUENCE),
     ("control", "thread", abi.CONTROL_THREAD),
@@ -134,7 +172,7 @@ def header() -> str:
         f'_Static_assert(offsetof(struct sel4py_{struct}, {field}) == {offset}, "{struct}.{field}");'
         for struct, field, offset in OFFSETS
     ]
-    for struct in ("entry", "tail", "completion"):
+    for struct in ("entry", "tail", "completion", "line"):
         lines.append(f'_Static_assert(sizeof(struct sel4py_{struct}) == {abi.RING_ENTRY_BYTES}, "{struct}");')
     lines.append(f'_Static_assert(sizeof(struct sel4py_control) == {abi.CONTROL_BYTES}, "control");')
     lines += ["", "#endif", ""]

@@ -42,6 +42,7 @@ class Syscall(IntEnum):
     EXIT = -34  # this thread has ended; MR0 = exit status. Its fault endpoint is told (ExceptionNumber.DEATH)
     IDENTIFY = -35  # what the capability at cptr is: MR0 = its type (kerneld CapType), MR1 = rights, MR2 = size bits
     EXPLAIN = -33  # text of why this thread's last refused system call was refused, into its message area
+    LISTEN = -36  # take channels of the endpoint or notification at cptr from now on (0: of none); MR0 = number
 
 
 class Status(IntEnum):
@@ -49,6 +50,8 @@ class Status(IntEnum):
 
     DONE = 0
     CANCELLED = 1  # the system call was ended by CANCEL before anything was transferred
+    EMPTY = 2  # a polling receive found nothing
+    SERVER_DIED = 3  # a call by channel: its server ended after it had taken the request, which may have run
 
 
 class Error(IntEnum):
@@ -174,6 +177,7 @@ class ObjectType(IntEnum):
     REPLY = 6
     FRAME = 7
     VSPACE = 8
+    CHANNEL = 9
 
 
 class CapType(IntEnum):
@@ -196,14 +200,16 @@ class CapType(IntEnum):
     IO_PORT = 14
     DOMAIN = 15
     ZOMBIE = 16
+    CHANNEL = 17
 
 
 SLOT_BITS: Final = 5
 FIXED_SIZE_BITS: Final[dict[ObjectType, int]] = {
     ObjectType.TCB: 11,
-    ObjectType.ENDPOINT: 4,
+    ObjectType.ENDPOINT: 5,
     ObjectType.NOTIFICATION: 6,
     ObjectType.REPLY: 5,
+    ObjectType.CHANNEL: 13,
 }
 UNTYPED_MIN_BITS: Final = 4
 UNTYPED_MAX_BITS: Final = 39  # RAM is at most 512 GiB
@@ -311,6 +317,7 @@ KERNEL_LINE: Final = 0x440  # written by the kernel alone
 SUBMIT_CONSUMED: Final = KERNEL_LINE + 0  # u32, free-running
 COMPLETE_PRODUCED: Final = KERNEL_LINE + 4  # u32, free-running; the futex word
 KERNEL_WATCHING: Final = KERNEL_LINE + 8  # u32: 1 while the kernel looks at this ring without a doorbell
+RECEIVE_HINT: Final = KERNEL_LINE + 12  # u32: counts what came to be received in the kernel while the thread listens
 SUBMIT_RING: Final = 0x1000
 COMPLETE_RING: Final = 0x2000
 SUBMIT_TAILS: Final = 0x3000  # per submission entry a second line: what a batched or two-capability call adds
@@ -344,6 +351,53 @@ class EntryFlags(IntFlag):
     NONE = 0
     INLINE = 1  # words 4..7 and capabilities come from the entry's tail, and results past MR3 are dropped
     HAS_TAIL = 2  # the tail is to be read (implied by INLINE)
+
+
+# --- the channel -------------------------------------------------------------------------------------------
+# One page between one client thread and the threads that receive on one endpoint (or notification). A line has one
+# writer, but for the state word, which the servers compare and swap. Offsets in bytes. A page that was taken away reads
+# as zeroes: GONE.
+
+CHANNEL_BYTES: Final = 4096
+CHANNEL_REQUEST: Final = 0x000  # the client's line
+CHANNEL_STATE: Final = CHANNEL_REQUEST + 0  # u32: sequence << 16 | listener << 4 | WAITERS | ChannelState
+CHANNEL_OP: Final = CHANNEL_REQUEST + 4  # u32: ChannelOp
+CHANNEL_REPLY: Final = 0x040  # the line of whichever server has taken the request
+CHANNEL_DONE: Final = CHANNEL_REPLY + 0  # u32: sequence << 16 | VALID | WAITER; the futex word of the client
+CHANNEL_STATUS: Final = CHANNEL_REPLY + 4  # u32: Status
+# in both lines:
+CHANNEL_INFO: Final = 8
+CHANNEL_MR: Final = 16  # 4 words
+CHANNEL_CPU: Final = 48  # u32: the processor that the writer ran on
+CHANNEL_SIGNALS: Final = 0x080  # u64: the signaller ORs, the waiter takes
+CHANNEL_REQUEST_WORDS: Final = 0x400  # message words 4..119
+CHANNEL_REPLY_WORDS: Final = 0x800
+CHANNEL_WAITERS: Final = 8  # in STATE: a server sleeps on it
+CHANNEL_LISTENER_SHIFT: Final = 4
+CHANNEL_LISTENER_MAX: Final = (1 << 12) - 1
+CHANNEL_SEQUENCE_SHIFT: Final = 16
+CHANNEL_DONE_WAITER: Final = 1  # in DONE: the client sleeps on it
+CHANNEL_DONE_VALID: Final = 2
+
+CHANNELS_PER_TARGET: Final = 120  # a receiver waits on 128 words at most (futex_waitv), its own among them
+CHANNELS_PER_THREAD: Final = 64
+LISTENERS_PER_ENDPOINT: Final = 8
+
+
+class ChannelState(IntEnum):
+    """Low three bits of the state word."""
+
+    GONE = 0
+    IDLE = 1  # never used, or its last request was withdrawn
+    REQUEST = 2  # waits for a server
+    TAKEN = 3  # a server has it, and then: has answered it
+
+
+class ChannelOp(IntEnum):
+    """What a request is."""
+
+    CALL = 0
+    SEND = 1  # answered as soon as it is taken
 
 
 # --- invocations -------------------------------------------------------------------------------------------
@@ -416,8 +470,10 @@ class Label(IntEnum):
     IO_PORT_OUT8 = 54
     IO_PORT_OUT16 = 55
     IO_PORT_OUT32 = 56
-    TCB_SET_NAME = 65
     TCB_EXPLAIN = 64  # 64 and above are sel4py's own
+    TCB_SET_NAME = 65
+    CHANNEL_CONNECT = 66
+    CHANNEL_DISCONNECT = 67
 
 
 def _table() -> Iterator[Invocation]:
@@ -677,6 +733,16 @@ def _table() -> Iterator[Invocation]:
     ):
         yield row(read, "IOPort", f"in{bits}", "port", results="result", brief=f"Read {bits} bits.")
         yield row(write, "IOPort", f"out{bits}", "port data", brief=f"Write {bits} bits.")
+    yield row(
+        Label.CHANNEL_CONNECT,
+        "Channel",
+        "connect",
+        "",
+        "target",
+        results="number",
+        brief="Let the calling thread's calls on this endpoint (or signals) go by the channel's page; returns its number.",
+    )
+    yield row(Label.CHANNEL_DISCONNECT, "Channel", "disconnect", brief="Take the channel's page away from both sides.")
 
 
 INVOCATIONS: Final[dict[Label, Invocation]] = {Label(row.label): row for row in _table()}
@@ -695,6 +761,9 @@ class ControlOp(IntEnum):
     MAP = 4  # fd: memory; words: address, bytes, rights (abi.Rights WRITE and READ), MapFlags
     UNMAP = 5  # words: address, bytes, 0, MapFlags
     DONE = 6  # the answer; words: errno, 0 if it worked
+    CHANNEL = 7  # fd: a channel's page for thread; words: number, ChannelRole, badge, listener number
+    CHANNEL_CLOSE = 8  # the channel is no more; words: number
+    RECEIVER_DIED = 9  # words: number, listener number: end what that one had taken
 
 
 class MapFlags(IntFlag):
@@ -703,6 +772,15 @@ class MapFlags(IntFlag):
     NONE = 0
     REPLACE = 1  # MAP over what is mapped there; without it that is refused with EEXIST
     RESERVE = 2  # UNMAP leaves the addresses reserved without access, so that nothing else is mapped there
+
+
+class ChannelRole(IntEnum):
+    """What a channel is to the thread that it is handed to."""
+
+    CLIENT = 1  # calls by it
+    SERVER = 2  # receives by it
+    SIGNALLER = 3  # signals a notification by it
+    WAITER = 4  # receives these signals
 
 
 CONTROL_BYTES: Final = 64
