@@ -19,7 +19,27 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from hw import _cpu
-from hw._cpu import badges, batch, message_read, message_write, receive_path, set_caps, set_receive, set_spin_ns, trap
+from hw._cpu import (
+    answer,
+    badges,
+    batch,
+    candidate,
+    channel_bind,
+    channel_listen,
+    channel_statistics,
+    channel_unbind,
+    detach,
+    kernel_trap,
+    message_read,
+    message_write,
+    receive_path,
+    set_caps,
+    set_receive,
+    set_spin_ns,
+    set_upgrade,
+    signal_many,
+    trap,
+)
 
 Completion: TypeAlias = tuple[int, int, int, int, int, int, int]
 """status (`libsel4py.abi.Status`), badge, message info, message registers 0 to 3."""
@@ -174,12 +194,20 @@ __all__ = [
     "Completion",
     "SandboxLayers",
     "ThreadEntry",
+    "answer",
     "attach",
     "badges",
     "batch",
     "begin",
+    "candidate",
+    "channel_bind",
+    "channel_listen",
+    "channel_statistics",
+    "channel_unbind",
+    "detach",
     "enter_sandbox",
     "hide_memory",
+    "kernel_trap",
     "message_read",
     "message_write",
     "receive_path",
@@ -188,5 +216,7 @@ __all__ = [
     "set_receive",
     "set_spin_ns",
     "set_thread_entry",
+    "set_upgrade",
+    "signal_many",
     "trap",
 ]

@@ -1,6 +1,6 @@
 /* The keeper: the thread of this process that obeys the kernel, over the control socket (libsel4py/abi.py).
  *
- * It never takes the GIL, blocks all signals and holds no privilege. It obeys without asking: the kernel decides. Each
+ * It never takes the GIL, blocks all signals but SIGBUS and holds no privilege. It obeys without asking: the kernel decides. Each
  * request is answered by one DONE. When the socket ends, the kernel has dropped the process, and it ends at once.
  */
 #include "cpu.h"
@@ -60,7 +60,7 @@ static int obey(struct received *message)
 {
     const struct sel4py_control *request = &message->request;
     static const unsigned char wanted[] = {[SEL4PY_CONTROLOP_THREAD] = 2, [SEL4PY_CONTROLOP_MAP] = 1,
-                                           [SEL4PY_CONTROLOP_DONE] = 0};
+                                           [SEL4PY_CONTROLOP_CHANNEL] = 1, [SEL4PY_CONTROLOP_RECEIVER_DIED] = 0};
     if (!message->whole)
         return EMFILE;
     if (request->op >= sizeof wanted || message->fd_count != wanted[request->op])
@@ -80,6 +80,12 @@ static int obey(struct received *message)
         return map_memory(request, message->fds[0]);
     case SEL4PY_CONTROLOP_UNMAP:
         return unmap_memory(request);
+    case SEL4PY_CONTROLOP_CHANNEL:
+        return channel_open(request, message->fds[0]);
+    case SEL4PY_CONTROLOP_CHANNEL_CLOSE:
+        return channel_close(request);
+    case SEL4PY_CONTROLOP_RECEIVER_DIED:
+        return channel_receiver_died(request);
     default:
         return EINVAL;
     }
@@ -124,9 +130,19 @@ static void answer(const struct sel4py_control *request, int error)
         _exit(EXIT_DROPPED);
 }
 
+/* A channel's page that was truncated is met with by this signal, which must not find it blocked. */
+static void unblock_bus_error(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGBUS);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static void *keeper_main(void *Py_UNUSED(argument))
 {
     drop_capabilities();
+    unblock_bus_error();
     for (;;) {
         struct received message;
         receive(&message);

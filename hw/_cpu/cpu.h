@@ -13,6 +13,7 @@
 #include <Python.h>
 
 #include "abi.h"
+#include "channel.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -22,6 +23,34 @@
 
 /* Park states, a futex word. */
 enum park { PARK_RUNNING, PARK_REQUESTED, PARK_STOPPED, PARK_DEFERRED };
+
+/* What the kernel has handed to one thread: a channel. channel_table.c */
+enum { CHANNEL_PLACES = 256, MOST_RECEIVED = 124 /* with two words of its own, what futex_waitv takes */ };
+enum place { PLACE_FREE, PLACE_HELD, PLACE_MADE };
+
+struct channel {
+    uint32_t in_use; /* enum place */
+    uint32_t gone;   /* the kernel has taken the page away */
+    uint32_t number;
+    uint32_t role;
+    uint32_t thread;   /* the keeper's number of the thread that it is for */
+    uint32_t listener; /* a server's number */
+    uint64_t badge;
+    uint8_t *page;
+    uint32_t generation; /* of the place */
+    uint32_t owed;       /* answers that were put off */
+    int64_t spin_ns;     /* how long looking has paid lately */
+    uint16_t sequence;   /* the client's, of the last request */
+    bool abandoned;      /* the client has not waited for the answer to it */
+};
+
+struct receiver;
+struct bindings;
+
+/* What a thread's channels have done; cpu_channel_statistics gives them in this order. */
+struct channel_counters {
+    uint64_t calls, taken, sleeps, kernel_receives, abandoned;
+};
 
 struct cpu_thread {
     uint8_t *frame;        /* the mapped trap frame */
@@ -41,6 +70,12 @@ struct cpu_thread {
     uint32_t image;
     pid_t tid;             /* 0 until the thread runs */
     uint64_t arguments[SEL4PY_CONTROL_WORD_COUNT];
+    uint32_t event;            /* a futex word: the table of channels has changed */
+    uint32_t awaited_event;    /* its value when a wait for it began */
+    struct bindings *bindings; /* calls.c: what it calls by channels; NULL before the first */
+    uint32_t crowded;          /* so many waits are not worth a look: others want the processors */
+    struct channel_counters counters;
+    struct receiver *receiver; /* receive.c: what it listens to; NULL if it never has */
 };
 
 /* Of the calling thread, NULL if it has no trap frame. Initial-exec, because a signal handler reads it. */
@@ -56,7 +91,8 @@ unsigned thread_count(void);
 struct cpu_thread *thread_ready(void);
 
 /* ring.c */
-enum wait { WAIT_READY, WAIT_TIMEOUT, WAIT_INTERRUPTED };
+/* AGAIN and BROKEN: of receives beside channels alone. */
+enum wait { WAIT_READY, WAIT_TIMEOUT, WAIT_INTERRUPTED, WAIT_AGAIN, WAIT_BROKEN };
 #define NO_DEADLINE INT64_MAX
 /* Writes an entry (and its tail unless NULL), gives it the next tag, does not publish it. */
 uint64_t ring_submit(struct cpu_thread *thread, struct sel4py_entry *entry, const struct sel4py_tail *tail);
@@ -75,6 +111,7 @@ int64_t now_ns(void);
 
 /* trap.c, batch.c, message.c: Python's functions */
 PyObject *cpu_trap(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *cpu_kernel_trap(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_batch(PyObject *module, PyObject *entries);
 PyObject *cpu_message_write(PyObject *module, PyObject *args);
 PyObject *cpu_message_read(PyObject *module, PyObject *args);
@@ -98,11 +135,36 @@ int unpark_thread(uint32_t id);
  * real-time signal is refused when anybody of the same user has filled the queue), ignored where no handler is. */
 #define PARK_SIGNAL SIGURG
 
+/* channel_table.c. The first three are the keeper's, and give an errno value. */
+int channel_open(const struct sel4py_control *request, int fd);
+int channel_close(const struct sel4py_control *request);
+int channel_receiver_died(const struct sel4py_control *request);
+struct channel *channel_place(unsigned index);
+struct channel *channel_of_thread(const struct cpu_thread *thread, uint32_t number);
+bool channel_is_gone(const struct channel *channel);
+void channel_give_back(struct channel *channel);
+/* The thread that the channel is for looks at the table again. */
+void channel_look_again(const struct channel *channel);
+void channels_of_ended(const struct cpu_thread *thread);
+
+static inline bool channel_is_received(const struct channel *channel)
+{
+    return channel->role == SEL4PY_CHANNELROLE_SERVER || channel->role == SEL4PY_CHANNELROLE_WAITER;
+}
+
 /* control.c, start.c */
 int control_start(int control_fd);
 int control_descriptor(void);
 int start_thread(const struct sel4py_control *request, int frame_fd, int doorbell_fd);
 PyObject *cpu_set_thread_entry(PyObject *module, PyObject *callable);
+
+/* channel_module.c, upgrade.c */
+extern PyMethodDef channel_methods[];
+/* Before a call by the kernel: gives the observer, if there is one, the chance to connect a channel for calls that are
+ * made often. False with an exception set if it raised. */
+bool upgrade_observe(struct cpu_thread *thread, uint64_t cptr);
+PyObject *cpu_set_upgrade(PyObject *module, PyObject *args);
+PyObject *cpu_candidate(PyObject *module, PyObject *cptr);
 
 /* begin.c */
 PyObject *cpu_begin(PyObject *module, PyObject *args);

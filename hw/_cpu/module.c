@@ -72,6 +72,8 @@ static PyMethodDef methods[] = {
     {"begin", cpu_begin, METH_VARARGS, "begin(parent, name, log_folder, log_name, descriptors, maps)"},
     {"attach", cpu_attach, METH_VARARGS, "attach(frame_fd, doorbell_fd, control_fd)"},
     {"set_spin_ns", cpu_set_spin_ns, METH_O, spin_doc},
+    {"kernel_trap", (PyCFunction)(void (*)(void))cpu_kernel_trap, METH_FASTCALL,
+     "kernel_trap(…)\n\nAs trap(), and never by a channel: for calls whose reply may bring a capability."},
     {"trap", (PyCFunction)(void (*)(void))cpu_trap, METH_FASTCALL, trap_doc},
     {"batch", cpu_batch, METH_O, batch_doc},
     {"message_write", cpu_message_write, METH_VARARGS, message_write_doc},
@@ -96,6 +98,8 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC PyInit__cpu(void)
 {
     PyObject *module = PyModule_Create(&definition);
+    if (module && PyModule_AddFunctions(module, channel_methods) < 0)
+        Py_CLEAR(module);
     if (module && PyModule_AddIntConstant(module, "OVERRUN", SEL4PY_OP_OVERRUN) < 0)
         Py_CLEAR(module);
     return module;

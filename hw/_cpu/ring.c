@@ -3,7 +3,7 @@
  * Waiting looks for as long as looking has paid lately, giving the processor away between looks, and then sleeps:
  * announce, look again, sleep. Nothing in this file needs the GIL.
  */
-#include "cpu.h"
+#include "calls.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -22,15 +22,6 @@ int64_t now_ns(void)
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
 }
 
 int futex_wait_until(uint32_t *word, uint32_t seen, int64_t deadline, bool shared)
@@ -106,16 +97,6 @@ static enum wait wait_asleep(struct cpu_thread *thread, int64_t deadline)
     return result;
 }
 
-/* Two-competitive spinning with a memory: what a longer look would have caught lengthens the next one, what it would
- * not have caught halves it. */
-static void learn(struct cpu_thread *thread, int64_t limit, int64_t took)
-{
-    if (took > limit)
-        thread->spin_ns /= 2;
-    else if (2 * took > thread->spin_ns)
-        thread->spin_ns = 2 * took < limit ? 2 * took : limit;
-}
-
 enum wait ring_look(struct cpu_thread *thread, int64_t deadline)
 {
     int64_t limit = __atomic_load_n(&spin_limit_ns, __ATOMIC_RELAXED), start = now_ns(), now = start;
@@ -125,10 +106,10 @@ enum wait ring_look(struct cpu_thread *thread, int64_t deadline)
     do {
         for (int i = 0; i < LOOKS_A_YIELD; i++) {
             if (ring_ready(thread)) {
-                learn(thread, limit, now - start);
+                spin_learn(&thread->spin_ns, limit, now - start);
                 return WAIT_READY;
             }
-            relax();
+            cpu_relax();
         }
         now = now_ns();
         if (now >= deadline)
@@ -141,7 +122,7 @@ enum wait ring_sleep(struct cpu_thread *thread, int64_t deadline)
 {
     enum wait result = wait_asleep(thread, deadline);
     if (result != WAIT_INTERRUPTED)
-        learn(thread, __atomic_load_n(&spin_limit_ns, __ATOMIC_RELAXED), now_ns() - thread->looks_since);
+        spin_learn(&thread->spin_ns, __atomic_load_n(&spin_limit_ns, __ATOMIC_RELAXED), now_ns() - thread->looks_since);
     return result;
 }
 

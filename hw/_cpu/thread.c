@@ -1,6 +1,6 @@
 /* The table of this process's threads that have a trap frame. A slot is taken by attach() or by the keeper, and given
  * back by the thread itself at its end; it is never freed memory, so that the keeper may look at it at any time. */
-#include "cpu.h"
+#include "calls.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -70,6 +70,9 @@ struct cpu_thread *thread_new(uint32_t id, int frame_fd, int doorbell_fd)
 
 void thread_free(struct cpu_thread *thread)
 {
+    channels_of_ended(thread);
+    calls_forget(thread);
+    receive_forget(thread);
     munmap(thread->frame, SEL4PY_TRAP_FRAME_BYTES);
     close(thread->doorbell);
     __atomic_store_n(&thread->park, PARK_RUNNING, __ATOMIC_SEQ_CST);

@@ -4,12 +4,12 @@
  * while it waits. The last two cancel it first, by an entry CANCEL behind it, and wait for the completions of both, so
  * that the rings are in step again. What completed before the cancellation reached the kernel counts as completed.
  */
-#include "cpu.h"
+#include "calls.h"
 
 #include <errno.h>
 
 /* Looks with the GIL held: below the cost of giving the GIL away and taking it back. */
-enum { LOOKS_WITH_GIL = 4 };
+enum { RING_LOOKS_WITH_GIL = 4, EXTRA_CAPS = 3 << 7 };
 
 PyObject *raise_broken(struct cpu_thread *thread, const char *what)
 {
@@ -38,7 +38,7 @@ failed:
     return NULL;
 }
 
-static enum wait without_gil(struct cpu_thread *thread, int64_t deadline, enum wait (*wait)(struct cpu_thread *, int64_t))
+enum wait without_gil(struct cpu_thread *thread, int64_t deadline, enum wait (*wait)(struct cpu_thread *, int64_t))
 {
     PyThreadState *state = PyEval_SaveThread();
     thread->outside = 1;
@@ -47,6 +47,14 @@ static enum wait without_gil(struct cpu_thread *thread, int64_t deadline, enum w
     thread->outside = 0;
     PyEval_RestoreThread(state);
     return result;
+}
+
+int64_t deadline_after(int64_t timeout_ns)
+{
+    int64_t deadline = NO_DEADLINE;
+    if (timeout_ns >= 0 && __builtin_add_overflow(now_ns(), timeout_ns, &deadline))
+        deadline = NO_DEADLINE;
+    return deadline;
 }
 
 static enum wait uninterrupted(struct cpu_thread *thread, int64_t Py_UNUSED(deadline))
@@ -111,13 +119,11 @@ static bool transact(struct cpu_thread *thread, struct sel4py_entry *entry, cons
     if (!publish(thread))
         return false;
     bool ready = false;
-    for (int i = 0; i < LOOKS_WITH_GIL && !ready; i++)
+    for (int i = 0; i < RING_LOOKS_WITH_GIL && !ready; i++)
         ready = ring_ready(thread);
     if (ready && !park_asked(thread))
         return take_checked(thread, tag, completion);
-    int64_t deadline = NO_DEADLINE;
-    if (timeout_ns >= 0 && __builtin_add_overflow(now_ns(), timeout_ns, &deadline))
-        deadline = NO_DEADLINE;
+    int64_t deadline = deadline_after(timeout_ns);
     enum wait result = without_gil(thread, deadline, look);
     while (result == WAIT_INTERRUPTED) {
         /* Does nothing but in the main thread, and there runs the handlers of the signals that came. */
@@ -147,37 +153,85 @@ static bool parse_timeout(PyObject *object, int64_t *timeout_ns)
     return !(*timeout_ns == -1 && PyErr_Occurred());
 }
 
-PyObject *cpu_trap(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+struct call {
+    struct sel4py_entry entry;
+    struct sel4py_tail tail;
+    int64_t timeout_ns;
+};
+
+static bool parse(PyObject *const *args, Py_ssize_t count, struct call *call)
 {
     if (count < 7 || count > 10) {
         PyErr_Format(PyExc_TypeError,
                      "trap(op, cptr, info, mr0, mr1, mr2, mr3, reply=0, dest=0, timeout_ns=-1) takes 7 to 10 "
                      "arguments, not %zd", count);
-        return NULL;
+        return false;
     }
-    struct cpu_thread *thread = thread_ready();
-    struct sel4py_entry entry = {.flags = 0};
-    struct sel4py_tail tail = {.reply = 0};
-    struct sel4py_completion completion;
-    int64_t timeout_ns = -1;
-    if (!thread || !parse_op(args[0], &entry.op) || !as_u64(args[1], &entry.cptr) || !as_u64(args[2], &entry.info))
-        return NULL;
+    *call = (struct call){.timeout_ns = -1};
+    struct sel4py_entry *entry = &call->entry;
+    if (!parse_op(args[0], &entry->op) || !as_u64(args[1], &entry->cptr) || !as_u64(args[2], &entry->info))
+        return false;
     for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS; i++)
-        if (!as_u64(args[3 + i], &entry.mr[i]))
-            return NULL;
-    if ((count > 7 && !as_u64(args[7], &tail.reply)) || (count > 8 && !as_u64(args[8], &tail.dest)) ||
-        (count > 9 && !parse_timeout(args[9], &timeout_ns)))
-        return NULL;
-    bool has_tail = tail.reply || tail.dest;
-    if (has_tail)
-        entry.flags = SEL4PY_ENTRY_HAS_TAIL;
+        if (!as_u64(args[3 + i], &entry->mr[i]))
+            return false;
+    if ((count > 7 && !as_u64(args[7], &call->tail.reply)) || (count > 8 && !as_u64(args[8], &call->tail.dest)) ||
+        (count > 9 && !parse_timeout(args[9], &call->timeout_ns)))
+        return false;
+    if (call->tail.reply || call->tail.dest)
+        entry->flags = SEL4PY_ENTRY_HAS_TAIL;
+    return true;
+}
+
+/* By a channel, where that is what this thread has one for. A message with capabilities is the kernel's to move. */
+static enum route by_channel(struct cpu_thread *thread, const struct call *call, struct sel4py_completion *completion)
+{
+    const struct sel4py_entry *entry = &call->entry;
+    const bool calls = entry->op == SEL4PY_SYSCALL_CALL || entry->op == SEL4PY_SYSCALL_SEND;
+    enum route route = BY_KERNEL;
+    if (calls && thread->bindings && !(entry->info & EXTRA_CAPS))
+        route = call_by_channel(thread, entry, call->timeout_ns, completion);
+    if (route == BY_KERNEL && thread->receiver)
+        route = receive_by_channel(thread, entry, &call->tail, call->timeout_ns, completion);
+    return route;
+}
+
+static PyObject *carry_out(struct cpu_thread *thread, const struct call *call, bool may_use_channel)
+{
+    struct sel4py_entry entry = call->entry;
+    struct sel4py_completion completion;
     thread->busy = true;
     if (park_asked(thread)) {
         Py_BEGIN_ALLOW_THREADS
         park_here(thread);
         Py_END_ALLOW_THREADS
     }
-    bool done = transact(thread, &entry, has_tail ? &tail : NULL, timeout_ns, &completion);
+    enum route route = may_use_channel ? by_channel(thread, call, &completion) : BY_KERNEL;
+    if (route == BY_KERNEL && may_use_channel && entry.op == SEL4PY_SYSCALL_CALL) {
+        thread->busy = false;
+        if (!upgrade_observe(thread, entry.cptr))
+            return NULL;
+        thread->busy = true;
+        if (calls_find(thread, entry.cptr))
+            route = by_channel(thread, call, &completion);
+    }
+    if (route == BY_KERNEL) {
+        const struct sel4py_tail *tail = entry.flags & SEL4PY_ENTRY_HAS_TAIL ? &call->tail : NULL;
+        route = transact(thread, &entry, tail, call->timeout_ns, &completion) ? BY_KERNEL : FAILED;
+    }
     thread->busy = false;
-    return done ? completion_tuple(&completion) : NULL;
+    return route == FAILED ? NULL : completion_tuple(&completion);
+}
+
+PyObject *cpu_trap(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    struct cpu_thread *thread = thread_ready();
+    struct call call;
+    return thread && parse(args, count, &call) ? carry_out(thread, &call, true) : NULL;
+}
+
+PyObject *cpu_kernel_trap(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    struct cpu_thread *thread = thread_ready();
+    struct call call;
+    return thread && parse(args, count, &call) ? carry_out(thread, &call, false) : NULL;
 }

@@ -1,0 +1,58 @@
+/* What the files that wait for a channel share: routes of a system call, and looking before sleeping. */
+#ifndef SEL4PY_CALLS_H
+#define SEL4PY_CALLS_H
+
+#include "cpu.h"
+
+#include <sched.h>
+#include <string.h>
+
+/* How a system call was carried out. FAILED: with a Python exception set. CANCELLED: its time was over. */
+enum route { BY_KERNEL, BY_CHANNEL, CANCELLED, FAILED };
+
+/* Looks with the GIL held: no longer than giving it away and taking it back may cost where another thread wants it. */
+enum { LOOKS_WITH_GIL = 64, LOOKS_A_CHECK = 16, YIELDS = 4 };
+
+/* What waking a thread that sleeps on another processor costs at most; looking longer cannot win. */
+enum { SPIN_CHANNEL_NS = 40000, PREEMPTED_NS = 30000, CROWDED_WAITS = 64 };
+
+/* calls.c */
+enum route call_by_channel(struct cpu_thread *thread, const struct sel4py_entry *entry, int64_t timeout_ns,
+                           struct sel4py_completion *completion);
+/* An errno value. */
+int calls_bind(struct cpu_thread *thread, uint64_t cptr, struct channel *channel);
+/* The channel that calls on this address went by; NULL if there was none. */
+struct channel *calls_unbind(struct cpu_thread *thread, uint64_t cptr);
+struct channel *calls_find(struct cpu_thread *thread, uint64_t cptr);
+void calls_forget(struct cpu_thread *thread);
+
+/* receive.c */
+/* Receives on what the thread listens to, and answers there. BY_KERNEL: it is nothing of a channel's. */
+enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_entry *entry,
+                              const struct sel4py_tail *tail, int64_t timeout_ns, struct sel4py_completion *completion);
+/* An errno value. */
+int receive_listen(struct cpu_thread *thread, uint64_t cptr);
+uint64_t receive_detach(struct cpu_thread *thread);
+bool receive_answer(struct cpu_thread *thread, uint64_t handle, const struct channel_message *answer);
+void receive_forget(struct cpu_thread *thread);
+
+/* look.c: how long a look may take, and whether it still pays. */
+struct look {
+    int64_t start, now, end;
+    int looks;   /* until the clock is looked at */
+    int yields;  /* where the peer needs our processor: how often it is given away; -1 elsewhere */
+};
+
+void look_begin(struct look *look, struct cpu_thread *thread, int64_t *spin_ns, uint32_t peer_cpu);
+void look_pause(struct look *look);
+/* Looks at the clock. False when it is time to sleep, or past the deadline. */
+bool look_goes_on(struct look *look, struct cpu_thread *thread, int64_t deadline);
+/* Two-competitive, with a memory: what a longer look would have caught lengthens the next one, what it would not have
+ * caught halves it. */
+void spin_learn(int64_t *spin_ns, int64_t limit, int64_t took);
+
+/* trap.c */
+enum wait without_gil(struct cpu_thread *thread, int64_t deadline, enum wait (*wait)(struct cpu_thread *, int64_t));
+int64_t deadline_after(int64_t timeout_ns);
+
+#endif

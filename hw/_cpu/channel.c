@@ -1,0 +1,240 @@
+/* The protocol on one channel's page. See channel.h for its rules, docs/manual/channel_protocol.md for what was proved.
+ *
+ *   client                                        server
+ *   writes its line, then
+ *   STATE: IDLE or TAKEN -> REQUEST (exchange)    sees REQUEST, STATE -> TAKEN (compare and exchange), copies
+ *   looks at DONE, announces, sleeps              serves, writes its line, then
+ *   sees DONE = its sequence, copies              DONE = sequence (exchange)
+ */
+#define _GNU_SOURCE
+#include "channel.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { WORDS_FROM = SEL4PY_MESSAGE_REGISTERS, STATE_MASK = 7 };
+
+static struct sel4py_line *line_at(const uint8_t *page, unsigned offset)
+{
+    return (struct sel4py_line *)(uintptr_t)(page + offset);
+}
+
+uint32_t *channel_state_word(uint8_t *page) { return &line_at(page, SEL4PY_CHANNEL_REQUEST)->word; }
+
+uint32_t *channel_done_word(uint8_t *page) { return &line_at(page, SEL4PY_CHANNEL_REPLY)->word; }
+
+static uint64_t *signals_word(const uint8_t *page) { return (uint64_t *)(uintptr_t)(page + SEL4PY_CHANNEL_SIGNALS); }
+
+uint32_t channel_server_cpu(const uint8_t *page)
+{
+    return __atomic_load_n(&line_at(page, SEL4PY_CHANNEL_REPLY)->cpu, __ATOMIC_RELAXED);
+}
+
+uint32_t channel_client_cpu(const uint8_t *page)
+{
+    return __atomic_load_n(&line_at(page, SEL4PY_CHANNEL_REQUEST)->cpu, __ATOMIC_RELAXED);
+}
+
+static void wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0); }
+
+static void copy_words(uint64_t *to, const uint64_t *from, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        __atomic_store_n(&to[i], __atomic_load_n(&from[i], __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+}
+
+static void write_line(uint8_t *page, unsigned offset, unsigned words_offset, const struct channel_message *message,
+                       const uint64_t *words)
+{
+    struct sel4py_line *line = line_at(page, offset);
+    unsigned length = message_length(message->info);
+    __atomic_store_n(&line->kind, message->kind, __ATOMIC_RELAXED);
+    __atomic_store_n(&line->info, message->info, __ATOMIC_RELAXED);
+    copy_words(line->mr, message->mr, SEL4PY_MESSAGE_REGISTERS);
+    __atomic_store_n(&line->cpu, (uint32_t)sched_getcpu(), __ATOMIC_RELAXED);
+    if (length > WORDS_FROM)
+        copy_words((uint64_t *)(void *)(page + words_offset), words + WORDS_FROM, length - WORDS_FROM);
+}
+
+static void read_line(const uint8_t *page, unsigned offset, unsigned words_offset, struct channel_message *message,
+                      uint64_t *words)
+{
+    const struct sel4py_line *line = line_at(page, offset);
+    message->kind = __atomic_load_n(&line->kind, __ATOMIC_RELAXED);
+    message->info = plain_info(__atomic_load_n(&line->info, __ATOMIC_RELAXED));
+    copy_words(message->mr, line->mr, SEL4PY_MESSAGE_REGISTERS);
+    unsigned length = message_length(message->info);
+    if (length > WORDS_FROM)
+        copy_words(words + WORDS_FROM, (const uint64_t *)(const void *)(page + words_offset), length - WORDS_FROM);
+}
+
+static uint32_t with_sequence(uint16_t sequence, uint32_t low) { return (uint32_t)sequence << 16 | low; }
+
+_Static_assert(SEL4PY_CHANNEL_SEQUENCE_SHIFT == 16, "the sequence is the upper half of state and done");
+_Static_assert(SEL4PY_CHANNELSTATE_GONE == 0, "a page that was taken away reads as zeroes");
+_Static_assert(SEL4PY_CHANNEL_LISTENER_MAX << SEL4PY_CHANNEL_LISTENER_SHIFT == 0xfff0, "a listener's number fits");
+
+static bool is_gone(uint32_t state) { return (state & STATE_MASK) == SEL4PY_CHANNELSTATE_GONE; }
+
+bool channel_page_is_gone(const uint8_t *page)
+{
+    return is_gone(__atomic_load_n(&line_at(page, SEL4PY_CHANNEL_REQUEST)->word, __ATOMIC_RELAXED)) ||
+           !__atomic_load_n(&line_at(page, SEL4PY_CHANNEL_REPLY)->word, __ATOMIC_RELAXED);
+}
+
+/* --- the client ---------------------------------------------------------------------------------------------------- */
+
+bool channel_post(uint8_t *page, uint16_t sequence, const struct channel_message *message, const uint64_t *words)
+{
+    uint32_t *state = channel_state_word(page);
+    if (is_gone(__atomic_load_n(state, __ATOMIC_RELAXED)))
+        return false;
+    write_line(page, SEL4PY_CHANNEL_REQUEST, SEL4PY_CHANNEL_REQUEST_WORDS, message, words);
+    uint32_t before = __atomic_exchange_n(state, with_sequence(sequence, SEL4PY_CHANNELSTATE_REQUEST), __ATOMIC_SEQ_CST);
+    if (is_gone(before))
+        return false;
+    if (before & SEL4PY_CHANNEL_WAITERS)
+        wake(state);
+    return true;
+}
+
+enum answer channel_look(const uint8_t *page, uint16_t sequence)
+{
+    uint32_t done = __atomic_load_n(channel_done_word((uint8_t *)(uintptr_t)page), __ATOMIC_ACQUIRE);
+    if (done >> 16 == sequence && done)
+        return ANSWER_THERE;
+    return done ? ANSWER_NONE : ANSWER_GONE;
+}
+
+bool channel_announce_client(uint8_t *page, uint16_t sequence, uint32_t *seen)
+{
+    uint32_t *done = channel_done_word(page), before = __atomic_load_n(done, __ATOMIC_SEQ_CST);
+    *seen = before | SEL4PY_CHANNEL_DONE_WAITER;
+    if (!before || before >> 16 == sequence)
+        return false;
+    return __atomic_compare_exchange_n(done, &before, *seen, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+bool channel_read_answer(const uint8_t *page, uint16_t sequence, struct channel_message *message, uint64_t *words)
+{
+    read_line(page, SEL4PY_CHANNEL_REPLY, SEL4PY_CHANNEL_REPLY_WORDS, message, words);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return channel_look(page, sequence) == ANSWER_THERE;
+}
+
+bool channel_withdraw(uint8_t *page, uint16_t sequence)
+{
+    uint32_t expected = with_sequence(sequence, SEL4PY_CHANNELSTATE_REQUEST);
+    return __atomic_compare_exchange_n(channel_state_word(page), &expected,
+                                       with_sequence(sequence, SEL4PY_CHANNELSTATE_IDLE), false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+}
+
+/* --- the server ---------------------------------------------------------------------------------------------------- */
+
+bool channel_has_request(const uint8_t *page)
+{
+    uint32_t state = __atomic_load_n(channel_state_word((uint8_t *)(uintptr_t)page), __ATOMIC_RELAXED);
+    return (state & STATE_MASK) == SEL4PY_CHANNELSTATE_REQUEST;
+}
+
+bool channel_take(uint8_t *page, uint32_t listener, uint16_t *sequence, struct channel_message *message,
+                  uint64_t *words)
+{
+    uint32_t *state = channel_state_word(page), seen = __atomic_load_n(state, __ATOMIC_RELAXED);
+    if ((seen & STATE_MASK) != SEL4PY_CHANNELSTATE_REQUEST)
+        return false;
+    *sequence = (uint16_t)(seen >> 16);
+    uint32_t taken = with_sequence(*sequence, listener << SEL4PY_CHANNEL_LISTENER_SHIFT | SEL4PY_CHANNELSTATE_TAKEN);
+    if (!__atomic_compare_exchange_n(state, &seen, taken, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return false;
+    read_line(page, SEL4PY_CHANNEL_REQUEST, SEL4PY_CHANNEL_REQUEST_WORDS, message, words);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    /* If the page went while it was copied, the copy may be half zeroes. */
+    return __atomic_load_n(state, __ATOMIC_RELAXED) == taken;
+}
+
+void channel_answer(uint8_t *page, uint16_t sequence, const struct channel_message *message, const uint64_t *words)
+{
+    uint32_t *done = channel_done_word(page);
+    write_line(page, SEL4PY_CHANNEL_REPLY, SEL4PY_CHANNEL_REPLY_WORDS, message, words);
+    uint32_t before = __atomic_exchange_n(done, with_sequence(sequence, SEL4PY_CHANNEL_DONE_VALID), __ATOMIC_SEQ_CST);
+    if (before & SEL4PY_CHANNEL_DONE_WAITER)
+        wake(done);
+}
+
+static bool announce(uint32_t *state, uint32_t before, uint32_t *seen)
+{
+    *seen = before | SEL4PY_CHANNEL_WAITERS;
+    return *seen == before ||
+           __atomic_compare_exchange_n(state, &before, *seen, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+bool channel_announce_server(uint8_t *page, uint32_t *seen)
+{
+    uint32_t *state = channel_state_word(page), before = __atomic_load_n(state, __ATOMIC_SEQ_CST);
+    *seen = before;
+    /* The keeper will say that a page is gone: nothing to sleep on, nothing to take. */
+    if (is_gone(before))
+        return true;
+    return (before & STATE_MASK) != SEL4PY_CHANNELSTATE_REQUEST && announce(state, before, seen);
+}
+
+/* --- signals ------------------------------------------------------------------------------------------------------- */
+
+bool channel_signal(uint8_t *page, uint64_t badge)
+{
+    uint32_t *state = channel_state_word(page);
+    __atomic_fetch_or(signals_word(page), badge, __ATOMIC_SEQ_CST);
+    uint32_t seen = __atomic_load_n(state, __ATOMIC_SEQ_CST);
+    if (is_gone(seen))
+        return false;
+    while (seen & SEL4PY_CHANNEL_WAITERS) {
+        uint32_t next = (seen & ~(uint32_t)SEL4PY_CHANNEL_WAITERS) + (1u << 16);
+        if (__atomic_compare_exchange_n(state, &seen, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            wake(state);
+            break;
+        }
+    }
+    return true;
+}
+
+uint64_t channel_take_signals(uint8_t *page, uint64_t badge)
+{
+    uint64_t *signals = signals_word(page);
+    if (!__atomic_load_n(signals, __ATOMIC_RELAXED))
+        return 0;
+    return __atomic_exchange_n(signals, 0, __ATOMIC_SEQ_CST) & badge;
+}
+
+bool channel_has_signals(const uint8_t *page, uint64_t badge)
+{
+    return __atomic_load_n(signals_word(page), __ATOMIC_RELAXED) & badge;
+}
+
+bool channel_announce_waiter(uint8_t *page, uint64_t badge, uint32_t *seen)
+{
+    uint32_t *state = channel_state_word(page), before = __atomic_load_n(state, __ATOMIC_SEQ_CST);
+    *seen = before;
+    if (is_gone(before))
+        return true;
+    return announce(state, before, seen) && !(__atomic_load_n(signals_word(page), __ATOMIC_SEQ_CST) & badge);
+}
+
+/* --- the keeper ---------------------------------------------------------------------------------------------------- */
+
+void channel_end_taken(uint8_t *page, uint32_t listener)
+{
+    uint32_t state = __atomic_load_n(channel_state_word(page), __ATOMIC_ACQUIRE);
+    uint32_t by = state >> SEL4PY_CHANNEL_LISTENER_SHIFT & SEL4PY_CHANNEL_LISTENER_MAX;
+    uint16_t sequence = (uint16_t)(state >> 16);
+    if ((state & STATE_MASK) != SEL4PY_CHANNELSTATE_TAKEN || by != listener ||
+        channel_look(page, sequence) != ANSWER_NONE)
+        return;
+    const struct channel_message died = {.kind = SEL4PY_STATUS_SERVER_DIED};
+    channel_answer(page, sequence, &died, NULL);
+}

@@ -1,0 +1,92 @@
+/* Channels: calls and signals through a page that two processes share (libsel4py/abi.py, "the channel").
+ *
+ * channel.c is the protocol on one page, and knows neither Python nor the trap ring: a stress test compiles it alone.
+ * channel_table.c is what this process holds. calls.c calls, receive.c receives.
+ *
+ * Rules. Everything on a page may change at any time, by a peer that means harm: it is copied once, word by word, and the
+ * copy is checked. A page that was taken away reads as zeroes, and no word that the protocol waits for is zero: GONE.
+ * Announce, look again, then sleep; what announces and what publishes are sequentially consistent.
+ */
+#ifndef SEL4PY_CHANNEL_H
+#define SEL4PY_CHANNEL_H
+
+#include "abi.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A message as it goes over a page; words from 4 on lie in the message area of whoever sends or receives. */
+struct channel_message {
+    uint32_t kind; /* sel4py ChannelOp, or Status */
+    uint64_t info;
+    uint64_t mr[SEL4PY_MESSAGE_REGISTERS];
+};
+
+/* --- the client ---------------------------------------------------------------------------------------------------- */
+
+/* Publishes a request and wakes a server that sleeps. False if the page is gone: then nobody has seen anything.
+ * `words` is the message area, from word 0 on. */
+bool channel_post(uint8_t *page, uint16_t sequence, const struct channel_message *message, const uint64_t *words);
+enum answer { ANSWER_NONE, ANSWER_THERE, ANSWER_GONE };
+enum answer channel_look(const uint8_t *page, uint16_t sequence);
+/* Says that the client will sleep on *seen. False if there is no need to: look again. */
+bool channel_announce_client(uint8_t *page, uint16_t sequence, uint32_t *seen);
+/* Copies the answer, which is there. False if the page went meanwhile. */
+bool channel_read_answer(const uint8_t *page, uint16_t sequence, struct channel_message *message, uint64_t *words);
+/* Takes a request back. False if a server has taken it, or has answered, or the page is gone. */
+bool channel_withdraw(uint8_t *page, uint16_t sequence);
+
+/* --- the server ---------------------------------------------------------------------------------------------------- */
+
+bool channel_has_request(const uint8_t *page);
+/* Takes and copies a request, if there is one. False if there is none, another server was first, or the page is gone. */
+bool channel_take(uint8_t *page, uint32_t listener, uint16_t *sequence, struct channel_message *message,
+                  uint64_t *words);
+void channel_answer(uint8_t *page, uint16_t sequence, const struct channel_message *message, const uint64_t *words);
+/* Says that a server will sleep on *seen. False if there is something to take. */
+bool channel_announce_server(uint8_t *page, uint32_t *seen);
+
+/* --- signals ------------------------------------------------------------------------------------------------------- */
+
+/* False if the page is gone. */
+bool channel_signal(uint8_t *page, uint64_t badge);
+/* The signals since the last time, out of those that `badge` allows. */
+uint64_t channel_take_signals(uint8_t *page, uint64_t badge);
+bool channel_has_signals(const uint8_t *page, uint64_t badge);
+/* As channel_announce_server. */
+bool channel_announce_waiter(uint8_t *page, uint64_t badge, uint32_t *seen);
+
+/* --- the keeper ---------------------------------------------------------------------------------------------------- */
+
+/* Ends, with status SERVER_DIED, what this listener had taken and not answered. */
+void channel_end_taken(uint8_t *page, uint32_t listener);
+
+/* Both words are looked at, since each side goes on to write one of them until it has seen that the page is gone. */
+bool channel_page_is_gone(const uint8_t *page);
+
+/* Futex words of a page, for whoever sleeps. */
+uint32_t *channel_state_word(uint8_t *page);
+uint32_t *channel_done_word(uint8_t *page);
+/* Where the peer ran when it wrote last. */
+uint32_t channel_server_cpu(const uint8_t *page);
+uint32_t channel_client_cpu(const uint8_t *page);
+
+static inline unsigned message_length(uint64_t info)
+{
+    unsigned length = info & 127;
+    return length > SEL4PY_MESSAGE_MAX_LENGTH ? SEL4PY_MESSAGE_MAX_LENGTH : length;
+}
+
+/* Label and length alone: no capability travels, none was unwrapped. */
+static inline uint64_t plain_info(uint64_t info) { return (info & ~(uint64_t)0xfff) | message_length(info); }
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+#endif

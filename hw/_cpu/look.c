@@ -1,0 +1,54 @@
+/* Looking before sleeping: for as long as it has paid lately, and not where it cannot.
+ *
+ * It cannot where the peer runs on our own processor: then the processor is given away, a few times. It does not where
+ * others want the processors: a look that was itself preempted says so, and the next waits sleep at once.
+ */
+#include "calls.h"
+
+void spin_learn(int64_t *spin_ns, int64_t limit, int64_t took)
+{
+    if (took > limit)
+        *spin_ns /= 2;
+    else if (2 * took > *spin_ns)
+        *spin_ns = 2 * took < limit ? 2 * took : limit;
+}
+
+void look_begin(struct look *look, struct cpu_thread *thread, int64_t *spin_ns, uint32_t peer_cpu)
+{
+    if (*spin_ns > SPIN_CHANNEL_NS)
+        *spin_ns = SPIN_CHANNEL_NS;
+    bool same = peer_cpu == (uint32_t)sched_getcpu();
+    int64_t length = *spin_ns;
+    if (thread->crowded) {
+        thread->crowded--;
+        length = 0;
+    }
+    *look = (struct look){.looks = same ? 1 : LOOKS_A_CHECK, .yields = same ? YIELDS : -1};
+    look->start = look->now = now_ns();
+    look->end = look->start + length;
+}
+
+void look_pause(struct look *look)
+{
+    if (look->yields > 0) {
+        look->yields--;
+        sched_yield();
+    } else {
+        cpu_relax();
+    }
+}
+
+bool look_goes_on(struct look *look, struct cpu_thread *thread, int64_t deadline)
+{
+    int64_t before = look->now;
+    look->now = now_ns();
+    if (look->now >= deadline)
+        return false;
+    if (look->yields >= 0)
+        return look->yields > 0;
+    if (look->now - before > PREEMPTED_NS) {
+        thread->crowded = CROWDED_WAITS;
+        return false;
+    }
+    return look->now < look->end;
+}

@@ -1,0 +1,314 @@
+"""Receiving by channels and from the kernel at once: hints, posted receives, turns, signals, and sleep."""
+
+import os
+import select
+import struct
+from typing import Any
+
+from hw import cpu, ring
+from libsel4py import abi
+from libsel4py.abi import ChannelRole, Status, Syscall
+from tests.unit.channel_peer import (
+    BADGE,
+    CALLED,
+    ENDPOINT,
+    NUMBER,
+    REPLY,
+    Kernel,
+    Pair,
+    bind,
+    call,
+    listen,
+    make_page,
+    pair,
+    receive,
+    reply_receive,
+)
+
+MILLISECOND = 1_000_000
+SIGNALLED = 40
+INFO = abi.message_info(1, 1)
+
+
+def serve(stop: int) -> list[tuple[int, int]]:
+    """Answer each request with its word; the badges and words of all until a word is ``stop``, which gets no answer."""
+    seen = []
+    listen()
+    message = receive()
+    while message[3] != stop:
+        seen.append((message[1], message[3]))
+        message = reply_receive(message[2], message[3])
+    return seen
+
+
+def pump_until(scene: Pair, condition: Any) -> None:
+    while not condition():
+        scene.pump()
+        os.sched_yield()
+
+
+def test_without_channels_it_waits_in_the_kernel_at_once() -> None:
+    with pair() as scene:
+        server = scene.task(lambda: serve(0))
+        pump_until(scene, lambda: server.posted is not None)
+        assert [entry.op for entry in server.entries] == [Syscall.RECV]
+        server.send(9, 1, 0)
+        scene.serve_until(server)
+        assert server.task.result() == []
+
+
+def test_a_channel_that_comes_while_it_is_blocked_is_served() -> None:
+    def client() -> Any:
+        bind()
+        return call(INFO, 5)[3]
+
+    with pair() as scene:
+        server = scene.task(lambda: serve(0))
+        pump_until(scene, lambda: server.posted is not None)
+        caller = scene.task(client)
+        scene.connect(caller, server)
+        scene.serve_until(caller)
+        assert caller.task.result() == 5
+        # The receive that was blocked was taken back before the request was taken.
+        assert Syscall.CANCEL in [entry.op for entry in server.entries]
+
+
+def test_a_hint_makes_it_poll_the_kernel() -> None:
+    def client() -> Any:
+        bind()
+        for n in range(1, 200):
+            assert call(INFO, n)[3] == n
+
+    with pair() as scene:
+        server, caller = scene.task(lambda: serve(0)), scene.task(client)
+        scene.connect(caller, server)
+        for n in range(1000, 1003):
+            server.send(n, 1, n)
+        scene.serve_until(caller)
+        server.send(9, 1, 0)
+        scene.serve_until(server)
+        seen = server.task.result()
+        assert [each for each in seen if each[0] == BADGE] == [(BADGE, n) for n in range(1, 200)]
+        assert [each for each in seen if each[0] != BADGE] == [(n, n) for n in range(1000, 1003)]
+
+
+def test_neither_side_starves_the_other() -> None:
+    """While a client calls without pause, every message of the kernel gets its turn within a few requests."""
+    with pair() as scene:
+
+        def client() -> Any:
+            bind()
+            while True:
+                call(INFO, 7)
+
+        server, caller = scene.task(lambda: serve(0)), scene.task(client)
+        scene.connect(caller, server)
+        for n in range(20):
+            server.send(100 + n, 1, 100 + n)
+            pump_until(scene, lambda: not server.queued)
+        server.send(9, 1, 0)
+        scene.serve_until(server)
+        assert [each[0] for each in server.task.result() if each[0] != BADGE] == [100 + n for n in range(20)]
+
+
+def test_never_two_messages_at_once() -> None:
+    """A message that the kernel delivered while its receive was being taken back comes first; the request waits."""
+
+    class Late(Kernel):
+        """Delivers a message just when the receive is cancelled."""
+
+        def _serve(self, entry: Any) -> None:
+            if entry.op == Syscall.CANCEL and self.posted is not None:
+                self.send(500, 1, 500)
+            super()._serve(entry)
+
+    def client() -> Any:
+        bind()
+        return call(INFO, 5)[3]
+
+    with pair() as scene:
+        server = scene.task(lambda: serve(0))
+        server.__class__ = Late
+        pump_until(scene, lambda: server.posted is not None)
+        caller = scene.task(client)
+        scene.connect(caller, server)
+        scene.serve_until(caller)
+        assert caller.task.result() == 5
+        server.send(9, 1, 0)
+        scene.serve_until(server)
+        assert server.task.result() == [(500, 500), (BADGE, 5)]
+
+
+def test_an_idle_receiver_is_blocked_in_the_kernel() -> None:
+    def client() -> Any:
+        bind()
+        return call(INFO, 5)[3]
+
+    with pair() as scene:
+        server, caller = scene.task(lambda: serve(0)), scene.task(client)
+        scene.connect(caller, server)
+        scene.serve_until(caller)
+        assert caller.task.result() == 5
+        pump_until(scene, lambda: server.posted is not None)
+
+
+def test_a_timed_receive_leaves_nothing_posted() -> None:
+    def server() -> Any:
+        listen()
+        return [cpu.trap(Syscall.RECV, ENDPOINT, 0, 0, 0, 0, 0, REPLY, 0, n * MILLISECOND)[0] for n in (0, 1, 20)]
+
+    with pair() as scene:
+        serving = scene.task(server)
+        scene.serve_until(serving)
+        assert serving.task.result() == [Status.CANCELLED] * 3
+        assert serving.posted is None
+
+
+def test_replies_go_back_the_way_that_the_request_came() -> None:
+    """Requests by the kernel are answered by the kernel, with REPLY_RECV or a send on the reply object."""
+
+    def client() -> Any:
+        bind()
+        return [call(INFO, n)[3] for n in range(1, 5)]
+
+    with pair() as scene:
+        server, caller = scene.task(lambda: serve(0)), scene.task(client)
+        server.send(11, 1, 11)
+        scene.connect(caller, server)
+        scene.serve_until(caller)
+        server.send(12, 1, 12)
+        server.send(9, 1, 0)
+        scene.serve_until(server)
+        assert caller.task.result() == [1, 2, 3, 4]
+        answers = [
+            entry.mr0
+            for entry in server.entries
+            if entry.op == Syscall.REPLY_RECV or (entry.op == Syscall.NB_SEND and entry.cptr == REPLY)
+        ]
+        assert answers == [11, 12]
+
+
+def connect_signals(scene: Pair, signaller: Kernel, waiter: Kernel, number: int, badge: int) -> None:
+    page = make_page()
+    scene.stack.callback(os.close, page)
+    assert not scene.open(waiter, page, ChannelRole.WAITER, number, badge, 1)
+    assert not scene.open(signaller, page, ChannelRole.SIGNALLER, number, badge, 0)
+
+
+def test_signals_are_bits_of_the_badge_and_none_is_lost() -> None:
+    bits, rounds = 3, 20_000
+
+    def signaller() -> Any:
+        for bit in range(bits):
+            cpu.channel_bind(SIGNALLED + bit, NUMBER + bit, 10_000 * MILLISECOND)
+        cpu.channel_listen(ENDPOINT)
+        for n in range(rounds):
+            cpu.signal_many([SIGNALLED + n % bits])
+        cpu.signal_many([SIGNALLED, SIGNALLED + 1, SIGNALLED + 2])
+        return cpu.channel_statistics()
+
+    def waiter() -> Any:
+        listen()
+        seen, times = 0, 0
+        while seen != 0b1110 or times < 10:
+            signals = cpu.trap(Syscall.WAIT, ENDPOINT, 0, 0, 0, 0, 0)[1]
+            assert signals
+            assert not signals & ~0b1110
+            seen |= signals
+            times += 1
+        return seen
+
+    with pair() as scene:
+        waiting, signalling = scene.task(waiter), scene.task(signaller)
+        for bit in range(bits):
+            connect_signals(scene, signalling, waiting, NUMBER + bit, 2 << bit)
+        scene.serve_until(signalling)
+        signalling.task.result()
+        assert not signalling.entries
+        waiting.send(0b10, 0)  # through the kernel, in case that fewer than ten waits saw all
+        for _ in range(10):
+            waiting.send(0b10, 0)
+        scene.serve_until(waiting)
+        assert waiting.task.result() == 0b1110
+
+
+def test_a_signal_wakes_a_sleeping_waiter() -> None:
+    back, forth = os.pipe()
+    heard, tell = os.pipe()
+
+    def waiter() -> Any:
+        listen()
+        seen = []
+        for _ in range(50):
+            seen.append(cpu.trap(Syscall.WAIT, ENDPOINT, 0, 0, 0, 0, 0)[1])
+            os.write(tell, b"x")
+        return seen
+
+    def signaller() -> Any:
+        cpu.channel_bind(SIGNALLED, NUMBER, 10_000 * MILLISECOND)
+        for _ in range(50):
+            os.read(back, 1)
+            cpu.signal_many([SIGNALLED])
+
+    with pair() as scene:
+        waiting, signalling = scene.task(waiter), scene.task(signaller)
+        connect_signals(scene, signalling, waiting, NUMBER, 4)
+
+        def asleep() -> bool:
+            return bool(struct.unpack("<I", waiting.peer.ram.read(abi.TASK_WAITING, 4))[0])
+
+        for _ in range(50):
+            pump_until(scene, lambda: asleep() or waiting.task.has_ended(0))
+            os.write(forth, b"x")
+            pump_until(scene, lambda: select.select([heard], [], [], 0)[0])
+            os.read(heard, 1)
+        scene.serve_until(waiting)
+        assert waiting.task.result() == [4] * 50
+    for descriptor in (back, forth, heard, tell):
+        os.close(descriptor)
+
+
+def test_a_page_cannot_signal_what_its_badge_does_not_allow() -> None:
+    def waiter() -> Any:
+        listen()
+        return cpu.trap(Syscall.WAIT, ENDPOINT, 0, 0, 0, 0, 0)[1]
+
+    with pair() as scene:
+        waiting = scene.task(waiter)
+        page = make_page()
+        scene.stack.callback(os.close, page)
+        os.pwrite(page, struct.pack("<Q", 2**64 - 1), abi.CHANNEL_SIGNALS)
+        assert not scene.open(waiting, page, ChannelRole.WAITER, NUMBER, 0b101, 1)
+        scene.serve_until(waiting)
+        assert waiting.task.result() == 0b101
+
+
+def test_what_is_not_listened_to_goes_to_the_kernel() -> None:
+    def server() -> Any:
+        listen()
+        other = cpu.trap(Syscall.CALL, CALLED, INFO, 1, 0, 0, 0)
+        cpu.channel_listen(0)
+        return other[1], receive()[1]
+
+    with pair() as scene:
+        serving = scene.task(server)
+        serving.queued.append((7, INFO, (1,)))
+        scene.serve_until(serving)
+        assert serving.task.result() == (CALLED, 7)
+
+
+def test_a_hint_before_sleep_is_not_lost() -> None:
+    """2,000 messages of the kernel, each sent at any moment of the receiver's going to sleep."""
+    with pair() as scene:
+        server = scene.task(lambda: serve(0))
+        page = make_page()
+        scene.stack.callback(os.close, page)
+        assert not scene.open(server, page, ChannelRole.SERVER, NUMBER, BADGE, 1)
+        for n in range(1, 2001):
+            server.send(n, 1, n)
+            pump_until(scene, lambda: not server.queued)
+            for _ in range(n % 50):
+                ring.watch(server.peer.ram, 0, server.peer.consumed, 1)
+        server.send(9, 1, 0)
+        scene.serve_until(server)
+        assert [each[0] for each in server.task.result()] == list(range(1, 2001))
