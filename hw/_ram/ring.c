@@ -239,6 +239,20 @@ static PyObject *ring_wake(PyObject *Py_UNUSED(module), PyObject *const *args, P
     Py_RETURN_NONE;
 }
 
+/* hint(ram, frame): count that something came to be received in the kernel, and wake the thread if it sleeps on that. */
+static PyObject *ring_hint(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    uint8_t *frame;
+    uint64_t number;
+    if (parse(args, count, 2, &frame, &number) < 0)
+        return NULL;
+    /* Sequentially consistent, so that the look at TASK_WAITING comes after: no lost wake-up. */
+    __atomic_fetch_add(word32(frame, SEL4PY_RECEIVE_HINT), 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(word32(frame, SEL4PY_TASK_WAITING), __ATOMIC_SEQ_CST))
+        syscall(SYS_futex, word32(frame, SEL4PY_RECEIVE_HINT), FUTEX_WAKE, 1, NULL, NULL, 0);
+    Py_RETURN_NONE;
+}
+
 /* watch(ram, frame, consumed, watching) -> whether submissions wait. Tell the task whether a doorbell is needed,
  * then look again: announce, look again, then sleep. */
 static PyObject *ring_watch(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
@@ -264,6 +278,7 @@ PyMethodDef ring_methods[] = {
      "complete(ram, frame, produced, status, badge, info, mr0..mr3, tag) -> whether the thread sleeps."},
     {"produced", FAST(ring_produced), "produced(ram, frame) -> completion index that the task sees."},
     {"wake", FAST(ring_wake), "wake(ram, frame)."},
+    {"hint", FAST(ring_hint), "hint(ram, frame)."},
     {"watch", FAST(ring_watch), "watch(ram, frame, consumed, watching) -> whether submissions wait."},
     {"poll", ring_poll, METH_VARARGS, "poll(ram, pairs, nanoseconds, start=0) -> ring index with submissions, or -1."},
     {"publish", FAST(publish), "publish(ram, layout) -> TCBs whose completions were published, or None."},

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from kerneld import caps, invariants
+from kerneld.caps import ZombieOf
 from kerneld.objects.call_stack import HEAD
 from kerneld.records import (
     OUTBOX_ENTRIES,
@@ -97,7 +98,7 @@ def empty_slot(busy: Busy) -> None:
 
 
 def cap_type(busy: Busy) -> None:
-    busy.slot(busy.copy).word0 = 17 << 59
+    busy.slot(busy.copy).word0 = (max(CapType) + 1) << 59
 
 
 def misaligned(busy: Busy) -> None:
@@ -143,13 +144,13 @@ def overlap(busy: Busy) -> None:
 def zombie_tail(busy: Busy) -> None:
     slot = busy.slot(busy.table)
     address = slot.object
-    slot.word0, slot.word1 = caps.zombie(address, 3, False, 2)
+    slot.word0, slot.word1 = caps.zombie(address, ZombieOf.CNODE, 2, 3)
     busy.set_word(address + 5 * Slot.SIZE, 1)
 
 
 def zombie_number(busy: Busy) -> None:
     slot = busy.slot(busy.table)
-    slot.word0, slot.word1 = caps.zombie(slot.object, 3, False, 9)
+    slot.word0, slot.word1 = caps.zombie(slot.object, ZombieOf.CNODE, 9, 3)
 
 
 def line_state(busy: Busy) -> None:
