@@ -14,7 +14,6 @@ from kerneld.predicates import Finding, Registry
 from kerneld.records import (
     IRQ_MASKED,
     OUTBOX_ENTRIES,
-    TCB_SLOTS,
     CapType,
     IrqState,
     KernelRecord,
@@ -50,7 +49,7 @@ def _empty_slot(found: Survey) -> Finding:
 @predicate("cap-type", "Every capability has a type that exists.")
 def _cap_type(found: Survey) -> Finding:
     for held in found.slots.values():
-        if held.kind > CapType.ZOMBIE:
+        if held.kind > CapType.CHANNEL:
             yield describe(held)
 
 
@@ -60,7 +59,7 @@ def _cap_object(found: Survey) -> Finding:
     user_base = KernelRecord.of(found.ram).user_base
     for held in found.slots.values():
         cap = held.cap
-        region = caps.region(cap) if held.kind <= CapType.ZOMBIE else None
+        region = caps.region(cap) if held.kind <= CapType.CHANNEL else None
         if region is None:
             continue
         address, length = region
@@ -152,7 +151,7 @@ def _regions_in_order(found: Survey) -> Iterator[tuple[Held | None, Held, tuple[
         steps = len(found.slots)
         while at is not None and steps:
             steps -= 1
-            region = caps.region(at.cap) if at.kind <= CapType.ZOMBIE else None
+            region = caps.region(at.cap) if at.kind <= CapType.CHANNEL else None
             if region is not None:
                 while above and not mdb.same_region(above[-1].cap, at.cap):
                     above.pop()
@@ -168,7 +167,7 @@ def _zombie(found: Survey) -> Finding:
         if held.kind != CapType.ZOMBIE:
             continue
         cap: Cap = held.cap
-        total = TCB_SLOTS if cap.zombie_is_tcb else 1 << cap.radix
+        total = cap.zombie_slots
         left = cap.word1
         if left > total:
             yield f"{describe(held)} covers {left} slots of {total}"

@@ -2,29 +2,42 @@
 
 word 0: type 5 bits | what the type adds 19 bits | object address 40 bits. word 1: badge, guard, free index, … by type:
 
-    endpoint, notification   rights 4 bits                          word 1: badge
+    endpoint, notification   rights 4 bits, bound 1                 word 1: badge
     reply                    rights (GRANT alone counts)
     CNode                    radix 6, guard size 6                  word 1: guard
     untyped                  size bits 6, is device 1               word 1: free index in bytes
     frame                    rights 4, size bits 6, is device 1     word 1: 0, or where it is mapped (vspace, address)
     VSpace, sched. context   size bits 6
     IRQ handler              word 1: line                IO port    word 1: first << 16 | last
-    zombie                   radix 6, is a TCB's 1                  word 1: slots that remain
+    zombie                   radix 6, of what 2 (ZombieOf)          word 1: slots that remain
+
+Bound is a capability that a channel is connected by, or that a thread listens by: its end is theirs. The flag is of the
+slot (a channel's, or a TCB's LISTEN): `channels.py` and `listening.py` set and clear it, and copies do not have it.
 
 A `Cap` is a value, never a place: places are slots.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Final, NamedTuple
 
-from kerneld.records import CapType, Slot
+from kerneld.records import TCB_SLOTS, CapType, Channel, Slot
 from libsel4py.abi import ObjectType, Rights, object_size_bits
 
 TYPE_SHIFT: Final = 59
 EXTRA_SHIFT: Final = 40
 OBJECT_MASK: Final = (1 << 40) - 1
+BOUND: Final = 1 << EXTRA_SHIFT + 4
 ENDPOINT_LIKE: Final = (CapType.ENDPOINT, CapType.NOTIFICATION)
+
+
+class ZombieOf(IntEnum):
+    """What a zombie is left of."""
+
+    CNODE = 0
+    TCB = 1
+    CHANNEL = 2
 
 
 class Cap(NamedTuple):
@@ -102,10 +115,17 @@ class Cap(NamedTuple):
         return self.word1 & 0xFFFF
 
     @property
-    def zombie_is_tcb(self) -> bool:
-        return bool(self.word0 >> EXTRA_SHIFT + 6 & 1)
+    def zombie_of(self) -> int:
+        """A ZombieOf, unless RAM is damaged."""
+        return self.word0 >> EXTRA_SHIFT + 6 & 3
+
+    @property
+    def zombie_slots(self) -> int:
+        """The slots that the zombie's object has in all."""
+        return _SLOTS_INSIDE.get(self.zombie_of, 1 << self.radix)
 
 
+_SLOTS_INSIDE: Final[dict[int, int]] = {ZombieOf.TCB: TCB_SLOTS, ZombieOf.CHANNEL: Channel.SLOTS}
 NULL: Final = Cap(0, 0)
 
 
@@ -173,8 +193,13 @@ def domain() -> Cap:
     return _cap(CapType.DOMAIN, 0)
 
 
-def zombie(address: int, radix: int, is_tcb: bool, slots: int) -> Cap:
-    return _cap(CapType.ZOMBIE, address, radix | is_tcb << 6, slots)
+def channel(address: int) -> Cap:
+    return _cap(CapType.CHANNEL, address)
+
+
+def zombie(address: int, of: ZombieOf, slots: int, radix: int = 0) -> Cap:
+    """What is left of an object; ``radix`` of a CNode."""
+    return _cap(CapType.ZOMBIE, address, radix | of << 6, slots)
 
 
 def with_badge(cap: Cap, badge: int) -> Cap:
@@ -194,6 +219,15 @@ def mask_rights(cap: Cap, rights: int) -> Cap:
             return cap
 
 
+def bind(cap: Cap) -> Cap:
+    """The endpoint or notification capability as the slot holds it on which a channel or a listening thread hangs."""
+    return Cap(cap.word0 | BOUND, cap.word1)
+
+
+def is_bound(cap: Cap) -> bool:
+    return bool(cap.word0 & BOUND) and cap.word0 >> TYPE_SHIFT in ENDPOINT_LIKE
+
+
 def read(slot: Slot) -> Cap:
     """The capability that a slot holds."""
     return Cap(slot.word0, slot.word1)
@@ -209,14 +243,16 @@ _FIXED: Final = {
     CapType.NOTIFICATION: 1 << object_size_bits(ObjectType.NOTIFICATION, 0),
     CapType.REPLY: 1 << object_size_bits(ObjectType.REPLY, 0),
     CapType.TCB: 1 << object_size_bits(ObjectType.TCB, 0),
+    CapType.CHANNEL: 1 << object_size_bits(ObjectType.CHANNEL, 0),
 }
+_ZOMBIE_SIZES: Final[dict[int, int]] = {ZombieOf.TCB: _FIXED[CapType.TCB], ZombieOf.CHANNEL: _FIXED[CapType.CHANNEL]}
 
 
 def region(cap: Cap) -> tuple[int, int] | None:
     """(address, bytes) of the memory that the capability's object fills; None where it has no memory of its own."""
     kind = cap.type
     match kind:
-        case CapType.ENDPOINT | CapType.NOTIFICATION | CapType.REPLY | CapType.TCB:
+        case CapType.ENDPOINT | CapType.NOTIFICATION | CapType.REPLY | CapType.TCB | CapType.CHANNEL:
             return cap.object, _FIXED[kind]
         case CapType.UNTYPED | CapType.VSPACE | CapType.SCHED_CONTEXT:
             return cap.object, 1 << cap.size_bits
@@ -225,6 +261,6 @@ def region(cap: Cap) -> tuple[int, int] | None:
         case CapType.CNODE:
             return cap.object, Slot.SIZE << cap.radix
         case CapType.ZOMBIE:
-            return cap.object, _FIXED[CapType.TCB] if cap.zombie_is_tcb else Slot.SIZE << cap.radix
+            return cap.object, _ZOMBIE_SIZES.get(cap.zombie_of, Slot.SIZE << cap.radix)
         case _:
             return None

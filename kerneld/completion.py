@@ -37,9 +37,14 @@ def complete(
     core.touched[tcb.address] = None
 
 
-def complete_unchanged(core: Core, tcb: Tcb, badge: int) -> None:
+def complete_unchanged(core: Core, tcb: Tcb, badge: int, status: Status = Status.DONE) -> None:
     """End a receive that brings a badge and no message: info and registers stay as the thread submitted them."""
-    complete(core, tcb, badge, tcb.info, (tcb.mr0, tcb.mr1, tcb.mr2, tcb.mr3))
+    complete(core, tcb, badge, tcb.info, (tcb.mr0, tcb.mr1, tcb.mr2, tcb.mr3), status=status)
+
+
+def complete_empty(core: Core, tcb: Tcb) -> None:
+    """End a polling receive that has found nothing. The status tells that apart from an unbadged sender's message."""
+    complete_unchanged(core, tcb, 0, Status.EMPTY)
 
 
 def registers_of(words: tuple[int, ...]) -> tuple[int, int, int, int]:

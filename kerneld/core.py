@@ -36,7 +36,7 @@ class NoPorts:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The last refused invocation or fault of a thread."""
+    """The last refused invocation or fault of a thread. ``label``: of the method, or Syscall.LISTEN."""
 
     cptr: int
     label: int
@@ -81,9 +81,9 @@ class Core:
     touched: dict[int, None] = field(default_factory=dict)
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
 
-    def refused(self, tcb: Tcb, cptr: int, error: SyscallError) -> None:
+    def refused(self, tcb: Tcb, cptr: int, label: int, error: SyscallError) -> None:
         """Remember why, for people who ask."""
-        self.diagnostics.refusals[tcb.address] = Refusal(cptr, tcb.info >> 12, error)
+        self.diagnostics.refusals[tcb.address] = Refusal(cptr, label, error)
 
     def tcb(self, address: int) -> Tcb:
         return Tcb(self.ram, address)

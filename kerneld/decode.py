@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from kerneld.core import Call, Core, Invocation
 from kerneld.failures import invalid_capability
-from kerneld.objects import cnode, domain, frame, ioport, irq, sched_context, sched_control, tcb, untyped, vspace
+from kerneld.objects import (
+    channel,
+    cnode,
+    domain,
+    frame,
+    ioport,
+    irq,
+    sched_context,
+    sched_control,
+    tcb,
+    untyped,
+    vspace,
+)
 from kerneld.records import CapType
 
 NOT_IN_FIRST_PHASE = (
@@ -13,6 +25,7 @@ NOT_IN_FIRST_PHASE = (
     CapType.DOMAIN,
     CapType.SCHED_CONTROL,
     CapType.SCHED_CONTEXT,
+    CapType.CHANNEL,
 )
 
 
@@ -42,6 +55,8 @@ def decode_invocation(core: Core, call: Call) -> Invocation:
             return ioport.decode(core, call)
         case CapType.DOMAIN:
             return domain.decode(core, call)
+        case CapType.CHANNEL:
+            return channel.decode(core, call)
         case CapType.NULL:
             raise invalid_capability(0, "there is no capability in the slot that was invoked")
         case _:

@@ -1,6 +1,6 @@
 """The end of capabilities and, with the last one, of objects (seL4: `cteDelete`, `finaliseSlot`, `reduceZombie`).
 
-A CNode or TCB holds capabilities itself, so its last capability becomes a zombie: it names the slots that are
+A CNode, TCB or Channel holds capabilities itself, so its last capability becomes a zombie: it names the slots that are
 still to be emptied, and shrinks by one slot a time. All progress is in RAM, so that work can stop after any unit and
 the system call simply be carried out again.
 
@@ -17,8 +17,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from kerneld import caps, interrupts, mdb, threads
-from kerneld.caps import NULL, OBJECT_MASK, TYPE_SHIFT, Cap
+from kerneld import caps, channels, interrupts, listening, mdb, threads
+from kerneld.caps import NULL, OBJECT_MASK, TYPE_SHIFT, Cap, ZombieOf
 from kerneld.core import Core, Deletion
 from kerneld.failures import KernelBug
 from kerneld.objects import endpoint, ioport, notification, reply, sched_context
@@ -26,6 +26,7 @@ from kerneld.outbox import Tell
 from kerneld.records import (
     TCB_SLOTS,
     CapType,
+    Channel,
     Endpoint,
     Notification,
     Reply,
@@ -83,6 +84,10 @@ def _finalise_slot(core: Core, slot: Slot, work: Work, *, exposed: bool) -> _Out
         cap = Cap(slot.word0, slot.word1)
         if not cap.word0:
             return _Outcome.REMOVABLE
+        if caps.is_bound(cap):
+            if not _release_bound(core, slot, work):
+                return _Outcome.PREEMPTED
+            cap = Cap(slot.word0, slot.word1)
         final = mdb.is_final(slot)
         if final and not _release_waiting(core, cap, work):
             return _Outcome.PREEMPTED
@@ -143,6 +148,15 @@ def _swap_aside(core: Core, slot: Slot, zombie: Cap) -> None:
     mdb.swap(core, caps.read(inner), inner, zombie, slot)
 
 
+def _release_bound(core: Core, slot: Slot, work: Work) -> bool:
+    """End what hangs on a bound capability: a thread's listening, or a channel. False if work is left."""
+    listener = listening.owner_of(slot)
+    if listener is not None:
+        return listening.end(core, listener, work)
+    channels.unlink(core, Channel(core.ram, slot.address))
+    return True
+
+
 def _release_waiting(core: Core, cap: Cap, work: Work) -> bool:
     """Do what may take long before the last capability goes: let waiting threads go on. False if some still wait."""
     match cap.word0 >> TYPE_SHIFT:
@@ -158,6 +172,8 @@ def _release_waiting(core: Core, cap: Cap, work: Work) -> bool:
             done = notification.cancel_some(core, signal)
         case CapType.IRQ_HANDLER:
             return delete(core, core.kernel.irq_slot(cap.irq), work)
+        case CapType.TCB:
+            return threads.release(core, Tcb(core.ram, cap.object), work)
         case _:
             return True
     work.spend(WORK_UNITS)
@@ -167,14 +183,14 @@ def _release_waiting(core: Core, cap: Cap, work: Work) -> bool:
 def finalise_cap(core: Core, slot: Slot, cap: Cap, final: bool, work: Work) -> Cap:
     """Do what the end of this capability means, and if it is the ``final`` one, what the end of its object means.
 
-    Returns what must stay in the slot: NULL, or the zombie of a CNode or TCB that still holds capabilities.
+    Returns what must stay in the slot: NULL, or the zombie of an object that still holds capabilities.
     """
     kind = cap.word0 >> TYPE_SHIFT
     if kind == CapType.ZOMBIE:
         return cap
     core.diagnostics.deletions.append(Deletion(slot.address, cap.word0, cap.word1, work.thread, work.revoked))
     if kind == CapType.VSPACE:
-        threads.leave_vspace(core, VSpace(core.ram, cap.object), slot, final)
+        work.spend(threads.leave_vspace(core, VSpace(core.ram, cap.object), slot, final))
     elif final:
         return _finalise_object(core, cap, kind)
     return NULL
@@ -193,10 +209,15 @@ def _finalise_object(core: Core, cap: Cap, kind: int) -> Cap:
         case CapType.SCHED_CONTEXT:
             sched_context.finalise(core, SchedContext(ram, address))
         case CapType.CNODE:
-            return caps.zombie(address, cap.radix, False, 1 << cap.radix)
+            return caps.zombie(address, ZombieOf.CNODE, 1 << cap.radix, cap.radix)
         case CapType.TCB:
             _finalise_tcb(core, Tcb(ram, address))
-            return caps.zombie(address, 0, True, TCB_SLOTS)
+            return caps.zombie(address, ZombieOf.TCB, TCB_SLOTS)
+        case CapType.CHANNEL:
+            channel = Channel(ram, address)
+            channels.sever(core, channel)
+            if channel.slot.word0:
+                return caps.zombie(address, ZombieOf.CHANNEL, Channel.SLOTS)
         case CapType.FRAME:
             core.outbox.tell(Tell.FRAME_GONE, address, 1 << cap.frame_size_bits)
         case CapType.IRQ_HANDLER:

@@ -54,7 +54,7 @@ class Entry:
     """The kernel's loop over rings.
 
     Args:
-        carry_out: does the tells that are not completions.
+        carry_out: does the tells that are not completions or hints.
         fatal: ends the kernel; told the exception.
     """
 
@@ -283,6 +283,8 @@ class Entry:
         for message in outbox:
             if message.kind is Tell.DELIVER:
                 self._deliver(Tcb(self._ram, message.subject))
+            elif message.kind is Tell.HINT:
+                self._hint(Tcb(self._ram, message.subject))
             else:
                 self._carry_out(message)
         outbox.clear()
@@ -298,6 +300,11 @@ class Entry:
         thread = self._threads.get(tcb.address)
         if thread is not None:
             self._watch(thread)
+
+    def _hint(self, tcb: Tcb) -> None:
+        frame = tcb.trap_frame
+        if frame:
+            ring.hint(self._ram, frame)
 
     def _interrupt(self) -> None:
         word, states = self._ram.word, self._irq_states

@@ -18,7 +18,7 @@ from kerneld.records import CapType, Slot, Tcb, TcbSlot
 from kerneld.refusals import EmptySlot, NotEnoughMemory
 from kerneld.survey import holders, survey
 from libsel4py import abi
-from libsel4py.abi import Error, FaultLabel, Rights
+from libsel4py.abi import Error, FaultLabel, Rights, Syscall
 
 EXPLANATION_BYTES: Final = (abi.MESSAGE_MAX_LENGTH - 1) * abi.WORD_BYTES  # what fits the reply to EXPLAIN
 OWN_SLOTS: Final = 4096  # of the thread's CNode that are searched for memory
@@ -117,6 +117,8 @@ def _error_sentences(core: Core, thread: Tcb, refusal: Refusal, error: SyscallEr
 
 def _method(label: int, cap: Cap) -> str:
     """The name of the method that a label means for this kind of capability."""
+    if label == Syscall.LISTEN:
+        return "LISTEN"
     if cap.is_null or cap.type in _MESSAGE_TYPES or label not in _LABELS:
         return f"The message with label {label}"
     row = abi.INVOCATIONS[abi.Label(label)]

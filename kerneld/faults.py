@@ -5,10 +5,10 @@ Source: SEL4 `handleFault`, `sendFaultIPC`. What the message holds and what the 
 
 from __future__ import annotations
 
-from kerneld import ipc, scheduler
+from kerneld import ipc, scheduler, threads
 from kerneld.core import Core, Refusal
 from kerneld.failures import Fault
-from kerneld.records import CapType, Endpoint, ProcessState, Slot, Tcb, TcbSlot, ThreadState
+from kerneld.records import CapType, Endpoint, Slot, Tcb, TcbSlot, ThreadState
 from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel
 
@@ -23,7 +23,7 @@ def raise_fault(core: Core, tcb: Tcb, fault: Fault) -> None:
     """
     core.diagnostics.refusals[tcb.address] = Refusal(tcb.cptr, tcb.info >> 12, fault)
     if is_death(fault):
-        tcb.process = ProcessState.NONE
+        threads.lose_process(core, tcb)
         tcb.in_trap = 0
         tcb.told_pending = 0
     is_timeout = fault.label is FaultLabel.TIMEOUT

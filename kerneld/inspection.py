@@ -42,6 +42,7 @@ class Names:
 
     tasks: dict[int, str]  # by TCB address
     spaces: dict[int, str]  # by CNode address: the tasks whose root it is
+    channels: frozenset[int]  # addresses
 
     @classmethod
     def of(cls, found: Survey) -> Names:
@@ -51,10 +52,13 @@ class Names:
             root = Tcb(found.ram, address).slot(TcbSlot.CSPACE)
             if root.cap_type == CapType.CNODE:
                 users[root.object].add(name)
-        return cls(tasks, {cnode: ", ".join(sorted(_whole_tasks(names))) for cnode, names in users.items()})
+        spaces = {cnode: ", ".join(sorted(_whole_tasks(names))) for cnode, names in users.items()}
+        return cls(tasks, spaces, frozenset(found.of_type(CapType.CHANNEL)))
 
     def place(self, held: Held, owner: int) -> str:
         """Where a slot is, as `task:slot`."""
+        if owner in self.channels:
+            return f"channel 0x{owner:x}"
         if owner in self.spaces or owner not in self.tasks:
             index = (held.address - owner) // Slot.SIZE
             return f"{self.spaces.get(owner, f'CNode 0x{owner:x}')}:{index}" if owner else "kernel"
@@ -193,10 +197,15 @@ def queues(ram: Ram) -> list[object]:
             head = record(ram, address).head
             waiting = [_waiter(tcb, names) for tcb in _queue(head, lambda tcb: tcb.queue_next)]
             signals = Notification(ram, address).signals if kind == CapType.NOTIFICATION else 0
-            if waiting or signals:
-                rows.append({"object": f"{kind.name} 0x{address:x}", "signals": signals, "waiting": waiting})
+            target = record(ram, address)
+            listening = [_waiter(tcb, names) for tcb in _queue(target.listeners, lambda tcb: tcb.listen_next)]
+            if waiting or signals or listening or target.channel_count:
+                row: dict[str, object] = {"object": f"{kind.name} 0x{address:x}", "signals": signals}
+                row["channels"] = target.channel_count
+                rows.append(row | {"listening": listening, "waiting": waiting})
     restarts = [_waiter(tcb, names) for tcb in _queue(KernelRecord.of(ram).restart_head, lambda tcb: tcb.restart_next)]
-    rows.append({"object": "system calls to restart", "signals": 0, "waiting": restarts})
+    row = {"object": "system calls to restart", "signals": 0, "channels": 0, "listening": []}
+    rows.append(row | {"waiting": restarts})
     return rows
 
 

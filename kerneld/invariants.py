@@ -1,20 +1,24 @@
 """What is true of RAM between any two transactions.
 
-The predicates are in `capability_invariants.py` (capabilities, derivation order, untyped memory, the kernel's tables)
-and `thread_invariants.py` (threads, queues, replies, scheduling contexts). Tests check them after every transaction,
-`sel4py fsck` on a live system or an image, and the kernel when it is restarted.
+The predicates are in `capability_invariants.py` (capabilities, derivation order, untyped memory, the kernel's tables),
+`thread_invariants.py` (threads, queues, replies, scheduling contexts) and `channel_invariants.py`. Tests check them
+after every transaction, `sel4py fsck` on a live system or an image, and the kernel when it is restarted.
 """
 
 from __future__ import annotations
 
 from hw.ram import Ram, RamError
-from kerneld import capability_invariants, thread_invariants
+from kerneld import capability_invariants, channel_invariants, thread_invariants
 from kerneld.predicates import Predicate, Violation
 from kerneld.survey import survey
 
 __all__ = ["PREDICATES", "Predicate", "Violation", "check"]
 
-PREDICATES: tuple[Predicate, ...] = (*capability_invariants.PREDICATES, *thread_invariants.PREDICATES)
+PREDICATES: tuple[Predicate, ...] = (
+    *capability_invariants.PREDICATES,
+    *thread_invariants.PREDICATES,
+    *channel_invariants.PREDICATES,
+)
 
 
 def check(ram: Ram) -> list[Violation]:

@@ -6,7 +6,7 @@ what is in a message and how it moves is `transfer.py`.
 
 from __future__ import annotations
 
-from kerneld import queues, scheduler
+from kerneld import listening, queues, scheduler
 from kerneld.core import Core
 from kerneld.objects import call_stack, sched_context
 from kerneld.records import Endpoint, EndpointState, Notification, Reply, Tcb, ThreadState
@@ -42,6 +42,7 @@ def send(
             queues.append(endpoint, tcb)
             endpoint.state = EndpointState.SEND
             scheduler.set_state(core, tcb, ThreadState.BLOCKED_ON_SEND)
+            listening.hint(core, endpoint)
         return
     receiver = queues.take_first(endpoint)
     transfer(core, tcb, receiver, badge, can_grant, endpoint)

@@ -10,11 +10,23 @@ from collections.abc import Callable
 
 from hw import ring
 from hw.ram import Ram
-from kerneld import _fastpath, completion, fastpath, faults, interrupts, ipc, layout, scheduler, syscall
+from kerneld import (
+    _fastpath,
+    channels,
+    completion,
+    fastpath,
+    faults,
+    interrupts,
+    ipc,
+    layout,
+    listening,
+    scheduler,
+    syscall,
+)
 from kerneld.core import Core, IoPorts, NoPorts
 from kerneld.failures import Fault, KernelBug
 from kerneld.outbox import Outbox
-from kerneld.records import KernelRecord, ProcessState, Tcb, ThreadState
+from kerneld.records import Channel, KernelRecord, ProcessState, Tcb, ThreadState
 from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel, Status, Syscall
 
@@ -125,10 +137,18 @@ class Kernel:
         if tcb.process == ProcessState.NONE:
             return
         with self.ram.transaction():
-            tcb.process = ProcessState.NONE
             ipc.cancel(self.core, tcb)
-            tcb.in_trap = 0
-            tcb.told_pending = 0
             words = (0, 0, ExceptionNumber.DEATH, status & abi.WORD_MASK)
             faults.raise_fault(self.core, tcb, Fault(FaultLabel.USER_EXCEPTION, words, f"its process ended ({status})"))
+            scheduler.settle(self.core)
+
+    def reaped(self, tcb: Tcb) -> None:
+        """The process that the thread had is gone, after `died` or EXIT: nobody has any more what it was handed."""
+        with self.ram.transaction():
+            listening.forget_process(tcb)
+
+    def channel_failed(self, channel: int) -> None:
+        """The host cannot hand out the page of the channel at this address, which has not been severed since."""
+        with self.ram.transaction():
+            channels.sever(self.core, Channel(self.ram, channel))
             scheduler.settle(self.core)

@@ -28,6 +28,10 @@ class Tell(IntEnum):
     VSPACE_GONE = 7  # subject: address of a VSpace that was destroyed
     TRAP_FRAME = 8  # the thread has got another trap frame
     DEVICE = 9  # subject: device number; a port write needs the host (a byte to send, a timer to arm)
+    CHANNEL_OPEN = 10  # subject: channel; hand its page to the TCB in detail; more: its listener number, 0: the client
+    CHANNEL_GONE = 11  # subject: address of a channel that was severed: take its page away from everybody
+    RECEIVER_DIED = 12  # subject: channel; more: number of a listener that has ended; the client is to know
+    HINT = 13  # the thread listens, and something came to be received in the kernel
 
 
 class Message(NamedTuple):

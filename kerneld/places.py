@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kerneld.caps import OBJECT_MASK
-from kerneld.records import CapType, Slot, Tcb, TcbSlot
+from kerneld.records import CapType, Channel, Slot, Tcb, TcbSlot
 from kerneld.survey import Held, Survey
 
 
@@ -39,10 +39,13 @@ class Places:
                     pending.append(inner)
 
     def owners(self, held: Held) -> list[Tcb]:
-        """The threads that use the capability in a slot: those whose own CNode or TCB it is in, else who reaches it."""
+        """The threads that use a slot's capability: those whose CNode, TCB or channel it is in, else who reaches it."""
         owner = self._found.owners[held.address]
         if owner in self._found.of_type(CapType.TCB):
             return [Tcb(self._found.ram, owner)]
+        if owner in self._found.of_type(CapType.CHANNEL):
+            client = Channel(self._found.ram, owner).client
+            return [] if client is None else [client]
         return self._direct(owner) or self._reach.get(owner, [])
 
     def _direct(self, cnode: int) -> list[Tcb]:
@@ -56,6 +59,8 @@ class Places:
         number = (held.address - owner) // Slot.SIZE
         if owner in self._found.of_type(CapType.TCB):
             return f"{TcbSlot(number).name} of {thread_name(Tcb(self._found.ram, owner))}"
+        if owner in self._found.of_type(CapType.CHANNEL):
+            return f"what channel 0x{owner:x} is connected to"
         direct = self._direct(owner)
         if direct:
             return f"slot {number} of {thread_name(direct[0])}"

@@ -3,8 +3,8 @@
 What each field means stands beside it; who may change it is the file of that name in `objects/`. A reference is a
 physical address, 0 for none. `inspect`, `fsck` and the manual read these declarations.
 
-Sizes (bytes): slot 32, TCB 2048, endpoint 16, notification 64, reply 32, scheduling context 128 and refills,
-VSpace 4096 of its untyped. Frames and untyped memory hold no record: all about them is in their capabilities.
+Sizes (bytes): slot 32, TCB 2048, endpoint 32, notification 64, reply 32, channel 8192, scheduling context 128 and
+refills, VSpace 4096 of its untyped. Frames and untyped memory hold no record: all about them is in their capabilities.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from libsel4py.abi import CapType as CapType
 
 LOW_BITS: Final = 31
 ADDRESS_MASK: Final = abi.WORD_MASK ^ LOW_BITS
+CHANNEL_MASK: Final = abi.WORD_MASK ^ (1 << abi.FIXED_SIZE_BITS[abi.ObjectType.CHANNEL]) - 1
+LISTENER_MASK: Final = (1 << 40) - (1 << abi.FIXED_SIZE_BITS[abi.ObjectType.TCB])
 
 
 class Slot(Record):
@@ -39,6 +41,7 @@ class Slot(Record):
     cap_type = Bits(0, 59, 5)
     object = Bits(0, 0, 40)
     rights = Bits(0, 40, 4)
+    bound = Bits(0, 44, 1)  # endpoint, notification: a channel, or a listening thread, hangs on this very slot
     can_write = Bits(0, 40, 1)
     can_read = Bits(0, 41, 1)
     can_grant = Bits(0, 42, 1)
@@ -63,6 +66,7 @@ class TcbSlot(IntEnum):
     BUFFER = 2
     FAULT_HANDLER = 3
     TIMEOUT_HANDLER = 4
+    LISTEN = 5  # the endpoint or notification whose channels it takes; bound while its process may have their pages
 
 
 TCB_SLOTS: Final = len(TcbSlot)
@@ -82,76 +86,81 @@ class Tcb(Record):
     __slots__ = ()
     SIZE: Final = 1 << abi.FIXED_SIZE_BITS[abi.ObjectType.TCB]
 
-    state = Word(160)
-    priority = Word(168)
-    mcp = Word(176)  # maximum controlled priority
-    domain = Word(184)
-    flags = Word(192)
-    process = Word(200)  # ProcessState
-    sched_context: Ref[SchedContext] = Ref(208, lambda: SchedContext)
-    bound_notification: Ref[Notification] = Ref(216, lambda: Notification)
-    reply: Ref[Reply] = Ref(224, lambda: Reply)  # receiving: what to fill; waiting for a reply: what holds it
-    blocked_on = Word(232)  # endpoint or notification address
-    queue_prev: Ref[Tcb] = Ref(240, lambda: Tcb)  # in that object's queue
-    queue_next: Ref[Tcb] = Ref(248, lambda: Tcb)
-    block_badge = Word(256)  # of the endpoint capability that it sends by
-    block_can_grant = Bits(264, 0, 1)
-    block_can_grant_reply = Bits(264, 1, 1)
-    block_is_call = Bits(264, 2, 1)
-    restart_queued = Bits(264, 3, 1)  # is in the kernel's restart queue
-    in_trap = Bits(264, 4, 1)  # a system call is saved below and not completed
-    told_pending = Bits(264, 5, 1)  # a completion is recorded and not yet published to the trap frame
-    block_word = Word(264)
-    yield_to: Ref[SchedContext] = Ref(272, lambda: SchedContext)
-    restart_next: Ref[Tcb] = Ref(280, lambda: Tcb)
+    state = Word(192)
+    priority = Word(200)
+    mcp = Word(208)  # maximum controlled priority
+    domain = Word(216)
+    flags = Word(224)
+    process = Word(232)  # ProcessState
+    sched_context: Ref[SchedContext] = Ref(240, lambda: SchedContext)
+    bound_notification: Ref[Notification] = Ref(248, lambda: Notification)
+    reply: Ref[Reply] = Ref(256, lambda: Reply)  # receiving: what to fill; waiting for a reply: what holds it
+    blocked_on = Word(264)  # endpoint or notification address
+    queue_prev: Ref[Tcb] = Ref(272, lambda: Tcb)  # in that object's queue
+    queue_next: Ref[Tcb] = Ref(280, lambda: Tcb)
+    block_badge = Word(288)  # of the endpoint capability that it sends by
+    block_can_grant = Bits(296, 0, 1)
+    block_can_grant_reply = Bits(296, 1, 1)
+    block_is_call = Bits(296, 2, 1)
+    restart_queued = Bits(296, 3, 1)  # is in the kernel's restart queue
+    in_trap = Bits(296, 4, 1)  # a system call is saved below and not completed
+    told_pending = Bits(296, 5, 1)  # a completion is recorded and not yet published to the trap frame
+    block_word = Word(296)
+    yield_to: Ref[SchedContext] = Ref(304, lambda: SchedContext)
+    restart_next: Ref[Tcb] = Ref(312, lambda: Tcb)
 
-    fault_label = Word(288)  # FaultLabel; NULL_FAULT when it has none
-    FAULT_WORDS: Final = 296  # 6 words, as failures.Fault
-    fault_word0 = Word(296)
-    fault_word1 = Word(304)
-    fault_word2 = Word(312)
-    fault_word3 = Word(320)
-    fault_word4 = Word(328)
-    fault_word5 = Word(336)
+    fault_label = Word(320)  # FaultLabel; NULL_FAULT when it has none
+    FAULT_WORDS: Final = 328  # 6 words, as failures.Fault
+    fault_word0 = Word(328)
+    fault_word1 = Word(336)
+    fault_word2 = Word(344)
+    fault_word3 = Word(352)
+    fault_word4 = Word(360)
+    fault_word5 = Word(368)
 
-    REGISTERS: Final = 344  # 20 words, abi.REGISTER_NAMES
-    rip = Word(344)
+    REGISTERS: Final = 376  # 20 words, abi.REGISTER_NAMES
+    rip = Word(376)
 
     # the system call in progress, as copied from its ring entry (hw.ring.take_into writes these nine words)
-    TRAP: Final = 504
-    op = Word(504)  # i32 as a 64-bit word, two's complement
-    entry_flags = Word(512)
-    cptr = Word(520)
-    info = Word(528)
-    mr0 = Word(536)
-    mr1 = Word(544)
-    mr2 = Word(552)
-    mr3 = Word(560)
-    tag = Word(568)
-    TAIL: Final = 576  # 8 words: reply, dest, mr4..mr7, cap0, cap1
-    reply_cptr = Word(576)
-    dest_cptr = Word(584)
+    TRAP: Final = 536
+    op = Word(536)  # i32 as a 64-bit word, two's complement
+    entry_flags = Word(544)
+    cptr = Word(552)
+    info = Word(560)
+    mr0 = Word(568)
+    mr1 = Word(576)
+    mr2 = Word(584)
+    mr3 = Word(592)
+    tag = Word(600)
+    TAIL: Final = 608  # 8 words: reply, dest, mr4..mr7, cap0, cap1
+    reply_cptr = Word(608)
+    dest_cptr = Word(616)
 
-    consumed = Word(640)  # submissions taken
-    produced = Word(648)  # completions made
+    consumed = Word(672)  # submissions taken
+    produced = Word(680)  # completions made
     # the completion to tell (hw.ring.deliver publishes it after the commit)
-    TOLD: Final = 656
-    told_status = Word(656)
-    told_badge = Word(664)
-    told_info = Word(672)
-    told_mr0 = Word(680)
-    told_mr1 = Word(688)
-    told_mr2 = Word(696)
-    told_mr3 = Word(704)
-    told_tag = Word(712)
-    TOLD_MESSAGE: Final = 720  # 120 words; those from 4 on go to the message area
-    TOLD_CAPS_OR_BADGES: Final = 1680  # 3 words
-    told_area = Word(1704)  # how many message words go to the area | 1 << 32 if the badges do too
+    TOLD: Final = 688
+    told_status = Word(688)
+    told_badge = Word(696)
+    told_info = Word(704)
+    told_mr0 = Word(712)
+    told_mr1 = Word(720)
+    told_mr2 = Word(728)
+    told_mr3 = Word(736)
+    told_tag = Word(744)
+    TOLD_MESSAGE: Final = 752  # 120 words; those from 4 on go to the message area
+    TOLD_CAPS_OR_BADGES: Final = 1712  # 3 words
+    told_area = Word(1736)  # how many message words go to the area | 1 << 32 if the badges do too
 
-    NAME: Final = 1712  # 32 bytes, zero-padded UTF-8
+    NAME: Final = 1744  # 32 bytes, zero-padded UTF-8
     NAME_BYTES: Final = abi.THREAD_NAME_BYTES
-    vspace_next: Ref[Tcb] = Ref(1744, lambda: Tcb)  # the threads of one address space
-    consumed_us = Word(1752)  # processor time of the thread when it was last charged
+    vspace_next: Ref[Tcb] = Ref(1776, lambda: Tcb)  # the threads of one address space
+    consumed_us = Word(1784)  # processor time of the thread when it was last charged
+    listen_prev: Ref[Tcb] = Ref(1808, lambda: Tcb)  # the threads that listen to one endpoint (listening.py)
+    listen_next: Ref[Tcb] = Ref(1816, lambda: Tcb)
+    listener = Word(1824)  # its number among them; 0 while it does not listen
+    channels: Ref[Channel] = Ref(1832, lambda: Channel, CHANNEL_MASK)  # that it calls by
+    channel_count = Bits(1832, 0, 8)
 
     def slot(self, index: TcbSlot) -> Slot:
         return Slot(self.ram, self.address + index * Slot.SIZE)
@@ -182,6 +191,10 @@ class Endpoint(Record):
     head: Ref[Tcb] = Ref(0, lambda: Tcb)
     tail: Ref[Tcb] = Ref(8, lambda: Tcb, ADDRESS_MASK)
     state = Bits(8, 0, 2)
+    channels: Ref[Channel] = Ref(16, lambda: Channel, CHANNEL_MASK)  # connected to it
+    channel_count = Bits(16, 0, 8)
+    listeners: Ref[Tcb] = Ref(24, lambda: Tcb, LISTENER_MASK)
+    last_listener = Bits(24, 40, 12)  # the number that was given last
 
 
 class NotificationState(IntEnum):
@@ -202,6 +215,33 @@ class Notification(Record):
     tail: Ref[Tcb] = Ref(24, lambda: Tcb)
     bound_tcb: Ref[Tcb] = Ref(32, lambda: Tcb)
     sched_context: Ref[SchedContext] = Ref(40, lambda: SchedContext)
+    channels: Ref[Channel] = Ref(48, lambda: Channel, CHANNEL_MASK)  # connected to it
+    channel_count = Bits(48, 0, 8)
+    listeners: Ref[Tcb] = Ref(56, lambda: Tcb, LISTENER_MASK)  # one at most
+    last_listener = Bits(56, 40, 12)
+
+
+class Channel(Record):
+    """A page that a client and those who listen share: who they are. The page itself is no part of RAM."""
+
+    __slots__ = ()
+    SIZE: Final = 1 << abi.FIXED_SIZE_BITS[abi.ObjectType.CHANNEL]
+    SLOTS: Final = 1  # at its start: the endpoint or notification that it is connected to; bound while it is
+
+    client: Ref[Tcb] = Ref(32, lambda: Tcb)
+    client_prev: Ref[Channel] = Ref(40, lambda: Channel)  # the channels of one client
+    client_next: Ref[Channel] = Ref(48, lambda: Channel)
+    target_prev: Ref[Channel] = Ref(56, lambda: Channel)  # the channels to one endpoint or notification
+    target_next: Ref[Channel] = Ref(64, lambda: Channel)
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(self.ram, self.address)
+
+    @property
+    def number(self) -> int:
+        """What processes call it by: unique in the machine while the object lives."""
+        return self.address >> abi.FIXED_SIZE_BITS[abi.ObjectType.CHANNEL]
 
 
 class Reply(Record):

@@ -13,13 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from hw.ram import Ram
+from hw.ram import Ram, Ref
 from kerneld import caps
 from kerneld.caps import OBJECT_MASK, TYPE_SHIFT, Cap
 from kerneld.records import (
     ADDRESS_MASK,
     TCB_SLOTS,
     CapType,
+    Channel,
     Endpoint,
     KernelRecord,
     Notification,
@@ -31,14 +32,15 @@ from kerneld.records import (
 )
 from libsel4py import abi
 
-# Where an object's record names threads: byte offsets of the words.
-_THREAD_WORDS: Final[dict[int, tuple[int, ...]]] = {
-    CapType.ENDPOINT: (Endpoint.head.offset,),
-    CapType.NOTIFICATION: (Notification.head.offset, Notification.bound_tcb.offset),
-    CapType.REPLY: (Reply.tcb.offset,),
-    CapType.SCHED_CONTEXT: (SchedContext.tcb.offset,),
-    CapType.VSPACE: (VSpace.threads.offset,),
-    CapType.TCB: (Tcb.queue_next.offset, Tcb.vspace_next.offset),
+# Where an object's record names threads.
+_THREAD_WORDS: Final[dict[int, tuple[Ref[Tcb], ...]]] = {
+    CapType.ENDPOINT: (Endpoint.head, Endpoint.listeners),
+    CapType.NOTIFICATION: (Notification.head, Notification.bound_tcb, Notification.listeners),
+    CapType.REPLY: (Reply.tcb,),
+    CapType.SCHED_CONTEXT: (SchedContext.tcb,),
+    CapType.VSPACE: (VSpace.threads,),
+    CapType.TCB: (Tcb.queue_next, Tcb.vspace_next, Tcb.listen_next),
+    CapType.CHANNEL: (Channel.client,),
 }
 _SLOT_WORDS: Final = Slot.SIZE // abi.WORD_BYTES
 
@@ -70,7 +72,7 @@ class Survey:
     """What was found.
 
     Attributes:
-        slots: non-empty slots by address. owners: for each, the address of the CNode or TCB that it is in (0: kernel).
+        slots: non-empty slots by address. owners: for each, the CNode, TCB or channel that it is in (0: the kernel).
         objects: per capability type, a capability for every object address.
         stray: addresses of empty slots that are linked in the order. damage: what could not be followed.
     """
@@ -82,7 +84,7 @@ class Survey:
     stray: list[int] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
     _pending: list[tuple[int, int, int]] = field(default_factory=list)
-    _seen: set[tuple[int, int]] = field(default_factory=set)
+    _seen: set[tuple[int, int, int]] = field(default_factory=set)
 
     def of_type(self, kind: CapType) -> dict[int, Cap]:
         """Objects of a type that are alive: a capability names them. Address to capability."""
@@ -104,12 +106,12 @@ class Survey:
 
     def _add(self, address: int, count: int, owner: int) -> None:
         """Note slots to be read: ``count`` from ``address`` on."""
-        if (address, count) in self._seen or (count == 1 and address in self.slots):
+        if (address, count, owner) in self._seen or (count == 1 and not owner and address in self.slots):
             return
         if address % Slot.SIZE or address + count * Slot.SIZE > self.ram.size:
             self.damage.append(f"0x{address:x} cannot be the address of {count} slots")
             return
-        self._seen.add((address, count))
+        self._seen.add((address, count, owner))
         self._pending.append((address, count, owner))
 
     def _add_thread(self, address: int) -> None:
@@ -146,17 +148,19 @@ class Survey:
             self._add(address, min(cap.word1, 1 << 40), address)
         elif kind == CapType.TCB:
             self._add_thread(address)
-        offsets = _THREAD_WORDS.get(kind)
-        if offsets:
-            self._follow_threads(address, offsets)
+        elif kind == CapType.CHANNEL:
+            self._add(address, Channel.SLOTS, address)
+        fields = _THREAD_WORDS.get(kind)
+        if fields:
+            self._follow_threads(address, fields)
 
-    def _follow_threads(self, address: int, offsets: tuple[int, ...]) -> None:
-        for offset in offsets:
-            at = address + offset
+    def _follow_threads(self, address: int, fields: tuple[Ref[Tcb], ...]) -> None:
+        for each in fields:
+            at = address + each.offset
             if at % abi.WORD_BYTES or at + abi.WORD_BYTES > self.ram.size:
                 self.damage.append(f"an object's record at 0x{address:x} is outside of RAM")
                 return
-            self._add_thread(self.ram.word(at) & ADDRESS_MASK)
+            self._add_thread(self.ram.word(at) & each.mask & ADDRESS_MASK)
 
 
 def survey(ram: Ram) -> Survey:

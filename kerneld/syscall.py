@@ -7,10 +7,10 @@ else completes it later), the thread faults, or it is preempted (it will be carr
 from __future__ import annotations
 
 from kerneld import completion, cspace, faults, ipc, message, questions, scheduler
-from kerneld.core import Call, Core, Preempted
+from kerneld.core import Call, Core, Invocation, Preempted
 from kerneld.decode import decode_invocation
 from kerneld.failures import Fault, LookupFailure, SyscallError
-from kerneld.objects import endpoint, notification, reply
+from kerneld.objects import endpoint, listen, notification, reply
 from kerneld.records import CapType, Endpoint, Notification, Reply, Slot, Tcb, ThreadState
 from libsel4py import abi
 from libsel4py.abi import FaultLabel, Syscall
@@ -59,6 +59,8 @@ def _dispatch(core: Core, tcb: Tcb) -> None:
             questions.answer_explain(core, tcb)
         case Syscall.IDENTIFY:
             questions.answer_identify(core, tcb)
+        case Syscall.LISTEN:
+            _listen(core, tcb)
         case Syscall.EXIT:
             raise Fault(FaultLabel.USER_EXCEPTION, (0, 0, abi.ExceptionNumber.DEATH, (tcb.mr0 & 255) << 8), "it exited")
         case _:
@@ -119,20 +121,44 @@ def invoke(
             call = Call(
                 tcb, slot, cptr, tcb.info >> 12, message.message_words(tcb), extra, blocking, is_call, first_phase
             )
-            invocation = decode_invocation(core, call)
-            result = invocation.perform(core)
-            if isinstance(result, Preempted):
-                if tcb.in_trap and tcb.state == ThreadState.RUNNING:  # unless the work so far stopped the caller itself
-                    scheduler.set_state(core, tcb, ThreadState.RESTART)
+            result = _perform(core, tcb, decode_invocation(core, call))
+            if result is None:
                 return
             words = result
     except SyscallError as error:
-        core.refused(tcb, cptr, error)
+        core.refused(tcb, cptr, tcb.info >> 12, error)
         if is_call:
             completion.complete_with_words(core, tcb, abi.message_info(error.error, len(error.words)), error.words)
         return
     if is_call and tcb.in_trap:
         completion.complete_with_words(core, tcb, abi.message_info(0, len(words)), words)
+
+
+def _perform(core: Core, tcb: Tcb, invocation: Invocation) -> tuple[int, ...] | None:
+    """Carry out what was decoded; returns the answer's words, None if the thread is to carry it out again."""
+    result = invocation.perform(core)
+    if not isinstance(result, Preempted):
+        return result
+    if tcb.in_trap and tcb.state == ThreadState.RUNNING:  # unless the work so far stopped the caller itself
+        scheduler.set_state(core, tcb, ThreadState.RESTART)
+    return None
+
+
+def _listen(core: Core, tcb: Tcb) -> None:
+    """LISTEN, answered as an invocation is. An address that does not resolve is a fault, as in a call."""
+    cptr = tcb.cptr
+    try:
+        slot = cspace.lookup_slot(tcb, cptr) if cptr else None
+    except LookupFailure as failure:
+        raise Fault.from_lookup(cptr, False, failure) from None
+    label = 0
+    try:
+        words = _perform(core, tcb, listen.decode(tcb, slot))
+    except SyscallError as error:
+        core.refused(tcb, cptr, Syscall.LISTEN, error)
+        label, words = error.error, error.words
+    if words is not None and tcb.in_trap:
+        completion.complete_with_words(core, tcb, abi.message_info(label, len(words)), words)
 
 
 def _send(core: Core, tcb: Tcb, slot: Slot, *, blocking: bool, is_call: bool, can_donate: bool) -> None:

@@ -6,11 +6,13 @@ holds a capability to that VSpace. Methods that threads are asked by are `object
 
 from __future__ import annotations
 
-from kerneld import completion, ipc, scheduler
+from kerneld import channels, completion, ipc, listening, scheduler
 from kerneld.core import Core
 from kerneld.objects import notification, sched_context
 from kerneld.outbox import Tell
 from kerneld.records import CapType, ProcessState, Slot, Tcb, TcbSlot, ThreadState, VSpace
+from kerneld.work import Work
+from libsel4py import abi
 
 
 def suspend(core: Core, tcb: Tcb) -> None:
@@ -22,6 +24,29 @@ def suspend(core: Core, tcb: Tcb) -> None:
         completion.complete(core, tcb)
     ipc.cancel(core, tcb)
     scheduler.set_state(core, tcb, ThreadState.INACTIVE)
+
+
+def release(core: Core, tcb: Tcb, work: Work) -> bool:
+    """The last capability is about to go: end what the thread has by channels. False if work is left."""
+    space = listening.address_space(tcb)
+    alone = space is not None and space.threads == tcb and tcb.vspace_next is None
+    return (
+        channels.sever_all(core, tcb, work)
+        and listening.end(core, tcb, work, process_ends=alone)
+        and listening.part(core, tcb, work)
+    )
+
+
+def lose_process(core: Core, tcb: Tcb) -> int:
+    """The thread's process has ended, or is not the thread's any more: it goes on, if at all, from its registers.
+
+    Its own channels are severed. What it had taken by others' is not answered. Returns for how many channels the host
+    is told something.
+    """
+    tcb.process = ProcessState.NONE
+    severed = tcb.channel_count
+    channels.sever_all(core, tcb, Work(left=abi.CHANNELS_PER_THREAD + 1))
+    return severed + listening.lose(core, tcb)
 
 
 def end(core: Core, tcb: Tcb) -> None:
@@ -71,20 +96,23 @@ def unlink(core: Core, space: VSpace, thread: Tcb) -> bool:
     return True
 
 
-def leave_vspace(core: Core, space: VSpace, slot: Slot, final: bool) -> None:
+def leave_vspace(core: Core, space: VSpace, slot: Slot, final: bool) -> int:
     """A capability to the VSpace, in ``slot``, is being deleted; with the ``final`` one the process ends.
 
-    A thread whose own VSpace slot this is has nowhere to run: it is stopped, and its host thread ended.
+    A thread whose own VSpace slot this is has nowhere to run: it is stopped, and its host thread ended. Returns for how
+    many channels the host is told something because of that.
     """
+    told = 0
     at = space.threads
     while at is not None:
         if at.slot(TcbSlot.VSPACE) == slot:
             unlink(core, space, at)
             suspend(core, at)
             if at.process != ProcessState.NONE:
-                at.process = ProcessState.NONE
+                told = lose_process(core, at)
                 core.outbox.tell(Tell.KILL, at.address, space.address)
             break
         at = at.vspace_next
     if final:
         core.outbox.tell(Tell.VSPACE_GONE, space.address)
+    return told

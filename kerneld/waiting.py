@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from kerneld import scheduler
+from kerneld import listening, scheduler
 from kerneld.core import Core
 from kerneld.places import Places, thread_name
-from kerneld.records import CapType, KernelRecord, Tcb, ThreadState
+from kerneld.records import CapType, KernelRecord, Notification, Tcb, ThreadState
 from kerneld.survey import Survey, survey
 from libsel4py.abi import IRQS, FaultLabel, Rights
 
@@ -114,7 +114,20 @@ def _runnable(thread: Tcb) -> _Step:
         return _Step("could run and has no scheduling context; it runs when one is bound, or lent by a call")
     if not scheduler.has_time(context):
         return _Step("could run and its scheduling context has no budget; SchedControl.configure_flags gives it one")
-    return _Step("may run: the kernel waits for its next system call")
+    return _Step("may run: the kernel waits for its next system call" + _by_channels(thread))
+
+
+def _by_channels(thread: Tcb) -> str:
+    """What a thread that may run can be waiting for on its own, since the kernel does not see what goes by channels."""
+    target = listening.target_of(thread)
+    text = ""
+    if target is not None:
+        what = "notification" if isinstance(target, Notification) else "endpoint"
+        count = target.channel_count
+        text = f". It listens to {what} 0x{target.address:x}, and waits on its own for what comes by {count} channels"
+    if thread.channel_count:
+        text += f". It has {thread.channel_count} channels, and waits on its own for the answer to a call by them"
+    return text
 
 
 def _who(found: Survey, places: Places, kind: CapType, address: int, right: int, but: Tcb) -> list[Tcb]:

@@ -740,7 +740,7 @@ def _table() -> Iterator[Invocation]:
         "",
         "target",
         results="number",
-        brief="Let the calling thread's calls on this endpoint (or signals) go by the channel's page; returns its number.",
+        brief="Let the calling thread's calls (or signals) by this capability go by the channel's page; its number.",
     )
     yield row(Label.CHANNEL_DISCONNECT, "Channel", "disconnect", brief="Take the channel's page away from both sides.")
 

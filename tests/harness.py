@@ -311,7 +311,9 @@ class Machine:
                 ring.deliver(self.ram, frame, tcb.address + Tcb.TOLD, tcb.produced - 1 & 0xFFFFFFFF)
             return
         self.tells.append(message)
-        if message.kind is Tell.START:
+        if message.kind is Tell.HINT:
+            ring.hint(self.ram, tcb.trap_frame)
+        elif message.kind is Tell.START:
             self._start(tcb)
         elif message.kind is Tell.KILL:
             thread = self.threads.pop(message.subject, None)

@@ -271,7 +271,9 @@ static enum outcome try_signal(struct attempt *a, struct slot cap)
         signals = load(a, notification + at->notification_signals);
     } else if (state == at->notification_idle) {
         uint64_t bound = load(a, notification + at->notification_bound_tcb);
-        if (bound && load(a, bound + at->tcb_state) == at->state_receive)
+        if (bound && (load(a, bound + at->tcb_state) == at->state_receive || load(a, bound + at->tcb_listener)))
+            return SLOW;
+        if (load(a, notification + at->notification_listeners) & OBJECT_MASK)
             return SLOW;
     } else {
         return SLOW;

@@ -51,6 +51,18 @@ class ControlSocket:
         """Let a thread go on."""
         self._send(ControlOp.UNPARK, answer, number)
 
+    def channel(self, number: int, words: Sequence[int], page: int, answer: Answer) -> None:
+        """Hand a thread a channel's page. The descriptor stays the caller's. Raises OSError if it cannot be sent."""
+        self._send(ControlOp.CHANNEL, answer, number, 0, words, (page,))
+
+    def channel_close(self, number: int, channel: int, answer: Answer) -> None:
+        """The channel is no more for the thread."""
+        self._send(ControlOp.CHANNEL_CLOSE, answer, number, 0, (channel,))
+
+    def receiver_died(self, number: int, channel: int, listener: int, answer: Answer) -> None:
+        """The thread is the client of a channel, and that listener will not answer any more."""
+        self._send(ControlOp.RECEIVER_DIED, answer, number, 0, (channel, listener))
+
     def close(self) -> None:
         """Let go of it: if the process still lives, it ends. No answer comes any more."""
         if not self._closed:
@@ -80,6 +92,9 @@ class ControlSocket:
             self._disobeyed("its control socket is full")
         except (BrokenPipeError, ConnectionResetError):
             return  # it is ending; the zygote will say so
+        except OSError:
+            del self._waiting[self._sequence]
+            raise
 
     def _readable(self) -> None:
         while not self._closed:

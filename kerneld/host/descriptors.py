@@ -15,6 +15,11 @@ KEPT: Final = 64  # for all but tasks: management, consoles, files
 A_START: Final = 5  # pidfd, and what waits to be sent while zygote and monitor are slow
 
 
+def is_spare(descriptor: int) -> bool:
+    """Whether one that was just made leaves enough for tasks: a client can have channels made, and use them up."""
+    return descriptor < resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+
+
 def make_doorbell(starts_on_their_way: int) -> int:
     """A further thread's doorbell. Raises OSError (EMFILE) if too few descriptors are left to start anything."""
     doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from kerneld.host.channel_mail import ChannelMail
 from kerneld.host.control import ControlSocket
 from kerneld.records import Tcb
 
@@ -72,6 +73,7 @@ class Process:
         self._disobeyed = disobeyed
         ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control = ControlSocket(ours, loop, self._refuses)
+        self.channel_mail = ChannelMail(self.control)
 
     @property
     def control_fd(self) -> int:

@@ -247,6 +247,7 @@ class Processes:
             # One that has ended by EXIT before has been reported already.
             if thread.tcb.process != ProcessState.NONE:
                 self._reports.died(thread.tcb, status)
+            self._reports.reaped(thread.tcb)
         for tcb in tuple(self._waiting.values()):
             if process.is_of(tcb, vspace_of(tcb)):
                 self._start(tcb)

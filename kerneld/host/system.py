@@ -26,6 +26,7 @@ from hw.devices.uart import Uart
 from hw.machine import BackendKind, DeviceDescription, Machine, RamLayout
 from kerneld import boot, layout
 from kerneld.entry import Entry
+from kerneld.host.channels import Channels
 from kerneld.host.fd_store import FdStore
 from kerneld.host.management import Management
 from kerneld.host.mappings import Mappings
@@ -74,6 +75,7 @@ class System:
         self.processes = Processes(
             self.ram, loop, self.mappings, options.images, self._initial_maps(), self.entry, self
         )
+        self.channels = Channels(self.ram, loop, self.store, self.processes.threads, self._channel_failed)
         self.zygote = ZygoteLink(
             socket.socket(fileno=options.zygote_fd), loop, self.processes.exited, self._zygote_lost
         )
@@ -117,6 +119,10 @@ class System:
             return
         self.kernel.died(tcb, status)
         self.entry.settle()
+
+    def reaped(self, tcb: Tcb) -> None:
+        """The process is gone, with all that it had mapped."""
+        self.kernel.reaped(tcb)
 
     def event(self, kind: str, **details: object) -> None:
         """Tell whoever listens, and the kernel's log."""
@@ -173,11 +179,17 @@ class System:
             case Tell.FRAME_GONE:
                 self.processes.frame_gone(message.subject)
                 self.mappings.gone(message.subject, message.detail)
+            case Tell.CHANNEL_OPEN | Tell.CHANNEL_GONE | Tell.RECEIVER_DIED:
+                self.channels.carry_out(message)
             case Tell.DEVICE:
                 if backend := self._backends.get(message.subject):
                     backend.kicked()
             case _:
                 self.processes.carry_out(message)
+
+    def _channel_failed(self, channel: int) -> None:
+        self.kernel.channel_failed(channel)
+        self.entry.settle()
 
     def _processor_time(self, tcb: int) -> int:
         return self.processes.processor_time(tcb)
@@ -208,5 +220,6 @@ class System:
         self.processes.close()
         self.zygote.close()
         self.management.close()
+        self.channels.close()
         self.mappings.close()
         self.store.close()

@@ -47,7 +47,7 @@ def receive(
         endpoint.state = EndpointState.RECEIVE
         scheduler.set_state(core, tcb, ThreadState.BLOCKED_ON_RECEIVE)
     else:
-        completion.complete_unchanged(core, tcb, 0)
+        completion.complete_empty(core, tcb)
 
 
 def _take_message(core: Core, tcb: Tcb, endpoint: Endpoint, reply_object: Reply | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kerneld import completion, ipc, queues, scheduler
+from kerneld import completion, ipc, listening, queues, scheduler
 from kerneld.core import Core
 from kerneld.objects import sched_context
 from kerneld.records import Notification, NotificationState, Tcb, ThreadState
@@ -32,6 +32,7 @@ def send_signal(core: Core, notification: Notification, badge: int) -> None:
             else:
                 notification.signals = badge
                 notification.state = NotificationState.ACTIVE
+                listening.hint(core, notification)
 
 
 def _wake(core: Core, notification: Notification, tcb: Tcb, badge: int) -> None:
@@ -50,7 +51,7 @@ def receive_signal(core: Core, tcb: Tcb, notification: Notification, *, blocking
         scheduler.set_state(core, tcb, ThreadState.BLOCKED_ON_NOTIFICATION)
         return_context(core, notification, tcb)
     else:
-        completion.complete_unchanged(core, tcb, 0)
+        completion.complete_empty(core, tcb)
 
 
 def take_signals(core: Core, tcb: Tcb, notification: Notification) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kerneld import explain, ipc, questions, threads
-from kerneld.core import Call, Core, Invocation, Result
+from kerneld import channels, explain, ipc, listening, questions, threads
+from kerneld.core import PREEMPTED, Call, Core, Invocation, Result
 from kerneld.failures import illegal_operation, truncated_message
 from kerneld.objects import notification, tcb_registers, tcb_scheduling, tcb_space
-from kerneld.records import CapType, Notification, Tcb
+from kerneld.records import CapType, Notification, NotificationState, Tcb
+from kerneld.work import Work
 from libsel4py.abi import WORD_BYTES, Label, Rights
 
 NAME_WORDS = Tcb.NAME_BYTES // WORD_BYTES
@@ -42,15 +43,22 @@ class BindNotification:
     notification: Notification
 
     def perform(self, core: Core) -> Result:
+        if self.notification.listeners is None and not channels.sever_all(core, self.notification, Work()):
+            return PREEMPTED  # they were connected for a thread that is there no more
         notification.bind(self.notification, self.target)
+        if self.notification.state == NotificationState.ACTIVE:
+            listening.hint(core, self.notification)
         return ()
 
 
 @dataclass(frozen=True, slots=True)
 class UnbindNotification:
+    target: Tcb
     notification: Notification
 
     def perform(self, core: Core) -> Result:
+        if not listening.part(core, self.target, Work()):
+            return PREEMPTED
         notification.unbind(self.notification)
         return ()
 
@@ -100,7 +108,7 @@ def decode(core: Core, call: Call) -> Invocation:
             bound = target.bound_notification
             if bound is None:
                 raise illegal_operation("no notification is bound to the thread")
-            return UnbindNotification(bound)
+            return UnbindNotification(target, bound)
         case label if label in tcb_registers.DECODERS:
             return tcb_registers.DECODERS[label](core, call, target)
         case label if label in tcb_space.DECODERS:
@@ -124,4 +132,6 @@ def _decode_bind_notification(core: Core, call: Call, target: Tcb) -> BindNotifi
     bound = Notification(core.ram, slot.object)
     if bound.head is not None or bound.bound_tcb is not None:
         raise illegal_operation("threads wait on the notification, or it is bound to one already")
+    if bound.listeners not in (None, target):
+        raise illegal_operation("another thread listens to the notification")
     return BindNotification(target, bound)

@@ -92,6 +92,8 @@ class Retype:
             case ObjectType.VSPACE:
                 VSpace(core.ram, address).size_bits = bits
                 return caps.vspace(address, bits)
+            case ObjectType.CHANNEL:
+                return caps.channel(address)
 
 
 def decode(core: Core, call: Call) -> Invocation:

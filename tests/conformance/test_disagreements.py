@@ -120,7 +120,7 @@ def test_MANUAL0007_unbind_of_a_lent_context(machine: Machine) -> None:
 
 def test_MANUAL0008_destroyed_endpoint(machine: Machine) -> None:
     """Threads that wait at an endpoint whose last capability goes carry their system calls out again, and fault."""
-    memory = machine.retype(ObjectType.UNTYPED, 4)
+    memory = machine.retype(ObjectType.UNTYPED, abi.FIXED_SIZE_BITS[ObjectType.ENDPOINT])
     endpoint = machine.retype(ObjectType.ENDPOINT, untyped=memory)
     thread, handler = faulting(machine)
     machine.grant(thread, endpoint, ENDPOINT)
@@ -133,7 +133,7 @@ def test_MANUAL0008_destroyed_endpoint(machine: Machine) -> None:
 
 def test_MANUAL0009_destroyed_endpoint_of_senders(machine: Machine) -> None:
     """Senders at a destroyed endpoint find an empty slot: a Call gets InvalidCapability(0), a Send goes on."""
-    memory = machine.retype(ObjectType.UNTYPED, 4)
+    memory = machine.retype(ObjectType.UNTYPED, abi.FIXED_SIZE_BITS[ObjectType.ENDPOINT])
     endpoint = machine.retype(ObjectType.ENDPOINT, untyped=memory)
     caller, sender = senders(machine, endpoint, (80, 80))
     assert call(caller) is None

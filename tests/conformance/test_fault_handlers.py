@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kerneld.records import ThreadState
+from libsel4py import abi
 from libsel4py.abi import (
     Error,
     FaultLabel,
@@ -168,7 +169,7 @@ def test_FAULT0024_handler_taken_away(machine: Machine) -> None:
 
 def test_FAULT0025_endpoint_destroyed(machine: Machine) -> None:
     """A thread whose fault message waits at an endpoint that is destroyed becomes Inactive."""
-    memory = machine.retype(ObjectType.UNTYPED, 4)
+    memory = machine.retype(ObjectType.UNTYPED, abi.FIXED_SIZE_BITS[ObjectType.ENDPOINT])
     endpoint = machine.retype(ObjectType.ENDPOINT, untyped=memory)
     thread = machine.thread("faulter", fault_endpoint=endpoint)
     assert thread.syscall(UNKNOWN_SYSCALL) is None

@@ -13,7 +13,8 @@ from tests.conformance.scenes import held, is_empty, poll
 from tests.harness import Machine
 
 CNODE = InitialSlot.CNODE
-FIXED = [ObjectType.TCB, ObjectType.ENDPOINT, ObjectType.NOTIFICATION, ObjectType.REPLY]
+FIXED = [ObjectType.TCB, ObjectType.ENDPOINT, ObjectType.NOTIFICATION, ObjectType.REPLY, ObjectType.CHANNEL]
+ENDPOINT_BYTES = 1 << abi.FIXED_SIZE_BITS[ObjectType.ENDPOINT]
 SIZED = [
     *((ObjectType.UNTYPED, bits) for bits in range(4, 21)),
     *((ObjectType.CNODE, bits) for bits in range(1, 15)),
@@ -62,7 +63,7 @@ def test_RETYPE0002_aligned(machine: Machine, object_type: ObjectType, bits: int
     small = machine.retype(ObjectType.ENDPOINT, untyped=memory)
     big = machine.retype(object_type, bits, untyped=memory)
     assert held(machine, big).object % size_of(object_type, bits) == 0
-    assert held(machine, big).object >= held(machine, small).object + 16
+    assert held(machine, big).object >= held(machine, small).object + ENDPOINT_BYTES
     later = machine.retype(ObjectType.ENDPOINT, untyped=memory)
     assert held(machine, later).object == held(machine, big).object + size_of(object_type, bits)
 
@@ -77,11 +78,11 @@ def test_RETYPE0003_fixed_types_ignore_size(machine: Machine) -> None:
 
 def test_RETYPE0004_many(machine: Machine) -> None:
     """Up to 256 objects are made at once, in consecutive slots."""
-    memory = pool(machine, 12)
+    memory = pool(machine, 13)
     first = machine.retype(ObjectType.ENDPOINT, 0, abi.RETYPE_MAX_OBJECTS, untyped=memory)
     start = held(machine, memory).object
     for number in range(abi.RETYPE_MAX_OBJECTS):
-        assert held(machine, first + number).object == start + 16 * number
+        assert held(machine, first + number).object == start + ENDPOINT_BYTES * number
 
 
 def test_RETYPE0005_bytes_left(machine: Machine) -> None:
@@ -107,10 +108,10 @@ def test_RETYPE0006_watermark_only_grows(machine: Machine) -> None:
 
 def test_RETYPE0007_reset_after_revoke(machine: Machine) -> None:
     """After a revoke the whole memory can be retyped again, as another type."""
-    memory = pool(machine, 12)
+    memory = pool(machine, 13)
     machine.retype(ObjectType.ENDPOINT, 0, 256, untyped=memory)
     machine.revoke(memory)
-    frame = machine.retype(ObjectType.FRAME, 12, untyped=memory)
+    frame = machine.retype(ObjectType.FRAME, 13, untyped=memory)
     assert held(machine, frame).object == held(machine, memory).object
 
 
@@ -204,7 +205,7 @@ def test_RETYPE0017_no_kernel_object_on_a_device(object_type: ObjectType) -> Non
     """Device memory, and untyped memory made from it, hold no kernel objects: InvalidArgument(1)."""
     machine = Machine(devices=(DEVICE,))
     device = machine.boot_info()[abi.BOOT_INFO_UNTYPED]
-    child = machine.retype(ObjectType.UNTYPED, 12, untyped=device)
+    child = machine.retype(ObjectType.UNTYPED, 13, untyped=device)
     for memory in (device, child):
         refused = retype(machine, memory, object_type, 7, 0, 0, machine.new_slots(), 1)
         assert refused == (Error.INVALID_ARGUMENT, (1,))

@@ -113,7 +113,7 @@ def test_set_space_checks_the_handler_last() -> None:
     machine.root.call(tcb, SET_SPACE, (GUARD, 0), [endpoint, cnode, VSPACE])
     record = machine.kernel.core.tcb(machine.slot(tcb).object)
     kinds = [record.slot(index).cap_type for index in TcbSlot]
-    assert kinds == [CapType.CNODE, CapType.VSPACE, CapType.NULL, CapType.ENDPOINT, CapType.NULL]
+    assert kinds == [CapType.CNODE, CapType.VSPACE, CapType.NULL, CapType.ENDPOINT, CapType.NULL, CapType.NULL]
     assert (record.slot(TcbSlot.CSPACE).word0 >> 46) & 63 == abi.WORD_BITS - THREAD_CNODE_BITS
 
 

@@ -27,7 +27,9 @@ CAP_TYPES = {
     ObjectType.REPLY: CapType.REPLY,
     ObjectType.FRAME: CapType.FRAME,
     ObjectType.VSPACE: CapType.VSPACE,
+    ObjectType.CHANNEL: CapType.CHANNEL,
 }
+ENDPOINT_BYTES = 1 << abi.FIXED_SIZE_BITS[ObjectType.ENDPOINT]
 
 
 def refuse(
@@ -51,7 +53,7 @@ def test_the_unchanged_words_work(machine: Machine) -> None:
 
 def test_checks_come_in_the_order_of_the_manual(machine: Machine) -> None:
     """Each message has this fault and every later one."""
-    everything = {"type": 9, "size": 40, "index": 1 << 20, "depth": 60, "offset": 1 << 40, "count": 0}
+    everything = {"type": len(ObjectType), "size": 40, "index": 1 << 20, "depth": 60, "offset": 1 << 40, "count": 0}
     invoke = machine.root.invoke
     words = wrong(machine, **everything)
     assert invoke(machine.untyped, Label.TCB_RESUME, words[:5])[0] == Error.ILLEGAL_OPERATION
@@ -145,7 +147,7 @@ def test_capabilities_of_new_objects() -> None:
 
 
 def test_all_of_the_memory_can_be_used(machine: Machine) -> None:
-    memory = machine.retype(ObjectType.UNTYPED, 12)
+    memory = machine.retype(ObjectType.UNTYPED, 13)
     machine.retype(ObjectType.ENDPOINT, count=256, untyped=memory)
     assert refuse(machine, wrong(machine), memory=memory) == (Error.NOT_ENOUGH_MEMORY, (0,))
 
@@ -155,7 +157,7 @@ def test_what_fits_also_fits_aligned(machine: Machine) -> None:
     machine.retype(ObjectType.ENDPOINT, untyped=memory)
     assert refuse(machine, wrong(machine, type=ObjectType.TCB, count=2), memory=memory) == (
         Error.NOT_ENOUGH_MEMORY,
-        (4080,),
+        (4096 - ENDPOINT_BYTES,),
     )
     made = machine.retype(ObjectType.TCB, untyped=memory)
     assert machine.slot(made).object == machine.slot(memory).object + 2048
@@ -188,7 +190,7 @@ def test_one_child_keeps_the_watermark(machine: Machine) -> None:
     gone = machine.retype(ObjectType.ENDPOINT, untyped=memory)
     machine.delete(gone)
     third = machine.retype(ObjectType.ENDPOINT, untyped=memory)
-    assert machine.slot(third).object == machine.slot(memory).object + 32
+    assert machine.slot(third).object == machine.slot(memory).object + 2 * ENDPOINT_BYTES
 
 
 def test_an_error_neither_resets_nor_takes_memory(machine: Machine) -> None:
@@ -198,7 +200,7 @@ def test_an_error_neither_resets_nor_takes_memory(machine: Machine) -> None:
         Error.NOT_ENOUGH_MEMORY,
         (4096,),
     )
-    assert machine.slot(memory).word1 == 16
+    assert machine.slot(memory).word1 == ENDPOINT_BYTES
 
 
 def test_a_long_reset_lets_others_run() -> None:
@@ -225,7 +227,7 @@ def test_a_long_reset_lets_others_run() -> None:
     done = machine.root.completion()
     assert done is not None
     assert done.label == Error.NO_ERROR
-    assert machine.slot(memory).word1 == 16
+    assert machine.slot(memory).word1 == ENDPOINT_BYTES
     assert machine.ram.read(start + (1 << 25) - 8, 8) == bytes(8)
 
 

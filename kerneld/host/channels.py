@@ -1,0 +1,174 @@
+"""Channels' pages: made for the client, handed to it and to those who listen, and taken away from all of them.
+
+A page is a memfd of its own, sealed against growing: to truncate it takes the memory away from whoever has it mapped,
+and nothing can bring it back. Its first words are written before it is handed out; from then on nobody here maps, reads
+or writes it, since tasks do. Where a page cannot be made or handed over the kernel is told, and severs the channel.
+
+Rule: a channel's address names its page; it is forgotten (`gone`) before its memory is used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from hw.ram import Ram
+from kerneld.host.channel_mail import Handing
+from kerneld.host.descriptors import is_spare
+from kerneld.host.fd_store import FdStore
+from kerneld.host.process import Phase, Thread
+from kerneld.outbox import Message, Tell
+from kerneld.records import CapType, Channel
+from libsel4py import abi
+from libsel4py.abi import ChannelRole, ChannelState
+
+SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+CLIENT: Final = 0  # in place of a listener's number
+
+
+@dataclass(slots=True, eq=False)
+class Page:
+    """A channel's page. ``handed``: to which threads, as which listener, in order."""
+
+    descriptor: int
+    handed: dict[tuple[Thread, int], None] = field(default_factory=dict)
+
+
+class Channels:
+    """The pages, by their channels' addresses.
+
+    Args:
+        threads: those that have a process, by TCB address.
+        failed: told the address of a channel whose page cannot be handed out, once the tells at hand are done.
+    """
+
+    def __init__(
+        self,
+        ram: Ram,
+        loop: asyncio.AbstractEventLoop,
+        store: FdStore,
+        threads: Mapping[int, Thread],
+        failed: Callable[[int], None],
+    ) -> None:
+        self._ram = ram
+        self._loop = loop
+        self._store = store
+        self._threads = threads
+        self._failed = failed
+        self._pages: dict[int, Page] = {}
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def carry_out(self, message: Message) -> None:
+        """Do one tell about channels."""
+        match message.kind:
+            case Tell.CHANNEL_OPEN:
+                self._open(Channel(self._ram, message.subject), message.detail, message.more)
+            case Tell.CHANNEL_GONE:
+                self._gone(Channel(self._ram, message.subject))
+            case Tell.RECEIVER_DIED:
+                self._receiver_died(Channel(self._ram, message.subject), message.more)
+
+    def close(self) -> None:
+        """Close the descriptors; processes keep what they have mapped."""
+        for page in self._pages.values():
+            if page.descriptor >= 0:
+                os.close(page.descriptor)
+        self._pages.clear()
+
+    # --- tells
+
+    def _open(self, channel: Channel, tcb: int, listener: int) -> None:
+        page = self._pages.get(channel.address)
+        if page is None:
+            page = self._pages[channel.address] = self._make(channel)
+        thread = self._threads.get(tcb)
+        if thread is None or page.descriptor < 0:
+            return  # the kernel will hear of the thread's end; or it hears that there is no page
+        page.handed = {each: None for each in page.handed if not _has_ended(each[0])}
+        if (thread, listener) in page.handed:
+            return
+        page.handed[thread, listener] = None
+        handing = Handing(thread.number, channel.number, _role(channel, listener), channel.slot.word1, listener)
+        thread.process.channel_mail.open(handing, lambda: page.descriptor, partial(self._fail, channel, page))
+
+    def _gone(self, channel: Channel) -> None:
+        page = self._pages.pop(channel.address, None)
+        if page is None:
+            return
+        if page.descriptor >= 0:
+            os.ftruncate(page.descriptor, 0)
+            os.close(page.descriptor)
+            page.descriptor = -1
+            self._store.drop(_key(channel))
+        for thread in dict.fromkeys(thread for thread, _ in page.handed):
+            if not _has_ended(thread):
+                thread.process.channel_mail.close(thread.number, channel.number)
+
+    def _receiver_died(self, channel: Channel, listener: int) -> None:
+        page = self._pages.get(channel.address)
+        if page is None:
+            return
+        for thread, role in page.handed:
+            if role == CLIENT and not _has_ended(thread):
+                failed = partial(self._fail, channel, page)
+                thread.process.channel_mail.receiver_died(thread.number, channel.number, listener, failed)
+
+    # --- pages
+
+    def _make(self, channel: Channel) -> Page:
+        try:
+            page = Page(_new_page(f"sel4py-channel-{channel.number}"))
+        except OSError:  # this client's trouble alone: its calls go by the kernel
+            page = Page(-1)
+            self._fail(channel, page)
+        else:
+            self._store.keep(_key(channel), page.descriptor)
+        return page
+
+    def _fail(self, channel: Channel, page: Page) -> None:
+        self._loop.call_soon(self._report, channel, page)
+
+    def _report(self, channel: Channel, page: Page) -> None:
+        """Unless the channel was severed meanwhile: what lies at its address may be another object by now."""
+        if self._pages.get(channel.address) is page:
+            self._failed(channel.address)
+
+
+def _new_page(name: str) -> int:
+    """A page as nobody has used it yet. Raises OSError where the host has no descriptor or memory for it."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        if not is_spare(descriptor):
+            raise OSError(errno.EMFILE, "the descriptors that are left are for tasks")
+        os.ftruncate(descriptor, abi.CHANNEL_BYTES)
+        os.pwrite(descriptor, struct.pack("<I", ChannelState.IDLE), abi.CHANNEL_STATE)
+        os.pwrite(descriptor, struct.pack("<I", abi.CHANNEL_DONE_VALID), abi.CHANNEL_DONE)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _role(channel: Channel, listener: int) -> ChannelRole:
+    calls = channel.slot.cap_type == CapType.ENDPOINT
+    if listener == CLIENT:
+        return ChannelRole.CLIENT if calls else ChannelRole.SIGNALLER
+    return ChannelRole.SERVER if calls else ChannelRole.WAITER
+
+
+def _key(channel: Channel) -> str:
+    return f"channel:{channel.address:x}"
+
+
+def _has_ended(thread: Thread) -> bool:
+    return thread.orphan or thread.process.phase is Phase.ENDING
