@@ -14,10 +14,13 @@ from deploy.problems import Problems, dotted, suggest
 from deploy.quantities import format_size
 from deploy.scanner import Path
 from deploy.sections import MIB, TaskDraft, UseDraft
+from libsel4py.abi import FIXED_SIZE_BITS, ObjectType, Rights
 from libsel4py.description import NAMES_INTERFACE, Backend, Device, Restart
+from libsel4py.environment import ChannelUse
 
 RESERVED_NAMES: Final = ("root", "kerneld", "monitor", "zygote")
 RESERVED_CONNECTIONS: Final = ("parent", "system")
+CHANNEL_POOL: Final = 2 << FIXED_SIZE_BITS[ObjectType.CHANNEL]  # half of a pool is for channels: libsel4py/channels.py
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ def check(draft: Draft, modules: ModulePath, problems: Problems) -> None:
         _check_interfaces(task, modules, problems)
         for use in (*task.uses, *task.names):
             _check_use(draft, task, use, problems)
+        _check_channels(task, problems)
         _check_assigned(draft, task, problems)
         _check_names(draft, task, problems)
     _check_badges(draft, problems)
@@ -163,6 +167,28 @@ def _check_use(draft: Draft, task: TaskDraft, use: UseDraft, problems: Problems)
     # A component that calls itself waits for itself.
     if target is task:
         problems.add(use.path, f"{dotted(use.path)} is the task's own endpoint", "a task cannot call itself")
+
+
+def _check_channels(task: TaskDraft, problems: Problems) -> None:
+    for use in task.uses:
+        if use.channel is not ChannelUse.ALWAYS:
+            continue
+        path = (*use.path, "channel")
+        # The kernel connects nobody who may not call, or who could not be answered.
+        if not use.rights & Rights.WRITE or not use.rights & (Rights.GRANT | Rights.GRANT_REPLY):
+            finding = f"{dotted(path)} is 'always', but the connection's rights let it send no calls"
+            problems.add(path, finding, "give it rights = 'wp' (or 'wgp'), or leave channel out")
+        # It would be refused for ever.
+        if task.pool < CHANNEL_POOL:
+            finding = f"{dotted(path)} is 'always', and the task's pool is {format_size(task.pool)}"
+            remedy = f"a channel is paid from half of the pool: give the task pool = '{format_size(CHANNEL_POOL)}'"
+            problems.add(path, finding, f"{remedy} at least, or leave channel out")
+    # What a task looks up comes to a slot that may hold something else tomorrow.
+    for use in task.names:
+        if use.channel is ChannelUse.ALWAYS:
+            path = (*use.path, "channel")
+            finding = f"{dotted(path)} is 'always', but what a task looks up has no channel"
+            problems.add(path, finding, "name it among the task's uses, or leave channel out")
 
 
 def _check_assigned(draft: Draft, task: TaskDraft, problems: Problems) -> None:

@@ -145,7 +145,14 @@ def _resolve(draft: Draft, ordered: tuple[TaskDraft, ...]) -> tuple[Task, ...]:
     def use(each: UseDraft) -> Use:
         interface = draft.interface_of(each) or ""
         return Use(
-            each.name, each.task, each.provided, interface, chosen[each.path], rights=each.rights, late=each.late
+            name=each.name,
+            task=each.task,
+            provided=each.provided,
+            interface=interface,
+            badge=chosen[each.path],
+            rights=each.rights,
+            late=each.late,
+            channel=each.channel,
         )
 
     return tuple(

@@ -24,7 +24,7 @@ from libsel4py.description import (
     Provide,
     Restart,
 )
-from libsel4py.environment import SIGNAL_BADGE
+from libsel4py.environment import SIGNAL_BADGE, ChannelUse
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
@@ -54,6 +54,7 @@ class UseDraft:
     badge: int | None
     rights: int
     late: bool
+    channel: ChannelUse
     path: Path
 
 
@@ -156,7 +157,7 @@ def _connections(table: Table) -> tuple[UseDraft, ...]:
 
 def _connection(name: str, table: Table) -> UseDraft | None:
     value = table.values[name]
-    interface, badge, rights, late = None, None, CLIENT_RIGHTS, False
+    interface, badge, rights, late, channel = None, None, CLIENT_RIGHTS, False, ChannelUse.AUTO
     if isinstance(value, dict):
         inner = table.table(name)
         inner.require("from", "'task.provided'")
@@ -165,18 +166,21 @@ def _connection(name: str, table: Table) -> UseDraft | None:
         badge = inner.integer("badge", 0, 1, BADGE_HIGH) or None
         rights = _rights(inner)
         late = inner.boolean("late")
+        channel = ChannelUse(inner.string("channel", channel.value, tuple(each.value for each in ChannelUse)))
         inner.finish()
     elif isinstance(value, str):
         target = value
     else:
-        table.report(name, f"is {kind(value)}", "write 'task.provided', or a table with from, rights, badge, late")
+        table.report(
+            name, f"is {kind(value)}", "write 'task.provided', or a table with from, rights, badge, late, channel"
+        )
         return None
     task, dot, provided = target.partition(".")
     if not dot:
         if target:
             table.report(name, f"is {target!r}", "write the task and what it provides: 'task.provided'")
         return None
-    return UseDraft(name, task, provided, interface, badge, int(rights), late, (*table.path, name))
+    return UseDraft(name, task, provided, interface, badge, int(rights), late, channel, (*table.path, name))
 
 
 def _rights(table: Table) -> Rights:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from libsel4py.capabilities import (
         TCB,
         Capability,
+        Channel,
         CNode,
         Domain,
         Endpoint,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         SchedControl,
         Untyped,
         VSpace,
+        signal_many,
     )
     from libsel4py.context import DEFER, Caller, Component, ReplyToken, uses
     from libsel4py.errors import (
@@ -54,8 +56,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "capabilities": (
-        "Capability CNode Domain Endpoint Frame IOPort IOPortControl IRQControl IRQHandler Notification Reply "
-        "SchedContext SchedControl TCB Untyped VSpace"
+        "Capability Channel CNode Domain Endpoint Frame IOPort IOPortControl IRQControl IRQHandler Notification Reply "
+        "SchedContext SchedControl TCB Untyped VSpace signal_many"
     ),
     "runtime": "component on_notification set_thread_entry",
     "context": "DEFER Caller Component ReplyToken uses",
@@ -76,6 +78,7 @@ __all__ = [
     "CNode",
     "Caller",
     "Capability",
+    "Channel",
     "Component",
     "DeleteFirst",
     "Domain",
@@ -119,6 +122,7 @@ __all__ = [
     "oneway",
     "raises",
     "set_thread_entry",
+    "signal_many",
     "uses",
     "verify",
     "with_timeout",

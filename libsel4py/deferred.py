@@ -1,4 +1,4 @@
-"""A reply that is owed: its caller waits in a reply object that has been taken out of the server loop.
+"""A reply that is owed: its caller waits in a reply object that was taken out of the server loop, or at its channel.
 
 Rules: it is completed exactly once; a second completion is a bug in the server and raises. If a reply cannot be
 packed, the caller gets that failure instead of waiting for ever.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from libsel4py.abi import Syscall
 from libsel4py.context import Caller, per_thread
@@ -27,14 +28,43 @@ class _Completing:
         raise RuntimeError("a reply that is being completed cannot be deferred again")
 
 
+class WayBack(Protocol):
+    """By what a caller is answered, once."""
+
+    def send(self, words: Words) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ByReply:
+    """A reply object, which can be used again afterwards."""
+
+    reply: int
+    give_back: Callable[[int], None]
+
+    def send(self, words: Words) -> None:
+        machine.trap(Syscall.SEND, self.reply, *words, 0, 0, FOREVER_NS)
+        self.give_back(self.reply)
+
+
+@dataclass(frozen=True, slots=True)
+class ByChannel:
+    """A request that came by channel and was detached."""
+
+    handle: int
+    done: Callable[[], None]
+
+    def send(self, words: Words) -> None:
+        machine.answer(self.handle, *words)
+        self.done()
+
+
 class Deferred:
     """See `libsel4py.context.ReplyToken`."""
 
-    def __init__(self, reply: int, entry: Entry, caller: Caller, give_back: Callable[[int], None]) -> None:
-        self._reply = reply
+    def __init__(self, way_back: WayBack, entry: Entry, caller: Caller) -> None:
+        self._way_back = way_back
         self._entry = entry
         self._caller = caller
-        self._give_back = give_back
         self._done = False
         self._lock = threading.Lock()
 
@@ -52,9 +82,9 @@ class Deferred:
         self._finish()
         former, per_thread.serving = per_thread.serving, _Completing(self._caller)
         try:
-            self._send(self._entry.pack(value))
+            self._way_back.send(self._entry.pack(value))
         except Exception as error:
-            self._send(put_failure(error, self._entry.method.raises))
+            self._way_back.send(put_failure(error, self._entry.method.raises))
             raise
         finally:
             per_thread.serving = former
@@ -62,7 +92,7 @@ class Deferred:
     def fail(self, error: Exception) -> None:
         """Answer with an exception. Raises RuntimeError if it has been answered already."""
         self._finish()
-        self._send(put_failure(error, self._entry.method.raises))
+        self._way_back.send(put_failure(error, self._entry.method.raises))
 
     def fail_unless_done(self, error: Exception) -> None:
         """For the loop: the method raised after it had deferred."""
@@ -74,7 +104,3 @@ class Deferred:
             if self._done:
                 raise RuntimeError(f"{self._entry.method.full_name} for {self._caller.name} is answered already")
             self._done = True
-
-    def _send(self, words: Words) -> None:
-        machine.trap(Syscall.SEND, self._reply, *words, 0, 0, FOREVER_NS)
-        self._give_back(self._reply)

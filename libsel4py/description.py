@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from libsel4py.abi import Rights
+from libsel4py.environment import ChannelUse
 
 ROOT_IMAGE: Final = "servers.root.main"  # boot image 0: the initial task
 NAMES_INTERFACE: Final = "libsel4py.interfaces.names:Names"
@@ -85,6 +86,7 @@ class Use(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     badge: int
     rights: int = int(Rights.WRITE | Rights.GRANT_REPLY)
     late: bool = False
+    channel: ChannelUse = ChannelUse.AUTO
 
 
 class Assigned(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ receive on the endpoint tells a signal of the bound notification from a message.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Final
 
 import msgspec
@@ -39,11 +39,20 @@ Scalar = bool | int | float | str
 Value = Scalar | list[Scalar] | dict[str, Scalar]
 
 
+class ChannelUse(Enum):
+    """Whether calls of a connection go by a channel, without the kernel."""
+
+    AUTO = "auto"  # once a thread has called often
+    ALWAYS = "always"  # from the first call on
+    NEVER = "never"
+
+
 class Connection(msgspec.Struct, frozen=True):
     """Something that this task may use: the badged endpoint capability, and the interface spoken there."""
 
     cptr: int
     interface: str
+    channel: ChannelUse = ChannelUse.AUTO
 
 
 class Provided(msgspec.Struct, frozen=True):

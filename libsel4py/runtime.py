@@ -30,6 +30,7 @@ from libsel4py.environment import SIGNAL_BADGE, Environment, Slot
 from libsel4py.interface import Interface, find_interface, interfaces_of, is_declaration
 from libsel4py.interfaces.parent import Parent
 from libsel4py.server import Server
+from libsel4py.server_loop import listening
 from libsel4py.task import Task, set_current_task
 
 Kind = TypeVar("Kind", bound=type[Component])
@@ -109,12 +110,13 @@ def make(cls: type[Component], task: Task) -> Any:
     """An instance with its task and connections in place before ``__init__`` runs."""
     instance = cls.__new__(cls)
     instance._task = task
-    instance._uses = Uses({}, lambda name: _connect(task.environment, name))
+    instance._uses = Uses({}, lambda name: _connect(task, name))
     instance.__init__()  # type: ignore[misc]  # attributes must be there before it
     return instance
 
 
-def _connect(environment: Environment, name: str) -> Interface:
+def _connect(task: Task, name: str) -> Interface:
+    environment = task.environment
     connection = environment.connections.get(name)
     if connection is None:
         known = ", ".join(sorted(environment.connections)) or "none"
@@ -122,7 +124,9 @@ def _connect(environment: Environment, name: str) -> Interface:
             f"task {environment.name} has no connection {name!r}: its system description gives it {known}. "
             "Add it there as a connection"
         )
-    return find_interface(connection.interface)(Endpoint(connection.cptr))
+    interface = find_interface(connection.interface)
+    task.channels.offer(Endpoint(connection.cptr), connection.channel)
+    return interface(Endpoint(connection.cptr))
 
 
 def make_server(instance: Any, task: Task) -> Server:
@@ -184,8 +188,9 @@ def _ignore_bits(method: Callable[[], None]) -> Callable[[int], None]:
 
 
 def _wait_for_signals(server: Server, task: Task) -> None:
-    while not server.stopping:
-        server.signalled(task.notification.wait())
+    with listening(task.notification):
+        while not server.stopping:
+            server.signalled(task.notification.wait())
 
 
 class _Threads:

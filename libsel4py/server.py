@@ -163,21 +163,25 @@ class Server:
     def stopping(self) -> bool:
         return self._stopping
 
-    def take_reply(self) -> int:
-        """A reply object for the loop, in the place of one that is handed out.
-
-        Raises:
-            TooManyDeferred: as many replies are owed as may be. NotEnoughMemory, OutOfSlots.
-        """
+    def owe(self) -> None:
+        """Count one more reply that is owed. Raises TooManyDeferred: as many are owed as may be."""
         with self._lock:
             if self._deferred_count >= self._max_deferred:
                 raise TooManyDeferred(f"{self._deferred_count} clients wait for their replies already; ask again later")
-            reply = self._spare_replies.pop() if self._spare_replies else self.task.new_reply().cptr
             self._deferred_count += 1
-            return reply
+
+    def owe_no_more(self) -> None:
+        """One that was owed has been answered, or could not be kept."""
+        with self._lock:
+            self._deferred_count -= 1
+
+    def take_reply(self) -> int:
+        """A reply object for the loop, in the place of one that is handed out. Raises NotEnoughMemory, OutOfSlots."""
+        with self._lock:
+            return self._spare_replies.pop() if self._spare_replies else self.task.new_reply().cptr
 
     def give_back_reply(self, reply: int) -> None:
-        """A handed-out reply object whose caller has been answered."""
+        """A handed-out reply object whose caller has been answered: one less is owed."""
         with self._lock:
             self._deferred_count -= 1
             self._spare_replies.append(reply)

@@ -1,23 +1,27 @@
 """The server loop: receive, dispatch, reply.
 
 Rules: one thread, one loop, one reply object at a time. A request is copied and decoded before its method runs, and
-everything that traps (logging apart) is done before the reply is packed, since there is one message area.
+everything that traps (logging apart) is done before the reply is packed, since there is one message area. Requests by
+channel arrive at the same receive, and are answered by the next one as all others are; no reply object holds them.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from libsel4py import abi
 from libsel4py.abi import Status, Syscall
+from libsel4py.capabilities import Endpoint, Notification
 from libsel4py.context import Caller, per_thread
-from libsel4py.deferred import Deferred
+from libsel4py.deferred import ByChannel, ByReply, Deferred, WayBack
 from libsel4py.dispatch import Entry
 from libsel4py.environment import SIGNAL_BADGE
-from libsel4py.errors import InvalidMessage, UnknownMethod
+from libsel4py.errors import InvalidMessage, KernelError, UnknownMethod
 from libsel4py.interface import identity
-from libsel4py.lowlevel.syscalls import FOREVER_NS, Completion, machine, unpack
+from libsel4py.lowlevel.syscalls import FOREVER_NS, Completion, listen, machine, unpack
 from libsel4py.results import EXTRA_CAPS
 from libsel4py.wire import CONTINUE, EMPTY, IDENTIFY, Outcome, Words, is_declared, put, put_failure
 
@@ -26,6 +30,21 @@ if TYPE_CHECKING:
 
 _NOBODY: Final = Caller(0, "nobody")
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def listening(target: Endpoint | Notification) -> Iterator[None]:
+    """Take the channels of a target for the length of the block; without them, if kernel or host refuse that."""
+    try:
+        target.listen()
+    except (KernelError, OSError) as error:
+        _log.debug("%s takes no channels: %s", target, error)
+        yield
+        return
+    try:
+        yield
+    finally:
+        listen(0)
 
 
 class ServerLoop:
@@ -43,20 +62,25 @@ class ServerLoop:
         self._token: Deferred | None = None
 
     def run(self) -> None:
-        server, endpoint = self._server, self._server.endpoint.cptr
+        """Serve until the server stops."""
         former, per_thread.serving = per_thread.serving, self
         try:
-            answer: Words | None = None
-            while not server.stopping:
-                if server.takes_capabilities:
-                    server.task.receive.arm()
-                operation, words = (Syscall.RECV, EMPTY) if answer is None else (Syscall.REPLY_RECV, answer)
-                completion = machine.trap(operation, endpoint, *words, self._reply, 0, FOREVER_NS)
-                answer = self._answer(*completion)
-            if answer is not None:
-                machine.trap(Syscall.SEND, self._reply, *answer, 0, 0, FOREVER_NS)
+            with listening(self._server.endpoint):
+                self._serve()
         finally:
             per_thread.serving = former
+
+    def _serve(self) -> None:
+        server, endpoint = self._server, self._server.endpoint.cptr
+        answer: Words | None = None
+        while not server.stopping:
+            if server.takes_capabilities:
+                server.task.receive.arm()
+            operation, words = (Syscall.RECV, EMPTY) if answer is None else (Syscall.REPLY_RECV, answer)
+            completion = machine.trap(operation, endpoint, *words, self._reply, 0, FOREVER_NS)
+            answer = self._answer(*completion)
+        if answer is not None:
+            self._reply_alone(answer)
 
     def step(self) -> bool:
         """As `run`, for one message that waits already."""
@@ -66,14 +90,22 @@ class ServerLoop:
             if server.takes_capabilities:
                 server.task.receive.arm()
             completion = machine.trap(Syscall.NB_RECV, server.endpoint.cptr, *EMPTY, self._reply, 0, FOREVER_NS)
-            if completion[1] == 0 and completion[2] == 0:
+            if completion[0] == Status.EMPTY:
                 return False
             answer = self._answer(*completion)
             if answer is not None:
-                machine.trap(Syscall.SEND, self._reply, *answer, 0, 0, FOREVER_NS)
+                self._reply_alone(answer)
             return True
         finally:
             per_thread.serving = former
+
+    def _reply_alone(self, answer: Words) -> None:
+        """Answer the request that came last, without another receive."""
+        handle = machine.detach()
+        if handle:
+            machine.answer(handle, *answer)
+        else:
+            machine.trap(Syscall.SEND, self._reply, *answer, 0, 0, FOREVER_NS)
 
     def _answer(self, status: int, badge: int, info: int, m0: int, m1: int, m2: int, m3: int) -> Words | None:
         """The reply to what came in; None if there is none to give (signals, deferred replies)."""
@@ -103,7 +135,11 @@ class ServerLoop:
         if message.extra_caps:
             self._server.task.receive.discard()
         handler = self._server.stranger
-        return None if handler is None else handler(message.badge, message.label, message.words)
+        answer = None if handler is None else handler(message.badge, message.label, message.words)
+        if answer is None and (handle := machine.detach()):
+            # Behind a reply object the next receive would let it go; a caller by channel waits until it is answered.
+            machine.answer(handle, *put_failure(InvalidMessage("this server does not answer you"), ()))
+        return answer
 
     def _reserved(self, connection: Connection, info: int, m0: int, m1: int) -> Words:
         if info & EXTRA_CAPS:
@@ -135,10 +171,23 @@ class ServerLoop:
         return put_failure(error, declared)
 
     def defer(self) -> Deferred:
-        """Hand out the current reply object. Part of `context.Serving`."""
+        """Hand out what the current request is answered by. Part of `context.Serving`."""
         if self._entry is None or self._token is not None:
             raise RuntimeError("this request's reply is deferred already, or no method runs")
-        fresh = self._server.take_reply()
-        self._token = Deferred(self._reply, self._entry, self.caller, self._server.give_back_reply)
-        self._reply = fresh
+        self._server.owe()
+        self._token = Deferred(self._take_way_back(), self._entry, self.caller)
         return self._token
+
+    def _take_way_back(self) -> WayBack:
+        """How to answer the current request later. A reply object leaves the loop so, and another takes its place."""
+        server = self._server
+        handle = machine.detach()
+        if handle:
+            return ByChannel(handle, server.owe_no_more)
+        try:
+            fresh = server.take_reply()
+        except BaseException:
+            server.owe_no_more()
+            raise
+        reply, self._reply = self._reply, fresh
+        return ByReply(reply, server.give_back_reply)

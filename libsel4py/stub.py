@@ -16,7 +16,7 @@ import msgspec
 from libsel4py import abi
 from libsel4py.abi import Status, Syscall
 from libsel4py.errors import InvalidMessage, Timeout
-from libsel4py.lowlevel.syscalls import machine
+from libsel4py.lowlevel.syscalls import machine, server_died
 from libsel4py.results import EXTRA_CAPS, MASK, SIGN, FetchMore, ensure_in_range, unpacker
 from libsel4py.signature import Kind, Method, Value
 from libsel4py.task import current_task
@@ -35,6 +35,8 @@ class _Unusual:
 
     def __call__(self, stub: Interface, status: int, words: Words) -> Any:
         method = self._method
+        if status == Status.SERVER_DIED:
+            raise server_died(method.full_name)
         if status == Status.CANCELLED:
             seconds = stub._timeout_ns / 1e9
             raise Timeout(f"{method.full_name} was not answered within {seconds} s; the call was withdrawn")
@@ -51,6 +53,8 @@ def _fetcher(stub: Interface, method: Method) -> FetchMore:
         completion = machine.trap(Syscall.CALL, stub._cptr, info, token, offset, 0, 0, 0, 0, stub._timeout_ns)
         status, _, *words = completion
         reply: Words = (words[0], words[1], words[2], words[3], words[4])
+        if status == Status.SERVER_DIED:
+            raise server_died(method.full_name)
         if status == Status.CANCELLED:
             raise Timeout(f"{method.full_name}: the rest of its long result did not come in time")
         if abi.info_label(reply[0]) != Outcome.OK:
@@ -151,9 +155,10 @@ def _body(method: Method) -> list[str]:
     if method.result_capability is not None:
         lines.append("arm_()")
     operation = int(Syscall.SEND if method.oneway else Syscall.CALL)
+    trap = "trap" if method.result_capability is None else "kernel_trap"  # no channel can hand a capability over
     lines.append(
         "status_, badge_, info_, r0_, r1_, r2_, r3_ = "
-        f"machine_.trap({operation}, self._cptr, {info}, {', '.join(words)}, 0, 0, self._timeout_ns)"
+        f"machine_.{trap}({operation}, self._cptr, {info}, {', '.join(words)}, 0, 0, self._timeout_ns)"
     )
     if method.oneway:
         lines.append("if status_: return unusual_(self, status_, (info_, r0_, r1_, r2_, r3_))")
@@ -203,6 +208,8 @@ def ask(stub: Interface, label: int) -> bytes:
     info = abi.message_info(label, 0)
     status, _, *words = machine.trap(Syscall.CALL, stub._cptr, info, 0, 0, 0, 0, 0, 0, stub._timeout_ns)
     reply: Words = (words[0], words[1], words[2], words[3], words[4])
+    if status == Status.SERVER_DIED:
+        raise server_died(type(stub).__name__)
     if status == Status.CANCELLED:
         raise Timeout("the server did not answer in time")
     if abi.info_label(reply[0]) != Outcome.OK:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from libsel4py.abi import ObjectType
 from libsel4py.capabilities import TCB, Capability, CNode, Notification, Reply, Untyped
+from libsel4py.channels import Channels
 from libsel4py.environment import CNODE_DEPTH, Environment, Slot
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import machine
@@ -67,6 +68,7 @@ class Task:
         self.memory = UntypedAllocator(self.cnode, self.slots)
         if environment.pool_bits:
             self.memory.add(Untyped(Slot.POOL), environment.pool_bits)
+        self.channels = Channels(self)
         self._receive_slots = _ReceiveSlots(self.cnode, self.slots)
 
     @property
@@ -79,11 +81,12 @@ class Task:
         return Reply(self.memory.allocate(ObjectType.REPLY).start)
 
     def delete(self, capability: Capability) -> None:
-        """Delete a capability from this task's CNode and take its slot back.
+        """Delete a capability from this task's CNode and take its slot back; the calling thread's channel goes with it.
 
         Raises:
             ValueError: the slot is none that this task gave out.
         """
+        machine.channel_unbind(capability.cptr)  # the slot's next capability is another
         self.cnode.delete(capability.cptr)
         self.slots.free(capability.cptr)
 

@@ -17,13 +17,17 @@ def command(system: str) -> Report:
 
     from deploy.description import find, load
     from deploy.quantities import format_size
-    from libsel4py.description import Task
+    from libsel4py.description import Task, Use
+    from libsel4py.environment import ChannelUse
 
     description = load(find(system))
     checked = description.system
 
+    def channel(use: Use) -> str:
+        return "" if use.channel is ChannelUse.AUTO else f",channel={use.channel.value}"
+
     def connections(task: Task) -> str:
-        used = [f"{use.name}→{use.task}.{use.provided}#{use.badge}" for use in task.uses]
+        used = [f"{use.name}→{use.task}.{use.provided}#{use.badge}{channel(use)}" for use in task.uses]
         found = [f"({use.name}→{use.task}.{use.provided}#{use.badge})" for use in task.names]
         driven = [f"{each.name}→{each.device}" for each in task.devices]
         return " ".join((*used, *found, *driven, *(f"+{grant.value}" for grant in task.grants))) or "-"

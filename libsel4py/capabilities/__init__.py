@@ -5,9 +5,10 @@ names a slot by index and depth, the depth is a keyword with a task's own 64 bit
 """
 
 from libsel4py.capabilities.base import CSPACE_DEPTH, Capability
+from libsel4py.capabilities.channel import Channel
 from libsel4py.capabilities.cnode import CNode
 from libsel4py.capabilities.domain import Domain
-from libsel4py.capabilities.endpoint import Endpoint, Notification, Reply
+from libsel4py.capabilities.endpoint import Endpoint, Notification, Reply, signal_many
 from libsel4py.capabilities.frame import Frame, VSpace
 from libsel4py.capabilities.io_port import IOPort, IOPortControl
 from libsel4py.capabilities.irq import IRQControl, IRQHandler
@@ -20,6 +21,7 @@ __all__ = [
     "TCB",
     "CNode",
     "Capability",
+    "Channel",
     "Domain",
     "Endpoint",
     "Frame",
@@ -33,4 +35,5 @@ __all__ = [
     "SchedControl",
     "Untyped",
     "VSpace",
+    "signal_many",
 ]

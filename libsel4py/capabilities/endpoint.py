@@ -6,9 +6,14 @@ These are the raw forms, a message of words and capability addresses. Components
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
+
 from libsel4py.capabilities.base import Capability, address
+from libsel4py.capabilities.channel import Channel
+from libsel4py.errors import IllegalOperation
 from libsel4py.lowlevel import syscalls
-from libsel4py.lowlevel.syscalls import Message, Received
+from libsel4py.lowlevel.syscalls import Message, Received, machine
 
 
 class Reply(Capability):
@@ -19,6 +24,23 @@ class Reply(Capability):
     def send(self, message: Message) -> None:
         """Answer the caller; nothing happens if there is none."""
         syscalls.send(self.cptr, message)
+
+
+def connect_and_bind(target: Endpoint | Notification, channel: Channel) -> int:
+    """Connect a channel, and let the calling thread go by it; returns the channel's number.
+
+    Raises:
+        IllegalOperation, InvalidCapability, RangeError: as `Channel.connect`.
+        LookupError: the kernel did not hand its page over. OSError: no memory, or as many are bound as can be.
+    """
+    number = channel.connect(target)
+    try:
+        machine.channel_bind(target.cptr, number)
+    except (LookupError, OSError):
+        with suppress(IllegalOperation):  # severed meanwhile, which may be why
+            channel.disconnect()
+        raise
+    return number
 
 
 class Endpoint(Capability):
@@ -42,8 +64,8 @@ class Endpoint(Capability):
         """Wait for a message; its caller, if it was a call, waits in ``reply``. Raises Timeout."""
         return syscalls.recv(self.cptr, address(reply), timeout)
 
-    def nb_recv(self, reply: Reply | None) -> Received:
-        """Take a waiting message, or badge 0 and no words."""
+    def nb_recv(self, reply: Reply | None) -> Received | None:
+        """Take a waiting message; None if there is none."""
         return syscalls.nb_recv(self.cptr, address(reply))
 
     def reply_recv(self, message: Message, reply: Reply, timeout: float | None = None) -> Received:
@@ -55,6 +77,17 @@ class Endpoint(Capability):
     ) -> Received:
         """Send to ``dest`` if somebody receives there now, then receive here. Raises Timeout."""
         return syscalls.nb_send_recv(dest.cptr, message, self.cptr, address(reply), timeout)
+
+    def connect(self, channel: Channel) -> int:
+        """Let the calling thread's calls and sends here go by the channel from now on; returns the channel's number.
+
+        Interfaces do so by themselves (`libsel4py.channels`). Raises as `connect_and_bind`.
+        """
+        return connect_and_bind(self, channel)
+
+    def listen(self) -> int:
+        """Let the calling thread take the channels of this endpoint. Raises as `syscalls.listen`."""
+        return syscalls.listen(self.cptr)
 
 
 class Notification(Capability):
@@ -72,4 +105,21 @@ class Notification(Capability):
 
     def poll(self) -> int:
         """The signals since the last wait, or 0."""
-        return syscalls.nb_wait(self.cptr).badge
+        received = syscalls.nb_wait(self.cptr)
+        return 0 if received is None else received.badge
+
+    def connect(self, channel: Channel) -> int:
+        """Let the calling thread's signals here go by the channel from now on; returns the channel's number.
+
+        Raises as `connect_and_bind`.
+        """
+        return connect_and_bind(self, channel)
+
+    def listen(self) -> int:
+        """Let the calling thread take the channels of this notification. Raises as `syscalls.listen`."""
+        return syscalls.listen(self.cptr)
+
+
+def signal_many(notifications: Iterable[Notification]) -> None:
+    """Signal each, in one step: those that are connected by their channel, the others through the kernel."""
+    machine.signal_many([notification.cptr for notification in notifications])

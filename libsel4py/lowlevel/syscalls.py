@@ -1,8 +1,6 @@
-"""The eleven system calls as functions, and the one place where the SDK meets the machine (`hw.cpu`).
+"""The eleven system calls as functions, and sel4py's own.
 
-Rules: nothing else in the SDK imports `hw.cpu`. The import happens at the first trap, so that all of the SDK can
-be loaded, checked and tested where there is no machine; `install` puts another machine in its place. Message
-words 0..3 travel in registers, the rest in the thread's message area, as seL4 does on x86_64.
+Rules: message words 0..3 travel in registers, the rest in the thread's message area, as seL4 does on x86_64.
 
 Timeouts are seconds (float) and None waits for ever; a call that is not complete by then is cancelled whole and
 raises `Timeout`. Source: seL4 Reference Manual (MCS), sections 2.2, 4.2 and 10.2.
@@ -10,100 +8,21 @@ raises `Timeout`. Source: seL4 Reference Manual (MCS), sections 2.2, 4.2 and 10.
 
 from __future__ import annotations
 
-import importlib
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Final, NamedTuple
 
 from libsel4py import abi
 from libsel4py.abi import MESSAGE_MAX_EXTRA_CAPS, MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, WORD_BYTES, Status, Syscall
-from libsel4py.errors import Timeout
+from libsel4py.errors import ServerDied, Timeout, kernel_error
+from libsel4py.lowlevel.machine import BatchEntry as BatchEntry
+from libsel4py.lowlevel.machine import Completion as Completion
+from libsel4py.lowlevel.machine import Cpu as Cpu
+from libsel4py.lowlevel.machine import ThreadEntry as ThreadEntry
+from libsel4py.lowlevel.machine import installed as installed
+from libsel4py.lowlevel.machine import machine as machine
 
-Completion = tuple[int, int, int, int, int, int, int]  # status, badge, info, MR0..MR3
-BatchEntry = tuple[int, int, int, tuple[int, ...], tuple[int, ...]]  # op, cptr, info, words 0..8, caps 0..2
-ThreadEntry = Callable[[int, int, int, int, int, int, int, int], int | None]  # thread, image, six words; exit status
 FOREVER_NS: Final = -1
-
-
-class Cpu(Protocol):
-    """The user's half of the machine, as `hw.cpu` gives it; every function is of the calling thread."""
-
-    def trap(
-        self,
-        op: int,
-        cptr: int,
-        info: int,
-        mr0: int,
-        mr1: int,
-        mr2: int,
-        mr3: int,
-        reply: int = ...,
-        dest: int = ...,
-        timeout_ns: int = ...,
-        /,
-    ) -> Completion: ...
-    def batch(self, entries: Sequence[BatchEntry], /) -> list[Completion]: ...
-    def message_write(self, first: int, words: bytes, /) -> None: ...
-    def message_read(self, first: int, count: int, /) -> bytes: ...
-    def set_caps(self, cap0: int, cap1: int, cap2: int, /) -> None: ...
-    def badges(self) -> tuple[int, int, int]: ...
-    def set_receive(self, cnode: int, index: int, depth: int, /) -> None: ...
-    def set_thread_entry(self, entry: ThreadEntry, /) -> None: ...
-
-
-_FUNCTIONS: Final = (
-    "trap",
-    "batch",
-    "message_write",
-    "message_read",
-    "set_caps",
-    "badges",
-    "set_receive",
-    "set_thread_entry",
-)
-
-
-class _Machine:
-    """Holder of the machine's functions. A trap looks its function up here each time, so it must cost a slot only."""
-
-    __slots__ = _FUNCTIONS
-
-
-def _load_then(name: str) -> Callable[..., object]:
-    """A function that binds `hw.cpu` when it is called first, and then does what it is named for."""
-
-    def load(*arguments: object) -> object:
-        _bind(importlib.import_module("hw.cpu"))
-        function: Callable[..., object] = getattr(_machine, name)
-        return function(*arguments)
-
-    return load
-
-
-def _bind(cpu: object) -> None:
-    functions = [getattr(cpu, name) for name in _FUNCTIONS]
-    for name, function in zip(_FUNCTIONS, functions, strict=True):
-        setattr(_machine, name, function)
-
-
-_machine = _Machine()
-for _name in _FUNCTIONS:
-    setattr(_machine, _name, _load_then(_name))
-machine: Final[Cpu] = cast(Cpu, _machine)
-
-
-@contextmanager
-def installed(cpu: Cpu) -> Iterator[Cpu]:
-    """Run the block on another machine (tests); the former one comes back afterwards."""
-    former = [getattr(_machine, name) for name in _FUNCTIONS]
-    _bind(cpu)
-    try:
-        yield cpu
-    finally:
-        for name, function in zip(_FUNCTIONS, former, strict=True):
-            setattr(_machine, name, function)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +94,13 @@ def unpack(completion: Completion, what: str) -> Received:
     """A completion as a message, copied out of the message area once.
 
     Raises:
-        Timeout: the system call was cancelled.
+        Timeout: the system call was cancelled. ServerDied: a call by channel lost its server.
     """
     status, badge, info, *registers = completion
     if status == Status.CANCELLED:
         raise Timeout(f"{what} was cancelled before anything was transferred")
+    if status == Status.SERVER_DIED:
+        raise server_died(what)
     length = min(abi.info_length(info), MESSAGE_MAX_LENGTH)
     words = tuple(registers[:length])
     if length > MESSAGE_REGISTERS:
@@ -188,6 +109,11 @@ def unpack(completion: Completion, what: str) -> Received:
     extra, unwrapped = abi.info_extra_caps(info), abi.info_caps_unwrapped(info)
     badges = machine.badges() if unwrapped else (0, 0, 0)
     return Received(badge, abi.info_label(info), words, extra, unwrapped, badges)
+
+
+def server_died(what: str) -> ServerDied:
+    """The exception for Status.SERVER_DIED."""
+    return ServerDied(f"{what}: the server died after it had taken the request, which may have been carried out")
 
 
 def call(cptr: int, message: Message, timeout: float | None = None) -> Received:
@@ -212,9 +138,10 @@ def recv(cptr: int, reply: int, timeout: float | None = None) -> Received:
     return unpack(machine.trap(Syscall.RECV, cptr, 0, 0, 0, 0, 0, reply, 0, nanoseconds(timeout)), "Recv")
 
 
-def nb_recv(cptr: int, reply: int) -> Received:
-    """Take a waiting message, if there is one; otherwise badge 0 and no words."""
-    return unpack(machine.trap(Syscall.NB_RECV, cptr, 0, 0, 0, 0, 0, reply, 0, FOREVER_NS), "NBRecv")
+def nb_recv(cptr: int, reply: int) -> Received | None:
+    """Take a waiting message; None if there is none."""
+    completion = machine.trap(Syscall.NB_RECV, cptr, 0, 0, 0, 0, 0, reply, 0, FOREVER_NS)
+    return None if completion[0] == Status.EMPTY else unpack(completion, "NBRecv")
 
 
 def reply_recv(cptr: int, message: Message, reply: int, timeout: float | None = None) -> Received:
@@ -240,9 +167,32 @@ def wait(cptr: int, timeout: float | None = None) -> Received:
     return unpack(machine.trap(Syscall.WAIT, cptr, 0, 0, 0, 0, 0, 0, 0, nanoseconds(timeout)), "Wait")
 
 
-def nb_wait(cptr: int) -> Received:
-    """Look once, as `wait`; badge 0 and no words when nothing is there."""
-    return unpack(machine.trap(Syscall.NB_WAIT, cptr, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS), "NBWait")
+def nb_wait(cptr: int) -> Received | None:
+    """Look once, as `wait`; None when nothing is there."""
+    completion = machine.trap(Syscall.NB_WAIT, cptr, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)
+    return None if completion[0] == Status.EMPTY else unpack(completion, "NBWait")
+
+
+def listen(cptr: int) -> int:
+    """sel4py's own: this thread takes the channels of this endpoint or notification from now on; 0: of none any more.
+
+    Returns the number that it has among the endpoint's listeners. Its receives there look at the channels, too.
+
+    Raises:
+        InvalidCapability: neither endpoint nor notification, or without Read. RangeError: it has its listeners.
+        IllegalOperation: the thread listens elsewhere, or the notification is another thread's.
+        OSError: this host cannot wait for channels (Linux before 5.16).
+    """
+    completion = machine.trap(Syscall.LISTEN, cptr, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)
+    answer = unpack(completion, "Listen")
+    if answer.label:
+        raise kernel_error(answer.label, answer.words, "Listen", explain())
+    try:
+        machine.channel_listen(cptr)
+    except OSError:
+        machine.trap(Syscall.LISTEN, 0, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)
+        raise
+    return answer.words[0] if answer.words else 0
 
 
 def yield_now() -> None:

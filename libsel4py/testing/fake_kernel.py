@@ -15,45 +15,30 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
 from libsel4py import abi
 from libsel4py.abi import MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, Error, Status, Syscall
 from libsel4py.environment import Slot
 from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry
-from libsel4py.testing.fake_objects import FakeCap, FakeEndpoint, FakeNotification, FakeObjects, FakeReply, Request
+from libsel4py.testing.fake_channels import Area, FakeChannels
+from libsel4py.testing.fake_objects import FakeCap, FakeChannel, FakeEndpoint, FakeNotification, FakeReply, Request
 
 PATIENCE: Final = 10.0  # seconds
 _RECEIVES: Final = (Syscall.RECV, Syscall.NB_RECV, Syscall.WAIT, Syscall.NB_WAIT)
 
 
-@dataclass(slots=True)
-class _Area:
-    """A thread's message area."""
-
-    words: list[int] = field(default_factory=lambda: [0] * MESSAGE_MAX_LENGTH)
-    caps: tuple[int, int, int] = (0, 0, 0)
-    badges: tuple[int, int, int] = (0, 0, 0)
-    receive_slot: int = 0
-
-
-class _PerThread(threading.local):
-    def __init__(self) -> None:
-        self.area = _Area()
-
-
-class FakeKernel:
+class FakeKernel(FakeChannels):
     """A `Cpu` without a machine. Make objects with `objects`, then use the SDK's classes on their slots."""
 
     def __init__(self, patience: float = PATIENCE) -> None:
-        self.objects = FakeObjects()
+        super().__init__()
         self.explanation = ""
         self.system_calls: list[int] = []
         self.thread_entry: ThreadEntry | None = None
         self._patience = patience
         self._changed = threading.Condition(threading.RLock())
-        self._threads = _PerThread()
+        self._taken: dict[int, Request] = {}
 
     # --- the functions of hw.cpu -----------------------------------------------------------------------------
 
@@ -75,22 +60,47 @@ class FakeKernel:
         registers = (mr0, mr1, mr2, mr3)
         match op:
             case Syscall.CALL:
-                return self._call(cptr, self._message(info, registers), timeout_ns)
+                channel = None if abi.info_extra_caps(info) else self._channel(cptr)
+                return self._call(cptr, self._message(info, registers), timeout_ns, channel)
             case Syscall.SEND:
                 return self._send(cptr, self._message(info, registers), timeout_ns)
             case Syscall.NB_SEND:
                 return self._nb_send(cptr, self._message(info, registers))
             case Syscall.REPLY_RECV:
-                self._send(reply, self._message(info, registers), -1)
+                if self._threads.area.taken is not None:
+                    self.answer(self.detach(), info, *registers)
+                else:
+                    self._send(reply, self._message(info, registers), -1)
                 return self._receive(op, cptr, reply, timeout_ns)
             case Syscall.NB_SEND_RECV | Syscall.NB_SEND_WAIT:
                 self._nb_send(dest, self._message(info, registers))
                 return self._receive(op, cptr, reply, timeout_ns)
             case Syscall.EXPLAIN:
                 return self._explain()
+            case Syscall.LISTEN:
+                return self._listen(cptr)
             case op if op in _RECEIVES:
                 return self._receive(op, cptr, reply, timeout_ns)
         return (Status.DONE, 0, 0, 0, 0, 0, 0)
+
+    def kernel_trap(
+        self,
+        op: int,
+        cptr: int,
+        info: int,
+        mr0: int,
+        mr1: int,
+        mr2: int,
+        mr3: int,
+        reply: int = 0,
+        dest: int = 0,
+        timeout_ns: int = -1,
+        /,
+    ) -> Completion:
+        if op != Syscall.CALL:
+            return self.trap(op, cptr, info, mr0, mr1, mr2, mr3, reply, dest, timeout_ns)
+        self.system_calls.append(op)
+        return self._call(cptr, self._message(info, (mr0, mr1, mr2, mr3)), timeout_ns)
 
     def batch(self, entries: Sequence[BatchEntry], /) -> list[Completion]:
         completions = []
@@ -122,11 +132,34 @@ class FakeKernel:
     def set_thread_entry(self, entry: ThreadEntry, /) -> None:
         self.thread_entry = entry
 
+    def channel_listen(self, cptr: int, /) -> None:
+        """What there is to do is done by LISTEN."""
+
+    def detach(self) -> int:
+        request, self._threads.area.taken = self._threads.area.taken, None
+        if request is None:
+            return 0
+        self._taken[id(request)] = request
+        return id(request)
+
+    def answer(self, handle: int, info: int, mr0: int, mr1: int, mr2: int, mr3: int, /) -> bool:
+        with self._changed:
+            message = self._message(info, (mr0, mr1, mr2, mr3))
+            request = self._taken.pop(handle, None)
+            if request is not None:
+                request.answer = Request(message.label, message.words, ())
+                self._changed.notify_all()
+            return request is not None
+
+    def signal_many(self, cptrs: Sequence[int], /) -> None:
+        for cptr in cptrs:
+            self._send(cptr, Request(0, (), ()), -1)
+
     # --- what tests do -----------------------------------------------------------------------------------------
 
     def attend(self, endpoint: FakeEndpoint, step: Callable[[], object]) -> None:
         """Let ``step`` (which answers one waiting message) run in the caller's thread when a message waits."""
-        area = _Area()
+        area = Area()
 
         def run() -> None:
             with self._on_area(area):
@@ -144,6 +177,14 @@ class FakeKernel:
         for endpoint in self.objects.endpoints():
             self._attend_to(endpoint, signal=True)
 
+    def end_taken(self) -> None:
+        """End all detached requests by channel as the death of their server does."""
+        with self._changed:
+            for request in self._taken.values():
+                request.died = True
+            self._taken.clear()
+            self._changed.notify_all()
+
     def wait_for_senders(self, endpoint: FakeEndpoint, count: int) -> None:
         """Wait until ``count`` messages wait at an endpoint that nobody attends to."""
         with self._changed:
@@ -152,7 +193,7 @@ class FakeKernel:
     # --- inside ------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _on_area(self, area: _Area) -> Iterator[None]:
+    def _on_area(self, area: Area) -> Iterator[None]:
         former, self._threads.area = self._threads.area, area
         try:
             yield
@@ -164,7 +205,18 @@ class FakeKernel:
         words = (*registers, *self._threads.area.words[MESSAGE_REGISTERS:])[:length]
         return Request(abi.info_label(info), tuple(words), self._threads.area.caps[: abi.info_extra_caps(info)])
 
-    def _call(self, cptr: int, request: Request, timeout_ns: int) -> Completion:
+    def _listen(self, cptr: int) -> Completion:
+        """Listeners are counted, and none is forgotten: who has listened once is one for this fake."""
+        cap = self.objects.caps.get(cptr)
+        if cap is not None and isinstance(cap.object, FakeEndpoint | FakeNotification):
+            cap.object.listeners += 1
+            return self._deliver(Request(Error.NO_ERROR, (cap.object.listeners,), ()), 0)
+        return self._deliver(Request(Error.INVALID_CAPABILITY if cptr else Error.NO_ERROR, (0,), ()), 0)
+
+    def _call(self, cptr: int, request: Request, timeout_ns: int, channel: FakeChannel | None = None) -> Completion:
+        if channel is not None:
+            request.by_channel = True
+            self._threads.calls += 1
         with self._changed:
             cap = self.objects.caps.get(cptr)
             if cap is None or not isinstance(cap.object, FakeEndpoint):
@@ -175,9 +227,13 @@ class FakeKernel:
             self._changed.notify_all()
         self._attend_to(cap.object)
         with self._changed:
-            if not self._wait(lambda: request.answer is not None, timeout_ns, f"an answer to label {request.label}"):
+            if not self._wait(
+                lambda: request.died or request.answer is not None, timeout_ns, f"an answer to label {request.label}"
+            ):
                 self._withdraw(cap.object.queue, request)
                 return (Status.CANCELLED, 0, 0, 0, 0, 0, 0)
+            if request.died:
+                return (Status.SERVER_DIED, 0, 0, 0, 0, 0, 0)
             assert request.answer is not None
             return self._deliver(request.answer, 0)
 
@@ -225,7 +281,7 @@ class FakeKernel:
                 self._changed.notify_all()
             try:
                 if not ready() and (polls or not self._wait(ready, timeout_ns, f"a message at slot {cptr}")):
-                    return (Status.DONE if polls else Status.CANCELLED, 0, 0, 0, 0, 0, 0)
+                    return (Status.EMPTY if polls else Status.CANCELLED, 0, 0, 0, 0, 0, 0)
             finally:
                 if isinstance(source, FakeEndpoint):
                     source.receivers -= 1
@@ -243,7 +299,10 @@ class FakeKernel:
 
     def _take(self, request: Request, source: FakeEndpoint, reply: int) -> Completion:
         request.taken = True
-        if request.is_call:
+        self._threads.area.taken = request if request.by_channel else None
+        if request.by_channel:
+            self._threads.requests += 1
+        elif request.is_call:
             cap = self.objects.caps.get(reply)
             if cap is None or not isinstance(cap.object, FakeReply):
                 raise RuntimeError(f"slot {reply} holds no reply object: this call could not be answered")

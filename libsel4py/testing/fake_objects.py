@@ -6,6 +6,7 @@ memory is counted, so an allocator's mistakes show. `refuse` makes any method fa
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class Request:
     badge: int = 0
     is_call: bool = False
     taken: bool = False
+    by_channel: bool = False
+    died: bool = False
     answer: Request | None = None
 
 
@@ -37,6 +40,7 @@ class FakeEndpoint:
 
     queue: deque[Request] = field(default_factory=deque)
     receivers: int = 0
+    listeners: int = 0
     step: Callable[[], None] | None = None
     busy: bool = False
 
@@ -44,6 +48,16 @@ class FakeEndpoint:
 @dataclass(slots=True, eq=False)
 class FakeNotification:
     word: int = 0
+    listeners: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class FakeChannel:
+    """``target`` is None while it is not connected."""
+
+    number: int = 0
+    target: FakeEndpoint | FakeNotification | None = None
+    badge: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +95,7 @@ class FakeObjects:
         self.invocations: list[tuple[int, Label, tuple[int, ...], tuple[int, ...]]] = []
         self.results: dict[Label, tuple[int, ...]] = {}
         self._refusals: dict[Label, tuple[Error, tuple[int, ...]]] = {}
+        self._numbers = itertools.count(1)
 
     def put(self, slot: int, new: object, badge: int = 0) -> None:
         """Place an object's first capability in an empty slot."""
@@ -102,6 +117,10 @@ class FakeObjects:
             if isinstance(cap.object, FakeEndpoint) and cap.object not in found:
                 found.append(cap.object)
         return found
+
+    def channels(self) -> list[FakeChannel]:
+        """All that a capability is left of."""
+        return [cap.object for cap in list(self.caps.values()) if isinstance(cap.object, FakeChannel)]
 
     def derive(self, source: int, destination: int, badge: int | None = None) -> None:
         """Copy a capability into an empty slot, as its child."""
@@ -133,6 +152,11 @@ class FakeObjects:
                 return _DONE
             case Label.CNODE_COPY | Label.CNODE_MINT | Label.CNODE_MOVE:
                 return self._copy(label, request.words)
+            case Label.CHANNEL_CONNECT:
+                return self._connect(cap, self.caps.get(request.caps[0]))
+            case Label.CHANNEL_DISCONNECT if isinstance(cap.object, FakeChannel):
+                cap.object.target = None
+                return _DONE
         return Error.NO_ERROR, self.results.get(label, (0,) * len(row.results))
 
     def _copy(self, label: Label, words: tuple[int, ...]) -> Outcome:
@@ -151,19 +175,37 @@ class FakeObjects:
             self.derive(source, destination, words[5] if label is Label.CNODE_MINT else None)
         return _DONE
 
+    def _connect(self, cap: FakeCap, target: FakeCap | None) -> Outcome:
+        channel = cap.object
+        if not isinstance(channel, FakeChannel) or channel.target is not None:
+            return Error.ILLEGAL_OPERATION, ()
+        if target is None or not isinstance(target.object, FakeEndpoint | FakeNotification):
+            return Error.INVALID_CAPABILITY, (1,)
+        if not target.object.listeners:
+            return Error.ILLEGAL_OPERATION, ()
+        channel.number, channel.target, channel.badge = next(self._numbers), target.object, target.badge
+        return Error.NO_ERROR, (channel.number,)
+
+    def _remove(self, slot: int) -> FakeCap | None:
+        """Empty a slot. (The tests copy no channel's capability: its first is its last.)"""
+        cap = self.caps.pop(slot, None)
+        if cap is not None and isinstance(cap.object, FakeChannel):
+            cap.object.target = None
+        return cap
+
     def _children(self, slot: int) -> Iterator[int]:
         yield from [each for each, cap in self.caps.items() if cap.parent == slot]
 
     def _delete(self, slot: int) -> None:
         """Children of a deleted capability become its parent's."""
-        cap = self.caps.pop(slot, None)
+        cap = self._remove(slot)
         for child in self._children(slot):
             self.caps[child].parent = cap.parent if cap is not None else None
 
     def _revoke(self, slot: int) -> None:
         for child in self._children(slot):
             self._revoke(child)
-            self.caps.pop(child, None)
+            self._remove(child)
         cap = self.caps.get(slot)
         if cap is not None and isinstance(cap.object, FakeUntyped):
             cap.object.used = 0
@@ -199,4 +241,6 @@ def _make(kind: ObjectType, size_bits: int) -> object:
             return FakeNotification()
         case ObjectType.REPLY:
             return FakeReply()
+        case ObjectType.CHANNEL:
+            return FakeChannel()
     return FakeObject(kind.name)

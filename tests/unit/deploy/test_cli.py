@@ -149,6 +149,13 @@ def test_check_shows_the_system_in_start_order(good: Path) -> None:
     assert system["name"] == "good"
 
 
+def test_check_shows_which_connections_have_a_channel_of_their_own_mind(good: Path) -> None:
+    text = good.read_text()
+    for use in ("always", "never"):
+        good.write_text(text.replace('"echo.echo"', f'{{ from = "echo.echo", channel = "{use}" }}'))
+        assert f"echo→echo.echo#1,channel={use}" in sel4py("check", str(good)).stdout
+
+
 def test_check_tells_every_problem_with_its_line() -> None:
     path = MANIFESTS / "bad" / "use-circle.toml"
     result = sel4py("check", str(path))

@@ -18,6 +18,7 @@ from deploy.scanner import line_numbers
 from deploy.sections import RAM_LOW, TaskDraft
 from libsel4py.abi import Rights
 from libsel4py.description import CorruptDescription, Grant, Restart, System, unpack
+from libsel4py.environment import ChannelUse
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 MIB = 1 << 20
@@ -219,3 +220,18 @@ def test_suggestions() -> None:
     assert suggest("sched", ["sched-control", "domain"]) == "did you mean 'sched-control'?"
     assert suggest("x", ["b", "a"]) == "there is a, b"
     assert suggest("x", []) == "there is none"
+
+
+@pytest.mark.parametrize("use", list(ChannelUse))
+def test_a_connection_says_whether_it_goes_by_a_channel(tmp_path: Path, use: ChannelUse) -> None:
+    client = (
+        f'[task.client]\nimage = "parts.echo"\nuses = {{ echo = {{ from = "echo.echo", channel = "{use.value}" }} }}\n'
+    )
+    system = read(tmp_path, ECHO + client)
+    assert system.task("client").uses[0].channel is use
+    assert unpack(system.pack()) == system
+
+
+def test_a_connection_goes_by_a_channel_when_it_is_called_often_unless_it_says_otherwise(tmp_path: Path) -> None:
+    system = read(tmp_path, ECHO + '[task.client]\nimage = "parts.echo"\nuses = { echo = "echo.echo" }\n')
+    assert system.task("client").uses[0].channel is ChannelUse.AUTO

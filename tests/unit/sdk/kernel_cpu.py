@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 
 from libsel4py import abi
-from libsel4py.abi import IPC_CAPS_OR_BADGES, IPC_MESSAGE, WORD_BYTES, InitialSlot, Syscall
+from libsel4py.abi import IPC_CAPS_OR_BADGES, IPC_MESSAGE, WORD_BYTES, Error, InitialSlot, Status, Syscall
 from libsel4py.capabilities import CNode
 from libsel4py.environment import Slot
 from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry, installed
@@ -64,6 +64,8 @@ class KernelCpu:
         timeout_ns: int = -1,
         /,
     ) -> Completion:
+        if op == Syscall.LISTEN:  # what the kernel would hand over, these threads have no keeper to take
+            return (Status.DONE, 0, abi.message_info(Error.ILLEGAL_OPERATION), 0, 0, 0, 0)
         with self._ran:
             self._thread.submit(op, cptr, info, (mr0, mr1, mr2, mr3), reply=reply, dest=dest)
             self._run()
@@ -126,6 +128,38 @@ class KernelCpu:
 
     def set_thread_entry(self, entry: ThreadEntry, /) -> None:
         raise NotImplementedError("the machine of the tests starts no threads by itself")
+
+    # Channels, of which this machine has none.
+
+    kernel_trap = trap
+
+    def channel_bind(self, cptr: int, number: int, timeout_ns: int = 0, /) -> None:
+        raise LookupError(f"channel {number} has no page")
+
+    def channel_unbind(self, cptr: int, /) -> bool:
+        return False
+
+    def channel_listen(self, cptr: int, /) -> None:
+        raise AssertionError("LISTEN is refused")
+
+    def detach(self) -> int:
+        return 0
+
+    def answer(self, handle: int, info: int, mr0: int, mr1: int, mr2: int, mr3: int, /) -> bool:
+        raise AssertionError("nothing can have been detached")
+
+    def signal_many(self, cptrs: Sequence[int], /) -> None:
+        for cptr in cptrs:
+            self.trap(Syscall.SEND, cptr, 0, 0, 0, 0, 0)
+
+    def set_upgrade(self, threshold: int, callback: Callable[[int], object] | None, /) -> None:
+        """No call is reported."""
+
+    def candidate(self, cptr: int, /) -> None:
+        """No call is reported."""
+
+    def channel_statistics(self) -> tuple[int, int, int, int, int]:
+        return 0, 0, 0, 0, 0
 
 
 class Bench:

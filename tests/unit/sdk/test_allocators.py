@@ -88,7 +88,7 @@ def test_memory_is_split_and_joined_again(fake: TestSystem) -> None:
     slots_before, caps_before = fake.slots.free_count, dict(fake.kernel.objects.caps)
     endpoint = allocator.allocate(ObjectType.ENDPOINT).start
     assert isinstance(fake.kernel.objects.caps[endpoint].object, FakeEndpoint)
-    assert allocator.statistics().free_bytes == (1 << 16) - 16
+    assert allocator.statistics().free_bytes == (1 << 16) - (1 << abi.FIXED_SIZE_BITS[ObjectType.ENDPOINT])
     tcbs = allocator.allocate(ObjectType.TCB, count=3)
     assert len(tcbs) == 3
     allocator.free(endpoint)

@@ -113,9 +113,9 @@ def _serve(board: Bench, painter: Painter) -> tuple[Studio, Task]:
 
     thread = board.thread("painter")
     board.machine.grant(thread, endpoint, SERVED)
-    board.start(thread, Task(environment), work)
     client = board.machine.copy(endpoint, badge=BADGE)
     task = Task(Environment("root", first_free_slot=board.machine.new_slots(50), free_slots=50))
+    board.start(thread, Task(environment), work)  # from here on two threads would run the kernel at once
     return Studio(Endpoint(client)), task
 
 

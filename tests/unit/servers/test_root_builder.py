@@ -9,7 +9,7 @@ from kerneld.records import CapType, TcbSlot
 from libsel4py import description
 from libsel4py.abi import InitialSlot, Rights
 from libsel4py.description import Assigned, Grant, Provide, Restart, Task, Use
-from libsel4py.environment import SIGNAL_BADGE, Connection, Environment, Slot
+from libsel4py.environment import SIGNAL_BADGE, ChannelUse, Connection, Environment, Slot
 from servers.root.running_task import Kind, Sender, badge_of
 from tests.unit.servers.root_board import NAMES, PING, UART, Root, root, task
 
@@ -87,6 +87,19 @@ def test_connections_have_their_rights_and_badges() -> None:
         assert {name: (each.cptr, each.clients) for name, each in provides.items()} == {
             "one": (16, {7: "client"}),
             "two": (16, {8: "client"}),
+        }
+
+
+def test_a_task_is_told_which_connections_go_by_a_channel() -> None:
+    uses = tuple(
+        Use(each.value, "server", "one", PING, number, channel=each) for number, each in enumerate(ChannelUse, 1)
+    )
+    with root(SERVER, task("client", uses=uses)) as board:
+        connections = board.running("client").environment.connections
+        assert {name: connection.channel.value for name, connection in connections.items()} == {
+            "auto": "auto",
+            "always": "always",
+            "never": "never",
         }
 
 

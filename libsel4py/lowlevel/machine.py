@@ -1,0 +1,167 @@
+"""The machine as the SDK sees it: the functions of `hw.cpu`, and the one place where they are bound.
+
+Rules: nothing else in the SDK imports `hw.cpu`. The import happens at the first use, so that all of the SDK can be
+loaded, checked and tested where there is no machine; `installed` puts another machine in its place.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, Protocol, cast
+
+Completion = tuple[int, int, int, int, int, int, int]  # status, badge, info, MR0..MR3
+BatchEntry = tuple[int, int, int, tuple[int, ...], tuple[int, ...]]  # op, cptr, info, words 0..8, caps 0..2
+ThreadEntry = Callable[[int, int, int, int, int, int, int, int], int | None]  # thread, image, six words; exit status
+
+
+class Cpu(Protocol):
+    """The user's half of the machine, as `hw.cpu` gives it; every function is of the calling thread."""
+
+    def trap(
+        self,
+        op: int,
+        cptr: int,
+        info: int,
+        mr0: int,
+        mr1: int,
+        mr2: int,
+        mr3: int,
+        reply: int = ...,
+        dest: int = ...,
+        timeout_ns: int = ...,
+        /,
+    ) -> Completion: ...
+    def kernel_trap(
+        self,
+        op: int,
+        cptr: int,
+        info: int,
+        mr0: int,
+        mr1: int,
+        mr2: int,
+        mr3: int,
+        reply: int = ...,
+        dest: int = ...,
+        timeout_ns: int = ...,
+        /,
+    ) -> Completion:
+        """As `trap`, and never by a channel: for calls whose reply may bring a capability."""
+
+    def batch(self, entries: Sequence[BatchEntry], /) -> list[Completion]: ...
+    def message_write(self, first: int, words: bytes, /) -> None: ...
+    def message_read(self, first: int, count: int, /) -> bytes: ...
+    def set_caps(self, cap0: int, cap1: int, cap2: int, /) -> None: ...
+    def badges(self) -> tuple[int, int, int]: ...
+    def set_receive(self, cnode: int, index: int, depth: int, /) -> None: ...
+    def set_thread_entry(self, entry: ThreadEntry, /) -> None: ...
+
+    # channels (docs/guide/components.md, "Fast calls")
+
+    def channel_bind(self, cptr: int, number: int, timeout_ns: int = ..., /) -> None:
+        """Let this thread's calls (or signals) on ``cptr`` go by the channel that it has just connected.
+
+        Raises:
+            LookupError: its page has not come in that time. OSError: no memory, or as many are bound as can be.
+        """
+
+    def channel_unbind(self, cptr: int, /) -> bool:
+        """Let them go through the kernel again; False if nothing was bound."""
+
+    def channel_listen(self, cptr: int, /) -> None:
+        """Let this thread's receives on ``cptr`` look at its channels; 0 for none any more. After LISTEN.
+
+        Raises:
+            OSError: this host cannot wait for several words (Linux before 5.16).
+        """
+
+    def detach(self) -> int:
+        """Take the request that this thread's last receive brought out of its hands, to be answered later.
+
+        Returns its handle; 0 if it came through the kernel, is no call, or has been answered or detached already.
+        """
+
+    def answer(self, handle: int, info: int, mr0: int, mr1: int, mr2: int, mr3: int, /) -> bool:
+        """Answer a detached request, from any thread; False if none is owed any more. Words 4.. as for a `trap`."""
+
+    def signal_many(self, cptrs: Sequence[int], /) -> None:
+        """Signal each of these notifications."""
+
+    def set_upgrade(self, threshold: int, callback: Callable[[int], object] | None, /) -> None:
+        """Call ``callback(cptr)`` at the entry of each ``threshold``-th slow CALL on a candidate.
+
+        It runs on the thread that calls, which may trap in it: the message area (words, capabilities, badges) comes
+        back as it was. Calls of a thread in which the candidate is bound, and those by `kernel_trap`, are not counted.
+        Candidates, counts and the one callback (None for none) are the process's.
+        """
+
+    def candidate(self, cptr: int, /) -> None:
+        """Let `set_upgrade` count the calls on ``cptr``."""
+
+    def channel_statistics(self) -> tuple[int, int, int, int, int]:
+        """Of this thread: calls made by channel, requests taken by channel, sleeps, messages from the kernel, calls
+        abandoned."""
+
+
+_FUNCTIONS: Final = (
+    "trap",
+    "batch",
+    "message_write",
+    "message_read",
+    "set_caps",
+    "badges",
+    "set_receive",
+    "set_thread_entry",
+    "kernel_trap",
+    "channel_bind",
+    "channel_unbind",
+    "channel_listen",
+    "detach",
+    "answer",
+    "signal_many",
+    "set_upgrade",
+    "candidate",
+    "channel_statistics",
+)
+
+
+class _Machine:
+    """Holder of the machine's functions. A trap looks its function up here each time, so it must cost a slot only."""
+
+    __slots__ = _FUNCTIONS
+
+
+def _load_then(name: str) -> Callable[..., object]:
+    """A function that binds `hw.cpu` when it is called first, and then does what it is named for."""
+
+    def load(*arguments: object) -> object:
+        _bind(importlib.import_module("hw.cpu"))
+        function: Callable[..., object] = getattr(_machine, name)
+        return function(*arguments)
+
+    return load
+
+
+def _bind(cpu: object) -> None:
+    functions = [getattr(cpu, name) for name in _FUNCTIONS]
+    for name, function in zip(_FUNCTIONS, functions, strict=True):
+        setattr(_machine, name, function)
+
+
+_machine = _Machine()
+for _name in _FUNCTIONS:
+    setattr(_machine, _name, _load_then(_name))
+machine: Final[Cpu] = cast(Cpu, _machine)
+
+
+@contextmanager
+def installed(cpu: Cpu) -> Iterator[Cpu]:
+    """Run the block on another machine (tests); the former one comes back afterwards."""
+    former = [getattr(_machine, name) for name in _FUNCTIONS]
+    _bind(cpu)
+    try:
+        yield cpu
+    finally:
+        for name, function in zip(_FUNCTIONS, former, strict=True):
+            setattr(_machine, name, function)
