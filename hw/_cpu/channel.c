@@ -41,10 +41,11 @@ uint32_t channel_client_cpu(const uint8_t *page)
 
 static void wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0); }
 
+/* Loads that acquire: a look at the state word afterwards is one at a later moment. */
 static void copy_words(uint64_t *to, const uint64_t *from, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        __atomic_store_n(&to[i], __atomic_load_n(&from[i], __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+        __atomic_store_n(&to[i], __atomic_load_n(&from[i], __ATOMIC_ACQUIRE), __ATOMIC_RELAXED);
 }
 
 static void write_line(uint8_t *page, unsigned offset, unsigned words_offset, const struct channel_message *message,
@@ -64,8 +65,8 @@ static void read_line(const uint8_t *page, unsigned offset, unsigned words_offse
                       uint64_t *words)
 {
     const struct sel4py_line *line = line_at(page, offset);
-    message->kind = __atomic_load_n(&line->kind, __ATOMIC_RELAXED);
-    message->info = plain_info(__atomic_load_n(&line->info, __ATOMIC_RELAXED));
+    message->kind = __atomic_load_n(&line->kind, __ATOMIC_ACQUIRE);
+    message->info = plain_info(__atomic_load_n(&line->info, __ATOMIC_ACQUIRE));
     copy_words(message->mr, line->mr, SEL4PY_MESSAGE_REGISTERS);
     unsigned length = message_length(message->info);
     if (length > WORDS_FROM)
@@ -122,7 +123,6 @@ bool channel_announce_client(uint8_t *page, uint16_t sequence, uint32_t *seen)
 bool channel_read_answer(const uint8_t *page, uint16_t sequence, struct channel_message *message, uint64_t *words)
 {
     read_line(page, SEL4PY_CHANNEL_REPLY, SEL4PY_CHANNEL_REPLY_WORDS, message, words);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return channel_look(page, sequence) == ANSWER_THERE;
 }
 
@@ -153,7 +153,6 @@ bool channel_take(uint8_t *page, uint32_t listener, uint16_t *sequence, struct c
     if (!__atomic_compare_exchange_n(state, &seen, taken, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return false;
     read_line(page, SEL4PY_CHANNEL_REQUEST, SEL4PY_CHANNEL_REQUEST_WORDS, message, words);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
     /* If the page went while it was copied, the copy may be half zeroes. */
     return __atomic_load_n(state, __ATOMIC_RELAXED) == taken;
 }
