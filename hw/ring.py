@@ -6,7 +6,7 @@ entry once, and an impossible producer index comes back as an entry with op `OVE
 
 from typing import Final
 
-from hw._ram import complete, deliver, poll, produced, publish, set_consumed, take, take_into, take_tail, wake, watch
+from hw._ram import complete, deliver, produced, publish, set_consumed, take, take_into, take_tail, wake, watch
 
 OVERRUN: Final = -(1 << 31)  # op of an entry whose cptr is the impossible index
 
@@ -14,7 +14,6 @@ __all__ = [
     "OVERRUN",
     "complete",
     "deliver",
-    "poll",
     "produced",
     "publish",
     "set_consumed",
