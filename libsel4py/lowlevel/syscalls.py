@@ -27,6 +27,25 @@ ThreadEntry = Callable[[int, int, int, int, int, int, int, int], int | None]  # 
 FOREVER_NS: Final = -1
 
 
+class TrapArguments(NamedTuple):
+    """What a trap takes, in order."""
+
+    op: int
+    cptr: int
+    info: int
+    mr0: int
+    mr1: int
+    mr2: int
+    mr3: int
+    reply: int = 0
+    dest: int = 0
+    timeout_ns: int = FOREVER_NS
+
+    @property
+    def registers(self) -> tuple[int, int, int, int]:
+        return self[3:7]
+
+
 class Cpu(Protocol):
     """The user's half of the machine, as `hw.cpu` gives it; every function is of the calling thread."""
 

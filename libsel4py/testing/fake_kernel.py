@@ -21,7 +21,7 @@ from typing import Final
 from libsel4py import abi
 from libsel4py.abi import MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, Error, Status, Syscall
 from libsel4py.environment import Slot
-from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry
+from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry, TrapArguments
 from libsel4py.testing.fake_objects import FakeCap, FakeEndpoint, FakeNotification, FakeObjects, FakeReply, Request
 
 PATIENCE: Final = 10.0  # seconds
@@ -57,22 +57,10 @@ class FakeKernel:
 
     # --- the functions of hw.cpu -----------------------------------------------------------------------------
 
-    def trap(
-        self,
-        op: int,
-        cptr: int,
-        info: int,
-        mr0: int,
-        mr1: int,
-        mr2: int,
-        mr3: int,
-        reply: int = 0,
-        dest: int = 0,
-        timeout_ns: int = -1,
-        /,
-    ) -> Completion:
+    def trap(self, *arguments: int) -> Completion:
+        op, cptr, info, _, _, _, _, reply, dest, timeout_ns = call = TrapArguments(*arguments)
+        registers = call.registers
         self.system_calls.append(op)
-        registers = (mr0, mr1, mr2, mr3)
         match op:
             case Syscall.CALL:
                 return self._call(cptr, self._message(info, registers), timeout_ns)
