@@ -18,7 +18,7 @@ VENV ?= .venv
 SYSTEM ?= workstation
 ARGS ?=
 PY := $(VENV)/bin/python
-SOURCES := $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c) libsel4py/abi.py hw/header.py setup.py
+SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.h) libsel4py/abi.py hw/header.py setup.py
 
 run: build
 	$(PY) -m deploy.cli up $(SYSTEM) $(ARGS)

@@ -24,11 +24,12 @@ class BuildExtensions(build_ext):
 def extension(name: str, folder: str) -> Extension:
     sources = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*.c"))
     headers = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*.h"))
+    shared = sorted(str(path.relative_to(ROOT)) for path in [*(ROOT / "hw/_ram").glob("*.h"), ROOT / "hw/spin.h"])
     return Extension(
         name,
         sources,
         include_dirs=["hw", "hw/_ram"],
-        depends=[*headers, "hw/_ram/api.h", "hw/_ram/ram.h", "libsel4py/abi.py", "hw/header.py"],
+        depends=[*headers, *shared, "libsel4py/abi.py", "hw/header.py"],
         extra_compile_args=FLAGS,
         libraries=["pthread"],
         py_limited_api=True,

@@ -75,6 +75,8 @@ def _contenders(
         "multiprocessing.Pipe": pipe_round,
         "64 single invocations": order(f"single {max(sizes.calls // 64, 1)}"),
         "batch of 64 invocations": order(f"batch {max(sizes.calls // 64, 1)}"),
+        "64 single slow ones": order(f"slow-single {max(sizes.calls // 640, 1)}"),
+        "batch of 64 slow ones": order(f"slow-batch {max(sizes.calls // 640, 1)}"),
         "task start": order(f"start {sizes.starts}"),
         "python -c pass": python(),
         "python -I -S -c pass": python("-I", "-S"),
@@ -84,10 +86,12 @@ def _contenders(
 def _ratios(series: dict[str, Series]) -> list[Goal]:
     call, pipe = series["call through the kernel"], series["multiprocessing.Pipe"]
     single, batch = series["64 single invocations"], series["batch of 64 invocations"]
+    slow_single, slow_batch = series["64 single slow ones"], series["batch of 64 slow ones"]
     start, python, bare = series["task start"], series["python -c pass"], series["python -I -S -c pass"]
     return [
         ratio_goal("kernel-mediated Call round trip, as fast as Pipe", call, pipe, 1.0, faster=True),
         ratio_goal("a batch of 64 against 64 single invocations", batch, single, 5.0, faster=True, decides=False),
+        ratio_goal("the same by the slow path (Frame.get_address)", slow_batch, slow_single, 0.0, faster=True),
         ratio_goal("task start and end against python -c pass", start, python, 5.0, faster=True),
         ratio_goal("the same against python -I -S -c pass", start, bare, 0.0, faster=True),
     ]

@@ -163,6 +163,13 @@ def _cores() -> tuple[bool, str]:
     return count >= 2, str(count)
 
 
+def _time_slice() -> tuple[bool, str]:
+    from hw.time_slice import slice_ns
+
+    now = slice_ns()
+    return now > 0, f"{now / 1e6:g} ms now" if now else "this host grants no slices (Linux 6.12 and later do)"
+
+
 def _device(path: str) -> Callable[[], tuple[bool, str]]:
     def look() -> tuple[bool, str]:
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
@@ -203,6 +210,7 @@ _PROBES: Final = (
     _Probe("landlock", False, "stops file access even where a seccomp rule is missed", _landlock),
     _Probe("namespaces", False, "stops a task from seeing host processes and networks", _namespaces),
     _Probe("two cores", False, "calls between running tasks without a switch", _cores),
+    _Probe("time slice", False, "a task that wakes up need not wait for the host's next clock tick", _time_slice),
     _Probe("/dev/net/tun", False, "network back end tap", _device("/dev/net/tun")),
     _Probe("/dev/kvm", False, "hardware virtual machines", _device("/dev/kvm")),
     _Probe("spin", False, "model checking of the shared-memory protocols (Debian package spin)", _program("spin")),

@@ -32,6 +32,7 @@ from hw.fd_store import FdStore, close_all
 from hw.machine import BackendKind, MachineDescription, create_ram
 from hw.monitor_options import MonitorOptions
 from hw.runtime_folder import clean_folder, prepare_folder
+from hw.time_slice import ask_for_short_slice
 
 END_SECONDS: Final = 5.0
 KILLED: Final = 72  # exit status of a system whose kernel was killed or fell silent
@@ -96,6 +97,7 @@ class Monitor:
     def start(self, console: tuple[int, ...]) -> None:
         """Start zygote and kernel. ``console``: descriptors of the stdio console's input and output."""
         _raise_descriptor_limit()
+        ask_for_short_slice()  # all that is started from here inherits it; where it is refused, nothing changes
         self._catch_signals()
         (self._options.folder / "monitor.pid").write_text(f"{os.getpid()}\n")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -6,7 +6,8 @@ microseconds, the kernel tells the threads that it stops to watch, looks once mo
 processor time.
 
 Rules. One submission of one thread at a time, from the ring after the last one served: a thread that never stops
-submitting delays others by one system call each. A turn ends after `TURN_NS`, so that the event loop's other work
+submitting delays others by one system call each, or by one burst of signals that began when no other ring had a
+submission (`_fastpath/submission.c`). A turn ends after `TURN_NS`, so that the event loop's other work
 (deaths, devices, management) is never starved. The tells of a transaction are carried out before the next one. An
 exception that is none of the four failures is a bug: the transaction is rolled back, and `fatal` ends the kernel.
 """
@@ -202,7 +203,8 @@ class Entry:
             elif found < 0 and not taken:
                 return self._cannot_sleep()
             count += 1
-            if not count & 7 and time.monotonic_ns() > end:
+            # A unit of a long operation is much of a turn by itself; of what is short, the clock is the greater part.
+            if (restarts or not count & 7) and time.monotonic_ns() > end:
                 return True
         return False
 

@@ -1,4 +1,4 @@
-"""Where the fast path (`_fastpath/fastpath.c`) finds the fields of records: one table, made from `records.py`.
+"""Where the fast path (`_fastpath/`) finds the fields of records: one table, made from `records.py`.
 
 The fast path carries out Call, ReplyRecv and signals in their commonest form, with the slow path's exact effect on RAM;
 all else it leaves alone. What it takes on, and why it may: `docs/manual/fastpath.md`.

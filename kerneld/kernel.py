@@ -7,6 +7,7 @@ submissions, then carries out the outbox; `host/` does the rest. A killed kernel
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import TracebackType
 
 from hw import ring
 from hw.ram import Ram
@@ -36,6 +37,39 @@ CANCELLABLE = (
     ThreadState.BLOCKED_ON_REPLY,
     ThreadState.BLOCKED_ON_NOTIFICATION,
 )
+
+
+class _Transaction:
+    """One transaction of the kernel. Its last act settles the threads that it has touched; if it is rolled back, it has
+    touched none."""
+
+    __slots__ = ("_core", "_transaction")
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._transaction = core.ram.transaction()
+
+    def __enter__(self) -> None:
+        self._transaction.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            try:
+                scheduler.settle(self._core)
+            except BaseException as bug:
+                self._roll_back(type(bug), bug, bug.__traceback__)
+                raise
+            self._transaction.__exit__(None, None, None)
+        else:
+            self._roll_back(kind, error, trace)
+
+    def _roll_back(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._core.touched.clear()
+        self._transaction.__exit__(kind, error, trace)
 
 
 class Kernel:
@@ -80,7 +114,7 @@ class Kernel:
             return self._take_cancel(tcb, frame)
         if not scheduler.may_run(tcb):
             return False
-        with self.ram.transaction():
+        with _Transaction(self.core):
             op = ring.take_into(self.ram, frame, tcb.consumed & 0xFFFFFFFF, tcb.address + Tcb.TRAP)
             if op is None:
                 return False
@@ -90,7 +124,6 @@ class Kernel:
                 tcb.consumed = tcb.consumed + 1
                 tcb.in_trap = 1
                 syscall.handle(self.core, tcb)
-            scheduler.settle(self.core)
         return True
 
     def _overrun(self, tcb: Tcb, frame: int) -> None:
@@ -107,48 +140,43 @@ class Kernel:
         entry = ring.take(self.ram, frame, tcb.consumed & 0xFFFFFFFF)
         if entry is None or entry[0] != Syscall.CANCEL:
             return False
-        with self.ram.transaction():
+        with _Transaction(self.core):
             ipc.cancel(self.core, tcb)
             scheduler.set_state(self.core, tcb, ThreadState.RUNNING)
             completion.complete(self.core, tcb, status=Status.CANCELLED)
-            scheduler.settle(self.core)
         return True
 
     def continue_one(self) -> bool:
         """Carry out one system call that was preempted, or restarted by a resume. False if there is none."""
         if self.core.kernel.restart_head is None:
             return False
-        with self.ram.transaction():
+        with _Transaction(self.core):
             tcb = scheduler.dequeue_restart(self.core.kernel)
             if tcb is not None and tcb.in_trap and tcb.state == ThreadState.RESTART and scheduler.may_run(tcb):
                 tcb.state = ThreadState.RUNNING
                 syscall.handle(self.core, tcb)
-            scheduler.settle(self.core)
         return True
 
     def interrupt(self, line: int) -> None:
         """A device has raised an interrupt line."""
-        with self.ram.transaction():
+        with _Transaction(self.core):
             interrupts.raise_line(self.core, line)
-            scheduler.settle(self.core)
 
     def died(self, tcb: Tcb, status: int) -> None:
         """The thread's process has ended with this wait status: its fault handler is told, unless EXIT has told it."""
         if tcb.process == ProcessState.NONE:
             return
-        with self.ram.transaction():
+        with _Transaction(self.core):
             ipc.cancel(self.core, tcb)
             words = (0, 0, ExceptionNumber.DEATH, status & abi.WORD_MASK)
             faults.raise_fault(self.core, tcb, Fault(FaultLabel.USER_EXCEPTION, words, f"its process ended ({status})"))
-            scheduler.settle(self.core)
 
     def reaped(self, tcb: Tcb) -> None:
         """The process that the thread had is gone, after `died` or EXIT: nobody has any more what it was handed."""
-        with self.ram.transaction():
+        with _Transaction(self.core):
             listening.forget_process(tcb)
 
     def channel_failed(self, channel: int) -> None:
         """The host cannot hand out the page of the channel at this address, which has not been severed since."""
-        with self.ram.transaction():
+        with _Transaction(self.core):
             channels.sever(self.core, Channel(self.ram, channel))
-            scheduler.settle(self.core)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from kerneld import caps, cspace
 from kerneld.caps import Cap
-from kerneld.failures import LookupFailure, SyscallError, range_error, truncated_message
+from kerneld.core import Call
+from kerneld.failures import LookupFailure, SyscallError, illegal_operation, range_error, truncated_message
 from kerneld.records import CapType, Slot
 from kerneld.refusals import EmptySlot
 from libsel4py.abi import WORD_BITS, Error, LookupFailureKind
@@ -32,6 +33,36 @@ def ensure_empty(slot: Slot) -> None:
     if slot.word0:
         kind = CapType(slot.cap_type).name
         raise SyscallError(Error.DELETE_FIRST, (), f"the destination slot holds a capability ({kind}); delete it first")
+
+
+def ensure_issuable(call: Call, label: int, words: int, method: str, arguments: str) -> None:
+    """Check what is alike in the methods of the controls that give something out (interrupt lines, I/O ports).
+
+    Raises:
+        SyscallError: ILLEGAL_OPERATION for another ``label``; TRUNCATED_MESSAGE if words or the CNode are missing.
+    """
+    control, _, name = method.partition(".")
+    if call.label != label:
+        raise illegal_operation(f"{control} has no method with label {call.label}")
+    if len(call.words) < words or not call.caps:
+        raise truncated_message(f"{name} takes {arguments}")
+
+
+def lookup_destination(call: Call, index: int, depth: int) -> Slot:
+    """The empty slot below the CNode that came with the message, for what a control gives out.
+
+    Raises:
+        SyscallError: FAILED_LOOKUP, RANGE_ERROR (depth), DELETE_FIRST.
+    """
+    destination = lookup_slot(call.caps[0], index, depth)
+    ensure_empty(destination)
+    return destination
+
+
+def ensure_not_given_out(given_out: bool, what: str, control: str) -> None:
+    """Raise REVOKE_FIRST if it was given out: each thing has one capability of its own."""
+    if given_out:
+        raise SyscallError(Error.REVOKE_FIRST, (), f"{what} has been given out; revoke {control} first")
 
 
 def ensure_present(cap: Cap, slot: Slot, depth: int, *, source: bool) -> None:

@@ -350,7 +350,7 @@ class EntryFlags(IntFlag):
 
     NONE = 0
     INLINE = 1  # words 4..7 and capabilities come from the entry's tail, and results past MR3 are dropped
-    HAS_TAIL = 2  # the tail is to be read (implied by INLINE)
+    HAS_TAIL = 2  # the tail is to be read; without it the tail's words are 0
 
 
 # --- the channel -------------------------------------------------------------------------------------------

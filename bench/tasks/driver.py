@@ -3,6 +3,8 @@
 call N       N calls of four words to the echo task                         seconds a call
 single N     N rounds of 64 invocations, each its own trap                  seconds an invocation
 batch N      N rounds of 64 invocations by one trap each                    seconds an invocation
+slow-single  as single and batch, with an invocation that the kernel's      seconds an invocation
+slow-batch   fast path leaves alone (Frame.get_address)
 start N      N tasks started and waited for, one after the other            seconds a task
 crowd N      N tasks started, then all waited for                           seconds a task
 revoke N     N capabilities derived from one, then revoked                  seconds in all, longest wait of a bystander
@@ -17,13 +19,30 @@ from collections.abc import Callable
 from bench.tasks.bystander import Bystander
 from bench.tasks.spawn import Spawner
 from libsel4py import Component, component, uses
-from libsel4py.abi import ObjectType, Syscall, message_info
+from libsel4py.abi import Label, ObjectType, Syscall, message_info
 from libsel4py.capabilities import CNode, Notification
 from libsel4py.interfaces.console import Console
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
 
 BATCH = 64
+FRAME_BITS = 12
+
+
+def _time_single(rounds: int, cptr: int, info: int) -> dict[str, float]:
+    start = time.perf_counter()
+    for _ in range(rounds):
+        for _ in range(BATCH):
+            machine.trap(Syscall.CALL, cptr, info, 0, 0, 0, 0, 0, 0, FOREVER_NS)
+    return {"seconds": (time.perf_counter() - start) / rounds / BATCH}
+
+
+def _time_batch(rounds: int, cptr: int, info: int) -> dict[str, float]:
+    entries = [(Syscall.CALL, cptr, info, (), ()) for _ in range(BATCH)]
+    start = time.perf_counter()
+    for _ in range(rounds):
+        machine.batch(entries)
+    return {"seconds": (time.perf_counter() - start) / rounds / BATCH}
 
 
 @component
@@ -38,11 +57,14 @@ class Main(Component):
             "call": self._call,
             "single": self._single,
             "batch": self._batch,
+            "slow-single": self._slow_single,
+            "slow-batch": self._slow_batch,
             "start": self._start,
             "crowd": self._crowd,
             "revoke": self._revoke,
         }
         self._target = Notification(self.task.memory.allocate(ObjectType.NOTIFICATION).start)
+        self._frame = self.task.memory.allocate(ObjectType.FRAME, FRAME_BITS).start
         while True:
             name, _, count = self.console.read_line("", echo=False).partition(" ")
             if name == "end":
@@ -60,18 +82,16 @@ class Main(Component):
         return {"seconds": (clock() - start) / count}
 
     def _single(self, rounds: int) -> dict[str, float]:
-        start = time.perf_counter()
-        for _ in range(rounds):
-            for _ in range(BATCH):
-                machine.trap(Syscall.CALL, self._target.cptr, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)
-        return {"seconds": (time.perf_counter() - start) / rounds / BATCH}
+        return _time_single(rounds, self._target.cptr, 0)
 
     def _batch(self, rounds: int) -> dict[str, float]:
-        entries = [(Syscall.CALL, self._target.cptr, 0, (), ())] * BATCH
-        start = time.perf_counter()
-        for _ in range(rounds):
-            machine.batch(entries)
-        return {"seconds": (time.perf_counter() - start) / rounds / BATCH}
+        return _time_batch(rounds, self._target.cptr, 0)
+
+    def _slow_single(self, rounds: int) -> dict[str, float]:
+        return _time_single(rounds, self._frame, message_info(Label.FRAME_GET_ADDRESS, 0))
+
+    def _slow_batch(self, rounds: int) -> dict[str, float]:
+        return _time_batch(rounds, self._frame, message_info(Label.FRAME_GET_ADDRESS, 0))
 
     def _start(self, count: int) -> dict[str, float]:
         spawner = Spawner(self.task)

@@ -10,45 +10,62 @@
 
 struct item {
     struct sel4py_entry entry;
-    struct sel4py_tail tail;
+    struct sel4py_tail tail; /* not set where the entry has none */
 };
 
 /* Refill when half of the ring is free: one look at the doorbell for many entries. */
-enum { REFILL = SEL4PY_RING_ENTRIES / 2, INLINE_WORDS = SEL4PY_MESSAGE_REGISTERS + SEL4PY_TAIL_MESSAGE_WORDS };
+enum { REFILL = SEL4PY_RING_ENTRIES / 2, REGISTERS = SEL4PY_MESSAGE_REGISTERS };
 
-static bool parse_words(PyObject *tuple, Py_ssize_t limit, const char *what, uint64_t *words, Py_ssize_t index)
+/* Items of a tuple; -1 with an exception set if there are more, or it is none. */
+static Py_ssize_t count_of(PyObject *tuple, Py_ssize_t limit, const char *what, Py_ssize_t index)
 {
-    if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) > limit) {
-        PyErr_Format(PyExc_ValueError, "batch entry %zd: %s are a tuple of at most %zd; a longer message takes trap()",
-                     index, what, limit);
-        return false;
-    }
-    for (Py_ssize_t i = 0; i < PyTuple_Size(tuple); i++)
-        if (!as_u64(PyTuple_GetItem(tuple, i), &words[i]))
+    Py_ssize_t count = PyTuple_Check(tuple) ? PyTuple_Size(tuple) : limit + 1;
+    if (count <= limit)
+        return count;
+    PyErr_Format(PyExc_ValueError, "batch entry %zd: %s are a tuple of at most %zd; a longer message takes trap()", index,
+                 what, limit);
+    return -1;
+}
+
+static bool parse_words(PyObject *tuple, Py_ssize_t first, Py_ssize_t end, uint64_t *words)
+{
+    for (Py_ssize_t i = first; i < end; i++)
+        if (!as_u64(PyTuple_GetItem(tuple, i), &words[i - first]))
             return false;
     return true;
 }
 
+/* What does not fit the entry itself. */
+static bool parse_tail(PyObject *words, Py_ssize_t word_count, PyObject *caps, Py_ssize_t cap_count, PyObject *reply,
+                       struct item *item)
+{
+    if (word_count <= REGISTERS && !cap_count && !reply)
+        return true;
+    item->entry.flags |= SEL4PY_ENTRY_HAS_TAIL;
+    item->tail = (struct sel4py_tail){.reply = 0};
+    return (word_count <= REGISTERS || parse_words(words, REGISTERS, word_count, item->tail.mr)) &&
+           parse_words(caps, 0, cap_count, item->tail.caps) && (!reply || as_u64(reply, &item->tail.reply));
+}
+
 static bool parse_item(PyObject *source, Py_ssize_t index, struct item *item)
 {
-    PyObject *cptr, *info, *words, *caps, *reply = NULL;
-    uint64_t message[INLINE_WORDS] = {0};
-    *item = (struct item){.entry.flags = SEL4PY_ENTRY_INLINE | SEL4PY_ENTRY_HAS_TAIL};
-    if (!PyTuple_Check(source)) {
+    Py_ssize_t fields = PyTuple_Check(source) ? PyTuple_Size(source) : 0;
+    if (fields < 5 || fields > 6) {
         PyErr_Format(PyExc_TypeError, "batch entry %zd is not a tuple (op, cptr, info, words, caps[, reply])", index);
         return false;
     }
-    if (!PyArg_ParseTuple(source, "iOOOO|O:batch entry", &item->entry.op, &cptr, &info, &words, &caps, &reply) ||
-        !as_u64(cptr, &item->entry.cptr) || !as_u64(info, &item->entry.info) ||
-        !parse_words(words, INLINE_WORDS, "message words", message, index) ||
-        !parse_words(caps, SEL4PY_TAIL_CAP_SLOTS, "capabilities", item->tail.caps, index) ||
-        (reply && !as_u64(reply, &item->tail.reply)))
+    PyObject *words = PyTuple_GetItem(source, 3), *caps = PyTuple_GetItem(source, 4);
+    PyObject *reply = fields > 5 ? PyTuple_GetItem(source, 5) : NULL;
+    item->entry = (struct sel4py_entry){.flags = SEL4PY_ENTRY_INLINE};
+    if (!parse_op(PyTuple_GetItem(source, 0), &item->entry.op) ||
+        !as_u64(PyTuple_GetItem(source, 1), &item->entry.cptr) ||
+        !as_u64(PyTuple_GetItem(source, 2), &item->entry.info))
         return false;
-    for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS; i++)
-        item->entry.mr[i] = message[i];
-    for (unsigned i = 0; i < SEL4PY_TAIL_MESSAGE_WORDS; i++)
-        item->tail.mr[i] = message[SEL4PY_MESSAGE_REGISTERS + i];
-    return true;
+    Py_ssize_t word_count = count_of(words, REGISTERS + SEL4PY_TAIL_MESSAGE_WORDS, "message words", index);
+    Py_ssize_t cap_count = word_count < 0 ? -1 : count_of(caps, SEL4PY_TAIL_CAP_SLOTS, "capabilities", index);
+    return cap_count >= 0 &&
+           parse_words(words, 0, word_count < REGISTERS ? word_count : REGISTERS, item->entry.mr) &&
+           parse_tail(words, word_count, caps, cap_count, reply, item);
 }
 
 /* NULL if all completions came, else what went wrong. Runs without the GIL. */
@@ -60,7 +77,8 @@ static const char *stream(struct cpu_thread *thread, struct item *items, size_t 
     while (received < count) {
         if (sent < count && sent - received <= REFILL) {
             for (; sent < count && sent - received < SEL4PY_RING_ENTRIES; sent++)
-                ring_submit(thread, &items[sent].entry, &items[sent].tail);
+                ring_submit(thread, &items[sent].entry,
+                            items[sent].entry.flags & SEL4PY_ENTRY_HAS_TAIL ? &items[sent].tail : NULL);
             if (!ring_publish(thread))
                 return "the doorbell does not ring";
         }
@@ -110,8 +128,8 @@ PyObject *cpu_batch(PyObject *Py_UNUSED(module), PyObject *source)
     if (!entries)
         return NULL;
     Py_ssize_t count = PyTuple_Size(entries);
-    struct item *items = PyMem_Calloc((size_t)count + 1, sizeof *items);
-    struct sel4py_completion *completions = PyMem_Calloc((size_t)count + 1, sizeof *completions);
+    struct item *items = PyMem_New(struct item, (size_t)count + 1);
+    struct sel4py_completion *completions = PyMem_New(struct sel4py_completion, (size_t)count + 1);
     PyObject *result = items && completions ? run(thread, entries, count, items, completions) : PyErr_NoMemory();
     PyMem_Free(items);
     PyMem_Free(completions);

@@ -173,7 +173,7 @@ static enum route wait_for_answer(struct cpu_thread *thread, struct channel *cha
     for (int i = 0; i < LOOKS_WITH_GIL && !park_asked(thread); i++) {
         if (is_there(channel))
             return BY_CHANNEL;
-        cpu_relax();
+        relax();
     }
     int64_t deadline = deadline_after(timeout_ns);
     thread->bindings->calling = channel;

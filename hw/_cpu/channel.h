@@ -11,6 +11,7 @@
 #define SEL4PY_CHANNEL_H
 
 #include "abi.h"
+#include "spin.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -79,14 +80,5 @@ static inline unsigned message_length(uint64_t info)
 
 /* Label and length alone: no capability travels, none was unwrapped. */
 static inline uint64_t plain_info(uint64_t info) { return (info & ~(uint64_t)0xfff) | message_length(info); }
-
-static inline void cpu_relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
 
 #endif

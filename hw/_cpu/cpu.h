@@ -107,7 +107,6 @@ void ring_wait_uninterrupted(struct cpu_thread *thread);
 /* Copies the next completion, which must be there. False if its tag is another one. */
 bool ring_take(struct cpu_thread *thread, uint64_t tag, struct sel4py_completion *completion);
 void ring_set_spin(int64_t nanoseconds);
-int64_t now_ns(void);
 
 /* trap.c, batch.c, message.c: Python's functions */
 PyObject *cpu_trap(PyObject *module, PyObject *const *args, Py_ssize_t count);
@@ -119,6 +118,8 @@ PyObject *cpu_set_caps(PyObject *module, PyObject *args);
 PyObject *cpu_badges(PyObject *module, PyObject *none);
 PyObject *cpu_set_receive(PyObject *module, PyObject *args);
 PyObject *cpu_receive_path(PyObject *module, PyObject *none);
+/* System call numbers; false with an exception set. */
+bool parse_op(PyObject *object, int32_t *op);
 PyObject *completion_tuple(const struct sel4py_completion *completion);
 /* Says what is wrong with the rings, marks them broken, returns NULL. */
 PyObject *raise_broken(struct cpu_thread *thread, const char *what);

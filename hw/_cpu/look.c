@@ -34,7 +34,7 @@ void look_pause(struct look *look)
         look->yields--;
         sched_yield();
     } else {
-        cpu_relax();
+        relax();
     }
 }
 

@@ -448,7 +448,7 @@ enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_ent
             return BY_CHANNEL;
         if (kernel_has_some(thread))
             break;
-        cpu_relax();
+        relax();
     }
     enum route route = wait_for_message(thread, timeout_ns);
     if (route == CANCELLED)

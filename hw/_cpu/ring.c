@@ -17,13 +17,6 @@ enum { LOOKS_A_YIELD = 16 };
 
 void ring_set_spin(int64_t nanoseconds) { __atomic_store_n(&spin_limit_ns, nanoseconds, __ATOMIC_RELAXED); }
 
-int64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
 int futex_wait_until(uint32_t *word, uint32_t seen, int64_t deadline, bool shared)
 {
     struct timespec until = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};
@@ -109,7 +102,7 @@ enum wait ring_look(struct cpu_thread *thread, int64_t deadline)
                 spin_learn(&thread->spin_ns, limit, now - start);
                 return WAIT_READY;
             }
-            cpu_relax();
+            relax();
         }
         now = now_ns();
         if (now >= deadline)

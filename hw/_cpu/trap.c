@@ -18,7 +18,7 @@ PyObject *raise_broken(struct cpu_thread *thread, const char *what)
     return NULL;
 }
 
-PyObject *completion_tuple(const struct sel4py_completion *completion)
+static PyObject *make_tuple(const struct sel4py_completion *completion)
 {
     PyObject *tuple = PyTuple_New(3 + SEL4PY_MESSAGE_REGISTERS);
     if (!tuple)
@@ -36,6 +36,20 @@ PyObject *completion_tuple(const struct sel4py_completion *completion)
 failed:
     Py_DECREF(tuple);
     return NULL;
+}
+
+/* Most completions say that it worked, and nothing else: those are one and the same tuple. */
+PyObject *completion_tuple(const struct sel4py_completion *completion)
+{
+    static PyObject *nothing;
+    uint64_t any = (uint32_t)completion->status | completion->badge | completion->info;
+    for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS; i++)
+        any |= completion->mr[i];
+    if (any)
+        return make_tuple(completion);
+    if (!nothing)
+        nothing = make_tuple(completion);
+    return nothing ? Py_NewRef(nothing) : NULL;
 }
 
 enum wait without_gil(struct cpu_thread *thread, int64_t deadline, enum wait (*wait)(struct cpu_thread *, int64_t))
@@ -134,7 +148,7 @@ static bool transact(struct cpu_thread *thread, struct sel4py_entry *entry, cons
     return result == WAIT_TIMEOUT ? cancel(thread, tag, completion) : take_checked(thread, tag, completion);
 }
 
-static bool parse_op(PyObject *object, int32_t *op)
+bool parse_op(PyObject *object, int32_t *op)
 {
     long value = PyLong_AsLong(object);
     if (value == -1 && PyErr_Occurred())

@@ -10,7 +10,6 @@ struct ram_api {
     PyTypeObject *ram_type;
     bool (*check)(const RamObject *ram, uint64_t address, uint64_t bytes);
     int (*store)(RamObject *ram, uint64_t address, uint64_t value);
-    int (*publish)(RamObject *ram, uint64_t frame_address, uint64_t told_address, uint32_t produced);
 };
 
 #endif

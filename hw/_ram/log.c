@@ -1,6 +1,6 @@
 /* The undo log: every store to a kernel record goes through ram_store(), which logs the old word first; a transaction is
  * what lies between begin and commit, and whatever interrupts it, RAM rolls back to where it began. */
-#include "ram.h"
+#include "logged.h"
 
 /* CPython 3.11's own formatting has no hexadecimal for 64 bits. */
 static bool refuse(const char *format, uint64_t first, uint64_t second, uint64_t third)
@@ -41,7 +41,7 @@ static int interrupt(RamObject *ram)
     return -1;
 }
 
-int ram_store(RamObject *ram, uint64_t address, uint64_t value)
+static int store_unusually(RamObject *ram, uint64_t address, uint64_t value)
 {
     if (!check_word(ram, address))
         return -1;
@@ -52,22 +52,22 @@ int ram_store(RamObject *ram, uint64_t address, uint64_t value)
     uint64_t *word = (uint64_t *)(ram->base + address);
     if (*word == value)
         return 0;
-    struct undo_log *log = ram->log;
-    uint64_t length = log->length;
-    if (length >= ram->log_capacity) {
+    if (ram->log->length >= ram->log_capacity) {
         PyErr_Format(ram_state()->ram_error, "the undo log of %llu entries is full: the transaction does unbounded work",
                      (unsigned long long)ram->log_capacity);
         return -1;
     }
     bool now = ram->interrupt_armed && ram->interrupt_countdown-- == 0;
-    log->entries[length].address = address;
-    log->entries[length].old_value = *word;
-    __atomic_store_n(&log->length, length + 1, __ATOMIC_RELEASE);
-    ram->stores++;
+    log_append(ram, address, *word);
     if (now && !ram->interrupt_after)
         return interrupt(ram);
     __atomic_store_n(word, value, __ATOMIC_RELEASE);
     return now ? interrupt(ram) : 0;
+}
+
+int ram_store(RamObject *ram, uint64_t address, uint64_t value)
+{
+    return ram_store_inline(ram, address, value, store_unusually);
 }
 
 /* Undo from the newest entry to the oldest; an interrupted rollback can be repeated. Entries come from RAM that

@@ -74,7 +74,6 @@ int add_record_types(PyObject *module, ModuleState *state);
 extern PyMethodDef ring_methods[];
 /* The trap frame at a physical address; NULL with RamError set. */
 uint8_t *ring_frame(RamObject *ram, uint64_t frame);
-PyObject *ring_poll(PyObject *module, PyObject *args);
 int ring_publish(RamObject *ram, uint64_t frame_address, uint64_t told_address, uint32_t produced);
 PyObject *publish(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *window_map_fixed(PyObject *module, PyObject *args);

@@ -5,6 +5,7 @@
  * be in range. The task's lies cost the task alone.
  */
 #include "abi.h"
+#include "completion.h"
 #include "ram.h"
 
 #include <linux/futex.h>
@@ -102,7 +103,7 @@ static PyObject *ring_take_tail(PyObject *Py_UNUSED(module), PyObject *const *ar
 }
 
 /* take_into(ram, frame, consumed, record) -> op, OVERRUN, or None. Copies the entry once, by logged stores, to nine
- * words at `record`, and its tail to the eight words behind them if its flags say that there is one. */
+ * words at `record`, and its tail to the eight words behind them: zeros if its flags say that there is none. */
 static PyObject *ring_take_into(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     uint8_t *frame;
@@ -117,7 +118,6 @@ static PyObject *ring_take_into(PyObject *Py_UNUSED(module), PyObject *const *ar
     if (produced - consumed > SEL4PY_RING_ENTRIES)
         return PyLong_FromLong(SEL4PY_OP_OVERRUN);
     struct sel4py_entry entry;
-    struct sel4py_tail tail;
     unsigned index = consumed % SEL4PY_RING_ENTRIES;
     memcpy(&entry, frame + SEL4PY_SUBMIT_RING + index * sizeof entry, sizeof entry);
     entry.op = op_of(&entry);
@@ -127,14 +127,12 @@ static PyObject *ring_take_into(PyObject *Py_UNUSED(module), PyObject *const *ar
     for (unsigned i = 0; i < 9; i++)
         if (ram_store(ram, record + 8 * i, words[i]) < 0)
             return NULL;
-    if (entry.flags & (SEL4PY_ENTRY_INLINE | SEL4PY_ENTRY_HAS_TAIL)) {
-        memcpy(&tail, frame + SEL4PY_SUBMIT_TAILS + index * sizeof tail, sizeof tail);
-        uint64_t tail_words[8];
-        memcpy(tail_words, &tail, sizeof tail_words);
-        for (unsigned i = 0; i < 8; i++)
-            if (ram_store(ram, record + 72 + 8 * i, tail_words[i]) < 0)
-                return NULL;
-    }
+    uint64_t tail_words[8] = {0};
+    if (entry.flags & SEL4PY_ENTRY_HAS_TAIL)
+        memcpy(tail_words, frame + SEL4PY_SUBMIT_TAILS + index * sizeof tail_words, sizeof tail_words);
+    for (unsigned i = 0; i < 8; i++)
+        if (ram_store(ram, record + 72 + 8 * i, tail_words[i]) < 0)
+            return NULL;
     return PyLong_FromLong(entry.op);
 }
 
@@ -168,18 +166,8 @@ static PyObject *ring_complete(PyObject *Py_UNUSED(module), PyObject *const *arg
     };
     memcpy(frame + SEL4PY_COMPLETE_RING + (produced % SEL4PY_RING_ENTRIES) * sizeof completion, &completion,
            sizeof completion);
-    /* Sequentially consistent, so that the look at TASK_WAITING comes after: no lost wake-up. */
-    __atomic_store_n(word32(frame, SEL4PY_COMPLETE_PRODUCED), produced + 1, __ATOMIC_SEQ_CST);
-    return PyBool_FromLong(__atomic_load_n(word32(frame, SEL4PY_TASK_WAITING), __ATOMIC_SEQ_CST) != 0);
+    return PyBool_FromLong(completion_publish(frame, produced + 1));
 }
-
-/* The completion as a TCB record holds it (kerneld/records.py, Tcb.TOLD). */
-struct told {
-    uint64_t status, badge, info, mr[SEL4PY_MESSAGE_REGISTERS], tag;
-    uint64_t message[SEL4PY_MESSAGE_MAX_LENGTH];
-    uint64_t caps_or_badges[SEL4PY_MESSAGE_MAX_EXTRA_CAPS];
-    uint64_t area; /* message words to copy (those from 4 on) | 1 << 32 if the capability words are to be copied */
-};
 
 /* Publishes completion number `produced` from the record at `told`. PRODUCER of completions. Returns 1 if the thread
  * sleeps, 0 if not, -1 with an exception set. The frame was checked. */
@@ -191,20 +179,8 @@ int ring_publish(RamObject *ram, uint64_t frame_address, uint64_t told_address, 
         return -1;
     }
     uint8_t *frame = ram->base + frame_address;
-    const struct told *told = (const void *)(ram->base + told_address);
-    uint64_t words = told->area & 0xff;
-    if (words > SEL4PY_MESSAGE_REGISTERS && words <= SEL4PY_MESSAGE_MAX_LENGTH)
-        memcpy(frame + SEL4PY_IPC_MESSAGE + SEL4PY_MESSAGE_REGISTERS * 8, told->message + SEL4PY_MESSAGE_REGISTERS,
-               (words - SEL4PY_MESSAGE_REGISTERS) * 8);
-    if (told->area >> 32 & 1)
-        memcpy(frame + SEL4PY_IPC_CAPS_OR_BADGES, told->caps_or_badges, sizeof told->caps_or_badges);
-    struct sel4py_completion completion = {
-        .status = (int32_t)told->status, .badge = told->badge, .info = told->info, .tag = told->tag};
-    memcpy(completion.mr, told->mr, sizeof completion.mr);
-    memcpy(frame + SEL4PY_COMPLETE_RING + (produced % SEL4PY_RING_ENTRIES) * sizeof completion, &completion,
-           sizeof completion);
-    __atomic_store_n(word32(frame, SEL4PY_COMPLETE_PRODUCED), produced + 1, __ATOMIC_SEQ_CST);
-    return __atomic_load_n(word32(frame, SEL4PY_TASK_WAITING), __ATOMIC_SEQ_CST) != 0;
+    completion_write(frame, (const void *)(ram->base + told_address), produced);
+    return completion_publish(frame, produced + 1);
 }
 
 /* deliver(ram, frame, told, produced) -> whether the thread sleeps. */
@@ -280,7 +256,6 @@ PyMethodDef ring_methods[] = {
     {"wake", FAST(ring_wake), "wake(ram, frame)."},
     {"hint", FAST(ring_hint), "hint(ram, frame)."},
     {"watch", FAST(ring_watch), "watch(ram, frame, consumed, watching) -> whether submissions wait."},
-    {"poll", ring_poll, METH_VARARGS, "poll(ram, pairs, nanoseconds, start=0) -> ring index with submissions, or -1."},
     {"publish", FAST(publish), "publish(ram, layout) -> TCBs whose completions were published, or None."},
     {"map_fixed", window_map_fixed, METH_VARARGS, "map_fixed(ram, address, bytes, fd, offset)."},
     {"discard", window_discard, METH_VARARGS, "discard(fd, offset, bytes)."},

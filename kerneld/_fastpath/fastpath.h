@@ -31,8 +31,11 @@ extern const struct ram_api *fast_api;
 
 enum outcome { SLOW, DONE, FAILED };
 
-/* Carries out the thread's next submission if the fast path takes it on: one transaction. fastpath.c */
+/* Carries out the thread's next submission if the fast path takes it on: one transaction. submission.c */
 enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb);
+/* As fast_attempt, and then the signals behind it, each a transaction, at most `limit` submissions in all. One tell stands
+ * for all of them: the completions before the last are written to the ring, and are published with it. */
+enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, unsigned *taken);
 
 /* Python's arguments; NULL with an exception set. module.c */
 RamObject *fast_parse(PyObject *ram, PyObject *bytes, const struct layout **layout);

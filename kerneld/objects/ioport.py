@@ -11,9 +11,9 @@ from typing import Final
 
 from kerneld import caps, mdb, slot_arguments
 from kerneld.core import Call, Core, Invocation, Result
-from kerneld.failures import SyscallError, illegal_operation, invalid_argument, range_error, truncated_message
+from kerneld.failures import illegal_operation, invalid_argument, range_error, truncated_message
 from kerneld.records import CapType, Slot
-from libsel4py.abi import IO_PORTS, WORD_BITS, WORD_MASK, Error, Label
+from libsel4py.abi import IO_PORTS, WORD_BITS, WORD_MASK, Label
 
 _READ_WIDTH: Final[dict[int, int]] = {Label.IO_PORT_IN8: 1, Label.IO_PORT_IN16: 2, Label.IO_PORT_IN32: 4}
 _WRITE_WIDTH: Final[dict[int, int]] = {Label.IO_PORT_OUT8: 1, Label.IO_PORT_OUT16: 2, Label.IO_PORT_OUT32: 4}
@@ -67,21 +67,21 @@ def decode(core: Core, call: Call) -> Invocation:
 
 
 def decode_control(core: Core, call: Call) -> Invocation:
-    if call.label != Label.IO_PORT_CONTROL_ISSUE:
-        raise illegal_operation(f"IOPortControl has no method with label {call.label}")
-    if len(call.words) < 4 or not call.caps:
-        raise truncated_message("Issue takes first and last port, index and depth, and the destination's CNode")
+    slot_arguments.ensure_issuable(
+        call,
+        Label.IO_PORT_CONTROL_ISSUE,
+        4,
+        "IOPortControl.Issue",
+        "first and last port, index and depth, and the destination's CNode",
+    )
     first, last, index, depth = call.words[:4]
     if max(first, last) >= IO_PORTS:
         raise range_error(0, IO_PORTS - 1, f"there is no port 0x{max(first, last):x}")
     if last < first:
         raise invalid_argument(1, f"the last port 0x{last:x} is before the first, 0x{first:x}")
-    if any(core.ram.word(address) & mask for address, mask in _bitmap_words(core, first, last)):
-        raise SyscallError(
-            Error.REVOKE_FIRST, (), f"a port in 0x{first:x}..0x{last:x} has been given out; revoke IOPortControl first"
-        )
-    destination = slot_arguments.lookup_slot(call.caps[0], index, depth)
-    slot_arguments.ensure_empty(destination)
+    given_out = any(core.ram.word(address) & mask for address, mask in _bitmap_words(core, first, last))
+    slot_arguments.ensure_not_given_out(given_out, f"a port in 0x{first:x}..0x{last:x}", "IOPortControl")
+    destination = slot_arguments.lookup_destination(call, index, depth)
     return Issue(first, last, call.slot, destination)
 
 

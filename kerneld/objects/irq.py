@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from kerneld import caps, deletion, interrupts, mdb, slot_arguments
 from kerneld.core import PREEMPTED, Call, Core, Invocation, Result
-from kerneld.failures import SyscallError, illegal_operation, invalid_capability, range_error, truncated_message
+from kerneld.failures import illegal_operation, invalid_capability, range_error, truncated_message
 from kerneld.records import CapType, IrqState, Slot
 from kerneld.work import Work
-from libsel4py.abi import IRQS, Error, Label, Rights
+from libsel4py.abi import IRQS, Label, Rights
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +78,19 @@ def decode(core: Core, call: Call) -> Invocation:
 
 
 def decode_control(core: Core, call: Call) -> Invocation:
-    if call.label != Label.IRQ_CONTROL_GET:
-        raise illegal_operation(f"IRQControl has no method with label {call.label}")
-    if len(call.words) < 3 or not call.caps:
-        raise truncated_message("Get takes line, index and depth, and the CNode capability of the destination")
+    slot_arguments.ensure_issuable(
+        call,
+        Label.IRQ_CONTROL_GET,
+        3,
+        "IRQControl.Get",
+        "line, index and depth, and the CNode capability of the destination",
+    )
     line, index, depth = call.words[:3]
     if line >= IRQS:
         raise range_error(0, IRQS - 1, f"there is no interrupt line {line}")
-    if interrupts.state_of(core, line) != IrqState.INACTIVE:
-        raise SyscallError(
-            Error.REVOKE_FIRST, (), f"the handler of interrupt line {line} has been given out; revoke IRQControl first"
-        )
-    destination = slot_arguments.lookup_slot(call.caps[0], index, depth)
-    slot_arguments.ensure_empty(destination)
+    given_out = interrupts.state_of(core, line) != IrqState.INACTIVE
+    slot_arguments.ensure_not_given_out(given_out, f"the handler of interrupt line {line}", "IRQControl")
+    destination = slot_arguments.lookup_destination(call, index, depth)
     return Get(line, call.slot, destination)
 
 

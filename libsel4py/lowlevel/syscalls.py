@@ -25,6 +25,25 @@ from libsel4py.lowlevel.machine import machine as machine
 FOREVER_NS: Final = -1
 
 
+class TrapArguments(NamedTuple):
+    """What a trap takes, in order."""
+
+    op: int
+    cptr: int
+    info: int
+    mr0: int
+    mr1: int
+    mr2: int
+    mr3: int
+    reply: int = 0
+    dest: int = 0
+    timeout_ns: int = FOREVER_NS
+
+    @property
+    def registers(self) -> tuple[int, int, int, int]:
+        return self[3:7]
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What is sent: label, at most 120 words, at most 3 capability addresses."""

@@ -20,7 +20,7 @@ from typing import Final
 from libsel4py import abi
 from libsel4py.abi import MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, Error, Status, Syscall
 from libsel4py.environment import Slot
-from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry
+from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry, TrapArguments
 from libsel4py.testing.fake_channels import Area, FakeChannels
 from libsel4py.testing.fake_objects import FakeCap, FakeChannel, FakeEndpoint, FakeNotification, FakeReply, Request
 
@@ -42,22 +42,10 @@ class FakeKernel(FakeChannels):
 
     # --- the functions of hw.cpu -----------------------------------------------------------------------------
 
-    def trap(
-        self,
-        op: int,
-        cptr: int,
-        info: int,
-        mr0: int,
-        mr1: int,
-        mr2: int,
-        mr3: int,
-        reply: int = 0,
-        dest: int = 0,
-        timeout_ns: int = -1,
-        /,
-    ) -> Completion:
+    def trap(self, *arguments: int) -> Completion:
+        op, cptr, info, _, _, _, _, reply, dest, timeout_ns = call = TrapArguments(*arguments)
+        registers = call.registers
         self.system_calls.append(op)
-        registers = (mr0, mr1, mr2, mr3)
         match op:
             case Syscall.CALL:
                 channel = None if abi.info_extra_caps(info) else self._channel(cptr)

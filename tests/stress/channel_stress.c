@@ -100,7 +100,7 @@ static void *client_main(void *argument)
         } else {
             client->abandoned++;
             while (channel_look(client->page, client->sequence) == ANSWER_NONE && !is_stopping())
-                cpu_relax();
+                relax();
         }
     }
     return NULL;

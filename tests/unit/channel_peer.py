@@ -117,12 +117,16 @@ class Pair:
         return kernel.task.ask(ControlOp.CHANNEL, words=(number, role, badge, listener), fds=(page,))
 
     def revoke(self, page: int, *kernels: Kernel, number: int = NUMBER) -> None:
-        """Take the page away and tell these keepers; a task may have ended of it before it is told."""
+        """Take the page away and tell these keepers."""
         os.ftruncate(page, 0)
         for kernel in kernels:
-            if not kernel.task.has_ended(0):
-                with contextlib.suppress(struct.error, BrokenPipeError):
-                    kernel.task.ask(ControlOp.CHANNEL_CLOSE, words=(number,))
+            self.tell(kernel, ControlOp.CHANNEL_CLOSE, number)
+
+    def tell(self, kernel: Kernel, op: ControlOp, *words: int) -> None:
+        """Send a control message to a task that may end of it before its keeper has answered."""
+        if not kernel.task.has_ended(0):
+            with contextlib.suppress(struct.error, BrokenPipeError, ConnectionResetError):
+                kernel.task.ask(op, words=words)
 
     def serve_until(self, *ended: Kernel) -> None:
         """Play the kernel until these tasks have ended."""

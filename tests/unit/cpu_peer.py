@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import struct
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -102,9 +103,12 @@ class Peer:
             os.sched_yield()
 
     def _spin(self, task: Task, spin_ns: int) -> bool:
-        ring.watch(self.ram, 0, self.consumed, 1)
-        pairs = struct.pack("QQ", 0, self.consumed)
-        return ring.poll(self.ram, pairs, spin_ns) >= 0 or not task.has_ended(0)
+        end = time.monotonic_ns() + spin_ns
+        while not ring.watch(self.ram, 0, self.consumed, 1):
+            if time.monotonic_ns() >= end:
+                return not task.has_ended(0)
+            os.sched_yield()
+        return True
 
     def _sleep(self, task: Task) -> bool:
         if ring.watch(self.ram, 0, self.consumed, 0):

@@ -154,7 +154,7 @@ def test_what_a_dead_server_had_taken_ends_and_what_it_had_not_waits_for_the_suc
         first.task.reap()
         scene.kernels.remove(first)
         for n, caller in enumerate(callers):
-            assert not caller.task.ask(ControlOp.RECEIVER_DIED, words=(NUMBER + n, 1))
+            scene.tell(caller, ControlOp.RECEIVER_DIED, NUMBER + n, 1)
         successor = scene.task(echo)
         for n, page in enumerate(pages):
             assert not scene.open(successor, page, abi.ChannelRole.SERVER, NUMBER + n, 5, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from array import array
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ import pytest
 
 from hw.devices.bus import IoBus
 from kerneld import _fastpath
-from kerneld.entry import Entry
+from kerneld.entry import TURN_NS, Entry
 from kerneld.host.process import Process, Thread
 from libsel4py import abi
 from libsel4py.abi import ObjectType, Syscall
@@ -44,6 +45,30 @@ def test_rings_that_are_always_full_do_not_starve_another(machine: Machine) -> N
     found, _, taken, _ = _fastpath.serve(machine.ram, layout, rings, 0, 0)
     assert found == 1
     assert taken <= 2
+
+
+def test_a_turn_ends_in_time_though_each_unit_of_work_is_long(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A doorbell that rings meanwhile is heard after the turn: a long revoke must not make that many units of work."""
+    clock = units = 0
+
+    def unit() -> bool:
+        nonlocal clock, units
+        clock += TURN_NS * 9 // 10
+        units += 1
+        return True
+
+    loop = asyncio.new_event_loop()
+    entry = Entry(machine.kernel, IoBus(machine.ram, []), loop, lambda message: None, lambda error: None)
+    with machine.ram.transaction():
+        machine.kernel.core.kernel.restart_head = machine.root.tcb
+    monkeypatch.setattr(time, "monotonic_ns", lambda: clock)
+    monkeypatch.setattr(machine.kernel, "continue_one", unit)
+    again = entry._serve()
+    monkeypatch.undo()
+    loop.close()
+    assert (again, units) == (True, 2)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from libsel4py import abi
 from libsel4py.abi import IPC_CAPS_OR_BADGES, IPC_MESSAGE, WORD_BYTES, Error, InitialSlot, Status, Syscall
 from libsel4py.capabilities import CNode
 from libsel4py.environment import Slot
-from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry, installed
+from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry, TrapArguments, installed
 from libsel4py.task import Task, as_task
 from libsel4py.testing import in_background
 from tests.harness import OWN_REPLY, THREAD_CNODE_BITS, Machine, Thread
@@ -50,26 +50,14 @@ class KernelCpu:
         frame: int = self._thread.tcb.trap_frame
         return frame
 
-    def trap(
-        self,
-        op: int,
-        cptr: int,
-        info: int,
-        mr0: int,
-        mr1: int,
-        mr2: int,
-        mr3: int,
-        reply: int = 0,
-        dest: int = 0,
-        timeout_ns: int = -1,
-        /,
-    ) -> Completion:
-        if op == Syscall.LISTEN:  # what the kernel would hand over, these threads have no keeper to take
+    def trap(self, *arguments: int) -> Completion:
+        call = TrapArguments(*arguments)
+        if call.op == Syscall.LISTEN:  # what the kernel would hand over, these threads have no keeper to take
             return (Status.DONE, 0, abi.message_info(Error.ILLEGAL_OPERATION), 0, 0, 0, 0)
         with self._ran:
-            self._thread.submit(op, cptr, info, (mr0, mr1, mr2, mr3), reply=reply, dest=dest)
+            self._thread.submit(call.op, call.cptr, call.info, call.registers, reply=call.reply, dest=call.dest)
             self._run()
-            if timeout_ns >= 0 and not self._has_completion(timeout_ns / 1e9):
+            if call.timeout_ns >= 0 and not self._has_completion(call.timeout_ns / 1e9):
                 self._thread.submit(Syscall.CANCEL)
                 self._run()
                 ended = self._completion()

@@ -1,0 +1,117 @@
+/* Call and ReplyRecv of at most four words between threads that run on their own time. */
+#include "attempt.h"
+
+static const uint64_t QUEUE_MASK = ~31ull; /* of an endpoint's tail word: the rest is its state */
+
+/* Whether a thread that is made runnable runs at once, on its own time and in a live process. */
+static bool runs(struct attempt *a, uint64_t tcb)
+{
+    uint64_t context = load(a, tcb + a->at->tcb_sched_context);
+    return context && load(a, context + a->at->context_refill_max) &&
+           load(a, tcb + a->at->tcb_process) == a->at->process_live;
+}
+
+static bool enter(struct attempt *a)
+{
+    if (!save_trap(a))
+        return false;
+    uint64_t flags = load(a, a->tcb + a->at->tcb_block_word);
+    return store(a, a->tcb + a->at->tcb_block_word, flags | a->at->in_trap);
+}
+
+/* The info word that a message of registers arrives with: label and length alone. */
+static uint64_t delivered_info(uint64_t info) { return (info & ~(uint64_t)0xfff) | (info & 127); }
+
+static bool perform_call(struct attempt *a, struct slot cap, uint64_t receiver, uint64_t reply)
+{
+    const struct layout *at = a->at;
+    uint64_t endpoint = object_of(cap);
+    if (!enter(a))
+        return false;
+    uint64_t behind = load(a, receiver + at->tcb_queue_next);
+    STORE(receiver + at->tcb_blocked_on, 0);
+    if (behind) {
+        STORE(endpoint + at->endpoint_head, behind);
+        STORE(behind + at->tcb_queue_prev, 0);
+        STORE(receiver + at->tcb_queue_next, 0);
+    } else {
+        STORE(endpoint + at->endpoint_head, 0);
+        STORE(endpoint + at->endpoint_tail, load(a, endpoint + at->endpoint_tail) & ~QUEUE_MASK & ~(uint64_t)3);
+    }
+    if (!complete(a, receiver, cap.word1, delivered_info(a->entry.info), a->entry.mr, a->entry.info & 127))
+        return false;
+    STORE(receiver + at->tcb_reply, 0);
+    STORE(receiver + at->tcb_state, at->state_running);
+    STORE(reply + at->reply_tcb, a->tcb);
+    STORE(a->tcb + at->tcb_reply, reply);
+    STORE(a->tcb + at->tcb_state, at->state_reply);
+    return true;
+}
+
+enum outcome try_call(struct attempt *a)
+{
+    const struct layout *at = a->at;
+    const struct slot cap = a->cap;
+    uint64_t endpoint = object_of(cap);
+    if (!(rights_of(cap) & WRITE) || !(rights_of(cap) & (GRANT | GRANT_REPLY)))
+        return SLOW;
+    if ((load(a, endpoint + at->endpoint_tail) & 3) != at->endpoint_receive)
+        return SLOW;
+    uint64_t receiver = load(a, endpoint + at->endpoint_head);
+    if (!receiver || load(a, receiver + at->tcb_queue_prev) || !runs(a, receiver))
+        return SLOW;
+    uint64_t reply = load(a, receiver + at->tcb_reply);
+    if (!reply || a->outside)
+        return SLOW;
+    /* point of no return */
+    PERFORM(perform_call(a, cap, receiver, reply));
+}
+
+static bool perform_reply_recv(struct attempt *a, uint64_t endpoint, uint64_t reply, uint64_t caller)
+{
+    const struct layout *at = a->at;
+    if (!enter(a))
+        return false;
+    STORE(caller + at->tcb_reply, 0);
+    if (!complete(a, caller, 0, delivered_info(a->entry.info), a->entry.mr, a->entry.info & 127))
+        return false;
+    STORE(caller + at->tcb_state, at->state_running);
+    STORE(reply + at->reply_tcb, a->tcb);
+    STORE(a->tcb + at->tcb_reply, reply);
+    STORE(a->tcb + at->tcb_blocked_on, endpoint);
+    STORE(endpoint + at->endpoint_head, a->tcb);
+    STORE(endpoint + at->endpoint_tail, a->tcb | at->endpoint_receive);
+    STORE(a->tcb + at->tcb_state, at->state_receive);
+    return true;
+}
+
+static bool takes_no_signal(struct attempt *a)
+{
+    uint64_t bound = load(a, a->tcb + a->at->tcb_bound_notification);
+    if (!bound)
+        return true;
+    return load(a, bound + a->at->notification_state) != a->at->notification_active &&
+           !load(a, bound + a->at->notification_sched_context);
+}
+
+enum outcome try_reply_recv(struct attempt *a)
+{
+    const struct layout *at = a->at;
+    const struct slot cap = a->cap;
+    struct slot reply_cap;
+    if (type_of(cap) != at->cap_endpoint || !(rights_of(cap) & READ))
+        return SLOW;
+    if (!look_up(a, a->tail[0], &reply_cap) || type_of(reply_cap) != at->cap_reply)
+        return SLOW;
+    uint64_t endpoint = object_of(cap), reply = object_of(reply_cap);
+    uint64_t caller = load(a, reply + at->reply_tcb);
+    if (!caller || caller == a->tcb || load(a, caller + at->tcb_state) != at->state_reply ||
+        load(a, caller + at->tcb_fault_label) || !runs(a, caller))
+        return SLOW;
+    if (load(a, reply + at->reply_prev) || load(a, reply + at->reply_next_word) || !takes_no_signal(a))
+        return SLOW;
+    if (load(a, endpoint + at->endpoint_head) || load(a, endpoint + at->endpoint_tail) || a->outside)
+        return SLOW;
+    /* point of no return */
+    PERFORM(perform_reply_recv(a, endpoint, reply, caller));
+}

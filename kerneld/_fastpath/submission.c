@@ -1,0 +1,132 @@
+/* The fast path of the kernel: Call and ReplyRecv of at most four words between threads that run on their own time, and
+ * signals that wake nobody. As in seL4, it first checks everything and stores nothing; past the point of no return it
+ * cannot fail. Whatever does not fit is left to the slow path (kerneld/syscall.py), of which this is a copy in effect:
+ * tests run both on the same state and compare all of RAM.
+ *
+ * One transaction a system call. An entry is copied once; what the task writes meanwhile does not matter.
+ */
+#include "attempt.h"
+#include "completion.h"
+
+/* cspace.lookup_slot; false where it does not resolve. */
+bool look_up(struct attempt *a, uint64_t cptr, struct slot *found)
+{
+    uint64_t address = a->tcb + a->at->tcb_cspace;
+    struct slot slot = {load(a, address), load(a, address + 8)};
+    unsigned bits = 64;
+    if (type_of(slot) != a->at->cap_cnode)
+        return false;
+    while (type_of(slot) == a->at->cap_cnode && bits) {
+        unsigned radix = slot.word0 >> 40 & 63, guard_size = slot.word0 >> 46 & 63;
+        if (radix + guard_size > bits || radix + guard_size == 0)
+            return false;
+        uint64_t guard = guard_size ? cptr >> (bits - guard_size) & ((1ull << guard_size) - 1) : 0;
+        if (guard != slot.word1)
+            return false;
+        bits -= radix + guard_size;
+        uint64_t index = radix ? cptr >> bits & ((1ull << radix) - 1) : 0;
+        address = object_of(slot) + index * 32;
+        slot = (struct slot){load(a, address), load(a, address + 8)};
+    }
+    *found = slot;
+    return !a->outside;
+}
+
+static bool may_submit(struct attempt *a)
+{
+    const struct layout *at = a->at;
+    uint64_t context = load(a, a->tcb + at->tcb_sched_context);
+    struct slot buffer = {load(a, a->tcb + at->tcb_buffer), 0};
+    a->frame = object_of(buffer);
+    a->consumed = (uint32_t)load(a, a->tcb + at->tcb_consumed);
+    return load(a, a->tcb + at->tcb_state) == at->state_running && context &&
+           load(a, context + at->context_refill_max) && type_of(buffer) == at->cap_frame &&
+           !(load(a, a->tcb + at->tcb_block_word) & (at->in_trap | at->told_pending)) &&
+           !load(a, a->tcb + at->tcb_fault_label) && !load(a, at->outbox_length) && !a->outside &&
+           a->frame <= a->ram->size - SEL4PY_TRAP_FRAME_BYTES && !a->ram->open && !a->ram->log->length;
+}
+
+/* How many submissions there are. False where there is none, or the index is impossible. */
+static bool look_at_ring(struct attempt *a)
+{
+    const uint8_t *produced = a->ram->base + a->frame + SEL4PY_SUBMIT_PRODUCED;
+    a->produced = __atomic_load_n((const uint32_t *)(const void *)produced, __ATOMIC_ACQUIRE);
+    return a->produced != a->consumed && a->produced - a->consumed <= SEL4PY_RING_ENTRIES;
+}
+
+/* Copies the next entry, once. */
+static void copy_entry(struct attempt *a)
+{
+    const uint8_t *frame = a->ram->base + a->frame;
+    unsigned index = a->consumed % SEL4PY_RING_ENTRIES;
+    memcpy(&a->entry, frame + SEL4PY_SUBMIT_RING + index * sizeof a->entry, sizeof a->entry);
+    if (a->entry.flags & SEL4PY_ENTRY_HAS_TAIL)
+        memcpy(a->tail, frame + SEL4PY_SUBMIT_TAILS + index * sizeof a->tail, sizeof a->tail);
+    else
+        memset(a->tail, 0, sizeof a->tail);
+}
+
+/* At most four words, no capabilities. */
+static bool is_short(const struct attempt *a)
+{
+    return (a->entry.info & 127) <= SEL4PY_MESSAGE_REGISTERS && !(a->entry.info >> 7 & 3);
+}
+
+static bool is_signal(const struct attempt *a)
+{
+    return a->entry.op == SEL4PY_SYSCALL_CALL || a->entry.op == SEL4PY_SYSCALL_SEND ||
+           a->entry.op == SEL4PY_SYSCALL_NB_SEND;
+}
+
+static enum outcome attempt_first(struct attempt *a)
+{
+    if (!may_submit(a) || !look_at_ring(a))
+        return SLOW;
+    copy_entry(a);
+    if (!is_short(a) || !(is_signal(a) || a->entry.op == SEL4PY_SYSCALL_REPLY_RECV) ||
+        !look_up(a, a->entry.cptr, &a->cap))
+        return SLOW;
+    if (a->entry.op == SEL4PY_SYSCALL_REPLY_RECV)
+        return try_reply_recv(a);
+    if (type_of(a->cap) == a->at->cap_notification)
+        return try_signal(a);
+    if (type_of(a->cap) == a->at->cap_endpoint && a->entry.op == SEL4PY_SYSCALL_CALL)
+        return try_call(a);
+    return SLOW;
+}
+
+/* The signal behind the one just carried out. The thread still may submit, and its capability space is as it was: a
+ * signal that wakes nobody changes neither. Its completion is told by the same tell, which is still in the outbox. */
+static enum outcome attempt_next(struct attempt *a)
+{
+    const uint64_t cptr = a->entry.cptr;
+    a->consumed++;
+    copy_entry(a);
+    if (!is_short(a) || !is_signal(a))
+        return SLOW;
+    if (a->entry.cptr != cptr && !look_up(a, a->entry.cptr, &a->cap))
+        return SLOW;
+    return type_of(a->cap) == a->at->cap_notification ? try_signal(a) : SLOW;
+}
+
+enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb)
+{
+    struct attempt attempt = {.ram = ram, .at = at, .tcb = tcb};
+    return attempt_first(&attempt);
+}
+
+enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, unsigned *taken)
+{
+    struct attempt attempt = {.ram = ram, .at = at, .tcb = tcb}, *a = &attempt;
+    enum outcome outcome = attempt_first(a);
+    *taken = outcome == DONE;
+    while (outcome == DONE && a->told_itself && *taken < limit && a->consumed + 1 != a->produced) {
+        /* Before its record takes the next completion, the ring has this one. A kernel killed from here on publishes
+         * what the record says, and by its index this one as well. */
+        uint32_t index = (uint32_t)load(a, tcb + at->tcb_produced) - 1;
+        completion_write(ram->base + a->frame, (const void *)(ram->base + tcb + at->tcb_told), index);
+        outcome = attempt_next(a);
+        *taken += outcome == DONE;
+    }
+    return outcome == FAILED ? FAILED : *taken ? DONE : SLOW;
+}
