@@ -1,7 +1,7 @@
 """Every record that RAM holds: layout and fields, one declaration an object type.
 
-What each field means stands beside it; who may change it is the file of that name in `objects/`. A reference is a
-physical address, 0 for none. `inspect`, `fsck` and the manual read these declarations.
+What each field means stands beside it; who may change it is the file of that name in `objects/`. A reference is an
+address, 0 for none. Readers: `inspect`, `fsck`, the manual.
 
 Sizes (bytes): slot 32, TCB 2048, endpoint 16, notification 64, reply 32, scheduling context 128 and refills,
 VSpace 4096 of its untyped. Frames and untyped memory hold no record: all about them is in their capabilities.
@@ -152,6 +152,8 @@ class Tcb(Record):
     NAME_BYTES: Final = abi.THREAD_NAME_BYTES
     vspace_next: Ref[Tcb] = Ref(1744, lambda: Tcb)  # the threads of one address space
     consumed_us = Word(1752)  # processor time of the thread when it was last charged
+    vspace_prev: Ref[Tcb] = Ref(1760, lambda: Tcb)
+    restart_prev: Ref[Tcb] = Ref(1768, lambda: Tcb)
 
     def slot(self, index: TcbSlot) -> Slot:
         return Slot(self.ram, self.address + index * Slot.SIZE)
@@ -264,10 +266,9 @@ class OutboxEntry(Record):
 class IrqState(IntEnum):
     INACTIVE = 0  # no handler capability
     SIGNAL = 1  # handler issued
-    # a line that has interrupted stays masked until it is acknowledged: bit 8 of the state word
 
 
-IRQ_MASKED: Final = 1 << 8
+IRQ_MASKED: Final = 1 << 8  # in the state word: a line that has interrupted stays masked until it is acknowledged
 OUTBOX_ENTRIES: Final = 1024
 
 
