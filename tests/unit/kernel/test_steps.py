@@ -1,10 +1,5 @@
 """What one transaction does must not grow with how many threads a task has made: steps and stores are counted."""
 
-import sys
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
-
 import pytest
 
 from kerneld import deletion, scheduler
@@ -13,27 +8,10 @@ from kerneld.work import Work
 from libsel4py import abi
 from libsel4py.abi import InitialSlot, Label, ObjectType, Syscall
 from tests.harness import THREAD_CNODE_BITS, Machine
+from tests.steps import lines_run
 
 GUARD = abi.cnode_cap_data(0, abi.WORD_BITS - THREAD_CNODE_BITS)
 FEW, MANY = 3, 60
-
-
-def steps(work: Callable[[], object]) -> int:
-    """Lines of Python that the work runs."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
 
 
 def crowd(count: int) -> tuple[Machine, list[int]]:
@@ -52,7 +30,7 @@ def test_ending_a_thread_does_not_look_at_the_others_of_its_address_space() -> N
         machine, slots = crowd(count)
         info = abi.message_info(Label.CNODE_DELETE, 2)
         machine.root.submit(Syscall.CALL, InitialSlot.CNODE, info, (slots[0], abi.WORD_BITS))
-        return steps(lambda: machine.kernel.take_slowly(machine.root.tcb)), machine.ram.stores
+        return lines_run(lambda: machine.kernel.take_slowly(machine.root.tcb)), machine.ram.stores
 
     assert work(MANY) == work(FEW)
 
@@ -63,7 +41,7 @@ def test_losing_an_address_space_does_not_look_at_the_others_of_it() -> None:
         core = machine.kernel.core
         thread = Tcb(machine.ram, machine.slot(slots[0]).object)
         with machine.ram.transaction():
-            lines = steps(lambda: deletion.delete(core, thread.slot(TcbSlot.VSPACE), Work()))
+            lines = lines_run(lambda: deletion.delete(core, thread.slot(TcbSlot.VSPACE), Work()))
             scheduler.settle(core)
         machine.assert_invariants()
         return lines, machine.ram.stores
@@ -82,7 +60,7 @@ def test_leaving_the_restart_queue_does_not_look_at_the_others_in_it(place: str)
                 scheduler.enqueue_restart(kernel, thread)
         gone = threads.pop({"first": 0, "middle": count // 2, "last": -1}[place])
         with machine.ram.transaction():
-            lines = steps(lambda: scheduler.forget(kernel, gone))
+            lines = lines_run(lambda: scheduler.forget(kernel, gone))
         stores = machine.ram.stores
         with machine.ram.transaction():
             left = [scheduler.dequeue_restart(kernel) for _ in threads]
