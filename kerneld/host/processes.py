@@ -15,6 +15,7 @@ from typing import Final
 from hw.ram import Ram
 from kerneld.host.attached import Attached
 from kerneld.host.descriptors import make_doorbell
+from kerneld.host.kernel_log import LineKind
 from kerneld.host.linux import processor_time_us
 from kerneld.host.mappings import Mappings
 from kerneld.host.process import Phase, Process, Thread
@@ -206,7 +207,7 @@ class Processes:
 
     def _lost_frame(self, thread: Thread, how: str) -> None:
         self._close_rings(thread)
-        self._reports.event("log", text=f"{thread.process.name} is ended: its trap frame was {how} while it ran")
+        self._reports.log(LineKind.END, f"{thread.process.name} is ended: its trap frame was {how} while it ran")
         self._end(thread.process)
 
     def _end(self, process: Process) -> None:
@@ -223,7 +224,7 @@ class Processes:
         self._reports.event("started", task=process.name, pid=pid, image=process.image)
 
     def _failed(self, process: Process, error: str) -> None:
-        self._reports.event("log", text=f"{process.name} did not start: {error}")
+        self._reports.log(LineKind.START, f"{process.name} did not start: {error}")
         self._reap(process, CANNOT_START)
 
     def exited(self, pid: int, status: int) -> None:
@@ -255,13 +256,13 @@ class Processes:
         if not error or thread.orphan:
             return
         name = errno.errorcode.get(error, str(error))
-        self._reports.event("log", text=f"{thread.process.name}: a thread did not start: {name}")
+        self._reports.log(LineKind.START, f"{thread.process.name}: a thread did not start: {name}")
         self._forget(thread.tcb)
         self._reports.died(thread.tcb, CANNOT_START)
 
     def _refuse(self, tcb: Tcb, why: str) -> None:
         """The kernel hears of it as of a death, once the tells of this transaction are done."""
-        self._reports.event("log", text=f"{tcb.name or 'a task'} cannot start: {why}")
+        self._reports.log(LineKind.START, f"{tcb.name or 'a task'} cannot start: {why}")
         self._refused.add(tcb.address)
         self._loop.call_soon(self._report_refused, tcb)
 
@@ -283,7 +284,7 @@ class Processes:
             unused.close()
 
     def _disobeyed(self, process: Process, what: str) -> None:
-        self._reports.event("log", text=f"{process.name} (process {process.pid}) is ended: {what}")
+        self._reports.log(LineKind.END, f"{process.name} (process {process.pid}) is ended: {what}")
         self._end(process)
 
     def close(self) -> None:
