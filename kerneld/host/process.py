@@ -49,19 +49,21 @@ class Thread:
 
 
 class Process:
-    """A process, from the request to start it until it is reaped."""
+    """A process, from the request to start it until it is reaped. `life`: the how many-th of its name (lives.py)."""
 
     def __init__(
         self,
         vspace: int,
         name: str,
         image: str,
+        life: int,
         loop: asyncio.AbstractEventLoop,
         disobeyed: Callable[[Process, str], None],
     ) -> None:
         self.vspace = vspace
         self.name = name
         self.image = image
+        self.life = life
         self.phase = Phase.STARTING
         self.pid = 0
         self.threads: list[Thread] = []

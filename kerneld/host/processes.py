@@ -17,6 +17,7 @@ from kerneld.host.attached import Attached
 from kerneld.host.descriptors import make_doorbell
 from kerneld.host.kernel_log import LineKind
 from kerneld.host.linux import processor_time_us
+from kerneld.host.lives import Lives
 from kerneld.host.mappings import Mappings
 from kerneld.host.process import Phase, Process, Thread
 from kerneld.host.registers import InitialMap, arguments, frame_bytes, free_name, start_request, task_name, vspace_of
@@ -58,7 +59,7 @@ class Processes:
         self._waiting: dict[int, Tcb] = {}
         self._attached = Attached()
         self._refused: set[int] = set()
-        self.starts: dict[str, int] = {}
+        self.lives = Lives()
 
     def use_zygote(self, zygote: ZygoteLink) -> None:
         self._zygote = zygote
@@ -89,13 +90,9 @@ class Processes:
             case Tell.TRAP_FRAME:
                 self._trap_frame(message.subject)
 
-    def kill_task(self, tcb: int) -> bool:
+    def kill_task(self, tcb: int) -> None:
         """End the process of a thread, as if it had crashed: the kernel hears of it when it is reaped."""
-        thread = self.threads.get(tcb)
-        if thread is None:
-            return False
-        self._end(thread.process)
-        return True
+        self._end(self.threads[tcb].process)
 
     def _start(self, tcb: Tcb) -> None:
         if tcb.address in self.threads:
@@ -123,10 +120,9 @@ class Processes:
     def _start_process(self, tcb: Tcb, vspace: int, number: int) -> None:
         image = self._images[number]
         name = free_name(tcb.name or task_name(image), {process.name for process in self._by_vspace.values()})
-        process = Process(vspace, name, image, self._loop, self._disobeyed)
+        process = Process(vspace, name, image, self.lives.begin(name), self._loop, self._disobeyed)
         self._by_vspace[vspace] = process
         thread = self._new_thread(tcb, process)
-        self.starts[name] = self.starts.get(name, 0) + 1
         assert self._zygote is not None
         self._zygote.start(
             start_request(thread, number, self._mappings, self._initial_maps.get(tcb.address, ())),
@@ -211,10 +207,15 @@ class Processes:
         self._end(thread.process)
 
     def _end(self, process: Process) -> None:
-        if self._by_vspace.get(process.vspace) is process:
-            del self._by_vspace[process.vspace]
+        self._leave(process)
         self._ending[process] = None
         process.kill()
+
+    def _leave(self, process: Process) -> None:
+        """Its VSpace and its name may have another process. Twice does no harm."""
+        if self._by_vspace.get(process.vspace) is process:
+            del self._by_vspace[process.vspace]
+            self.lives.end(process.name, process.life)
 
     # --- what the host tells -------------------------------------------------------------------------------
 
@@ -235,8 +236,7 @@ class Processes:
 
     def _reap(self, process: Process, status: int) -> None:
         self._ending.pop(process, None)
-        if self._by_vspace.get(process.vspace) is process:
-            del self._by_vspace[process.vspace]
+        self._leave(process)
         process.phase = Phase.ENDING
         living = [thread for thread in process.threads if not thread.orphan]
         for thread in living:
@@ -280,7 +280,7 @@ class Processes:
             os.close(thread.doorbell)
         unused = self._by_vspace.get(vspace_of(tcb))
         if unused is not None and not unused.threads:
-            del self._by_vspace[unused.vspace]
+            self._leave(unused)
             unused.close()
 
     def _disobeyed(self, process: Process, what: str) -> None:

@@ -4,43 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kerneld.host.fd_store import FdStore
 from kerneld.host.kernel_log import BURST, LONGEST, PERIOD_S, KernelLog, LineKind, clean
-from kerneld.host.mappings import Mappings
-from kerneld.host.process import Thread
-from kerneld.host.processes import Processes
-from kerneld.outbox import Message, Tell
-from kerneld.records import Tcb
-from tests.harness import Machine
+from kerneld.outbox import Tell
+from tests.unit.host.table import Reports, Table, Timers
 
 HOSTILE = "\x1b[2Jroot\r\nfake\u202e\x9b"  # clears a terminal, begins a line, turns text round
-
-
-class Timers:
-    """An event loop's clock, set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._calls: list[tuple[float, Callable[[], object]]] = []
-
-    def time(self) -> float:
-        return self.now
-
-    def call_later(self, delay: float, callback: Callable[[], object]) -> object:
-        self._calls.append((self.now + delay, callback))
-        return None
-
-    def pass_seconds(self, seconds: float) -> None:
-        self.now += seconds
-        due = [call for call in self._calls if call[0] <= self.now]
-        self._calls = [call for call in self._calls if call[0] > self.now]
-        for _, callback in due:
-            callback()
 
 
 class Written:
@@ -124,46 +97,31 @@ def test_a_log_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
-class Reports:
-    """Counts deaths and logs lines."""
+class Logged(Reports):
+    """Lines go to the log."""
 
     def __init__(self, log: KernelLog) -> None:
-        self.deaths: list[int] = []
+        super().__init__()
         self._log = log
-
-    def died(self, tcb: Tcb, status: int) -> None:
-        self.deaths.append(tcb.address)
-
-    def event(self, kind: str, **details: object) -> None:
-        pass
 
     def log(self, kind: LineKind, text: str) -> None:
         self._log.write(kind, text)
 
 
-class NoRings:
-    def open(self, thread: Thread) -> None: ...
-    def close(self, thread: Thread) -> None: ...
-    def look(self, thread: Thread) -> None: ...
-
-
 def test_starts_that_fail_without_end_do_not_fill_the_log(written: Written) -> None:
     """A thread without an image that is resumed again and again, with a name to spoil the log."""
-    machine = Machine(check=False)
-    thread = machine.thread("thread", own_vspace=True)
-    with machine.ram.transaction():
-        name = HOSTILE.encode()[: Tcb.NAME_BYTES].ljust(Tcb.NAME_BYTES, b"\0")
-        machine.ram.write(thread.tcb.address + Tcb.NAME, name)
-        thread.tcb.rip = 99
-    reports = Reports(written.log)
+    reports = Logged(written.log)
 
     async def crowd() -> None:
-        loop = asyncio.get_running_loop()
-        mappings = Mappings(machine.ram, -1, FdStore(None, loop))
-        processes = Processes(machine.ram, loop, mappings, [], {}, NoRings(), reports)
+        table = Table(asyncio.get_running_loop(), reports)
+        thread = table.machine.thread("thread", own_vspace=True)
+        table.name(thread, HOSTILE)
+        with table.machine.ram.transaction():
+            thread.tcb.rip = 99
         for _ in range(500):
-            processes.carry_out(Message(Tell.START, thread.tcb.address))
+            table.tell(Tell.START, thread)
             await asyncio.sleep(0)
+        table.close()
 
     asyncio.run(crowd())
     assert len(reports.deaths) == 500
