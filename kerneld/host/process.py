@@ -2,7 +2,7 @@
 
 A thread is held when the kernel says that it must not run. Where all threads of a process are held the process is
 stopped (SIGSTOP by its pidfd: nothing that it does prevents that); where only some are, those are parked by the
-keeper. Who does not obey is told of (`disobeyed`), to be ended.
+keeper. Who does not obey, or does not say so in time, is told of (`disobeyed`), to be ended.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from kerneld.host.control import ControlSocket
 from kerneld.records import Tcb
+
+# It is done; it will be at the thread's next system call; the thread has ended.
+_OBEYED: Final = (0, errno.EINPROGRESS, errno.ESRCH)
 
 
 class Phase(Enum):
@@ -95,6 +99,7 @@ class Process:
             self._signal(signal.SIGKILL)
             return
         self.phase = Phase.LIVE
+        self.control.runs(True)
         self.settle()
 
     def kill(self) -> None:
@@ -111,6 +116,7 @@ class Process:
         if all_held:
             if not self._stopped:
                 self._stopped = True
+                self.control.runs(False)
                 self._signal(signal.SIGSTOP)
             return
         for thread in self.threads:
@@ -120,6 +126,7 @@ class Process:
         if self._stopped:
             self._stopped = False
             self._signal(signal.SIGCONT)
+            self.control.runs(True)
 
     def close(self) -> None:
         """It is reaped, or was never made: close all that is ours."""
@@ -134,8 +141,8 @@ class Process:
                 thread.doorbell = -1
 
     def _parked(self, error: int) -> None:
-        if error == errno.ETIMEDOUT:
-            self._refuses("a thread does not stop when it is told to")
+        if error not in _OBEYED:
+            self._refuses(f"a thread does not stop when it is told to ({errno.errorcode.get(error, error)})")
 
     def _refuses(self, what: str) -> None:
         if self.phase is not Phase.ENDING:

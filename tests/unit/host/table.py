@@ -20,32 +20,52 @@ from tests.harness import Machine
 IMAGES: Final = ("servers.one.main", "servers.two.main")
 
 
+@dataclass
+class Timer:
+    at: float
+    callback: Callable[[], object]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
 class Timers:
-    """An event loop's clock, set by hand; what it would read is not read."""
+    """An event loop's clock, set by hand; the one descriptor that it looks at is read when the test says so."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._calls: list[tuple[float, Callable[[], object]]] = []
+        self._timers: list[Timer] = []
+        self._reader: Callable[[], object] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Timers that are not due."""
+        return sum(1 for timer in self._timers if not timer.cancelled)
 
     def time(self) -> float:
         return self.now
 
-    def call_later(self, delay: float, callback: Callable[[], object]) -> object:
-        self._calls.append((self.now + delay, callback))
-        return None
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        self._timers.append(Timer(self.now + delay, callback))
+        return self._timers[-1]
 
     def pass_seconds(self, seconds: float) -> None:
         self.now += seconds
-        due = [call for call in self._calls if call[0] <= self.now]
-        self._calls = [call for call in self._calls if call[0] > self.now]
-        for _, callback in due:
-            callback()
+        due = [timer for timer in self._timers if timer.at <= self.now and not timer.cancelled]
+        self._timers = [timer for timer in self._timers if timer.at > self.now]
+        for timer in due:
+            timer.callback()
 
     def add_reader(self, descriptor: int, callback: Callable[[], object]) -> None:
-        pass
+        self._reader = callback
 
     def remove_reader(self, descriptor: int) -> None:
-        pass
+        self._reader = None
+
+    def readable(self) -> None:
+        assert self._reader is not None
+        self._reader()
 
 
 @dataclass
@@ -131,8 +151,13 @@ class Table:
             data = name.encode()[: Tcb.NAME_BYTES].ljust(Tcb.NAME_BYTES, b"\0")
             self.machine.ram.write(thread.tcb.address + Tcb.NAME, data)
 
+    def close_control_ends(self) -> None:
+        """Close what the processes have of their control sockets."""
+        for asked in self.zygote.asked_for:
+            os.close(asked.control)
+        self.zygote.asked_for.clear()
+
     def close(self) -> None:
         self.processes.close()
         self.frames.close()
-        for asked in self.zygote.asked_for:
-            os.close(asked.control)
+        self.close_control_ends()
