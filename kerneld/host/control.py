@@ -25,7 +25,7 @@ assert MESSAGE.size == abi.CONTROL_BYTES
 
 ANSWER_S: Final = 5.0
 
-Answer = Callable[[int], None]  # errno, 0 if it worked
+Answer = Callable[[int, int], None]  # errno, 0 if it worked; the word behind it, which the task chose
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class ControlSocket:
     def thread(
         self, number: int, image: int, arguments: Sequence[int], frame: int, doorbell: int, answer: Answer
     ) -> None:
-        """Start a further thread. The descriptors stay the caller's."""
+        """Start a further thread; the answer's word is its number at the host. The descriptors stay the caller's."""
         self._send(ControlOp.THREAD, answer, number, image, arguments, (frame, doorbell))
 
     def park(self, number: int, answer: Answer) -> None:
@@ -144,9 +144,9 @@ class ControlSocket:
     def _take(self, data: bytes) -> bool:
         if len(data) != abi.CONTROL_BYTES:
             return False
-        op, sequence, _, _, error, *_ = MESSAGE.unpack(data)
+        op, sequence, _, _, error, word, *_ = MESSAGE.unpack(data)
         asked = self._waiting.pop(sequence, None)
         if op != ControlOp.DONE or asked is None:
             return False
-        asked.answer(error)
+        asked.answer(error, word)
         return True

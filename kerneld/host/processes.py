@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -16,7 +15,6 @@ from hw.ram import Ram
 from kerneld.host.attached import Attached
 from kerneld.host.descriptors import make_doorbell
 from kerneld.host.kernel_log import LineKind
-from kerneld.host.linux import processor_time_us
 from kerneld.host.lives import Lives
 from kerneld.host.mappings import Mappings
 from kerneld.host.process import Phase, Process, Thread
@@ -68,9 +66,8 @@ class Processes:
         return iter((*self._by_vspace.values(), *self._ending))
 
     def processor_time(self, tcb: int) -> int:
-        """Microseconds of processor time that the thread's process has used."""
-        thread = self.threads.get(tcb)
-        return processor_time_us(thread.process.pid) if thread is not None and thread.process.pid else 0
+        """Microseconds of processor time that the thread has used in this life."""
+        return thread.process.processor_time(thread) if (thread := self.threads.get(tcb)) else 0
 
     # --- what the kernel tells -----------------------------------------------------------------------------
 
@@ -139,7 +136,7 @@ class Processes:
             arguments(tcb),
             self._mappings.frame_fd(tcb.trap_frame, frame_bytes(tcb)),
             thread.doorbell,
-            lambda error: self._thread_answer(thread, error),
+            lambda error, tid: self._thread_answer(thread, error, tid),
         )
 
     def _new_thread(self, tcb: Tcb, process: Process) -> Thread:
@@ -158,6 +155,8 @@ class Processes:
 
     def _close_rings(self, thread: Thread) -> None:
         """Nothing of the kernel's looks at its trap frame any more. Twice does no harm."""
+        if thread.doorbell < 0:
+            return
         self._rings.close(thread)
         self._attached.remove(thread)
 
@@ -177,8 +176,8 @@ class Processes:
         if thread is None:
             return
         self._close_rings(thread)
-        thread.orphan = True
-        thread.held = True
+        thread.close()
+        thread.orphan = thread.held = True
         process = thread.process
         if all(each.orphan for each in process.threads):
             self._end(process)
@@ -186,8 +185,7 @@ class Processes:
             process.settle()
 
     def _vspace_gone(self, vspace: int) -> None:
-        process = self._by_vspace.get(vspace)
-        if process is not None:
+        if (process := self._by_vspace.get(vspace)) is not None:
             self._end(process)
 
     def _trap_frame(self, tcb: int) -> None:
@@ -230,8 +228,7 @@ class Processes:
 
     def exited(self, pid: int, status: int) -> None:
         """The zygote has reaped a process."""
-        process = self._by_pid.pop(pid, None)
-        if process is not None:
+        if (process := self._by_pid.pop(pid, None)) is not None:
             self._reap(process, status)
 
     def _reap(self, process: Process, status: int) -> None:
@@ -252,8 +249,11 @@ class Processes:
             if process.is_of(tcb, vspace_of(tcb)):
                 self._start(tcb)
 
-    def _thread_answer(self, thread: Thread, error: int) -> None:
-        if not error or thread.orphan:
+    def _thread_answer(self, thread: Thread, error: int, tid: int) -> None:
+        if thread.orphan:
+            return
+        if not error:
+            thread.process.identify(thread, tid)
             return
         name = errno.errorcode.get(error, str(error))
         self._reports.log(LineKind.START, f"{thread.process.name}: a thread did not start: {name}")
@@ -277,9 +277,8 @@ class Processes:
         if thread is not None:
             self._close_rings(thread)
             thread.process.threads.remove(thread)
-            os.close(thread.doorbell)
-        unused = self._by_vspace.get(vspace_of(tcb))
-        if unused is not None and not unused.threads:
+            thread.close()
+        if (unused := self._by_vspace.get(vspace_of(tcb))) is not None and not unused.threads:
             self._leave(unused)
             unused.close()
 

@@ -134,7 +134,7 @@ def test_a_folder_that_a_killed_system_left_is_taken_over(boot: Boot, tmp_path: 
     assert not first.folder.exists()
 
 
-@pytest.mark.parametrize("scene", ["restart", "replace", "threads", "suspend", "many", "hostile"])
+@pytest.mark.parametrize("scene", ["restart", "replace", "threads", "suspend", "clocks", "many", "hostile"])
 def test_children(boot: Boot, scene: str) -> None:
     system = family(boot, scene)
     status = system.wait()

@@ -101,7 +101,7 @@ class Keeper:
         self._timers.readable()
 
     def park(self, number: int) -> None:
-        self.control.park(number, self.errors.append)
+        self.control.park(number, lambda error, _word: self.errors.append(error))
 
 
 @pytest.fixture
