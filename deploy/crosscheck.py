@@ -121,6 +121,10 @@ def _check_module(module: str, path: Path, modules: ModulePath, problems: Proble
     except ValueError:
         problems.add(path, f"{dotted(path)} is {module!r}, which is no module name", "write 'package.module'")
         return None
+    if hidden := modules.hidden(module):
+        finding = f"{dotted(path)}: {hidden} is not what Python finds as module {module!r}: {found or 'its own'} is"
+        problems.add(path, finding, "give yours a name that nothing in Python, this tree or the installed packages has")
+        return None
     if found is None:
         remedy = f"{_suggest_module(module, modules)} (folders beside the description are added by system.paths)"
         problems.add(path, f"{dotted(path)}: there is no module {module!r}", remedy)

@@ -18,7 +18,7 @@ import click
 
 from deploy.cli import COMMANDS, main
 from deploy.layout_manual import frame_page, records_page
-from deploy.modules import TREE
+from hw.module_path import TREE
 from libsel4py.abi import INVOCATIONS, Invocation
 
 MANUAL: Final = TREE / "docs" / "manual"

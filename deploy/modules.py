@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
 
-TREE: Final = Path(__file__).resolve().parent.parent
+from hw.module_path import TREE, module_path
+
 _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _SOURCE_LIMIT: Final = 1 << 20  # bytes; larger files are nobody's component
 
 
 @dataclass(frozen=True)
 class ModulePath:
-    """Where a system's images are looked for: the description's own ``paths`` first, then Python's and this tree."""
+    """Where a system's images are looked for, first to last, ``own`` at the end: as its zygote does."""
 
     folders: tuple[Path, ...]
+    own: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, own: Iterable[Path]) -> ModulePath:
-        return cls((*own, TREE, *(Path(folder) for folder in sys.path if folder)))
+        importlib.invalidate_caches()
+        mine = tuple(own)
+        return cls((*map(Path, module_path()), *mine), mine)
 
     def find(self, module: str) -> Path | None:
-        """The source file of ``module``, or None. Raises ValueError if that is no module name."""
-        if not _MODULE.fullmatch(module):
-            raise ValueError(f"{module!r} is no module name")
-        parts = module.split(".")
-        for folder in self.folders:
-            base = folder.joinpath(*parts)
-            for candidate in (base / "__init__.py", base.with_name(base.name + ".py")):
-                if candidate.is_file():
-                    return candidate
-        return None
+        """The source file of ``module``, or None. Raises ValueError if that is no module name.
+
+        By Python's own finder, part by part, since a package in one folder hides that of the same name in a later one.
+        """
+        found = _find(module, self.folders)
+        return None if module.partition(".")[0] in sys.builtin_module_names else found
+
+    def hidden(self, module: str) -> Path | None:
+        """The system's own source file of that name which Python does not find, because another stands before it."""
+        mine, found = _find(module, self.own), self.find(module)
+        return None if mine is None or (found is not None and mine.samefile(found)) else mine
 
     def siblings(self, module: str) -> list[str]:
         """Modules that could have been meant: those of the same package, or one level down."""
@@ -49,6 +56,20 @@ class ModulePath:
                 if parts[-1] != "__init__":
                     found.append(".".join((*package, *parts)))
         return found
+
+
+def _find(module: str, folders: Iterable[Path]) -> Path | None:
+    if not _MODULE.fullmatch(module):
+        raise ValueError(f"{module!r} is no module name")
+    parts = module.split(".")
+    path = [str(folder) for folder in folders]
+    origin: str | None = None
+    for part in parts:
+        spec = PathFinder.find_spec(part, path)
+        if spec is None:
+            return None
+        path, origin = list(spec.submodule_search_locations or ()), spec.origin
+    return Path(origin) if origin is not None and origin.endswith(".py") else None
 
 
 def classes(source: Path) -> Sequence[str]:

@@ -16,9 +16,9 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from deploy.modules import TREE
 from deploy.reader import NAME_PATTERN
 from deploy.runtime import RuntimeRefused
+from hw.module_path import TREE
 
 _INTERFACE: Final = '''\
 """What $name answers: the one module that its clients import."""

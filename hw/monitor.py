@@ -30,6 +30,7 @@ from hw.cpu import hide_memory
 from hw.devices.stdio import RawTerminal
 from hw.fd_store import FdStore, close_all
 from hw.machine import BackendKind, MachineDescription, create_ram
+from hw.module_path import python_command, python_environment
 from hw.monitor_options import MonitorOptions
 from hw.runtime_folder import clean_folder, prepare_folder
 from hw.time_slice import ask_for_short_slice
@@ -188,8 +189,6 @@ class Monitor:
         self._start("zygote", arguments, (descriptor,))
 
     def _start(self, name: str, arguments: list[str], descriptors: Sequence[int]) -> None:
-        paths = os.pathsep.join(path for path in sys.path if path)
-        environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
         log = os.open(
             self._options.folder / "logs" / f"{name}.log",
             os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
@@ -198,12 +197,12 @@ class Monitor:
         try:
             # In this process's group: the kernel reads the terminal, which only the foreground job may.
             process = subprocess.Popen(
-                [sys.executable, *arguments],
+                python_command(*arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 pass_fds=descriptors,
-                env=environment,
+                env=python_environment(),
             )
         finally:
             os.close(log)

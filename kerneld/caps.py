@@ -7,7 +7,8 @@ word 0: type 5 bits | what the type adds 19 bits | object address 40 bits. word 
     CNode                    radix 6, guard size 6                  word 1: guard
     untyped                  size bits 6, is device 1               word 1: free index in bytes
     frame                    rights 4, size bits 6, is device 1     word 1: 0, or where it is mapped (vspace, address)
-    VSpace, sched. context   size bits 6
+    VSpace                   size bits 6                            word 1: 0, or the TCB whose list place it stands for
+    sched. context           size bits 6
     IRQ handler              word 1: line                IO port    word 1: first << 16 | last
     zombie                   radix 6, of what 2 (ZombieOf)          word 1: slots that remain
 

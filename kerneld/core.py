@@ -67,7 +67,7 @@ class Core:
     """The kernel's hands.
 
     Attributes:
-        processor_time: microseconds of processor time that a thread's process has used, by TCB address.
+        processor_time: microseconds of processor time that a thread has used in this life, by TCB address.
         now: the host's monotonic clock in microseconds.
         touched: TCBs (addresses) whose state this transaction changed; the scheduler settles them before the commit.
     """

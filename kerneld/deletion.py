@@ -33,7 +33,6 @@ from kerneld.records import (
     SchedContext,
     Slot,
     Tcb,
-    VSpace,
 )
 from kerneld.work import WORK_UNITS, Work
 
@@ -190,7 +189,7 @@ def finalise_cap(core: Core, slot: Slot, cap: Cap, final: bool, work: Work) -> C
         return cap
     core.diagnostics.deletions.append(Deletion(slot.address, cap.word0, cap.word1, work.thread, work.revoked))
     if kind == CapType.VSPACE:
-        work.spend(threads.leave_vspace(core, VSpace(core.ram, cap.object), slot, final))
+        work.spend(threads.leave_vspace(core, cap, final))
     elif final:
         return _finalise_object(core, cap, kind)
     return NULL

@@ -21,7 +21,7 @@ from libsel4py import abi
 from libsel4py.abi import Error, FaultLabel, Rights, Syscall
 
 EXPLANATION_BYTES: Final = (abi.MESSAGE_MAX_LENGTH - 1) * abi.WORD_BYTES  # what fits the reply to EXPLAIN
-OWN_SLOTS: Final = 4096  # of the thread's CNode that are searched for memory
+OWN_SLOTS: Final = 512  # of the thread's CNode that are searched for memory: all others wait so long
 LISTED: Final = 4  # places named in one sentence
 _LABELS: Final = frozenset(int(label) for label in abi.INVOCATIONS)
 _RIGHT_NAMES: Final = {
@@ -60,7 +60,9 @@ def account(core: Core, thread: Tcb) -> str:
             for held in holders(found, caps.read(slot))
             if held.address != slot.address
         ]
-        sentences.append(f"The same object is named by {_list(named)}." if named else "Nobody else names this object.")
+        sentences.append(
+            f"The same object is named by {_list(named, len(named))}." if named else "Nobody else names this object."
+        )
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -189,20 +191,23 @@ def _where_memory_is(core: Core, thread: Tcb, needed: int) -> str:
     root = caps.read(thread.slot(TcbSlot.CSPACE))
     if root.type is not CapType.CNODE:
         return ""
-    slots = min(1 << root.radix, OWN_SLOTS)
-    words = core.ram.words(root.object, slots * Slot.SIZE // abi.WORD_BYTES)
+    total = 1 << root.radix
+    looked_at = min(total, OWN_SLOTS)
+    words = core.ram.words(root.object, looked_at * Slot.SIZE // abi.WORD_BYTES)
     fitting = []
-    for number in range(slots):
-        cap = Cap(words[number * 4], words[number * 4 + 1])
-        if cap.word0 >> caps.TYPE_SHIFT == CapType.UNTYPED and not cap.is_device:
+    for number, word0 in enumerate(words[::4]):
+        if word0 >> caps.TYPE_SHIFT == CapType.UNTYPED:
+            cap = Cap(word0, words[4 * number + 1])
             left = (1 << cap.size_bits) - cap.free_index
-            if left >= needed:
-                fitting.append(f"slot {number} ({left} bytes left)")
+            if left >= needed and not cap.is_device:
+                fitting.append((number, left))
+    seen = "" if looked_at == total else f" (the first {looked_at} of its CNode's {total} slots were looked at)"
     if not fitting:
-        return f"No untyped memory in the thread's CNode has {needed} bytes left."
-    return f"Untyped memory with {needed} bytes left: {_list(fitting)}."
+        return f"No untyped memory in the thread's CNode has {needed} bytes left{seen}."
+    named = [f"slot {number} ({left} bytes left)" for number, left in fitting[:LISTED]]
+    return f"Untyped memory with {needed} bytes left{seen}: {_list(named, len(fitting))}."
 
 
-def _list(items: list[str]) -> str:
+def _list(items: list[str], total: int) -> str:
     text = ", ".join(items[:LISTED])
-    return f"{text} and {len(items) - LISTED} more" if len(items) > LISTED else text
+    return f"{text} and {total - LISTED} more" if total > LISTED else text

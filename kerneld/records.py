@@ -1,7 +1,7 @@
 """Every record that RAM holds: layout and fields, one declaration an object type.
 
-What each field means stands beside it; who may change it is the file of that name in `objects/`. A reference is a
-physical address, 0 for none. `inspect`, `fsck` and the manual read these declarations.
+What each field means stands beside it; who may change it is the file of that name in `objects/`. A reference is an
+address, 0 for none. Readers: `inspect`, `fsck`, the manual.
 
 Sizes (bytes): slot 32, TCB 2048, endpoint 32, notification 64, reply 32, channel 8192, scheduling context 128 and
 refills, VSpace 4096 of its untyped. Frames and untyped memory hold no record: all about them is in their capabilities.
@@ -156,6 +156,8 @@ class Tcb(Record):
     NAME_BYTES: Final = abi.THREAD_NAME_BYTES
     vspace_next: Ref[Tcb] = Ref(1776, lambda: Tcb)  # the threads of one address space
     consumed_us = Word(1784)  # processor time of the thread when it was last charged
+    vspace_prev: Ref[Tcb] = Ref(1792, lambda: Tcb)
+    restart_prev: Ref[Tcb] = Ref(1800, lambda: Tcb)
     listen_prev: Ref[Tcb] = Ref(1808, lambda: Tcb)  # the threads that listen to one endpoint (listening.py)
     listen_next: Ref[Tcb] = Ref(1816, lambda: Tcb)
     listener = Word(1824)  # its number among them; 0 while it does not listen
@@ -304,10 +306,9 @@ class OutboxEntry(Record):
 class IrqState(IntEnum):
     INACTIVE = 0  # no handler capability
     SIGNAL = 1  # handler issued
-    # a line that has interrupted stays masked until it is acknowledged: bit 8 of the state word
 
 
-IRQ_MASKED: Final = 1 << 8
+IRQ_MASKED: Final = 1 << 8  # in the state word: a line that has interrupted stays masked until it is acknowledged
 OUTBOX_ENTRIES: Final = 1024
 
 

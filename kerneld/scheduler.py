@@ -78,12 +78,12 @@ def enqueue_restart(kernel: KernelRecord, tcb: Tcb) -> None:
     if tcb.restart_queued:
         return
     tcb.restart_queued = 1
-    tcb.restart_next = None
     last = kernel.restart_tail
     if last is None:
         kernel.restart_head = tcb
     else:
         last.restart_next = tcb
+        tcb.restart_prev = last
     kernel.restart_tail = tcb
 
 
@@ -92,28 +92,23 @@ def dequeue_restart(kernel: KernelRecord) -> Tcb | None:
     first = kernel.restart_head
     if first is None:
         return None
-    following = first.restart_next
-    kernel.restart_head = following
-    if following is None:
-        kernel.restart_tail = None
-    first.restart_next = None
-    first.restart_queued = 0
+    forget(kernel, first)
     return first
 
 
 def forget(kernel: KernelRecord, tcb: Tcb) -> None:
-    """Take a thread that is about to be destroyed out of the restart queue."""
+    """Take a thread out of the restart queue, if it is in it."""
     if not tcb.restart_queued:
         return
-    before: Tcb | None = None
-    at = kernel.restart_head
-    while at is not None and at != tcb:
-        before, at = at, at.restart_next
+    before, behind = tcb.restart_prev, tcb.restart_next
     if before is None:
-        kernel.restart_head = tcb.restart_next
+        kernel.restart_head = behind
     else:
-        before.restart_next = tcb.restart_next
-    if kernel.restart_tail == tcb:
+        before.restart_next = behind
+        tcb.restart_prev = None
+    if behind is None:
         kernel.restart_tail = before
-    tcb.restart_next = None
+    else:
+        behind.restart_prev = before
+        tcb.restart_next = None
     tcb.restart_queued = 0

@@ -21,6 +21,7 @@ from kerneld.records import (
     ProcessState,
     Reply,
     SchedContext,
+    Slot,
     Tcb,
     TcbSlot,
     ThreadState,
@@ -229,7 +230,9 @@ def _reply_links(found: Survey, reply: Reply) -> Finding:
         yield f"{at} has 0x{above:x} above it, which does not say so"
 
 
-@predicate("restarts", "Who waits for its system call to be carried out again is alive and in the queue once.")
+@predicate(
+    "restarts", "Who waits for its system call to be carried out again is alive and once in a queue whose links agree."
+)
 def _restarts(found: Survey) -> Finding:
     kernel = KernelRecord.of(found.ram)
     threads = found.of_type(CapType.TCB)
@@ -239,6 +242,8 @@ def _restarts(found: Survey) -> Finding:
         if at.address not in threads:
             yield f"0x{at.address:x} is in the restart queue and is no thread"
             return
+        if at.restart_prev != (queued[-1] if queued else None):
+            yield f"{name(at)} does not name who is in front of it in the restart queue"
         queued.append(at)
         at = at.restart_next
     if kernel.restart_tail != (queued[-1] if queued else None):
@@ -248,18 +253,33 @@ def _restarts(found: Survey) -> Finding:
         yield f"{len(queued)} threads are in the restart queue and {len(flagged)} say so"
 
 
-@predicate("address-spaces", "A VSpace's list holds exactly the threads whose TCB has a capability to it.")
+@predicate("address-spaces", "A VSpace's list holds exactly the threads whose TCB has a capability to it that says so.")
 def _address_spaces(found: Survey) -> Finding:
+    threads = found.of_type(CapType.TCB)
     members: dict[int, set[int]] = {address: set() for address in found.of_type(CapType.VSPACE)}
     for thread in _threads(found):
         slot = thread.slot(TcbSlot.VSPACE)
         if slot.cap_type == CapType.VSPACE:
             members.setdefault(slot.object, set()).add(thread.address)
     for space in _alive(found, CapType.VSPACE, VSpace):
-        listed: list[int] = []
+        listed: list[Tcb] = []
         at = space.threads
-        while at is not None and len(listed) <= len(found.of_type(CapType.TCB)):
-            listed.append(at.address)
+        while at is not None and len(listed) <= len(threads):
+            if at.vspace_prev != (listed[-1] if listed else None):
+                yield f"{name(at)} does not name who is in front of it in the list of VSpace 0x{space.address:x}"
+            listed.append(at)
             at = at.vspace_next
-        if sorted(listed) != sorted(members[space.address]):
+        if sorted(thread.address for thread in listed) != sorted(members[space.address]):
             yield f"VSpace 0x{space.address:x} lists {len(listed)} threads and {len(members[space.address])} use it"
+    yield from _space_capabilities(found)
+
+
+def _space_capabilities(found: Survey) -> Finding:
+    threads = found.of_type(CapType.TCB)
+    for held in found.slots.values():
+        if held.kind == CapType.VSPACE:
+            owner = held.address - TcbSlot.VSPACE * Slot.SIZE
+            # What a destroyed thread still holds is in no list.
+            inside = owner in threads and found.owners[held.address] == owner
+            if held.word1 != (owner if inside else 0):
+                yield f"the VSpace capability in 0x{held.address:x} stands for thread 0x{held.word1:x}"

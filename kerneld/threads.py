@@ -1,16 +1,19 @@
 """What stopping or ending a thread means to everybody else, and which address space it belongs to.
 
 The threads of a VSpace are in a list that begins there: a thread is in it exactly while the VSpace slot of its TCB
-holds a capability to that VSpace. Methods that threads are asked by are `objects/tcb*.py`'s.
+holds a capability to that VSpace whose second word names the thread. So what a capability's end means is known from the
+capability, and no list is walked: a task may have made thousands of threads. Methods that threads are asked by are
+`objects/tcb*.py`'s.
 """
 
 from __future__ import annotations
 
 from kerneld import channels, completion, ipc, listening, scheduler
+from kerneld.caps import Cap
 from kerneld.core import Core
 from kerneld.objects import notification, sched_context
 from kerneld.outbox import Tell
-from kerneld.records import CapType, ProcessState, Slot, Tcb, TcbSlot, ThreadState, VSpace
+from kerneld.records import CapType, ProcessState, Tcb, TcbSlot, ThreadState, VSpace
 from kerneld.work import Work
 from libsel4py import abi
 
@@ -68,7 +71,7 @@ def end(core: Core, tcb: Tcb) -> None:
     slot = tcb.slot(TcbSlot.VSPACE)
     space = VSpace(core.ram, slot.object) if slot.cap_type == CapType.VSPACE else None
     if space is not None:
-        unlink(core, space, tcb)
+        unlink(space, tcb)
     # A thread that has ended by EXIT has no process for the kernel, and may have one for the host.
     tcb.process = ProcessState.NONE
     core.outbox.tell(Tell.KILL, tcb.address, space.address if space is not None else 0)
@@ -76,43 +79,46 @@ def end(core: Core, tcb: Tcb) -> None:
 
 def join_vspace(core: Core, space: VSpace, thread: Tcb) -> None:
     """Add a thread whose VSpace slot has just been filled."""
-    thread.vspace_next = space.threads
+    first = space.threads
+    thread.vspace_next = first
+    if first is not None:
+        first.vspace_prev = thread
     space.threads = thread
+    thread.slot(TcbSlot.VSPACE).word1 = thread.address
 
 
-def unlink(core: Core, space: VSpace, thread: Tcb) -> bool:
-    """Take a thread out of the list. Returns whether it was in it."""
-    before: Tcb | None = None
-    at = space.threads
-    while at is not None and at != thread:
-        before, at = at, at.vspace_next
-    if at is None:
-        return False
+def unlink(space: VSpace, thread: Tcb) -> None:
+    """Take a thread out of the list, if it is in it: then the capability in its VSpace slot says so."""
+    slot = thread.slot(TcbSlot.VSPACE)
+    if not slot.word1:
+        return
+    before, behind = thread.vspace_prev, thread.vspace_next
     if before is None:
-        space.threads = thread.vspace_next
+        space.threads = behind
     else:
-        before.vspace_next = thread.vspace_next
-    thread.vspace_next = None
-    return True
+        before.vspace_next = behind
+        thread.vspace_prev = None
+    if behind is not None:
+        behind.vspace_prev = before
+        thread.vspace_next = None
+    slot.word1 = 0
 
 
-def leave_vspace(core: Core, space: VSpace, slot: Slot, final: bool) -> int:
-    """A capability to the VSpace, in ``slot``, is being deleted; with the ``final`` one the process ends.
+def leave_vspace(core: Core, cap: Cap, final: bool) -> int:
+    """A VSpace capability is being deleted; with the ``final`` one the process ends.
 
-    A thread whose own VSpace slot this is has nowhere to run: it is stopped, and its host thread ended. Returns for how
+    A thread whose own VSpace slot it was in has nowhere to run: it is stopped, and its host thread ended. Returns for how
     many channels the host is told something because of that.
     """
     told = 0
-    at = space.threads
-    while at is not None:
-        if at.slot(TcbSlot.VSPACE) == slot:
-            unlink(core, space, at)
-            suspend(core, at)
-            if at.process != ProcessState.NONE:
-                told = lose_process(core, at)
-                core.outbox.tell(Tell.KILL, at.address, space.address)
-            break
-        at = at.vspace_next
+    space = VSpace(core.ram, cap.object)
+    if cap.word1:
+        thread = Tcb(core.ram, cap.word1)
+        unlink(space, thread)
+        suspend(core, thread)
+        if thread.process != ProcessState.NONE:
+            told = lose_process(core, thread)
+            core.outbox.tell(Tell.KILL, thread.address, space.address)
     if final:
         core.outbox.tell(Tell.VSPACE_GONE, space.address)
     return told

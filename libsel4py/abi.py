@@ -760,7 +760,7 @@ class ControlOp(IntEnum):
     UNPARK = 3  # let thread go on
     MAP = 4  # fd: memory; words: address, bytes, rights (abi.Rights WRITE and READ), MapFlags
     UNMAP = 5  # words: address, bytes, 0, MapFlags
-    DONE = 6  # the answer; words: errno, 0 if it worked
+    DONE = 6  # the answer; words: errno, 0 if it worked; of THREAD: the new thread's number at the host
     CHANNEL = 7  # fd: a channel's page for thread; words: number, ChannelRole, badge, listener number
     CHANNEL_CLOSE = 8  # the channel is no more; words: number
     RECEIVER_DIED = 9  # words: number, listener number: end what that one had taken

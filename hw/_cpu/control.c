@@ -55,8 +55,8 @@ static int unmap_memory(const struct sel4py_control *request)
     return mmap(address, bytes, PROT_NONE, flags, -1, 0) == MAP_FAILED ? errno : 0;
 }
 
-/* The errno value of one request. Sets a descriptor that it keeps to -1. */
-static int obey(struct received *message)
+/* The errno value of one request. Sets a descriptor that it keeps to -1, and `tid` to the number of a new thread. */
+static int obey(struct received *message, pid_t *tid)
 {
     const struct sel4py_control *request = &message->request;
     static const unsigned char wanted[] = {[SEL4PY_CONTROLOP_THREAD] = 2, [SEL4PY_CONTROLOP_MAP] = 1,
@@ -68,7 +68,7 @@ static int obey(struct received *message)
     int error;
     switch (request->op) {
     case SEL4PY_CONTROLOP_THREAD:
-        error = start_thread(request, message->fds[0], message->fds[1]);
+        error = start_thread(request, message->fds[0], message->fds[1], tid);
         if (!error)
             message->fds[1] = -1;
         return error;
@@ -116,12 +116,12 @@ static void receive(struct received *message)
     message->whole = length == sizeof message->request && !(header.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
 }
 
-static void answer(const struct sel4py_control *request, int error)
+static void answer(const struct sel4py_control *request, int error, pid_t tid)
 {
     struct sel4py_control done = {.op = SEL4PY_CONTROLOP_DONE,
                                   .sequence = request->sequence,
                                   .thread = request->thread,
-                                  .words = {(uint64_t)error}};
+                                  .words = {(uint64_t)error, (uint64_t)tid}};
     ssize_t written;
     do
         written = write(control_fd, &done, sizeof done);
@@ -146,11 +146,12 @@ static void *keeper_main(void *Py_UNUSED(argument))
     for (;;) {
         struct received message;
         receive(&message);
-        int error = obey(&message);
+        pid_t tid = 0;
+        int error = obey(&message, &tid);
         for (unsigned i = 0; i < message.fd_count; i++)
             if (message.fds[i] >= 0)
                 close(message.fds[i]);
-        answer(&message.request, error);
+        answer(&message.request, error, tid);
     }
     return NULL;
 }

@@ -156,7 +156,8 @@ static inline bool channel_is_received(const struct channel *channel)
 /* control.c, start.c */
 int control_start(int control_fd);
 int control_descriptor(void);
-int start_thread(const struct sel4py_control *request, int frame_fd, int doorbell_fd);
+/* An errno value, 0 if it runs: then `tid` is set. */
+int start_thread(const struct sel4py_control *request, int frame_fd, int doorbell_fd, pid_t *tid);
 PyObject *cpu_set_thread_entry(PyObject *module, PyObject *callable);
 
 /* channel_module.c, upgrade.c */

@@ -96,6 +96,7 @@ static void *thread_main(void *argument)
     struct cpu_thread *thread = argument;
     cpu_self = thread;
     __atomic_store_n(&thread->tid, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+    futex_wake_all((uint32_t *)&thread->tid);
     thread->outside = 1;
     unblock_signals();
     park_here(thread);
@@ -109,7 +110,17 @@ static void *thread_main(void *argument)
     return NULL;
 }
 
-int start_thread(const struct sel4py_control *request, int frame_fd, int doorbell_fd)
+/* It stores its number first of all; a slot keeps it beyond the thread's end, until the keeper gives it to another. */
+static pid_t wait_tid(struct cpu_thread *thread)
+{
+    _Static_assert(sizeof thread->tid == sizeof(uint32_t), "a futex word");
+    pid_t tid;
+    while (!(tid = __atomic_load_n(&thread->tid, __ATOMIC_ACQUIRE)))
+        futex_wait_until((uint32_t *)&thread->tid, 0, NO_DEADLINE, false);
+    return tid;
+}
+
+int start_thread(const struct sel4py_control *request, int frame_fd, int doorbell_fd, pid_t *tid)
 {
     if (!__atomic_load_n(&has_entry, __ATOMIC_ACQUIRE))
         return ENOEXEC;
@@ -130,5 +141,7 @@ int start_thread(const struct sel4py_control *request, int frame_fd, int doorbel
     pthread_attr_destroy(&attributes);
     if (error)
         thread_free(thread);
+    else
+        *tid = wait_tid(thread);
     return error;
 }

@@ -21,7 +21,7 @@ from typing import Final
 
 from hw.ram import Ram
 from kerneld.host.channel_mail import Handing
-from kerneld.host.descriptors import is_spare
+from kerneld.host.descriptors import leaves_for_tasks
 from kerneld.host.fd_store import FdStore
 from kerneld.host.process import Phase, Thread
 from kerneld.outbox import Message, Tell
@@ -147,7 +147,7 @@ def _new_page(name: str) -> int:
     """A page as nobody has used it yet. Raises OSError where the host has no descriptor or memory for it."""
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        if not is_spare(descriptor):
+        if not leaves_for_tasks(descriptor):
             raise OSError(errno.EMFILE, "the descriptors that are left are for tasks")
         os.ftruncate(descriptor, abi.CHANNEL_BYTES)
         os.pwrite(descriptor, struct.pack("<I", ChannelState.IDLE), abi.CHANNEL_STATE)

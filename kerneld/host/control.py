@@ -1,8 +1,11 @@
 """The kernel's end of a process's control socket (libsel4py/abi.py, "control socket").
 
 The kernel never waits for a process. Requests are sent at once; an answer that matters has a callback. A process
-whose keeper does not take requests any more (its socket is full, or it answers what was not asked) has stopped to
-obey, and `disobeyed` is called: what the kernel then does is end it.
+whose keeper does not take requests any more (its socket is full, it answers what was not asked, or does not answer
+within `ANSWER_S` while it may run) has stopped to obey, and `disobeyed` is called: what the kernel then does is end it.
+
+A keeper answers within microseconds, or, where a thread does not park, within a tenth of a second (hw/_cpu/park.c); the
+rest of the time is for a host with a thousand other things to run.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from libsel4py import abi
@@ -19,11 +23,21 @@ from libsel4py.abi import ControlOp
 MESSAGE: Final = struct.Struct("<4I6Q")
 assert MESSAGE.size == abi.CONTROL_BYTES
 
-Answer = Callable[[int], None]  # errno, 0 if it worked
+ANSWER_S: Final = 5.0
+
+Answer = Callable[[int, int], None]  # errno, 0 if it worked; the word behind it, which the task chose
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request that is not answered yet. `deadline` on the loop's clock."""
+
+    answer: Answer
+    deadline: float
 
 
 class ControlSocket:
-    """One process's."""
+    """One process's, which does not run before the first `runs(True)`: until then it is not expected to answer."""
 
     def __init__(
         self, channel: socket.socket, loop: asyncio.AbstractEventLoop, disobeyed: Callable[[str], None]
@@ -32,7 +46,9 @@ class ControlSocket:
         self._loop = loop
         self._disobeyed = disobeyed
         self._sequence = 0
-        self._waiting: dict[int, Answer] = {}
+        self._waiting: dict[int, _Asked] = {}  # in the order of their deadlines
+        self._runs = False
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         channel.setblocking(False)
         loop.add_reader(channel.fileno(), self._readable)
@@ -40,7 +56,7 @@ class ControlSocket:
     def thread(
         self, number: int, image: int, arguments: Sequence[int], frame: int, doorbell: int, answer: Answer
     ) -> None:
-        """Start a further thread. The descriptors stay the caller's."""
+        """Start a further thread; the answer's word is its number at the host. The descriptors stay the caller's."""
         self._send(ControlOp.THREAD, answer, number, image, arguments, (frame, doorbell))
 
     def park(self, number: int, answer: Answer) -> None:
@@ -63,10 +79,20 @@ class ControlSocket:
         """The thread is the client of a channel, and that listener will not answer any more."""
         self._send(ControlOp.RECEIVER_DIED, answer, number, 0, (channel, listener))
 
+    def runs(self, runs: bool) -> None:
+        """The process may run from now on, or is stopped by the host and cannot answer."""
+        self._runs = runs
+        if runs:
+            for asked in self._waiting.values():
+                asked.deadline = self._loop.time() + ANSWER_S
+            self._expect()
+
     def close(self) -> None:
         """Let go of it: if the process still lives, it ends. No answer comes any more."""
         if not self._closed:
             self._closed = True
+            if self._timer is not None:
+                self._timer.cancel()
             self._loop.remove_reader(self._channel.fileno())
             self._channel.close()
             self._waiting.clear()
@@ -85,7 +111,8 @@ class ControlSocket:
         self._sequence = self._sequence + 1 & 0xFFFFFFFF
         padded = (*words, *(0,) * abi.CONTROL_WORD_COUNT)[: abi.CONTROL_WORD_COUNT]
         data = MESSAGE.pack(op, self._sequence, thread, image, *padded)
-        self._waiting[self._sequence] = answer
+        self._waiting[self._sequence] = _Asked(answer, self._loop.time() + ANSWER_S)
+        self._expect()
         try:
             socket.send_fds(self._channel, [data], descriptors)
         except BlockingIOError:
@@ -95,6 +122,23 @@ class ControlSocket:
         except OSError:
             del self._waiting[self._sequence]
             raise
+
+    def _expect(self) -> None:
+        """Look again when the oldest request is due. One timer, which answers do not move: most find nothing due."""
+        if self._runs and self._waiting and self._timer is None:
+            oldest = next(iter(self._waiting.values()))
+            self._timer = self._loop.call_later(oldest.deadline - self._loop.time(), self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        # This process may have been the one that did not run: what came meanwhile has been waiting to be read.
+        self._readable()
+        if self._closed or not self._runs or not self._waiting:
+            return
+        if next(iter(self._waiting.values())).deadline <= self._loop.time():
+            self._disobeyed(f"it does not answer within {ANSWER_S:g} s")
+        else:
+            self._expect()
 
     def _readable(self) -> None:
         while not self._closed:
@@ -115,9 +159,9 @@ class ControlSocket:
     def _take(self, data: bytes) -> bool:
         if len(data) != abi.CONTROL_BYTES:
             return False
-        op, sequence, _, _, error, *_ = MESSAGE.unpack(data)
-        answer = self._waiting.pop(sequence, None)
-        if op != ControlOp.DONE or answer is None:
+        op, sequence, _, _, error, word, *_ = MESSAGE.unpack(data)
+        asked = self._waiting.pop(sequence, None)
+        if op != ControlOp.DONE or asked is None:
             return False
-        answer(error)
+        asked.answer(error, word)
         return True

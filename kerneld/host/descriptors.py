@@ -15,7 +15,7 @@ KEPT: Final = 64  # for all but tasks: management, consoles, files
 A_START: Final = 5  # pidfd, and what waits to be sent while zygote and monitor are slow
 
 
-def is_spare(descriptor: int) -> bool:
+def leaves_for_tasks(descriptor: int) -> bool:
     """Whether one that was just made leaves enough for tasks: a client can have channels made, and use them up."""
     return descriptor < resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
 
@@ -23,9 +23,14 @@ def is_spare(descriptor: int) -> bool:
 def make_doorbell(starts_on_their_way: int) -> int:
     """A further thread's doorbell. Raises OSError (EMFILE) if too few descriptors are left to start anything."""
     doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    # The host gives the lowest number that is free: all below it are taken.
-    if doorbell + A_START * (starts_on_their_way + 1) + KEPT >= limit:
+    if not is_spare(doorbell + A_START * (starts_on_their_way + 1)):
         os.close(doorbell)
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         raise OSError(errno.EMFILE, f"the host's limit of {limit} open files leaves none for a further task")
     return doorbell
+
+
+def is_spare(descriptor: int) -> bool:
+    """Whether enough are left for all but tasks when this number has just been given."""
+    # The host gives the lowest number that is free: all below it are taken.
+    return descriptor + KEPT < resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -19,6 +19,7 @@ from typing import Final
 from hw.ram import Ram
 from hw.window import discard, map_fixed
 from kerneld.host.fd_store import FdStore
+from libsel4py.abi import Rights
 
 SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 _CHUNK: Final = 1 << 20
@@ -40,6 +41,7 @@ class Mappings:
         self._ram_fd = ram_fd
         self._store = store
         self._frames: dict[int, OwnMemory] = {}
+        self._read_only: dict[int, int] = {}  # further descriptors of some of them
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -57,6 +59,19 @@ class Mappings:
             raise ValueError(f"the frame at {address:#x} has {frame.size} bytes, not {size}: it was not forgotten")
         return frame.descriptor
 
+    def map_fd(self, address: int, size: int, rights: int) -> int:
+        """As `frame_fd`, for a process that is to map the frame with these rights.
+
+        Without Write it is another opening of the file, for reading: what is mapped by it cannot be made writable
+        (mprotect(2)), and a task has no way to open the file a second time (hw/_cpu/filter.c).
+        """
+        descriptor = self.frame_fd(address, size)
+        if rights & Rights.WRITE:
+            return descriptor
+        if address not in self._read_only:
+            self._read_only[address] = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        return self._read_only[address]
+
     def own_memory(self) -> Iterator[tuple[int, int, int]]:
         """Physical address, descriptor and bytes of each."""
         for address, frame in self._frames.items():
@@ -70,13 +85,16 @@ class Mappings:
         map_fixed(self._ram, address, frame.size, self._ram_fd, address)
         os.ftruncate(frame.descriptor, 0)
         os.close(frame.descriptor)
+        if address in self._read_only:
+            os.close(self._read_only.pop(address))
         self._store.drop(f"frame:{address:x}")
 
     def close(self) -> None:
         """Close the descriptors; the mappings stay until the window is unmapped."""
-        for frame in self._frames.values():
-            os.close(frame.descriptor)
+        for descriptor in (*(frame.descriptor for frame in self._frames.values()), *self._read_only.values()):
+            os.close(descriptor)
         self._frames.clear()
+        self._read_only.clear()
 
     def _make(self, address: int, size: int) -> OwnMemory:
         descriptor = os.memfd_create(f"sel4py-frame-{address:x}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

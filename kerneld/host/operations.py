@@ -61,7 +61,7 @@ def _row(system: System, process: Process, thread: Thread) -> dict[str, object]:
         "image": process.image,
         "blocked_on": None,
         "cpu_us": processor_time_us(process.pid) if process.pid else 0,
-        "restarts": max(0, system.processes.starts.get(process.name, 1) - 1),
+        "restarts": process.life - 1,
     }
     if not thread.orphan:
         row["state"] = "HELD" if thread.held else ThreadState(tcb.state).name

@@ -2,7 +2,7 @@
 
 A thread is held when the kernel says that it must not run. Where all threads of a process are held the process is
 stopped (SIGSTOP by its pidfd: nothing that it does prevents that); where only some are, those are parked by the
-keeper. Who does not obey is told of (`disobeyed`), to be ended.
+keeper. Who does not obey, or does not say so in time, is told of (`disobeyed`), to be ended.
 """
 
 from __future__ import annotations
@@ -16,10 +16,16 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from kerneld.host.channel_mail import ChannelMail
+from kerneld.host.clocks import Clock, SharedClock, open_clock
 from kerneld.host.control import ControlSocket
+from kerneld.host.linux import processor_time_us
 from kerneld.records import Tcb
+
+# It is done; it will be at the thread's next system call; the thread has ended.
+_OBEYED: Final = (0, errno.EINPROGRESS, errno.ESRCH)
 
 
 class Phase(Enum):
@@ -36,6 +42,7 @@ class Thread:
         frame: physical address of the trap frame that the thread was started with.
         slot: its place among the rings that are polled, -1 if it is not there.
         held: the kernel says that it must not run. parked: the keeper was told so.
+        clock: its own, None while it is the process's only one, or was not started yet.
     """
 
     tcb: Tcb
@@ -47,22 +54,34 @@ class Thread:
     held: bool = False
     parked: bool = False
     orphan: bool = False
+    clock: Clock | None = None
+
+    def close(self) -> None:
+        """Close what is ours of it. Twice does no harm."""
+        if self.doorbell >= 0:
+            os.close(self.doorbell)
+            self.doorbell = -1
+        if self.clock is not None:
+            self.clock.close()
+            self.clock = None
 
 
 class Process:
-    """A process, from the request to start it until it is reaped."""
+    """A process, from the request to start it until it is reaped. `life`: the how many-th of its name (lives.py)."""
 
     def __init__(
         self,
         vspace: int,
         name: str,
         image: str,
+        life: int,
         loop: asyncio.AbstractEventLoop,
         disobeyed: Callable[[Process, str], None],
     ) -> None:
         self.vspace = vspace
         self.name = name
         self.image = image
+        self.life = life
         self.phase = Phase.STARTING
         self.pid = 0
         self.threads: list[Thread] = []
@@ -95,6 +114,7 @@ class Process:
             self._signal(signal.SIGKILL)
             return
         self.phase = Phase.LIVE
+        self.control.runs(True)
         self.settle()
 
     def kill(self) -> None:
@@ -111,6 +131,7 @@ class Process:
         if all_held:
             if not self._stopped:
                 self._stopped = True
+                self.control.runs(False)
                 self._signal(signal.SIGSTOP)
             return
         for thread in self.threads:
@@ -120,6 +141,7 @@ class Process:
         if self._stopped:
             self._stopped = False
             self._signal(signal.SIGCONT)
+            self.control.runs(True)
 
     def close(self) -> None:
         """It is reaped, or was never made: close all that is ours."""
@@ -129,13 +151,36 @@ class Process:
             os.close(self._pidfd)
             self._pidfd = -1
         for thread in self.threads:
-            if thread.doorbell >= 0:
-                os.close(thread.doorbell)
-                thread.doorbell = -1
+            thread.close()
 
-    def _parked(self, error: int) -> None:
-        if error == errno.ETIMEDOUT:
-            self._refuses("a thread does not stop when it is told to")
+    def processor_time(self, thread: Thread) -> int:
+        """Microseconds that one of its threads has used."""
+        if thread.clock is not None:
+            return thread.clock.read_us()
+        return processor_time_us(self.pid) if self.pid and not thread.number else 0
+
+    def identify(self, thread: Thread, tid: int) -> None:
+        """The keeper has started a further thread, and says that this is its number at the host."""
+        if self.phase is not Phase.LIVE:
+            return
+        thread.clock = self._own_clock(tid) or SharedClock(self.pid)
+        first = self.threads[0]
+        if first.clock is None and not first.number and not first.orphan:
+            first.clock = self._own_clock(self.pid, processor_time_us(self.pid))
+
+    def _own_clock(self, tid: int, base_us: int | None = None) -> Clock | None:
+        clock = open_clock(self.pid, tid, base_us)
+        try:
+            signal.pidfd_send_signal(self._pidfd, 0)
+        except ProcessLookupError:  # it was reaped, so its number may be another process's
+            if clock is not None:
+                clock.close()
+            return None
+        return clock
+
+    def _parked(self, error: int, word: int) -> None:
+        if error not in _OBEYED:
+            self._refuses(f"a thread does not stop when it is told to ({errno.errorcode.get(error, error)})")
 
     def _refuses(self, what: str) -> None:
         if self.phase is not Phase.ENDING:

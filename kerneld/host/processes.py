@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from hw.ram import Ram
 from kerneld.host.attached import Attached
 from kerneld.host.descriptors import make_doorbell
-from kerneld.host.linux import processor_time_us
+from kerneld.host.kernel_log import LineKind
+from kerneld.host.lives import Lives
 from kerneld.host.mappings import Mappings
 from kerneld.host.process import Phase, Process, Thread
 from kerneld.host.registers import InitialMap, arguments, frame_bytes, free_name, start_request, task_name, vspace_of
@@ -57,7 +57,7 @@ class Processes:
         self._waiting: dict[int, Tcb] = {}
         self._attached = Attached()
         self._refused: set[int] = set()
-        self.starts: dict[str, int] = {}
+        self.lives = Lives()
 
     def use_zygote(self, zygote: ZygoteLink) -> None:
         self._zygote = zygote
@@ -66,9 +66,8 @@ class Processes:
         return iter((*self._by_vspace.values(), *self._ending))
 
     def processor_time(self, tcb: int) -> int:
-        """Microseconds of processor time that the thread's process has used."""
-        thread = self.threads.get(tcb)
-        return processor_time_us(thread.process.pid) if thread is not None and thread.process.pid else 0
+        """Microseconds of processor time that the thread has used in this life."""
+        return thread.process.processor_time(thread) if (thread := self.threads.get(tcb)) else 0
 
     # --- what the kernel tells -----------------------------------------------------------------------------
 
@@ -88,13 +87,9 @@ class Processes:
             case Tell.TRAP_FRAME:
                 self._trap_frame(message.subject)
 
-    def kill_task(self, tcb: int) -> bool:
+    def kill_task(self, tcb: int) -> None:
         """End the process of a thread, as if it had crashed: the kernel hears of it when it is reaped."""
-        thread = self.threads.get(tcb)
-        if thread is None:
-            return False
-        self._end(thread.process)
-        return True
+        self._end(self.threads[tcb].process)
 
     def _start(self, tcb: Tcb) -> None:
         if tcb.address in self.threads:
@@ -122,10 +117,9 @@ class Processes:
     def _start_process(self, tcb: Tcb, vspace: int, number: int) -> None:
         image = self._images[number]
         name = free_name(tcb.name or task_name(image), {process.name for process in self._by_vspace.values()})
-        process = Process(vspace, name, image, self._loop, self._disobeyed)
+        process = Process(vspace, name, image, self.lives.begin(name), self._loop, self._disobeyed)
         self._by_vspace[vspace] = process
         thread = self._new_thread(tcb, process)
-        self.starts[name] = self.starts.get(name, 0) + 1
         assert self._zygote is not None
         self._zygote.start(
             start_request(thread, number, self._mappings, self._initial_maps.get(tcb.address, ())),
@@ -142,7 +136,7 @@ class Processes:
             arguments(tcb),
             self._mappings.frame_fd(tcb.trap_frame, frame_bytes(tcb)),
             thread.doorbell,
-            lambda error: self._thread_answer(thread, error),
+            lambda error, tid: self._thread_answer(thread, error, tid),
         )
 
     def _new_thread(self, tcb: Tcb, process: Process) -> Thread:
@@ -161,6 +155,8 @@ class Processes:
 
     def _close_rings(self, thread: Thread) -> None:
         """Nothing of the kernel's looks at its trap frame any more. Twice does no harm."""
+        if thread.doorbell < 0:
+            return
         self._rings.close(thread)
         self._attached.remove(thread)
 
@@ -180,8 +176,8 @@ class Processes:
         if thread is None:
             return
         self._close_rings(thread)
-        thread.orphan = True
-        thread.held = True
+        thread.close()
+        thread.orphan = thread.held = True
         process = thread.process
         if all(each.orphan for each in process.threads):
             self._end(process)
@@ -189,8 +185,7 @@ class Processes:
             process.settle()
 
     def _vspace_gone(self, vspace: int) -> None:
-        process = self._by_vspace.get(vspace)
-        if process is not None:
+        if (process := self._by_vspace.get(vspace)) is not None:
             self._end(process)
 
     def _trap_frame(self, tcb: int) -> None:
@@ -206,14 +201,19 @@ class Processes:
 
     def _lost_frame(self, thread: Thread, how: str) -> None:
         self._close_rings(thread)
-        self._reports.event("log", text=f"{thread.process.name} is ended: its trap frame was {how} while it ran")
+        self._reports.log(LineKind.END, f"{thread.process.name} is ended: its trap frame was {how} while it ran")
         self._end(thread.process)
 
     def _end(self, process: Process) -> None:
-        if self._by_vspace.get(process.vspace) is process:
-            del self._by_vspace[process.vspace]
+        self._leave(process)
         self._ending[process] = None
         process.kill()
+
+    def _leave(self, process: Process) -> None:
+        """Its VSpace and its name may have another process. Twice does no harm."""
+        if self._by_vspace.get(process.vspace) is process:
+            del self._by_vspace[process.vspace]
+            self.lives.end(process.name, process.life)
 
     # --- what the host tells -------------------------------------------------------------------------------
 
@@ -223,19 +223,17 @@ class Processes:
         self._reports.event("started", task=process.name, pid=pid, image=process.image)
 
     def _failed(self, process: Process, error: str) -> None:
-        self._reports.event("log", text=f"{process.name} did not start: {error}")
+        self._reports.log(LineKind.START, f"{process.name} did not start: {error}")
         self._reap(process, CANNOT_START)
 
     def exited(self, pid: int, status: int) -> None:
         """The zygote has reaped a process."""
-        process = self._by_pid.pop(pid, None)
-        if process is not None:
+        if (process := self._by_pid.pop(pid, None)) is not None:
             self._reap(process, status)
 
     def _reap(self, process: Process, status: int) -> None:
         self._ending.pop(process, None)
-        if self._by_vspace.get(process.vspace) is process:
-            del self._by_vspace[process.vspace]
+        self._leave(process)
         process.phase = Phase.ENDING
         living = [thread for thread in process.threads if not thread.orphan]
         for thread in living:
@@ -252,17 +250,20 @@ class Processes:
             if process.is_of(tcb, vspace_of(tcb)):
                 self._start(tcb)
 
-    def _thread_answer(self, thread: Thread, error: int) -> None:
-        if not error or thread.orphan:
+    def _thread_answer(self, thread: Thread, error: int, tid: int) -> None:
+        if thread.orphan:
+            return
+        if not error:
+            thread.process.identify(thread, tid)
             return
         name = errno.errorcode.get(error, str(error))
-        self._reports.event("log", text=f"{thread.process.name}: a thread did not start: {name}")
+        self._reports.log(LineKind.START, f"{thread.process.name}: a thread did not start: {name}")
         self._forget(thread.tcb)
         self._reports.died(thread.tcb, CANNOT_START)
 
     def _refuse(self, tcb: Tcb, why: str) -> None:
         """The kernel hears of it as of a death, once the tells of this transaction are done."""
-        self._reports.event("log", text=f"{tcb.name or 'a task'} cannot start: {why}")
+        self._reports.log(LineKind.START, f"{tcb.name or 'a task'} cannot start: {why}")
         self._refused.add(tcb.address)
         self._loop.call_soon(self._report_refused, tcb)
 
@@ -277,14 +278,13 @@ class Processes:
         if thread is not None:
             self._close_rings(thread)
             thread.process.threads.remove(thread)
-            os.close(thread.doorbell)
-        unused = self._by_vspace.get(vspace_of(tcb))
-        if unused is not None and not unused.threads:
-            del self._by_vspace[unused.vspace]
+            thread.close()
+        if (unused := self._by_vspace.get(vspace_of(tcb))) is not None and not unused.threads:
+            self._leave(unused)
             unused.close()
 
     def _disobeyed(self, process: Process, what: str) -> None:
-        self._reports.event("log", text=f"{process.name} (process {process.pid}) is ended: {what}")
+        self._reports.log(LineKind.END, f"{process.name} (process {process.pid}) is ended: {what}")
         self._end(process)
 
     def close(self) -> None:

@@ -74,5 +74,5 @@ def start_request(thread: Thread, image: int, mappings: Mappings, maps: tuple[In
         doorbell_fd=thread.doorbell,
         control_fd=process.control_fd,
         maps=tuple((each.address, each.size, each.rights) for each in maps),
-        map_fds=tuple(mappings.frame_fd(each.frame, each.size) for each in maps),
+        map_fds=tuple(mappings.map_fd(each.frame, each.size, each.rights) for each in maps),
     )

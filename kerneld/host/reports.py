@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from kerneld.host.kernel_log import LineKind
 from kerneld.host.process import Thread
 from kerneld.records import Tcb
 
@@ -26,3 +27,5 @@ class Reports(Protocol):
     def reaped(self, tcb: Tcb) -> None: ...
 
     def event(self, kind: str, **details: object) -> None: ...
+
+    def log(self, kind: LineKind, text: str) -> None: ...

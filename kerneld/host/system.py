@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import sys
-import time
 import traceback
 from pathlib import Path
 from typing import Final
@@ -28,6 +27,7 @@ from kerneld import boot, layout
 from kerneld.entry import Entry
 from kerneld.host.channels import Channels
 from kerneld.host.fd_store import FdStore
+from kerneld.host.kernel_log import KernelLog, LineKind
 from kerneld.host.management import Management
 from kerneld.host.mappings import Mappings
 from kerneld.host.options import KernelOptions
@@ -81,6 +81,7 @@ class System:
         )
         self.processes.use_zygote(self.zygote)
         self.management = Management(self, options.folder)
+        self._log = KernelLog(sys.stdout.fileno(), loop, lambda text: self.event("log", text=text))
         self._backends: dict[int, Backend] = {}
 
     async def run(self) -> int:
@@ -125,10 +126,12 @@ class System:
         self.kernel.reaped(tcb)
 
     def event(self, kind: str, **details: object) -> None:
-        """Tell whoever listens, and the kernel's log."""
-        if kind == "log":
-            print(f"{time.strftime('%H:%M:%S')} {details.get('text')}", flush=True)
+        """Tell whoever listens."""
         self.management.publish({"event": kind, **details})
+
+    def log(self, kind: LineKind, text: str) -> None:
+        """Tell the kernel's log, and whoever listens."""
+        self._log.write(kind, text)
 
     # --- joining -------------------------------------------------------------------------------------------
 
@@ -197,7 +200,7 @@ class System:
     # --- the end -------------------------------------------------------------------------------------------
 
     def _zygote_lost(self) -> None:
-        self.event("log", text="the zygote has ended; no task can be started or reaped any more")
+        self.log(LineKind.SYSTEM, "the zygote has ended; no task can be started or reaped any more")
         self.end(ZYGOTE_LOST)
 
     def _fatal(self, error: BaseException) -> None:
@@ -219,6 +222,7 @@ class System:
             backend.close()
         self.processes.close()
         self.zygote.close()
+        self._log.close()
         self.management.close()
         self.channels.close()
         self.mappings.close()

@@ -89,7 +89,7 @@ def _install_vspace(core: Core, target: Target, change: Install) -> bool:
     slot = tcb.slot(TcbSlot.VSPACE)
     before = slot.object if slot.cap_type == CapType.VSPACE else 0
     if before:
-        threads.unlink(core, VSpace(core.ram, before), tcb)
+        threads.unlink(VSpace(core.ram, before), tcb)
     if not _replace(core, target, change):
         return False
     now = slot.object if slot.cap_type == CapType.VSPACE else 0

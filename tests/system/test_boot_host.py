@@ -73,6 +73,11 @@ def test_an_image_that_does_not_load_ends_the_system(boot: Boot) -> None:
     assert "does not load, on purpose" in system.log("kerneld")
 
 
+def test_the_initial_task_cannot_make_boot_info_writable(boot: Boot) -> None:
+    system = boot("overwrite")
+    assert system.wait() == 0, system.log("root")
+
+
 @pytest.mark.parametrize("what", ["wait", "spin"])
 def test_down_ends_a_system(boot: Boot, what: str) -> None:
     system = boot(what)
@@ -129,7 +134,7 @@ def test_a_folder_that_a_killed_system_left_is_taken_over(boot: Boot, tmp_path: 
     assert not first.folder.exists()
 
 
-@pytest.mark.parametrize("scene", ["restart", "replace", "threads", "suspend", "many", "hostile"])
+@pytest.mark.parametrize("scene", ["restart", "replace", "threads", "suspend", "clocks", "many", "hostile"])
 def test_children(boot: Boot, scene: str) -> None:
     system = family(boot, scene)
     status = system.wait()

@@ -140,6 +140,7 @@ class Task:
         self._results = os.fdopen(read_end, "rb")
         self.status: int | None = None
         self._sequence = 0
+        self.answered = 0
 
     def has_ended(self, timeout_ms: int) -> bool:
         poll = select.poll()
@@ -170,6 +171,7 @@ class Task:
         self.control.sendmsg([struct.pack("<4I6Q", op, self._sequence, thread, image, *six)], ancillary)
         answer = struct.unpack("<4I6Q", self.control.recv(abi.CONTROL_BYTES))
         assert answer[:3] == (abi.ControlOp.DONE, self._sequence, thread)
+        self.answered = answer[5]
         return int(answer[4])
 
     def close(self) -> None:

@@ -32,6 +32,8 @@ def test_a_thread_runs_its_entry_and_tells_its_end() -> None:
     with running(first, with_keeper=True) as (peer, task), contextlib.closing(Peer()) as other:
         waiting = next_entry(peer, task)
         assert start(task, other, 3, 10, 20, 30, 40, 50, 60) == 0
+        assert {str(task.pid), str(task.answered)} < set(os.listdir(f"/proc/{task.pid}/task"))
+        assert task.answered != task.pid
         call = next_entry(other, task)
         assert call[2:8] == (3, 5, 10, 20, 30, 40)
         other.echo(call)

@@ -26,6 +26,7 @@ class Child:
     tcb: TCB
     vspace: VSpace
     frame: Frame
+    context: SchedContext
 
     def start(self, *arguments: int) -> None:
         registers = [0] * abi.REGISTERS
@@ -64,7 +65,7 @@ class Parent:
         self._sched_control.configure_flags(context, BUDGET_US, BUDGET_US)
         tcb.configure(self.cnode, 0, space, 0, 0x20_0000_0000, frame)
         tcb.set_sched_params(TCB(InitialSlot.TCB), 100, 100, context, Endpoint(fault))
-        return Child(tcb, space, frame)
+        return Child(tcb, space, frame, context)
 
     def wait_fault(self) -> tuple[int, int, tuple[int, ...]]:
         """The next fault: child number, label, words."""
@@ -125,6 +126,21 @@ def suspend(parent: Parent) -> None:
     assert parent.wait_death() == (1, 0)
 
 
+def clocks(parent: Parent) -> None:
+    """Two threads of one process, one waiting and one busy: each is charged what it has used itself."""
+    waiting = parent.child()
+    waiting.start(behaviour.WAIT)
+    busy = parent.child(waiting.vspace)
+    busy.start(behaviour.FLOOD)
+    while not busy.context.consumed():
+        pass
+    waiting.context.consumed()
+    used = 0
+    while used < 200_000:
+        used += busy.context.consumed()
+    assert waiting.context.consumed() < used // 10
+
+
 def wait(parent: Parent) -> None:
     """A child that waits, and a parent that tells of its death by ending with 42."""
     parent.child().start(behaviour.WAIT)
@@ -158,5 +174,5 @@ def hostile(parent: Parent) -> None:
 def main(boot_info_address: int, *_: int) -> None:
     info = bootinfo.parse(ctypes.string_at(boot_info_address, 1 << abi.BOOT_INFO_FRAME_BITS))
     parent = Parent(info)
-    scenes = {scene.__name__: scene for scene in (restart, replace, threads, suspend, wait, many, hostile)}
+    scenes = {scene.__name__: scene for scene in (restart, replace, threads, suspend, clocks, wait, many, hostile)}
     scenes[info.system_description.decode()](parent)

@@ -11,9 +11,9 @@ import pytest
 
 from deploy import scaffold as module
 from deploy.description import load
-from deploy.modules import TREE
 from deploy.runtime import RuntimeRefused
 from deploy.scaffold import scaffold
+from hw.module_path import TREE
 
 
 def test_writes_a_server_of_at_most_thirty_lines(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def doorbell() -> Iterator[int]:
 
 
 def host_thread(thread: harness.Thread, doorbell: int, loop: asyncio.AbstractEventLoop) -> Thread:
-    process = Process(0, "task", "image", loop, lambda process, what: None)
+    process = Process(0, "task", "image", 1, loop, lambda process, what: None)
     process.close()
     return Thread(thread.tcb, process, 0, thread.tcb.trap_frame, doorbell)
 

@@ -17,6 +17,7 @@ from hw.window import map_fixed
 from kerneld.host.fd_store import FdStore
 from kerneld.host.image import save_image
 from kerneld.host.mappings import Mappings
+from libsel4py.abi import Rights
 
 RAM_BYTES = 1 << 20
 FRAME, SIZE = 0x40000, 0x4000
@@ -115,3 +116,24 @@ def test_an_image_is_what_the_window_shows(ram: Ram, ram_fd: int, mappings: Mapp
     assert file.read_bytes() == ram.read(0, RAM_BYTES)
     assert file.stat().st_blocks * 512 < RAM_BYTES // 4
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_read_only_descriptor_can_be_mapped_for_reading_alone(ram: Ram, mappings: Mappings) -> None:
+    """Neither now nor by mprotect(2), and the frame's end takes it away as well."""
+    ram.poke(FRAME, b"as told")
+    descriptor = mappings.map_fd(FRAME, SIZE, Rights.READ)
+    assert mappings.map_fd(FRAME, SIZE, Rights.READ) == descriptor
+    with pytest.raises(PermissionError):
+        mmap.mmap(descriptor, SIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.pwrite(descriptor, b"x", 0)
+    seen = mmap.mmap(descriptor, SIZE, mmap.MAP_SHARED, mmap.PROT_READ)
+    ram.poke(FRAME, b"changed")
+    assert seen[:7] == b"changed"
+    mappings.gone(FRAME, SIZE)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_a_writable_descriptor_is_the_frame_s_own(mappings: Mappings) -> None:
+    assert mappings.map_fd(FRAME, SIZE, Rights.READ | Rights.WRITE) == mappings.frame_fd(FRAME, SIZE)

@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from kerneld import explain
+from kerneld import caps, explain
+from kerneld.records import TcbSlot
 from libsel4py import abi
 from libsel4py.abi import InitialSlot, Label, ObjectType, Rights, Syscall
 from tests.harness import OWN_CNODE, Machine
+from tests.steps import lines_run
 
 CNODE = InitialSlot.CNODE
 DEPTH = abi.WORD_BITS
@@ -78,7 +80,7 @@ def memory_elsewhere(machine: Machine) -> str:
     words = (ObjectType.FRAME, 13, 0, 0, machine.new_slots(), 1)
     machine.root.invoke(small, Label.UNTYPED_RETYPE, words, [CNODE])
     return (
-        rf"need 8192 bytes and 4096 are left.*Untyped memory with 8192 bytes left: slot {machine.untyped} \(\d+ bytes"
+        rf"need 8192 bytes and 4096 are left.*Untyped memory with 8192 bytes left.*: slot {machine.untyped} \(\d+ bytes"
     )
 
 
@@ -284,3 +286,30 @@ def test_a_place_inside_a_tcb_has_a_name(machine: Machine) -> None:
     thread = machine.thread("holder")
     thread.invoke(OWN_CNODE, 4000)
     assert "CSPACE of holder" in explain.account(machine.kernel.core, thread.tcb)
+
+
+def test_the_search_for_memory_is_bounded_and_says_so() -> None:
+    """The initial task's CNode is larger than what is looked at; memory behind that is not found."""
+    machine = Machine(check=False)
+    cnode_slots = 1 << caps.read(machine.root.tcb.slot(TcbSlot.CSPACE)).radix
+    seen = rf"\(the first {explain.OWN_SLOTS} of its CNode's {cnode_slots} slots were looked at\)"
+    retype(machine, ObjectType.FRAME, 30, 0, 0, machine.new_slots(), 1)
+    assert re.search(rf"No untyped memory in .* has \d+ bytes left {seen}\.", last(machine))
+    machine.next_slot = explain.OWN_SLOTS
+    large = machine.retype(ObjectType.UNTYPED, 13)
+    small = machine.retype(ObjectType.UNTYPED, 12)
+    words = (ObjectType.UNTYPED, 13, 0, 0, machine.new_slots(), 1)
+    machine.root.invoke(small, Label.UNTYPED_RETYPE, words, [CNODE])
+    found = last(machine)
+    assert re.search(rf"Untyped memory with 8192 bytes left {seen}: slot {machine.untyped} ", found)
+    assert f"slot {large}" not in found
+
+
+def test_a_cnode_full_of_memory_does_not_make_the_explanation_long_work() -> None:
+    machine = Machine(check=False)
+    for _ in range(12):
+        machine.retype(ObjectType.UNTYPED, 4, count=abi.RETYPE_MAX_OBJECTS)
+    small = machine.retype(ObjectType.UNTYPED, 4)
+    words = (ObjectType.UNTYPED, 5, 0, 0, machine.new_slots(), 1)
+    machine.root.invoke(small, Label.UNTYPED_RETYPE, words, [CNODE])
+    assert lines_run(lambda: last(machine)) < 10_000

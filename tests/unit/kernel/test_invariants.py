@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kerneld import caps, channel_invariants, invariants
+from kerneld import caps, channel_invariants, invariants, scheduler
 from kerneld.caps import ZombieOf
 from kerneld.objects.call_stack import HEAD
 from kerneld.records import (
@@ -257,11 +257,30 @@ def restart_tail(busy: Busy) -> None:
     busy.kernel.restart_tail = busy.client.tcb
 
 
+def restart_back_link(busy: Busy) -> None:
+    scheduler.enqueue_restart(busy.kernel, busy.client.tcb)
+    busy.client.tcb.restart_prev = busy.client.tcb
+
+
 def address_space(busy: Busy) -> None:
     space = VSpace(busy.machine.ram, busy.machine.root.tcb.slot(TcbSlot.VSPACE).object)
     first = space.threads
     assert first is not None
     space.threads = first.vspace_next
+
+
+def address_space_back_link(busy: Busy) -> None:
+    first = VSpace(busy.machine.ram, busy.machine.root.tcb.slot(TcbSlot.VSPACE).object).threads
+    assert first is not None
+    first.vspace_prev = busy.client.tcb
+
+
+def address_space_unsaid(busy: Busy) -> None:
+    busy.client.tcb.slot(TcbSlot.VSPACE).word1 = 0
+
+
+def address_space_of_a_plain_slot(busy: Busy) -> None:
+    busy.slot(InitialSlot.VSPACE).word1 = busy.client.tcb.address
 
 
 def untraceable(busy: Busy) -> None:
@@ -307,7 +326,11 @@ DAMAGE: dict[Callable[[Busy], None], str] = {
     reply_on_a_stack: "replies",
     restart_flag: "restarts",
     restart_tail: "restarts",
+    restart_back_link: "restarts",
     address_space: "address-spaces",
+    address_space_back_link: "address-spaces",
+    address_space_unsaid: "address-spaces",
+    address_space_of_a_plain_slot: "address-spaces",
     untraceable: "followable",
 }
 

@@ -1,0 +1,220 @@
+"""The table of processes: what it remembers stays small, and who does not obey is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from kerneld.host import control
+from kerneld.host.control import ANSWER_S, MESSAGE, ControlSocket
+from kerneld.host.lives import KEPT, Lives
+from kerneld.outbox import Tell
+from libsel4py import abi
+from libsel4py.abi import ControlOp
+from tests.unit.host.table import Asked, Table, Timers
+
+
+def with_table(work: Callable[[Table], None]) -> None:
+    async def within() -> None:
+        table = Table(asyncio.get_running_loop())
+        try:
+            work(table)
+        finally:
+            table.close()
+
+    asyncio.run(within())
+
+
+def test_ever_new_names_are_not_remembered_without_end() -> None:
+    def work(table: Table) -> None:
+        thread = table.machine.thread("task", own_vspace=True)
+        for number in range(KEPT + 100):
+            table.name(thread, f"name {number}")
+            table.start(thread).failed("not today")
+        assert len(table.processes.lives) == KEPT
+
+    with_table(work)
+
+
+def test_a_tasks_lives_are_counted_by_its_name() -> None:
+    def work(table: Table) -> None:
+        thread = table.machine.thread("task", own_vspace=True)
+        other = table.machine.thread("other", own_vspace=True)
+        table.start(other)
+        for _ in range(2):
+            table.start(thread).failed("not today")
+        table.start(thread)
+        assert {process.name: process.life for process in table.processes} == {"task": 3, "other": 1}
+
+    with_table(work)
+
+
+def test_a_name_that_is_used_again_counts_on_while_its_last_process_ends() -> None:
+    """The next one starts before the killed one is reaped."""
+
+    def work(table: Table) -> None:
+        first = table.machine.thread("task", own_vspace=True)
+        second = table.machine.thread("task", own_vspace=True)
+        ended = table.start(first)
+        table.processes.kill_task(first.tcb.address)
+        table.start(second)
+        ended.failed("it was killed")
+        (process,) = table.processes
+        assert process.life == 2
+
+    with_table(work)
+
+
+def test_the_oldest_name_is_forgotten_first() -> None:
+    lives = Lives(kept=2)
+    for name in ("a", "b", "a", "c"):
+        lives.end(name, lives.begin(name))
+    assert [lives.begin(name) for name in ("a", "b", "c")] == [3, 1, 2]
+
+
+def done(channel: socket.socket, error: int) -> None:
+    """Take a request, and answer it."""
+    _, sequence, thread, *_ = MESSAGE.unpack(channel.recv(abi.CONTROL_BYTES))
+    channel.send(MESSAGE.pack(ControlOp.DONE, sequence, thread, 0, error, *(0,) * 5))
+
+
+class Keeper:
+    """A socket's far end, played by the test: what it was asked."""
+
+    def __init__(self, loop: Timers) -> None:
+        ours, self.channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._timers = loop
+        self.complaints: list[str] = []
+        self.errors: list[int] = []
+        self.control = ControlSocket(ours, loop, self.complaints.append)  # type: ignore[arg-type]
+
+    def answer(self, error: int = 0) -> None:
+        done(self.channel, error)
+        self._timers.readable()
+
+    def park(self, number: int) -> None:
+        self.control.park(number, lambda error, _word: self.errors.append(error))
+
+
+@pytest.fixture
+def timers() -> Timers:
+    return Timers()
+
+
+@pytest.fixture
+def keeper(timers: Timers) -> Iterator[Keeper]:
+    keeper = Keeper(timers)
+    yield keeper
+    keeper.control.close()
+    keeper.channel.close()
+
+
+def test_a_keeper_that_does_not_answer_is_told_of(keeper: Keeper, timers: Timers) -> None:
+    keeper.control.runs(True)
+    keeper.park(1)
+    timers.pass_seconds(ANSWER_S / 2)
+    assert not keeper.complaints
+    timers.pass_seconds(ANSWER_S / 2)
+    assert keeper.complaints == ["it does not answer within 5 s"]
+
+
+def test_answering_one_request_does_not_put_off_another(keeper: Keeper, timers: Timers) -> None:
+    keeper.control.runs(True)
+    keeper.park(1)
+    timers.pass_seconds(ANSWER_S / 2)
+    keeper.park(2)
+    keeper.answer()
+    timers.pass_seconds(ANSWER_S / 2)
+    assert (keeper.errors, keeper.complaints) == ([0], [])
+    timers.pass_seconds(ANSWER_S / 2)
+    assert len(keeper.complaints) == 1
+
+
+def test_an_answer_in_time_is_enough_and_nothing_is_waited_for(keeper: Keeper, timers: Timers) -> None:
+    keeper.control.runs(True)
+    keeper.park(1)
+    keeper.answer()
+    for _ in range(3):
+        timers.pass_seconds(ANSWER_S)
+    assert not keeper.complaints
+    assert not timers.waiting
+
+
+def test_an_answer_that_the_kernel_was_too_busy_to_read_counts(keeper: Keeper, timers: Timers) -> None:
+    """An event loop may look at its timers before it looks at its descriptors."""
+    keeper.control.runs(True)
+    keeper.park(1)
+    done(keeper.channel, 0)
+    timers.pass_seconds(2 * ANSWER_S)
+    assert (keeper.errors, keeper.complaints) == ([0], [])
+
+
+def test_a_process_that_may_not_run_is_not_expected_to_answer(keeper: Keeper, timers: Timers) -> None:
+    """One that was asked for and has not begun; one that the host has stopped."""
+    keeper.park(1)
+    timers.pass_seconds(10 * ANSWER_S)
+    keeper.control.runs(True)
+    timers.pass_seconds(ANSWER_S / 2)
+    keeper.control.runs(False)
+    timers.pass_seconds(10 * ANSWER_S)
+    keeper.control.runs(True)
+    timers.pass_seconds(ANSWER_S / 2)
+    assert not keeper.complaints
+    timers.pass_seconds(ANSWER_S / 2)
+    assert len(keeper.complaints) == 1
+
+
+@contextlib.asynccontextmanager
+async def running(asked: Asked) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """A process, given to the table as the one that it asked for; waited for at the end."""
+    loop = asyncio.get_running_loop()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        asked.started(process.pid, os.pidfd_open(process.pid))
+        yield process
+        ended = loop.create_future()
+        watched = os.pidfd_open(process.pid)
+        loop.add_reader(watched, ended.set_result, None)
+        try:
+            await ended
+        finally:
+            loop.remove_reader(watched)
+            os.close(watched)
+
+
+@pytest.mark.parametrize("what", ["is silent", "has closed its socket", "says what no keeper says"])
+def test_a_process_whose_keeper_does_not_obey_is_ended(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of its two threads is to be held, which is the keeper's to do. A line in the log says why it is ended."""
+    monkeypatch.setattr(control, "ANSWER_S", 0.01)
+    reason = "it does not answer within 0.01 s"
+
+    async def within() -> None:
+        nonlocal reason
+        table = Table(asyncio.get_running_loop())
+        first, second = table.machine.thread("task"), table.machine.thread("second")
+        asked = table.start(first)
+        with socket.socket(fileno=os.dup(asked.control)) as channel:
+            async with running(asked) as process:
+                table.tell(Tell.START, second)
+                done(channel, 0)
+                if what == "has closed its socket":
+                    channel.close()
+                    table.close_control_ends()
+                if what == "says what no keeper says":
+                    monkeypatch.setattr(control, "ANSWER_S", 1000)
+                table.tell(Tell.STOP, second)
+                if what == "says what no keeper says":
+                    done(channel, errno.EPERM)
+                    reason = "a thread does not stop when it is told to (EPERM)"
+        assert process.returncode == -signal.SIGKILL
+        assert table.reports.lines == [f"task (process {process.pid}) is ended: {reason}"]
+        table.close()
+
+    asyncio.run(asyncio.wait_for(within(), 30))
