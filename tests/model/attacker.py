@@ -14,6 +14,7 @@ from libsel4py.abi import Label, Syscall
 from tests.harness import OWN_CNODE, OWN_REPLY, OWN_SCHED_CONTEXT, OWN_TCB, THREAD_CNODE_BITS, Thread
 from tests.model.hostile import (
     BELL,
+    CHANNEL,
     FRAME,
     HOSTILE,
     OTHER_TCB,
@@ -26,9 +27,31 @@ from tests.model.hostile import (
 )
 
 FREE = tuple(range(9, 17))  # slots that begin empty
-SLOTS = (SHARED, BELL, POOL, OTHER_TCB, VICTIM, VICTIM_BELL, FRAME, SPACE, *FREE, OWN_TCB, OWN_CNODE, OWN_REPLY)
+SLOTS = (
+    SHARED,
+    BELL,
+    POOL,
+    OTHER_TCB,
+    VICTIM,
+    VICTIM_BELL,
+    FRAME,
+    SPACE,
+    CHANNEL,
+    *FREE,
+    OWN_TCB,
+    OWN_CNODE,
+    OWN_REPLY,
+)
 OPS = tuple(Syscall)
-RECEIVING = (Syscall.RECV, Syscall.REPLY_RECV, Syscall.NB_RECV, Syscall.WAIT, Syscall.NB_WAIT, Syscall.NB_SEND_RECV)
+RECEIVING = (
+    Syscall.RECV,
+    Syscall.REPLY_RECV,
+    Syscall.NB_RECV,
+    Syscall.WAIT,
+    Syscall.NB_WAIT,
+    Syscall.NB_SEND_RECV,
+    Syscall.LISTEN,
+)
 RARELY = (Syscall.EXIT, Syscall.SEND)
 SIZES = (4, 6, 8, 12, 14)
 
@@ -58,6 +81,11 @@ FORMS = (
         (OTHER_TCB, OWN_TCB, BELL, 9),
     ),
     Form((0, 1, 2), (SHARED, VICTIM, BELL, VICTIM_BELL), SLOTS),
+    Form(
+        (Label.CHANNEL_CONNECT,) * 3 + (Label.CHANNEL_DISCONNECT,),
+        (CHANNEL, CHANNEL, 9),
+        (SHARED, SHARED, BELL, VICTIM),
+    ),
     ANYTHING,
 )
 
@@ -120,7 +148,7 @@ class Attacker:
         depth = THREAD_CNODE_BITS
         if label == Label.UNTYPED_RETYPE:
             count = self.random.choice((1, 1, 1, 2, 3, 256))
-            words[:6] = [self.random.randrange(9), self.random.choice(SIZES), 0, 0, to, count]
+            words[:6] = [self.random.randrange(len(abi.ObjectType)), self.random.choice(SIZES), 0, 0, to, count]
         elif label == Label.CNODE_ROTATE:
             words[:8] = [to, depth, 0, pivot, depth, 0, source, depth]
         elif Label.CNODE_COPY <= label <= Label.CNODE_MUTATE:
@@ -140,6 +168,8 @@ class Attacker:
 
     def _op(self) -> int:
         pick = self.random.random()
+        if pick < 0.03:
+            return Syscall.LISTEN
         if pick < 0.65:
             return Syscall.CALL
         if pick < 0.95:

@@ -30,6 +30,7 @@ class Kind(Enum):
     IO_PORT = "io_port"
     DOMAIN = "domain"
     ZOMBIE = "zombie"
+    CHANNEL = "channel"
 
 
 BADGED: Final = (Kind.ENDPOINT, Kind.NOTIFICATION)
@@ -116,6 +117,7 @@ KIND_OF_TYPE: Final = {
     abi.ObjectType.REPLY: Kind.REPLY,
     abi.ObjectType.FRAME: Kind.FRAME,
     abi.ObjectType.VSPACE: Kind.VSPACE,
+    abi.ObjectType.CHANNEL: Kind.CHANNEL,
 }
 SIZED: Final = (Kind.UNTYPED, Kind.CNODE, Kind.SCHED_CONTEXT, Kind.FRAME, Kind.VSPACE)
 

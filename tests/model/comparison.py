@@ -11,9 +11,9 @@ from functools import lru_cache
 from itertools import chain, pairwise
 
 from hw.ram import Ram, Record
-from kerneld import mdb, records
+from kerneld import channels, listening, mdb, records
 from kerneld.caps import Cap
-from kerneld.records import CapType, EndpointState, NotificationState, Slot, ThreadState
+from kerneld.records import CapType, EndpointState, NotificationState, Slot, TcbSlot, ThreadState
 from tests.model.capability import BADGED, Capability, Kind
 from tests.model.derivation import Holding, Place, preorder
 from tests.model.system import State, System
@@ -52,7 +52,7 @@ def differences(ram: Ram, system: System) -> list[str]:
     found = _capability_differences(ram, system)
     if not found:  # an order of other capabilities tells nothing
         found += _order_differences(ram, system)
-    for part in (_threads, _endpoints, _notifications, _replies, _contexts):
+    for part in (_threads, _endpoints, _notifications, _replies, _contexts, _channels, _listeners):
         found += [
             f"{what}: kernel {kernel}, specification {spec}"
             for what, kernel, spec in part(ram, system)
@@ -175,6 +175,35 @@ def _notifications(ram: Ram, system: System) -> Rows:
         yield f"notification 0x{address:x} context", _address(record.sched_context), notification.context
         if notification.active:
             yield f"notification 0x{address:x} signals", record.signals, notification.signals
+
+
+def _channels(ram: Ram, system: System) -> Rows:
+    for address, channel in system.channels.items():
+        record = records.Channel(ram, address)
+        target = channels.target_of(record.slot) if channels.is_connected(record) else None
+        yield f"channel 0x{address:x} client", _address(record.client), channel.client
+        yield f"channel 0x{address:x} target", _address(target), channel.target
+    for address, thread in system.threads.items():
+        listed = []
+        at = records.Tcb(ram, address).channels
+        while at is not None:
+            listed.append(at.address)
+            at = at.client_next
+        yield f"thread 0x{address:x} channels", listed, thread.channels
+
+
+def _listeners(ram: Ram, system: System) -> Rows:
+    for address, target in (*system.endpoints.items(), *system.notifications.items()):
+        kind = records.Endpoint if address in system.endpoints else records.Notification
+        record = kind(ram, address)
+        connected = [channel.address for channel in channels.connected_to(record)]
+        yield f"0x{address:x} channels", connected, target.channels
+        yield f"0x{address:x} listeners", [tcb.address for tcb in listening.members(record)], target.listeners
+    for address, thread in system.threads.items():
+        tcb = records.Tcb(ram, address)
+        yield f"thread 0x{address:x} listens", _address(listening.target_of(tcb)), thread.listens
+        yield f"thread 0x{address:x} number", tcb.listener, thread.number
+        yield f"thread 0x{address:x} pages", bool(tcb.slot(TcbSlot.LISTEN).bound), thread.may_have_pages
 
 
 def _replies(ram: Ram, system: System) -> Rows:

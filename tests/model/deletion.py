@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tests.model import channels
 from tests.model.capability import Capability, Kind
 from tests.model.derivation import Holding, Place
-from tests.model.system import State, System, Thread
+from tests.model.system import TCB_SLOTS, State, System, Thread
 from tests.model.waiting import cancel, end_wait, part
 
 
@@ -24,6 +25,7 @@ def revoke(system: System, holding: Holding) -> None:
 def delete(system: System, place: Place, *, inside: bool = False) -> None:
     """Empty a slot. ``inside`` says that the slot is in something that is being emptied itself."""
     while (holding := system.tree.at(place)) is not None:
+        channels.release(system, place)
         zombie = _end(system, holding)
         if zombie is None or zombie.bits == 0 or (zombie.bits == 1 and place == Place(zombie.address, 0)):
             system.tree.remove(holding)
@@ -67,7 +69,9 @@ def _end(system: System, holding: Holding) -> Capability | None:
             return Capability(Kind.ZOMBIE, address, 1 << held.bits)
         case Kind.TCB:
             _end_thread(system, system.threads[address])
-            return Capability(Kind.ZOMBIE, address, 5)
+            return Capability(Kind.ZOMBIE, address, TCB_SLOTS)
+        case Kind.CHANNEL:
+            return _end_channel(system, address)
         case _:
             pass
     return None
@@ -92,6 +96,15 @@ def unbind_notification(system: System, thread: Thread) -> None:
     if thread.bound is not None:
         system.notifications[thread.bound].bound = None
         thread.bound = None
+
+
+def _end_channel(system: System, address: int) -> Capability | None:
+    channels.sever(system, address)
+    del system.channels[address]
+    if system.held(Place(address, 0)) is not None:
+        return Capability(Kind.ZOMBIE, address, 1)
+    del system.containers[address]
+    return None
 
 
 def _end_notification(system: System, address: int) -> None:
@@ -119,6 +132,7 @@ def _end_reply(system: System, address: int) -> None:
 
 
 def _end_thread(system: System, thread: Thread) -> None:
+    channels.end_thread(system, thread)
     unbind_notification(system, thread)
     if thread.context is not None:
         system.unbind_thread(thread.context)

@@ -19,6 +19,7 @@ HOSTILE = 3
 POOL_BITS = 15
 # Slots of a hostile thread, beside the harness's fixed ones.
 SHARED, BELL, POOL, OTHER_TCB, VICTIM, VICTIM_BELL, FRAME, SPACE = range(1, 9)
+CHANNEL = 17
 OWN = (SHARED, BELL, POOL, OTHER_TCB, VICTIM, VICTIM_BELL, FRAME, SPACE, 9, 10, 11, 12)
 SLOTS = (*OWN, *OWN, OWN_TCB, OWN_CNODE, OWN_SCHED_CONTEXT, OWN_REPLY)
 # Slots of the well-behaved ones.
@@ -68,6 +69,7 @@ class Arena:
                 (VICTIM_BELL, victim_bell, Rights.WRITE, 2),
                 (FRAME, retype(ObjectType.FRAME, abi.TRAP_FRAME_BITS), Rights.ALL, None),
                 (SPACE, retype(ObjectType.VSPACE, abi.VSPACE_MIN_BITS), Rights.ALL, None),
+                (CHANNEL, retype(ObjectType.CHANNEL), Rights.ALL, None),
             ):
                 machine.grant(thread, source, slot, rights, badge)
         server, client = machine.thread("server"), machine.thread("client")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from libsel4py import abi
-from libsel4py.abi import FaultLabel, LookupFailureKind
+from libsel4py.abi import FaultLabel, LookupFailureKind, Status
+from tests.model import channels
 from tests.model.addressing import Unresolved, resolve_pointer, resolve_slot
 from tests.model.capability import NEVER_COPIED, Capability, Kind
 from tests.model.derivation import Place
@@ -196,7 +197,7 @@ def receive(system: System, thread: Thread, address: int, reply: int | None, *, 
         endpoint.sending = False
         system.set_state(thread, State.BLOCKED_ON_RECEIVE)
     else:
-        system.complete_unchanged(thread, 0)
+        system.complete_unchanged(thread, 0, Status.EMPTY)
 
 
 def _take_message(system: System, thread: Thread, address: int, reply: int | None) -> None:
@@ -255,6 +256,7 @@ def fault(system: System, thread: Thread, fault: Faulted) -> None:
     """Tell the thread's fault handler; without one the thread stops."""
     if fault.label is FaultLabel.USER_EXCEPTION:  # its process has ended
         thread.started = False
+        channels.lose_process(system, thread)
         thread.submission = thread.pending = None
     handler = system.inside(thread, FAULT_HANDLER)
     if handler is None or not handler.handles_faults:

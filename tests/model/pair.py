@@ -20,7 +20,7 @@ from tests.model.capability import NEW_RIGHTS, Capability, Kind
 from tests.model.checkpoint import Checkpoint
 from tests.model.derivation import Place
 from tests.model.specification import Specification
-from tests.model.system import Completion, SchedContext, State, Submission, System, Thread
+from tests.model.system import TCB_SLOTS, Completion, SchedContext, State, Submission, System, Thread
 
 
 class Pair:
@@ -164,7 +164,7 @@ def _booted(machine: Machine) -> System:
     node = machine.root.tcb.slot(TcbSlot.CSPACE).object
     tcb = machine.root.tcb.address
     places = {number: Place(node, number) for number in range(machine.root.reply)}
-    system.containers = {node: 1 << abi.INITIAL_CNODE_BITS, tcb: 5}
+    system.containers = {node: 1 << abi.INITIAL_CNODE_BITS, tcb: TCB_SLOTS}
     node_bits = abi.INITIAL_CNODE_BITS
     kinds = {
         InitialSlot.TCB: Capability(Kind.TCB, tcb),

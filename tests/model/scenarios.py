@@ -145,6 +145,7 @@ for _kind, _bits, _count in (
     (ObjectType.REPLY, 0, 1),
     (ObjectType.FRAME, 14, 1),
     (ObjectType.VSPACE, 12, 1),
+    (ObjectType.CHANNEL, 0, 1),
 ):
     TABLE.of(Label.UNTYPED_RETYPE)(_retype(_kind, _bits, _count))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from libsel4py.abi import Status
 from tests.model.system import Notification, State, System, Thread
 from tests.model.waiting import cancel
 
@@ -36,7 +37,7 @@ def wait(system: System, thread: Thread, address: int, *, blocking: bool) -> Non
         system.set_state(thread, State.BLOCKED_ON_NOTIFICATION)
         give_back(system, thread, target)
     else:
-        system.complete_unchanged(thread, 0)
+        system.complete_unchanged(thread, 0, Status.EMPTY)
 
 
 def take_signals(system: System, thread: Thread, target: Notification) -> None:

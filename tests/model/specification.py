@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from libsel4py import abi
 from libsel4py.abi import Error, ExceptionNumber, FaultLabel, Label, Status, Syscall
-from tests.model import invocations, messages, signals, thread_invocations
+from tests.model import channel_invocations, invocations, messages, signals, thread_invocations
 from tests.model.addressing import Unresolved
 from tests.model.capability import Capability, Kind
 from tests.model.derivation import Place
@@ -17,7 +17,7 @@ from tests.model.messages import Faulted
 from tests.model.system import Completion, State, Submission, System, Thread
 from tests.model.waiting import cancel
 
-NOT_IN_FIRST_PHASE = (Kind.TCB, Kind.CNODE, Kind.DOMAIN, Kind.SCHED_CONTROL, Kind.SCHED_CONTEXT)
+NOT_IN_FIRST_PHASE = (Kind.TCB, Kind.CNODE, Kind.DOMAIN, Kind.SCHED_CONTROL, Kind.SCHED_CONTEXT, Kind.CHANNEL)
 BLOCKED = (State.BLOCKED_ON_RECEIVE, State.BLOCKED_ON_SEND, State.BLOCKED_ON_REPLY, State.BLOCKED_ON_NOTIFICATION)
 
 
@@ -98,6 +98,8 @@ class Specification:
                 self._receive(thread, blocking=call.op == Syscall.WAIT, brings_reply=False)
             case Syscall.YIELD:
                 pass
+            case Syscall.LISTEN:
+                self._listen(thread, call.cptr)
             case Syscall.EXIT:
                 status = (call.registers[0] & 255) << 8
                 raise Faulted(FaultLabel.USER_EXCEPTION, 0, 0, ExceptionNumber.DEATH, status)
@@ -142,10 +144,25 @@ class Specification:
         else:
             label = 0
         if is_call and thread.submission is not None:
+            self._answer(thread, label, answer)
+
+    def _answer(self, thread: Thread, label: int, answer: tuple[int, ...]) -> None:
+        if thread.submission is not None:
             first, second, third, fourth = (*answer, 0, 0, 0, 0)[:4]
             info = abi.message_info(label, len(answer))
             more = () if thread.submission.inline else tuple(answer[4:])
             self.system.complete(thread, Completion(0, info, (first, second, third, fourth), more))
+
+    def _listen(self, thread: Thread, cptr: int) -> None:
+        label = 0
+        try:
+            source = messages.lookup(self.system, thread, cptr) if cptr else None
+            answer = channel_invocations.listen(self.system, thread, source)
+        except Unresolved as failure:
+            raise Faulted.by_lookup(cptr, False, failure) from None
+        except Refused as refusal:
+            label, answer = int(refusal.error), refusal.words
+        self._answer(thread, label, answer)
 
     def _method(self, thread: Thread, place: Place, held: Capability, extra: list[Place]) -> tuple[int, ...]:
         """Do what an invocation of something else than an endpoint does; the reply's words."""
@@ -170,6 +187,8 @@ class Specification:
                 thread_invocations.tcb(system, thread, system.threads[held.address], sent)
             case Kind.SCHED_CONTEXT:
                 return thread_invocations.sched_context(system, thread, held.address, sent)
+            case Kind.CHANNEL:
+                return channel_invocations.channel(system, thread, held.address, call.label, extra)
             case Kind.SCHED_CONTROL:
                 thread_invocations.sched_control(system, sent)
             case Kind.FRAME if call.label == Label.FRAME_GET_ADDRESS:

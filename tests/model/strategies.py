@@ -70,5 +70,6 @@ TYPES = st.sampled_from(
         (ObjectType.UNTYPED, 6),
         (ObjectType.FRAME, 12),
         (ObjectType.VSPACE, 12),
+        (ObjectType.CHANNEL, 0),
     )
 )

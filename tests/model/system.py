@@ -26,6 +26,7 @@ class State(Enum):
     BLOCKED_ON_NOTIFICATION = "notification"
 
 
+TCB_SLOTS = 6
 RUNNABLE = (State.RUNNING, State.RESTART)
 
 
@@ -79,7 +80,9 @@ class Completion:
 @dataclass(eq=False, slots=True)
 class Thread:
     """Attributes that need a word: ``submission`` is the system call in progress; ``pending`` its end, not yet seen;
-    ``waits_in`` the object whose queue it is in; ``way`` the endpoint capability that it sends by."""
+    ``waits_in`` the object whose queue it is in; ``way`` the endpoint capability that it sends by. ``listens``: the
+    object whose channels it takes, as ``number``; ``may_have_pages``: whether its process may have their pages.
+    """
 
     address: int
     state: State = State.INACTIVE
@@ -97,12 +100,19 @@ class Thread:
     submission: Submission | None = None
     pending: Completion | None = None
     registers: dict[str, int] = field(default_factory=dict)
+    channels: list[int] = field(default_factory=list)
+    listens: int | None = None
+    number: int = 0
+    may_have_pages: bool = False
 
 
 @dataclass(eq=False, slots=True)
 class Endpoint:
     queue: list[int] = field(default_factory=list)
     sending: bool = False
+    channels: list[int] = field(default_factory=list)
+    listeners: list[int] = field(default_factory=list)
+    last_number: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -112,6 +122,15 @@ class Notification:
     signals: int = 0
     bound: int | None = None
     context: int | None = None
+    channels: list[int] = field(default_factory=list)
+    listeners: list[int] = field(default_factory=list)
+    last_number: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Channel:
+    client: int | None = None
+    target: int | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -130,12 +149,13 @@ class System:
     """Everything. Dictionaries are keyed by the objects' addresses; ``replies`` say which thread is at each."""
 
     tree: Derivation = field(default_factory=Derivation)
-    containers: dict[int, int] = field(default_factory=dict)  # CNodes, TCBs and what is left of such: slots
+    containers: dict[int, int] = field(default_factory=dict)  # CNodes, TCBs, channels and what is left: slots
     threads: dict[int, Thread] = field(default_factory=dict)
     endpoints: dict[int, Endpoint] = field(default_factory=dict)
     notifications: dict[int, Notification] = field(default_factory=dict)
     replies: dict[int, int | None] = field(default_factory=dict)
     contexts: dict[int, SchedContext] = field(default_factory=dict)
+    channels: dict[int, Channel] = field(default_factory=dict)
     touched: dict[int, None] = field(default_factory=dict)
     restarts: list[int] = field(default_factory=list)
     seen: list[tuple[int, Completion]] = field(default_factory=list)
@@ -170,11 +190,11 @@ class System:
         thread.submission = None
         self.touched[thread.address] = None
 
-    def complete_unchanged(self, thread: Thread, badge: int) -> None:
+    def complete_unchanged(self, thread: Thread, badge: int, status: Status = Status.DONE) -> None:
         """End a receive that brings a badge and no message."""
         asked = thread.submission
         assert asked is not None
-        self.complete(thread, Completion(badge, asked.info, asked.registers))
+        self.complete(thread, Completion(badge, asked.info, asked.registers, status=status))
 
     def settle(self) -> None:
         """What the host and the threads see of the changes so far."""
@@ -254,12 +274,15 @@ class System:
             case Kind.CNODE:
                 self.containers[address] = 1 << capability.bits
             case Kind.TCB:
-                self.containers[address] = 5
+                self.containers[address] = TCB_SLOTS
                 self.threads[address] = Thread(address, domain=domain)
             case Kind.ENDPOINT:
                 self.endpoints[address] = Endpoint()
             case Kind.NOTIFICATION:
                 self.notifications[address] = Notification()
+            case Kind.CHANNEL:
+                self.containers[address] = 1
+                self.channels[address] = Channel()
             case Kind.REPLY:
                 self.replies[address] = None
             case Kind.SCHED_CONTEXT:

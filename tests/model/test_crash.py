@@ -11,13 +11,15 @@ from functools import cache
 import pytest
 
 from kerneld import layout
+from kerneld.records import Slot
 from libsel4py import abi
 from libsel4py.abi import InitialSlot, Label, Syscall
 from tests.harness import Machine
 from tests.model.all_scenarios import SCENARIOS
+from tests.model.channel_scenarios import CHANNEL, connected
 from tests.model.checkpoint import Checkpoint
 from tests.model.crash import Crashes, killing
-from tests.model.scenarios import Scenario, Stage, waiting_server
+from tests.model.scenarios import RECEIVER, Scenario, Stage, waiting_server
 
 
 @cache
@@ -73,11 +75,23 @@ def test_stores_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert total > 5000
 
 
-@pytest.mark.parametrize("event", ["interrupt", "death"])
+def _connected(on: Stage) -> int:
+    """The client has channels, and takes such as well; the address of one of them."""
+    connected(on, 2)
+    assert on.client.syscall(Syscall.LISTEN, RECEIVER) is not None
+    slot = Slot(on.machine.ram, on.machine.slot(on.client.cnode).object + CHANNEL * Slot.SIZE)
+    return slot.object
+
+
+@pytest.mark.parametrize("event", ["interrupt", "death", "death_with_channels", "reaped", "channel_failed"])
 def test_a_killed_kernel_undoes_an_event(event: str) -> None:
     """What is no system call is a transaction as well: a device's interrupt, a process's end."""
     on = fresh()
-    waiting_server(on)
+    channel = _connected(on) if event in ("death_with_channels", "reaped", "channel_failed") else 0
+    if event == "reaped":
+        on.machine.died(on.server, 9)
+    else:
+        waiting_server(on)
     handler = on.machine.new_slots()
     words = (5, handler, abi.WORD_BITS)
     on.root.call(InitialSlot.IRQ_CONTROL, Label.IRQ_CONTROL_GET, words, (InitialSlot.CNODE,))
@@ -86,8 +100,12 @@ def test_a_killed_kernel_undoes_an_event(event: str) -> None:
     with killing():
         if event == "interrupt":
             crashes.crash_everywhere(lambda kernel: kernel.interrupt(5), (0, 0))
-        else:
+        elif event.startswith("death"):
             crashes.crash_everywhere(lambda kernel: kernel.died(on.client.tcb, 9), (0, 0))
+        elif event == "reaped":
+            crashes.crash_everywhere(lambda kernel: kernel.reaped(on.server.tcb), (0, 0))
+        else:
+            crashes.crash_everywhere(lambda kernel: kernel.channel_failed(channel), (0, 0))
         crashes.settle()
     assert crashes.interrupted
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from libsel4py import abi
 from libsel4py.abi import Error, Label
+from tests.model import channels
 from tests.model.capability import Capability, Kind
 from tests.model.deletion import delete, unbind_all, unbind_notification
 from tests.model.derivation import Holding, Place
@@ -45,6 +46,7 @@ def tcb(system: System, caller: Thread, target: Thread, sent: Arguments) -> None
             _bind_notification(system, target, sent, caps)
         case Label.TCB_UNBIND_NOTIFICATION:
             illegal_if(target.bound is None)
+            channels.part(system, target)
             unbind_notification(system, target)
         case Label.TCB_SET_PRIORITY:
             sent.expect(1, 1)
@@ -69,6 +71,9 @@ def _bind_notification(system: System, target: Thread, sent: Arguments, caps: li
     assert held is not None
     notification = system.notifications[held.address]
     illegal_if(notification.bound is not None or bool(notification.queue))
+    illegal_if(notification.listeners not in ([], [target.address]))
+    if not notification.listeners:
+        channels.sever_all(system, notification.channels)
     notification.bound = target.address
     target.bound = held.address
 

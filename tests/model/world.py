@@ -22,6 +22,7 @@ PASSIVE = ("cat", "dog")  # they have served, and wait for the next call without
 FIRST_OWNED = 64  # the manager's slots: objects
 WINDOW = 128  # and its free ones, used by the rules
 WINDOW_SLOTS = 6
+CHANNELS = FIRST_OWNED + 44  # the workers', in slots of the manager's
 POOL_BITS = 15  # memory that the rules retype
 
 
@@ -37,6 +38,7 @@ class Worker(IntEnum):
     FAULTS = 6  # Read: where the workers' faults arrive
     TCB = 7  # the next worker's
     SCHED_CONTEXT = 8  # the next worker's
+    CHANNEL = 14  # its own
     CNODE = 15
 
 
@@ -129,6 +131,7 @@ def _fill(pair: Pair, owned: Owned, number: int) -> None:
     node = owned.nodes[number]
     following = (number + 1) % len(WORKERS)
     reply = pair.retype(ObjectType.REPLY, FIRST_OWNED + 40 + number)
+    channel = pair.retype(ObjectType.CHANNEL, CHANNELS + number)
     for index, source, badge, rights in (
         (Worker.ENDPOINT, owned.endpoint, 0x10 + number, Rights.ALL),
         (Worker.SERVER, owned.endpoint, 0, Rights.READ),
@@ -139,6 +142,7 @@ def _fill(pair: Pair, owned: Owned, number: int) -> None:
         (Worker.FAULTS, owned.faults, 0, Rights.READ),
         (Worker.TCB, owned.tcbs[following], 0, Rights.ALL),
         (Worker.SCHED_CONTEXT, owned.contexts[following], 0, Rights.ALL),
+        (Worker.CHANNEL, channel, 0, Rights.ALL),
         (Worker.CNODE, node, 0, Rights.ALL),
     ):
         pair.grant(node, index, WORKER_BITS, source, badge, rights)

@@ -34,6 +34,7 @@ OBJECTS = [
     "irq",
     "io_port",
     "domain",
+    "channel",
 ]
 
 
