@@ -196,6 +196,20 @@ static enum route wait_for_answer(struct cpu_thread *thread, struct channel *cha
     return CANCELLED;
 }
 
+/* A signal waits for nobody. What else may be sent to a notification the kernel knows. */
+static enum route signal_by_channel(struct cpu_thread *thread, const struct sel4py_entry *entry,
+                                    const struct channel *channel, struct sel4py_completion *completion)
+{
+    if (entry->op != SEL4PY_SYSCALL_SEND)
+        return BY_KERNEL;
+    if (!channel_signal(channel->page, channel->badge)) {
+        drop(thread, entry->cptr);
+        return BY_KERNEL;
+    }
+    *completion = (struct sel4py_completion){.status = SEL4PY_STATUS_DONE};
+    return BY_CHANNEL;
+}
+
 enum route call_by_channel(struct cpu_thread *thread, const struct sel4py_entry *entry, int64_t timeout_ns,
                            struct sel4py_completion *completion)
 {
@@ -206,6 +220,8 @@ enum route call_by_channel(struct cpu_thread *thread, const struct sel4py_entry 
         drop(thread, entry->cptr);
         return BY_KERNEL;
     }
+    if (channel->role == SEL4PY_CHANNELROLE_SIGNALLER)
+        return signal_by_channel(thread, entry, channel, completion);
     if (!is_ready(channel))
         return BY_KERNEL;
     struct channel_message request = {.info = plain_info(entry->info)};

@@ -67,7 +67,8 @@ static bool ask(struct cpu_thread *thread, uint64_t cptr)
 
 bool upgrade_observe(struct cpu_thread *thread, uint64_t cptr)
 {
-    if (!observer)
+    /* A call that is bound and yet goes through the kernel (a capability, an answer still owed) needs no channel. */
+    if (!observer || calls_find(thread, cptr))
         return true;
     struct candidate *candidate = find(cptr);
     if (!candidate || ++candidate->calls < threshold)

@@ -53,6 +53,7 @@ def client(scene: str, more: str = "", name: str = "client", essential: bool = T
         ),
         ("time_limits", ""),
         ("deferred", "threads = 1"),
+        ("signals", "threads = 1"),
         ("restarted", 'grants = ["system-information"]'),
     ],
 )

@@ -114,7 +114,12 @@ class Pair:
         return page
 
     def open(self, kernel: Kernel, page: int, role: ChannelRole, number: int, badge: int, listener: int) -> int:
-        return kernel.task.ask(ControlOp.CHANNEL, words=(number, role, badge, listener), fds=(page,))
+        """The keeper's errno; 0 for a task that did all that it had to, and ended, before its keeper had answered."""
+        try:
+            return kernel.task.ask(ControlOp.CHANNEL, words=(number, role, badge, listener), fds=(page,))
+        except (struct.error, BrokenPipeError, ConnectionResetError):
+            assert kernel.task.has_ended(TIMEOUT_MS)
+            return 0
 
     def revoke(self, page: int, *kernels: Kernel, number: int = NUMBER) -> None:
         """Take the page away and tell these keepers."""

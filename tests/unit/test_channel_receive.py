@@ -232,6 +232,27 @@ def test_signals_are_bits_of_the_badge_and_none_is_lost() -> None:
         assert waiting.task.result() == 0b1110
 
 
+def test_a_send_to_a_connected_notification_is_a_signal() -> None:
+    """It returns though nobody waits; a call there is the kernel's."""
+
+    def signaller() -> Any:
+        cpu.channel_bind(SIGNALLED, NUMBER, 10_000 * MILLISECOND)
+        sent = [cpu.trap(Syscall.SEND, SIGNALLED, 0, 0, 0, 0, 0)[:2] for _ in range(3)]
+        return sent, cpu.trap(Syscall.CALL, SIGNALLED, 0, 0, 0, 0, 0)[1]
+
+    def waiter() -> Any:
+        listen()
+        return cpu.trap(Syscall.WAIT, ENDPOINT, 0, 0, 0, 0, 0)[1]
+
+    with pair() as scene:
+        waiting, signalling = scene.task(waiter), scene.task(signaller)
+        connect_signals(scene, signalling, waiting, NUMBER, 4)
+        scene.serve_until(signalling, waiting)
+        assert signalling.task.result() == ([(Status.DONE, 0)] * 3, SIGNALLED)
+        assert [entry.op for entry in signalling.entries] == [Syscall.CALL]
+        assert waiting.task.result() == 4
+
+
 def test_a_signal_wakes_a_sleeping_waiter() -> None:
     back, forth = os.pipe()
     heard, tell = os.pipe()

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from libsel4py import Component, ServerDied, Timeout, Untyped, aio, component, uses, verify, with_timeout
+from libsel4py import (
+    Channel,
+    Component,
+    Notification,
+    ServerDied,
+    Timeout,
+    Untyped,
+    aio,
+    component,
+    signal_many,
+    uses,
+    verify,
+    with_timeout,
+)
 from libsel4py.abi import ObjectType
 from libsel4py.channels import THRESHOLD
 from libsel4py.interfaces.system import System
+from libsel4py.server_loop import listening
 from tests.system.images.called import Called, Refused
 
 PATIENCE = 30.0  # seconds
@@ -124,6 +139,37 @@ class Main(Component):
         assert value == 41
         assert calls > THRESHOLD
         assert self.calls > 1
+
+    def signals(self) -> None:
+        """Another thread waits for what this one signals, by channel and through the kernel."""
+        task, ready = self.task, threading.Event()
+        waited_for = Notification(task.memory.allocate(ObjectType.NOTIFICATION).start)
+
+        def wait() -> int:
+            seen = 0
+            with listening(waited_for):
+                ready.set()
+                while seen != 0b1111:
+                    seen |= waited_for.wait(PATIENCE)
+            return seen
+
+        def signal() -> None:
+            assert ready.wait(PATIENCE)
+            signallers = [Notification(task.slots.allocate()) for _ in range(4)]
+            for number, signaller in enumerate(signallers):
+                task.cnode.mint(signaller.cptr, task.cnode, waited_for.cptr, 1 << number)
+            for signaller in signallers[:3]:
+                signaller.connect(Channel(task.memory.allocate(ObjectType.CHANNEL).start))
+            signallers[0].signal()
+            signal_many(signallers[1:])
+
+        async def both() -> int:
+            waiting = asyncio.ensure_future(aio.call(wait))
+            await asyncio.sleep(0)
+            signal()
+            return await waiting
+
+        assert aio.run(both()) == 0b1111
 
     def badges(self) -> None:
         """Two clients, each with its own channel, are told apart."""

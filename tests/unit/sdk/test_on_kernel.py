@@ -8,8 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from libsel4py import (
+    Channel,
     DeleteFirst,
     Endpoint,
+    IllegalOperation,
+    InvalidCapability,
     InvalidMessage,
     NotEnoughMemory,
     RangeError,
@@ -20,12 +23,14 @@ from libsel4py import (
     with_timeout,
 )
 from libsel4py.abi import InitialSlot, ObjectType, Rights
-from libsel4py.environment import Environment
+from libsel4py.environment import ChannelUse, Environment
+from libsel4py.interface import endpoint_of
 from libsel4py.lowlevel import bootinfo
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.untyped import UntypedAllocator
 from libsel4py.server import Server
+from libsel4py.server_loop import listening
 from libsel4py.task import Task, as_task
 from tests.harness import Machine
 from tests.unit.sdk.kernel_cpu import FREE_SLOTS, OWN_REPLY_SLOT, ROOT_CNODE, Bench, bench
@@ -129,6 +134,39 @@ def test_interface_calls_travel_through_the_kernel(board: Bench) -> None:
         assert studio.repeat("0123456789", 500) == ["0123456789"] * 500
         with pytest.raises(OutOfPaint):
             studio.fail("service")
+
+
+def test_a_channel_whose_page_does_not_come_leaves_nothing(board: Bench) -> None:
+    studio, task = _serve(board, Painter())
+    pool = board.machine.retype(ObjectType.UNTYPED, 16)
+    with as_task(task):
+        task.memory.add(Untyped(pool), 16)
+        slots = task.slots.free_count
+        assert studio.add(0, 0) == 0
+        task.channels.offer(endpoint_of(studio), ChannelUse.ALWAYS)
+        statistics = task.channels.statistics()
+        assert (statistics.connected, statistics.refused) == (0, 1)
+        assert task.memory.statistics().largest_free_bytes == 1 << 16
+        assert task.slots.free_count == slots
+        assert studio.add(0, 1) == 1
+
+
+def test_a_server_that_has_stopped_takes_no_channels(board: Bench) -> None:
+    endpoint = Endpoint(board.machine.retype(ObjectType.ENDPOINT))
+    channel = Channel(board.machine.retype(ObjectType.CHANNEL))
+    with pytest.raises(IllegalOperation, match="no receiver takes channels"):
+        channel.connect(endpoint)
+    with listening(endpoint):
+        number = channel.connect(endpoint)
+        assert number == board.machine.slot(channel.cptr).object >> abi.FIXED_SIZE_BITS[ObjectType.CHANNEL]
+        with pytest.raises(IllegalOperation, match="connected already"):
+            channel.connect(endpoint)
+        channel.disconnect()
+        assert channel.connect(endpoint) == number
+    with pytest.raises(IllegalOperation, match="not connected"):
+        channel.disconnect()
+    with pytest.raises(InvalidCapability, match="neither"):
+        Channel(board.machine.retype(ObjectType.CHANNEL)).connect(Endpoint(board.machine.untyped))
 
 
 def test_capabilities_travel_through_the_kernel(board: Bench) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kerneld.records import ThreadState
+from kerneld.records import Endpoint, ThreadState
 from libsel4py import abi
 from libsel4py.abi import ObjectType, Status, Syscall
 from libsel4py.description import Provide, Restart, Use
@@ -21,7 +21,7 @@ SERVED, CONNECTION = 16, 16  # slots of the first thing that a task is given
 @pytest.fixture
 def board() -> Iterator[Root]:
     server = task("server", provides=(Provide("one", PING),), restart=Restart.ALWAYS)
-    client = task("client", uses=(Use("a", "server", "one", PING, 7),))
+    client = task("client", uses=(Use("a", "server", "one", PING, 7),), restart=Restart.ALWAYS)
     with root(server, client) as made:
         made.supervisor.start_all()
         yield made
@@ -46,6 +46,37 @@ def test_the_successor_finds_what_its_predecessor_found(board: Root) -> None:
     board.act_for("server").call(Slot.POOL, abi.Label.UNTYPED_RETYPE, size, [Slot.CNODE])  # all of it is free
     assert after[Slot.TCB].object == board.tcb("server").address
     assert board.authority.slots.free_count == free
+
+
+def test_the_channels_of_a_client_end_with_it(board: Root) -> None:
+    """They were paid from its pool, which is whole again for its next life."""
+    server, client = board.act_for("server"), board.act_for("client")
+    listening = server.syscall(Syscall.LISTEN, SERVED)
+    assert listening is not None
+    assert listening.label == abi.Error.NO_ERROR
+    client.call(Slot.POOL, abi.Label.UNTYPED_RETYPE, (ObjectType.CHANNEL, 0, 0, 0, 40, 1), [Slot.CNODE])
+    client.call(40, abi.Label.CHANNEL_CONNECT, (), [CONNECTION])
+    endpoint = Endpoint(board.machine.ram, board.held("server")[SERVED].object)
+    assert endpoint.channel_count == 1
+    board.ended("client", SIGKILLED)
+    assert endpoint.channel_count == 0
+    again = board.act_for("client")
+    again.call(Slot.POOL, abi.Label.UNTYPED_RETYPE, (ObjectType.CHANNEL, 0, 0, 0, 40, 1), [Slot.CNODE])
+    again.call(40, abi.Label.CHANNEL_CONNECT, (), [CONNECTION])
+    assert endpoint.channel_count == 1
+
+
+def test_the_channels_to_a_server_go_on_to_its_next_life(board: Root) -> None:
+    server, client = board.act_for("server"), board.act_for("client")
+    assert server.syscall(Syscall.LISTEN, SERVED) is not None
+    client.call(Slot.POOL, abi.Label.UNTYPED_RETYPE, (ObjectType.CHANNEL, 0, 0, 0, 40, 1), [Slot.CNODE])
+    client.call(40, abi.Label.CHANNEL_CONNECT, (), [CONNECTION])
+    board.ended("server", SIGKILLED)
+    endpoint = Endpoint(board.machine.ram, board.held("server")[SERVED].object)
+    assert endpoint.channel_count == 1
+    again = board.act_for("server").syscall(Syscall.LISTEN, SERVED)
+    assert again is not None
+    assert again.label == abi.Error.NO_ERROR
 
 
 def test_restarts_cost_root_nothing(board: Root) -> None:
