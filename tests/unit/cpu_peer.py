@@ -55,6 +55,9 @@ class Peer:
         self.rings = 0
 
     def close(self) -> None:
+        """Twice does no harm."""
+        if self.memory.closed:
+            return
         del self.ram
         self.memory.close()
         os.close(self.frame_fd)
@@ -140,6 +143,7 @@ class Task:
         self._results = os.fdopen(read_end, "rb")
         self.status: int | None = None
         self._sequence = 0
+        self.closed = False
         self.answered = 0
 
     def has_ended(self, timeout_ms: int) -> bool:
@@ -175,6 +179,10 @@ class Task:
         return int(answer[4])
 
     def close(self) -> None:
+        """End the task and let go of it. Twice does no harm."""
+        if self.closed:
+            return
+        self.closed = True
         if self.status is None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
