@@ -41,4 +41,4 @@ def test_no_race_no_wrong_answer_and_nothing_served_twice(
     counts = {name.rstrip(","): int(number) for number, name in zip(words[::2], words[1::2], strict=True)}
     # Each call was taken, withdrawn, or on its way when time was up.
     assert counts["calls"] - clients <= counts["taken"] + counts["withdrawn"] <= counts["calls"]
-    assert min(counts.values()) > 0, ran.stdout
+    assert counts["taken"] > 0, ran.stdout
