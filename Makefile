@@ -2,20 +2,22 @@
 #
 #   make run [SYSTEM=workstation]   boot a system on this terminal
 #   make test [ARGS=…]              the quick tests            make test-slow   the slow ones
-#   make check                      format, lint, types, import contracts
+#   make check                      format, lint, types, import contracts, the protocol where Spin is installed
+#   make protocol [REQUIRE_SPIN=1]  the channel's protocol, checked by Spin: the quick bounds (ARGS='-m slow': larger ones)
 #   make bench [ARGS=…]             benchmarks                 make docs        write what is generated in docs/
 #   make ci                         all that .ci/run runs      make clean       remove whatever was made
 #
 # Set-up writes to standard error alone, so that `printf 'ps\nexit\n' | make run` prints the system's output and no more.
 
 .SILENT:
-.PHONY: run test test-slow check bench docs docs-check build ci clean
+.PHONY: run test test-slow check protocol bench docs docs-check build ci clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 
 PYTHON ?= python3
 VENV ?= .venv
 SYSTEM ?= workstation
+REQUIRE_SPIN ?=
 ARGS ?=
 PY := $(VENV)/bin/python
 SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.h) libsel4py/abi.py hw/header.py setup.py
@@ -34,6 +36,11 @@ check: build
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+	$(MAKE) protocol ARGS=
+
+# Prints states and depth of each search. Without Spin it says so and skips, unless REQUIRE_SPIN is set.
+protocol: build
+	REQUIRE_SPIN=$(REQUIRE_SPIN) $(PY) -m pytest -s -rs -m 'not slow' tests/protocol $(ARGS)
 
 bench: build
 	$(PY) -m bench $(ARGS)

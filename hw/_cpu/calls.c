@@ -135,10 +135,12 @@ static enum wait look_for_answer(struct cpu_thread *thread, int64_t deadline)
 /* The call is over for us. Whether a server has it, or had it, decides what becomes of the channel. */
 static void give_up(struct cpu_thread *thread, struct channel *channel)
 {
-    if (!channel_withdraw(channel->page, channel->sequence)) {
-        channel->abandoned = true;
-        thread->counters.abandoned++;
+    if (channel_withdraw(channel->page, channel->sequence)) {
+        channel->sequence--; /* nobody saw it: counted, it would meet the last answer's one day */
+        return;
     }
+    channel->abandoned = true;
+    thread->counters.abandoned++;
 }
 
 static void drop(struct cpu_thread *thread, uint64_t cptr)

@@ -153,8 +153,8 @@ bool channel_take(uint8_t *page, uint32_t listener, uint16_t *sequence, struct c
     if (!__atomic_compare_exchange_n(state, &seen, taken, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return false;
     read_line(page, SEL4PY_CHANNEL_REQUEST, SEL4PY_CHANNEL_REQUEST_WORDS, message, words);
-    /* If the page went while it was copied, the copy may be half zeroes. */
-    return __atomic_load_n(state, __ATOMIC_RELAXED) == taken;
+    /* If the page went while it was copied, the copy may be half zeroes. Another server may have announced itself. */
+    return !is_gone(__atomic_load_n(state, __ATOMIC_RELAXED));
 }
 
 void channel_answer(uint8_t *page, uint16_t sequence, const struct channel_message *message, const uint64_t *words)
@@ -228,12 +228,16 @@ bool channel_announce_waiter(uint8_t *page, uint64_t badge, uint32_t *seen)
 
 void channel_end_taken(uint8_t *page, uint32_t listener)
 {
+    /* DONE first: what this listener had taken by then is still there, since nobody takes in its name any more. The other
+     * way round STATE may be of one request and DONE of the next. */
+    uint32_t done = __atomic_load_n(channel_done_word(page), __ATOMIC_ACQUIRE);
     uint32_t state = __atomic_load_n(channel_state_word(page), __ATOMIC_ACQUIRE);
     uint32_t by = state >> SEL4PY_CHANNEL_LISTENER_SHIFT & SEL4PY_CHANNEL_LISTENER_MAX;
-    uint16_t sequence = (uint16_t)(state >> 16);
-    if ((state & STATE_MASK) != SEL4PY_CHANNELSTATE_TAKEN || by != listener ||
-        channel_look(page, sequence) != ANSWER_NONE)
+    if ((state & STATE_MASK) != SEL4PY_CHANNELSTATE_TAKEN || by != listener || !done)
         return;
     const struct channel_message died = {.kind = SEL4PY_STATUS_SERVER_DIED};
-    channel_answer(page, sequence, &died, NULL);
+    if (done >> 16 != state >> 16)
+        channel_answer(page, (uint16_t)(state >> 16), &died, NULL);
+    else
+        wake(channel_done_word(page)); /* it answered, and may not have got to its wake */
 }

@@ -1,0 +1,27 @@
+"""hw/_cpu/channel.c, interrupted between two given steps by a peer that does what it may do there."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TREE = Path(__file__).parents[2]
+FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-Ihw/_cpu", "-Ihw")
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    program = tmp_path_factory.mktemp("steps") / "channel_steps"
+    sources = ("tests/stress/channel_steps.c", "hw/_cpu/channel.c")
+    subprocess.run(["gcc", *FLAGS, "-o", program, *sources], cwd=TREE, check=True)
+    return program
+
+
+@pytest.mark.parametrize(
+    "case", ["taken_while_rival_announces", "death_told_during_next_call", "death_between_answer_and_wake"]
+)
+def test_interrupted_step(steps: Path, case: str) -> None:
+    done = subprocess.run([steps, case], stdout=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
