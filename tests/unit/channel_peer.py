@@ -61,7 +61,6 @@ class Kernel:
             self.queued.append(message)
             ring.hint(self.peer.ram, 0)
 
-
     def pump(self) -> None:
         """Serve what the task has submitted."""
         while (entry := self.peer.take()) is not None:

@@ -226,7 +226,9 @@ def test_an_answer_that_is_put_off() -> None:
         receive()
         second = cpu.detach()
         assert cpu.detach() == 0
-        answered = [cpu.answer(handle, abi.message_info(0, 1), word, 0, 0, 0) for handle, word in ((second, 2), (first, 1))]
+        answered = [
+            cpu.answer(handle, abi.message_info(0, 1), word, 0, 0, 0) for handle, word in ((second, 2), (first, 1))
+        ]
         return answered, cpu.answer(first, 0, 0, 0, 0, 0), cpu.answer(12345, 0, 0, 0, 0, 0)
 
     def client(number: int) -> Any:

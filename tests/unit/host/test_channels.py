@@ -93,7 +93,9 @@ class Host:
     def keeper(self, thread: harness.Thread, number: int) -> Keeper:
         """A process for a thread, in which it has this number."""
         refusals: list[str] = []
-        process = Process(thread.tcb.address, "task", "image", 1, self.loop, lambda process, what: refusals.append(what))
+        process = Process(
+            thread.tcb.address, "task", "image", 1, self.loop, lambda process, what: refusals.append(what)
+        )
         process.phase = Phase.LIVE
         end = socket.socket(fileno=os.dup(process.control_fd))
         process.release_control_end()
