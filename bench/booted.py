@@ -16,6 +16,7 @@ from deploy.management import Management
 SYSTEMS = Path(__file__).parent / "systems"
 NAME = "bench"  # of every system here
 MARK = b"@"
+LOG_CHARACTERS = 2000  # of the driver's log, when it has ended
 
 
 class BootedSystem:
@@ -45,7 +46,9 @@ class BootedSystem:
             if line.startswith(MARK):
                 answer: dict[str, Any] = json.loads(line[len(MARK) :])
                 return answer
-        raise RuntimeError(f"the system ended at {text!r} with status {self._process.wait()}")
+        log = Path(self._folder.name) / NAME / "logs" / "driver.log"
+        said = log.read_text()[-LOG_CHARACTERS:] if log.exists() else ""
+        raise RuntimeError(f"the system ended at {text!r} with status {self._process.wait()}; its driver: {said}")
 
     def tasks(self) -> dict[str, int]:
         """The pid of each task's process, by the task's name."""

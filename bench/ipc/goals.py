@@ -113,8 +113,8 @@ def fairness(name: str, shares: Sequence[float], bound: float) -> Goal:
 
 
 def host_system_calls(counts: Sequence[float]) -> Goal:
-    """To a thousandth: where somebody else takes a processor away, the side that waits goes to sleep once."""
-    median, best = round(statistics.median(counts), 3), round(min(counts), 3)
+    """To a hundredth: where somebody else takes a processor away, the side that waits goes to sleep once."""
+    median, best = (max(0.0, round(count, 2)) for count in (statistics.median(counts), min(counts)))
     return Goal("host system calls of a warm call", median, best, 0.0, at_most=True, unit="")
 
 

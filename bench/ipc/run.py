@@ -36,7 +36,7 @@ def run(sizes: Sizes, progress: Progress, plot: Path | None) -> Report:
         system = stack.enter_context(System(sizes.clients, sizes.pairs))
         found = Peers(stack, programs)
         pipes = stack.enter_context(Peer(python("pipe_pairs", str(sizes.pairs))))
-        report = Report([], [], notes=list(found.missing), facts=_facts(system))
+        report = Report([], [], notes=list(found.missing), facts=[published.DIFFERENCE])
         progress("placements")
         found.calibrate()
         crowds = contenders.Crowds(system, pipes, sizes)
@@ -56,12 +56,6 @@ def run(sizes: Sizes, progress: Progress, plot: Path | None) -> Report:
             report.curves.update(_curves(contenders.curves(system, found, sizes), sizes))
             _draw(report, plot)
     return report
-
-
-def _facts(system: System) -> list[str]:
-    first, second = processors()
-    channels = "with channels" if system.channels else "WITHOUT channels: every call goes through the kernel"
-    return [f"sel4py {channels}; on CPUs {first} and {second}", published.DIFFERENCE]
 
 
 def _goals(series: dict[str, Series], crowds: contenders.Crowds) -> list[Goal]:

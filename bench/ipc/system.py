@@ -13,6 +13,7 @@ from bench.ipc.placement import Placement, pin, place, processors
 CLIENT = """
 [task.client{number}]
 image = "bench.tasks.load"
+pool = "2M"
 provides = {{ load = "bench.tasks.load:Load" }}
 uses = {{ {uses} }}
 """
@@ -37,7 +38,7 @@ def description(clients: int, pairs: int) -> str:
 
 
 class System:
-    """The running system. A context manager; ``channels`` says whether this build has any."""
+    """The running system. A context manager."""
 
     def __init__(self, clients: int, pairs: int) -> None:
         self.clients, self.pairs = clients, pairs
@@ -45,7 +46,6 @@ class System:
         file = Path(self._folder.name) / "ipc.toml"
         file.write_text(description(clients, pairs))
         self._booted = BootedSystem(file)
-        self.channels = False
         self._pids: dict[str, int] = {}
 
     def order(self, *words: object) -> dict[str, Any]:
@@ -88,7 +88,6 @@ class System:
     def __enter__(self) -> System:
         self._booted.__enter__()
         try:
-            self.channels = bool(self.order("channels")["channels"])
             self.order("prepare")
             self._pids = self._booted.tasks()
         except BaseException as error:

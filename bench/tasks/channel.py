@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from libsel4py import abi
-from libsel4py.abi import ObjectType, Syscall
-from libsel4py.capabilities import Capability
-from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
+from libsel4py.abi import ObjectType
+from libsel4py.capabilities import Channel, Endpoint, Notification
+from libsel4py.lowlevel.machine import machine
 from libsel4py.task import Task
 
-try:
-    from libsel4py import Channel
-except ImportError:  # this build has none: every call goes through the kernel
-    Channel = None
 
-
-def listen(target: int) -> None:
-    """Take channels of an endpoint or notification from now on (0: of none). Raises RuntimeError if the kernel refuses."""
-    if Channel is None:
-        return
-    info = machine.trap(Syscall.LISTEN, target, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)[2]
-    if abi.info_label(info):
-        raise RuntimeError(f"the kernel refuses to listen on {target}: {abi.Error(abi.info_label(info)).name}")
-    machine.channel_listen(target)
-
-
-def connect(task: Task, target: Capability) -> int:
-    """A channel to an endpoint or notification: this thread's calls and signals there go by it from now on.
-
-    Returns its address; 0 if this build has no channels.
-    """
-    if Channel is None:
-        return 0
+def connect(task: Task, target: Endpoint | Notification) -> Channel:
+    """A channel from the task's pool: this thread's calls (or signals) there go by it from now on."""
     channel = Channel(task.memory.allocate(ObjectType.CHANNEL).start)
-    machine.channel_bind(target.cptr, channel.connect(target))
-    return channel.cptr
+    target.connect(channel)
+    return channel
 
 
-def disconnect(task: Task, target: Capability, channel: int) -> None:
+def disconnect(task: Task, target: Endpoint | Notification, channel: Channel) -> None:
     """Go by the kernel again, and give the channel's memory back."""
-    if channel:
-        machine.channel_unbind(target.cptr)
-        task.memory.free(channel)
+    machine.channel_unbind(target.cptr)
+    task.memory.free(channel.cptr)

@@ -1,6 +1,5 @@
 """Takes orders from the console, one a line, and answers each with a line of JSON that begins with ``@``.
 
-channels                      1 if calls go by channels in this build
 prepare                       connects everything; how many clients there are
 call S                        calls of four words for S seconds              seconds a call
 calls N                       N of them                                      seconds a call
@@ -46,7 +45,6 @@ class Main(Component):
     def run(self) -> int:
         self._clients: list[Load] = []
         orders: dict[str, Callable[..., Answer]] = {
-            "channels": self._channels,
             "prepare": self._prepare,
             "call": self._call,
             "calls": self._calls,
@@ -65,9 +63,6 @@ class Main(Component):
                 return 0
             answer = orders[name](*arguments)
             self.console.write("@" + json.dumps(answer) + "\n")
-
-    def _channels(self) -> Answer:
-        return {"channels": int(channel.Channel is not None)}
 
     def _prepare(self) -> Answer:
         connections = self.task.environment.connections
@@ -179,18 +174,10 @@ class Main(Component):
 
 def _signals(cptr: int, size: int) -> Callable[[int], None]:
     """What makes so many batches of signals."""
-    if channel.Channel is not None:
-        many, cptrs = machine.signal_many, [cptr] * size
+    many, cptrs = machine.signal_many, [cptr] * size
 
-        def by_channel(count: int) -> None:
-            for _ in range(count):
-                many(cptrs)
-
-        return by_channel
-    batch, entries = machine.batch, [(int(Syscall.NB_SEND), cptr, 0, (), ())] * size
-
-    def by_kernel(count: int) -> None:
+    def signals(count: int) -> None:
         for _ in range(count):
-            batch(entries)
+            many(cptrs)
 
-    return by_kernel
+    return signals

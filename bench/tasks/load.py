@@ -8,7 +8,7 @@ import time
 from bench.tasks import channel
 from libsel4py import Interface, component, oneway
 from libsel4py.abi import Error, Syscall, info_label, message_info
-from libsel4py.capabilities import Capability, Endpoint
+from libsel4py.capabilities import Channel, Endpoint
 from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
 
 INFO = message_info(1, 4)
@@ -28,9 +28,12 @@ class Load(Interface):
     def calls(self) -> int:
         """How many calls were made since `begin`, or answered since `call_until_refused`. Waits for their end."""
 
+    def hold(self, endpoint: Endpoint) -> None:
+        """Connect a channel to ``endpoint`` for `call_until_refused`."""
+
     @oneway
-    def call_until_refused(self, endpoint: Endpoint) -> None:
-        """Connect a channel to ``endpoint`` and call until a call is refused."""
+    def call_until_refused(self) -> None:
+        """Call until a call is refused, and give the channel back."""
 
     def refused_at(self) -> int:
         """When the refusal came. Waits for it."""
@@ -48,7 +51,7 @@ class Main(Load):
 
     def start(self) -> None:
         self._calls = self._refused_at = 0
-        self._open: list[tuple[Endpoint, int]] = []
+        self._open: list[tuple[Endpoint, Channel]] = []
 
     def prepare(self) -> None:
         for name, connection in self.task.environment.connections.items():
@@ -71,14 +74,17 @@ class Main(Load):
     def calls(self) -> int:
         return self._calls
 
-    def call_until_refused(self, endpoint: Endpoint) -> None:
-        opened = channel.connect(self.task, endpoint)
+    def hold(self, endpoint: Endpoint) -> None:
+        self._held = endpoint, channel.connect(self.task, endpoint)
+
+    def call_until_refused(self) -> None:
+        endpoint, opened = self._held
         self._calls = 0
         while not _call(endpoint):
             self._calls += 1
         self._refused_at = time.perf_counter_ns()
         channel.disconnect(self.task, endpoint, opened)
-        self._forget(endpoint)
+        self.task.delete(endpoint)
 
     def refused_at(self) -> int:
         return self._refused_at
@@ -88,19 +94,16 @@ class Main(Load):
             copy = Endpoint(self.task.slots.allocate())
             self.task.cnode.copy(copy.cptr, self.task.cnode, endpoint.cptr)
             self._open.append((copy, channel.connect(self.task, copy)))
-        self._open.append((endpoint, 0))
+        self.task.delete(endpoint)
 
     def close(self) -> int:
         answered = 0
         for endpoint, opened in self._open:
             answered += not _call(endpoint)
             channel.disconnect(self.task, endpoint, opened)
-            self._forget(endpoint)
+            self.task.delete(endpoint)
         self._open.clear()
         return answered
-
-    def _forget(self, capability: Capability) -> None:
-        self.task.delete(capability)
 
 
 def _call(endpoint: Endpoint) -> bool:

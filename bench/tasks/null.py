@@ -1,18 +1,17 @@
 """A server that answers each call with the words that came, by the raw system calls, and takes channels."""
 
-from bench.tasks import channel
 from libsel4py.abi import Syscall
 from libsel4py.capabilities import Endpoint
 from libsel4py.environment import Slot
 from libsel4py.interfaces.parent import Parent
-from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
+from libsel4py.lowlevel.syscalls import FOREVER_NS, listen, machine
 
 
 def main(*_: int) -> None:
     """Echo for ever."""
     environment = Parent(Endpoint(Slot.PARENT)).environment()
     endpoint = environment.provides["echo"].cptr
-    channel.listen(endpoint)
+    listen(endpoint)
     trap, reply = machine.trap, int(Slot.REPLY)
     _status, _badge, info, m0, m1, m2, m3 = trap(Syscall.RECV, endpoint, 0, 0, 0, 0, 0, reply, 0, FOREVER_NS)
     while True:

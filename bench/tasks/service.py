@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from libsel4py import Interface, component
 
-Record = dict[str, list[int]]
+Record = dict[str, str]
 
 PACKED_BYTES = 480  # of RECORD as msgpack
 RECORD: Record = {
-    "rectangle": [0, 0, 1920, 1080],
-    "flags": [1],
-    "histogram": [7 * number for number in range(128)],
-    "samples": [1000 * number for number in range(34)],
+    "path": "/var/log/console.log",
+    "author": "driver@node-17.example.org",
+    "subject": "what a message of this length costs",
+    "body": "all work and no play " * 17 + "and so on",
 }
 
 

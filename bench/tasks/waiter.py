@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 
-from bench.tasks import channel
-from libsel4py import Interface, component, oneway, set_thread_entry
+from libsel4py import Interface, component, set_thread_entry
 from libsel4py.capabilities import Notification
+from libsel4py.lowlevel.syscalls import listen
 
 STOP = 1 << 1  # a badge
 
@@ -18,9 +18,8 @@ STOP = 1 << 1  # a badge
 class Waiter(Interface):
     """Takes signals."""
 
-    @oneway
     def wait(self, notification: Notification) -> None:
-        """Take what is signalled, until a signal has STOP."""
+        """From now on take what is signalled, until a signal has STOP."""
 
     def woken(self) -> int:
         """How often something was taken since `wait`. Waits for its end."""
@@ -32,7 +31,7 @@ class Main(Waiter):
 
     def start(self) -> None:
         self._notification: Notification | None = None
-        self._given, self._done = threading.Event(), threading.Event()
+        self._given, self._listens, self._done = threading.Event(), threading.Event(), threading.Event()
         self._woken = 0
         set_thread_entry(self._work)
 
@@ -40,6 +39,8 @@ class Main(Waiter):
         self._done.clear()
         self._notification = notification
         self._given.set()
+        self._listens.wait()
+        self._listens.clear()
 
     def woken(self) -> int:
         self._done.wait()
@@ -54,11 +55,12 @@ class Main(Waiter):
             self._done.set()
 
     def _take(self, notification: Notification) -> int:
-        channel.listen(notification.cptr)
+        listen(notification.cptr)
+        self._listens.set()
         bits = woken = 0
         while not bits & STOP:
             bits = notification.wait()
             woken += 1
-        channel.listen(0)
+        listen(0)
         self.task.delete(notification)
         return woken
