@@ -10,7 +10,7 @@ from bench.ipc.stand import Calls, fork
 
 
 class Unary:
-    """A unary call whose messages are bytes: nothing is packed. The library is loaded behind the fork: it demands so."""
+    """A unary call whose messages are bytes: nothing is packed. The library is loaded behind the fork, as it wants."""
 
     def __init__(self) -> None:
         address = f"unix-abstract:sel4py-bench-{os.getpid()}"  # no file stays behind
