@@ -13,7 +13,7 @@ import sys
 import time
 from multiprocessing.connection import Connection
 
-from bench.ipc.stand import end, fork
+from bench.ipc.stand import die_with_parent, end, fork
 from bench.ipc.standard import WORDS, Pipe
 from bench.tasks.load import RUN
 
@@ -33,6 +33,7 @@ def _client(orders: Connection, pipe: Pipe) -> None:
 
 
 def main(pairs: int) -> None:
+    die_with_parent(os.getppid())
     orders, pids = [], []
     for _ in range(pairs):
         ours, theirs = multiprocessing.Pipe()

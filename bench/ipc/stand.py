@@ -40,13 +40,18 @@ class Contender(Protocol):
         """Round trips of a Python object."""
 
 
+def die_with_parent(parent: int) -> None:
+    """End this process when ``parent`` ends, even while it is stopped. prctl(2), PR_SET_PDEATHSIG."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before that was said
+        os._exit(1)
+
+
 def fork(serve: Callable[[], None]) -> int:
     """A process that runs ``serve`` until it is told to end, or its parent ends; returns its pid."""
     parent, pid = os.getpid(), os.fork()
     if pid == 0:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before that was said
-            os._exit(1)
+        die_with_parent(parent)
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())  # unwinds, so that files are removed
         status = 1
         try:
@@ -79,6 +84,7 @@ def _answer(contender: Contender, order: str) -> float:
 
 
 def main(module: str, name: str) -> NoReturn:
+    die_with_parent(os.getppid())
     contender: Contender = getattr(importlib.import_module(f"bench.ipc.{module}"), name)()
     print(os.getpid(), *([contender.server] if contender.server else []), flush=True)
     for order in sys.stdin:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,25 @@ def test_a_peer_is_stopped_while_others_have_their_turn(programs):
 def test_a_peer_that_ends_by_itself_is_an_error(programs):
     with Peer(peers.SPIN.command(programs)) as peer, pytest.raises(RuntimeError, match="ended with status 2"):
         peer.order("nonsense")
+
+
+@pytest.mark.parametrize("kind", [peers.SPIN, peers.PIPE], ids=lambda kind: kind.name)
+def test_a_stopped_peer_ends_with_the_bench(kind, programs):
+    """Who runs the bench may kill it; nobody would ever continue the peers."""
+    source = (
+        "import os, sys\n"
+        "from bench.ipc.peer import Peer\n"
+        "peer = Peer(sys.argv[1:])\n"
+        "print(*peer._pids, flush=True)\n"
+        "input()"
+    )
+    command = [sys.executable, "-c", source, *kind.command(programs)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as bench:
+        descriptors = [os.pidfd_open(int(pid)) for pid in bench.stdout.readline().split()]
+        bench.kill()
+    for descriptor in descriptors:
+        assert select.select([descriptor], [], [], 30)[0]
+        os.close(descriptor)
 
 
 def test_pairs_over_pipe_count_each_client():
