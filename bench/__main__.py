@@ -1,4 +1,4 @@
-"""``python -m bench [--quick] [--json FILE]``: measure, and say which goals hold.
+"""``python -m bench [kernel] [ipc] [--quick] [--json FILE] [--plot FILE]``: measure, and say which goals hold.
 
 Exit status 1 only where even the best round is past twice a goal, so that noise never decides.
 """
@@ -6,57 +6,41 @@ Exit status 1 only where even the best round is past twice a goal, so that noise
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from bench import kernel
-from bench.rounds import Goal, Series
+from bench.ipc import run as ipc
+from bench.report import console, join, print_report, write_json
 
-
-def _time(seconds: float) -> str:
-    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.2f} us"
-
-
-def _series_table(series: list[Series]) -> Table:
-    table = Table("what", "median", "best", "spread", title="time of one operation")
-    for each in series:
-        table.add_row(each.name, _time(each.median), _time(each.best), f"{each.spread:.2f}")
-    return table
-
-
-def _goals_table(goals: list[Goal]) -> Table:
-    table = Table("goal", "value", "bound", "holds", title="goals")
-    for goal in goals:
-        sign = "at most" if goal.at_most else "at least"
-        bound = f"{sign} {goal.bound:g}" if goal.is_bounded else "stated"
-        holds = ("yes" if goal.holds else "NO") if goal.is_bounded else ""
-        table.add_row(goal.name, f"{goal.value:.3g} {goal.unit}", bound, holds)
-    return table
+PARTS = ("kernel", "ipc")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Benchmarks, each against its peers.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' or '.join(PARTS)}; all of them if none is named")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there as well")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw round trip against message size there (PNG)")
     options = parser.parse_args()
-    errors = Console(stderr=True)
-    series, goals = kernel.run(
-        kernel.QUICK if options.quick else kernel.FULL, lambda text: errors.print(f"measuring: {text} …")
-    )
-    console = Console()
-    console.print(_series_table(series))
-    console.print(_goals_table(goals))
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {' and '.join(PARTS)}")
+    errors = console(stderr=True)
+
+    def progress(text: str) -> None:
+        errors.print(f"measuring: {text} …")
+
+    reports = []
+    for part in options.parts or PARTS:
+        if part == "kernel":
+            reports.append(kernel.run(kernel.QUICK if options.quick else kernel.FULL, progress))
+        else:
+            reports.append(ipc.run(ipc.QUICK if options.quick else ipc.FULL, progress, options.plot))
+        print_report(reports[-1], console())
+    report = join(reports)
     if options.json:
-        report = {
-            "series": [{"name": each.name, "seconds": each.values} for each in series],
-            "goals": [goal.report() for goal in goals],
-        }
-        Path(options.json).write_text(json.dumps(report, indent=1, default=str) + "\n")
-    return int(any(goal.hopeless for goal in goals))
+        write_json(report, options.json)
+    return int(any(goal.hopeless for goal in report.goals))
 
 
 if __name__ == "__main__":

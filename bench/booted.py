@@ -9,25 +9,30 @@ import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-SYSTEM = Path(__file__).parent / "systems" / "kernel.toml"
+from deploy.management import Management
+
+SYSTEMS = Path(__file__).parent / "systems"
+NAME = "bench"  # of every system here
 MARK = b"@"
+LOG_CHARACTERS = 2000  # of the driver's log, when it has ended
 
 
 class BootedSystem:
-    """`bench/systems/kernel.toml`, from the moment that its driver takes orders to its end. A context manager."""
+    """A system whose driver takes orders, from that moment to its end. A context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, description: Path = SYSTEMS / "kernel.toml") -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="sel4py-bench-")
         environment = {**os.environ, "SEL4PY_RUNTIME_DIR": self._folder.name}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.cli", "up", str(SYSTEM)],
+            [sys.executable, "-m", "deploy.cli", "up", str(description), "--name", NAME],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
         )
 
-    def order(self, text: str) -> dict[str, float]:
+    def order(self, text: str) -> dict[str, Any]:
         """Give the driver one order (`bench.tasks.driver`), and wait for its figures.
 
         Raises:
@@ -39,9 +44,17 @@ class BootedSystem:
         self._process.stdin.flush()
         for line in self._process.stdout:
             if line.startswith(MARK):
-                answer: dict[str, float] = json.loads(line[len(MARK) :])
+                answer: dict[str, Any] = json.loads(line[len(MARK) :])
                 return answer
-        raise RuntimeError(f"the system ended at {text!r} with status {self._process.wait()}")
+        log = Path(self._folder.name) / NAME / "logs" / "driver.log"
+        said = log.read_text()[-LOG_CHARACTERS:] if log.exists() else ""
+        raise RuntimeError(f"the system ended at {text!r} with status {self._process.wait()}; its driver: {said}")
+
+    def tasks(self) -> dict[str, int]:
+        """The pid of each task's process, by the task's name."""
+        with Management(Path(self._folder.name) / NAME) as management:
+            threads: Any = management.request("ps")
+        return {thread["name"]: thread["pid"] for thread in threads if thread["thread"] == 0}
 
     def processes(self) -> list[int]:
         """The pids of all its processes: the monitor, and what descends from it."""

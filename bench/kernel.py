@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.booted import BootedSystem
+from bench.report import Report
 from bench.rounds import Goal, Series, interleave, ratio_goal
 
 PAYLOAD = (1, 2, 3, 4)
@@ -33,8 +34,8 @@ FULL = Sizes(rounds=9, calls=5000, starts=20, crowd=1000, revoked=(25_000, 50_00
 QUICK = Sizes(rounds=5, calls=1000, starts=5, crowd=100, revoked=(5_000, 10_000, 20_000), idle_seconds=2.0)
 
 
-def run(sizes: Sizes, progress: Callable[[str], None]) -> tuple[list[Series], list[Goal]]:
-    """All measurements; returns every series and what became of the goals."""
+def run(sizes: Sizes, progress: Callable[[str], None]) -> Report:
+    """All measurements: every series, and what became of the goals."""
     with BootedSystem() as system, _pipe_echo() as pipe:
         progress("calls, batches, starts: interleaved rounds")
         series = interleave(_contenders(system, pipe, sizes), sizes.rounds)
@@ -45,7 +46,7 @@ def run(sizes: Sizes, progress: Callable[[str], None]) -> tuple[list[Series], li
         goals += _revocation(system, sizes.revoked)
         progress(f"{sizes.idle_seconds:g} s of doing nothing")
         goals.append(_idle(system, sizes.idle_seconds))
-    return list(series.values()), goals
+    return Report(list(series.values()), goals)
 
 
 def _contenders(

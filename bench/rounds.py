@@ -85,4 +85,5 @@ def ratio_goal(name: str, ours: Series, peer: Series, bound: float, *, faster: b
     pairs: Sequence[tuple[float, float]] = list(zip(ours.values, peer.values, strict=True))
     ratios = [theirs / mine if faster else mine / theirs for mine, theirs in pairs]
     best = max(ratios) if faster else min(ratios)
-    return Goal(name, statistics.median(ratios), best, bound, at_most=not faster, decides=decides)
+    unit = "times faster" if faster else "times as long"
+    return Goal(name, statistics.median(ratios), best, bound, at_most=not faster, unit=unit, decides=decides)

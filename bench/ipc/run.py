@@ -1,0 +1,137 @@
+"""``python -m bench ipc``: all contenders, interleaved in one run (README.md says how, and why that is fair)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.ipc import contenders, goals, published
+from bench.ipc.compiled import compile_program, compiler
+from bench.ipc.counting import host_system_calls
+from bench.ipc.peer import Peer, python
+from bench.ipc.peers import INSTALL, Peers
+from bench.ipc.placement import Placement, processors
+from bench.ipc.sizes import FULL, QUICK, Sizes
+from bench.ipc.system import System
+from bench.report import Report
+from bench.rounds import Goal, Series, interleave
+
+__all__ = ["FULL", "QUICK", "run"]
+
+MOST_BYTES = 960
+WORD_REGISTERS = 32  # bytes that travel in registers
+COUNTS = 3  # of host system calls
+ROUNDS_FOR_ONE_OF_MANY = 3  # opening the channels takes far longer than revoking them
+CHANNELS_EACH = 50  # of a client, in the revocation of many
+
+Progress = Callable[[str], None]
+
+
+def run(sizes: Sizes, progress: Progress, plot: Path | None) -> Report:
+    """All measurements; draws the plot if it is asked for."""
+    with ExitStack() as stack:
+        programs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sel4py-bench-")))
+        progress("starting the system and its peers")
+        system = stack.enter_context(System(sizes.clients, sizes.pairs))
+        found = Peers(stack, programs)
+        pipes = stack.enter_context(Peer(python("pipe_pairs", str(sizes.pairs))))
+        report = Report([], [], notes=list(found.missing), facts=[published.DIFFERENCE])
+        progress("placements")
+        found.calibrate()
+        crowds = contenders.Crowds(system, pipes, sizes)
+        places = {kind.name: place for kind, place in found.placements.items()} | crowds.calibrate()
+        report.facts.append("fastest: " + "; ".join(f"{name}: {place.value}" for name, place in places.items()))
+        progress(f"{sizes.rounds} interleaved rounds")
+        turns = contenders.ours(system, sizes) | contenders.theirs(found, sizes) | crowds.turns()
+        series = interleave(turns, sizes.rounds)
+        report.series.extend(series.values())
+        report.goals.extend(_goals(series, crowds))
+        progress("host system calls of a warm call")
+        _count(system, programs, report)
+        progress("revocation")
+        report.goals.extend(_revocation(system, sizes))
+        if plot is not None:
+            progress("round trip against message size")
+            report.curves.update(_curves(contenders.curves(system, found, sizes), sizes))
+            _draw(report, plot)
+    return report
+
+
+def _goals(series: dict[str, Series], crowds: contenders.Crowds) -> list[Goal]:
+    return [
+        *goals.ratios(series),
+        goals.fairness(goals.PAIRS, crowds.fairness[goals.PAIRS], goals.FAIREST),
+        goals.fairness(goals.CROWD, crowds.fairness[goals.CROWD], 0.0),
+        goals.signals(series[goals.SIGNAL]),
+        *goals.side_by_side(series[goals.CALL], series[goals.SIGNAL]),
+    ]
+
+
+def _count(system: System, programs: Path, report: Report) -> None:
+    what = "host system calls of a warm call"
+    if compiler() is None:
+        report.notes.append(f"{what}: there is no C compiler (cc)")
+        return
+    system.place(Placement.SPLIT, "null")
+    pids = [system.pid("driver"), system.pid("null")]
+    program = compile_program("count_syscalls", programs)
+
+    def calls(count: int) -> None:
+        system.order("calls", count)
+
+    try:
+        counts = [host_system_calls(program, pids, calls) for _ in range(COUNTS)]
+    except PermissionError as error:
+        report.notes.append(f"{what}: {error}")
+    else:
+        report.goals.append(goals.host_system_calls(counts))
+
+
+def _revocation(system: System, sizes: Sizes) -> list[Goal]:
+    """The client that is cut off shares a processor with its server, and the other is left to who revokes and to the
+    kernel; or client and server have one each, and all four meet there."""
+    first, second = processors()
+    singles: dict[Placement, list[list[float]]] = {Placement.ONE: [], Placement.SPLIT: []}
+    many = []
+    clients = min(sizes.clients, sizes.revoked_channels // CHANNELS_EACH)
+    for _ in range(sizes.rounds):
+        for where, found in singles.items():
+            system.pin(["client0"], {first})
+            system.pin(["hub"], {first if where is Placement.ONE else second})
+            system.pin(["driver"], {second})
+            found.append(system.order("revoke", sizes.revocations)["seconds"])
+    for _ in range(max(1, sizes.rounds // ROUNDS_FOR_ONE_OF_MANY)):
+        answer = system.order("revoke_many", clients, CHANNELS_EACH)
+        if answer["answered"]:
+            raise RuntimeError(f"{answer['answered']} calls were answered after their channel was revoked")
+        many.append(float(answer["seconds"]))
+    return [
+        *goals.revocation("one CPU", singles[Placement.ONE], goals.REVOKE_P99_US),
+        *goals.revocation("two CPUs", singles[Placement.SPLIT], goals.STATED_LOW),
+        goals.revocation_of_many(many, clients * CHANNELS_EACH),
+    ]
+
+
+def _curves(measured: dict[str, Callable[[int], float]], sizes: Sizes) -> dict[str, dict[int, float]]:
+    """The best round by size; all contenders take turns at each size."""
+    steps = sorted({0, WORD_REGISTERS, *range(sizes.curve_step, MOST_BYTES, sizes.curve_step), MOST_BYTES})
+    curves: dict[str, dict[int, float]] = {name: {} for name in measured}
+    for size in steps:
+        values: dict[str, list[float]] = {name: [] for name in measured}
+        for _ in range(sizes.curve_rounds):
+            for name, round_trip in measured.items():
+                values[name].append(round_trip(size))
+        for name, taken in values.items():
+            curves[name][size] = min(taken)
+    return curves
+
+
+def _draw(report: Report, file: Path) -> None:
+    try:
+        from bench.ipc.plot import draw
+    except ImportError:
+        report.notes.append(f"the plot: matplotlib is not installed: {INSTALL}")
+    else:
+        draw(report.curves, file)

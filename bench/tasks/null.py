@@ -1,0 +1,20 @@
+"""A server that answers each call with the words that came, by the raw system calls, and takes channels."""
+
+from libsel4py.abi import Syscall
+from libsel4py.capabilities import Endpoint
+from libsel4py.environment import Slot
+from libsel4py.interfaces.parent import Parent
+from libsel4py.lowlevel.syscalls import FOREVER_NS, listen, machine
+
+
+def main(*_: int) -> None:
+    """Echo for ever."""
+    environment = Parent(Endpoint(Slot.PARENT)).environment()
+    endpoint = environment.provides["echo"].cptr
+    listen(endpoint)
+    trap, reply = machine.trap, int(Slot.REPLY)
+    _status, _badge, info, m0, m1, m2, m3 = trap(Syscall.RECV, endpoint, 0, 0, 0, 0, 0, reply, 0, FOREVER_NS)
+    while True:
+        _status, _badge, info, m0, m1, m2, m3 = trap(
+            Syscall.REPLY_RECV, endpoint, info, m0, m1, m2, m3, reply, 0, FOREVER_NS
+        )
