@@ -38,7 +38,6 @@ class ProvidedInterface:
 
     interface: type[Interface]
     table: dict[int, Entry]
-    takes_capabilities: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,8 @@ class Server:
     Args:
         endpoint: to receive on. task: whose slots and reply objects are used.
         max_deferred: replies that may be owed at one time.
+    Attributes:
+        takes_capabilities: some method does, so that a slot must be ready for one. stopping: `stop` was called.
     """
 
     def __init__(self, endpoint: Endpoint, task: Task, *, max_deferred: int = MAX_DEFERRED) -> None:
@@ -70,7 +71,8 @@ class Server:
         self._deferred_count = 0
         self._max_deferred = max_deferred
         self._lock = threading.Lock()
-        self._stopping = False
+        self.takes_capabilities = False
+        self.stopping = False
 
     def provide(
         self,
@@ -91,12 +93,13 @@ class Server:
         interface = interface or _only_interface(implementation)
         table = bind(interface.interface_methods, implementation, self.long_results.keep)
         takes = any(entry.method.capability is not None for entry in table.values())
-        provided = ProvidedInterface(interface, table, takes)
+        provided = ProvidedInterface(interface, table)
         for badge, client in (clients or {}).items():
             if badge in self._connections or not 0 <= badge < SIGNAL_BADGE:
                 raise ValueError(f"badge {badge} of client {client} is taken already, or not below 2**63")
             self._connections[badge] = Connection(provided, Caller(badge, client, name))
         self._provided.append(provided)
+        self.takes_capabilities = self.takes_capabilities or takes
 
     def add_client(self, badge: int, client: str, interface: type[Interface]) -> None:
         """Name one more client of an interface that is provided already. Raises ValueError, LookupError."""
@@ -129,7 +132,7 @@ class Server:
 
     def stop(self) -> None:
         """End `serve` after the request that runs now (or the next event, for threads that wait)."""
-        self._stopping = True
+        self.stopping = True
 
     def serve(self, reply: Reply) -> None:
         """Answer until `stop`. ``reply`` is this thread's reply object."""
@@ -154,14 +157,6 @@ class Server:
         if len(self._provided) == 1:
             return Connection(self._provided[0], Caller(badge, f"#{badge}"))
         raise InvalidMessage(f"badge {badge} is no client of this server: it was not told which interface is meant")
-
-    @property
-    def takes_capabilities(self) -> bool:
-        return any(provided.takes_capabilities for provided in self._provided)
-
-    @property
-    def stopping(self) -> bool:
-        return self._stopping
 
     def owe(self) -> None:
         """Count one more reply that is owed. Raises TooManyDeferred: as many are owed as may be."""

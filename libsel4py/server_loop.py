@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from libsel4py.server import Connection, Server
 
 _NOBODY: Final = Caller(0, "nobody")
+_RECV, _REPLY_RECV = int(Syscall.RECV), int(Syscall.REPLY_RECV)
 _log = logging.getLogger(__name__)
 
 
@@ -76,7 +77,7 @@ class ServerLoop:
         while not server.stopping:
             if server.takes_capabilities:
                 server.task.receive.arm()
-            operation, words = (Syscall.RECV, EMPTY) if answer is None else (Syscall.REPLY_RECV, answer)
+            operation, words = (_RECV, EMPTY) if answer is None else (_REPLY_RECV, answer)
             completion = machine.trap(operation, endpoint, *words, self._reply, 0, FOREVER_NS)
             answer = self._answer(*completion)
         if answer is not None:
@@ -109,7 +110,7 @@ class ServerLoop:
 
     def _answer(self, status: int, badge: int, info: int, m0: int, m1: int, m2: int, m3: int) -> Words | None:
         """The reply to what came in; None if there is none to give (signals, deferred replies)."""
-        if status == Status.CANCELLED:
+        if status:
             return None
         if badge >= SIGNAL_BADGE:
             self.caller = _NOBODY
