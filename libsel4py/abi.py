@@ -762,7 +762,7 @@ class ControlOp(IntEnum):
     UNMAP = 5  # words: address, bytes, 0, MapFlags
     DONE = 6  # the answer; words: errno, 0 if it worked; of THREAD: the new thread's number at the host
     CHANNEL = 7  # fd: a channel's page for thread; words: number, ChannelRole, badge, listener number
-    CHANNEL_CLOSE = 8  # the channel is no more; words: number
+    CHANNEL_CLOSE = 8  # channels are no more; words: up to 6 numbers, 0 for none
     RECEIVER_DIED = 9  # words: number, listener number: end what that one had taken
 
 

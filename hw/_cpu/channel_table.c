@@ -136,19 +136,30 @@ int channel_open(const struct sel4py_control *request, int fd)
     return EMFILE;
 }
 
-int channel_close(const struct sel4py_control *request)
+/* An errno value. */
+static int close_one(const struct cpu_thread *thread, uint32_t thread_id, uint32_t number)
 {
-    struct cpu_thread *thread = thread_find(request->thread);
-    struct channel *channel = find(request->thread, (uint32_t)request->words[0]);
+    struct channel *channel = find(thread_id, number);
     if (!channel)
         return ESRCH;
     if (!lay_empty_page(channel->page))
         return errno;
     __atomic_store_n(&channel->gone, 1, __ATOMIC_SEQ_CST);
-    if (!thread) {
+    if (!thread)
         channel_give_back(channel);
-        return 0;
+    return 0;
+}
+
+int channel_close(const struct sel4py_control *request)
+{
+    struct cpu_thread *thread = thread_find(request->thread);
+    int error = 0;
+    for (unsigned i = 0; i < SEL4PY_CONTROL_WORD_COUNT; i++) {
+        int one = request->words[i] ? close_one(thread, request->thread, (uint32_t)request->words[i]) : 0;
+        error = error ? error : one;
     }
+    if (!thread || error)
+        return error;
     tell(thread);
     /* One that sleeps on the page that was there: its wait begins anew, and finds another word. */
     pid_t tid = __atomic_load_n(&thread->tid, __ATOMIC_ACQUIRE);

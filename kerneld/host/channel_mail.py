@@ -2,21 +2,23 @@
 
 Other tasks cause these messages, by connecting and disconnecting as often as they like; so they must neither fill the
 process's control socket nor pile up here. At most WINDOW of them are on their way without an answer. Those that wait
-are taken back when the channel ends: what was never sent need not be closed.
+are taken back when the channel ends: what was never sent need not be closed. The ends of several channels of a thread
+travel together, once CLOSE_WINDOW messages of ends are on their way.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from kerneld.host.control import Answer, ControlSocket
-from libsel4py.abi import ChannelRole
+from libsel4py.abi import CONTROL_WORD_COUNT, ChannelRole
 
 WINDOW: Final = 32
+CLOSE_WINDOW: Final = 2
 MOST_WAITING: Final = 1024  # a keeper that leaves so many waiting is not told of further channels
 
 
@@ -35,7 +37,6 @@ class Handing:
 class _Letter:
     thread: int
     channel: int
-    is_close: bool
     send: Callable[[Answer], None]
     failed: Callable[[], None]
 
@@ -47,11 +48,14 @@ class ChannelMail:
         self._control = control
         self._unanswered = 0
         self._waiting: deque[_Letter] = deque()
+        self._waiting_for: Counter[tuple[int, int]] = Counter()  # how many of these are of a thread and channel
         self._handed: set[tuple[int, int]] = set()  # pages that were sent and not closed: thread, channel
+        self._closing: dict[int, list[int]] = {}  # by thread: channels whose end it has not been told of
+        self._closings = 0  # messages of ends that are not answered
 
     def __len__(self) -> int:
-        """Messages that wait to be sent."""
-        return len(self._waiting)
+        """Messages that wait to be sent, counting each end."""
+        return len(self._waiting) + sum(map(len, self._closing.values()))
 
     def open(self, handing: Handing, descriptor: Callable[[], int], failed: Callable[[], None]) -> None:
         """Hand a page over. ``descriptor`` is asked when the message is sent."""
@@ -61,50 +65,74 @@ class ChannelMail:
             self._control.channel(handing.thread, words, descriptor(), answer)
             self._handed.add((handing.thread, handing.channel))
 
-        self._add(_Letter(handing.thread, handing.channel, False, send, failed))
+        self._add(_Letter(handing.thread, handing.channel, send, failed))
 
     def receiver_died(self, thread: int, channel: int, listener: int, failed: Callable[[], None]) -> None:
         """Tell a client that a receiver has ended."""
 
         send = partial(self._control.receiver_died, thread, channel, listener)
-        self._add(_Letter(thread, channel, False, send, failed))
+        self._add(_Letter(thread, channel, send, failed))
 
     def close(self, thread: int, channel: int) -> None:
         """The channel is no more for the thread; what it has not been told of it yet is not told."""
-        self._waiting = deque(
-            each for each in self._waiting if each.is_close or (each.thread, each.channel) != (thread, channel)
-        )
+        if self._waiting_for.pop((thread, channel), 0):
+            self._waiting = deque(each for each in self._waiting if (each.thread, each.channel) != (thread, channel))
         if (thread, channel) in self._handed:
             self._handed.discard((thread, channel))
-            send = partial(self._control.channel_close, thread, channel)
-            self._post(_Letter(thread, channel, True, send, _nothing))
+            self._closing.setdefault(thread, []).append(channel)
+            self._send()
 
     def _add(self, letter: _Letter) -> None:
         if len(self._waiting) >= MOST_WAITING:
             letter.failed()
-        else:
-            self._post(letter)
-
-    def _post(self, letter: _Letter) -> None:
+            return
         self._waiting.append(letter)
+        self._waiting_for[letter.thread, letter.channel] += 1
         self._send()
 
     def _send(self) -> None:
-        while self._waiting and self._unanswered < WINDOW:
-            letter = self._waiting.popleft()
-            try:
-                letter.send(partial(self._answered, letter))
-            except OSError:  # no more descriptors can be on their way to processes
-                letter.failed()
+        while self._unanswered < WINDOW:
+            if self._closing and self._closings < CLOSE_WINDOW:
+                self._send_ends(next(iter(self._closing)))
+            elif not self._waiting:
+                return
+            elif self._waiting[0].channel in self._closing.get(self._waiting[0].thread, ()):
+                # The end of one that had this number before comes first.
+                self._send_ends(self._waiting[0].thread)
             else:
-                self._unanswered += 1
+                self._send_letter(self._waiting.popleft())
+
+    def _send_letter(self, letter: _Letter) -> None:
+        self._waiting_for[letter.thread, letter.channel] -= 1
+        if not self._waiting_for[letter.thread, letter.channel]:
+            del self._waiting_for[letter.thread, letter.channel]
+        try:
+            letter.send(partial(self._answered, letter))
+        except OSError:  # no more descriptors can be on their way to processes
+            letter.failed()
+        else:
+            self._unanswered += 1
+
+    def _send_ends(self, thread: int) -> None:
+        """Tell a thread of the first ends that it has not been told of."""
+        ends = self._closing[thread]
+        some, rest = ends[:CONTROL_WORD_COUNT], ends[CONTROL_WORD_COUNT:]
+        if rest:
+            self._closing[thread] = rest
+        else:
+            del self._closing[thread]
+        self._closings += 1
+        self._unanswered += 1
+        self._control.channel_close(thread, some, self._closed)
+
+    def _closed(self, *_: int) -> None:
+        """A page that could not be closed is no more than zeroes all the same."""
+        self._closings -= 1
+        self._unanswered -= 1
+        self._send()
 
     def _answered(self, letter: _Letter, error: int, *_: int) -> None:
         self._unanswered -= 1
         if error:
             letter.failed()
         self._send()
-
-
-def _nothing() -> None:
-    """A page that could not be closed is no more than zeroes all the same."""

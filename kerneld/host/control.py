@@ -71,9 +71,9 @@ class ControlSocket:
         """Hand a thread a channel's page. The descriptor stays the caller's. Raises OSError if it cannot be sent."""
         self._send(ControlOp.CHANNEL, answer, number, 0, words, (page,))
 
-    def channel_close(self, number: int, channel: int, answer: Answer) -> None:
-        """The channel is no more for the thread."""
-        self._send(ControlOp.CHANNEL_CLOSE, answer, number, 0, (channel,))
+    def channel_close(self, number: int, channels: Sequence[int], answer: Answer) -> None:
+        """These channels, `CONTROL_WORD_COUNT` at the most, are no more for the thread."""
+        self._send(ControlOp.CHANNEL_CLOSE, answer, number, 0, channels)
 
     def receiver_died(self, number: int, channel: int, listener: int, answer: Answer) -> None:
         """The thread is the client of a channel, and that listener will not answer any more."""
