@@ -23,7 +23,9 @@ def has_sanitizer(folder: Path) -> bool:
     """Whether a program under ThreadSanitizer can be built and run here at all."""
     source, program = folder / "empty.c", folder / "empty"
     source.write_text("int main(void) { return 0; }\n")
-    built = subprocess.run([os.environ.get("CC", "cc"), "-fsanitize=thread", source, "-o", program], capture_output=True)
+    built = subprocess.run(
+        [os.environ.get("CC", "cc"), "-fsanitize=thread", source, "-o", program], capture_output=True
+    )
     return built.returncode == 0 and subprocess.run([program], capture_output=True).returncode == 0
 
 
@@ -35,7 +37,9 @@ def test_no_race_no_wrong_answer_and_nothing_served_twice(
     if "-fsanitize=thread" in flags and not has_sanitizer(tmp_path):
         pytest.skip("ThreadSanitizer's runtime is not installed, or cannot run here (gcc's libtsan)")
     program = build(tmp_path, *flags)
-    ran = subprocess.run([program, str(SECONDS), str(clients), str(servers), str(SEED)], capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(
+        [program, str(SECONDS), str(clients), str(servers), str(SEED)], capture_output=True, text=True, timeout=60
+    )
     assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout + ran.stderr
     words = ran.stdout.split()
     counts = {name.rstrip(","): int(number) for number, name in zip(words[::2], words[1::2], strict=True)}

@@ -238,7 +238,9 @@ class Torture:
     def report(self) -> str:
         lines = [f"a client does not get on; done so far: {self.done}"]
         for client, (number, page) in self.pages.items():
-            state, done = (struct.unpack("<I", os.pread(page, 4, at))[0] for at in (abi.CHANNEL_STATE, abi.CHANNEL_DONE))
+            state, done = (
+                struct.unpack("<I", os.pread(page, 4, at))[0] for at in (abi.CHANNEL_STATE, abi.CHANNEL_DONE)
+            )
             serial = self.table.word(SERIAL + client)
             lines.append(f"client {client}: channel {number}, serial {serial}, state {state:#x}, done {done:#x}")
         return "\n".join(lines)
@@ -264,7 +266,9 @@ def torture(seconds: float, seed: int) -> dict[str, int]:
                 if run.chance.random() < 0.1:
                     run.await_progress()
             run.await_progress()
-            met = [any(run.table.word(OUTCOMES + 8 * client + kind) for client in range(CLIENTS)) for kind in OUTCOME_KINDS]
+            met = [
+                any(run.table.word(OUTCOMES + 8 * client + kind) for client in range(CLIENTS)) for kind in OUTCOME_KINDS
+            ]
             assert all(met), f"not every outcome was met: {met}"
         finally:
             run.end()
