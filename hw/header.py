@@ -47,14 +47,15 @@ CONSTANTS = [
     "CHANNEL_REQUEST",
     "CHANNEL_REPLY",
     "CHANNEL_SIGNALS",
+    "CHANNEL_STATE",
+    "CHANNEL_SLEEPERS",
     "CHANNEL_REQUEST_WORDS",
     "CHANNEL_REPLY_WORDS",
-    "CHANNEL_WAITERS",
     "CHANNEL_LISTENER_SHIFT",
     "CHANNEL_LISTENER_MAX",
     "CHANNEL_SEQUENCE_SHIFT",
-    "CHANNEL_DONE_WAITER",
-    "CHANNEL_DONE_VALID",
+    "CHANNEL_WAITER",
+    "CHANNEL_VALID",
     "CHANNELS_PER_TARGET",
     "CHANNELS_PER_THREAD",
 ]
@@ -102,7 +103,7 @@ struct sel4py_completion {{
 }};
 
 struct sel4py_line {{
-    uint32_t word; /* state, or done */
+    uint32_t word; /* posted, or done */
     uint32_t kind; /* op, or status */
     uint64_t info;
     uint64_t mr[{abi.MESSAGE_REGISTERS}];
@@ -136,7 +137,7 @@ OFFSETS = (
     ("completion", "info", abi.COMPLETION_INFO),
     ("completion", "mr", abi.COMPLETION_MR),
     ("completion", "tag", abi.COMPLETION_TAG),
-    ("line", "word", abi.CHANNEL_STATE - abi.CHANNEL_REQUEST),
+    ("line", "word", abi.CHANNEL_POSTED - abi.CHANNEL_REQUEST),
     ("line", "kind", abi.CHANNEL_OP - abi.CHANNEL_REQUEST),
     ("line", "info", abi.CHANNEL_INFO),
     ("line", "mr", abi.CHANNEL_MR),

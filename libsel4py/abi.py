@@ -355,12 +355,12 @@ class EntryFlags(IntFlag):
 
 # --- the channel -------------------------------------------------------------------------------------------
 # One page between one client thread and the threads that receive on one endpoint (or notification). A line has one
-# writer, but for the state word, which the servers compare and swap. Offsets in bytes. A page that was taken away reads
-# as zeroes: GONE.
+# writer while a call goes as calls do, so that it crosses between two processors twice; exceptions (a withdrawal, a
+# sleep, several servers) swap words. Offsets in bytes. A page that was taken away reads as zeroes: GONE.
 
 CHANNEL_BYTES: Final = 4096
 CHANNEL_REQUEST: Final = 0x000  # the client's line
-CHANNEL_STATE: Final = CHANNEL_REQUEST + 0  # u32: sequence << 16 | listener << 4 | WAITERS | ChannelState
+CHANNEL_POSTED: Final = CHANNEL_REQUEST + 0  # u32: sequence << 16 | VALID; the futex word of the servers
 CHANNEL_OP: Final = CHANNEL_REQUEST + 4  # u32: ChannelOp
 CHANNEL_REPLY: Final = 0x040  # the line of whichever server has taken the request
 CHANNEL_DONE: Final = CHANNEL_REPLY + 0  # u32: sequence << 16 | VALID | WAITER; the futex word of the client
@@ -370,14 +370,15 @@ CHANNEL_INFO: Final = 8
 CHANNEL_MR: Final = 16  # 4 words
 CHANNEL_CPU: Final = 48  # u32: the processor that the writer ran on
 CHANNEL_SIGNALS: Final = 0x080  # u64: the signaller ORs, the waiter takes
+CHANNEL_STATE: Final = 0x0C0  # u32: sequence << 16 | listener << 4 | ChannelState; servers compare and swap it
+CHANNEL_SLEEPERS: Final = 0x100  # u32: a server that will sleep on POSTED sets it, the client clears it and wakes
 CHANNEL_REQUEST_WORDS: Final = 0x400  # message words 4..119
 CHANNEL_REPLY_WORDS: Final = 0x800
-CHANNEL_WAITERS: Final = 8  # in STATE: a server sleeps on it
 CHANNEL_LISTENER_SHIFT: Final = 4
 CHANNEL_LISTENER_MAX: Final = (1 << 12) - 1
 CHANNEL_SEQUENCE_SHIFT: Final = 16
-CHANNEL_DONE_WAITER: Final = 1  # in DONE: the client sleeps on it
-CHANNEL_DONE_VALID: Final = 2
+CHANNEL_WAITER: Final = 1  # in DONE: the client sleeps on it
+CHANNEL_VALID: Final = 2  # in POSTED and DONE, so that neither is ever 0
 
 CHANNELS_PER_TARGET: Final = 120  # a receiver waits on 128 words at most (futex_waitv), its own among them
 CHANNELS_PER_THREAD: Final = 64
@@ -385,12 +386,18 @@ LISTENERS_PER_ENDPOINT: Final = 8
 
 
 class ChannelState(IntEnum):
-    """Low three bits of the state word."""
+    """Low three bits of the state word. A request waits for a server (REQUEST) while POSTED's sequence is not STATE's."""
 
     GONE = 0
-    IDLE = 1  # never used, or its last request was withdrawn
-    REQUEST = 2  # waits for a server
-    TAKEN = 3  # a server has it, and then: has answered it
+    IDLE = 1  # never used, or the request of this sequence was withdrawn
+    TAKEN = 2  # a server has it, and then: has answered it
+
+
+CHANNEL_UNUSED: Final = {  # u32 words of a page that nobody has used, by offset; all else is zero
+    CHANNEL_POSTED: CHANNEL_VALID,
+    CHANNEL_STATE: ChannelState.IDLE,
+    CHANNEL_DONE: CHANNEL_VALID,
+}
 
 
 class ChannelOp(IntEnum):

@@ -135,10 +135,8 @@ static enum wait look_for_answer(struct cpu_thread *thread, int64_t deadline)
 /* The call is over for us. Whether a server has it, or had it, decides what becomes of the channel. */
 static void give_up(struct cpu_thread *thread, struct channel *channel)
 {
-    if (channel_withdraw(channel->page, channel->sequence)) {
-        channel->sequence--; /* nobody saw it: counted, it would meet the last answer's one day */
+    if (channel_withdraw(channel->page, channel->sequence))
         return;
-    }
     channel->abandoned = true;
     thread->counters.abandoned++;
 }
@@ -172,7 +170,7 @@ static void complete(struct cpu_thread *thread, struct channel *channel, uint64_
 /* DONE if the answer is there, CANCELLED if time ran out first, FAILED with the exception of a signal's handler. */
 static enum route wait_for_answer(struct cpu_thread *thread, struct channel *channel, int64_t timeout_ns)
 {
-    for (int i = 0; i < LOOKS_WITH_GIL && !park_asked(thread); i++) {
+    for (int i = looks_with_gil(channel_server_cpu(channel->page)); i > 0 && !park_asked(thread); i--) {
         if (is_there(channel))
             return BY_CHANNEL;
         relax();
@@ -218,7 +216,8 @@ enum route call_by_channel(struct cpu_thread *thread, const struct sel4py_entry 
     struct channel *channel = calls_find(thread, entry->cptr);
     if (!channel)
         return BY_KERNEL;
-    if (channel_is_gone(channel)) {
+    /* DONE alone is looked at, which is the server's word: the others are not ours to fetch before they must be written. */
+    if (__atomic_load_n(&channel->gone, __ATOMIC_ACQUIRE) || channel_look(channel->page, channel->sequence) == ANSWER_GONE) {
         drop(thread, entry->cptr);
         return BY_KERNEL;
     }

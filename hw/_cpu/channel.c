@@ -2,9 +2,13 @@
  *
  *   client                                        server
  *   writes its line, then
- *   STATE: IDLE or TAKEN -> REQUEST (exchange)    sees REQUEST, STATE -> TAKEN (compare and exchange), copies
+ *   POSTED = sequence (exchange)                  sees that POSTED is not STATE's sequence (REQUEST),
+ *   wakes SLEEPERS, if there are any              STATE -> TAKEN, sequence (compare and exchange), copies
  *   looks at DONE, announces, sleeps              serves, writes its line, then
  *   sees DONE = its sequence, copies              DONE = sequence (exchange)
+ *
+ * While both sides run the client's line and the server's cross between processors once each, and no other does: STATE is
+ * the servers' own, and SLEEPERS is written by those that go to sleep.
  */
 #define _GNU_SOURCE
 #include "channel.h"
@@ -23,9 +27,15 @@ static struct sel4py_line *line_at(const uint8_t *page, unsigned offset)
     return (struct sel4py_line *)(uintptr_t)(page + offset);
 }
 
-uint32_t *channel_state_word(uint8_t *page) { return &line_at(page, SEL4PY_CHANNEL_REQUEST)->word; }
+uint32_t *channel_posted_word(uint8_t *page) { return &line_at(page, SEL4PY_CHANNEL_REQUEST)->word; }
 
 uint32_t *channel_done_word(uint8_t *page) { return &line_at(page, SEL4PY_CHANNEL_REPLY)->word; }
+
+static uint32_t *word_at(const uint8_t *page, unsigned offset) { return (uint32_t *)(uintptr_t)(page + offset); }
+
+static uint32_t *state_word(const uint8_t *page) { return word_at(page, SEL4PY_CHANNEL_STATE); }
+
+static uint32_t *sleepers_word(const uint8_t *page) { return word_at(page, SEL4PY_CHANNEL_SLEEPERS); }
 
 static uint64_t *signals_word(const uint8_t *page) { return (uint64_t *)(uintptr_t)(page + SEL4PY_CHANNEL_SIGNALS); }
 
@@ -75,31 +85,33 @@ static void read_line(const uint8_t *page, unsigned offset, unsigned words_offse
 
 static uint32_t with_sequence(uint16_t sequence, uint32_t low) { return (uint32_t)sequence << 16 | low; }
 
-_Static_assert(SEL4PY_CHANNEL_SEQUENCE_SHIFT == 16, "the sequence is the upper half of state and done");
+_Static_assert(SEL4PY_CHANNEL_SEQUENCE_SHIFT == 16, "the sequence is the upper half of POSTED, STATE and DONE");
 _Static_assert(SEL4PY_CHANNELSTATE_GONE == 0, "a page that was taken away reads as zeroes");
 _Static_assert(SEL4PY_CHANNEL_LISTENER_MAX << SEL4PY_CHANNEL_LISTENER_SHIFT == 0xfff0, "a listener's number fits");
 
-static bool is_gone(uint32_t state) { return (state & STATE_MASK) == SEL4PY_CHANNELSTATE_GONE; }
-
 bool channel_page_is_gone(const uint8_t *page)
 {
-    return is_gone(__atomic_load_n(&line_at(page, SEL4PY_CHANNEL_REQUEST)->word, __ATOMIC_RELAXED)) ||
-           !__atomic_load_n(&line_at(page, SEL4PY_CHANNEL_REPLY)->word, __ATOMIC_RELAXED);
+    return !__atomic_load_n(channel_posted_word((uint8_t *)(uintptr_t)page), __ATOMIC_RELAXED) ||
+           !__atomic_load_n(channel_done_word((uint8_t *)(uintptr_t)page), __ATOMIC_RELAXED) ||
+           !__atomic_load_n(state_word(page), __ATOMIC_RELAXED);
+}
+
+/* After POSTED was written: the other order than a server's, which says that it will sleep and then looks at POSTED. */
+static void wake_sleepers(uint8_t *page)
+{
+    uint32_t *sleepers = sleepers_word(page);
+    if (__atomic_load_n(sleepers, __ATOMIC_SEQ_CST) && __atomic_exchange_n(sleepers, 0, __ATOMIC_SEQ_CST))
+        wake(channel_posted_word(page));
 }
 
 /* --- the client ---------------------------------------------------------------------------------------------------- */
 
 bool channel_post(uint8_t *page, uint16_t sequence, const struct channel_message *message, const uint64_t *words)
 {
-    uint32_t *state = channel_state_word(page);
-    if (is_gone(__atomic_load_n(state, __ATOMIC_RELAXED)))
-        return false;
     write_line(page, SEL4PY_CHANNEL_REQUEST, SEL4PY_CHANNEL_REQUEST_WORDS, message, words);
-    uint32_t before = __atomic_exchange_n(state, with_sequence(sequence, SEL4PY_CHANNELSTATE_REQUEST), __ATOMIC_SEQ_CST);
-    if (is_gone(before))
+    if (!__atomic_exchange_n(channel_posted_word(page), with_sequence(sequence, SEL4PY_CHANNEL_VALID), __ATOMIC_SEQ_CST))
         return false;
-    if (before & SEL4PY_CHANNEL_WAITERS)
-        wake(state);
+    wake_sleepers(page);
     return true;
 }
 
@@ -114,7 +126,7 @@ enum answer channel_look(const uint8_t *page, uint16_t sequence)
 bool channel_announce_client(uint8_t *page, uint16_t sequence, uint32_t *seen)
 {
     uint32_t *done = channel_done_word(page), before = __atomic_load_n(done, __ATOMIC_SEQ_CST);
-    *seen = before | SEL4PY_CHANNEL_DONE_WAITER;
+    *seen = before | SEL4PY_CHANNEL_WAITER;
     if (!before || before >> 16 == sequence)
         return false;
     return __atomic_compare_exchange_n(done, &before, *seen, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
@@ -128,76 +140,79 @@ bool channel_read_answer(const uint8_t *page, uint16_t sequence, struct channel_
 
 bool channel_withdraw(uint8_t *page, uint16_t sequence)
 {
-    uint32_t expected = with_sequence(sequence, SEL4PY_CHANNELSTATE_REQUEST);
-    return __atomic_compare_exchange_n(channel_state_word(page), &expected,
-                                       with_sequence(sequence, SEL4PY_CHANNELSTATE_IDLE), false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST);
+    uint32_t *state = state_word(page), before = __atomic_load_n(state, __ATOMIC_SEQ_CST);
+    do {
+        if (!before || before >> 16 == sequence)
+            return false;
+    } while (!__atomic_compare_exchange_n(state, &before, with_sequence(sequence, SEL4PY_CHANNELSTATE_IDLE), false,
+                                          __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+    /* Nobody will answer it. An older answer must not be met again when the numbers have come round. */
+    __atomic_store_n(channel_done_word(page), with_sequence(sequence, SEL4PY_CHANNEL_VALID), __ATOMIC_SEQ_CST);
+    return true;
 }
 
 /* --- the server ---------------------------------------------------------------------------------------------------- */
 
+/* The sequence of a request that waits for a server. */
+static bool find_request(const uint8_t *page, uint16_t *sequence, uint32_t *state)
+{
+    uint32_t posted = __atomic_load_n(channel_posted_word((uint8_t *)(uintptr_t)page), __ATOMIC_ACQUIRE);
+    *state = __atomic_load_n(state_word(page), __ATOMIC_RELAXED);
+    *sequence = (uint16_t)(posted >> 16);
+    return posted && *state && *state >> 16 != *sequence;
+}
+
 bool channel_has_request(const uint8_t *page)
 {
-    uint32_t state = __atomic_load_n(channel_state_word((uint8_t *)(uintptr_t)page), __ATOMIC_RELAXED);
-    return (state & STATE_MASK) == SEL4PY_CHANNELSTATE_REQUEST;
+    uint16_t sequence;
+    uint32_t state;
+    return find_request(page, &sequence, &state);
 }
 
 bool channel_take(uint8_t *page, uint32_t listener, uint16_t *sequence, struct channel_message *message,
                   uint64_t *words)
 {
-    uint32_t *state = channel_state_word(page), seen = __atomic_load_n(state, __ATOMIC_RELAXED);
-    if ((seen & STATE_MASK) != SEL4PY_CHANNELSTATE_REQUEST)
+    uint32_t seen;
+    if (!find_request(page, sequence, &seen))
         return false;
-    *sequence = (uint16_t)(seen >> 16);
     uint32_t taken = with_sequence(*sequence, listener << SEL4PY_CHANNEL_LISTENER_SHIFT | SEL4PY_CHANNELSTATE_TAKEN);
-    if (!__atomic_compare_exchange_n(state, &seen, taken, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+    if (!__atomic_compare_exchange_n(state_word(page), &seen, taken, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return false;
     read_line(page, SEL4PY_CHANNEL_REQUEST, SEL4PY_CHANNEL_REQUEST_WORDS, message, words);
-    /* If the page went while it was copied, the copy may be half zeroes. Another server may have announced itself. */
-    return !is_gone(__atomic_load_n(state, __ATOMIC_RELAXED));
+    /* If the page went while it was copied, the copy may be half zeroes. */
+    return __atomic_load_n(channel_posted_word(page), __ATOMIC_RELAXED) != 0;
 }
 
 void channel_answer(uint8_t *page, uint16_t sequence, const struct channel_message *message, const uint64_t *words)
 {
     uint32_t *done = channel_done_word(page);
     write_line(page, SEL4PY_CHANNEL_REPLY, SEL4PY_CHANNEL_REPLY_WORDS, message, words);
-    uint32_t before = __atomic_exchange_n(done, with_sequence(sequence, SEL4PY_CHANNEL_DONE_VALID), __ATOMIC_SEQ_CST);
-    if (before & SEL4PY_CHANNEL_DONE_WAITER)
+    uint32_t before = __atomic_exchange_n(done, with_sequence(sequence, SEL4PY_CHANNEL_VALID), __ATOMIC_SEQ_CST);
+    if (before & SEL4PY_CHANNEL_WAITER)
         wake(done);
-}
-
-static bool announce(uint32_t *state, uint32_t before, uint32_t *seen)
-{
-    *seen = before | SEL4PY_CHANNEL_WAITERS;
-    return *seen == before ||
-           __atomic_compare_exchange_n(state, &before, *seen, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 bool channel_announce_server(uint8_t *page, uint32_t *seen)
 {
-    uint32_t *state = channel_state_word(page), before = __atomic_load_n(state, __ATOMIC_SEQ_CST);
-    *seen = before;
-    /* The keeper will say that a page is gone: nothing to sleep on, nothing to take. */
-    if (is_gone(before))
-        return true;
-    return (before & STATE_MASK) != SEL4PY_CHANNELSTATE_REQUEST && announce(state, before, seen);
+    __atomic_store_n(sleepers_word(page), 1, __ATOMIC_SEQ_CST);
+    *seen = __atomic_load_n(channel_posted_word(page), __ATOMIC_SEQ_CST);
+    uint32_t state = __atomic_load_n(state_word(page), __ATOMIC_SEQ_CST);
+    /* The keeper will say that a page is gone: nothing to take. */
+    return !*seen || !state || state >> 16 == *seen >> 16;
 }
 
 /* --- signals ------------------------------------------------------------------------------------------------------- */
 
 bool channel_signal(uint8_t *page, uint64_t badge)
 {
-    uint32_t *state = channel_state_word(page);
+    uint32_t *posted = channel_posted_word(page);
     __atomic_fetch_or(signals_word(page), badge, __ATOMIC_SEQ_CST);
-    uint32_t seen = __atomic_load_n(state, __ATOMIC_SEQ_CST);
-    if (is_gone(seen))
+    uint32_t before = __atomic_load_n(posted, __ATOMIC_RELAXED);
+    if (!before)
         return false;
-    while (seen & SEL4PY_CHANNEL_WAITERS) {
-        uint32_t next = (seen & ~(uint32_t)SEL4PY_CHANNEL_WAITERS) + (1u << 16);
-        if (__atomic_compare_exchange_n(state, &seen, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-            wake(state);
-            break;
-        }
+    if (__atomic_load_n(sleepers_word(page), __ATOMIC_SEQ_CST)) {
+        __atomic_store_n(posted, with_sequence((uint16_t)((before >> 16) + 1), SEL4PY_CHANNEL_VALID), __ATOMIC_SEQ_CST);
+        wake_sleepers(page);
     }
     return true;
 }
@@ -217,11 +232,9 @@ bool channel_has_signals(const uint8_t *page, uint64_t badge)
 
 bool channel_announce_waiter(uint8_t *page, uint64_t badge, uint32_t *seen)
 {
-    uint32_t *state = channel_state_word(page), before = __atomic_load_n(state, __ATOMIC_SEQ_CST);
-    *seen = before;
-    if (is_gone(before))
-        return true;
-    return announce(state, before, seen) && !(__atomic_load_n(signals_word(page), __ATOMIC_SEQ_CST) & badge);
+    __atomic_store_n(sleepers_word(page), 1, __ATOMIC_SEQ_CST);
+    *seen = __atomic_load_n(channel_posted_word(page), __ATOMIC_SEQ_CST);
+    return !(__atomic_load_n(signals_word(page), __ATOMIC_SEQ_CST) & badge);
 }
 
 /* --- the keeper ---------------------------------------------------------------------------------------------------- */
@@ -231,7 +244,7 @@ void channel_end_taken(uint8_t *page, uint32_t listener)
     /* DONE first: what this listener had taken by then is still there, since nobody takes in its name any more. The other
      * way round STATE may be of one request and DONE of the next. */
     uint32_t done = __atomic_load_n(channel_done_word(page), __ATOMIC_ACQUIRE);
-    uint32_t state = __atomic_load_n(channel_state_word(page), __ATOMIC_ACQUIRE);
+    uint32_t state = __atomic_load_n(state_word(page), __ATOMIC_ACQUIRE);
     uint32_t by = state >> SEL4PY_CHANNEL_LISTENER_SHIFT & SEL4PY_CHANNEL_LISTENER_MAX;
     if ((state & STATE_MASK) != SEL4PY_CHANNELSTATE_TAKEN || by != listener || !done)
         return;

@@ -62,11 +62,11 @@ bool channel_announce_waiter(uint8_t *page, uint64_t badge, uint32_t *seen);
 /* Ends, with status SERVER_DIED, what this listener had taken and not answered. */
 void channel_end_taken(uint8_t *page, uint32_t listener);
 
-/* Both words are looked at, since each side goes on to write one of them until it has seen that the page is gone. */
+/* Several words are looked at, since each side goes on to write one of them until it has seen that the page is gone. */
 bool channel_page_is_gone(const uint8_t *page);
 
 /* Futex words of a page, for whoever sleeps. */
-uint32_t *channel_state_word(uint8_t *page);
+uint32_t *channel_posted_word(uint8_t *page);
 uint32_t *channel_done_word(uint8_t *page);
 /* Where the peer ran when it wrote last. */
 uint32_t channel_server_cpu(const uint8_t *page);

@@ -99,7 +99,7 @@ static int fill(struct channel *channel, const struct sel4py_control *request, i
     channel->listener = (uint32_t)request->words[3] & SEL4PY_CHANNEL_LISTENER_MAX;
     channel->thread = request->thread;
     channel->page = page;
-    channel->sequence = (uint16_t)(__atomic_load_n(channel_state_word(page), __ATOMIC_RELAXED) >> 16);
+    channel->sequence = (uint16_t)(__atomic_load_n(channel_posted_word(page), __ATOMIC_RELAXED) >> 16);
     channel->abandoned = false;
     channel->owed = 0;
     channel->spin_ns = INT64_MAX;

@@ -28,6 +28,8 @@ void look_begin(struct look *look, struct cpu_thread *thread, int64_t *spin_ns, 
     look->end = look->start + length;
 }
 
+int looks_with_gil(uint32_t peer_cpu) { return peer_cpu == (uint32_t)sched_getcpu() ? 0 : LOOKS_WITH_GIL; }
+
 void look_pause(struct look *look)
 {
     if (look->yields > 0) {

@@ -250,7 +250,7 @@ static bool announce(struct cpu_thread *thread, struct futex_waitv *words)
         if (!quiet)
             return false;
         words[OWN_WORDS + i] = (struct futex_waitv){
-            .val = seen, .uaddr = (uintptr_t)channel_state_word(channel->page), .flags = FUTEX_32};
+            .val = seen, .uaddr = (uintptr_t)channel_posted_word(channel->page), .flags = FUTEX_32};
     }
     return true;
 }
@@ -311,11 +311,17 @@ static enum wait sleep_for_message(struct cpu_thread *thread, int64_t deadline)
     }
 }
 
+/* Where whoever was served last runs. */
+static uint32_t peer_cpu(const struct receiver *receiver)
+{
+    return receiver->peer ? channel_client_cpu(receiver->peer->page) : UINT32_MAX;
+}
+
 static enum wait look_for_message(struct cpu_thread *thread, int64_t deadline)
 {
     struct receiver *receiver = thread->receiver;
     struct look look;
-    look_begin(&look, thread, &receiver->spin_ns, receiver->peer ? channel_client_cpu(receiver->peer->page) : UINT32_MAX);
+    look_begin(&look, thread, &receiver->spin_ns, peer_cpu(receiver));
     receiver->looked_from = look.start;
     do {
         for (int i = 0; i < look.looks; i++) {
@@ -443,7 +449,7 @@ enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_ent
     /* Without a channel there is nothing to watch but the kernel. */
     if (!receiver->count && !receiver->posted && !post(thread))
         return broken(thread);
-    for (int i = 0; i < LOOKS_WITH_GIL && !receiver->posted && !park_asked(thread); i++) {
+    for (int i = looks_with_gil(peer_cpu(receiver)); i > 0 && !receiver->posted && !park_asked(thread); i--) {
         if (poll_channels(thread))
             return BY_CHANNEL;
         if (kernel_has_some(thread))

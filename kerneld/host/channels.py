@@ -27,7 +27,7 @@ from kerneld.host.process import Phase, Thread
 from kerneld.outbox import Message, Tell
 from kerneld.records import CapType, Channel
 from libsel4py import abi
-from libsel4py.abi import ChannelRole, ChannelState
+from libsel4py.abi import ChannelRole
 
 SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 CLIENT: Final = 0  # in place of a listener's number
@@ -150,8 +150,8 @@ def _new_page(name: str) -> int:
         if not leaves_for_tasks(descriptor):
             raise OSError(errno.EMFILE, "the descriptors that are left are for tasks")
         os.ftruncate(descriptor, abi.CHANNEL_BYTES)
-        os.pwrite(descriptor, struct.pack("<I", ChannelState.IDLE), abi.CHANNEL_STATE)
-        os.pwrite(descriptor, struct.pack("<I", abi.CHANNEL_DONE_VALID), abi.CHANNEL_DONE)
+        for offset, word in abi.CHANNEL_UNUSED.items():
+            os.pwrite(descriptor, struct.pack("<I", word), offset)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
     except BaseException:
         os.close(descriptor)

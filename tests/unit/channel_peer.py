@@ -29,8 +29,8 @@ def make_page() -> int:
     """A sealed memfd with an idle channel."""
     page = os.memfd_create("channel", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(page, abi.CHANNEL_BYTES)
-    os.pwrite(page, struct.pack("<I", abi.ChannelState.IDLE), abi.CHANNEL_STATE)
-    os.pwrite(page, struct.pack("<I", abi.CHANNEL_DONE_VALID), abi.CHANNEL_DONE)
+    for offset, word in abi.CHANNEL_UNUSED.items():
+        os.pwrite(page, struct.pack("<I", word), offset)
     fcntl.fcntl(page, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return page
 
