@@ -170,7 +170,7 @@ static void complete(struct cpu_thread *thread, struct channel *channel, uint64_
 /* DONE if the answer is there, CANCELLED if time ran out first, FAILED with the exception of a signal's handler. */
 static enum route wait_for_answer(struct cpu_thread *thread, struct channel *channel, int64_t timeout_ns)
 {
-    for (int i = looks_with_gil(channel_server_cpu(channel->page)); i > 0 && !park_asked(thread); i--) {
+    for (int i = looks_with_gil(channel_server_cpu(channel->page), EASE_CLIENT); i > 0 && !park_asked(thread); i--) {
         if (is_there(channel))
             return BY_CHANNEL;
         relax();

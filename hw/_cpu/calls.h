@@ -11,7 +11,7 @@
 enum route { BY_KERNEL, BY_CHANNEL, CANCELLED, FAILED };
 
 /* Looks with the GIL held: no longer than giving it away and taking it back may cost where another thread wants it. */
-enum { LOOKS_WITH_GIL = 64, LOOKS_A_CHECK = 16, YIELDS = 2 };
+enum { LOOKS_WITH_GIL = 64, LOOKS_A_CHECK = 16, EASE_CLIENT = 4, EASE_SERVER = 8, YIELDS = 2 };
 
 /* What waking a thread that sleeps on another processor costs at most; looking longer cannot win. */
 enum { SPIN_CHANNEL_NS = 40000, PREEMPTED_NS = 30000, CROWDED_WAITS = 64 };
@@ -45,8 +45,9 @@ struct look {
 
 void look_begin(struct look *look, struct cpu_thread *thread, int64_t *spin_ns, uint32_t peer_cpu);
 void look_pause(struct look *look);
-/* How often to look with the GIL held: not at all for a peer that our own processor must run first. */
-int looks_with_gil(uint32_t peer_cpu);
+/* How often to look with the GIL held: not at all for a peer that our own processor must run first. `ease` pauses come
+ * before: what the peer needs to write, and a look at that line meanwhile would take it away from it. */
+int looks_with_gil(uint32_t peer_cpu, int ease);
 /* Looks at the clock. False when it is time to sleep, or past the deadline. */
 bool look_goes_on(struct look *look, struct cpu_thread *thread, int64_t deadline);
 /* Two-competitive, with a memory: what a longer look would have caught lengthens the next one, what it would not have

@@ -33,7 +33,7 @@ uint32_t *channel_done_word(uint8_t *page) { return &line_at(page, SEL4PY_CHANNE
 
 static uint32_t *word_at(const uint8_t *page, unsigned offset) { return (uint32_t *)(uintptr_t)(page + offset); }
 
-static uint32_t *state_word(const uint8_t *page) { return word_at(page, SEL4PY_CHANNEL_STATE); }
+uint32_t *channel_state_word(const uint8_t *page) { return word_at(page, SEL4PY_CHANNEL_STATE); }
 
 static uint32_t *sleepers_word(const uint8_t *page) { return word_at(page, SEL4PY_CHANNEL_SLEEPERS); }
 
@@ -83,6 +83,16 @@ static void read_line(const uint8_t *page, unsigned offset, unsigned words_offse
         copy_words(words + WORDS_FROM, (const uint64_t *)(const void *)(page + words_offset), length - WORDS_FROM);
 }
 
+/* Fetches the line that this side is going to write while it has other things to do. Never faults. */
+static void expect_to_write(const uint8_t *page, unsigned offset)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(page[offset]));
+#else
+    __builtin_prefetch(page + offset, 1, 3);
+#endif
+}
+
 static uint32_t with_sequence(uint16_t sequence, uint32_t low) { return (uint32_t)sequence << 16 | low; }
 
 _Static_assert(SEL4PY_CHANNEL_SEQUENCE_SHIFT == 16, "the sequence is the upper half of POSTED, STATE and DONE");
@@ -93,7 +103,7 @@ bool channel_page_is_gone(const uint8_t *page)
 {
     return !__atomic_load_n(channel_posted_word((uint8_t *)(uintptr_t)page), __ATOMIC_RELAXED) ||
            !__atomic_load_n(channel_done_word((uint8_t *)(uintptr_t)page), __ATOMIC_RELAXED) ||
-           !__atomic_load_n(state_word(page), __ATOMIC_RELAXED);
+           !__atomic_load_n(channel_state_word(page), __ATOMIC_RELAXED);
 }
 
 /* After POSTED was written: the other order than a server's, which says that it will sleep and then looks at POSTED. */
@@ -135,12 +145,13 @@ bool channel_announce_client(uint8_t *page, uint16_t sequence, uint32_t *seen)
 bool channel_read_answer(const uint8_t *page, uint16_t sequence, struct channel_message *message, uint64_t *words)
 {
     read_line(page, SEL4PY_CHANNEL_REPLY, SEL4PY_CHANNEL_REPLY_WORDS, message, words);
+    expect_to_write(page, SEL4PY_CHANNEL_REQUEST);
     return channel_look(page, sequence) == ANSWER_THERE;
 }
 
 bool channel_withdraw(uint8_t *page, uint16_t sequence)
 {
-    uint32_t *state = state_word(page), before = __atomic_load_n(state, __ATOMIC_SEQ_CST);
+    uint32_t *state = channel_state_word(page), before = __atomic_load_n(state, __ATOMIC_SEQ_CST);
     do {
         if (!before || before >> 16 == sequence)
             return false;
@@ -157,7 +168,7 @@ bool channel_withdraw(uint8_t *page, uint16_t sequence)
 static bool find_request(const uint8_t *page, uint16_t *sequence, uint32_t *state)
 {
     uint32_t posted = __atomic_load_n(channel_posted_word((uint8_t *)(uintptr_t)page), __ATOMIC_ACQUIRE);
-    *state = __atomic_load_n(state_word(page), __ATOMIC_RELAXED);
+    *state = __atomic_load_n(channel_state_word(page), __ATOMIC_RELAXED);
     *sequence = (uint16_t)(posted >> 16);
     return posted && *state && *state >> 16 != *sequence;
 }
@@ -176,9 +187,10 @@ bool channel_take(uint8_t *page, uint32_t listener, uint16_t *sequence, struct c
     if (!find_request(page, sequence, &seen))
         return false;
     uint32_t taken = with_sequence(*sequence, listener << SEL4PY_CHANNEL_LISTENER_SHIFT | SEL4PY_CHANNELSTATE_TAKEN);
-    if (!__atomic_compare_exchange_n(state_word(page), &seen, taken, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+    if (!__atomic_compare_exchange_n(channel_state_word(page), &seen, taken, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return false;
     read_line(page, SEL4PY_CHANNEL_REQUEST, SEL4PY_CHANNEL_REQUEST_WORDS, message, words);
+    expect_to_write(page, SEL4PY_CHANNEL_REPLY);
     /* If the page went while it was copied, the copy may be half zeroes. */
     return __atomic_load_n(channel_posted_word(page), __ATOMIC_RELAXED) != 0;
 }
@@ -196,7 +208,7 @@ bool channel_announce_server(uint8_t *page, uint32_t *seen)
 {
     __atomic_store_n(sleepers_word(page), 1, __ATOMIC_SEQ_CST);
     *seen = __atomic_load_n(channel_posted_word(page), __ATOMIC_SEQ_CST);
-    uint32_t state = __atomic_load_n(state_word(page), __ATOMIC_SEQ_CST);
+    uint32_t state = __atomic_load_n(channel_state_word(page), __ATOMIC_SEQ_CST);
     /* The keeper will say that a page is gone: nothing to take. */
     return !*seen || !state || state >> 16 == *seen >> 16;
 }
@@ -244,7 +256,7 @@ void channel_end_taken(uint8_t *page, uint32_t listener)
     /* DONE first: what this listener had taken by then is still there, since nobody takes in its name any more. The other
      * way round STATE may be of one request and DONE of the next. */
     uint32_t done = __atomic_load_n(channel_done_word(page), __ATOMIC_ACQUIRE);
-    uint32_t state = __atomic_load_n(state_word(page), __ATOMIC_ACQUIRE);
+    uint32_t state = __atomic_load_n(channel_state_word(page), __ATOMIC_ACQUIRE);
     uint32_t by = state >> SEL4PY_CHANNEL_LISTENER_SHIFT & SEL4PY_CHANNEL_LISTENER_MAX;
     if ((state & STATE_MASK) != SEL4PY_CHANNELSTATE_TAKEN || by != listener || !done)
         return;

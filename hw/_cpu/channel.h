@@ -68,6 +68,8 @@ bool channel_page_is_gone(const uint8_t *page);
 /* Futex words of a page, for whoever sleeps. */
 uint32_t *channel_posted_word(uint8_t *page);
 uint32_t *channel_done_word(uint8_t *page);
+/* The servers' mark. */
+uint32_t *channel_state_word(const uint8_t *page);
 /* Where the peer ran when it wrote last. */
 uint32_t channel_server_cpu(const uint8_t *page);
 uint32_t channel_client_cpu(const uint8_t *page);

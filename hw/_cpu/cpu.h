@@ -73,6 +73,8 @@ struct cpu_thread {
     uint32_t event;            /* a futex word: the table of channels has changed */
     uint32_t awaited_event;    /* its value when a wait for it began */
     struct bindings *bindings; /* calls.c: what it calls by channels; NULL before the first */
+    PyObject *result;          /* what the last system call returned */
+    struct sel4py_completion last; /* what that says */
     uint32_t crowded;          /* so many waits are not worth a look: others want the processors */
     struct channel_counters counters;
     struct receiver *receiver; /* receive.c: what it listens to; NULL if it never has */
@@ -121,6 +123,8 @@ PyObject *cpu_receive_path(PyObject *module, PyObject *none);
 /* System call numbers; false with an exception set. */
 bool parse_op(PyObject *object, int32_t *op);
 PyObject *completion_tuple(const struct sel4py_completion *completion);
+/* With the GIL held, before the thread ends. */
+void forget_result(struct cpu_thread *thread);
 /* Says what is wrong with the rings, marks them broken, returns NULL. */
 PyObject *raise_broken(struct cpu_thread *thread, const char *what);
 

@@ -28,7 +28,14 @@ void look_begin(struct look *look, struct cpu_thread *thread, int64_t *spin_ns, 
     look->end = look->start + length;
 }
 
-int looks_with_gil(uint32_t peer_cpu) { return peer_cpu == (uint32_t)sched_getcpu() ? 0 : LOOKS_WITH_GIL; }
+int looks_with_gil(uint32_t peer_cpu, int ease)
+{
+    if (peer_cpu == (uint32_t)sched_getcpu())
+        return 0;
+    for (int i = 0; i < ease; i++)
+        relax();
+    return LOOKS_WITH_GIL;
+}
 
 void look_pause(struct look *look)
 {

@@ -449,7 +449,7 @@ enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_ent
     /* Without a channel there is nothing to watch but the kernel. */
     if (!receiver->count && !receiver->posted && !post(thread))
         return broken(thread);
-    for (int i = looks_with_gil(peer_cpu(receiver)); i > 0 && !receiver->posted && !park_asked(thread); i--) {
+    for (int i = looks_with_gil(peer_cpu(receiver), receiver->last == LAST_CHANNEL ? EASE_SERVER : 0); i > 0 && !receiver->posted && !park_asked(thread); i--) {
         if (poll_channels(thread))
             return BY_CHANNEL;
         if (kernel_has_some(thread))

@@ -52,6 +52,38 @@ PyObject *completion_tuple(const struct sel4py_completion *completion)
     return nothing ? Py_NewRef(nothing) : NULL;
 }
 
+static bool put(PyObject *tuple, Py_ssize_t index, PyObject *item)
+{
+    return item && PyTuple_SetItem(tuple, index, item) == 0;
+}
+
+/* As completion_tuple. Where nobody has kept the tuple that the thread got last it is given out again, and only the words
+ * that differ are made anew. */
+static PyObject *result_of(struct cpu_thread *thread, const struct sel4py_completion *completion)
+{
+    const struct sel4py_completion before = thread->last;
+    PyObject *tuple = thread->result;
+    thread->last = *completion;
+    if (!tuple || Py_REFCNT(tuple) != 1) {
+        thread->result = make_tuple(completion);
+        Py_XDECREF(tuple);
+        return Py_XNewRef(thread->result);
+    }
+    bool made = completion->status == before.status || put(tuple, 0, PyLong_FromLong(completion->status));
+    made = made && (completion->badge == before.badge || put(tuple, 1, PyLong_FromUnsignedLongLong(completion->badge)));
+    made = made && (completion->info == before.info || put(tuple, 2, PyLong_FromUnsignedLongLong(completion->info)));
+    for (unsigned i = 0; made && i < SEL4PY_MESSAGE_REGISTERS; i++)
+        made = completion->mr[i] == before.mr[i] ||
+               put(tuple, 3 + (Py_ssize_t)i, PyLong_FromUnsignedLongLong(completion->mr[i]));
+    if (!made) {
+        forget_result(thread);
+        return NULL;
+    }
+    return Py_NewRef(tuple);
+}
+
+void forget_result(struct cpu_thread *thread) { Py_CLEAR(thread->result); }
+
 enum wait without_gil(struct cpu_thread *thread, int64_t deadline, enum wait (*wait)(struct cpu_thread *, int64_t))
 {
     PyThreadState *state = PyEval_SaveThread();
@@ -233,7 +265,7 @@ static PyObject *carry_out(struct cpu_thread *thread, const struct call *call, b
         route = transact(thread, &entry, tail, call->timeout_ns, &completion) ? BY_KERNEL : FAILED;
     }
     thread->busy = false;
-    return route == FAILED ? NULL : completion_tuple(&completion);
+    return route == FAILED ? NULL : result_of(thread, &completion);
 }
 
 PyObject *cpu_trap(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)

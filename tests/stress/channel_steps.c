@@ -42,7 +42,8 @@ static void prepare(unsigned offset, void (*during)(void))
     page = memory + HOST_PAGE - offset;
     meanwhile = during;
     *channel_state_word(page) = SEL4PY_CHANNELSTATE_IDLE;
-    *channel_done_word(page) = SEL4PY_CHANNEL_DONE_VALID;
+    *channel_posted_word(page) = SEL4PY_CHANNEL_VALID;
+    *channel_done_word(page) = SEL4PY_CHANNEL_VALID;
     signal(SIGSEGV, on_fault);
 }
 
@@ -54,7 +55,7 @@ static void rival_announces(void)
     channel_announce_server(page, &seen);
 }
 
-/* Another server announces itself on the word of a request that is being copied. */
+/* Another server announces itself beside a request that is being copied. */
 static int taken_while_rival_announces(void)
 {
     const struct channel_message message = {.info = 5};
@@ -65,13 +66,13 @@ static int taken_while_rival_announces(void)
     channel_post(page, 1, &message, words);
     interrupt();
     return channel_take(page, DEAD, &sequence, &copy, words) && interrupted &&
-           *channel_state_word(page) & SEL4PY_CHANNEL_WAITERS;
+           *channel_state_word(page) == state_word(1, DEAD, SEL4PY_CHANNELSTATE_TAKEN);
 }
 
 static void next_call_is_answered(void)
 {
     *channel_state_word(page) = state_word(2, SUCCESSOR, SEL4PY_CHANNELSTATE_TAKEN);
-    *channel_done_word(page) = 2 << 16 | SEL4PY_CHANNEL_DONE_VALID;
+    *channel_done_word(page) = 2 << 16 | SEL4PY_CHANNEL_VALID;
 }
 
 /* The dead one had answered; while the keeper looks, the client calls again and a successor answers. */
@@ -79,10 +80,10 @@ static int death_told_during_next_call(void)
 {
     prepare(SEL4PY_CHANNEL_REPLY, next_call_is_answered);
     *channel_state_word(page) = state_word(1, DEAD, SEL4PY_CHANNELSTATE_TAKEN);
-    *channel_done_word(page) = 1 << 16 | SEL4PY_CHANNEL_DONE_VALID;
+    *channel_done_word(page) = 1 << 16 | SEL4PY_CHANNEL_VALID;
     interrupt();
     channel_end_taken(page, DEAD);
-    return interrupted && *channel_done_word(page) == (2 << 16 | SEL4PY_CHANNEL_DONE_VALID);
+    return interrupted && *channel_done_word(page) == (2 << 16 | SEL4PY_CHANNEL_VALID);
 }
 
 static uint32_t slept_on;
@@ -101,13 +102,13 @@ static int death_between_answer_and_wake(void)
     prepare(SEL4PY_CHANNEL_REPLY, rival_announces);
     done = channel_done_word(page);
     *channel_state_word(page) = state_word(1, DEAD, SEL4PY_CHANNELSTATE_TAKEN);
-    slept_on = *done |= SEL4PY_CHANNEL_DONE_WAITER;
+    slept_on = *done |= SEL4PY_CHANNEL_WAITER;
     if (pthread_create(&client, NULL, client_sleeps, NULL))
         return 0;
     /* Moves sleepers onto their own word: tells how many there are. */
     while (syscall(SYS_futex, done, FUTEX_CMP_REQUEUE, 0, 1, done, slept_on) != 1)
         sched_yield();
-    __atomic_store_n(done, 1 << 16 | SEL4PY_CHANNEL_DONE_VALID, __ATOMIC_SEQ_CST);
+    __atomic_store_n(done, 1 << 16 | SEL4PY_CHANNEL_VALID, __ATOMIC_SEQ_CST);
     channel_end_taken(page, DEAD);
     alarm(20); /* the end of a client that nobody wakes */
     return pthread_join(client, NULL) == 0;

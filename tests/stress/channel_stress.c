@@ -136,7 +136,7 @@ static void *server_main(void *argument)
         uint32_t seen;
         if (idle > 300 && channel_announce_server(client->page, &seen)) {
             server->sleeps++;
-            nap_on(channel_state_word(client->page), seen);
+            nap_on(channel_posted_word(client->page), seen);
         }
     }
     return NULL;
@@ -148,7 +148,8 @@ static uint8_t *make_page(void)
     if (page == MAP_FAILED)
         exit(2);
     __atomic_store_n(channel_state_word(page), SEL4PY_CHANNELSTATE_IDLE, __ATOMIC_SEQ_CST);
-    __atomic_store_n(channel_done_word(page), SEL4PY_CHANNEL_DONE_VALID, __ATOMIC_SEQ_CST);
+    __atomic_store_n(channel_posted_word(page), SEL4PY_CHANNEL_VALID, __ATOMIC_SEQ_CST);
+    __atomic_store_n(channel_done_word(page), SEL4PY_CHANNEL_VALID, __ATOMIC_SEQ_CST);
     return page;
 }
 

@@ -146,7 +146,8 @@ def test_a_send_is_over_when_it_was_taken() -> None:
 
 
 def test_a_call_that_nobody_takes_is_withdrawn() -> None:
-    """Then it was not carried out: a server that comes later does not see it, and its sequence number is used again."""
+    """Then it was not carried out: a server that comes later does not see it, and no later call meets an old
+    answer's number when the numbers have come round."""
 
     def client() -> Any:
         bind()
@@ -159,7 +160,8 @@ def test_a_call_that_nobody_takes_is_withdrawn() -> None:
         page = scene.connect(caller)
         scene.serve_until(caller)
         assert caller.task.result() == (CANCELLED, CANCELLED, 0)
-        assert read_word(page, abi.CHANNEL_STATE) == 1 << abi.CHANNEL_SEQUENCE_SHIFT | abi.ChannelState.IDLE
+        assert read_word(page, abi.CHANNEL_STATE) == 2 << abi.CHANNEL_SEQUENCE_SHIFT | abi.ChannelState.IDLE
+        assert read_word(page, abi.CHANNEL_DONE) == 2 << abi.CHANNEL_SEQUENCE_SHIFT | abi.CHANNEL_VALID
 
 
 def test_a_call_that_was_taken_is_abandoned_and_its_answer_dropped() -> None:

@@ -22,6 +22,7 @@ from tests.unit.channel_peer import (
     call,
     listen,
     pair,
+    read_word,
     receive,
     reply_receive,
 )
@@ -66,7 +67,7 @@ def test_a_revoked_channel_is_refused_and_the_server_goes_on(server_is_told: boo
         server = scene.task(echo)
         caller = scene.task(call_until_refused)
         page = scene.connect(caller, server)
-        while struct.unpack("<I", os.pread(page, 4, abi.CHANNEL_STATE))[0] >> 16 < 100:
+        while read_word(page, abi.CHANNEL_POSTED) >> 16 < 100:
             scene.pump()
         scene.revoke(page, *((server, caller) if server_is_told else (caller,)))
         scene.serve_until(caller)
@@ -77,7 +78,7 @@ def test_a_revoked_channel_is_refused_and_the_server_goes_on(server_is_told: boo
         assert later == CALLED
         again = scene.task(call_until_refused)
         page = scene.connect(again, server, number=NUMBER)
-        while struct.unpack("<I", os.pread(page, 4, abi.CHANNEL_STATE))[0] >> 16 < 100:
+        while read_word(page, abi.CHANNEL_POSTED) >> 16 < 100:
             scene.pump()
 
 
@@ -89,7 +90,7 @@ def test_revocation_wakes_a_client_that_sleeps() -> None:
     with pair() as scene:
         caller = scene.task(client)
         page = scene.connect(caller)
-        while not struct.unpack("<I", os.pread(page, 4, abi.CHANNEL_DONE))[0] & abi.CHANNEL_DONE_WAITER:
+        while not read_word(page, abi.CHANNEL_DONE) & abi.CHANNEL_WAITER:
             scene.pump()
         wait_asleep(caller)
         scene.revoke(page, caller)
@@ -147,9 +148,10 @@ def test_what_a_dead_server_had_taken_ends_and_what_it_had_not_waits_for_the_suc
         callers = [scene.task(lambda n=n: client(n)) for n in (NUMBER, NUMBER + 1)]
         pages = [scene.connect(caller, first, number=NUMBER + n) for n, caller in enumerate(callers)]
         pump_until_ready(scene, told)
-        waiting = [os.pread(page, 1, abi.CHANNEL_STATE)[0] & 7 for page in pages]
-        while sorted(waiting) != [abi.ChannelState.REQUEST, abi.ChannelState.TAKEN]:
-            waiting = [os.pread(page, 1, abi.CHANNEL_STATE)[0] & 7 for page in pages]
+        while not all(read_word(page, abi.CHANNEL_POSTED) >> 16 for page in pages):
+            scene.pump()
+        states = [read_word(page, abi.CHANNEL_STATE) & 7 for page in pages]
+        assert sorted(states) == [abi.ChannelState.IDLE, abi.ChannelState.TAKEN]
         signal.pidfd_send_signal(first.task.pidfd, signal.SIGKILL)
         first.task.reap()
         scene.kernels.remove(first)
@@ -160,7 +162,7 @@ def test_what_a_dead_server_had_taken_ends_and_what_it_had_not_waits_for_the_suc
             assert not scene.open(successor, page, abi.ChannelRole.SERVER, NUMBER + n, 5, 2)
         scene.serve_until(*callers)
         results = [caller.task.result() for caller in callers]
-        for state, result, number in zip(waiting, results, (NUMBER, NUMBER + 1), strict=True):
+        for state, result, number in zip(states, results, (NUMBER, NUMBER + 1), strict=True):
             if state == abi.ChannelState.TAKEN:
                 assert result[0] == Status.SERVER_DIED
             else:
@@ -256,7 +258,7 @@ def test_a_page_that_is_scribbled_over_hurts_its_own_calls_alone(what: str) -> N
     def scribble(page: int) -> None:
         match what:
             case "state":
-                os.pwrite(page, struct.pack("<I", chance.getrandbits(32)), abi.CHANNEL_STATE)
+                os.pwrite(page, struct.pack("<I", chance.getrandbits(32)), chance.choice((abi.CHANNEL_STATE, abi.CHANNEL_POSTED)))
             case "done":
                 os.pwrite(page, struct.pack("<I", chance.getrandbits(32)), abi.CHANNEL_DONE)
             case "info":
