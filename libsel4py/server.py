@@ -56,13 +56,14 @@ class Server:
         max_deferred: replies that may be owed at one time.
     Attributes:
         takes_capabilities: some method does, so that a slot must be ready for one. stopping: `stop` was called.
+        connections: what badges stand for.
     """
 
     def __init__(self, endpoint: Endpoint, task: Task, *, max_deferred: int = MAX_DEFERRED) -> None:
         self.endpoint = endpoint
         self.task = task
         self.long_results = LongResults()
-        self._connections: dict[int, Connection] = {}
+        self.connections: dict[int, Connection] = {}
         self._provided: list[ProvidedInterface] = []
         self._signals: list[tuple[int, Callable[[int], None]]] = []
         self._other_signals: Callable[[int], None] | None = None
@@ -95,9 +96,9 @@ class Server:
         takes = any(entry.method.capability is not None for entry in table.values())
         provided = ProvidedInterface(interface, table)
         for badge, client in (clients or {}).items():
-            if badge in self._connections or not 0 <= badge < SIGNAL_BADGE:
+            if badge in self.connections or not 0 <= badge < SIGNAL_BADGE:
                 raise ValueError(f"badge {badge} of client {client} is taken already, or not below 2**63")
-            self._connections[badge] = Connection(provided, Caller(badge, client, name))
+            self.connections[badge] = Connection(provided, Caller(badge, client, name))
         self._provided.append(provided)
         self.takes_capabilities = self.takes_capabilities or takes
 
@@ -105,15 +106,15 @@ class Server:
         """Name one more client of an interface that is provided already. Raises ValueError, LookupError."""
         for provided in self._provided:
             if provided.interface is interface:
-                if badge in self._connections:
-                    raise ValueError(f"badge {badge} is {self._connections[badge].caller.name} already")
-                self._connections[badge] = Connection(provided, Caller(badge, client))
+                if badge in self.connections:
+                    raise ValueError(f"badge {badge} is {self.connections[badge].caller.name} already")
+                self.connections[badge] = Connection(provided, Caller(badge, client))
                 return
         raise LookupError(f"{interface.__name__} is not provided here: provide() it first")
 
     def remove_client(self, badge: int) -> None:
         """Forget a client; what it sends from now on is answered as a stranger's."""
-        self._connections.pop(badge, None)
+        self.connections.pop(badge, None)
 
     def on_signal(self, bits: int, handler: Callable[[int], None]) -> None:
         """Call ``handler(bits that were set)`` on signals in ``bits``; 0 takes all that nobody else takes."""
@@ -151,7 +152,7 @@ class Server:
         Raises:
             InvalidMessage: it stands for nothing here.
         """
-        found = self._connections.get(badge)
+        found = self.connections.get(badge)
         if found is not None or self._stranger is not None:
             return found
         if len(self._provided) == 1:

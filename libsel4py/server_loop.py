@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from libsel4py.server import Connection, Server
 
 _NOBODY: Final = Caller(0, "nobody")
-_RECV, _REPLY_RECV = int(Syscall.RECV), int(Syscall.REPLY_RECV)
 _log = logging.getLogger(__name__)
 
 
@@ -72,14 +71,30 @@ class ServerLoop:
             per_thread.serving = former
 
     def _serve(self) -> None:
-        server, endpoint = self._server, self._server.endpoint.cptr
+        server, endpoint, connections = self._server, self._server.endpoint.cptr, self._server.connections
         answer: Words | None = None
         while not server.stopping:
             if server.takes_capabilities:
                 server.task.receive.arm()
-            operation, words = (_RECV, EMPTY) if answer is None else (_REPLY_RECV, answer)
-            completion = machine.trap(operation, endpoint, *words, self._reply, 0, FOREVER_NS)
-            answer = self._answer(*completion)
+            if answer is None:
+                status, badge, info, m0, m1, m2, m3 = machine.recv(endpoint, self._reply)
+            else:
+                info, m0, m1, m2, m3 = answer
+                status, badge, info, m0, m1, m2, m3 = machine.reply_recv(endpoint, info, m0, m1, m2, m3, self._reply)
+            # The commonest case by itself: a known client calls a method.
+            connection = connections.get(badge)
+            entry = None if connection is None or status else connection.provided.table.get(info >> 12)
+            if connection is None or entry is None:
+                answer = self._answer(status, badge, info, m0, m1, m2, m3)
+                continue
+            self.caller, self._entry, self._token = connection.caller, entry, None
+            try:
+                answer = entry.handle(info, m0, m1, m2, m3)
+            except Exception as error:
+                answer = self._failed(error, info)
+            else:
+                if self._token is not None:
+                    answer = None
         if answer is not None:
             self._reply_alone(answer)
 

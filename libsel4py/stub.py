@@ -154,12 +154,7 @@ def _body(method: Method) -> list[str]:
         info = f"({info}) | (128 if cptr_ else 0)"
     if method.result_capability is not None:
         lines.append("arm_()")
-    operation = int(Syscall.SEND if method.oneway else Syscall.CALL)
-    trap = "trap" if method.result_capability is None else "kernel_trap"  # no channel can hand a capability over
-    lines.append(
-        "status_, badge_, info_, r0_, r1_, r2_, r3_ = "
-        f"machine_.{trap}({operation}, self._cptr, {info}, {', '.join(words)}, 0, 0, self._timeout_ns)"
-    )
+    lines.append(f"status_, badge_, info_, r0_, r1_, r2_, r3_ = machine_.{_trap(method, info, words)}")
     if method.oneway:
         lines.append("if status_: return unusual_(self, status_, (info_, r0_, r1_, r2_, r3_))")
         return lines
@@ -167,6 +162,16 @@ def _body(method: Method) -> list[str]:
         lines.append(f"if info_ == {len(method.result)} and not status_: return {_result_expression(method)}")
     lines.append("return unusual_(self, status_, (info_, r0_, r1_, r2_, r3_))")
     return lines
+
+
+def _trap(method: Method, info: str, words: list[str]) -> str:
+    """The machine's function with its arguments."""
+    message = f"self._cptr, {info}, {', '.join(words)}"
+    if method.oneway:
+        return f"trap({int(Syscall.SEND)}, {message}, 0, 0, self._timeout_ns)"
+    if method.result_capability is not None:  # no channel can hand a capability over
+        return f"kernel_trap({int(Syscall.CALL)}, {message}, 0, 0, self._timeout_ns)"
+    return f"call({message}, self._timeout_ns)"
 
 
 def _register_lines(method: Method) -> tuple[list[str], str, list[str]]:

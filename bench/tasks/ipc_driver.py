@@ -24,10 +24,10 @@ from bench.tasks.service import RECORD, Service
 from bench.tasks.waiter import STOP, Waiter
 from bench.timing import seconds_after_pause, seconds_per_call
 from libsel4py import Component, component, uses
-from libsel4py.abi import MESSAGE_REGISTERS, WORD_BYTES, ObjectType, Rights, Syscall, message_info
+from libsel4py.abi import MESSAGE_REGISTERS, WORD_BYTES, ObjectType, Rights, message_info
 from libsel4py.capabilities import Endpoint, Notification
 from libsel4py.interfaces.console import Console
-from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
+from libsel4py.lowlevel.syscalls import machine
 
 Answer = dict[str, object]
 START_SECONDS = 0.05  # for all clients of a crowd to have heard of it
@@ -74,13 +74,13 @@ class Main(Component):
         return {"clients": len(self._clients)}
 
     def _null_calls(self) -> Callable[[int], None]:
-        trap = machine.trap
+        call = machine.call
         null = self.task.environment.connections["null"].cptr
         info = message_info(1, 4)
 
         def calls(count: int) -> None:
             for _ in range(count):
-                trap(Syscall.CALL, null, info, 1, 2, 3, 4, 0, 0, FOREVER_NS)
+                call(null, info, 1, 2, 3, 4)
 
         return calls
 
@@ -97,7 +97,7 @@ class Main(Component):
         return {"seconds": seconds_after_pause(lambda: calls(1), int(count), int(pause_us) / 1e6)}
 
     def _bytes(self, seconds: str, size: str) -> Answer:
-        trap, write, read = machine.trap, machine.message_write, machine.message_read
+        call, write, read = machine.call, machine.message_write, machine.message_read
         mirror = self.task.environment.connections["mirror"].cptr
         words = int(size) // WORD_BYTES
         info, more = message_info(1, words), words - MESSAGE_REGISTERS
@@ -105,12 +105,12 @@ class Main(Component):
 
         def short(count: int) -> None:
             for _ in range(count):
-                trap(Syscall.CALL, mirror, info, 1, 2, 3, 4, 0, 0, FOREVER_NS)
+                call(mirror, info, 1, 2, 3, 4)
 
         def long(count: int) -> None:
             for _ in range(count):
                 write(MESSAGE_REGISTERS, data)
-                trap(Syscall.CALL, mirror, info, 1, 2, 3, 4, 0, 0, FOREVER_NS)
+                call(mirror, info, 1, 2, 3, 4)
                 read(MESSAGE_REGISTERS, more)
 
         return {"seconds": seconds_per_call(long if more > 0 else short, float(seconds))}

@@ -7,9 +7,9 @@ import time
 
 from bench.tasks import channel
 from libsel4py import Interface, component, oneway
-from libsel4py.abi import Error, Syscall, info_label, message_info
+from libsel4py.abi import Error, info_label, message_info
 from libsel4py.capabilities import Channel, Endpoint
-from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
+from libsel4py.lowlevel.syscalls import machine
 
 INFO = message_info(1, 4)
 RUN = 16  # calls between two looks at the clock
@@ -61,13 +61,13 @@ class Main(Load):
                 raise RuntimeError(f"{name} refuses calls")
 
     def begin(self, server: str, start_ns: int, stop_ns: int) -> None:
-        trap, clock = machine.trap, time.perf_counter_ns
+        call, clock = machine.call, time.perf_counter_ns
         cptr = self.task.environment.connections[server].cptr
         time.sleep(max(0, start_ns - clock()) / 1e9)
         count = 0
         while clock() < stop_ns:
             for _ in range(RUN):
-                trap(Syscall.CALL, cptr, INFO, 1, 2, 3, 4, 0, 0, FOREVER_NS)
+                call(cptr, INFO, 1, 2, 3, 4)
             count += RUN
         self._calls = count
 
@@ -108,5 +108,5 @@ class Main(Load):
 
 def _call(endpoint: Endpoint) -> bool:
     """One call; returns whether the kernel refused it."""
-    status, _, info, *_ = machine.trap(Syscall.CALL, endpoint.cptr, INFO, 1, 2, 3, 4, 0, 0, FOREVER_NS)
+    status, _, info, *_ = machine.call(endpoint.cptr, INFO, 1, 2, 3, 4)
     return bool(status) or info_label(info) == Error.INVALID_CAPABILITY

@@ -1,10 +1,9 @@
 """A server that answers each call with the words that came, by the raw system calls, and takes channels."""
 
-from libsel4py.abi import Syscall
 from libsel4py.capabilities import Endpoint
 from libsel4py.environment import Slot
 from libsel4py.interfaces.parent import Parent
-from libsel4py.lowlevel.syscalls import FOREVER_NS, listen, machine
+from libsel4py.lowlevel.syscalls import listen, machine
 
 
 def main(*_: int) -> None:
@@ -12,9 +11,7 @@ def main(*_: int) -> None:
     environment = Parent(Endpoint(Slot.PARENT)).environment()
     endpoint = environment.provides["echo"].cptr
     listen(endpoint)
-    trap, reply = machine.trap, int(Slot.REPLY)
-    _status, _badge, info, m0, m1, m2, m3 = trap(Syscall.RECV, endpoint, 0, 0, 0, 0, 0, reply, 0, FOREVER_NS)
+    reply_recv, reply = machine.reply_recv, int(Slot.REPLY)
+    _status, _badge, info, m0, m1, m2, m3 = machine.recv(endpoint, reply)
     while True:
-        _status, _badge, info, m0, m1, m2, m3 = trap(
-            Syscall.REPLY_RECV, endpoint, info, m0, m1, m2, m3, reply, 0, FOREVER_NS
-        )
+        _status, _badge, info, m0, m1, m2, m3 = reply_recv(endpoint, info, m0, m1, m2, m3, reply)

@@ -112,6 +112,9 @@ void ring_set_spin(int64_t nanoseconds);
 
 /* trap.c, batch.c, message.c: Python's functions */
 PyObject *cpu_trap(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *cpu_call(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *cpu_reply_recv(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *cpu_recv(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_kernel_trap(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_batch(PyObject *module, PyObject *entries);
 PyObject *cpu_message_write(PyObject *module, PyObject *args);

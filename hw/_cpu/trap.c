@@ -205,26 +205,40 @@ struct call {
     int64_t timeout_ns;
 };
 
+static bool parse_words(PyObject *const *args, uint64_t *words, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!as_u64(args[i], &words[i]))
+            return false;
+    return true;
+}
+
+/* cptr, info and the message registers. */
+static bool parse_message(PyObject *const *args, struct sel4py_entry *entry)
+{
+    return as_u64(args[0], &entry->cptr) && as_u64(args[1], &entry->info) &&
+           parse_words(args + 2, entry->mr, SEL4PY_MESSAGE_REGISTERS);
+}
+
+static bool has_arguments(const char *signature, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most)
+{
+    if (count >= least && count <= most)
+        return true;
+    PyErr_Format(PyExc_TypeError, "%s takes %zd to %zd arguments, not %zd", signature, least, most, count);
+    return false;
+}
+
 static bool parse(PyObject *const *args, Py_ssize_t count, struct call *call)
 {
-    if (count < 7 || count > 10) {
-        PyErr_Format(PyExc_TypeError,
-                     "trap(op, cptr, info, mr0, mr1, mr2, mr3, reply=0, dest=0, timeout_ns=-1) takes 7 to 10 "
-                     "arguments, not %zd", count);
-        return false;
-    }
     *call = (struct call){.timeout_ns = -1};
-    struct sel4py_entry *entry = &call->entry;
-    if (!parse_op(args[0], &entry->op) || !as_u64(args[1], &entry->cptr) || !as_u64(args[2], &entry->info))
+    if (!has_arguments("trap(op, cptr, info, mr0, mr1, mr2, mr3, reply=0, dest=0, timeout_ns=-1)", count, 7, 10) ||
+        !parse_op(args[0], &call->entry.op) || !parse_message(args + 1, &call->entry))
         return false;
-    for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS; i++)
-        if (!as_u64(args[3 + i], &entry->mr[i]))
-            return false;
     if ((count > 7 && !as_u64(args[7], &call->tail.reply)) || (count > 8 && !as_u64(args[8], &call->tail.dest)) ||
         (count > 9 && !parse_timeout(args[9], &call->timeout_ns)))
         return false;
     if (call->tail.reply || call->tail.dest)
-        entry->flags = SEL4PY_ENTRY_HAS_TAIL;
+        call->entry.flags = SEL4PY_ENTRY_HAS_TAIL;
     return true;
 }
 
@@ -243,7 +257,6 @@ static enum route by_channel(struct cpu_thread *thread, const struct call *call,
 
 static PyObject *carry_out(struct cpu_thread *thread, const struct call *call, bool may_use_channel)
 {
-    struct sel4py_entry entry = call->entry;
     struct sel4py_completion completion;
     thread->busy = true;
     if (park_asked(thread)) {
@@ -252,15 +265,16 @@ static PyObject *carry_out(struct cpu_thread *thread, const struct call *call, b
         Py_END_ALLOW_THREADS
     }
     enum route route = may_use_channel ? by_channel(thread, call, &completion) : BY_KERNEL;
-    if (route == BY_KERNEL && may_use_channel && entry.op == SEL4PY_SYSCALL_CALL) {
+    if (route == BY_KERNEL && may_use_channel && call->entry.op == SEL4PY_SYSCALL_CALL) {
         thread->busy = false;
-        if (!upgrade_observe(thread, entry.cptr))
+        if (!upgrade_observe(thread, call->entry.cptr))
             return NULL;
         thread->busy = true;
-        if (calls_find(thread, entry.cptr))
+        if (calls_find(thread, call->entry.cptr))
             route = by_channel(thread, call, &completion);
     }
     if (route == BY_KERNEL) {
+        struct sel4py_entry entry = call->entry;
         const struct sel4py_tail *tail = entry.flags & SEL4PY_ENTRY_HAS_TAIL ? &call->tail : NULL;
         route = transact(thread, &entry, tail, call->timeout_ns, &completion) ? BY_KERNEL : FAILED;
     }
@@ -280,4 +294,35 @@ PyObject *cpu_kernel_trap(PyObject *Py_UNUSED(module), PyObject *const *args, Py
     struct cpu_thread *thread = thread_ready();
     struct call call;
     return thread && parse(args, count, &call) ? carry_out(thread, &call, false) : NULL;
+}
+
+PyObject *cpu_call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    struct cpu_thread *thread = thread_ready();
+    struct call call = {.entry.op = SEL4PY_SYSCALL_CALL, .timeout_ns = -1};
+    if (!thread || !has_arguments("call(cptr, info, mr0, mr1, mr2, mr3, timeout_ns=-1)", count, 6, 7) ||
+        !parse_message(args, &call.entry) || (count > 6 && !parse_timeout(args[6], &call.timeout_ns)))
+        return NULL;
+    return carry_out(thread, &call, true);
+}
+
+PyObject *cpu_reply_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    struct cpu_thread *thread = thread_ready();
+    struct call call = {.entry = {.op = SEL4PY_SYSCALL_REPLY_RECV, .flags = SEL4PY_ENTRY_HAS_TAIL}, .timeout_ns = -1};
+    if (!thread || !has_arguments("reply_recv(cptr, info, mr0, mr1, mr2, mr3, reply, timeout_ns=-1)", count, 7, 8) ||
+        !parse_message(args, &call.entry) || !as_u64(args[6], &call.tail.reply) ||
+        (count > 7 && !parse_timeout(args[7], &call.timeout_ns)))
+        return NULL;
+    return carry_out(thread, &call, true);
+}
+
+PyObject *cpu_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    struct cpu_thread *thread = thread_ready();
+    struct call call = {.entry = {.op = SEL4PY_SYSCALL_RECV, .flags = SEL4PY_ENTRY_HAS_TAIL}, .timeout_ns = -1};
+    if (!thread || !has_arguments("recv(cptr, reply, timeout_ns=-1)", count, 2, 3) || !as_u64(args[0], &call.entry.cptr) ||
+        !as_u64(args[1], &call.tail.reply) || (count > 2 && !parse_timeout(args[2], &call.timeout_ns)))
+        return NULL;
+    return carry_out(thread, &call, true);
 }

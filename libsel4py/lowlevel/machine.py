@@ -33,6 +33,19 @@ class Cpu(Protocol):
         timeout_ns: int = ...,
         /,
     ) -> Completion: ...
+    def call(
+        self, cptr: int, info: int, mr0: int, mr1: int, mr2: int, mr3: int, timeout_ns: int = ..., /
+    ) -> Completion:
+        """As `trap` with CALL; nothing that a call does not need is looked at."""
+
+    def reply_recv(
+        self, cptr: int, info: int, mr0: int, mr1: int, mr2: int, mr3: int, reply: int, timeout_ns: int = ..., /
+    ) -> Completion:
+        """As `trap` with REPLY_RECV."""
+
+    def recv(self, cptr: int, reply: int, timeout_ns: int = ..., /) -> Completion:
+        """As `trap` with RECV."""
+
     def kernel_trap(
         self,
         op: int,
@@ -106,6 +119,9 @@ class Cpu(Protocol):
 
 _FUNCTIONS: Final = (
     "trap",
+    "call",
+    "reply_recv",
+    "recv",
     "batch",
     "message_write",
     "message_read",

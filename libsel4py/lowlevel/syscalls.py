@@ -137,7 +137,7 @@ def server_died(what: str) -> ServerDied:
 
 def call(cptr: int, message: Message, timeout: float | None = None) -> Received:
     """Send and wait for the reply. On a kernel object the reply's label is an error code (see `invoke`)."""
-    return unpack(machine.trap(Syscall.CALL, cptr, *pack(message), 0, 0, nanoseconds(timeout)), "Call")
+    return unpack(machine.call(cptr, *pack(message), nanoseconds(timeout)), "Call")
 
 
 def send(cptr: int, message: Message, timeout: float | None = None) -> None:
@@ -154,7 +154,7 @@ def nb_send(cptr: int, message: Message) -> None:
 
 def recv(cptr: int, reply: int, timeout: float | None = None) -> Received:
     """Wait for a message on an endpoint (or a signal on a notification); a caller waits in reply object ``reply``."""
-    return unpack(machine.trap(Syscall.RECV, cptr, 0, 0, 0, 0, 0, reply, 0, nanoseconds(timeout)), "Recv")
+    return unpack(machine.recv(cptr, reply, nanoseconds(timeout)), "Recv")
 
 
 def nb_recv(cptr: int, reply: int) -> Received | None:
@@ -165,7 +165,7 @@ def nb_recv(cptr: int, reply: int) -> Received | None:
 
 def reply_recv(cptr: int, message: Message, reply: int, timeout: float | None = None) -> Received:
     """Answer the caller in ``reply`` and wait for the next message with the same reply object, in one step."""
-    completion = machine.trap(Syscall.REPLY_RECV, cptr, *pack(message), reply, 0, nanoseconds(timeout))
+    completion = machine.reply_recv(cptr, *pack(message), reply, nanoseconds(timeout))
     return unpack(completion, "ReplyRecv")
 
 

@@ -50,6 +50,15 @@ class KernelCpu:
         frame: int = self._thread.tcb.trap_frame
         return frame
 
+    def call(self, *arguments: int) -> Completion:
+        return self.trap(Syscall.CALL, *arguments[:6], 0, 0, *arguments[6:])
+
+    def reply_recv(self, *arguments: int) -> Completion:
+        return self.trap(Syscall.REPLY_RECV, *arguments[:7], 0, *arguments[7:])
+
+    def recv(self, cptr: int, reply: int, *timeout_ns: int) -> Completion:
+        return self.trap(Syscall.RECV, cptr, 0, 0, 0, 0, 0, reply, 0, *timeout_ns)
+
     def trap(self, *arguments: int) -> Completion:
         call = TrapArguments(*arguments)
         with self._ran:

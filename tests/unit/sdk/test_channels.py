@@ -394,7 +394,7 @@ def test_a_servers_last_answer_goes_by_the_channel(fake: TestSystem, painter: Pa
                 server.stop()
 
     stopper = Stopper()
-    server._connections.clear()
+    server.connections.clear()
     server.provide(stopper, Studio, clients={SHELL: "shell"})
     with running(fake, server, endpoint) as up:
         client = Client(up, fake)
