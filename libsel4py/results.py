@@ -90,22 +90,22 @@ def packer(method: Method) -> Callable[[Any, KeepLong], Words]:
     return pack_registers if method.result_in_register else pack_data
 
 
-def unpacker(method: Method) -> Callable[[Words, FetchMore], Any]:
+def unpacker(method: Method) -> Callable[[Words, FetchMore | None], Any]:
     """The client's half: a function from an OK or PARTIAL reply to the method's value. Raises InvalidMessage."""
     what = f"the result of {method.full_name}"
     decode_whole = _decoder(method)
 
-    def unpack_register(words: Words, fetch: FetchMore) -> Any:
+    def unpack_register(words: Words, fetch: FetchMore | None) -> Any:
         if words[0] != len(method.result):
             raise InvalidMessage(f"{what} came with info word {words[0]:#x}, not {len(method.result):#x}")
         return from_register(words[1], method.result[0].kind) if method.result else None
 
-    def unpack_data(words: Words, fetch: FetchMore) -> Any:
-        if abi.info_label(words[0]) == Outcome.PARTIAL:
+    def unpack_data(words: Words, fetch: FetchMore | None) -> Any:
+        if fetch is not None and abi.info_label(words[0]) == Outcome.PARTIAL:
             return decode(decode_whole, _collect(words, fetch, what), what)
         return decode(decode_whole, get(*words), what)
 
-    def unpack_with_capability(words: Words, fetch: FetchMore) -> Any:
+    def unpack_with_capability(words: Words, fetch: FetchMore | None) -> Any:
         value = method.result_capability
         assert value is not None
         capability = take_capability(words[0], value, what)

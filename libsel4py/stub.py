@@ -112,6 +112,7 @@ def compile_stub(method: Method, declared: Callable[..., Any]) -> Callable[..., 
     namespace: dict[str, Any] = {
         "machine_": machine,
         "unusual_": _Unusual(method),
+        "plain_": unpacker(method),
         "out_of_range_": _OutOfRange(method),
         "pack_": _pack(method),
         "arm_": _arm,
@@ -160,6 +161,8 @@ def _body(method: Method) -> list[str]:
         return lines
     if method.result_in_register:
         lines.append(f"if info_ == {len(method.result)} and not status_: return {_result_expression(method)}")
+    elif method.result_capability is None:
+        lines.append("if not status_ and info_ <= 127: return plain_((info_, r0_, r1_, r2_, r3_), None)")
     lines.append("return unusual_(self, status_, (info_, r0_, r1_, r2_, r3_))")
     return lines
 

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from libsel4py import abi
-from libsel4py.abi import MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, WORD_BYTES
+from libsel4py.abi import MESSAGE_MAX_LENGTH, WORD_BYTES
 from libsel4py.errors import (
     InvalidMessage,
     KernelError,
@@ -56,8 +56,6 @@ class Outcome(IntEnum):
     SERVER_DIED = 0x105  # said by whoever answers in the place of a dead server
 
 
-_HEAD: Final = struct.Struct("<3Q")
-_HEAD_BYTES: Final = _HEAD.size
 _PARTIAL: Final = struct.Struct("<2Q")
 PIECE_BYTES: Final = MAX_BYTES - _PARTIAL.size
 EMPTY: Final[Words] = (0, 0, 0, 0, 0)
@@ -69,18 +67,13 @@ def put(label: int, data: bytes, what: str) -> Words:
     Raises:
         MessageTooLong: more than 952 bytes.
     """
-    size = len(data)
-    if size <= _HEAD_BYTES:
-        word1, word2, word3 = _HEAD.unpack(data.ljust(_HEAD_BYTES, b"\0"))
-        return label << 12 | (size + 15) >> 3, size, word1, word2, word3
-    if size > MAX_BYTES:
+    try:
+        return machine.message_put(label, data)
+    except ValueError:
         raise MessageTooLong(
-            f"{what} takes {size} bytes packed; a message holds {MAX_BYTES}. Send it in pieces, or hand it over in a "
+            f"{what} takes {len(data)} bytes packed; a message holds {MAX_BYTES}. Send it in pieces, or hand it over in a "
             "frame; a server's long result can be declared with @long_result"
-        )
-    word1, word2, word3 = _HEAD.unpack_from(data)
-    machine.message_write(MESSAGE_REGISTERS, data[_HEAD_BYTES:] + bytes(-size % WORD_BYTES))
-    return label << 12 | (size + 15) >> 3, size, word1, word2, word3
+        ) from None
 
 
 def get(info: int, word0: int, word1: int, word2: int, word3: int) -> bytes:
@@ -89,13 +82,10 @@ def get(info: int, word0: int, word1: int, word2: int, word3: int) -> bytes:
     Raises:
         InvalidMessage: the message is shorter than its first word claims.
     """
-    length = info & 127
-    if length == 0 or length > MESSAGE_MAX_LENGTH or word0 > (length - 1) * WORD_BYTES:
-        raise InvalidMessage(f"the message has {length} words, but claims {word0} bytes behind the first")
-    data = _HEAD.pack(word1, word2, word3)
-    if length > MESSAGE_REGISTERS:
-        data += machine.message_read(MESSAGE_REGISTERS, length - MESSAGE_REGISTERS)
-    return data[:word0]
+    data = machine.message_get(info, word0, word1, word2, word3)
+    if data is None:
+        raise InvalidMessage(f"the message has {info & 127} words, but claims {word0} bytes behind the first")
+    return data
 
 
 def decode(decoder: Callable[[bytes], Decoded], data: bytes, what: str) -> Decoded:

@@ -164,11 +164,12 @@ bool channel_withdraw(uint8_t *page, uint16_t sequence)
 
 /* --- the server ---------------------------------------------------------------------------------------------------- */
 
-/* The sequence of a request that waits for a server. */
+/* The sequence of a request that waits for a server. STATE is loaded first: while it stays as it was then, the request that
+ * POSTED names afterwards is the newest one, and nobody has taken it. The other way round it may be one of long ago. */
 static bool find_request(const uint8_t *page, uint16_t *sequence, uint32_t *state)
 {
+    *state = __atomic_load_n(channel_state_word(page), __ATOMIC_ACQUIRE);
     uint32_t posted = __atomic_load_n(channel_posted_word((uint8_t *)(uintptr_t)page), __ATOMIC_ACQUIRE);
-    *state = __atomic_load_n(channel_state_word(page), __ATOMIC_RELAXED);
     *sequence = (uint16_t)(posted >> 16);
     return posted && *state && *state >> 16 != *sequence;
 }
@@ -207,8 +208,8 @@ void channel_answer(uint8_t *page, uint16_t sequence, const struct channel_messa
 bool channel_announce_server(uint8_t *page, uint32_t *seen)
 {
     __atomic_store_n(sleepers_word(page), 1, __ATOMIC_SEQ_CST);
-    *seen = __atomic_load_n(channel_posted_word(page), __ATOMIC_SEQ_CST);
     uint32_t state = __atomic_load_n(channel_state_word(page), __ATOMIC_SEQ_CST);
+    *seen = __atomic_load_n(channel_posted_word(page), __ATOMIC_SEQ_CST);
     /* The keeper will say that a page is gone: nothing to take. */
     return !*seen || !state || state >> 16 == *seen >> 16;
 }

@@ -49,6 +49,62 @@ PyObject *cpu_message_read(PyObject *Py_UNUSED(module), PyObject *args)
     return PyBytes_FromStringAndSize((const char *)frame + SEL4PY_IPC_MESSAGE + first * WORD, count * WORD);
 }
 
+enum { HEAD_BYTES = (SEL4PY_MESSAGE_REGISTERS - 1) * WORD };
+enum { MOST_BYTES = (SEL4PY_MESSAGE_MAX_LENGTH - 1) * WORD };
+
+/* Word 0 counts the bytes, which begin at word 1. */
+static PyObject *put_bytes(uint8_t *frame, uint64_t label, const Py_buffer *data)
+{
+    uint64_t head[SEL4PY_MESSAGE_REGISTERS - 1] = {0};
+    size_t size = (size_t)data->len, in_head = size < HEAD_BYTES ? size : HEAD_BYTES, rest = size - in_head;
+    uint8_t *area = frame + SEL4PY_IPC_MESSAGE + SEL4PY_MESSAGE_REGISTERS * WORD;
+    memcpy(head, data->buf, in_head);
+    memcpy(area, (const uint8_t *)data->buf + in_head, rest);
+    memset(area + rest, 0, -rest % WORD);
+    uint64_t info = label << 12 | (size + WORD + WORD - 1) / WORD;
+    return Py_BuildValue("KnKKK", (unsigned long long)info, data->len, (unsigned long long)head[0],
+                         (unsigned long long)head[1], (unsigned long long)head[2]);
+}
+
+PyObject *cpu_message_put(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *label_object, *result = NULL;
+    Py_buffer data;
+    uint64_t label;
+    if (!PyArg_ParseTuple(args, "Oy*:message_put", &label_object, &data))
+        return NULL;
+    uint8_t *frame = as_u64(label_object, &label) ? buffer() : NULL;
+    if (frame && (data.len > MOST_BYTES || label >> 52))
+        PyErr_Format(PyExc_ValueError, "%zd bytes do not fit a message, which holds %d; or label %U does not fit 52 bits",
+                     data.len, MOST_BYTES, label_object);
+    else if (frame)
+        result = put_bytes(frame, label, &data);
+    PyBuffer_Release(&data);
+    return result;
+}
+
+PyObject *cpu_message_get(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t info, words[SEL4PY_MESSAGE_REGISTERS], bytes[SEL4PY_MESSAGE_MAX_LENGTH];
+    if (count != 1 + SEL4PY_MESSAGE_REGISTERS) {
+        PyErr_SetString(PyExc_TypeError, "message_get(info, mr0, mr1, mr2, mr3) takes 5 arguments");
+        return NULL;
+    }
+    uint8_t *frame = as_u64(args[0], &info) ? buffer() : NULL;
+    for (unsigned i = 0; frame && i < SEL4PY_MESSAGE_REGISTERS; i++)
+        if (!as_u64(args[1 + i], &words[i]))
+            frame = NULL;
+    if (!frame)
+        return NULL;
+    unsigned length = info & 127;
+    if (!length || length > SEL4PY_MESSAGE_MAX_LENGTH || words[0] > (uint64_t)(length - 1) * WORD)
+        return Py_NewRef(Py_None);
+    memcpy(bytes, words + 1, HEAD_BYTES);
+    memcpy((uint8_t *)bytes + HEAD_BYTES, frame + SEL4PY_IPC_MESSAGE + SEL4PY_MESSAGE_REGISTERS * WORD,
+           words[0] > HEAD_BYTES ? words[0] - HEAD_BYTES : 0);
+    return PyBytes_FromStringAndSize((const char *)bytes, (Py_ssize_t)words[0]);
+}
+
 static PyObject *write_words(PyObject *args, unsigned offset, const char *format)
 {
     uint64_t words[3];

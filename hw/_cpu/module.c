@@ -84,6 +84,11 @@ static PyMethodDef methods[] = {
     {"batch", cpu_batch, METH_O, batch_doc},
     {"message_write", cpu_message_write, METH_VARARGS, message_write_doc},
     {"message_read", cpu_message_read, METH_VARARGS, message_read_doc},
+    {"message_put", cpu_message_put, METH_VARARGS,
+     "message_put(label, data) -> (info, mr0, mr1, mr2, mr3)\n\nA message of bytes: word 0 counts them, they begin at word 1,\n"
+     "from word 4 on in the message area. Raises ValueError if they do not fit."},
+    {"message_get", (PyCFunction)(void (*)(void))cpu_message_get, METH_FASTCALL,
+     "message_get(info, mr0, mr1, mr2, mr3) -> bytes\n\nThe bytes of a message as message_put makes it; None if it is none."},
     {"set_caps", cpu_set_caps, METH_VARARGS,
      "set_caps(cap0, cap1, cap2)\n\nCapability addresses that the next message may carry (info says how many)."},
     {"badges", cpu_badges, METH_NOARGS, "badges()\n\nThe three words that the last receive unwrapped capabilities to."},

@@ -65,6 +65,16 @@ class Cpu(Protocol):
     def batch(self, entries: Sequence[BatchEntry], /) -> list[Completion]: ...
     def message_write(self, first: int, words: bytes, /) -> None: ...
     def message_read(self, first: int, count: int, /) -> bytes: ...
+    def message_put(self, label: int, data: bytes, /) -> tuple[int, int, int, int, int]:
+        """Bytes as a message (`libsel4py.wire`): info and MR0..MR3, the rest in the message area.
+
+        Raises:
+            ValueError: more than 952 bytes.
+        """
+
+    def message_get(self, info: int, mr0: int, mr1: int, mr2: int, mr3: int, /) -> bytes | None:
+        """The bytes of such a message that this thread has just received; None if it is shorter than it claims."""
+
     def set_caps(self, cap0: int, cap1: int, cap2: int, /) -> None: ...
     def badges(self) -> tuple[int, int, int]: ...
     def set_receive(self, cnode: int, index: int, depth: int, /) -> None: ...
@@ -125,6 +135,8 @@ _FUNCTIONS: Final = (
     "batch",
     "message_write",
     "message_read",
+    "message_put",
+    "message_get",
     "set_caps",
     "badges",
     "set_receive",

@@ -21,6 +21,7 @@ from libsel4py import abi
 from libsel4py.abi import MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, Error, Status, Syscall
 from libsel4py.environment import Slot
 from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry, TrapArguments
+from libsel4py.testing.byte_messages import ByteMessages
 from libsel4py.testing.fake_channels import Area, FakeChannels
 from libsel4py.testing.fake_objects import FakeCap, FakeChannel, FakeEndpoint, FakeNotification, FakeReply, Request
 
@@ -28,7 +29,7 @@ PATIENCE: Final = 10.0  # seconds
 _RECEIVES: Final = (Syscall.RECV, Syscall.NB_RECV, Syscall.WAIT, Syscall.NB_WAIT)
 
 
-class FakeKernel(FakeChannels):
+class FakeKernel(ByteMessages, FakeChannels):
     """A `Cpu` without a machine. Make objects with `objects`, then use the SDK's classes on their slots."""
 
     def __init__(self, patience: float = PATIENCE) -> None:

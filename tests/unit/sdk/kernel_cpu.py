@@ -18,13 +18,14 @@ from libsel4py.environment import Slot
 from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry, TrapArguments, installed
 from libsel4py.task import Task, as_task
 from libsel4py.testing import in_background
+from libsel4py.testing.byte_messages import ByteMessages
 from tests.harness import OWN_REPLY, THREAD_CNODE_BITS, Machine, Thread
 
 PATIENCE = 20.0  # seconds
 FREE_SLOTS = (100, 100)  # first and count, in each thread's CNode
 
 
-class KernelCpu:
+class KernelCpu(ByteMessages):
     """`Cpu` of the calling Python thread, on a machine."""
 
     def __init__(self, machine: Machine) -> None:
