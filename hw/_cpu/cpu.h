@@ -119,7 +119,7 @@ PyObject *cpu_kernel_trap(PyObject *module, PyObject *const *args, Py_ssize_t co
 PyObject *cpu_batch(PyObject *module, PyObject *entries);
 PyObject *cpu_message_write(PyObject *module, PyObject *args);
 PyObject *cpu_message_read(PyObject *module, PyObject *args);
-PyObject *cpu_message_put(PyObject *module, PyObject *args);
+PyObject *cpu_message_put(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_message_get(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_set_caps(PyObject *module, PyObject *args);
 PyObject *cpu_badges(PyObject *module, PyObject *none);

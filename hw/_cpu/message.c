@@ -61,23 +61,32 @@ static PyObject *put_bytes(uint8_t *frame, uint64_t label, const Py_buffer *data
     memcpy(head, data->buf, in_head);
     memcpy(area, (const uint8_t *)data->buf + in_head, rest);
     memset(area + rest, 0, -rest % WORD);
-    uint64_t info = label << 12 | (size + WORD + WORD - 1) / WORD;
-    return Py_BuildValue("KnKKK", (unsigned long long)info, data->len, (unsigned long long)head[0],
-                         (unsigned long long)head[1], (unsigned long long)head[2]);
+    const uint64_t words[] = {label << 12 | (size + WORD + WORD - 1) / WORD, size, head[0], head[1], head[2]};
+    PyObject *tuple = PyTuple_New(sizeof words / sizeof *words);
+    for (unsigned i = 0; tuple && i < sizeof words / sizeof *words; i++) {
+        PyObject *item = PyLong_FromUnsignedLongLong(words[i]);
+        if (!item || PyTuple_SetItem(tuple, (Py_ssize_t)i, item) < 0)
+            Py_CLEAR(tuple);
+    }
+    return tuple;
 }
 
-PyObject *cpu_message_put(PyObject *Py_UNUSED(module), PyObject *args)
+PyObject *cpu_message_put(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
-    PyObject *label_object, *result = NULL;
+    PyObject *result = NULL;
     Py_buffer data;
     uint64_t label;
-    if (!PyArg_ParseTuple(args, "Oy*:message_put", &label_object, &data))
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "message_put(label, data) takes 2 arguments");
         return NULL;
-    uint8_t *frame = as_u64(label_object, &label) ? buffer() : NULL;
-    if (frame && (data.len > MOST_BYTES || label >> 52))
-        PyErr_Format(PyExc_ValueError, "%zd bytes do not fit a message, which holds %d; or label %U does not fit 52 bits",
-                     data.len, MOST_BYTES, label_object);
-    else if (frame)
+    }
+    uint8_t *frame = as_u64(args[0], &label) ? buffer() : NULL;
+    if (!frame || PyObject_GetBuffer(args[1], &data, PyBUF_SIMPLE) < 0)
+        return NULL;
+    if (data.len > MOST_BYTES || label >> 52)
+        PyErr_Format(PyExc_ValueError, "%zd bytes do not fit a message, which holds %d; or the label does not fit 52 bits",
+                     data.len, MOST_BYTES);
+    else
         result = put_bytes(frame, label, &data);
     PyBuffer_Release(&data);
     return result;

@@ -84,7 +84,7 @@ static PyMethodDef methods[] = {
     {"batch", cpu_batch, METH_O, batch_doc},
     {"message_write", cpu_message_write, METH_VARARGS, message_write_doc},
     {"message_read", cpu_message_read, METH_VARARGS, message_read_doc},
-    {"message_put", cpu_message_put, METH_VARARGS,
+    {"message_put", (PyCFunction)(void (*)(void))cpu_message_put, METH_FASTCALL,
      "message_put(label, data) -> (info, mr0, mr1, mr2, mr3)\n\nA message of bytes: word 0 counts them, they begin at word 1,\n"
      "from word 4 on in the message area. Raises ValueError if they do not fit."},
     {"message_get", (PyCFunction)(void (*)(void))cpu_message_get, METH_FASTCALL,

@@ -23,16 +23,18 @@ static void refresh(struct cpu_thread *thread)
     if (event == receiver->event_seen)
         return;
     receiver->event_seen = event;
-    receiver->count = 0;
+    receiver->count = receiver->waiters = 0;
     for (unsigned i = 0; i < CHANNEL_PLACES; i++) {
         struct channel *channel = channel_place(i);
         if (__atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE) != PLACE_HELD || channel->thread != thread->id ||
             !channel_is_received(channel))
             continue;
-        if (!channel_is_gone(channel))
+        if (!channel_is_gone(channel)) {
             receiver->channels[receiver->count++] = channel;
-        else if (!__atomic_load_n(&channel->owed, __ATOMIC_ACQUIRE) && channel != receiver->serving)
+            receiver->waiters += channel->role == SEL4PY_CHANNELROLE_WAITER;
+        } else if (!__atomic_load_n(&channel->owed, __ATOMIC_ACQUIRE) && channel != receiver->serving) {
             channel_give_back(channel);
+        }
     }
 }
 
@@ -77,31 +79,47 @@ static bool take_signals(struct receiver *receiver)
     return true;
 }
 
-static bool take_request(struct cpu_thread *thread)
+static bool take_from(struct cpu_thread *thread, unsigned at)
 {
     struct receiver *receiver = thread->receiver;
-    for (unsigned i = 0; i < receiver->count; i++) {
-        unsigned at = receiver->next + i < receiver->count ? receiver->next + i : receiver->next + i - receiver->count;
-        struct channel *channel = receiver->channels[at];
-        struct channel_message message;
-        uint16_t sequence;
-        if (channel->role != SEL4PY_CHANNELROLE_SERVER || !channel_has_request(channel->page) ||
-            !channel_take(channel->page, channel->listener, &sequence, &message, message_area(thread)))
-            continue;
-        receiver->next = at + 1 < receiver->count ? at + 1 : 0;
-        take_message(thread, channel, sequence, &message);
+    struct channel *channel = receiver->channels[at];
+    struct channel_message message;
+    uint16_t sequence;
+    if (channel->role != SEL4PY_CHANNELROLE_SERVER ||
+        !channel_take(channel->page, channel->listener, &sequence, &message, message_area(thread)))
+        return false;
+    receiver->last_served = at;
+    take_message(thread, channel, sequence, &message);
+    return true;
+}
+
+/* Looks at the channel that was served last, which is the likeliest, and at `most` of the others, whose turn it is. One
+ * client alone cannot keep the others waiting: after STREAK of its requests the others are looked at first. */
+static bool take_request(struct cpu_thread *thread, unsigned most)
+{
+    struct receiver *receiver = thread->receiver;
+    const unsigned count = receiver->count;
+    if (receiver->streak < STREAK && receiver->last_served < count && take_from(thread, receiver->last_served)) {
+        receiver->streak++;
         return true;
+    }
+    if (receiver->streak >= STREAK)
+        most = count;
+    receiver->streak = 0;
+    for (unsigned i = 0; i < most && i < count; i++) {
+        unsigned at = receiver->next < count ? receiver->next : 0;
+        receiver->next = at + 1;
+        if (take_from(thread, at))
+            return true;
     }
     return false;
 }
 
-static bool poll_channels(struct cpu_thread *thread)
+static bool poll_channels(struct cpu_thread *thread, unsigned most)
 {
     struct receiver *receiver = thread->receiver;
     refresh(thread);
-    if (receiver->next >= receiver->count)
-        receiver->next = 0;
-    return take_signals(receiver) || take_request(thread);
+    return (receiver->waiters && take_signals(receiver)) || take_request(thread, most);
 }
 
 static bool is_channel_ready(struct cpu_thread *thread)
@@ -202,8 +220,8 @@ static bool kernel_has_some(struct cpu_thread *thread)
     return receiver->pending;
 }
 
-/* One look at everything: READY with a message; AGAIN if there is none; else BROKEN. */
-static enum wait look_once(struct cpu_thread *thread)
+/* One look, at `most` channels and at the rest: READY with a message; AGAIN if there is none; else BROKEN. */
+static enum wait look_once(struct cpu_thread *thread, unsigned most)
 {
     struct receiver *receiver = thread->receiver;
     if (receiver->posted) {
@@ -214,12 +232,12 @@ static enum wait look_once(struct cpu_thread *thread)
         enum wait result = retract(thread);
         if (result != WAIT_INTERRUPTED)
             return result;
-        return poll_channels(thread) ? WAIT_READY : WAIT_AGAIN;
+        return poll_channels(thread, MOST_RECEIVED) ? WAIT_READY : WAIT_AGAIN;
     }
     const bool kernel_first = receiver->last == LAST_CHANNEL;
     for (int turn = 0; turn < 2; turn++) {
         if ((turn == 0) != kernel_first) {
-            if (poll_channels(thread))
+            if (poll_channels(thread, most))
                 return WAIT_READY;
         } else if (kernel_has_some(thread)) {
             enum wait result = poll_kernel(thread);
@@ -298,7 +316,7 @@ static enum wait sleep_for_message(struct cpu_thread *thread, int64_t deadline)
 {
     struct receiver *receiver = thread->receiver;
     for (;;) {
-        enum wait result = look_once(thread);
+        enum wait result = look_once(thread, MOST_RECEIVED);
         if (result == WAIT_READY)
             spin_learn(&receiver->spin_ns, SPIN_CHANNEL_NS, now_ns() - receiver->looked_from);
         if (result != WAIT_AGAIN)
@@ -325,7 +343,7 @@ static enum wait look_for_message(struct cpu_thread *thread, int64_t deadline)
     receiver->looked_from = look.start;
     do {
         for (int i = 0; i < look.looks; i++) {
-            enum wait result = look_once(thread);
+            enum wait result = look_once(thread, A_LOOK);
             if (result == WAIT_READY)
                 spin_learn(&receiver->spin_ns, SPIN_CHANNEL_NS, look.now - look.start);
             if (result != WAIT_AGAIN)
@@ -369,7 +387,7 @@ enum wait receive_end(struct cpu_thread *thread, int64_t Py_UNUSED(deadline)) { 
 
 static enum route poll_once(struct cpu_thread *thread)
 {
-    enum wait result = look_once(thread);
+    enum wait result = look_once(thread, MOST_RECEIVED);
     if (result == WAIT_BROKEN)
         return broken(thread);
     if (result == WAIT_AGAIN)
@@ -450,7 +468,7 @@ enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_ent
     if (!receiver->count && !receiver->posted && !post(thread))
         return broken(thread);
     for (int i = looks_with_gil(peer_cpu(receiver), receiver->last == LAST_CHANNEL ? EASE_SERVER : 0); i > 0 && !receiver->posted && !park_asked(thread); i--) {
-        if (poll_channels(thread))
+        if (poll_channels(thread, A_LOOK))
             return BY_CHANNEL;
         if (kernel_has_some(thread))
             break;

@@ -21,7 +21,7 @@ struct futex_waitv {
 };
 #endif
 
-enum { OWN_WORDS = 2, FEW_MESSAGES = 8 };
+enum { OWN_WORDS = 2, FEW_MESSAGES = 8, STREAK = 16, A_LOOK = 8 };
 _Static_assert(OWN_WORDS + MOST_RECEIVED <= 128, "futex_waitv takes 128 words");
 
 /* After so long without a message the kernel is told that the thread waits. */
@@ -45,7 +45,10 @@ struct receiver {
     struct channel *peer; /* who was served last */
     int64_t looked_from;
     int64_t spin_ns;
-    unsigned count, next;
+    unsigned count;   /* of channels */
+    unsigned waiters; /* those of them that bring signals */
+    unsigned next;    /* whose turn it is to be looked at */
+    unsigned last_served, streak;
     struct channel *channels[MOST_RECEIVED];
 };
 
