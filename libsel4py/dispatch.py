@@ -17,10 +17,19 @@ from libsel4py import abi
 from libsel4py.capabilities import Capability
 from libsel4py.context import DEFER
 from libsel4py.errors import InvalidMessage
-from libsel4py.results import EXTRA_CAPS, MASK, SIGN, KeepLong, from_register, packer, take_capability
+from libsel4py.results import (
+    EXTRA_CAPS,
+    KeepLong,
+    from_register,
+    packer,
+    range_expression,
+    signed_expression,
+    take_capability,
+    word_expression,
+)
 from libsel4py.signature import Kind, Method
 from libsel4py.task import current_task
-from libsel4py.wire import EMPTY, Words, decode, get
+from libsel4py.wire import EMPTY, Words, decode, get, receiver
 
 Handler = Callable[[int, int, int, int, int], Words]
 
@@ -73,9 +82,8 @@ def _register_handler(method: Method, function: Callable[..., Any], pack: Callab
     if not method.result:
         lines.append("    return EMPTY")
     elif method.result_in_register and method.result[0].kind is not Kind.BOOL:
-        low, high = (-SIGN, SIGN - 1) if method.result[0].kind is Kind.SIGNED else (0, MASK)
-        lines.append(f"    if result.__class__ is int and {low} <= result <= {high}:")
-        lines.append(f"        return 1, result & {MASK}, 0, 0, 0")
+        lines.append(f"    if result.__class__ is int and {range_expression('result', method.result[0].kind)}:")
+        lines.append(f"        return 1, {word_expression('result')}, 0, 0, 0")
     if method.result:
         lines.append("    return pack(result)")
     namespace: dict[str, Any] = {
@@ -92,7 +100,7 @@ def _register_handler(method: Method, function: Callable[..., Any], pack: Callab
 def _argument(kind: Kind, index: int) -> str:
     match kind:
         case Kind.SIGNED:
-            return f"m{index} if m{index} < {SIGN} else m{index} - {1 << 64}"
+            return signed_expression(f"m{index}")
         case Kind.BOOL:
             return f"m{index} != 0"
     return f"m{index}"
@@ -139,16 +147,23 @@ def _invoker(method: Method, function: Callable[..., Any]) -> Callable[[list[Any
 
 
 def _packed_handler(method: Method, function: Callable[..., Any], pack: Callable[[Any], Words]) -> Handler:
-    decode_arguments = _decoder(method)
+    receive = receiver(_decoder(method), f"the arguments of {method.full_name}")
     invoke = _invoker(method, function)
-    what = f"the arguments of {method.full_name}"
 
-    def handle(info: int, m0: int, m1: int, m2: int, m3: int) -> Words:
+    def ensure_no_capability(info: int) -> None:
         if info & EXTRA_CAPS:
             raise InvalidMessage(f"{method.full_name} takes no capability, and one came")
-        return pack(invoke(list(decode(decode_arguments, get(info, m0, m1, m2, m3), what))))
 
-    return handle
+    def handle(info: int, m0: int, m1: int, m2: int, m3: int) -> Words:
+        ensure_no_capability(info)
+        return pack(invoke(list(receive(info, m0, m1, m2, m3))))
+
+    def handle_by_position(info: int, m0: int, m1: int, m2: int, m3: int) -> Words:
+        if info & EXTRA_CAPS:
+            ensure_no_capability(info)
+        return pack(function(*receive(info, m0, m1, m2, m3)))
+
+    return handle if _keyword_only(method) else handle_by_position
 
 
 def _capability_handler(method: Method, function: Callable[..., Any], pack: Callable[[Any], Words]) -> Handler:

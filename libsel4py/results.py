@@ -16,13 +16,14 @@ from libsel4py.errors import InvalidMessage, ServiceError
 from libsel4py.lowlevel.syscalls import machine
 from libsel4py.signature import Kind, Method, Value
 from libsel4py.task import current_task
-from libsel4py.wire import MAX_BYTES, PIECE_BYTES, Outcome, Words, decode, get, get_partial, put, put_partial
+from libsel4py.wire import MAX_BYTES, PIECE_BYTES, Outcome, Words, decode, get, get_partial, put, put_partial, receiver
 
 MASK: Final = abi.WORD_MASK
 SIGN: Final = 1 << 63
 EXTRA_CAPS: Final = 0xF80  # bits of the info word: extraCaps and capsUnwrapped
 ONE_CAP: Final = 1 << 7
 MAX_LONG_RESULT: Final = 1 << 20  # bytes
+SMALL: Final = 1 << 30  # below it Python compares numbers in one step
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 KeepLong = Callable[[bytes], int]  # keeps the bytes of a long result for the caller, returns its token
@@ -53,6 +54,23 @@ def from_register(word: int, kind: Kind) -> int | bool:
     return word - (1 << 64) if kind is Kind.SIGNED and word >= SIGN else word
 
 
+def signed_expression(word: str) -> str:
+    """Source of a register's word as a signed number."""
+    return f"({word} if {word} < {SMALL} or {word} < {SIGN} else {word} - {1 << 64})"
+
+
+def word_expression(value: str) -> str:
+    """Source of a number that is in range as its 64-bit word."""
+    return f"({value} if {value} >= 0 else {value} & {MASK})"
+
+
+def range_expression(value: str, kind: Kind) -> str:
+    """Source of the question whether a number fits a register; the common answer is found without large numbers."""
+    if kind is Kind.SIGNED:
+        return f"({-SMALL} < {value} < {SMALL} or {-SIGN} <= {value} <= {SIGN - 1})"
+    return f"(0 <= {value} < {SMALL} or 0 <= {value} <= {MASK})"
+
+
 def packer(method: Method) -> Callable[[Any, KeepLong], Words]:
     """The server's half: a function from the method's return value to a reply message."""
     what = f"the result of {method.full_name}"
@@ -71,6 +89,13 @@ def packer(method: Method) -> Callable[[Any, KeepLong], Words]:
             raise ServiceError(f"{what} takes {len(encoded)} bytes; a long result may have {MAX_LONG_RESULT}")
         return put_partial(encoded, keep(encoded), what)
 
+    def pack_short(data: object, keep: KeepLong) -> Words:
+        encoded = _encode(data)
+        try:
+            return machine.message_put(Outcome.OK, encoded)
+        except ValueError:
+            return put(Outcome.OK, encoded, what)  # says what would have worked
+
     def pack_with_capability(result: Any, keep: KeepLong) -> Words:
         parts = result if method.result_is_tuple else (result,)
         if len(parts) != len(method.result):
@@ -87,25 +112,32 @@ def packer(method: Method) -> Callable[[Any, KeepLong], Words]:
 
     if method.result_capability is not None:
         return pack_with_capability
-    return pack_registers if method.result_in_register else pack_data
+    if method.result_in_register:
+        return pack_registers
+    return pack_data if method.long_result else pack_short
 
 
-def unpacker(method: Method) -> Callable[[Words, FetchMore | None], Any]:
+def plain_unpacker(method: Method) -> Callable[[int, int, int, int, int], Any]:
+    """As `unpacker`, for a reply that is packed, whole and brings no capability."""
+    return receiver(_decoder(method), f"the result of {method.full_name}")
+
+
+def unpacker(method: Method) -> Callable[[Words, FetchMore], Any]:
     """The client's half: a function from an OK or PARTIAL reply to the method's value. Raises InvalidMessage."""
     what = f"the result of {method.full_name}"
     decode_whole = _decoder(method)
 
-    def unpack_register(words: Words, fetch: FetchMore | None) -> Any:
+    def unpack_register(words: Words, fetch: FetchMore) -> Any:
         if words[0] != len(method.result):
             raise InvalidMessage(f"{what} came with info word {words[0]:#x}, not {len(method.result):#x}")
         return from_register(words[1], method.result[0].kind) if method.result else None
 
-    def unpack_data(words: Words, fetch: FetchMore | None) -> Any:
-        if fetch is not None and abi.info_label(words[0]) == Outcome.PARTIAL:
+    def unpack_data(words: Words, fetch: FetchMore) -> Any:
+        if abi.info_label(words[0]) == Outcome.PARTIAL:
             return decode(decode_whole, _collect(words, fetch, what), what)
         return decode(decode_whole, get(*words), what)
 
-    def unpack_with_capability(words: Words, fetch: FetchMore | None) -> Any:
+    def unpack_with_capability(words: Words, fetch: FetchMore) -> Any:
         value = method.result_capability
         assert value is not None
         capability = take_capability(words[0], value, what)

@@ -17,7 +17,16 @@ from libsel4py import abi
 from libsel4py.abi import Status, Syscall
 from libsel4py.errors import InvalidMessage, Timeout
 from libsel4py.lowlevel.syscalls import machine, server_died
-from libsel4py.results import EXTRA_CAPS, MASK, SIGN, FetchMore, ensure_in_range, unpacker
+from libsel4py.results import (
+    EXTRA_CAPS,
+    FetchMore,
+    ensure_in_range,
+    plain_unpacker,
+    range_expression,
+    signed_expression,
+    unpacker,
+    word_expression,
+)
 from libsel4py.signature import Kind, Method, Value
 from libsel4py.task import current_task
 from libsel4py.wire import CONTINUE, Outcome, Words, get, put, raise_failure
@@ -78,14 +87,17 @@ class _OutOfRange:
 
 def _pack(method: Method) -> Callable[[object], Words]:
     encode = msgspec.msgpack.Encoder().encode
-    what = f"the arguments of {method.full_name}"
+    what, label = f"the arguments of {method.full_name}", method.label
 
     def pack(arguments: object) -> Words:
         try:
             data = encode(arguments)
         except (TypeError, msgspec.MsgspecError, RecursionError, OverflowError, UnicodeEncodeError) as error:
             raise TypeError(f"{what} cannot be packed: {error}") from error
-        return put(method.label, data, what)
+        try:
+            return machine.message_put(label, data)
+        except ValueError:
+            return put(label, data, what)  # says what would have worked
 
     return pack
 
@@ -112,7 +124,7 @@ def compile_stub(method: Method, declared: Callable[..., Any]) -> Callable[..., 
     namespace: dict[str, Any] = {
         "machine_": machine,
         "unusual_": _Unusual(method),
-        "plain_": unpacker(method),
+        "plain_": plain_unpacker(method),
         "out_of_range_": _OutOfRange(method),
         "pack_": _pack(method),
         "arm_": _arm,
@@ -162,7 +174,7 @@ def _body(method: Method) -> list[str]:
     if method.result_in_register:
         lines.append(f"if info_ == {len(method.result)} and not status_: return {_result_expression(method)}")
     elif method.result_capability is None:
-        lines.append("if not status_ and info_ <= 127: return plain_((info_, r0_, r1_, r2_, r3_), None)")
+        lines.append("if not status_ and info_ <= 127: return plain_(info_, r0_, r1_, r2_, r3_)")
     lines.append("return unusual_(self, status_, (info_, r0_, r1_, r2_, r3_))")
     return lines
 
@@ -183,12 +195,9 @@ def _register_lines(method: Method) -> tuple[list[str], str, list[str]]:
     words = []
     for value in method.data:
         match value.kind:
-            case Kind.SIGNED:
-                checks.append(f"{-SIGN} <= {value.name} <= {SIGN - 1}")
-                words.append(f"{value.name} & {MASK}")
-            case Kind.WORD:
-                checks.append(f"0 <= {value.name} <= {MASK}")
-                words.append(f"{value.name} & {MASK}")
+            case Kind.SIGNED | Kind.WORD:
+                checks.append(range_expression(value.name, value.kind))
+                words.append(word_expression(value.name))
             case _:
                 words.append(f"1 if {value.name} else 0")
     lines = [f"if not ({' and '.join(checks)}): raise out_of_range_({', '.join(names)})"] if checks else []
@@ -205,7 +214,7 @@ def _result_expression(method: Method) -> str:
         return "None"
     match method.result[0].kind:
         case Kind.SIGNED:
-            return f"r0_ if r0_ < {SIGN} else r0_ - {1 << 64}"
+            return signed_expression("r0_")
         case Kind.BOOL:
             return "r0_ != 0"
     return "r0_"

@@ -59,6 +59,7 @@ class Outcome(IntEnum):
 _PARTIAL: Final = struct.Struct("<2Q")
 PIECE_BYTES: Final = MAX_BYTES - _PARTIAL.size
 EMPTY: Final[Words] = (0, 0, 0, 0, 0)
+UNDECODABLE: Final = (msgspec.MsgspecError, RecursionError, ValueError)  # what a decoder raises for hostile bytes
 
 
 def put(label: int, data: bytes, what: str) -> Words:
@@ -84,16 +85,35 @@ def get(info: int, word0: int, word1: int, word2: int, word3: int) -> bytes:
     """
     data = machine.message_get(info, word0, word1, word2, word3)
     if data is None:
-        raise InvalidMessage(f"the message has {info & 127} words, but claims {word0} bytes behind the first")
+        raise _too_short(info, word0)
     return data
+
+
+def _too_short(info: int, word0: int) -> InvalidMessage:
+    return InvalidMessage(f"the message has {info & 127} words, but claims {word0} bytes behind the first")
 
 
 def decode(decoder: Callable[[bytes], Decoded], data: bytes, what: str) -> Decoded:
     """Decode typed msgpack from another process. Raises InvalidMessage."""
     try:
         return decoder(data)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+    except UNDECODABLE as error:
         raise InvalidMessage(f"{what} does not decode: {error}") from error
+
+
+def receiver(decoder: Callable[[bytes], Decoded], what: str) -> Callable[[int, int, int, int, int], Decoded]:
+    """`get` and `decode` in one function, which every packed call comes through twice."""
+
+    def receive(info: int, word0: int, word1: int, word2: int, word3: int) -> Decoded:
+        data = machine.message_get(info, word0, word1, word2, word3)
+        if data is None:
+            raise _too_short(info, word0)
+        try:
+            return decoder(data)
+        except UNDECODABLE as error:
+            raise InvalidMessage(f"{what} does not decode: {error}") from error
+
+    return receive
 
 
 def put_partial(data: bytes, token: int, what: str) -> Words:

@@ -36,7 +36,8 @@ def ours(system: System, sizes: Sizes) -> dict[str, Turn]:
         goals.CALL_ASLEEP: turn("null", Placement.SPLIT, "asleep", sizes.pauses, sizes.pause_us),
         goals.CALL_LONG_ASLEEP: turn("null", Placement.SPLIT, "asleep", few, LONG_PAUSE_US),
         goals.ADD: turn("service", Placement.SPLIT, "add", seconds),
-        goals.RECORD: turn("service", Placement.SPLIT, "object", seconds),
+        goals.MESSAGE: turn("service", Placement.SPLIT, "object", seconds, "message"),
+        goals.RECORD: turn("service", Placement.SPLIT, "object", seconds, "record"),
         goals.SIGNAL: turn("waiter", Placement.SPLIT, "signal", seconds, BATCH),
     }
 
@@ -55,7 +56,8 @@ def theirs(found: Peers, sizes: Sizes) -> dict[str, Turn]:
     turns[goals.OS_PIPE_ONE] = peers.OS_PIPE, round_trip(peers.OS_PIPE, Placement.ONE)
     turns[goals.FUTEX_ASLEEP] = peers.FUTEX, after_pause(peers.FUTEX)
     turns[goals.WAKING_ASLEEP] = peers.WAKING, after_pause(peers.WAKING)
-    turns[goals.PIPE_RECORD] = peers.PIPE, lambda: found.record(peers.PIPE, sizes.seconds)
+    turns[goals.PIPE_MESSAGE] = peers.PIPE, lambda: found.object(peers.PIPE, sizes.seconds, "message")
+    turns[goals.PIPE_RECORD] = peers.PIPE, lambda: found.object(peers.PIPE, sizes.seconds, "record")
     return {name: turn for name, (kind, turn) in turns.items() if kind in found}
 
 

@@ -81,9 +81,9 @@ class Peers:
         """Seconds of one; in the best placement unless another is asked for."""
         return self._order(kind, f"time {seconds} {size}", where)
 
-    def record(self, kind: Kind, seconds: float) -> float:
-        """Seconds of a round trip with `bench.tasks.service.RECORD`."""
-        return self._order(kind, f"object {seconds}", None)
+    def object(self, kind: Kind, seconds: float, which: str) -> float:
+        """Seconds of a round trip with one of `bench.tasks.service.OBJECTS`."""
+        return self._order(kind, f"object {seconds} {which}", None)
 
     def after_pause(self, kind: Kind, count: int, pause_us: int) -> float:
         """Median seconds of a round trip with a server that sleeps on another processor. Of `pingpong.c` alone."""

@@ -4,7 +4,7 @@ It starts the server as a process of its own (`fork`), prints the pids of client
 of standard input with one number:
 
     time SECONDS BYTES     seconds a round trip of so many bytes, over a stretch of that length
-    object SECONDS         the same with `bench.tasks.service.RECORD`
+    object SECONDS WHICH   the same with one of `bench.tasks.service.OBJECTS`
 
 A contender is a class with `server`, `calls`, and for some `objects`.
 """
@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
+from bench.tasks.service import OBJECTS
 from bench.timing import seconds_per_call
 
 Calls = Callable[[int], None]  # makes so many round trips
@@ -36,7 +37,7 @@ class Contender(Protocol):
     def calls(self, size: int) -> Calls:
         """Round trips of ``size`` bytes."""
 
-    def objects(self) -> Calls:
+    def objects(self, given: object) -> Calls:
         """Round trips of a Python object."""
 
 
@@ -78,8 +79,8 @@ def _answer(contender: Contender, order: str) -> float:
     match order.split():
         case ["time", seconds, size]:
             return seconds_per_call(contender.calls(int(size)), float(seconds))
-        case ["object", seconds]:
-            return seconds_per_call(contender.objects(), float(seconds))
+        case ["object", seconds, which]:
+            return seconds_per_call(contender.objects(OBJECTS[which][1]), float(seconds))
     raise ValueError(f"unknown order {order!r}")
 
 

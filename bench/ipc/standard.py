@@ -6,7 +6,6 @@ import multiprocessing
 import os
 
 from bench.ipc.stand import Calls, fork
-from bench.tasks.service import RECORD
 
 WORDS = (1, 2, 3, 4)
 LARGEST = 4096
@@ -71,8 +70,8 @@ class Pipe:
     def calls(self, size: int) -> Calls:
         return self._rounds(WORDS)
 
-    def objects(self) -> Calls:
-        return self._rounds(RECORD)
+    def objects(self, given: object) -> Calls:
+        return self._rounds(given)
 
     def _rounds(self, message: object) -> Calls:
         send, receive = self._connection.send, self._connection.recv

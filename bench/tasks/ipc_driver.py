@@ -5,7 +5,7 @@ call S                        calls of four words for S seconds              sec
 calls N                       N of them                                      seconds a call
 asleep N US                   N of them, each after a pause of US            median seconds a call
 bytes S SIZE                  messages of SIZE bytes there and back          seconds a call
-add S, object S               interface calls                                seconds a call
+add S, object S W             interface calls                                seconds a call
 signal S SIZE                 signals, SIZE by one call                      seconds a signal
 load COUNT SERVER S           COUNT clients call SERVER for S seconds        calls of each
 revoke N                      revokes a channel that is in use, N times      seconds to the peer's refusal, each
@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from bench.tasks import channel, revoking
 from bench.tasks.load import Load
-from bench.tasks.service import RECORD, Service
+from bench.tasks.service import OBJECTS, Service
 from bench.tasks.waiter import STOP, Waiter
 from bench.timing import seconds_after_pause, seconds_per_call
 from libsel4py import Component, component, uses
@@ -124,12 +124,13 @@ class Main(Component):
 
         return {"seconds": seconds_per_call(calls, float(seconds))}
 
-    def _object(self, seconds: str) -> Answer:
-        keep = self.service.keep
+    def _object(self, seconds: str, which: str) -> Answer:
+        method, given = OBJECTS[which]
+        send = getattr(self.service, method)
 
         def calls(count: int) -> None:
             for _ in range(count):
-                keep(RECORD)
+                send(given)
 
         return {"seconds": seconds_per_call(calls, float(seconds))}
 

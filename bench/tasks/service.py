@@ -7,7 +7,8 @@ from libsel4py import Interface, component
 
 Record = dict[str, str]
 
-PACKED_BYTES = 480  # of RECORD as msgpack
+PACKED_BYTES = 480  # of MESSAGE, and of RECORD, as msgpack
+MESSAGE = (bytes(range(1, 240)) * 2)[:477]
 RECORD: Record = {
     "path": "/var/log/console.log",
     "author": "driver@node-17.example.org",
@@ -22,8 +23,14 @@ class Service(Interface):
     def add(self, a: int, b: int) -> int:
         """Their sum."""
 
+    def echo(self, message: bytes) -> bytes:
+        """The same message."""
+
     def keep(self, record: Record) -> Record:
         """The same record."""
+
+
+OBJECTS: dict[str, tuple[str, object]] = {"message": ("echo", MESSAGE), "record": ("keep", RECORD)}  # and their methods
 
 
 @component
@@ -32,6 +39,9 @@ class Main(Service):
 
     def add(self, a: int, b: int) -> int:
         return a + b
+
+    def echo(self, message: bytes) -> bytes:
+        return message
 
     def keep(self, record: Record) -> Record:
         return record

@@ -25,7 +25,8 @@ def system():
         ("mirror", ("bytes", SECONDS, 0)),
         ("mirror", ("bytes", SECONDS, 960)),
         ("service", ("add", SECONDS)),
-        ("service", ("object", SECONDS)),
+        ("service", ("object", SECONDS, "message")),
+        ("service", ("object", SECONDS, "record")),
         ("waiter", ("signal", SECONDS, 64)),
     ],
 )

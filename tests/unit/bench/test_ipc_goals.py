@@ -5,11 +5,13 @@ import pytest
 
 from bench.ipc import goals, peers, published
 from bench.rounds import Series
-from bench.tasks.service import PACKED_BYTES, RECORD
+from bench.tasks.service import OBJECTS, PACKED_BYTES
 
 
-def test_the_record_is_as_long_as_the_goal_says():
-    assert len(msgspec.msgpack.encode(RECORD)) == PACKED_BYTES == 480
+def test_the_objects_are_as_long_as_the_goal_says():
+    assert PACKED_BYTES == 480
+    for _, given in OBJECTS.values():
+        assert len(msgspec.msgpack.encode(given)) == PACKED_BYTES
 
 
 def test_every_ratio_has_a_name_of_its_own():

@@ -45,7 +45,7 @@ def test_a_peer_answers_and_ends(kind, programs):
 
 def test_the_record_goes_through_a_pipe():
     with Peer(python("stand", *peers.PIPE.arguments)) as peer:
-        assert 0 < peer.order("object 0.001")[0] < 1
+        assert 0 < peer.order("object 0.001 record")[0] < 1
 
 
 def test_a_peer_is_stopped_while_others_have_their_turn(programs):
