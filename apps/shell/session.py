@@ -7,10 +7,12 @@ from typing import Final
 
 from apps.shell.call import BadArguments
 from libsel4py import ServerDied, ServiceError, Timeout
+from libsel4py.environment import ChannelUse
 from libsel4py.interface import Interface, find_interface, with_timeout
 from libsel4py.interfaces.console import Console
 from libsel4py.interfaces.names import Names
 from libsel4py.interfaces.system import System
+from libsel4py.task import current_task
 
 # A command cannot be taken back while it waits: a server that has ended for good would keep the shell for ever.
 ANSWER_SECONDS: Final = 10.0
@@ -57,6 +59,8 @@ class Session:
         """A client of a service by its name, with `ANSWER_SECONDS` for each call. Raises UnknownName, LookupError."""
         if name not in self.services:
             interface, endpoint = self.names.lookup(name)
+            # It is kept for the session, and so may go by a channel as a connection may.
+            current_task().channels.offer(endpoint, ChannelUse.AUTO)
             self.services[name] = with_timeout(find_interface(interface)(endpoint), ANSWER_SECONDS)
         return self.services[name]
 
