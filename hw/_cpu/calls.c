@@ -106,7 +106,7 @@ static enum wait sleep_for_answer(struct cpu_thread *thread, int64_t deadline)
             break;
         return errno == ETIMEDOUT ? WAIT_TIMEOUT : WAIT_INTERRUPTED;
     }
-    spin_learn(&channel->spin_ns, SPIN_CHANNEL_NS, now_ns() - thread->bindings->looked_from);
+    spin_learn(&channel->spin_ns, look_limit_ns(), now_ns() - thread->bindings->looked_from);
     return WAIT_READY;
 }
 
@@ -119,7 +119,7 @@ static enum wait look_for_answer(struct cpu_thread *thread, int64_t deadline)
     do {
         for (int i = 0; i < look.looks; i++) {
             if (is_there(channel)) {
-                spin_learn(&channel->spin_ns, SPIN_CHANNEL_NS, look.now - look.start);
+                spin_learn(&channel->spin_ns, look_limit_ns(), look.now - look.start);
                 return WAIT_READY;
             }
             look_pause(&look);

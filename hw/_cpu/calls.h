@@ -13,8 +13,8 @@ enum route { BY_KERNEL, BY_CHANNEL, CANCELLED, FAILED };
 /* Looks with the GIL held: no longer than giving it away and taking it back may cost where another thread wants it. */
 enum { LOOKS_WITH_GIL = 64, LOOKS_A_CHECK = 16, EASE_CLIENT = 4, EASE_SERVER = 8, YIELDS = 2 };
 
-/* What waking a thread that sleeps on another processor costs at most; looking longer cannot win. */
-enum { SPIN_CHANNEL_NS = 40000, PREEMPTED_NS = 30000, CROWDED_WAITS = 64 };
+/* A look that takes so long was itself preempted. */
+enum { PREEMPTED_NS = 30000, CROWDED_WAITS = 64 };
 
 /* calls.c */
 enum route call_by_channel(struct cpu_thread *thread, const struct sel4py_entry *entry, int64_t timeout_ns,
@@ -50,6 +50,10 @@ void look_pause(struct look *look);
 int looks_with_gil(uint32_t peer_cpu, int ease);
 /* Looks at the clock. False when it is time to sleep, or past the deadline. */
 bool look_goes_on(struct look *look, struct cpu_thread *thread, int64_t deadline);
+/* What it costs here to wake a thread that sleeps, as measured lately; looking longer than that cannot win. */
+int64_t look_limit_ns(void);
+/* One measurement: from the waker's system call until the thread ran. */
+void look_measured(int64_t wake_ns);
 /* Two-competitive, with a memory: what a longer look would have caught lengthens the next one, what it would not have
  * caught halves it. */
 void spin_learn(int64_t *spin_ns, int64_t limit, int64_t took);

@@ -14,7 +14,10 @@ static enum wait wait_event(struct cpu_thread *thread, int64_t deadline)
     uint32_t seen = __atomic_load_n(&thread->awaited_event, __ATOMIC_ACQUIRE);
     if (__atomic_load_n(&thread->event, __ATOMIC_ACQUIRE) != seen)
         return WAIT_READY;
-    if (futex_wait_until(&thread->event, seen, deadline, false) == 0 || errno == EAGAIN)
+    int slept = futex_wait_until(&thread->event, seen, deadline, false);
+    if (slept == 0)
+        look_measured(now_ns() - __atomic_load_n(&thread->told_at, __ATOMIC_RELAXED));
+    if (slept == 0 || errno == EAGAIN)
         return WAIT_READY;
     return errno == ETIMEDOUT ? WAIT_TIMEOUT : WAIT_INTERRUPTED;
 }

@@ -77,6 +77,7 @@ static unsigned received_by(uint32_t thread)
 /* The thread looks at the table again, at once if it sleeps. */
 static void tell(struct cpu_thread *thread)
 {
+    __atomic_store_n(&thread->told_at, now_ns(), __ATOMIC_RELAXED);
     __atomic_add_fetch(&thread->event, 1, __ATOMIC_SEQ_CST);
     futex_wake_all(&thread->event);
 }

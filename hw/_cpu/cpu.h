@@ -71,6 +71,7 @@ struct cpu_thread {
     pid_t tid;             /* 0 until the thread runs */
     uint64_t arguments[SEL4PY_CONTROL_WORD_COUNT];
     uint32_t event;            /* a futex word: the table of channels has changed */
+    int64_t told_at;           /* when the keeper changed it last */
     uint32_t awaited_event;    /* its value when a wait for it began */
     struct bindings *bindings; /* calls.c: what it calls by channels; NULL before the first */
     PyObject *result;          /* what the last system call returned */

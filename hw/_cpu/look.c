@@ -13,10 +13,24 @@ void spin_learn(int64_t *spin_ns, int64_t limit, int64_t took)
         *spin_ns = 2 * took < limit ? 2 * took : limit;
 }
 
+/* 25 microseconds between processors on a virtual machine, 5 on one processor; a thread that must wait for its processor says
+ * nothing about what waking costs. */
+enum { LEAST_WAKE_NS = 5000, USUAL_WAKE_NS = 40000, MOST_WAKE_NS = 100000 };
+static int64_t wake_cost_ns = USUAL_WAKE_NS;
+
+int64_t look_limit_ns(void) { return __atomic_load_n(&wake_cost_ns, __ATOMIC_RELAXED); }
+
+void look_measured(int64_t wake_ns)
+{
+    int64_t bounded = wake_ns < LEAST_WAKE_NS ? LEAST_WAKE_NS : wake_ns > MOST_WAKE_NS ? MOST_WAKE_NS : wake_ns;
+    __atomic_store_n(&wake_cost_ns, (3 * look_limit_ns() + bounded) / 4, __ATOMIC_RELAXED);
+}
+
 void look_begin(struct look *look, struct cpu_thread *thread, int64_t *spin_ns, uint32_t peer_cpu)
 {
-    if (*spin_ns > SPIN_CHANNEL_NS)
-        *spin_ns = SPIN_CHANNEL_NS;
+    const int64_t limit = look_limit_ns();
+    if (*spin_ns > limit)
+        *spin_ns = limit;
     bool same = peer_cpu == (uint32_t)sched_getcpu();
     int64_t length = *spin_ns;
     if (thread->crowded) {

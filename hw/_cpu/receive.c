@@ -318,7 +318,7 @@ static enum wait sleep_for_message(struct cpu_thread *thread, int64_t deadline)
     for (;;) {
         enum wait result = look_once(thread, MOST_RECEIVED);
         if (result == WAIT_READY)
-            spin_learn(&receiver->spin_ns, SPIN_CHANNEL_NS, now_ns() - receiver->looked_from);
+            spin_learn(&receiver->spin_ns, look_limit_ns(), now_ns() - receiver->looked_from);
         if (result != WAIT_AGAIN)
             return result;
         result = sleep_once(thread, deadline);
@@ -345,7 +345,7 @@ static enum wait look_for_message(struct cpu_thread *thread, int64_t deadline)
         for (int i = 0; i < look.looks; i++) {
             enum wait result = look_once(thread, A_LOOK);
             if (result == WAIT_READY)
-                spin_learn(&receiver->spin_ns, SPIN_CHANNEL_NS, look.now - look.start);
+                spin_learn(&receiver->spin_ns, look_limit_ns(), look.now - look.start);
             if (result != WAIT_AGAIN)
                 return result;
             look_pause(&look);
