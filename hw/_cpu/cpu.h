@@ -52,6 +52,14 @@ struct channel_counters {
     uint64_t calls, taken, sleeps, kernel_receives, abandoned;
 };
 
+/* The arguments of a thread's last system call, as objects and as words. */
+enum position { AT_CPTR, AT_INFO, AT_MR, AT_REPLY = AT_MR + SEL4PY_MESSAGE_REGISTERS, POSITIONS };
+
+struct argument {
+    PyObject *object;
+    uint64_t word;
+};
+
 struct cpu_thread {
     uint8_t *frame;        /* the mapped trap frame */
     int doorbell;          /* eventfd */
@@ -74,6 +82,7 @@ struct cpu_thread {
     int64_t told_at;           /* when the keeper changed it last */
     uint32_t awaited_event;    /* its value when a wait for it began */
     struct bindings *bindings; /* calls.c: what it calls by channels; NULL before the first */
+    struct argument known[POSITIONS];
     PyObject *result;          /* what the last system call returned */
     struct sel4py_completion last; /* what that says */
     uint32_t crowded;          /* so many waits are not worth a look: others want the processors */
@@ -129,7 +138,7 @@ PyObject *cpu_receive_path(PyObject *module, PyObject *none);
 /* System call numbers; false with an exception set. */
 bool parse_op(PyObject *object, int32_t *op);
 PyObject *completion_tuple(const struct sel4py_completion *completion);
-/* With the GIL held, before the thread ends. */
+/* Of its last system calls. With the GIL held, before the thread ends. */
 void forget_result(struct cpu_thread *thread);
 /* Says what is wrong with the rings, marks them broken, returns NULL. */
 PyObject *raise_broken(struct cpu_thread *thread, const char *what);

@@ -82,7 +82,12 @@ static PyObject *result_of(struct cpu_thread *thread, const struct sel4py_comple
     return Py_NewRef(tuple);
 }
 
-void forget_result(struct cpu_thread *thread) { Py_CLEAR(thread->result); }
+void forget_result(struct cpu_thread *thread)
+{
+    Py_CLEAR(thread->result);
+    for (unsigned i = 0; i < POSITIONS; i++)
+        Py_CLEAR(thread->known[i].object);
+}
 
 enum wait without_gil(struct cpu_thread *thread, int64_t deadline, enum wait (*wait)(struct cpu_thread *, int64_t))
 {
@@ -205,19 +210,32 @@ struct call {
     int64_t timeout_ns;
 };
 
-static bool parse_words(PyObject *const *args, uint64_t *words, unsigned count)
+/* An argument's word. Most arguments are the very object that stood there at the thread's last call, which is kept. */
+static bool parse_word(struct cpu_thread *thread, enum position at, PyObject *object, uint64_t *word)
 {
-    for (unsigned i = 0; i < count; i++)
-        if (!as_u64(args[i], &words[i]))
+    struct argument *known = &thread->known[at];
+    if (known->object != object) {
+        PyObject *before = known->object;
+        if (!as_u64(object, &known->word)) {
+            Py_CLEAR(known->object);
             return false;
+        }
+        known->object = Py_NewRef(object);
+        Py_XDECREF(before);
+    }
+    *word = known->word;
     return true;
 }
 
 /* cptr, info and the message registers. */
-static bool parse_message(PyObject *const *args, struct sel4py_entry *entry)
+static bool parse_message(struct cpu_thread *thread, PyObject *const *args, struct sel4py_entry *entry)
 {
-    return as_u64(args[0], &entry->cptr) && as_u64(args[1], &entry->info) &&
-           parse_words(args + 2, entry->mr, SEL4PY_MESSAGE_REGISTERS);
+    if (!parse_word(thread, AT_CPTR, args[0], &entry->cptr) || !parse_word(thread, AT_INFO, args[1], &entry->info))
+        return false;
+    for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS; i++)
+        if (!parse_word(thread, AT_MR + i, args[2 + i], &entry->mr[i]))
+            return false;
+    return true;
 }
 
 static bool has_arguments(const char *signature, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most)
@@ -228,13 +246,13 @@ static bool has_arguments(const char *signature, Py_ssize_t count, Py_ssize_t le
     return false;
 }
 
-static bool parse(PyObject *const *args, Py_ssize_t count, struct call *call)
+static bool parse(struct cpu_thread *thread, PyObject *const *args, Py_ssize_t count, struct call *call)
 {
     *call = (struct call){.timeout_ns = -1};
     if (!has_arguments("trap(op, cptr, info, mr0, mr1, mr2, mr3, reply=0, dest=0, timeout_ns=-1)", count, 7, 10) ||
-        !parse_op(args[0], &call->entry.op) || !parse_message(args + 1, &call->entry))
+        !parse_op(args[0], &call->entry.op) || !parse_message(thread, args + 1, &call->entry))
         return false;
-    if ((count > 7 && !as_u64(args[7], &call->tail.reply)) || (count > 8 && !as_u64(args[8], &call->tail.dest)) ||
+    if ((count > 7 && !parse_word(thread, AT_REPLY, args[7], &call->tail.reply)) || (count > 8 && !as_u64(args[8], &call->tail.dest)) ||
         (count > 9 && !parse_timeout(args[9], &call->timeout_ns)))
         return false;
     if (call->tail.reply || call->tail.dest)
@@ -286,14 +304,14 @@ PyObject *cpu_trap(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_
 {
     struct cpu_thread *thread = thread_ready();
     struct call call;
-    return thread && parse(args, count, &call) ? carry_out(thread, &call, true) : NULL;
+    return thread && parse(thread, args, count, &call) ? carry_out(thread, &call, true) : NULL;
 }
 
 PyObject *cpu_kernel_trap(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     struct cpu_thread *thread = thread_ready();
     struct call call;
-    return thread && parse(args, count, &call) ? carry_out(thread, &call, false) : NULL;
+    return thread && parse(thread, args, count, &call) ? carry_out(thread, &call, false) : NULL;
 }
 
 PyObject *cpu_call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
@@ -301,7 +319,7 @@ PyObject *cpu_call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_
     struct cpu_thread *thread = thread_ready();
     struct call call = {.entry.op = SEL4PY_SYSCALL_CALL, .timeout_ns = -1};
     if (!thread || !has_arguments("call(cptr, info, mr0, mr1, mr2, mr3, timeout_ns=-1)", count, 6, 7) ||
-        !parse_message(args, &call.entry) || (count > 6 && !parse_timeout(args[6], &call.timeout_ns)))
+        !parse_message(thread, args, &call.entry) || (count > 6 && !parse_timeout(args[6], &call.timeout_ns)))
         return NULL;
     return carry_out(thread, &call, true);
 }
@@ -311,7 +329,7 @@ PyObject *cpu_reply_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
     struct cpu_thread *thread = thread_ready();
     struct call call = {.entry = {.op = SEL4PY_SYSCALL_REPLY_RECV, .flags = SEL4PY_ENTRY_HAS_TAIL}, .timeout_ns = -1};
     if (!thread || !has_arguments("reply_recv(cptr, info, mr0, mr1, mr2, mr3, reply, timeout_ns=-1)", count, 7, 8) ||
-        !parse_message(args, &call.entry) || !as_u64(args[6], &call.tail.reply) ||
+        !parse_message(thread, args, &call.entry) || !parse_word(thread, AT_REPLY, args[6], &call.tail.reply) ||
         (count > 7 && !parse_timeout(args[7], &call.timeout_ns)))
         return NULL;
     return carry_out(thread, &call, true);
