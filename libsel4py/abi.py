@@ -360,7 +360,7 @@ class EntryFlags(IntFlag):
 
 CHANNEL_BYTES: Final = 4096
 CHANNEL_REQUEST: Final = 0x000  # the client's line
-CHANNEL_POSTED: Final = CHANNEL_REQUEST + 0  # u32: sequence << 16 | VALID; the futex word of the servers
+CHANNEL_POSTED: Final = CHANNEL_REQUEST + 0  # u32: sequence << 16 | VALID
 CHANNEL_OP: Final = CHANNEL_REQUEST + 4  # u32: ChannelOp
 CHANNEL_REPLY: Final = 0x040  # the line of whichever server has taken the request
 CHANNEL_DONE: Final = CHANNEL_REPLY + 0  # u32: sequence << 16 | VALID | WAITER; the futex word of the client
@@ -371,12 +371,13 @@ CHANNEL_MR: Final = 16  # 4 words
 CHANNEL_CPU: Final = 48  # u32: the processor that the writer ran on
 CHANNEL_SIGNALS: Final = 0x080  # u64: the signaller ORs, the waiter takes
 CHANNEL_STATE: Final = 0x0C0  # u32: sequence << 16 | listener << 4 | ChannelState; servers compare and swap it
-CHANNEL_SLEEPERS: Final = 0x100  # u32: a server that will sleep on POSTED sets it, the client clears it and wakes
+CHANNEL_SLEEPERS: Final = 0x100  # u32: how often servers were woken << 1 | SLEEPING; their futex word
 CHANNEL_REQUEST_WORDS: Final = 0x400  # message words 4..119
 CHANNEL_REPLY_WORDS: Final = 0x800
 CHANNEL_LISTENER_SHIFT: Final = 4
 CHANNEL_LISTENER_MAX: Final = (1 << 12) - 1
 CHANNEL_SEQUENCE_SHIFT: Final = 16
+CHANNEL_SLEEPING: Final = 1  # in SLEEPERS: a server will sleep on it; the client adds 1 and wakes all
 CHANNEL_WAITER: Final = 1  # in DONE: the client sleeps on it
 CHANNEL_VALID: Final = 2  # in POSTED and DONE, so that neither is ever 0
 

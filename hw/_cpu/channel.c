@@ -8,7 +8,7 @@
  *   sees DONE = its sequence, copies              DONE = sequence (exchange)
  *
  * While both sides run the client's line and the server's cross between processors once each, and no other does: STATE is
- * the servers' own, and SLEEPERS is written by those that go to sleep.
+ * the servers' own, and SLEEPERS is written where somebody goes to sleep or is woken.
  */
 #define _GNU_SOURCE
 #include "channel.h"
@@ -35,7 +35,7 @@ static uint32_t *word_at(const uint8_t *page, unsigned offset) { return (uint32_
 
 uint32_t *channel_state_word(const uint8_t *page) { return word_at(page, SEL4PY_CHANNEL_STATE); }
 
-static uint32_t *sleepers_word(const uint8_t *page) { return word_at(page, SEL4PY_CHANNEL_SLEEPERS); }
+uint32_t *channel_sleepers_word(const uint8_t *page) { return word_at(page, SEL4PY_CHANNEL_SLEEPERS); }
 
 static uint64_t *signals_word(const uint8_t *page) { return (uint64_t *)(uintptr_t)(page + SEL4PY_CHANNEL_SIGNALS); }
 
@@ -106,12 +106,23 @@ bool channel_page_is_gone(const uint8_t *page)
            !__atomic_load_n(channel_state_word(page), __ATOMIC_RELAXED);
 }
 
-/* After POSTED was written: the other order than a server's, which says that it will sleep and then looks at POSTED. */
+/* After POSTED or the signals were written: the other order than a server's, which says that it will sleep and then looks
+ * at them. The addition takes SLEEPING away, and makes the word another one than any that a server is about to sleep on:
+ * one that said so before and is not in the queue yet comes back by itself. */
 static void wake_sleepers(uint8_t *page)
 {
-    uint32_t *sleepers = sleepers_word(page);
-    if (__atomic_load_n(sleepers, __ATOMIC_SEQ_CST) && __atomic_exchange_n(sleepers, 0, __ATOMIC_SEQ_CST))
-        wake(channel_posted_word(page));
+    uint32_t *sleepers = channel_sleepers_word(page);
+    if (!(__atomic_load_n(sleepers, __ATOMIC_SEQ_CST) & SEL4PY_CHANNEL_SLEEPING))
+        return;
+    __atomic_fetch_add(sleepers, SEL4PY_CHANNEL_SLEEPING, __ATOMIC_SEQ_CST);
+    wake(sleepers);
+}
+
+/* What the word is while nobody has woken those that sleep on it. */
+static uint32_t announce_sleeper(uint8_t *page)
+{
+    return __atomic_fetch_or(channel_sleepers_word(page), SEL4PY_CHANNEL_SLEEPING, __ATOMIC_SEQ_CST) |
+           SEL4PY_CHANNEL_SLEEPING;
 }
 
 /* --- the client ---------------------------------------------------------------------------------------------------- */
@@ -207,26 +218,21 @@ void channel_answer(uint8_t *page, uint16_t sequence, const struct channel_messa
 
 bool channel_announce_server(uint8_t *page, uint32_t *seen)
 {
-    __atomic_store_n(sleepers_word(page), 1, __ATOMIC_SEQ_CST);
+    *seen = announce_sleeper(page);
     uint32_t state = __atomic_load_n(channel_state_word(page), __ATOMIC_SEQ_CST);
-    *seen = __atomic_load_n(channel_posted_word(page), __ATOMIC_SEQ_CST);
+    uint32_t posted = __atomic_load_n(channel_posted_word(page), __ATOMIC_SEQ_CST);
     /* The keeper will say that a page is gone: nothing to take. */
-    return !*seen || !state || state >> 16 == *seen >> 16;
+    return !posted || !state || state >> 16 == posted >> 16;
 }
 
 /* --- signals ------------------------------------------------------------------------------------------------------- */
 
 bool channel_signal(uint8_t *page, uint64_t badge)
 {
-    uint32_t *posted = channel_posted_word(page);
     __atomic_fetch_or(signals_word(page), badge, __ATOMIC_SEQ_CST);
-    uint32_t before = __atomic_load_n(posted, __ATOMIC_RELAXED);
-    if (!before)
+    if (!__atomic_load_n(channel_posted_word(page), __ATOMIC_RELAXED))
         return false;
-    if (__atomic_load_n(sleepers_word(page), __ATOMIC_SEQ_CST)) {
-        __atomic_store_n(posted, with_sequence((uint16_t)((before >> 16) + 1), SEL4PY_CHANNEL_VALID), __ATOMIC_SEQ_CST);
-        wake_sleepers(page);
-    }
+    wake_sleepers(page);
     return true;
 }
 
@@ -245,8 +251,7 @@ bool channel_has_signals(const uint8_t *page, uint64_t badge)
 
 bool channel_announce_waiter(uint8_t *page, uint64_t badge, uint32_t *seen)
 {
-    __atomic_store_n(sleepers_word(page), 1, __ATOMIC_SEQ_CST);
-    *seen = __atomic_load_n(channel_posted_word(page), __ATOMIC_SEQ_CST);
+    *seen = announce_sleeper(page);
     return !(__atomic_load_n(signals_word(page), __ATOMIC_SEQ_CST) & badge);
 }
 

@@ -65,9 +65,11 @@ void channel_end_taken(uint8_t *page, uint32_t listener);
 /* Several words are looked at, since each side goes on to write one of them until it has seen that the page is gone. */
 bool channel_page_is_gone(const uint8_t *page);
 
-/* Futex words of a page, for whoever sleeps. */
-uint32_t *channel_posted_word(uint8_t *page);
+/* Futex words of a page, for whoever sleeps: servers, and the client. */
+uint32_t *channel_sleepers_word(const uint8_t *page);
 uint32_t *channel_done_word(uint8_t *page);
+/* The client's mark. */
+uint32_t *channel_posted_word(uint8_t *page);
 /* The servers' mark. */
 uint32_t *channel_state_word(const uint8_t *page);
 /* Where the peer ran when it wrote last. */

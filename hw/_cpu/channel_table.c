@@ -157,14 +157,16 @@ int channel_close(const struct sel4py_control *request)
     int error = 0;
     for (unsigned i = 0; i < SEL4PY_CONTROL_WORD_COUNT; i++) {
         int one = request->words[i] ? close_one(thread, request->thread, (uint32_t)request->words[i]) : 0;
-        error = error ? error : one;
+        error = error && error != ESRCH ? error : one ? one : error; /* ESRCH: nothing was there to take away */
     }
-    if (!thread || error)
+    if (!thread)
         return error;
     tell(thread);
     /* One that sleeps on the page that was there: its wait begins anew, and finds another word. */
     pid_t tid = __atomic_load_n(&thread->tid, __ATOMIC_ACQUIRE);
-    return tid && syscall(SYS_tgkill, getpid(), tid, PARK_SIGNAL) < 0 ? errno : 0;
+    if (tid && syscall(SYS_tgkill, getpid(), tid, PARK_SIGNAL) < 0 && !error)
+        error = errno;
+    return error;
 }
 
 int channel_receiver_died(const struct sel4py_control *request)

@@ -268,7 +268,7 @@ static bool announce(struct cpu_thread *thread, struct futex_waitv *words)
         if (!quiet)
             return false;
         words[OWN_WORDS + i] = (struct futex_waitv){
-            .val = seen, .uaddr = (uintptr_t)channel_posted_word(channel->page), .flags = FUTEX_32};
+            .val = seen, .uaddr = (uintptr_t)channel_sleepers_word(channel->page), .flags = FUTEX_32};
     }
     return true;
 }

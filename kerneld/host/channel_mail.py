@@ -4,15 +4,20 @@ Other tasks cause these messages, by connecting and disconnecting as often as th
 process's control socket nor pile up here. At most WINDOW of them are on their way without an answer. Those that wait
 are taken back when the channel ends: what was never sent need not be closed. The ends of several channels of a thread
 travel together, once CLOSE_WINDOW messages of ends are on their way.
+
+A page that others keep is *taken back* from a thread in the same way. It has stored its last word there once its keeper
+says so, or once its process is gone.
 """
 
 from __future__ import annotations
 
+import errno
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from itertools import islice
+from typing import Final, TypeAlias
 
 from kerneld.host.control import Answer, ControlSocket
 from libsel4py.abi import CONTROL_WORD_COUNT, ChannelRole
@@ -41,6 +46,17 @@ class _Letter:
     failed: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _TakenBack:
+    """What is done once the thread has the page no more, and where that cannot be."""
+
+    done: Callable[[], None]
+    failed: Callable[[], None]
+
+
+_Ends: TypeAlias = dict[int, _TakenBack | None]  # by channel; None where the channel is no more for anybody
+
+
 class ChannelMail:
     """One process's. `failed`, of a call, is called when the message could not be sent, or was answered by an error."""
 
@@ -50,8 +66,8 @@ class ChannelMail:
         self._waiting: deque[_Letter] = deque()
         self._waiting_for: Counter[tuple[int, int]] = Counter()  # how many of these are of a thread and channel
         self._handed: set[tuple[int, int]] = set()  # pages that were sent and not closed: thread, channel
-        self._closing: dict[int, list[int]] = {}  # by thread: channels whose end it has not been told of
-        self._closings = 0  # messages of ends that are not answered
+        self._closing: dict[int, _Ends] = {}  # by thread: what it has not been told of
+        self._told: list[_Ends] = []  # messages of ends that are not answered
 
     def __len__(self) -> int:
         """Messages that wait to be sent, counting each end."""
@@ -75,12 +91,30 @@ class ChannelMail:
 
     def close(self, thread: int, channel: int) -> None:
         """The channel is no more for the thread; what it has not been told of it yet is not told."""
+        self._end(thread, channel, None)
+
+    def take_back(self, thread: int, channel: int, done: Callable[[], None], failed: Callable[[], None]) -> None:
+        """Take a page that stays others' away from a thread. `done` is called once the thread has it no more."""
+        if not self._end(thread, channel, _TakenBack(done, failed)):
+            done()
+
+    def process_gone(self) -> None:
+        """No answer comes any more, and nobody in the process has a page."""
+        ends = [*self._told, *self._closing.values()]
+        self._told, self._closing = [], {}
+        for end in ends:
+            _settle(end, 0)
+
+    def _end(self, thread: int, channel: int, end: _TakenBack | None) -> bool:
+        """False if the thread was not handed the page."""
         if self._waiting_for.pop((thread, channel), 0):
             self._waiting = deque(each for each in self._waiting if (each.thread, each.channel) != (thread, channel))
-        if (thread, channel) in self._handed:
-            self._handed.discard((thread, channel))
-            self._closing.setdefault(thread, []).append(channel)
-            self._send()
+        if (thread, channel) not in self._handed:
+            return False
+        self._handed.discard((thread, channel))
+        self._closing.setdefault(thread, {})[channel] = end
+        self._send()
+        return True
 
     def _add(self, letter: _Letter) -> None:
         if len(self._waiting) >= MOST_WAITING:
@@ -92,7 +126,7 @@ class ChannelMail:
 
     def _send(self) -> None:
         while self._unanswered < WINDOW:
-            if self._closing and self._closings < CLOSE_WINDOW:
+            if self._closing and len(self._told) < CLOSE_WINDOW:
                 self._send_ends(next(iter(self._closing)))
             elif not self._waiting:
                 return
@@ -116,19 +150,17 @@ class ChannelMail:
     def _send_ends(self, thread: int) -> None:
         """Tell a thread of the first ends that it has not been told of."""
         ends = self._closing[thread]
-        some, rest = ends[:CONTROL_WORD_COUNT], ends[CONTROL_WORD_COUNT:]
-        if rest:
-            self._closing[thread] = rest
-        else:
+        some = {channel: ends.pop(channel) for channel in list(islice(ends, CONTROL_WORD_COUNT))}
+        if not ends:
             del self._closing[thread]
-        self._closings += 1
+        self._told.append(some)
         self._unanswered += 1
-        self._control.channel_close(thread, some, self._closed)
+        self._control.channel_close(thread, tuple(some), partial(self._closed, some))
 
-    def _closed(self, *_: int) -> None:
-        """A page that could not be closed is no more than zeroes all the same."""
-        self._closings -= 1
+    def _closed(self, ends: _Ends, error: int, *_: int) -> None:
+        self._told = [each for each in self._told if each is not ends]
         self._unanswered -= 1
+        _settle(ends, error)
         self._send()
 
     def _answered(self, letter: _Letter, error: int, *_: int) -> None:
@@ -136,3 +168,10 @@ class ChannelMail:
         if error:
             letter.failed()
         self._send()
+
+
+def _settle(ends: _Ends, error: int) -> None:
+    """The keeper's answer. A page that is no more for anybody, and could not be closed, is all zeroes all the same."""
+    for end in ends.values():
+        if end is not None:
+            (end.done if error in (0, errno.ESRCH) else end.failed)()  # ESRCH: the thread had it no more

@@ -4,7 +4,9 @@ A page is a memfd of its own, sealed against growing: to truncate it takes the m
 and nothing can bring it back. Its first words are written before it is handed out; from then on nobody here maps, reads
 or writes it, since tasks do. Where a page cannot be made or handed over the kernel is told, and severs the channel.
 
-Rule: a channel's address names its page; it is forgotten (`gone`) before its memory is used again.
+Rules. A channel's address names its page; it is forgotten (`gone`) before its memory is used again. A client is told of
+a receiver's end when that one can store no more: an answer that came later would overwrite the next call's. So its
+process is gone by then, or has given the receiver's page back, where another of its threads goes on to listen.
 """
 
 from __future__ import annotations
@@ -35,10 +37,16 @@ CLIENT: Final = 0  # in place of a listener's number
 
 @dataclass(slots=True, eq=False)
 class Page:
-    """A channel's page. ``handed``: to which threads, as which listener, in order."""
+    """A channel's page.
+
+    Attributes:
+        handed: to which threads, as which listener, in order.
+        ending: whom of these it is being taken back from.
+    """
 
     descriptor: int
     handed: dict[tuple[Thread, int], None] = field(default_factory=dict)
+    ending: set[tuple[Thread, int]] = field(default_factory=set)
 
 
 class Channels:
@@ -93,7 +101,7 @@ class Channels:
         thread = self._threads.get(tcb)
         if thread is None or page.descriptor < 0:
             return  # the kernel will hear of the thread's end; or it hears that there is no page
-        page.handed = {each: None for each in page.handed if not _has_ended(each[0])}
+        page.handed = {each: None for each in page.handed if not each[0].process.is_gone}
         if (thread, listener) in page.handed:
             return
         page.handed[thread, listener] = None
@@ -117,6 +125,23 @@ class Channels:
         page = self._pages.get(channel.address)
         if page is None:
             return
+        holders = [each for each in page.handed if each[1] == listener and not each[0].process.is_gone]
+        if not holders:
+            self._tell_client(channel, page, listener)
+        for thread, _ in holders:
+            if (thread, listener) not in page.ending:
+                page.ending.add((thread, listener))
+                taken_back = partial(self._taken_back, channel, page, thread, listener)
+                failed = partial(self._fail, channel, page)
+                thread.process.channel_mail.take_back(thread.number, channel.number, taken_back, failed)
+
+    def _taken_back(self, channel: Channel, page: Page, thread: Thread, listener: int) -> None:
+        page.ending.discard((thread, listener))
+        page.handed.pop((thread, listener), None)
+        if self._pages.get(channel.address) is page:
+            self._tell_client(channel, page, listener)
+
+    def _tell_client(self, channel: Channel, page: Page, listener: int) -> None:
         for thread, role in page.handed:
             if role == CLIENT and not _has_ended(thread):
                 failed = partial(self._fail, channel, page)

@@ -83,6 +83,7 @@ class Process:
         self.image = image
         self.life = life
         self.phase = Phase.STARTING
+        self.is_gone = False  # reaped, or never made: what it had mapped nobody has any more
         self.pid = 0
         self.threads: list[Thread] = []
         self.next_number = 0
@@ -145,7 +146,9 @@ class Process:
 
     def close(self) -> None:
         """It is reaped, or was never made: close all that is ours."""
+        self.is_gone = True
         self.control.close()
+        self.channel_mail.process_gone()
         self._theirs.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)

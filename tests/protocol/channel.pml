@@ -23,6 +23,19 @@
 #ifndef TOLD_TWICE
 #define TOLD_TWICE 1 /* whether the kernel may tell a death twice */
 #endif
+#ifndef SEQUENCES
+#define SEQUENCES 4 /* more than calls: no number comes twice */
+#endif
+#ifndef PROMPT
+#define PROMPT 0 /* whether a server looks and takes in one step, as it must where numbers come round after a few calls */
+#endif
+#if PROMPT
+#define BEGIN_PROMPT atomic {
+#define END_PROMPT }
+#else
+#define BEGIN_PROMPT
+#define END_PROMPT
+#endif
 #if RIVAL == 0 && SUCCESSION == 0
 #error "no server would be left"
 #endif
@@ -34,14 +47,15 @@
 #define SUCCESSOR  4
 #define COUNT      5
 
-int state = STATE_WORD(0, 0, IDLE), done = DONE_WORD(0);
+int posted = POSTED_WORD(0), state = STATE_WORD(0, 0, IDLE), done = DONE_WORD(0);
+byte sleepers; /* how often it was cleared << 1 | SLEEPING */
 byte request_payload, reply_payload; /* the call's number; REPLY_DIED stands for the status SERVER_DIED */
 #define REPLY_DIED 255
 bool gone[COUNT];
 #define LOOK(process, place) (gone[process] -> 0 : place)
 
 /* Futexes. A sleeper is found through the page that it went to sleep on, so a process that lost it wakes nobody. */
-bool on_state[COUNT], on_event[COUNT], woken[COUNT];
+bool on_page[COUNT], on_event[COUNT], woken[COUNT];
 byte event[COUNT]; /* a server's process-local word, written by its keeper */
 bool on_done, done_woken;
 
@@ -59,7 +73,8 @@ bool served, withdrawn;
     swapped = (LOOK(process, place) == seen); \
     if :: swapped -> STORE(process, place, value) :: else fi
 
-/* Each of its steps that others can see begins with this. A dead process is in no futex queue. */
+/* Each of its steps that others can see begins with this. A dead process is in no futex queue. What a server still does
+ * to a page that it lost nobody sees. */
 #define MAY_DIE(process, mortal) \
     if \
     :: process != CLIENT && gone[process] -> goto dead \
@@ -71,7 +86,7 @@ bool served, withdrawn;
 
 inline wake_one_server(listener) {
     if
-    :: on_state[listener] -> on_state[listener] = false; woken[listener] = true
+    :: on_page[listener] -> on_page[listener] = false; woken[listener] = true
     :: else
     fi
 }
@@ -80,8 +95,8 @@ inline wake_servers(process) {
     if
     :: gone[process]
 #ifdef MUTANT_WAKE_ONE
-    :: !gone[process] && on_state[FIRST] -> wake_one_server(FIRST)
-    :: !gone[process] && !on_state[FIRST] -> wake_one_server(SECOND); wake_one_server(SUCCESSOR)
+    :: !gone[process] && on_page[FIRST] -> wake_one_server(FIRST)
+    :: !gone[process] && !on_page[FIRST] -> wake_one_server(SECOND); wake_one_server(SUCCESSOR)
 #else
     :: else -> wake_one_server(FIRST); wake_one_server(SECOND); wake_one_server(SUCCESSOR)
 #endif
@@ -111,7 +126,7 @@ mtype = { PENDING, ANSWERED, WITHDRAWN, ABANDONED, SERVER_DIED, CHANNEL_GONE, BY
 proctype client() {
     byte call = 1, sequence, next, reply;
     int old, seen;
-    bool swapped, timed, unanswered, lost;
+    bool swapped, timed, unanswered, lost, sleeping;
     mtype outcome = PENDING;
     do
     :: call > CALLS -> break
@@ -137,26 +152,36 @@ proctype client() {
             seen = 0
         };
         atomic { MAY_DIE(CLIENT, true); STORE(CLIENT, request_payload, call) };
-#ifdef MUTANT_STATE_STORED
-        atomic { old = LOOK(CLIENT, state) };
-        atomic {
-            STORE(CLIENT, state, STATE_WORD(next, 0, REQUEST));
-#else
+#ifdef MUTANT_SLEEPERS_SEEN_BEFORE_POST
+        atomic { sleeping = LOOK(CLIENT, sleepers) & SLEEPING };
+#endif
         atomic {
             MAY_DIE(CLIENT, true);
-            EXCHANGE(CLIENT, old, state, STATE_WORD(next, 0, REQUEST));
-#endif
+            EXCHANGE(CLIENT, old, posted, POSTED_WORD(next));
             if
-            :: STATE_OF(old) == GONE -> outcome = BY_KERNEL; lost = true; goto returned
+            :: old == GONE -> outcome = BY_KERNEL; lost = true; goto returned
             :: else
             fi;
-            open_call = call; taken_by = 0; served = false; withdrawn = false;
-            if
-            :: !(old & WAITERS) -> goto look
-            :: else
-            fi
+            old = 0; open_call = call; taken_by = 0; served = false; withdrawn = false
         };
+#ifndef MUTANT_SLEEPERS_SEEN_BEFORE_POST
+        atomic { sleeping = LOOK(CLIENT, sleepers) & SLEEPING };
+#endif
+        if
+        :: atomic { !sleeping -> goto look }
+        :: atomic { sleeping -> sleeping = false }
+        fi;
+#ifdef MUTANT_SLEEPERS_CLEARED_AFTER_WAKE
         atomic { MAY_DIE(CLIENT, true); wake_servers(CLIENT) };
+#endif
+#ifdef MUTANT_SLEEPERS_NOT_COUNTED
+        atomic { MAY_DIE(CLIENT, true); STORE(CLIENT, sleepers, 0) };
+#else
+        atomic { MAY_DIE(CLIENT, true); STORE(CLIENT, sleepers, sleepers + 1) };
+#endif
+#ifndef MUTANT_SLEEPERS_CLEARED_AFTER_WAKE
+        atomic { MAY_DIE(CLIENT, true); wake_servers(CLIENT) };
+#endif
 look:
         atomic {
             old = 0;
@@ -170,9 +195,9 @@ look:
         atomic {
             MAY_DIE(CLIENT, true);
 #ifdef MUTANT_WAITER_STORED
-            STORE(CLIENT, done, seen | DONE_WAITER)
+            STORE(CLIENT, done, seen | WAITER)
 #else
-            SWAP_IF(CLIENT, swapped, done, seen, seen | DONE_WAITER);
+            SWAP_IF(CLIENT, swapped, done, seen, seen | WAITER);
             if
             :: !swapped -> goto look
             :: else
@@ -180,34 +205,49 @@ look:
 #endif
         };
         /* futex wait: compares and queues in one step */
-        atomic { done_woken = (LOOK(CLIENT, done) != (seen | DONE_WAITER)); on_done = !done_woken };
+        atomic { done_woken = (LOOK(CLIENT, done) != (seen | WAITER)); on_done = !done_woken };
         if
         :: atomic { done_woken -> done_woken = false; goto look }
         :: atomic { timed -> on_done = false; done_woken = false }
         :: atomic { fates > 0 -> on_done = false; done_woken = false; fates--; killed[CLIENT] = true; goto dead }
         fi;
         /* timed out */
-#ifdef MUTANT_WITHDRAWN_BY_STORE
-        atomic { swapped = (STATE_OF(LOOK(CLIENT, state)) == REQUEST) };
-        atomic {
-            if :: swapped -> STORE(CLIENT, state, STATE_WORD(next, 0, IDLE)) :: else fi;
-#else
-        atomic {
-            MAY_DIE(CLIENT, true);
-            SWAP_IF(CLIENT, swapped, state, STATE_WORD(next, 0, REQUEST), STATE_WORD(next, 0, IDLE));
+#ifdef MUTANT_WITHDRAWN_DONE_FIRST
+        atomic { MAY_DIE(CLIENT, true); STORE(CLIENT, done, DONE_WORD(next)) };
 #endif
+withdraw:
+        atomic {
+            seen = LOOK(CLIENT, state);
             if
-            :: swapped ->
-                outcome = WITHDRAWN;
-                withdrawn = true;
-                assert(!served);
-#ifdef MUTANT_WITHDRAWN_COUNTED
-                sequence = next;
-#endif
-                goto returned
+            :: seen == 0 || SEQUENCE_OF(seen) == next -> seen = 0; goto taken
             :: else
             fi
         };
+        atomic {
+            MAY_DIE(CLIENT, true);
+#ifdef MUTANT_WITHDRAWN_BY_STORE
+            swapped = true;
+            STORE(CLIENT, state, STATE_WORD(next, 0, IDLE));
+#else
+            SWAP_IF(CLIENT, swapped, state, seen, STATE_WORD(next, 0, IDLE));
+#endif
+            seen = 0;
+            if
+            :: swapped -> swapped = false; withdrawn = true; assert(!served)
+            :: else -> goto withdraw
+            fi
+        };
+#if !defined(MUTANT_WITHDRAWN_DONE_LEFT) && !defined(MUTANT_WITHDRAWN_DONE_FIRST)
+        atomic { MAY_DIE(CLIENT, true); STORE(CLIENT, done, DONE_WORD(next)) };
+#endif
+        atomic {
+            outcome = WITHDRAWN;
+#ifndef MUTANT_WITHDRAWN_USED_AGAIN
+            sequence = next;
+#endif
+            goto returned
+        };
+taken:
         atomic {
             seen = LOOK(CLIENT, done);
             if
@@ -245,114 +285,137 @@ returned:
 dead:
     atomic {
         over[CLIENT] = true;
-        call = 0; sequence = 0; next = 0; old = 0; seen = 0; swapped = false; timed = false; unanswered = false; lost = false
+        call = 0; sequence = 0; next = 0; old = 0; seen = 0; swapped = false; timed = false; unanswered = false; lost = false;
+        sleeping = false
     }
 }
 
 /* --- a server -------------------------------------------------------------------------------------------- */
 
 proctype server(byte me) {
-    int seen, old;
-    byte seen_event, payload;
+    int seen, seen_posted, old;
+    byte event_seen, payload;
     bool swapped;
 look:
-    seen_event = event[me];
+    /* It looks whether its channels are there when its keeper has told it to. */
     atomic {
-        seen = LOOK(me, state);
         if
-        :: STATE_OF(seen) == GONE -> goto dead
-        :: STATE_OF(seen) == REQUEST -> goto take
-        :: else
+        :: event[me] != event_seen && gone[me] -> goto dead
+        :: else -> event_seen = event[me]
         fi
     };
-    /* announces, and sleeps if that is still what stands there */
-#ifndef MUTANT_UNANNOUNCED
+    BEGIN_PROMPT
+#ifdef MUTANT_POSTED_SEEN_FIRST
+    seen_posted = LOOK(me, posted);
+    seen = LOOK(me, state);
+#else
+    seen = LOOK(me, state);
+    seen_posted = LOOK(me, posted);
+#endif
+    if
+    :: atomic { seen_posted == 0 || seen == 0 || !IS_REQUEST(seen_posted, seen) -> seen = 0; seen_posted = 0; goto announce }
+    :: atomic { seen_posted != 0 && seen != 0 && IS_REQUEST(seen_posted, seen) }
+    fi;
     atomic {
         MAY_DIE(me, MORTAL(me));
-        SWAP_IF(me, swapped, state, seen, seen | WAITERS);
-        seen = seen | WAITERS;
+#ifdef MUTANT_TAKEN_STORED
+        swapped = true;
+        STORE(me, state, STATE_WORD(SEQUENCE_OF(seen_posted), me, TAKEN));
+#endif
+#ifdef MUTANT_TAKEN_WITHOUT_SEQUENCE
+        SWAP_IF(me, swapped, state, seen, STATE_WORD(SEQUENCE_OF(seen), me, TAKEN));
+#endif
+#if !defined(MUTANT_TAKEN_STORED) && !defined(MUTANT_TAKEN_WITHOUT_SEQUENCE)
+        SWAP_IF(me, swapped, state, seen, STATE_WORD(SEQUENCE_OF(seen_posted), me, TAKEN));
+#endif
         if
-        :: !swapped -> seen = 0; goto look
-        :: else -> swapped = false
+        :: !swapped -> seen = 0; seen_posted = 0; goto announce
+        :: else -> swapped = false; taken_by = me; seen = 0
+        fi
+    };
+    END_PROMPT
+    goto taken;
+announce:
+    atomic {
+        MAY_DIE(me, MORTAL(me));
+#ifdef MUTANT_UNANNOUNCED
+        old = LOOK(me, sleepers)
+#else
+        old = LOOK(me, sleepers) | SLEEPING;
+        STORE(me, sleepers, old)
+#endif
+    };
+#ifndef MUTANT_NO_SECOND_LOOK
+    seen = LOOK(me, state);
+    atomic {
+        seen_posted = LOOK(me, posted);
+        if
+        :: seen_posted != 0 && seen != 0 && IS_REQUEST(seen_posted, seen) -> seen = 0; seen_posted = 0; old = 0; goto look
+        :: else -> seen = 0
         fi
     };
 #endif
-    /* futex_waitv: compares and queues word by word */
+    /* futex_waitv: compares and queues word by word. On a page that was lost the word may be what it announced there. */
     atomic {
-#ifdef MUTANT_NO_SECOND_LOOK
-        seen = LOOK(me, state);
+        if
+        :: gone[me] -> if :: woken[me] = true :: woken[me] = false fi
+        :: else ->
+#ifdef MUTANT_SLEPT_ON_POSTED
+            woken[me] = (posted != seen_posted);
+#else
+            woken[me] = (sleepers != old);
 #endif
-        woken[me] = (LOOK(me, state) != seen);
-        on_state[me] = !woken[me];
-        seen = 0
+            on_page[me] = !woken[me]
+        fi;
+        seen_posted = 0; old = 0
     };
     atomic {
         if
-        :: !woken[me] && event[me] != seen_event -> woken[me] = true
-        :: !woken[me] && event[me] == seen_event -> on_event[me] = true
+        :: !woken[me] && event[me] != event_seen -> woken[me] = true
+        :: !woken[me] && event[me] == event_seen -> on_event[me] = true
         :: else
         fi
     };
 end_asleep:
     if
-    :: atomic { woken[me] -> woken[me] = false; on_state[me] = false; on_event[me] = false; goto look }
+    :: atomic { woken[me] -> woken[me] = false; on_page[me] = false; on_event[me] = false; goto look }
     :: atomic { MORTAL(me) && fates > 0 ->
-            fates--; killed[me] = true; woken[me] = false; on_state[me] = false; on_event[me] = false; goto dead
+            fates--; killed[me] = true; woken[me] = false; on_page[me] = false; on_event[me] = false; goto dead
         }
     fi;
-take:
-    seen_event = 0;
-    atomic {
-        MAY_DIE(me, MORTAL(me));
-#ifdef MUTANT_TAKEN_STORED
-        swapped = true;
-        STORE(me, state, STATE_WORD(SEQUENCE_OF(seen), me, TAKEN));
-#else
-        SWAP_IF(me, swapped, state, seen, STATE_WORD(SEQUENCE_OF(seen), me, TAKEN));
-#endif
-        if
-        :: !swapped -> seen = 0; goto look
-        :: else -> swapped = false; taken_by = me
-        fi
-    };
+taken:
     payload = LOOK(me, request_payload);
     atomic {
 #ifndef MUTANT_REQUEST_UNCHECKED
         if
-        :: STATE_OF(LOOK(me, state)) == GONE -> goto dead /* the page may have gone before the copy was whole */
+        :: LOOK(me, posted) == GONE -> goto dead /* the page may have gone before the copy was whole */
         :: else
         fi;
-#ifdef MUTANT_TAKEN_COMPARED_WHOLE
-        if
-        :: LOOK(me, state) != STATE_WORD(SEQUENCE_OF(seen), me, TAKEN) -> seen = 0; payload = 0; goto look
-        :: else
-        fi;
-#endif
 #endif
         assert(payload == open_call && !served && !withdrawn);
         served = true
     };
 #ifdef MUTANT_DONE_FIRST
-    atomic { EXCHANGE(me, old, done, DONE_WORD(SEQUENCE_OF(seen))) };
+    atomic { EXCHANGE(me, old, done, DONE_WORD(SEQUENCE_OF(seen_posted))) };
 #endif
     atomic { MAY_DIE(me, MORTAL(me)); STORE(me, reply_payload, payload); payload = 0 };
 #ifdef MUTANT_DONE_STORED
     atomic { old = LOOK(me, done) };
-    atomic { STORE(me, done, DONE_WORD(SEQUENCE_OF(seen))) };
+    atomic { STORE(me, done, DONE_WORD(SEQUENCE_OF(seen_posted))) };
 #endif
 #if !defined(MUTANT_DONE_FIRST) && !defined(MUTANT_DONE_STORED)
-    atomic { MAY_DIE(me, MORTAL(me)); EXCHANGE(me, old, done, DONE_WORD(SEQUENCE_OF(seen))) };
+    atomic { MAY_DIE(me, MORTAL(me)); EXCHANGE(me, old, done, DONE_WORD(SEQUENCE_OF(seen_posted))) };
 #endif
     atomic {
-        seen = 0;
+        seen_posted = 0;
         if
-        :: old & DONE_WAITER -> MAY_DIE(me, MORTAL(me)); wake_client(me); old = 0
+        :: old & WAITER -> MAY_DIE(me, MORTAL(me)); wake_client(me); old = 0
         :: else -> old = 0
         fi;
         goto look
     };
 dead:
-    atomic { over[me] = true; seen = 0; old = 0; seen_event = 0; payload = 0; swapped = false }
+    atomic { over[me] = true; seen = 0; seen_posted = 0; old = 0; event_seen = 0; payload = 0; swapped = false }
 }
 
 /* --- the kernel, and the keepers that obey it ------------------------------------------------------------ */
@@ -431,7 +494,7 @@ inline sever() {
     :: gone[SECOND] = true; gone[FIRST] = true; gone[CLIENT] = true
     fi;
     /* now nobody sees the page */
-    atomic { gone[SUCCESSOR] = true; state = 0; done = 0; request_payload = 0; reply_payload = 0 };
+    atomic { gone[SUCCESSOR] = true; posted = 0; state = 0; done = 0; sleepers = 0; request_payload = 0; reply_payload = 0 };
     atomic {
 #ifdef MUTANT_CLOSED_BY_FUTEX
         wake_client(CLIENT)

@@ -32,9 +32,11 @@
 #define SIGNALLED     CALLERS /* index of the notification's channel */
 #define CHANNELS      (CALLERS + 1)
 
-int state[CHANNELS];
+int posted_word[CHANNELS], state[CHANNELS];
+byte sleepers[CHANNELS];  /* how often it was cleared << 1 | SLEEPING */
 byte done[CHANNELS];      /* sequence number of the last answer; how its client waits for it is in channel.pml */
 byte signals;
+#define POSTED_NOW(i)  (IS_REQUEST(posted_word[i], state[i]) && posted_word[i] != 0 && state[i] != 0)
 
 /* The trap frame. COMPLETE_PRODUCED and RECEIVE_HINT are kept as how far they are ahead of what the task has seen: what
  * it compares, and what a futex compares for it, is whether they are ahead. */
@@ -47,7 +49,7 @@ bool hint_ahead, task_waiting;
 byte event;               /* process-local: the keeper's */
 
 /* Futexes that the receiver is queued on; any wake dequeues it from all. */
-bool on_state[CHANNELS], on_kernel, on_event, woken;
+bool on_page[CHANNELS], on_kernel, on_event, woken;
 
 /* The kernel's records. */
 byte queued;              /* senders at the endpoint */
@@ -100,22 +102,30 @@ inline retract() {
 }
 
 proctype receiver() {
-    int seen, expected[CHANNELS];
-    byte i, seen_event, time_outs = TIME_OUTS;
-    bool swapped, posted, timed;
+    int seen, seen_posted;
+    byte i, event_seen, expected[CHANNELS], time_outs = TIME_OUTS;
+    bool swapped, posted, timed, forgotten; /* forgotten: the first channel, which is gone */
     bool more = true; /* there may be senders in the kernel that no hint will tell again */
     mtype result = 0, cancel_result = 0;
 look:
-    seen_event = event;
-    i = 0;
+    atomic {
+        if
+        :: event != event_seen -> event_seen = event; forgotten = (posted_word[0] == 0)
+        :: else
+        fi;
+        i = 0
+    };
     do
-    :: atomic { i < CALLERS ->
-            seen = state[i];
+    :: i < CALLERS && !(forgotten && i == 0) ->
+        seen = state[i];
+        atomic {
+            seen_posted = posted_word[i];
             if
-            :: STATE_OF(seen) == REQUEST -> goto requested
-            :: else -> seen = 0; i++
+            :: seen != 0 && seen_posted != 0 && IS_REQUEST(seen_posted, seen) -> goto requested
+            :: else -> seen = 0; seen_posted = 0; i++
             fi
         }
+    :: atomic { i == 0 && CALLERS > 0 && forgotten -> i++ }
     :: else -> break
     od;
     atomic {
@@ -150,36 +160,46 @@ look:
         :: true
         fi
     fi;
-    /* announces on every channel, and in the trap frame */
-    i = 0;
-    do
-    :: i < CHANNELS ->
-        atomic {
-            seen = state[i];
-            if
-            :: STATE_OF(seen) == REQUEST -> seen = 0; goto look
-            :: STATE_OF(seen) == GONE -> expected[i] = 0; goto announced
-            :: else
-            fi
-        };
-        atomic {
-            swapped = (state[i] == seen);
-            if
-            :: swapped ->
-                state[i] = seen | WAITERS; expected[i] = seen | WAITERS; swapped = false
-            :: else -> seen = 0; goto look
-            fi
-        };
-announced:
-        atomic { seen = 0; i++ }
-    :: else -> break
-    od;
-    i = 0;
+    /* announces in the trap frame and looks there, and on every channel and looks there */
 #ifdef MUTANT_ANNOUNCE_UNFENCED
     announce_buffered = true;
 #else
     task_waiting = true;
 #endif
+    atomic {
+        if
+        :: event != event_seen -> goto awake
+        :: (posted && READY) || (!posted && hint_ahead) -> goto awake
+        :: else -> i = 0
+        fi
+    };
+    do
+    :: i < CALLERS && !(forgotten && i == 0) ->
+        atomic {
+#ifndef MUTANT_UNANNOUNCED
+            sleepers[i] = sleepers[i] | SLEEPING;
+#endif
+            expected[i] = sleepers[i]
+        };
+#ifndef MUTANT_NO_SECOND_LOOK
+        seen = state[i];
+        atomic {
+            seen_posted = posted_word[i];
+            if
+            :: seen != 0 && seen_posted != 0 && IS_REQUEST(seen_posted, seen) -> seen = 0; seen_posted = 0; goto awake
+            :: else -> seen = 0; seen_posted = 0
+            fi
+        };
+#endif
+        i++
+    :: atomic { i == 0 && CALLERS > 0 && forgotten -> i++ }
+    :: else -> break
+    od;
+    atomic {
+        i = 0;
+        sleepers[SIGNALLED] = sleepers[SIGNALLED] | SLEEPING;
+        expected[SIGNALLED] = sleepers[SIGNALLED]
+    };
 #ifndef MUTANT_NO_LOOK_AT_SIGNALS
     atomic {
         if
@@ -199,9 +219,11 @@ announced:
     do
     :: atomic { i < CHANNELS ->
             if
-            :: expected[i] == 0
-            :: expected[i] != 0 && state[i] != expected[i] -> goto awake
-            :: else -> on_state[i] = true
+            :: i == 0 && forgotten
+#ifndef MUTANT_SLEEPERS_NOT_COMPARED
+            :: !(i == 0 && forgotten) && sleepers[i] != expected[i] -> goto awake
+#endif
+            :: else -> on_page[i] = true
             fi;
             i++
         }
@@ -218,7 +240,7 @@ announced:
     };
     atomic {
         if
-        :: event != seen_event -> goto awake
+        :: event != event_seen -> goto awake
         :: else -> on_event = true
         fi
     };
@@ -235,10 +257,10 @@ end_asleep:
     fi;
 awake:
     atomic {
-        on_state[0] = false; on_state[CHANNELS - 1] = false; on_state[CHANNELS / 2] = false;
+        on_page[0] = false; on_page[CHANNELS - 1] = false; on_page[CHANNELS / 2] = false;
         on_kernel = false; on_event = false; woken = false;
         expected[0] = 0; expected[CHANNELS - 1] = 0; expected[CHANNELS / 2] = 0;
-        i = 0; seen_event = 0; timed = false;
+        i = 0; timed = false;
 #ifdef MUTANT_ANNOUNCE_UNFENCED
         announce_buffered = false;
 #endif
@@ -257,15 +279,16 @@ requested:
     fi;
     atomic {
         swapped = (state[i] == seen);
+        seen = 0;
         if
         :: swapped ->
             swapped = false;
-            state[i] = STATE_WORD(SEQUENCE_OF(seen), LISTENER, TAKEN);
+            state[i] = STATE_WORD(SEQUENCE_OF(seen_posted), LISTENER, TAKEN);
             HAND()
-        :: else -> seen = 0; goto look
+        :: else -> seen_posted = 0; goto look
         fi
     };
-    atomic { done[i] = SEQUENCE_OF(seen); seen = 0; in_hand--; goto look };
+    atomic { done[i] = SEQUENCE_OF(seen_posted); seen_posted = 0; in_hand--; goto look };
 signalled:
     if
     :: posted -> retract()
@@ -275,10 +298,10 @@ signalled:
     atomic { in_hand--; goto look };
 from_kernel:
     atomic {
-        on_state[0] = false; on_state[CHANNELS - 1] = false; on_state[CHANNELS / 2] = false;
+        on_page[0] = false; on_page[CHANNELS - 1] = false; on_page[CHANNELS / 2] = false;
         on_kernel = false; on_event = false; woken = false;
         expected[0] = 0; expected[CHANNELS - 1] = 0; expected[CHANNELS / 2] = 0;
-        i = 0; seen_event = 0; timed = false; seen = 0;
+        i = 0; timed = false; seen = 0; seen_posted = 0;
         task_waiting = false;
         moved++;
         in_hand--;
@@ -295,31 +318,48 @@ from_kernel:
 
 byte withdrawals = WITHDRAWALS;
 
+/* Whoever has posted, or has signalled. */
+inline wake_sleepers(i) {
+    if
+    :: sleeping ->
+#ifdef MUTANT_SLEEPERS_CLEARED_AFTER_WAKE
+        atomic { wake(on_page[i]) };
+#endif
+#ifndef MUTANT_SLEEPERS_LEFT
+        atomic { sleepers[i]++ };
+#endif
+#ifndef MUTANT_SLEEPERS_CLEARED_AFTER_WAKE
+        atomic { wake(on_page[i]) };
+#endif
+        sleeping = false
+    :: else
+    fi
+}
+
 proctype caller(byte me) {
-    int old;
-    bool timed;
+    bool timed, sleeping;
     atomic {
         if
         :: withdrawals > 0 -> withdrawals--; timed = true
         :: true
         fi
     };
+#ifdef MUTANT_SLEEPERS_SEEN_BEFORE_POST
+    sleeping = sleepers[me] & SLEEPING;
+#endif
     atomic {
         if
-        :: state[me] == 0 -> goto over
-        :: else -> old = state[me]; state[me] = STATE_WORD(1, 0, REQUEST)
+        :: posted_word[me] == 0 -> goto over
+        :: else -> posted_word[me] = POSTED_WORD(1)
         fi
     };
-    atomic {
-        if
-        :: old & WAITERS -> wake(on_state[me])
-        :: else
-        fi;
-        old = 0
-    };
+#ifndef MUTANT_SLEEPERS_SEEN_BEFORE_POST
+    sleeping = sleepers[me] & SLEEPING;
+#endif
+    wake_sleepers(me);
     if
     :: atomic { done[me] == 1 || state[me] == 0 -> goto over }
-    :: atomic { timed && state[me] == STATE_WORD(1, 0, REQUEST) -> state[me] = STATE_WORD(1, 0, IDLE) }
+    :: atomic { timed && POSTED_NOW(me) -> state[me] = STATE_WORD(1, 0, IDLE); done[me] = 1 }
     fi;
 over:
     skip
@@ -327,27 +367,20 @@ over:
 
 proctype signaller() {
     byte left = SIGNALS;
-    int seen;
+    bool sleeping;
     do
     :: left == 0 -> break
     :: left > 0 ->
 #ifdef MUTANT_SIGNAL_UNFENCED
-        /* the OR becomes visible after the look at the state that follows it */
-        seen = state[SIGNALLED];
+        /* the OR becomes visible after the look at SLEEPERS that follows it */
+        sleeping = sleepers[SIGNALLED] & SLEEPING;
         signals = 1;
 #else
         signals = 1;
-        seen = state[SIGNALLED];
+        sleeping = sleepers[SIGNALLED] & SLEEPING;
 #endif
-        if
-        :: seen & WAITERS ->
-#ifndef MUTANT_SIGNAL_LEAVES_WORD
-            state[SIGNALLED] = state[SIGNALLED] & ~WAITERS; /* a sleeper's compare must fail */
-#endif
-            atomic { wake(on_state[SIGNALLED]) }
-        :: else
-        fi;
-        atomic { seen = 0; left-- }
+        wake_sleepers(SIGNALLED);
+        atomic { left-- }
     od
 }
 
@@ -428,7 +461,7 @@ cancelled:
 proctype revoker() {
     if
     :: REVOCATIONS ->
-        state[0] = 0;
+        atomic { posted_word[0] = 0; state[0] = 0; sleepers[0] = 0 };
 #ifndef MUTANT_CLOSED_UNTOLD
         event = 1;
         atomic { wake(on_event) }
@@ -453,15 +486,15 @@ proctype quiet() {
     assert(queued == 0 && moved == SENDS && in_hand == 0);
     assert(signals == 0);
     for (i : 0 .. CALLERS - 1) {
-        assert(STATE_OF(state[i]) != REQUEST);
-        assert(STATE_OF(state[i]) != GONE || !on_state[i]) /* the receiver knows that it is gone */
+        assert(!POSTED_NOW(i));
+        assert(STATE_OF(state[i]) != GONE || !on_page[i]) /* the receiver knows that it is gone */
     }
 }
 
 init {
     atomic {
         byte i;
-        for (i : 0 .. CHANNELS - 1) { state[i] = STATE_WORD(0, 0, IDLE) };
+        for (i : 0 .. CHANNELS - 1) { posted_word[i] = POSTED_WORD(0); state[i] = STATE_WORD(0, 0, IDLE) };
         for (i : 0 .. CALLERS - 1) { run caller(i) };
         if :: SIGNALS > 0 -> run signaller() :: else fi;
         run receiver();

@@ -114,6 +114,83 @@ static int death_between_answer_and_wake(void)
     return pthread_join(client, NULL) == 0;
 }
 
+static uint32_t announced;
+static int sleeper_is_back;
+
+/* What was posted is taken and answered, and the server is about to sleep. */
+static void serve_and_announce(void)
+{
+    struct channel_message message;
+    uint64_t words[SEL4PY_MESSAGE_MAX_LENGTH];
+    uint16_t sequence;
+    if (channel_take(page, DEAD, &sequence, &message, words))
+        channel_answer(page, sequence, &message, words);
+    channel_announce_server(page, &announced);
+}
+
+static void *server_sleeps(void *unused)
+{
+    syscall(SYS_futex, channel_sleepers_word(page), FUTEX_WAIT, announced, NULL, NULL, 0);
+    __atomic_store_n(&sleeper_is_back, 1, __ATOMIC_SEQ_CST);
+    return unused;
+}
+
+/* While a client has posted and not yet woken anybody, its call is answered and the server goes to sleep again: the next
+ * call finds it. */
+static int announced_between_post_and_wake(void)
+{
+    const struct channel_message message = {.info = 1};
+    pthread_t server;
+    prepare(SEL4PY_CHANNEL_SLEEPERS, serve_and_announce);
+    interrupt();
+    channel_post(page, 1, &message, NULL);
+    uint32_t *word = channel_sleepers_word(page);
+    if (!interrupted || pthread_create(&server, NULL, server_sleeps, NULL))
+        return 0;
+    while (!__atomic_load_n(&sleeper_is_back, __ATOMIC_SEQ_CST) &&
+           syscall(SYS_futex, word, FUTEX_CMP_REQUEUE, 0, 1, word, *word) != 1)
+        sched_yield();
+    channel_post(page, 2, &message, NULL);
+    alarm(20);
+    return pthread_join(server, NULL) == 0;
+}
+
+/* Two servers announce, one before a call and one after it: the first does not sleep on what the second one says. */
+static int announced_before_and_after_a_wake(void)
+{
+    const struct channel_message message = {.info = 1};
+    uint32_t first, second;
+    prepare(SEL4PY_CHANNEL_BYTES, serve_and_announce);
+    return channel_announce_server(page, &first) && channel_post(page, 1, &message, NULL) &&
+           !channel_announce_server(page, &second) && *channel_sleepers_word(page) != first;
+}
+
+static void rival_serves_two(void)
+{
+    const struct channel_message next = {.info = 1};
+    struct channel_message message;
+    uint64_t words[SEL4PY_MESSAGE_MAX_LENGTH];
+    uint16_t sequence;
+    channel_take(page, SUCCESSOR, &sequence, &message, words);
+    channel_answer(page, sequence, &message, words);
+    channel_post(page, 2, &next, words);
+    channel_take(page, SUCCESSOR, &sequence, &message, words);
+}
+
+/* While a server looks, another one takes and answers that request, and the next one. */
+static int looked_at_during_two_calls(void)
+{
+    const struct channel_message message = {.info = 1};
+    struct channel_message copy;
+    uint64_t words[SEL4PY_MESSAGE_MAX_LENGTH];
+    uint16_t sequence;
+    prepare(SEL4PY_CHANNEL_STATE, rival_serves_two);
+    channel_post(page, 1, &message, words);
+    interrupt();
+    return !channel_take(page, DEAD, &sequence, &copy, words) && interrupted &&
+           *channel_state_word(page) == state_word(2, SUCCESSOR, SEL4PY_CHANNELSTATE_TAKEN);
+}
+
 int main(int count, char **arguments)
 {
     static const struct {
@@ -121,7 +198,10 @@ int main(int count, char **arguments)
         int (*run)(void);
     } cases[] = {{"taken_while_rival_announces", taken_while_rival_announces},
                  {"death_told_during_next_call", death_told_during_next_call},
-                 {"death_between_answer_and_wake", death_between_answer_and_wake}};
+                 {"death_between_answer_and_wake", death_between_answer_and_wake},
+                 {"announced_between_post_and_wake", announced_between_post_and_wake},
+                 {"announced_before_and_after_a_wake", announced_before_and_after_a_wake},
+                 {"looked_at_during_two_calls", looked_at_during_two_calls}};
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++)
         if (count == 2 && !strcmp(arguments[1], cases[i].name)) {
             int right = cases[i].run();

@@ -136,7 +136,7 @@ static void *server_main(void *argument)
         uint32_t seen;
         if (idle > 300 && channel_announce_server(client->page, &seen)) {
             server->sleeps++;
-            nap_on(channel_posted_word(client->page), seen);
+            nap_on(channel_sleepers_word(client->page), seen);
         }
     }
     return NULL;

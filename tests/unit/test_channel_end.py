@@ -82,7 +82,8 @@ def test_a_revoked_channel_is_refused_and_the_server_goes_on(server_is_told: boo
             scene.pump()
 
 
-def test_revocation_wakes_a_client_that_sleeps() -> None:
+@pytest.mark.parametrize("closed", [(NUMBER,), (NUMBER + 1, NUMBER)], ids=["alone", "with_one_that_was_given_back"])
+def test_revocation_wakes_a_client_that_sleeps(closed: tuple[int, ...]) -> None:
     def client() -> Any:
         bind()
         return call(INFO, 1)[:3]
@@ -93,7 +94,8 @@ def test_revocation_wakes_a_client_that_sleeps() -> None:
         while not read_word(page, abi.CHANNEL_DONE) & abi.CHANNEL_WAITER:
             scene.pump()
         wait_asleep(caller)
-        scene.revoke(page, caller)
+        os.ftruncate(page, 0)
+        scene.tell(caller, ControlOp.CHANNEL_CLOSE, *closed)
         scene.serve_until(caller)
         assert caller.task.result() == (Status.DONE, 0, INVALID)
 

@@ -20,7 +20,15 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "case", ["taken_while_rival_announces", "death_told_during_next_call", "death_between_answer_and_wake"]
+    "case",
+    [
+        "taken_while_rival_announces",
+        "death_told_during_next_call",
+        "death_between_answer_and_wake",
+        "announced_between_post_and_wake",
+        "announced_before_and_after_a_wake",
+        "looked_at_during_two_calls",
+    ],
 )
 def test_interrupted_step(steps: Path, case: str) -> None:
     done = subprocess.run([steps, case], stdout=subprocess.PIPE, text=True, check=False)

@@ -22,7 +22,7 @@ from kerneld.host.fd_store import FdStore
 from kerneld.host.process import Phase, Process, Thread
 from kerneld.outbox import Message
 from libsel4py import abi
-from libsel4py.abi import ChannelRole, ChannelState, ControlOp, Label
+from libsel4py.abi import ChannelRole, ChannelState, ControlOp, Label, Syscall
 from tests import harness
 from tests.channel_scene import CHANNEL, NOTIFICATION, ChannelScene
 from tests.conformance.scenes import got
@@ -62,6 +62,12 @@ class Keeper:
         self.told += found
         return found
 
+    def told_of_receivers(self) -> list[tuple[int, int, int]]:
+        """Thread, channel and listener of each RECEIVER_DIED since the last look, when nothing else was sent."""
+        read = self.read()
+        assert {each.op for each in read} <= {ControlOp.RECEIVER_DIED}
+        return [(each.thread, each.words[0], each.words[1]) for each in read]
+
     async def answer(self, received: Received, error: int = 0) -> None:
         self.end.send(MESSAGE.pack(ControlOp.DONE, received.sequence, received.thread, 0, error, *(0,) * 5))
         await asyncio.sleep(0)
@@ -82,6 +88,7 @@ class Host:
         self.scene = ChannelScene(self.machine)
         self.threads: dict[int, Thread] = {}
         self.failed: list[int] = []
+        self.opened: list[Keeper] = []
         self.kept, monitor = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.monitor = monitor
         self.store = FdStore(self.kept, self.loop)
@@ -124,7 +131,7 @@ class Host:
         self.carry_out()
 
     def close(self) -> None:
-        for keeper in (self.server, self.client):
+        for keeper in (self.server, self.client, *self.opened):
             keeper.close()
             keeper.process.close()
             keeper.end.close()
@@ -232,6 +239,98 @@ def test_the_monitor_keeps_the_page_while_it_lives(run: Callable[[Work], None]) 
     run(work)
 
 
+@pytest.mark.parametrize("tells", [1, 2])
+def test_a_receivers_end_is_told_once_its_process_is_gone(run: Callable[[Work], None], tells: int) -> None:
+    """Until then it may store an answer. Also where it is given up by the kernel first (EXIT, the last capability)."""
+
+    async def work(host: Host) -> None:
+        host.connect()
+        host.client.read()
+        host.machine.died(host.scene.server, 9)
+        for message in tells * host.scene.told():
+            host.channels.carry_out(message)
+        host.server.process.kill()
+        assert host.client.told_of_receivers() == []
+        host.server.process.close()
+        number = host.scene.channel().number
+        assert host.client.told_of_receivers() == [(3, number, 1)]
+        assert not host.failed
+
+    run(work)
+
+
+def siblings(host: Host) -> tuple[harness.Thread, Keeper]:
+    """Two threads of one process listen, as 1 and 2, to what the client calls. Returns the first, and their keeper."""
+    first = host.scene.receiver("first", own_vspace=False)
+    second = host.scene.receiver("second", own_vspace=False)
+    keeper = host.keeper(first, 0)
+    beside = Thread(second.tcb, keeper.process, 1, second.tcb.trap_frame, -1)
+    keeper.process.threads.append(beside)
+    host.threads[second.tcb.address] = beside
+    host.opened.append(keeper)
+    assert (host.scene.listen(first), host.scene.listen(second)) == (1, 2)
+    assert host.scene.connect() > 0
+    host.carry_out()
+    host.client.read()
+    keeper.read()
+    return first, keeper
+
+
+@pytest.mark.parametrize("error", [0, errno.ESRCH])
+def test_a_receivers_end_is_told_once_the_page_is_taken_back(run: Callable[[Work], None], error: int) -> None:
+    """Where its process goes on, since another of its threads listens. The thread may listen again meanwhile."""
+
+    async def work(host: Host) -> None:
+        first, keeper = siblings(host)
+        number = host.scene.channel().number
+        assert got(first.syscall(Syscall.LISTEN, 0)).label == 0
+        assert host.scene.listen(first) == 3
+        host.carry_out()
+        assert host.client.told_of_receivers() == []
+        taken, again = keeper.read()
+        assert (taken.op, taken.thread, taken.words[:2]) == (ControlOp.CHANNEL_CLOSE, 0, (number, 0))
+        assert (again.op, again.thread, again.words[3]) == (ControlOp.CHANNEL, 0, 3)
+        await keeper.answer(taken, error)
+        assert host.client.told_of_receivers() == [(3, number, 1)]
+        await keeper.answer(again)
+        host.scene.client.call(CHANNEL, Label.CHANNEL_DISCONNECT)
+        host.carry_out()
+        assert sorted(each.thread for each in keeper.read() if each.op is ControlOp.CHANNEL_CLOSE) == [0, 1]
+
+    run(work)
+
+
+def test_a_page_that_cannot_be_taken_back_is_taken_from_all(run: Callable[[Work], None]) -> None:
+    async def work(host: Host) -> None:
+        first, keeper = siblings(host)
+        channel = host.scene.channel()
+        assert got(first.syscall(Syscall.LISTEN, 0)).label == 0
+        host.carry_out()
+        (taken,) = keeper.read()
+        await keeper.answer(taken, errno.ENOMEM)
+        while not host.failed:
+            await asyncio.sleep(0)
+        assert host.failed == [channel.address]
+        assert [each.op for each in host.client.read()] == [ControlOp.CHANNEL_CLOSE]
+
+    run(work)
+
+
+def test_a_channel_may_end_while_its_page_is_taken_back(run: Callable[[Work], None]) -> None:
+    async def work(host: Host) -> None:
+        first, keeper = siblings(host)
+        assert got(first.syscall(Syscall.LISTEN, 0)).label == 0
+        host.carry_out()
+        (taken,) = keeper.read()
+        host.scene.client.call(CHANNEL, Label.CHANNEL_DISCONNECT)
+        host.carry_out()
+        await keeper.answer(taken)
+        assert [each.op for each in host.client.read()] == [ControlOp.CHANNEL_CLOSE]
+        assert not host.failed
+
+    run(work)
+
+
 def test_tells_that_are_carried_out_twice_do_no_harm(run: Callable[[Work], None]) -> None:
     async def work(host: Host) -> None:
         assert host.scene.listen() == 1
@@ -254,12 +353,10 @@ def test_the_client_hears_of_a_receivers_death_and_the_next_life_gets_the_page(r
         host.machine.died(host.scene.server, 9)
         host.machine.kernel.reaped(host.scene.server.tcb)
         host.server.process.phase = Phase.ENDING
-        host.carry_out()
-        assert [(each.op, each.thread, each.words[:2]) for each in host.client.read()] == [
-            (ControlOp.RECEIVER_DIED, 3, (to_client.words[0], 1))
-        ]
-        host.machine.root.call(host.scene.server.cap, Label.TCB_RESUME)
         host.server.process.close()
+        host.carry_out()
+        assert host.client.told_of_receivers() == [(3, to_client.words[0], 1)]
+        host.machine.root.call(host.scene.server.cap, Label.TCB_RESUME)
         host.server.close()
         host.server.end.close()
         host.server = host.keeper(host.scene.server, 0)
