@@ -1,7 +1,8 @@
-"""Random kills, stops, parks and revocations under calls by channels: nothing hangs, nothing runs twice, no answer is wrong.
+"""Random kills, stops, parks and revocations under calls by channels.
 
-Clients and servers are processes; the test plays their kernels, and does to them what chance says. Each request has a
-serial number; a table that all processes share counts how often it was carried out.
+Nothing hangs, nothing runs twice, no answer is wrong. Clients and servers are processes; the test plays their kernels,
+and does to them what chance says. Each request has a serial number; a table that all processes share counts how often
+it was carried out.
 """
 
 import contextlib
