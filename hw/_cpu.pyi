@@ -17,9 +17,7 @@ def trap(
     op: int, cptr: int, info: int, mr0: int, mr1: int, mr2: int, mr3: int,
     reply: int = 0, dest: int = 0, timeout_ns: int = -1, /,
 ) -> _Completion: ...  # fmt: skip
-def call(
-    cptr: int, info: int, mr0: int, mr1: int, mr2: int, mr3: int, timeout_ns: int = -1, /
-) -> _Completion: ...
+def call(cptr: int, info: int, mr0: int, mr1: int, mr2: int, mr3: int, timeout_ns: int = -1, /) -> _Completion: ...
 def reply_recv(
     cptr: int, info: int, mr0: int, mr1: int, mr2: int, mr3: int, reply: int, timeout_ns: int = -1, /
 ) -> _Completion: ...

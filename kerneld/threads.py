@@ -107,8 +107,8 @@ def unlink(space: VSpace, thread: Tcb) -> None:
 def leave_vspace(core: Core, cap: Cap, final: bool) -> int:
     """A VSpace capability is being deleted; with the ``final`` one the process ends.
 
-    A thread whose own VSpace slot it was in has nowhere to run: it is stopped, and its host thread ended. Returns for how
-    many channels the host is told something because of that.
+    A thread whose own VSpace slot it was in has nowhere to run: it is stopped, and its host thread ended. Returns for
+    how many channels the host is told something because of that.
     """
     told = 0
     space = VSpace(core.ram, cap.object)

@@ -387,7 +387,7 @@ LISTENERS_PER_ENDPOINT: Final = 8
 
 
 class ChannelState(IntEnum):
-    """Low three bits of the state word. A request waits for a server (REQUEST) while POSTED's sequence is not STATE's."""
+    """Low three bits of STATE. A request waits for a server while POSTED's sequence is not STATE's."""
 
     GONE = 0
     IDLE = 1  # never used, or the request of this sequence was withdrawn

@@ -72,8 +72,8 @@ def put(label: int, data: bytes, what: str) -> Words:
         return machine.message_put(label, data)
     except ValueError:
         raise MessageTooLong(
-            f"{what} takes {len(data)} bytes packed; a message holds {MAX_BYTES}. Send it in pieces, or hand it over in a "
-            "frame; a server's long result can be declared with @long_result"
+            f"{what} takes {len(data)} bytes packed; a message holds {MAX_BYTES}. Send it in pieces, or hand it over "
+            "in a frame; a server's long result can be declared with @long_result"
         ) from None
 
 

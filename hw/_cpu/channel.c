@@ -51,7 +51,7 @@ uint32_t channel_client_cpu(const uint8_t *page)
 
 static void wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0); }
 
-/* Loads that acquire: a look at the state word afterwards is one at a later moment. */
+/* Loads that acquire: a look at POSTED or DONE afterwards is one at a later moment. */
 static void copy_words(uint64_t *to, const uint64_t *from, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)

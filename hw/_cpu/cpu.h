@@ -137,11 +137,16 @@ PyObject *cpu_set_receive(PyObject *module, PyObject *args);
 PyObject *cpu_receive_path(PyObject *module, PyObject *none);
 /* System call numbers; false with an exception set. */
 bool parse_op(PyObject *object, int32_t *op);
-PyObject *completion_tuple(const struct sel4py_completion *completion);
-/* Of its last system calls. With the GIL held, before the thread ends. */
-void forget_result(struct cpu_thread *thread);
 /* Says what is wrong with the rings, marks them broken, returns NULL. */
 PyObject *raise_broken(struct cpu_thread *thread, const char *what);
+
+/* result.c. With the GIL held. */
+PyObject *completion_tuple(const struct sel4py_completion *completion);
+/* As completion_tuple. Where nobody has kept the tuple that the thread got last it is given out again, and only the words
+ * that differ are made anew. */
+PyObject *result_of(struct cpu_thread *thread, const struct sel4py_completion *completion);
+/* Before the thread ends. */
+void forget_result(struct cpu_thread *thread);
 
 /* park.c */
 int park_install(void);

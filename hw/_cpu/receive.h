@@ -1,4 +1,4 @@
-/* What a thread that listens knows. receive.c */
+/* What a thread that listens knows, and what the files that receive share. */
 #ifndef SEL4PY_RECEIVE_H
 #define SEL4PY_RECEIVE_H
 
@@ -52,6 +52,40 @@ struct receiver {
     struct channel *channels[MOST_RECEIVED];
 };
 
+static inline uint64_t *receive_message_area(const struct cpu_thread *thread)
+{
+    return (uint64_t *)(void *)(thread->frame + SEL4PY_IPC_MESSAGE);
+}
+
+/* receive_channels.c */
+/* Brings the thread's list of channels up to date, if the keeper has changed the table. */
+void receive_refresh(struct cpu_thread *thread);
+/* Takes signals, or a request of the channel that was served last or of `most` others. False if there are none. */
+bool receive_poll_channels(struct cpu_thread *thread, unsigned most);
+/* Whether there is something to take, without taking it. */
+bool receive_is_channel_ready(struct cpu_thread *thread);
+
+/* receive_kernel.c */
+bool receive_kernel_has_some(struct cpu_thread *thread);
+/* READY with the message, or INTERRUPTED if there is none. */
+enum wait receive_poll_kernel(struct cpu_thread *thread);
+/* Blocks in the kernel. False if the doorbell does not ring. */
+bool receive_post(struct cpu_thread *thread);
+/* The posted receive has completed. */
+enum wait receive_take_posted(struct cpu_thread *thread);
+/* Ends the posted receive: READY if it had completed, INTERRUPTED if nothing is posted now and nothing came. */
+enum wait receive_retract(struct cpu_thread *thread);
+
+/* receive_wait.c. Without the GIL, but for receive_look_once and receive_peer_cpu. */
+/* One look, at `most` channels and at the rest: READY with a message; AGAIN if there is none; else BROKEN. */
+enum wait receive_look_once(struct cpu_thread *thread, unsigned most);
+/* Look for a message for as long as that pays, and sleep until there is one. INTERRUPTED: it did not pay, or a signal
+ * came. */
+enum wait receive_look(struct cpu_thread *thread, int64_t deadline);
+enum wait receive_sleep(struct cpu_thread *thread, int64_t deadline);
+/* As the caller of a posted receive wants its end: nothing stays posted. READY if it had completed. */
 enum wait receive_end(struct cpu_thread *thread, int64_t deadline);
+/* Where whoever was served last runs. */
+uint32_t receive_peer_cpu(const struct receiver *receiver);
 
 #endif

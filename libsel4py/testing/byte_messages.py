@@ -1,7 +1,7 @@
 """Messages of bytes for machines that are made of Python: `Cpu.message_put` and `message_get` by words.
 
-Word 0 counts the bytes, which begin at word 1 and fill whole words (`libsel4py.wire`). `hw/_cpu/message.c` does the same
-in one step; a test holds the two against each other.
+Word 0 counts the bytes, which begin at word 1 and fill whole words (`libsel4py.wire`). `hw/_cpu/message.c` does the
+same in one step; a test holds the two against each other.
 """
 
 from __future__ import annotations

@@ -34,5 +34,6 @@ def test_the_channels_protocol_runs(tmp_path: Path) -> None:
     subprocess.run(
         [COMPILER, *FLAGS, *INCLUDES, "-static", *sources, "-o", tmp_path / "stress", "-lpthread"], check=True
     )
-    ran = subprocess.run([EMULATOR, tmp_path / "stress", "1", "3", "2", "1"], capture_output=True, text=True, timeout=60)
+    run = [EMULATOR, tmp_path / "stress", "1", "3", "2", "1"]
+    ran = subprocess.run(run, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stdout

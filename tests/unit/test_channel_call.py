@@ -1,4 +1,4 @@
-"""Calls by a channel between two processes: messages, badges, sends, time-outs, answers that are put off, several receivers."""
+"""Calls by a channel between two processes: messages, badges, sends, time-outs, late answers, several receivers."""
 
 import os
 import signal

@@ -245,7 +245,7 @@ SCRIBBLES = ("state", "done", "info", "everything", "random")
 
 @pytest.mark.parametrize("what", SCRIBBLES)
 def test_a_page_that_is_scribbled_over_hurts_its_own_calls_alone(what: str) -> None:
-    """One client's page is written all over while another client calls: that one's answers are right, and the server lives."""
+    """One client's page is written all over while another one calls: its answers are right, and the server lives."""
     chance = random.Random(what)
 
     def good() -> Any:
@@ -260,7 +260,11 @@ def test_a_page_that_is_scribbled_over_hurts_its_own_calls_alone(what: str) -> N
     def scribble(page: int) -> None:
         match what:
             case "state":
-                os.pwrite(page, struct.pack("<I", chance.getrandbits(32)), chance.choice((abi.CHANNEL_STATE, abi.CHANNEL_POSTED)))
+                os.pwrite(
+                    page,
+                    struct.pack("<I", chance.getrandbits(32)),
+                    chance.choice((abi.CHANNEL_STATE, abi.CHANNEL_POSTED)),
+                )
             case "done":
                 os.pwrite(page, struct.pack("<I", chance.getrandbits(32)), abi.CHANNEL_DONE)
             case "info":

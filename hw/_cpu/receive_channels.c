@@ -1,0 +1,118 @@
+/* Receiving by channels: which channels a listening thread has, and one message from one of them.
+ *
+ * By turns: the channel that was served last is looked at first, but not for ever, and the others from behind the one that
+ * was looked at last.
+ */
+#include "receive.h"
+
+void receive_refresh(struct cpu_thread *thread)
+{
+    struct receiver *receiver = thread->receiver;
+    uint32_t event = __atomic_load_n(&thread->event, __ATOMIC_ACQUIRE);
+    if (event == receiver->event_seen)
+        return;
+    receiver->event_seen = event;
+    receiver->count = receiver->waiters = 0;
+    for (unsigned i = 0; i < CHANNEL_PLACES; i++) {
+        struct channel *channel = channel_place(i);
+        if (__atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE) != PLACE_HELD || channel->thread != thread->id ||
+            !channel_is_received(channel))
+            continue;
+        if (!channel_is_gone(channel)) {
+            receiver->channels[receiver->count++] = channel;
+            receiver->waiters += channel->role == SEL4PY_CHANNELROLE_WAITER;
+        } else if (!__atomic_load_n(&channel->owed, __ATOMIC_ACQUIRE) && channel != receiver->serving) {
+            channel_give_back(channel);
+        }
+    }
+}
+
+static void take_message(struct cpu_thread *thread, struct channel *channel, uint16_t sequence,
+                         const struct channel_message *message)
+{
+    struct receiver *receiver = thread->receiver;
+    struct sel4py_completion *completion = receiver->completion;
+    *completion = (struct sel4py_completion){.status = SEL4PY_STATUS_DONE, .badge = channel->badge, .info = message->info};
+    for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS && i < message_length(message->info); i++)
+        completion->mr[i] = message->mr[i];
+    thread->counters.taken++;
+    receiver->last = LAST_CHANNEL;
+    receiver->since_channel = 0;
+    receiver->peer = channel;
+    if (message->kind == SEL4PY_CHANNELOP_CALL) {
+        receiver->serving = channel;
+        receiver->sequence = sequence;
+        return;
+    }
+    const struct channel_message taken = {.kind = SEL4PY_STATUS_DONE};
+    channel_answer(channel->page, sequence, &taken, NULL);
+}
+
+static bool take_signals(struct receiver *receiver)
+{
+    uint64_t signals = 0;
+    for (unsigned i = 0; i < receiver->count; i++)
+        if (receiver->channels[i]->role == SEL4PY_CHANNELROLE_WAITER)
+            signals |= channel_take_signals(receiver->channels[i]->page, receiver->channels[i]->badge);
+    if (!signals)
+        return false;
+    *receiver->completion = (struct sel4py_completion){.status = SEL4PY_STATUS_DONE, .badge = signals};
+    receiver->last = LAST_CHANNEL;
+    return true;
+}
+
+static bool take_from(struct cpu_thread *thread, unsigned at)
+{
+    struct receiver *receiver = thread->receiver;
+    struct channel *channel = receiver->channels[at];
+    struct channel_message message;
+    uint16_t sequence;
+    if (channel->role != SEL4PY_CHANNELROLE_SERVER ||
+        !channel_take(channel->page, channel->listener, &sequence, &message, receive_message_area(thread)))
+        return false;
+    receiver->last_served = at;
+    take_message(thread, channel, sequence, &message);
+    return true;
+}
+
+/* Looks at the channel that was served last, which is the likeliest, and at `most` of the others, whose turn it is. One
+ * client alone cannot keep the others waiting: after STREAK of its requests the others are looked at first. */
+static bool take_request(struct cpu_thread *thread, unsigned most)
+{
+    struct receiver *receiver = thread->receiver;
+    const unsigned count = receiver->count;
+    if (receiver->streak < STREAK && receiver->last_served < count && take_from(thread, receiver->last_served)) {
+        receiver->streak++;
+        return true;
+    }
+    if (receiver->streak >= STREAK)
+        most = count;
+    receiver->streak = 0;
+    for (unsigned i = 0; i < most && i < count; i++) {
+        unsigned at = receiver->next < count ? receiver->next : 0;
+        receiver->next = at + 1;
+        if (take_from(thread, at))
+            return true;
+    }
+    return false;
+}
+
+bool receive_poll_channels(struct cpu_thread *thread, unsigned most)
+{
+    struct receiver *receiver = thread->receiver;
+    receive_refresh(thread);
+    return (receiver->waiters && take_signals(receiver)) || take_request(thread, most);
+}
+
+bool receive_is_channel_ready(struct cpu_thread *thread)
+{
+    struct receiver *receiver = thread->receiver;
+    receive_refresh(thread);
+    for (unsigned i = 0; i < receiver->count; i++) {
+        const struct channel *channel = receiver->channels[i];
+        if (channel->role == SEL4PY_CHANNELROLE_SERVER ? channel_has_request(channel->page)
+                                                       : channel_has_signals(channel->page, channel->badge))
+            return true;
+    }
+    return false;
+}

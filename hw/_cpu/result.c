@@ -1,0 +1,74 @@
+/* What a system call returns to Python: a tuple of status, badge, info and the message registers.
+ *
+ * What need not be made anew is given out again.
+ */
+#include "cpu.h"
+
+static PyObject *make_tuple(const struct sel4py_completion *completion)
+{
+    PyObject *tuple = PyTuple_New(3 + SEL4PY_MESSAGE_REGISTERS);
+    if (!tuple)
+        return NULL;
+    PyObject *status = PyLong_FromLong(completion->status);
+    if (!status || PyTuple_SetItem(tuple, 0, status) < 0)
+        goto failed;
+    for (unsigned i = 0; i < 2 + SEL4PY_MESSAGE_REGISTERS; i++) {
+        uint64_t word = i == 0 ? completion->badge : i == 1 ? completion->info : completion->mr[i - 2];
+        PyObject *item = PyLong_FromUnsignedLongLong(word);
+        if (!item || PyTuple_SetItem(tuple, (Py_ssize_t)i + 1, item) < 0)
+            goto failed;
+    }
+    return tuple;
+failed:
+    Py_DECREF(tuple);
+    return NULL;
+}
+
+/* Most completions say that it worked, and nothing else: those are one and the same tuple. */
+PyObject *completion_tuple(const struct sel4py_completion *completion)
+{
+    static PyObject *nothing;
+    uint64_t any = (uint32_t)completion->status | completion->badge | completion->info;
+    for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS; i++)
+        any |= completion->mr[i];
+    if (any)
+        return make_tuple(completion);
+    if (!nothing)
+        nothing = make_tuple(completion);
+    return nothing ? Py_NewRef(nothing) : NULL;
+}
+
+static bool put(PyObject *tuple, Py_ssize_t index, PyObject *item)
+{
+    return item && PyTuple_SetItem(tuple, index, item) == 0;
+}
+
+PyObject *result_of(struct cpu_thread *thread, const struct sel4py_completion *completion)
+{
+    const struct sel4py_completion before = thread->last;
+    PyObject *tuple = thread->result;
+    thread->last = *completion;
+    if (!tuple || Py_REFCNT(tuple) != 1) {
+        thread->result = make_tuple(completion);
+        Py_XDECREF(tuple);
+        return Py_XNewRef(thread->result);
+    }
+    bool made = completion->status == before.status || put(tuple, 0, PyLong_FromLong(completion->status));
+    made = made && (completion->badge == before.badge || put(tuple, 1, PyLong_FromUnsignedLongLong(completion->badge)));
+    made = made && (completion->info == before.info || put(tuple, 2, PyLong_FromUnsignedLongLong(completion->info)));
+    for (unsigned i = 0; made && i < SEL4PY_MESSAGE_REGISTERS; i++)
+        made = completion->mr[i] == before.mr[i] ||
+               put(tuple, 3 + (Py_ssize_t)i, PyLong_FromUnsignedLongLong(completion->mr[i]));
+    if (!made) {
+        forget_result(thread);
+        return NULL;
+    }
+    return Py_NewRef(tuple);
+}
+
+void forget_result(struct cpu_thread *thread)
+{
+    Py_CLEAR(thread->result);
+    for (unsigned i = 0; i < POSITIONS; i++)
+        Py_CLEAR(thread->known[i].object);
+}
