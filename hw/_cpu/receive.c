@@ -101,7 +101,7 @@ enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_ent
     const int32_t op = entry->op;
     if (op == SEL4PY_SYSCALL_SEND || op == SEL4PY_SYSCALL_NB_SEND) {
         /* An answer by itself. */
-        if (entry->cptr != receiver->reply || !answer_served(thread, entry))
+        if (!entry->cptr || entry->cptr != receiver->reply || !answer_served(thread, entry))
             return BY_KERNEL;
         *completion = (struct sel4py_completion){.status = SEL4PY_STATUS_DONE};
         return BY_CHANNEL;
