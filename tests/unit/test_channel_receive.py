@@ -255,7 +255,7 @@ def test_a_send_to_a_connected_notification_is_a_signal() -> None:
 
 
 def test_many_signals_leave_a_channel_for_calls_alone() -> None:
-    """What is signalled beside notifications gets it by the kernel; the sleeping server sees no request but the call."""
+    """What is signalled beside notifications gets it by the kernel; the sleeping server sees no request but calls."""
     info = abi.message_info(1, 1)
     asleep, go_on = os.pipe()
 
