@@ -1,4 +1,4 @@
-"""The client of a running system's management socket (docs/architecture.md, section 7).
+"""The client of a running system's management socket (docs/architecture.md, section 8).
 
 Rules: one request, one reply, each with a time limit; what comes back is checked before it is believed.
 """

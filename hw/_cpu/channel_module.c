@@ -113,16 +113,17 @@ static PyObject *answer(PyObject *Py_UNUSED(module), PyObject *const *args, Py_s
     return PyBool_FromLong(receive_answer(thread, handle, &message));
 }
 
-/* One signal: by its channel, or by the kernel where there is none any more. */
+/* One signal: by its channel, or by the kernel where there is none any more, or what is there is for calls. */
 static bool signal_one(struct cpu_thread *thread, uint64_t cptr)
 {
     struct channel *channel = calls_find(thread, cptr);
-    if (channel && channel_signal(channel->page, channel->badge))
-        return true;
+    if (channel && channel->role == SEL4PY_CHANNELROLE_SIGNALLER) {
+        if (channel_signal(channel->page, channel->badge))
+            return true;
+        channel_give_back(calls_unbind(thread, cptr));
+    }
     struct sel4py_entry entry = {.op = SEL4PY_SYSCALL_NB_SEND, .cptr = cptr};
     struct sel4py_completion own;
-    if (channel)
-        channel_give_back(calls_unbind(thread, cptr));
     uint64_t tag = ring_submit(thread, &entry, NULL);
     if (!ring_publish(thread))
         return false;

@@ -63,13 +63,13 @@ enum wait receive_retract(struct cpu_thread *thread)
     if (!ring_publish(thread))
         return WAIT_BROKEN;
     ring_wait_uninterrupted(thread);
-    enum wait result = receive_take_posted(thread);
-    if (result != WAIT_READY)
-        return result;
+    receiver->posted = false;
+    if (!ring_take(thread, receiver->posted_tag, receiver->completion))
+        return WAIT_BROKEN;
     ring_wait_uninterrupted(thread);
     if (!ring_take(thread, tag, &own))
         return WAIT_BROKEN;
-    return receiver->completion->status == SEL4PY_STATUS_CANCELLED ? WAIT_INTERRUPTED : WAIT_READY;
+    return receiver->completion->status == SEL4PY_STATUS_CANCELLED ? WAIT_INTERRUPTED : from_kernel(thread);
 }
 
 bool receive_kernel_has_some(struct cpu_thread *thread)

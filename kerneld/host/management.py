@@ -1,5 +1,5 @@
 """The management socket and the events: ZeroMQ in the runtime folder, msgpack, one request one reply
-(docs/architecture.md, section 7).
+(docs/architecture.md, section 8).
 
 Who can open the sockets is decided by the folder's mode (0700). A request is hostile all the same: what is no request
 is answered with an error, what is too long is dropped by the socket, and nothing in one can make the kernel wait.

@@ -5,7 +5,7 @@
 
 Rules. It is single-threaded, so that a fork copies all there is. It never looks at what a task does: it reaps, and
 tells the kernel the wait status. It ends when the kernel closes the socket, and its tasks end with it. What the child
-does between fork and boot image stands in `child.py`. Protocol: docs/architecture.md, section 5.
+does between fork and boot image stands in `child.py`. Protocol: docs/architecture.md, section 6.
 """
 
 from __future__ import annotations

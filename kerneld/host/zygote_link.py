@@ -1,6 +1,6 @@
 """The kernel's end of its connection to the zygote: asks for processes, hears of their ends.
 
-Protocol: docs/architecture.md, section 5. The zygote is trusted, but its messages are checked all the same: it forks
+Protocol: docs/architecture.md, section 6. The zygote is trusted, but its messages are checked all the same: it forks
 what is not.
 """
 

@@ -1,4 +1,4 @@
-"""What the threads of the fake kernel have of their own: message areas, and channels.
+"""The channels of the fake kernel.
 
 A fake channel is no memory: its requests take the way of all others, but for what can be told apart. No reply object
 holds them, they carry no capability, and they are counted.
@@ -6,42 +6,18 @@ holds them, they carry no capability, and they are counted.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from libsel4py.abi import MESSAGE_MAX_LENGTH
-from libsel4py.testing.fake_objects import FakeChannel, FakeObjects, Request
-
-
-@dataclass(slots=True)
-class Area:
-    """A thread's message area, and the request by channel that it has to answer."""
-
-    words: list[int] = field(default_factory=lambda: [0] * MESSAGE_MAX_LENGTH)
-    caps: tuple[int, int, int] = (0, 0, 0)
-    badges: tuple[int, int, int] = (0, 0, 0)
-    receive_slot: int = 0
-    taken: Request | None = None
+from libsel4py.testing.fake_areas import Area, FakeAreas
+from libsel4py.testing.fake_objects import FakeChannel
 
 
-class PerThread(threading.local):
-    """``calls`` made by channel, and ``requests`` taken from one."""
-
-    def __init__(self) -> None:
-        self.area = Area()
-        self.bound: dict[int, FakeChannel] = {}
-        self.calls = 0
-        self.requests = 0
-
-
-class FakeChannels:
+class FakeChannels(FakeAreas):
     """The functions of `hw.cpu` that concern the client's side of channels."""
 
     def __init__(self) -> None:
-        self.objects = FakeObjects()
+        super().__init__()
         self.candidates: dict[int, int] = {}  # slow calls since the last report
-        self._threads = PerThread()
         self._threshold = 0
         self._callback: Callable[[int], object] | None = None
 

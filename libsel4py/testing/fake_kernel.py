@@ -13,16 +13,16 @@ from __future__ import annotations
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from libsel4py import abi
-from libsel4py.abi import MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, Error, Status, Syscall
+from libsel4py.abi import MESSAGE_REGISTERS, Error, Status, Syscall
 from libsel4py.environment import Slot
 from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry, TrapArguments
 from libsel4py.testing.byte_messages import ByteMessages
-from libsel4py.testing.fake_channels import Area, FakeChannels
+from libsel4py.testing.fake_areas import Area
+from libsel4py.testing.fake_channels import FakeChannels
 from libsel4py.testing.fake_objects import FakeCap, FakeChannel, FakeEndpoint, FakeNotification, FakeReply, Request
 
 PATIENCE: Final = 10.0  # seconds
@@ -109,24 +109,6 @@ class FakeKernel(ByteMessages, FakeChannels):
             completions.append(self.trap(op, cptr, info, *padded[:4]))
         return completions
 
-    def message_write(self, first: int, words: bytes, /) -> None:
-        count, rest = divmod(len(words), 8)
-        if rest or first + count > MESSAGE_MAX_LENGTH:
-            raise ValueError(f"{len(words)} bytes from word {first} on are no words of the message area")
-        self._threads.area.words[first : first + count] = struct.unpack(f"<{count}Q", words)
-
-    def message_read(self, first: int, count: int, /) -> bytes:
-        return struct.pack(f"<{count}Q", *self._threads.area.words[first : first + count])
-
-    def set_caps(self, cap0: int, cap1: int, cap2: int, /) -> None:
-        self._threads.area.caps = (cap0, cap1, cap2)
-
-    def badges(self) -> tuple[int, int, int]:
-        return self._threads.area.badges
-
-    def set_receive(self, cnode: int, index: int, depth: int, /) -> None:
-        self._threads.area.receive_slot = index
-
     def set_thread_entry(self, entry: ThreadEntry, /) -> None:
         self.thread_entry = entry
 
@@ -189,19 +171,6 @@ class FakeKernel(ByteMessages, FakeChannels):
             self._wait(lambda: len(endpoint.queue) >= count, -1, f"{count} senders at an endpoint")
 
     # --- inside ------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _on_area(self, area: Area) -> Iterator[None]:
-        former, self._threads.area = self._threads.area, area
-        try:
-            yield
-        finally:
-            self._threads.area = former
-
-    def _message(self, info: int, registers: tuple[int, ...]) -> Request:
-        length = abi.info_length(info)
-        words = (*registers, *self._threads.area.words[MESSAGE_REGISTERS:])[:length]
-        return Request(abi.info_label(info), tuple(words), self._threads.area.caps[: abi.info_extra_caps(info)])
 
     def _listen(self, cptr: int) -> Completion:
         """Listeners are counted, and none is forgotten: who has listened once is one for this fake."""
@@ -307,28 +276,6 @@ class FakeKernel(ByteMessages, FakeChannels):
             cap.object.caller = request
         self._changed.notify_all()
         return self._deliver(request, request.badge, source)
-
-    def _deliver(self, message: Request, badge: int, source: FakeEndpoint | None = None) -> Completion:
-        """Put a message into the calling thread's area; capabilities go to its receive slot, as seL4 does it."""
-        area = self._threads.area
-        words = (*message.words, 0, 0, 0, 0)
-        area.words[: len(message.words)] = message.words
-        extra, unwrapped, badges = 0, 0, [0, 0, 0]
-        free = area.receive_slot != 0 and area.receive_slot not in self.objects.caps
-        for index, cptr in enumerate(message.caps):
-            cap = self.objects.caps.get(cptr)
-            if cap is not None and source is not None and cap.object is source:
-                unwrapped |= 1 << index
-                badges[index] = cap.badge
-            elif cap is not None and free:
-                self.objects.derive(cptr, area.receive_slot)
-                free = False
-            else:
-                break
-            extra += 1
-        area.badges = (badges[0], badges[1], badges[2])
-        info = abi.message_info(message.label, len(message.words), extra, unwrapped)
-        return (Status.DONE, badge, info, words[0], words[1], words[2], words[3])
 
     def _attend_to(self, endpoint: FakeEndpoint, signal: bool = False) -> None:
         """Let an inline server answer what waits, unless it is running already (then it will see the message)."""

@@ -181,6 +181,6 @@ def receive() -> tuple[int, ...]:
     return cpu.trap(Syscall.RECV, ENDPOINT, 0, 0, 0, 0, 0, REPLY)
 
 
-def reply_receive(info: int, *words: int) -> tuple[int, ...]:
+def reply_receive(info: int, *words: int, timeout_ns: int = -1) -> tuple[int, ...]:
     mr = (*words, 0, 0, 0, 0)
-    return cpu.trap(Syscall.REPLY_RECV, ENDPOINT, info, mr[0], mr[1], mr[2], mr[3], REPLY)
+    return cpu.trap(Syscall.REPLY_RECV, ENDPOINT, info, mr[0], mr[1], mr[2], mr[3], REPLY, 0, timeout_ns)

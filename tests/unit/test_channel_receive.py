@@ -21,6 +21,7 @@ from tests.unit.channel_peer import (
     listen,
     make_page,
     pair,
+    read_word,
     receive,
     reply_receive,
 )
@@ -251,6 +252,58 @@ def test_a_send_to_a_connected_notification_is_a_signal() -> None:
         assert signalling.task.result() == ([(Status.DONE, 0)] * 3, SIGNALLED)
         assert [entry.op for entry in signalling.entries] == [Syscall.CALL]
         assert waiting.task.result() == 4
+
+
+def test_many_signals_leave_a_channel_for_calls_alone() -> None:
+    """What is signalled beside notifications gets it by the kernel; the sleeping server sees no request but calls."""
+    info = abi.message_info(1, 1)
+    asleep, go_on = os.pipe()
+
+    def client() -> Any:
+        bind()
+        first = call(info, 7)
+        os.read(asleep, 1)
+        cpu.signal_many([CALLED])
+        return first, call(info, 8, timeout_ns=10_000 * MILLISECOND)
+
+    def server() -> Any:
+        listen()
+        seen = [receive()[3]]
+        return [*seen, reply_receive(info, 1)[3], reply_receive(info, 2, timeout_ns=100 * MILLISECOND)[0]]
+
+    with pair() as scene:
+        serving, caller = scene.task(server), scene.task(client)
+        page = scene.connect(caller, serving)
+        pump_until(scene, lambda: read_word(page, abi.CHANNEL_DONE) >> 16 and read_word(page, abi.CHANNEL_SLEEPERS))
+        os.write(go_on, b"x")
+        scene.serve_until(caller, serving)
+        assert caller.task.result() == ((Status.DONE, 0, info, 1, 0, 0, 0), (Status.DONE, 0, info, 2, 0, 0, 0))
+        assert serving.task.result() == [7, 8, Status.CANCELLED]
+        assert [(entry.op, entry.cptr) for entry in caller.entries] == [(Syscall.NB_SEND, CALLED)]
+    for descriptor in (asleep, go_on):
+        os.close(descriptor)
+
+
+def test_a_retracted_receive_is_no_message_of_the_kernel() -> None:
+    """The server has slept for long, so that its receive is posted; a call by channel retracts it."""
+
+    def server() -> Any:
+        listen()
+        receive()
+        return cpu.channel_statistics()[3]
+
+    def client() -> Any:
+        bind()
+        call(abi.message_info(1, 0), timeout_ns=10 * MILLISECOND)
+
+    with pair() as scene:
+        serving = scene.task(server)
+        pump_until(scene, lambda: serving.posted is not None)
+        caller = scene.task(client)
+        scene.connect(caller, serving)
+        scene.serve_until(serving, caller)
+        assert Syscall.CANCEL in [entry.op for entry in serving.entries]
+        assert serving.task.result() == 0
 
 
 def test_a_signal_wakes_a_sleeping_waiter() -> None:

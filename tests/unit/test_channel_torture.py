@@ -12,6 +12,7 @@ import random
 import signal
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from tests.unit.channel_peer import (
     listen,
     make_page,
     pair,
+    read_word,
     receive,
     reply_receive,
 )
@@ -34,6 +36,13 @@ from tests.unit.channel_peer import (
 CLIENTS, SERVERS, SERIALS = 3, 2, 1 << 22
 INFO = abi.message_info(1, 2)
 STUCK_S = 20
+VISIBLE = 2_000_000  # turns of a loop: some 30 ms
+WORDS = {
+    "posted": abi.CHANNEL_POSTED,
+    "sleepers": abi.CHANNEL_SLEEPERS,
+    "state": abi.CHANNEL_STATE,
+    "done": abi.CHANNEL_DONE,
+}
 ANSWERED = 7
 
 
@@ -60,7 +69,7 @@ DONE, GAVE_UP, DIED, GONE, BY_KERNEL = OUTCOME_KINDS = range(5)
 
 
 def serve(table: Table) -> None:
-    """Carry out each request once, and sometimes slowly."""
+    """Carry out each request once, sometimes slowly, and rarely so slowly that one can see it being served."""
     listen()
     chance = random.Random(os.getpid())
     message = receive()
@@ -68,7 +77,7 @@ def serve(table: Table) -> None:
         client, serial = message[3:5]
         if client < CLIENTS and serial < SERIALS:
             table.counts[client * SERIALS + serial] += 1
-        for _ in range(chance.choice((0, 0, 0, 0, 500, 20_000))):
+        for _ in range(VISIBLE if chance.random() < 0.002 else chance.choice((0, 0, 0, 0, 500, 20_000))):
             pass
         message = reply_receive(INFO, client, serial * ANSWERED)
 
@@ -159,12 +168,23 @@ class Torture:
             self.resume(kernel)
             self.scene.tell(kernel, ControlOp.CHANNEL_CLOSE, number)
 
+    def serving(self) -> list[int]:
+        """The servers that have taken a request and not answered it, by what the pages say."""
+        listeners = []
+        for _, page in self.pages.values():
+            state, done = read_word(page, abi.CHANNEL_STATE), read_word(page, abi.CHANNEL_DONE)
+            listener = state >> abi.CHANNEL_LISTENER_SHIFT & abi.CHANNEL_LISTENER_MAX
+            if listener in self.servers and state >> 16 != done >> 16:
+                listeners.append(listener)
+        return listeners
+
     # --- what chance does
 
     def kill_server(self) -> None:
-        listener, server = self.chance.choice(list(self.servers.items()))
-        self.kill(server)
-        del self.servers[listener]
+        if self.chance.random() < 0.5:
+            self.await_serving()
+        listener = self.chance.choice(self.serving() or list(self.servers))
+        self.kill(self.servers.pop(listener))
         for client, (number, _) in self.pages.items():
             self.resume(self.clients[client])
             self.scene.tell(self.clients[client], ControlOp.RECEIVER_DIED, number, listener)
@@ -226,10 +246,19 @@ class Torture:
 
     def await_progress(self) -> None:
         """Every client gets on."""
-        self.go_on()
         before = [self.table.word(SERIAL + client) for client in range(CLIENTS)]
+        self.wait_until(
+            lambda: all(self.table.word(SERIAL + client) >= before[client] + 3 for client in range(CLIENTS))
+        )
+
+    def await_serving(self) -> None:
+        """Some server is at work."""
+        self.wait_until(lambda: bool(self.serving()))
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        self.go_on()
         end = time.monotonic() + STUCK_S
-        while any(self.table.word(SERIAL + client) < before[client] + 3 for client in range(CLIENTS)):
+        while not condition():
             self.scene.pump()
             self.check()
             if time.monotonic() > end:
@@ -245,11 +274,8 @@ class Torture:
     def report(self) -> str:
         lines = [f"a client does not get on; done so far: {self.done}"]
         for client, (number, page) in self.pages.items():
-            state, done = (
-                struct.unpack("<I", os.pread(page, 4, at))[0] for at in (abi.CHANNEL_STATE, abi.CHANNEL_DONE)
-            )
-            serial = self.table.word(SERIAL + client)
-            lines.append(f"client {client}: channel {number}, serial {serial}, state {state:#x}, done {done:#x}")
+            words = {name: f"{read_word(page, at):#x}" for name, at in WORDS.items()}
+            lines.append(f"client {client}: channel {number}, serial {self.table.word(SERIAL + client)}, {words}")
         return "\n".join(lines)
 
     def end(self) -> None:
