@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import struct
 import time
 from array import array
 from collections.abc import Callable
@@ -27,10 +26,11 @@ from typing import Final
 from hw import ring
 from hw.devices.bus import IoBus
 from kerneld import _fastpath, fastpath
+from kerneld.host.completions import Completions
 from kerneld.host.process import Thread
 from kerneld.kernel import Kernel
-from kerneld.outbox import Message, Tell
-from kerneld.records import CapType, IrqState, KernelRecord, Slot, Tcb, TcbSlot
+from kerneld.outbox import Message
+from kerneld.records import IrqState, KernelRecord
 from libsel4py import abi
 
 POLL_NS: Final = 50_000
@@ -74,10 +74,9 @@ class Entry:
         self._lines = bus.lines
         self._loop = loop
         self._threads: dict[int, Thread] = {}  # by TCB address
-        self._carry_out = carry_out
+        self._completions = Completions(kernel, carry_out)
         self._fatal = fatal
         self._poll_ns = poll_ns
-        self._layout = _layout(kernel)
         self._layout_fast = fastpath.make_layout(kernel.core.kernel)
         self._restarts = kernel.core.kernel.address + KernelRecord.restart_head.offset
         self._irq_states = kernel.core.kernel.address + KernelRecord.IRQ_STATES
@@ -269,44 +268,10 @@ class Entry:
     # --- tells ---------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        delivered = ring.publish(self._ram, self._layout)
-        if delivered is None:
-            self._carry_out_all()
-        else:
-            for address in delivered:
-                thread = self._threads.get(address)
-                if thread is not None and thread.slot < 0:
-                    self._watch(thread)
+        for address in self._completions.publish():
+            self._watch_tcb(address)
         if self._lines.high:
             self._interrupt()
-
-    def _carry_out_all(self) -> None:
-        outbox = self._kernel.outbox
-        for message in outbox:
-            if message.kind is Tell.DELIVER:
-                self._deliver(Tcb(self._ram, message.subject))
-            elif message.kind is Tell.HINT:
-                self._hint(Tcb(self._ram, message.subject))
-            else:
-                self._carry_out(message)
-        outbox.clear()
-
-    def _deliver(self, tcb: Tcb) -> None:
-        frame = tcb.trap_frame
-        if not frame:
-            return
-        produced = tcb.produced & U32
-        published = ring.produced(self._ram, frame) == produced
-        if published or ring.deliver(self._ram, frame, tcb.address + Tcb.TOLD, produced - 1 & U32):
-            ring.wake(self._ram, frame)
-        thread = self._threads.get(tcb.address)
-        if thread is not None:
-            self._watch(thread)
-
-    def _hint(self, tcb: Tcb) -> None:
-        frame = tcb.trap_frame
-        if frame:
-            ring.hint(self._ram, frame)
 
     def _interrupt(self) -> None:
         word, states = self._ram.word, self._irq_states
@@ -314,20 +279,3 @@ class Entry:
             self._kernel.interrupt(line)
             self._bus.taken(line)
             self._settle()
-
-
-def _layout(kernel: Kernel) -> bytes:
-    """Where `ring.publish` finds what it needs (hw/_ram/publish.c, struct layout)."""
-    record = kernel.core.kernel
-    return struct.pack(
-        "<9Q",
-        record.address + KernelRecord.outbox_length.offset,
-        record.address + KernelRecord.OUTBOX,
-        Tell.DELIVER,
-        TcbSlot.BUFFER * Slot.SIZE,
-        CapType.FRAME,
-        Tcb.produced.offset,
-        Tcb.TOLD,
-        Tcb.told_pending.offset,
-        Tcb.told_pending.mask << Tcb.told_pending.shift,
-    )

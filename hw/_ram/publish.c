@@ -1,5 +1,5 @@
 /* The tells of a transaction that only ends system calls, carried out in one call: publish the completions, wake who
- * sleeps, empty the outbox. Where the records' fields lie is told by the kernel (kerneld/entry.py).
+ * sleeps, empty the outbox. Where the records' fields lie is told by the kernel (kerneld/host/completions.py).
  *
  * A kernel that is killed in here carries out the same tells again: the outbox's length is stored last.
  */
