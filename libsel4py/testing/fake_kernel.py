@@ -81,24 +81,12 @@ class FakeKernel(ByteMessages, FakeChannels):
                 return self._receive(op, cptr, reply, timeout_ns)
         return (Status.DONE, 0, 0, 0, 0, 0, 0)
 
-    def kernel_trap(
-        self,
-        op: int,
-        cptr: int,
-        info: int,
-        mr0: int,
-        mr1: int,
-        mr2: int,
-        mr3: int,
-        reply: int = 0,
-        dest: int = 0,
-        timeout_ns: int = -1,
-        /,
-    ) -> Completion:
-        if op != Syscall.CALL:
-            return self.trap(op, cptr, info, mr0, mr1, mr2, mr3, reply, dest, timeout_ns)
-        self.system_calls.append(op)
-        return self._call(cptr, self._message(info, (mr0, mr1, mr2, mr3)), timeout_ns)
+    def kernel_trap(self, *arguments: int) -> Completion:
+        call = TrapArguments(*arguments)
+        if call.op != Syscall.CALL:
+            return self.trap(*arguments)
+        self.system_calls.append(call.op)
+        return self._call(call.cptr, self._message(call.info, call.registers), call.timeout_ns)
 
     def batch(self, entries: Sequence[BatchEntry], /) -> list[Completion]:
         completions = []
