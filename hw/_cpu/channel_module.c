@@ -2,12 +2,6 @@
 #include "calls.h"
 
 #include <errno.h>
-#include <linux/futex.h>
-#include <sys/syscall.h>
-
-#ifndef SYS_futex_waitv
-#define SYS_futex_waitv 449
-#endif
 
 static enum wait wait_event(struct cpu_thread *thread, int64_t deadline)
 {
@@ -81,9 +75,6 @@ static PyObject *channel_listen(PyObject *Py_UNUSED(module), PyObject *address)
     struct cpu_thread *thread = as_u64(address, &cptr) ? thread_ready() : NULL;
     if (!thread)
         return NULL;
-    /* Refused for its arguments where the host has it. */
-    if (syscall(SYS_futex_waitv, NULL, 0, 0, NULL, 0) < 0 && errno == ENOSYS)
-        return PyErr_SetFromErrno(PyExc_OSError);
     if ((errno = receive_listen(thread, cptr)))
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
