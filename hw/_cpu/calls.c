@@ -59,7 +59,8 @@ struct channel *calls_unbind(struct cpu_thread *thread, uint64_t cptr)
     slot->channel = NULL;
     bindings->count--;
     /* Those that stood behind it because their own places were taken move up. */
-    for (unsigned at = (unsigned)(slot - bindings->slots + 1) % SLOTS; bindings->slots[at].channel; at = (at + 1) % SLOTS) {
+    unsigned at = (unsigned)(slot - bindings->slots + 1) % SLOTS;
+    for (; bindings->slots[at].channel; at = (at + 1) % SLOTS) {
         struct binding moved = bindings->slots[at];
         bindings->slots[at].channel = NULL;
         *slot_of(bindings, moved.cptr) = moved;
@@ -167,7 +168,7 @@ static void complete(struct cpu_thread *thread, struct channel *channel, uint64_
         completion->mr[i] = answer.mr[i];
 }
 
-/* DONE if the answer is there, CANCELLED if time ran out first, FAILED with the exception of a signal's handler. */
+/* BY_CHANNEL if the answer is there, CANCELLED if time ran out first, FAILED with the exception of a signal's handler. */
 static enum route wait_for_answer(struct cpu_thread *thread, struct channel *channel, int64_t timeout_ns)
 {
     for (int i = looks_with_gil(channel_server_cpu(channel->page), EASE_CLIENT); i > 0 && !park_asked(thread); i--) {
@@ -216,8 +217,10 @@ enum route call_by_channel(struct cpu_thread *thread, const struct sel4py_entry 
     struct channel *channel = calls_find(thread, entry->cptr);
     if (!channel)
         return BY_KERNEL;
-    /* DONE alone is looked at, which is the server's word: the others are not ours to fetch before they must be written. */
-    if (__atomic_load_n(&channel->gone, __ATOMIC_ACQUIRE) || channel_look(channel->page, channel->sequence) == ANSWER_GONE) {
+    /* DONE alone is looked at, which is the server's word: the others are not ours to fetch before they must be
+     * written. */
+    if (__atomic_load_n(&channel->gone, __ATOMIC_ACQUIRE) ||
+        channel_look(channel->page, channel->sequence) == ANSWER_GONE) {
         drop(thread, entry->cptr);
         return BY_KERNEL;
     }

@@ -8,7 +8,8 @@
  *   sees DONE = its sequence, copies              DONE = sequence (exchange)
  *
  * While both sides run the client's line and the server's cross between processors once each, and no other does: STATE is
- * the servers' own, and SLEEPERS is written where somebody goes to sleep or is woken.
+ * the servers' own, but for a client that withdraws its request, and SLEEPERS is written where somebody goes to sleep or is
+ * woken.
  */
 #define _GNU_SOURCE
 #include "channel.h"
@@ -175,8 +176,9 @@ bool channel_withdraw(uint8_t *page, uint16_t sequence)
 
 /* --- the server ---------------------------------------------------------------------------------------------------- */
 
-/* The sequence of a request that waits for a server. STATE is loaded first: while it stays as it was then, the request that
- * POSTED names afterwards is the newest one, and nobody has taken it. The other way round it may be one of long ago. */
+/* The sequence of a request that waits for a server. STATE is loaded first: while it stays as it was then, the request
+ * that POSTED names afterwards is the newest one, and nobody has taken it. The other way round it may be one of long
+ * ago. */
 static bool find_request(const uint8_t *page, uint16_t *sequence, uint32_t *state)
 {
     *state = __atomic_load_n(channel_state_word(page), __ATOMIC_ACQUIRE);

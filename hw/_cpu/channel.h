@@ -68,9 +68,8 @@ bool channel_page_is_gone(const uint8_t *page);
 /* Futex words of a page, for whoever sleeps: servers, and the client. */
 uint32_t *channel_sleepers_word(const uint8_t *page);
 uint32_t *channel_done_word(uint8_t *page);
-/* The client's mark. */
+/* POSTED, and STATE, by which servers take. */
 uint32_t *channel_posted_word(uint8_t *page);
-/* The servers' mark. */
 uint32_t *channel_state_word(const uint8_t *page);
 /* Where the peer ran when it wrote last. */
 uint32_t channel_server_cpu(const uint8_t *page);

@@ -13,8 +13,8 @@ void spin_learn(int64_t *spin_ns, int64_t limit, int64_t took)
         *spin_ns = 2 * took < limit ? 2 * took : limit;
 }
 
-/* 25 microseconds between processors on a virtual machine, 5 on one processor; a thread that must wait for its processor says
- * nothing about what waking costs. */
+/* 25 microseconds between processors on a virtual machine, 5 on one processor; a thread that must wait for its processor
+ * says nothing about what waking costs. */
 enum { LEAST_WAKE_NS = 5000, USUAL_WAKE_NS = 40000, MOST_WAKE_NS = 100000 };
 static int64_t wake_cost_ns = USUAL_WAKE_NS;
 
