@@ -145,8 +145,8 @@ PyObject *completion_tuple(const struct sel4py_completion *completion);
 /* As completion_tuple. Where nobody has kept the tuple that the thread got last it is given out again, and only the words
  * that differ are made anew. */
 PyObject *result_of(struct cpu_thread *thread, const struct sel4py_completion *completion);
-/* Before the thread ends. */
-void forget_result(struct cpu_thread *thread);
+/* Lets go of what is kept for the next call: the result, and the arguments. Before the thread ends. */
+void forget_objects(struct cpu_thread *thread);
 
 /* park.c */
 int park_install(void);

@@ -60,13 +60,13 @@ PyObject *result_of(struct cpu_thread *thread, const struct sel4py_completion *c
         made = completion->mr[i] == before.mr[i] ||
                put(tuple, 3 + (Py_ssize_t)i, PyLong_FromUnsignedLongLong(completion->mr[i]));
     if (!made) {
-        forget_result(thread);
+        forget_objects(thread);
         return NULL;
     }
     return Py_NewRef(tuple);
 }
 
-void forget_result(struct cpu_thread *thread)
+void forget_objects(struct cpu_thread *thread)
 {
     Py_CLEAR(thread->result);
     for (unsigned i = 0; i < POSITIONS; i++)

@@ -103,7 +103,7 @@ static void *thread_main(void *argument)
     thread->outside = 0;
     PyGILState_STATE state = PyGILState_Ensure();
     uint64_t status = call_entry(thread);
-    forget_result(thread);
+    forget_objects(thread);
     PyGILState_Release(state);
     tell_exit(thread, status);
     cpu_self = NULL;

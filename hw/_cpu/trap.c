@@ -181,8 +181,8 @@ static bool parse(struct cpu_thread *thread, PyObject *const *args, Py_ssize_t c
     if (!has_arguments("trap(op, cptr, info, mr0, mr1, mr2, mr3, reply=0, dest=0, timeout_ns=-1)", count, 7, 10) ||
         !parse_op(args[0], &call->entry.op) || !parse_message(thread, args + 1, &call->entry))
         return false;
-    if ((count > 7 && !parse_word(thread, AT_REPLY, args[7], &call->tail.reply)) || (count > 8 && !as_u64(args[8], &call->tail.dest)) ||
-        (count > 9 && !parse_timeout(args[9], &call->timeout_ns)))
+    if ((count > 7 && !parse_word(thread, AT_REPLY, args[7], &call->tail.reply)) ||
+        (count > 8 && !as_u64(args[8], &call->tail.dest)) || (count > 9 && !parse_timeout(args[9], &call->timeout_ns)))
         return false;
     if (call->tail.reply || call->tail.dest)
         call->entry.flags = SEL4PY_ENTRY_HAS_TAIL;

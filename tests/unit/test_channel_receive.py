@@ -274,7 +274,12 @@ def test_many_signals_leave_a_channel_for_calls_alone() -> None:
     with pair() as scene:
         serving, caller = scene.task(server), scene.task(client)
         page = scene.connect(caller, serving)
-        pump_until(scene, lambda: read_word(page, abi.CHANNEL_DONE) >> 16 and read_word(page, abi.CHANNEL_SLEEPERS))
+
+        def served_and_asleep() -> bool:
+            sleepers = read_word(page, abi.CHANNEL_SLEEPERS)
+            return bool(read_word(page, abi.CHANNEL_DONE) >> 16 and sleepers & abi.CHANNEL_SLEEPING)
+
+        pump_until(scene, served_and_asleep)
         os.write(go_on, b"x")
         scene.serve_until(caller, serving)
         assert caller.task.result() == ((Status.DONE, 0, info, 1, 0, 0, 0), (Status.DONE, 0, info, 2, 0, 0, 0))
