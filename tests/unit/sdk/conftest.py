@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from libsel4py import aio
+from libsel4py.lowlevel.syscalls import machine
 from libsel4py.testing import TestSystem, system
 from tests.unit.sdk.running import Running, make_server, running
 from tests.unit.sdk.services import Painter
@@ -38,3 +39,13 @@ def painter() -> Painter:
 def up(fake: TestSystem, painter: Painter) -> Iterator[Running]:
     with running(fake, *make_server(fake, painter)) as made:
         yield made
+
+
+@pytest.fixture
+def pageless(fake: TestSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose keeper never gets a page."""
+
+    def bind(cptr: int, number: int, timeout_ns: int = 0, /) -> None:
+        raise LookupError("no page has come")
+
+    monkeypatch.setattr(machine, "channel_bind", bind)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,26 +11,22 @@ from libsel4py import (
     Channel,
     Endpoint,
     IllegalOperation,
-    InvalidCapability,
     InvalidMessage,
-    Notification,
     RemoteError,
     ServerDied,
     Untyped,
-    signal_many,
 )
-from libsel4py.abi import Error, Label, ObjectType, Status, Syscall
+from libsel4py.abi import Error, Label, ObjectType, Syscall
 from libsel4py.channels import CHANNEL_COST, RETRY_CALLS, THRESHOLD, Channels
 from libsel4py.environment import ChannelUse, Connection, Environment
 from libsel4py.errors import TooManyDeferred
 from libsel4py.interface import verify
 from libsel4py.lowlevel import syscalls
-from libsel4py.lowlevel.syscalls import Message, machine
+from libsel4py.lowlevel.syscalls import Message
 from libsel4py.runtime import make
-from libsel4py.server_loop import listening
 from libsel4py.task import Task
 from libsel4py.testing import Events, TestSystem, in_background
-from libsel4py.testing.fake_objects import FakeEndpoint, FakeNotification, FakeUntyped
+from libsel4py.testing.fake_objects import FakeEndpoint, FakeUntyped
 from tests.unit.sdk.running import SHELL, Running, make_server, running
 from tests.unit.sdk.services import Middle, OutOfPaint, Painter, Studio
 
@@ -175,16 +170,6 @@ def test_what_is_declared_always_is_tried_again_soon(client: Client, fake: TestS
     fake.kernel.objects.refuse(Label.CHANNEL_CONNECT, Error.NO_ERROR)
     client.call(THRESHOLD)
     assert client.by_channel == 1
-
-
-@pytest.fixture
-def pageless(fake: TestSystem, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine whose keeper never gets a page."""
-
-    def bind(cptr: int, number: int, timeout_ns: int = 0, /) -> None:
-        raise LookupError("no page has come")
-
-    monkeypatch.setattr(machine, "channel_bind", bind)
 
 
 @pytest.mark.usefixtures("pageless")
@@ -419,82 +404,3 @@ def test_a_server_goes_on_where_channels_are_refused(
         client.call(3)
         assert client.by_channel == 0
     assert "takes no channels" in caplog.text
-
-
-# --- signals and the raw forms -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def notification(fake: TestSystem) -> Iterator[Notification]:
-    made = Notification(fake.new(FakeNotification(), badge=6))
-    with listening(made):
-        yield made
-
-
-def test_a_notification_is_connected_and_signalled(notification: Notification, fake: TestSystem) -> None:
-    channel = Channel(fake.first_task.memory.allocate(ObjectType.CHANNEL).start)
-    assert notification.connect(channel) == fake.kernel.objects.channels()[0].number
-    notification.signal()
-    assert notification.wait() == 6
-    channel.disconnect()
-    notification.signal()
-    assert notification.wait() == 6
-
-
-def test_many_notifications_are_signalled_at_once(notification: Notification, fake: TestSystem) -> None:
-    other = Notification(fake.new(FakeNotification(), badge=8))
-    signal_many([notification, other, notification])
-    assert (notification.poll(), other.poll()) == (6, 8)
-    assert (notification.poll(), other.poll()) == (0, 0)
-
-
-@pytest.mark.usefixtures("pageless")
-def test_a_connection_that_cannot_be_bound_is_undone(notification: Notification, fake: TestSystem) -> None:
-    channel = Channel(fake.first_task.memory.allocate(ObjectType.CHANNEL).start)
-    with pytest.raises(LookupError, match="no page has come"):
-        notification.connect(channel)
-    assert fake.kernel.objects.channels()[0].target is None
-
-
-def test_a_channel_is_connected_once(notification: Notification, fake: TestSystem) -> None:
-    channel = Channel(fake.first_task.memory.allocate(ObjectType.CHANNEL).start)
-    notification.connect(channel)
-    with pytest.raises(IllegalOperation):
-        notification.connect(channel)
-
-
-def test_a_host_that_cannot_wait_for_channels_is_not_listened_on(
-    fake: TestSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def listen(cptr: int, /) -> None:
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(machine, "channel_listen", listen)
-    endpoint = Endpoint(fake.new(FakeEndpoint()))
-    with pytest.raises(OSError, match="not implemented"):
-        endpoint.listen()
-    assert fake.kernel.system_calls == [Syscall.LISTEN, Syscall.LISTEN]
-    with listening(endpoint):
-        assert endpoint.nb_recv(None) is None
-
-
-def test_listening_is_refused_with_its_error(fake: TestSystem) -> None:
-    with pytest.raises(InvalidCapability, match="the invoked slot is empty"):
-        Endpoint(999).listen()
-    assert Endpoint(fake.new(FakeEndpoint())).listen() == 1
-
-
-def test_an_empty_message_is_told_apart_from_none(fake: TestSystem) -> None:
-    endpoint = Endpoint(fake.new(FakeEndpoint()))
-    assert endpoint.nb_recv(None) is None
-    sending = in_background(endpoint.send, Message())
-    fake.kernel.wait_for_senders(fake.kernel.objects.caps[endpoint.cptr].object, 1)  # type: ignore[arg-type]
-    received = endpoint.nb_recv(None)
-    assert received is not None
-    assert (received.badge, received.words) == (0, ())
-    sending.result(10)
-
-
-def test_a_completion_says_that_the_server_died() -> None:
-    with pytest.raises(ServerDied, match="Call: the server died"):
-        syscalls.unpack((Status.SERVER_DIED, 0, 0, 0, 0, 0, 0), "Call")
