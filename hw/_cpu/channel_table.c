@@ -159,12 +159,15 @@ int channel_close(const struct sel4py_control *request)
         int one = request->words[i] ? close_one(thread, request->thread, (uint32_t)request->words[i]) : 0;
         error = error ? error : one;
     }
-    if (!thread || error)
+    if (!thread)
         return error;
+    /* Whatever became of some of them, the others' ends must be heard of. */
     tell(thread);
     /* One that sleeps on the page that was there: its wait begins anew, and finds another word. */
     pid_t tid = __atomic_load_n(&thread->tid, __ATOMIC_ACQUIRE);
-    return tid && syscall(SYS_tgkill, getpid(), tid, PARK_SIGNAL) < 0 ? errno : 0;
+    if (tid && syscall(SYS_tgkill, getpid(), tid, PARK_SIGNAL) < 0)
+        return errno;
+    return error;
 }
 
 int channel_receiver_died(const struct sel4py_control *request)
