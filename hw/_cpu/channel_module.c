@@ -117,11 +117,12 @@ static PyObject *answer(PyObject *Py_UNUSED(module), PyObject *const *args, Py_s
 static bool signal_one(struct cpu_thread *thread, uint64_t cptr)
 {
     struct channel *channel = calls_find(thread, cptr);
-    if (channel && channel_signal(channel->page, channel->badge))
+    const bool by_page = channel && channel->badge;
+    if (by_page && channel_signal(channel->page, channel->badge))
         return true;
     struct sel4py_entry entry = {.op = SEL4PY_SYSCALL_NB_SEND, .cptr = cptr};
     struct sel4py_completion own;
-    if (channel)
+    if (by_page)
         channel_give_back(calls_unbind(thread, cptr));
     uint64_t tag = ring_submit(thread, &entry, NULL);
     if (!ring_publish(thread))
