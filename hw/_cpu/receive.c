@@ -81,13 +81,17 @@ static bool take_signals(struct receiver *receiver)
     return true;
 }
 
+/* Who keeps to the protocol posts nothing before he has his answer. One that does not cannot pile up answers that are put
+ * off: until it has been given, there is nothing to take there. */
+static bool is_owed(const struct channel *channel) { return __atomic_load_n(&channel->owed, __ATOMIC_SEQ_CST); }
+
 static bool take_from(struct cpu_thread *thread, unsigned at)
 {
     struct receiver *receiver = thread->receiver;
     struct channel *channel = receiver->channels[at];
     struct channel_message message;
     uint16_t sequence;
-    if (channel->role != SEL4PY_CHANNELROLE_SERVER ||
+    if (channel->role != SEL4PY_CHANNELROLE_SERVER || is_owed(channel) ||
         !channel_take(channel->page, channel->listener, &sequence, &message, message_area(thread)))
         return false;
     receiver->last_served = at;
@@ -130,7 +134,7 @@ static bool is_channel_ready(struct cpu_thread *thread)
     refresh(thread);
     for (unsigned i = 0; i < receiver->count; i++) {
         const struct channel *channel = receiver->channels[i];
-        if (channel->role == SEL4PY_CHANNELROLE_SERVER ? channel_has_request(channel->page)
+        if (channel->role == SEL4PY_CHANNELROLE_SERVER ? channel_has_request(channel->page) && !is_owed(channel)
                                                        : channel_has_signals(channel->page, channel->badge))
             return true;
     }
@@ -265,7 +269,7 @@ static bool announce(struct cpu_thread *thread, struct futex_waitv *words)
     for (unsigned i = 0; i < receiver->count; i++) {
         struct channel *channel = receiver->channels[i];
         bool quiet = channel->role == SEL4PY_CHANNELROLE_SERVER
-                         ? channel_announce_server(channel->page, &seen)
+                         ? channel_announce_server(channel->page, &seen) || is_owed(channel)
                          : channel_announce_waiter(channel->page, channel->badge, &seen);
         if (!quiet)
             return false;
@@ -524,8 +528,10 @@ bool receive_answer(struct cpu_thread *thread, uint64_t handle, const struct cha
         return false;
     channel_answer(channel->page, (uint16_t)handle, answer, message_area(thread));
     __atomic_sub_fetch(&channel->owed, 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&channel->gone, __ATOMIC_SEQ_CST))
-        channel_look_again(channel); /* the thread that it was for can give its place back now */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    /* The thread that it was for can give its place back now, or take what was posted since the answer. */
+    if (__atomic_load_n(&channel->gone, __ATOMIC_SEQ_CST) || channel_has_request(channel->page))
+        channel_look_again(channel);
     return true;
 }
 
