@@ -59,6 +59,8 @@ static inline uint64_t *receive_message_area(const struct cpu_thread *thread)
 
 /* receive_channels.c */
 /* Brings the thread's list of channels up to date, if the keeper has changed the table. */
+/* Whether an answer was put off there. */
+bool receive_is_owed(const struct channel *channel);
 void receive_refresh(struct cpu_thread *thread);
 /* Takes signals, or a request of the channel that was served last or of `most` others. False if there are none. */
 bool receive_poll_channels(struct cpu_thread *thread, unsigned most);

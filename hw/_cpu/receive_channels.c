@@ -13,11 +13,13 @@ void receive_refresh(struct cpu_thread *thread)
         return;
     receiver->event_seen = event;
     receiver->count = receiver->waiters = 0;
-    for (unsigned i = 0; i < CHANNEL_PLACES; i++) {
+    const unsigned places = channel_places();
+    for (unsigned i = 0; i < places && receiver->count < MOST_RECEIVED; i++) {
         struct channel *channel = channel_place(i);
-        if (__atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE) != PLACE_HELD || channel->thread != thread->id ||
-            !channel_is_received(channel))
+        if (!channel_is_held(channel) || channel->thread != thread->id || !channel_is_received(channel))
             continue;
+        if (!channel_use(channel) && __atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE) != PLACE_USED)
+            continue; /* taken back before it was looked at */
         if (!channel_is_gone(channel)) {
             receiver->channels[receiver->count++] = channel;
             receiver->waiters += channel->role == SEL4PY_CHANNELROLE_WAITER;
@@ -61,13 +63,17 @@ static bool take_signals(struct receiver *receiver)
     return true;
 }
 
+/* Who keeps to the protocol posts nothing before he has his answer. One that does not cannot pile up answers that are put
+ * off: until it has been given, there is nothing to take there. */
+bool receive_is_owed(const struct channel *channel) { return __atomic_load_n(&channel->owed, __ATOMIC_SEQ_CST); }
+
 static bool take_from(struct cpu_thread *thread, unsigned at)
 {
     struct receiver *receiver = thread->receiver;
     struct channel *channel = receiver->channels[at];
     struct channel_message message;
     uint16_t sequence;
-    if (channel->role != SEL4PY_CHANNELROLE_SERVER ||
+    if (channel->role != SEL4PY_CHANNELROLE_SERVER || receive_is_owed(channel) ||
         !channel_take(channel->page, channel->listener, &sequence, &message, receive_message_area(thread)))
         return false;
     receiver->last_served = at;
@@ -110,7 +116,7 @@ bool receive_is_channel_ready(struct cpu_thread *thread)
     receive_refresh(thread);
     for (unsigned i = 0; i < receiver->count; i++) {
         const struct channel *channel = receiver->channels[i];
-        if (channel->role == SEL4PY_CHANNELROLE_SERVER ? channel_has_request(channel->page)
+        if (channel->role == SEL4PY_CHANNELROLE_SERVER ? channel_has_request(channel->page) && !receive_is_owed(channel)
                                                        : channel_has_signals(channel->page, channel->badge))
             return true;
     }

@@ -143,16 +143,15 @@ struct call {
 static bool parse_word(struct cpu_thread *thread, enum position at, PyObject *object, uint64_t *word)
 {
     struct argument *known = &thread->known[at];
-    if (known->object != object) {
-        PyObject *before = known->object;
-        if (!as_u64(object, &known->word)) {
-            Py_CLEAR(known->object);
-            return false;
-        }
-        known->object = Py_NewRef(object);
-        Py_XDECREF(before);
+    if (known->object == object) {
+        *word = known->word;
+        return true;
     }
-    *word = known->word;
+    if (!as_u64(object, word))
+        return false;
+    PyObject *before = known->object;
+    *known = (struct argument){.object = Py_NewRef(object), .word = *word};
+    Py_XDECREF(before); /* last: a number may be of a class whose finalizer makes system calls */
     return true;
 }
 
