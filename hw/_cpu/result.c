@@ -45,14 +45,17 @@ static bool put(PyObject *tuple, Py_ssize_t index, PyObject *item)
 
 PyObject *result_of(struct cpu_thread *thread, const struct sel4py_completion *completion)
 {
-    const struct sel4py_completion before = thread->last;
     PyObject *tuple = thread->result;
-    thread->last = *completion;
     if (!tuple || Py_REFCNT(tuple) != 1) {
-        thread->result = make_tuple(completion);
-        Py_XDECREF(tuple);
-        return Py_XNewRef(thread->result);
+        /* Making one may collect garbage, whose finalizers may make system calls: only afterwards is it the last one. */
+        PyObject *made = make_tuple(completion), *former = thread->result;
+        thread->result = Py_XNewRef(made);
+        thread->last = *completion;
+        Py_XDECREF(former);
+        return made;
     }
+    const struct sel4py_completion before = thread->last;
+    thread->last = *completion;
     bool made = completion->status == before.status || put(tuple, 0, PyLong_FromLong(completion->status));
     made = made && (completion->badge == before.badge || put(tuple, 1, PyLong_FromUnsignedLongLong(completion->badge)));
     made = made && (completion->info == before.info || put(tuple, 2, PyLong_FromUnsignedLongLong(completion->info)));

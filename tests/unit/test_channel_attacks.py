@@ -1,0 +1,55 @@
+"""What a hostile peer, an unlucky moment, or a program's own mistake does to channels: it must hurt nobody else."""
+
+import gc
+import sys
+from typing import Any
+
+from hw import cpu
+from libsel4py import abi
+from libsel4py.abi import Error, Syscall
+from tests.unit.channel_peer import pair
+
+INFO = abi.message_info(1, 1)
+INVALID = abi.message_info(Error.INVALID_CAPABILITY, 1)
+MILLISECOND = 1_000_000
+
+
+class Trapping:
+    """Garbage whose finalizer makes a system call."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+    def __del__(self) -> None:
+        cpu.trap(Syscall.YIELD, 3, 5, 6, 7, 8, 9)
+
+
+def test_a_finalizer_that_traps_while_a_result_is_made_changes_no_result() -> None:
+    """Where an allocation collects garbage, it may run in the midst of the making of a result."""
+
+    def task() -> Any:
+        trap, number = cpu.trap, int(Syscall.CALL)
+        kept: list[tuple[int, ...]] = []
+        gc.disable()
+        drained = [tuple(range(n, n + 7)) for n in range(3000)]  # the interpreter has none of that size lying ready
+        gc.set_threshold(1)
+        for n in range(300):
+            Trapping(), Trapping(), Trapping()
+            gc.enable()
+            answer = trap(number, 1000 + n, 1, n, n + 1, 3, 4)
+            gc.disable()
+            kept.append(answer)
+            # Held here, in the list, as the thread's last result unless a finalizer's is that, and by the argument.
+            assert sys.getrefcount(answer) <= 4
+            del answer
+            kept.append(trap(number, 3, 5, 6, 7, 8, 9))
+        assert all(sys.getrefcount(kept[n]) >= 2 for n in range(len(kept)))
+        assert len(drained) == 3000
+        assert len({id(each) for each in kept}) == len(kept)
+        assert kept[1::2] == [(0, 3, 5, 6, 7, 8, 9)] * 300
+        return [n for n, each in enumerate(kept[::2]) if each != (0, 1000 + n, 1, n, n + 1, 3, 4)]
+
+    with pair() as scene:
+        task_ = scene.task(task)
+        scene.serve_until(task_)
+        assert task_.task.result() == []
