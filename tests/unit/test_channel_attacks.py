@@ -1,17 +1,36 @@
 """What a hostile peer, an unlucky moment, or a program's own mistake does to channels: it must hurt nobody else."""
 
 import gc
+import os
 import sys
 from typing import Any
 
 from hw import cpu
 from libsel4py import abi
-from libsel4py.abi import Error, Syscall
-from tests.unit.channel_peer import pair
+from libsel4py.abi import ControlOp, Error, Status, Syscall
+from tests.unit.channel_peer import NUMBER, bind, call, pair, read_word
+from tests.unit.test_channel_end import wait_asleep
 
 INFO = abi.message_info(1, 1)
 INVALID = abi.message_info(Error.INVALID_CAPABILITY, 1)
 MILLISECOND = 1_000_000
+
+
+def test_one_end_of_several_that_is_unknown_does_not_keep_the_others_from_waking() -> None:
+    def client() -> Any:
+        bind()
+        return call(INFO, 1)[:3]
+
+    with pair() as scene:
+        caller = scene.task(client)
+        page = scene.connect(caller)
+        while not read_word(page, abi.CHANNEL_DONE) & abi.CHANNEL_WAITER:
+            scene.pump()
+        wait_asleep(caller)
+        os.ftruncate(page, 0)
+        scene.tell(caller, ControlOp.CHANNEL_CLOSE, NUMBER + 1, NUMBER)
+        scene.serve_until(caller)
+        assert caller.task.result() == (Status.DONE, 0, INVALID)
 
 
 class Trapping:
