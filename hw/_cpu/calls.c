@@ -197,11 +197,12 @@ static enum route wait_for_answer(struct cpu_thread *thread, struct channel *cha
     return CANCELLED;
 }
 
-/* A signal waits for nobody. What else may be sent to a notification the kernel knows. */
+/* A signal waits for nobody. What else may be sent to a notification the kernel knows. So does it what a signal without a
+ * badge means: in a page it is no bit at all. */
 static enum route signal_by_channel(struct cpu_thread *thread, const struct sel4py_entry *entry,
                                     const struct channel *channel, struct sel4py_completion *completion)
 {
-    if (entry->op != SEL4PY_SYSCALL_SEND)
+    if (entry->op != SEL4PY_SYSCALL_SEND || !channel->badge)
         return BY_KERNEL;
     if (!channel_signal(channel->page, channel->badge)) {
         drop(thread, entry->cptr);

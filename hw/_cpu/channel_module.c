@@ -108,7 +108,7 @@ static PyObject *answer(PyObject *Py_UNUSED(module), PyObject *const *args, Py_s
 static bool signal_one(struct cpu_thread *thread, uint64_t cptr)
 {
     struct channel *channel = calls_find(thread, cptr);
-    if (channel && channel->role == SEL4PY_CHANNELROLE_SIGNALLER) {
+    if (channel && channel->role == SEL4PY_CHANNELROLE_SIGNALLER && channel->badge) {
         if (channel_signal(channel->page, channel->badge))
             return true;
         channel_give_back(calls_unbind(thread, cptr));

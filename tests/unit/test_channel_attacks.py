@@ -8,8 +8,9 @@ from typing import Any
 from hw import cpu
 from libsel4py import abi
 from libsel4py.abi import ControlOp, Error, Status, Syscall
-from tests.unit.channel_peer import NUMBER, bind, call, pair, read_word
+from tests.unit.channel_peer import ENDPOINT, NUMBER, bind, call, listen, pair, read_word
 from tests.unit.test_channel_end import wait_asleep
+from tests.unit.test_channel_receive import SIGNALLED, connect_signals
 
 INFO = abi.message_info(1, 1)
 INVALID = abi.message_info(Error.INVALID_CAPABILITY, 1)
@@ -31,6 +32,27 @@ def test_one_end_of_several_that_is_unknown_does_not_keep_the_others_from_waking
         scene.tell(caller, ControlOp.CHANNEL_CLOSE, NUMBER + 1, NUMBER)
         scene.serve_until(caller)
         assert caller.task.result() == (Status.DONE, 0, INVALID)
+
+
+def test_a_signal_without_a_badge_wakes_all_the_same() -> None:
+    """The kernel's way: a notification becomes active by a signal of badge 0, too."""
+
+    def signaller() -> Any:
+        cpu.channel_bind(SIGNALLED, NUMBER, 10_000 * MILLISECOND)
+        return cpu.trap(Syscall.SEND, SIGNALLED, 0, 0, 0, 0, 0)[0], cpu.signal_many([SIGNALLED])
+
+    def waiter() -> Any:
+        listen()
+        return cpu.trap(Syscall.WAIT, ENDPOINT, 0, 0, 0, 0, 0)[1]
+
+    with pair() as scene:
+        waiting, signalling = scene.task(waiter), scene.task(signaller)
+        connect_signals(scene, signalling, waiting, NUMBER, 0)
+        scene.serve_until(signalling)
+        assert [(entry.op, entry.cptr) for entry in signalling.entries] == [
+            (Syscall.SEND, SIGNALLED),
+            (Syscall.NB_SEND, SIGNALLED),
+        ]
 
 
 class Trapping:
