@@ -49,11 +49,17 @@ static PyObject *channel_bind(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     if (channel_is_received(channel))
         return PyErr_Format(PyExc_LookupError, "channel %u is one that this thread receives by", number);
+    if (channel == calls_find(thread, cptr))
+        Py_RETURN_NONE;
+    if (!channel_use(channel))
+        return PyErr_Format(PyExc_LookupError, "channel %u is bound to another address, or gone", number);
     struct channel *before = calls_unbind(thread, cptr);
     if (before)
         channel_give_back(before);
-    if ((errno = calls_bind(thread, cptr, channel)))
+    if ((errno = calls_bind(thread, cptr, channel))) {
+        channel_give_back(channel);
         return PyErr_SetFromErrno(PyExc_OSError);
+    }
     Py_RETURN_NONE;
 }
 

@@ -1,7 +1,8 @@
 /* The channels that the kernel has handed to this process, and what becomes of them when it takes them away.
  *
  * Rules. The keeper fills a place, and says when its page is gone; the thread that the channel is for alone uses it, and
- * gives the place back. Pages lie in one reserved piece of the address space, so that whether a fault is a channel's is
+ * gives the place back. One that the thread has not begun to use the keeper takes back itself: clients that come and go
+ * while the thread has other things to do leave nothing behind. Pages lie in one reserved piece of the address space, so that whether a fault is a channel's is
  * a comparison, and a page that is gone can be touched for ever: it reads as zeroes.
  */
 #include "cpu.h"
@@ -12,9 +13,12 @@
 #include <sys/syscall.h>
 
 static struct channel table[CHANNEL_PLACES];
+static unsigned places;  /* how many of them have ever been filled, from the first one on */
 static uint8_t *arena; /* CHANNEL_PLACES pages */
 
 struct channel *channel_place(unsigned index) { return &table[index]; }
+
+unsigned channel_places(void) { return __atomic_load_n(&places, __ATOMIC_ACQUIRE); }
 
 static uint8_t *page_of(const struct channel *channel) { return arena + (channel - table) * SEL4PY_CHANNEL_BYTES; }
 
@@ -47,15 +51,25 @@ static int reserve(void)
     return sigaction(SIGBUS, &action, NULL) < 0 ? errno : 0;
 }
 
-static bool is_held(const struct channel *channel)
+bool channel_is_held(const struct channel *channel)
 {
-    return __atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE) == PLACE_HELD;
+    uint32_t place = __atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE);
+    return place == PLACE_HANDED || place == PLACE_USED;
 }
+
+/* One that is handed out becomes `next`, whoever of thread and keeper is first. */
+static bool claim(struct channel *channel, uint32_t next)
+{
+    uint32_t handed = PLACE_HANDED;
+    return __atomic_compare_exchange_n(&channel->in_use, &handed, next, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+bool channel_use(struct channel *channel) { return claim(channel, PLACE_USED); }
 
 static struct channel *find(uint32_t thread, uint32_t number)
 {
-    for (unsigned i = 0; i < CHANNEL_PLACES; i++)
-        if (is_held(&table[i]) && table[i].thread == thread && table[i].number == number &&
+    for (unsigned i = 0; i < channel_places(); i++)
+        if (channel_is_held(&table[i]) && table[i].thread == thread && table[i].number == number &&
             !__atomic_load_n(&table[i].gone, __ATOMIC_ACQUIRE))
             return &table[i];
     return NULL;
@@ -66,11 +80,13 @@ struct channel *channel_of_thread(const struct cpu_thread *thread, uint32_t numb
     return find(thread->id, number);
 }
 
+/* Those that are gone do not count: however busy the thread is with other things, there is room for those that come. */
 static unsigned received_by(uint32_t thread)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < CHANNEL_PLACES; i++)
-        count += is_held(&table[i]) && table[i].thread == thread && channel_is_received(&table[i]);
+    for (unsigned i = 0; i < channel_places(); i++)
+        count += channel_is_held(&table[i]) && table[i].thread == thread && channel_is_received(&table[i]) &&
+                 !__atomic_load_n(&table[i].gone, __ATOMIC_ACQUIRE);
     return count;
 }
 
@@ -106,7 +122,7 @@ static int fill(struct channel *channel, const struct sel4py_control *request, i
     channel->spin_ns = INT64_MAX;
     channel->generation++;
     __atomic_store_n(&channel->gone, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&channel->in_use, PLACE_HELD, __ATOMIC_RELEASE);
+    __atomic_store_n(&channel->in_use, PLACE_HANDED, __ATOMIC_RELEASE);
     return 0;
 }
 
@@ -125,9 +141,11 @@ int channel_open(const struct sel4py_control *request, int fd)
         return EMFILE;
     for (unsigned i = 0; i < CHANNEL_PLACES; i++) {
         uint32_t unused = PLACE_FREE;
-        if (!__atomic_compare_exchange_n(&table[i].in_use, &unused, PLACE_MADE, false, __ATOMIC_ACQ_REL,
+        if (!__atomic_compare_exchange_n(&table[i].in_use, &unused, PLACE_KEEPERS, false, __ATOMIC_ACQ_REL,
                                          __ATOMIC_RELAXED))
             continue;
+        if (i >= places)
+            __atomic_store_n(&places, i + 1, __ATOMIC_RELEASE);
         error = fill(&table[i], request, fd);
         if (error)
             __atomic_store_n(&table[i].in_use, PLACE_FREE, __ATOMIC_RELEASE);
@@ -143,11 +161,13 @@ static int close_one(const struct cpu_thread *thread, uint32_t thread_id, uint32
     struct channel *channel = find(thread_id, number);
     if (!channel)
         return ESRCH;
+    if (!thread || claim(channel, PLACE_KEEPERS)) {
+        channel_give_back(channel);
+        return 0;
+    }
     if (!lay_empty_page(channel->page))
         return errno;
     __atomic_store_n(&channel->gone, 1, __ATOMIC_SEQ_CST);
-    if (!thread)
-        channel_give_back(channel);
     return 0;
 }
 
@@ -189,9 +209,26 @@ void channel_give_back(struct channel *channel)
     __atomic_store_n(&channel->in_use, PLACE_FREE, __ATOMIC_RELEASE);
 }
 
+void channels_of_deaf(const struct cpu_thread *thread)
+{
+    for (unsigned i = 0; i < channel_places(); i++) {
+        struct channel *channel = &table[i];
+        if (!channel_is_held(channel) || channel->thread != thread->id || !channel_is_received(channel) ||
+            (!channel_use(channel) && __atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE) != PLACE_USED))
+            continue;
+        if (!__atomic_load_n(&channel->owed, __ATOMIC_ACQUIRE)) {
+            channel_give_back(channel);
+            continue;
+        }
+        /* Another thread may be about to answer by it: the place is kept, and the page is not. */
+        lay_empty_page(channel->page);
+        __atomic_store_n(&channel->gone, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
 void channels_of_ended(const struct cpu_thread *thread)
 {
-    for (unsigned i = 0; i < CHANNEL_PLACES; i++)
-        if (is_held(&table[i]) && table[i].thread == thread->id)
+    for (unsigned i = 0; i < channel_places(); i++)
+        if (channel_is_held(&table[i]) && table[i].thread == thread->id)
             channel_give_back(&table[i]);
 }

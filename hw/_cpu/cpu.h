@@ -25,8 +25,10 @@
 enum park { PARK_RUNNING, PARK_REQUESTED, PARK_STOPPED, PARK_DEFERRED };
 
 /* What the kernel has handed to one thread: a channel. channel_table.c */
-enum { CHANNEL_PLACES = 256, MOST_RECEIVED = 124 /* with two words of its own, what futex_waitv takes */ };
-enum place { PLACE_FREE, PLACE_HELD, PLACE_MADE };
+enum { CHANNEL_PLACES = 2048, MOST_RECEIVED = 124 /* with two words of its own, what futex_waitv takes */ };
+/* Whose a place is: the keeper fills those that are free, and takes one that is handed to a thread back by itself as long as
+ * the thread does not use it; from then on the thread alone gives it back. */
+enum place { PLACE_FREE, PLACE_HANDED, PLACE_USED, PLACE_KEEPERS };
 
 struct channel {
     uint32_t in_use; /* enum place */
@@ -165,11 +167,19 @@ int channel_open(const struct sel4py_control *request, int fd);
 int channel_close(const struct sel4py_control *request);
 int channel_receiver_died(const struct sel4py_control *request);
 struct channel *channel_place(unsigned index);
+/* No place from this index on has ever been filled. */
+unsigned channel_places(void);
+/* Whether it has been handed to a thread, and not been given back. */
+bool channel_is_held(const struct channel *channel);
 struct channel *channel_of_thread(const struct cpu_thread *thread, uint32_t number);
 bool channel_is_gone(const struct channel *channel);
+/* From now on the calling thread uses it. False if it does so already, or the kernel has taken it away. */
+bool channel_use(struct channel *channel);
 void channel_give_back(struct channel *channel);
 /* The thread that the channel is for looks at the table again. */
 void channel_look_again(const struct channel *channel);
+/* The thread receives by none of its channels any more. */
+void channels_of_deaf(const struct cpu_thread *thread);
 void channels_of_ended(const struct cpu_thread *thread);
 
 static inline bool channel_is_received(const struct channel *channel)

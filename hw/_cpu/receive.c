@@ -141,13 +141,19 @@ enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_ent
 int receive_listen(struct cpu_thread *thread, uint64_t cptr)
 {
     /* Refused for its arguments where the host has it. */
-    if (syscall(SYS_futex_waitv, NULL, 0, 0, NULL, 0) < 0 && errno == ENOSYS)
+    if (cptr && syscall(SYS_futex_waitv, NULL, 0, 0, NULL, 0) < 0 && errno == ENOSYS)
         return ENOSYS;
     if (!thread->receiver)
         thread->receiver = calloc(1, sizeof *thread->receiver);
     struct receiver *receiver = thread->receiver;
     if (!receiver)
         return ENOMEM;
+    if (!cptr) {
+        /* What was taken and not answered is over: somebody else may be told so, and a late answer would meet another call. */
+        channels_of_deaf(thread);
+        receiver->serving = NULL;
+        receiver->count = receiver->waiters = 0;
+    }
     receiver->cptr = cptr;
     receiver->pending = true;
     receiver->spin_ns = INT64_MAX;

@@ -13,11 +13,13 @@ void receive_refresh(struct cpu_thread *thread)
         return;
     receiver->event_seen = event;
     receiver->count = receiver->waiters = 0;
-    for (unsigned i = 0; i < CHANNEL_PLACES; i++) {
+    const unsigned places = channel_places();
+    for (unsigned i = 0; i < places && receiver->count < MOST_RECEIVED; i++) {
         struct channel *channel = channel_place(i);
-        if (__atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE) != PLACE_HELD || channel->thread != thread->id ||
-            !channel_is_received(channel))
+        if (!channel_is_held(channel) || channel->thread != thread->id || !channel_is_received(channel))
             continue;
+        if (!channel_use(channel) && __atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE) != PLACE_USED)
+            continue; /* taken back before it was looked at */
         if (!channel_is_gone(channel)) {
             receiver->channels[receiver->count++] = channel;
             receiver->waiters += channel->role == SEL4PY_CHANNELROLE_WAITER;

@@ -105,6 +105,8 @@ static void *thread_main(void *argument)
     uint64_t status = call_entry(thread);
     forget_objects(thread);
     PyGILState_Release(state);
+    /* Before the kernel hears of it: its clients are told then, and a late answer would meet another call. */
+    channels_of_ended(thread);
     tell_exit(thread, status);
     cpu_self = NULL;
     thread_free(thread);

@@ -202,6 +202,8 @@ def listen(cptr: int) -> int:
         IllegalOperation: the thread listens elsewhere, or the notification is another thread's.
         OSError: this host cannot wait for channels (Linux before 5.16).
     """
+    if not cptr:
+        machine.channel_listen(0)  # nothing is taken or answered any more when the kernel says so to the clients
     completion = machine.trap(Syscall.LISTEN, cptr, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)
     answer = unpack(completion, "Listen")
     if answer.label:

@@ -2,13 +2,16 @@
 
 import gc
 import os
+import select
 import sys
 from typing import Any
 
+import pytest
+
 from hw import cpu
 from libsel4py import abi
-from libsel4py.abi import ControlOp, Error, Status, Syscall
-from tests.unit.channel_peer import ENDPOINT, NUMBER, bind, call, listen, pair, read_word
+from libsel4py.abi import ChannelRole, ControlOp, Error, Status, Syscall
+from tests.unit.channel_peer import CALLED, ENDPOINT, NUMBER, bind, call, listen, make_page, pair, read_word, receive
 from tests.unit.test_channel_end import wait_asleep
 from tests.unit.test_channel_receive import SIGNALLED, connect_signals
 
@@ -32,6 +35,99 @@ def test_one_end_of_several_that_is_unknown_does_not_keep_the_others_from_waking
         scene.tell(caller, ControlOp.CHANNEL_CLOSE, NUMBER + 1, NUMBER)
         scene.serve_until(caller)
         assert caller.task.result() == (Status.DONE, 0, INVALID)
+
+
+def test_channels_that_ended_before_they_were_bound_leave_their_places() -> None:
+    hold, go = os.pipe()
+
+    def client() -> Any:
+        os.read(hold, 1)
+        bind()
+        return call(INFO, 1, timeout_ns=0)[0]
+
+    with pair() as scene:
+        caller = scene.task(client)
+        for number in range(1000, 1300):
+            page = scene.connect(caller, number=number)
+            scene.revoke(page, caller, number=number)
+        scene.connect(caller)
+        os.write(go, b"x")
+        scene.serve_until(caller)
+        assert caller.task.result() == Status.CANCELLED
+    os.close(hold)
+    os.close(go)
+
+
+def test_clients_that_come_and_go_while_a_receiver_is_busy_leave_room_for_others() -> None:
+    told, tell = os.pipe()
+    hold, go = os.pipe()
+
+    def server() -> Any:
+        listen()
+        receive()
+        os.write(tell, b"x")
+        os.read(hold, 1)
+        return cpu.reply_recv(ENDPOINT, INFO, 1, 0, 0, 0, 5)[3]
+
+    def client(number: int = NUMBER) -> Any:
+        bind(number)
+        return call(INFO, 7)[3]
+
+    with pair() as scene:
+        serving, first = scene.task(server), scene.task(client)
+        scene.connect(first, serving)
+        while not select.select([told], [], [], 0)[0]:
+            scene.pump()
+        for number in range(1000, 1300):
+            page = make_page()
+            answer = scene.open(serving, page, ChannelRole.SERVER, number, 1, 1)
+            os.close(page)
+            assert not answer, number
+            scene.tell(serving, ControlOp.CHANNEL_CLOSE, number)
+        second = scene.task(lambda: client(NUMBER + 1))
+        scene.connect(second, serving, number=NUMBER + 1)
+        os.write(go, b"x")
+        scene.serve_until(first, serving)
+        assert (first.task.result(), serving.task.result()) == (1, 7)
+    for descriptor in (told, tell, hold, go):
+        os.close(descriptor)
+
+
+def test_a_thread_that_listens_again_takes_by_its_new_number() -> None:
+    told, tell = os.pipe()
+    hold, go = os.pipe()
+
+    def server() -> Any:
+        listen()
+        cpu.trap(Syscall.NB_RECV, ENDPOINT, 0, 0, 0, 0, 0, 5)
+        cpu.channel_listen(0)
+        listen()
+        os.write(tell, b"x")
+        os.read(hold, 1)
+        return receive()[3]
+
+    def client() -> Any:
+        bind()
+        return call(INFO, 7)[0]
+
+    with pair() as scene:
+        serving, caller = scene.task(server), scene.task(client)
+        page = make_page()
+        scene.stack.callback(os.close, page)
+        assert not scene.open(serving, page, ChannelRole.SERVER, NUMBER, 1, 1)
+        while not select.select([told], [], [], 0)[0]:
+            scene.pump()
+        assert not scene.open(serving, page, ChannelRole.SERVER, NUMBER, 1, 2)
+        os.write(go, b"x")
+        assert not scene.open(caller, page, ChannelRole.CLIENT, NUMBER, 1, 0)
+        scene.serve_until(serving)
+        assert serving.task.result() == 7
+        assert read_word(page, abi.CHANNEL_STATE) >> abi.CHANNEL_LISTENER_SHIFT & abi.CHANNEL_LISTENER_MAX == 2
+        scene.tell(caller, ControlOp.RECEIVER_DIED, NUMBER, 2)
+        scene.serve_until(caller)
+        assert caller.task.result() == Status.SERVER_DIED
+    for descriptor in (told, tell, hold, go):
+        os.close(descriptor)
 
 
 def test_a_signal_without_a_badge_wakes_all_the_same() -> None:
@@ -94,3 +190,35 @@ def test_a_finalizer_that_traps_while_a_result_is_made_changes_no_result() -> No
         task_ = scene.task(task)
         scene.serve_until(task_)
         assert task_.task.result() == []
+
+
+def test_a_channel_is_bound_to_one_address() -> None:
+    def client() -> Any:
+        bind()
+        bind()  # the same again is no harm
+        with pytest.raises(LookupError, match="bound"):
+            cpu.channel_bind(CALLED + 1, NUMBER, MILLISECOND)
+        return call(INFO, 7)[3]
+
+    def server() -> Any:
+        listen()
+        word = receive()[3]
+        cpu.trap(Syscall.SEND, 5, INFO, word, 0, 0, 0)
+
+    with pair() as scene:
+        caller, serving = scene.task(client), scene.task(server)
+        page = scene.connect(caller, serving)
+        scene.serve_until(caller, serving)
+        serving.task.result()
+        assert caller.task.result() == 7
+        assert read_word(page, abi.CHANNEL_DONE) >> 16 == 1
+
+
+def test_a_process_has_room_for_the_channels_of_many_threads() -> None:
+    """Eight threads of one server listen to 120 channels each."""
+    with pair() as scene:
+        task = scene.task(receive)
+        page = make_page()
+        scene.stack.callback(os.close, page)
+        answers = {scene.open(task, page, ChannelRole.CLIENT, number, 0, 0) for number in range(8 * 120)}
+        assert answers == {0}
