@@ -6,13 +6,17 @@ go through the kernel as before.
 
 Rules: a channel is an improvement, never a condition. What refuses it (no memory, no slot, nobody who listens, limits)
 leaves the caller on the slow path, and is asked again after `RETRY_CALLS` more calls only. One that was severed is
-given back before another is tried. All channels of a task together take no more than half of its pool.
+given back before another is tried; so are those of threads that have ended, and those of all threads to a capability
+that is deleted, since its slot's next one is another. All channels of a task together take no more than half of its pool.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -61,16 +65,19 @@ class _Link:
     passes: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class _Links:
+    """A thread's. It ends with the thread."""
+
     by_cptr: dict[int, _Link] = field(default_factory=dict)
     refused: int = 0
     severed: int = 0
 
 
 class _PerThread(threading.local):
-    def __init__(self) -> None:
+    def __init__(self, register: Callable[[_Links], None]) -> None:
         self.links = _Links()
+        register(self.links)
 
 
 class Channels:
@@ -81,7 +88,15 @@ class Channels:
         self._eager: set[int] = set()
         self._count = 0
         self._lock = threading.Lock()
-        self._threads = _PerThread()
+        self._every: weakref.WeakSet[_Links] = weakref.WeakSet()
+        self._left: deque[dict[int, _Link]] = deque()  # by threads that have ended
+        self._threads = _PerThread(self._register)
+
+    def _register(self, links: _Links) -> None:
+        with self._lock:
+            self._every.add(links)
+        # What runs at a thread's end must not trap: the next thread that wants a channel gives these back.
+        weakref.finalize(links, self._left.append, links.by_cptr).atexit = False
 
     def offer(self, endpoint: Endpoint, use: ChannelUse) -> None:
         """Let calls on a connection go by a channel as its description says."""
@@ -102,15 +117,26 @@ class Channels:
         if link.passes:
             link.passes -= 1
             return
-        if link.channel is not None:
+        while self._left:
+            for left in self._left.popleft().values():
+                self._part(left)
+        machine.channel_unbind(cptr)
+        if self._part(link):
             self._threads.links.severed += 1
-            machine.channel_unbind(cptr)
-            self._give_back(link.channel)
-            link.channel = None
         link.channel = self._connected(Endpoint(cptr))
         if link.channel is None:
             self._threads.links.refused += 1
             link.passes = 0 if cptr in self._eager else _PASSES
+
+    def forget(self, cptr: int) -> None:
+        """The capability at this address is about to be deleted: no thread's calls there go by a channel any more."""
+        machine.channel_unbind(cptr)
+        with self._lock:
+            every = list(self._every)
+        for links in every:
+            link = links.by_cptr.get(cptr)
+            if link is not None:
+                self._part(link)
 
     def statistics(self) -> ChannelStatistics:
         """The calling thread's."""
@@ -127,9 +153,12 @@ class Channels:
             return None
         try:
             endpoint.connect(channel)
-        except (KernelError, LookupError, OSError) as error:
-            _log.debug("%s stays on the slow path: %s", endpoint, error)
+        except BaseException as error:
             self._give_back(channel)
+            # Others are those of a signal's handler, for whoever makes the call: TimeoutError, too.
+            if not isinstance(error, KernelError) and type(error) not in (LookupError, OSError):
+                raise
+            _log.debug("%s stays on the slow path: %s", endpoint, error)
             return None
         return channel
 
@@ -142,6 +171,15 @@ class Channels:
             channel = Channel(memory.allocate(ObjectType.CHANNEL).start)
             self._count += 1
         return channel
+
+    def _part(self, link: _Link) -> bool:
+        """Give a link's channel back, if there is one. Threads race for it: whoever takes it out of the link does so."""
+        with self._lock:
+            channel, link.channel = link.channel, None
+        if channel is None:
+            return False
+        self._give_back(channel)
+        return True
 
     def _give_back(self, channel: Channel) -> None:
         with self._lock:

@@ -81,12 +81,14 @@ class Task:
         return Reply(self.memory.allocate(ObjectType.REPLY).start)
 
     def delete(self, capability: Capability) -> None:
-        """Delete a capability from this task's CNode and take its slot back; the calling thread's channel goes with it.
+        """Delete a capability from this task's CNode and take its slot back; the channels of interfaces go with it.
+
+        So does what the calling thread has connected by itself (`Endpoint.connect`).
 
         Raises:
             ValueError: the slot is none that this task gave out.
         """
-        machine.channel_unbind(capability.cptr)  # the slot's next capability is another
+        self.channels.forget(capability.cptr)  # the slot's next capability is another
         self.cnode.delete(capability.cptr)
         self.slots.free(capability.cptr)
 

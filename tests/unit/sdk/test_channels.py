@@ -251,6 +251,64 @@ def test_a_deleted_capabilitys_slot_is_bound_to_nothing(client: Client, fake: Te
     assert client.by_channel == 1
 
 
+def test_a_thread_that_ends_leaves_its_channel_to_the_next(client: Client, fake: TestSystem) -> None:
+    free = free_bytes(fake)
+    client.channels.offer(client.endpoint, ChannelUse.AUTO)
+    for _ in range(3):
+        thread = threading.Thread(target=client.call, args=(THRESHOLD + 1,))
+        thread.start()
+        thread.join()
+    client.call(THRESHOLD)
+    assert len(fake.kernel.objects.channels()) == 1
+    assert free_bytes(fake) == free - CHANNEL_COST
+
+
+def test_another_threads_channel_does_not_outlive_the_capability(client: Client, fake: TestSystem) -> None:
+    """The slot's next capability is another: a call there must not reach the former server."""
+    slot = fake.slots.allocate()
+    fake.kernel.objects.derive(client.endpoint.cptr, slot)
+    studio, deleted, connected = Studio(Endpoint(slot)), threading.Event(), threading.Event()
+
+    def elsewhere() -> int:
+        client.channels.offer(Endpoint(slot), ChannelUse.ALWAYS)
+        assert studio.add(1, 2) == 3
+        connected.set()
+        assert deleted.wait(10)
+        with pytest.raises(TimeoutError):
+            Endpoint(slot).call(Message(1), timeout=0)
+        return client.by_channel
+
+    free = free_bytes(fake)
+    calls = in_background(elsewhere)
+    assert connected.wait(10)
+    fake.first_task.delete(Endpoint(slot))
+    fake.kernel.objects.put(slot, FakeEndpoint())
+    deleted.set()
+    assert calls.result(10) == 1
+    assert free_bytes(fake) == free
+
+
+@pytest.mark.parametrize("raised", [TimeoutError, KeyError, KeyboardInterrupt])
+def test_what_a_signals_handler_raises_meanwhile_is_the_callers(
+    client: Client, fake: TestSystem, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]
+) -> None:
+    """A handler runs in the midst of connecting, and raises."""
+
+    def bind(cptr: int, number: int, timeout_ns: int = 0, /) -> None:
+        raise raised("by a signal's handler")
+
+    free = free_bytes(fake)
+    client.channels.offer(client.endpoint, ChannelUse.AUTO)
+    client.call(THRESHOLD - 1)
+    monkeypatch.setattr(machine, "channel_bind", bind)
+    with pytest.raises(raised, match="handler"):
+        client.call(1)
+    monkeypatch.undo()
+    assert (free_bytes(fake), fake.kernel.objects.channels()) == (free, [])
+    client.call(THRESHOLD)
+    assert client.channels.statistics().connected == 1
+
+
 # --- what calls may be ---------------------------------------------------------------------------------------------
 
 
