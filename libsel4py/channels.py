@@ -6,8 +6,8 @@ go through the kernel as before.
 
 Rules: a channel is an improvement, never a condition. What refuses it (no memory, no slot, nobody who listens, limits)
 leaves the caller on the slow path, and is asked again after `RETRY_CALLS` more calls only. One that was severed is
-given back before another is tried; so are those of threads that have ended, and those of all threads to a capability
-that is deleted, since its slot's next one is another. All channels of a task together take no more than half of its pool.
+given back before another is tried; so are those of threads that have ended, and all those to a capability that is
+deleted, since its slot's next one is another. All channels of a task together take no more than half of its pool.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Channels:
         return channel
 
     def _part(self, link: _Link) -> bool:
-        """Give a link's channel back, if there is one. Threads race for it: whoever takes it out of the link does so."""
+        """Give a link's channel back, if there is one. Threads race for it: who takes it out of the link does so."""
         with self._lock:
             channel, link.channel = link.channel, None
         if channel is None:

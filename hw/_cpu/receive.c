@@ -181,8 +181,10 @@ bool receive_answer(struct cpu_thread *thread, uint64_t handle, const struct cha
         return false;
     channel_answer(channel->page, (uint16_t)handle, answer, receive_message_area(thread));
     __atomic_sub_fetch(&channel->owed, 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&channel->gone, __ATOMIC_SEQ_CST))
-        channel_look_again(channel); /* the thread that it was for can give its place back now */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    /* The thread that it was for can give its place back now, or take what was posted since the answer. */
+    if (__atomic_load_n(&channel->gone, __ATOMIC_SEQ_CST) || channel_has_request(channel->page))
+        channel_look_again(channel);
     return true;
 }
 

@@ -69,7 +69,7 @@ static bool take_from(struct cpu_thread *thread, unsigned at)
     struct channel *channel = receiver->channels[at];
     struct channel_message message;
     uint16_t sequence;
-    if (channel->role != SEL4PY_CHANNELROLE_SERVER ||
+    if (channel->role != SEL4PY_CHANNELROLE_SERVER || receive_is_owed(channel) ||
         !channel_take(channel->page, channel->listener, &sequence, &message, receive_message_area(thread)))
         return false;
     receiver->last_served = at;
@@ -112,7 +112,7 @@ bool receive_is_channel_ready(struct cpu_thread *thread)
     receive_refresh(thread);
     for (unsigned i = 0; i < receiver->count; i++) {
         const struct channel *channel = receiver->channels[i];
-        if (channel->role == SEL4PY_CHANNELROLE_SERVER ? channel_has_request(channel->page)
+        if (channel->role == SEL4PY_CHANNELROLE_SERVER ? channel_has_request(channel->page) && !receive_is_owed(channel)
                                                        : channel_has_signals(channel->page, channel->badge))
             return true;
     }

@@ -48,7 +48,7 @@ static bool announce(struct cpu_thread *thread, struct futex_waitv *words)
     for (unsigned i = 0; i < receiver->count; i++) {
         struct channel *channel = receiver->channels[i];
         bool quiet = channel->role == SEL4PY_CHANNELROLE_SERVER
-                         ? channel_announce_server(channel->page, &seen)
+                         ? channel_announce_server(channel->page, &seen) || receive_is_owed(channel)
                          : channel_announce_waiter(channel->page, channel->badge, &seen);
         if (!quiet)
             return false;

@@ -3,6 +3,7 @@
 import gc
 import os
 import select
+import struct
 import sys
 from typing import Any
 
@@ -12,6 +13,7 @@ from hw import cpu
 from libsel4py import abi
 from libsel4py.abi import ChannelRole, ControlOp, Error, Status, Syscall
 from tests.unit.channel_peer import CALLED, ENDPOINT, NUMBER, bind, call, listen, make_page, pair, read_word, receive
+from tests.unit.cpu_peer import Peer
 from tests.unit.test_channel_end import wait_asleep
 from tests.unit.test_channel_receive import SIGNALLED, connect_signals
 
@@ -135,7 +137,8 @@ def test_a_signal_without_a_badge_wakes_all_the_same() -> None:
 
     def signaller() -> Any:
         cpu.channel_bind(SIGNALLED, NUMBER, 10_000 * MILLISECOND)
-        return cpu.trap(Syscall.SEND, SIGNALLED, 0, 0, 0, 0, 0)[0], cpu.signal_many([SIGNALLED])
+        cpu.trap(Syscall.SEND, SIGNALLED, 0, 0, 0, 0, 0)
+        cpu.signal_many([SIGNALLED])
 
     def waiter() -> Any:
         listen()
@@ -222,3 +225,79 @@ def test_a_process_has_room_for_the_channels_of_many_threads() -> None:
         scene.stack.callback(os.close, page)
         answers = {scene.open(task, page, ChannelRole.CLIENT, number, 0, 0) for number in range(8 * 120)}
         assert answers == {0}
+
+
+def post(page: int, sequence: int) -> None:
+    """A request as a client writes it that does not wait for its answers."""
+    os.pwrite(page, struct.pack("<IIQQ", 0, abi.ChannelOp.CALL, INFO, sequence)[4:], abi.CHANNEL_POSTED + 4)
+    os.pwrite(page, struct.pack("<I", sequence << 16 | abi.CHANNEL_VALID), abi.CHANNEL_POSTED)
+
+
+def test_a_client_cannot_pile_up_answers_that_are_put_off() -> None:
+    def server() -> Any:
+        listen()
+        first = receive()[3]
+        handle = cpu.detach()
+        os.write(tell, b"x")
+        os.read(hold, 1)
+        polled = cpu.trap(Syscall.NB_RECV, ENDPOINT, 0, 0, 0, 0, 0, 5)[0]
+        timed = cpu.recv(ENDPOINT, 5, 50 * MILLISECOND)[0]
+        assert cpu.answer(handle, INFO, 1, 0, 0, 0)
+        return first, polled, timed, receive()[3]
+
+    told, tell = os.pipe()
+    hold, go = os.pipe()
+    with pair() as scene:
+        serving = scene.task(server)
+        page = make_page()
+        scene.stack.callback(os.close, page)
+        post(page, 1)
+        assert not scene.open(serving, page, ChannelRole.SERVER, NUMBER, 1, 1)
+        while not select.select([told], [], [], 0)[0]:
+            scene.pump()
+        post(page, 2)
+        os.write(go, b"x")
+        scene.serve_until(serving)
+        assert serving.task.result() == (1, Status.EMPTY, Status.CANCELLED, 2)
+    for descriptor in (told, tell, hold, go):
+        os.close(descriptor)
+
+
+def test_what_is_posted_while_an_answer_is_owed_wakes_the_receiver_that_sleeps() -> None:
+    """Another thread answers. What was posted since is taken without a further word of the client."""
+
+    def server() -> Any:
+        listen()
+        first = receive()[3]
+        handle = cpu.detach()
+
+        def answer() -> None:
+            os.read(hold, 1)
+            cpu.answer(handle, INFO, 1, 0, 0, 0)
+
+        cpu.set_thread_entry(lambda *_: answer())
+        os.write(tell, b"x")
+        return first, receive()[3]
+
+    told, tell = os.pipe()
+    hold, go = os.pipe()
+    with pair() as scene:
+        serving = scene.task(server)
+        page = make_page()
+        scene.stack.callback(os.close, page)
+        post(page, 1)
+        assert not scene.open(serving, page, ChannelRole.SERVER, NUMBER, 1, 1)
+        while not select.select([told], [], [], 0)[0]:
+            scene.pump()
+        post(page, 2)
+        other = Peer()
+        scene.stack.callback(other.close)
+        assert not serving.task.ask(ControlOp.THREAD, 1, 5, (), (other.frame_fd, other.doorbell))
+        while serving.posted is None:
+            scene.pump()
+        wait_asleep(serving)
+        os.write(go, b"x")
+        scene.serve_until(serving)
+        assert serving.task.result() == (1, 2)
+    for descriptor in (told, tell, hold, go):
+        os.close(descriptor)
