@@ -164,7 +164,8 @@ PyMethodDef channel_methods[] = {
      "connected under this number. Raises LookupError if the kernel does not hand it over in time."},
     {"channel_unbind", channel_unbind, METH_O, "channel_unbind(cptr) -> whether calls on cptr went by a channel."},
     {"channel_listen", channel_listen, METH_O,
-     "channel_listen(cptr)\n\nLet this thread's receives on cptr look at its channels, after LISTEN. 0: none any more.\n"
+     "channel_listen(cptr)\n\nLet this thread's receives on cptr look at its channels, after LISTEN.\n"
+     "0, before LISTEN 0, gives them back; what was taken is not answered any more.\n"
      "Raises OSError where the host cannot wait for several words (Linux before 5.16)."},
     {"detach", detach, METH_NOARGS,
      "detach() -> handle\n\nAnswer the request that the last receive returned later; 0 if it came by the kernel."},

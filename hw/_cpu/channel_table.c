@@ -29,9 +29,14 @@ static bool lay_empty_page(uint8_t *page)
            page;
 }
 
-/* A channel's page was truncated: from here on it reads as zeroes, which all sides take for GONE. */
+/* A channel's page was truncated: from here on it reads as zeroes, which all sides take for GONE.
+ *
+ * Python's faulthandler, if the task enables it later, comes first: it tells of the fault, puts us back in its place, and
+ * raises the signal. That one has no address. The instruction is carried out again behind it, and brings us the right one. */
 static void on_bus_error(int number, siginfo_t *info, void *Py_UNUSED(context))
 {
+    if (info->si_code == SI_TKILL && info->si_pid == getpid())
+        return;
     int saved = errno;
     uintptr_t first = (uintptr_t)__atomic_load_n(&arena, __ATOMIC_ACQUIRE), address = (uintptr_t)info->si_addr;
     bool ours = first && address - first < (uintptr_t)CHANNEL_PLACES * SEL4PY_CHANNEL_BYTES;
@@ -181,7 +186,6 @@ int channel_close(const struct sel4py_control *request)
     }
     if (!thread)
         return error;
-    /* Whatever became of some of them, the others' ends must be heard of. */
     tell(thread);
     /* One that sleeps on the page that was there: its wait begins anew, and finds another word. */
     pid_t tid = __atomic_load_n(&thread->tid, __ATOMIC_ACQUIRE);

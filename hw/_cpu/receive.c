@@ -141,7 +141,7 @@ enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_ent
 int receive_listen(struct cpu_thread *thread, uint64_t cptr)
 {
     /* Refused for its arguments where the host has it. */
-    if (syscall(SYS_futex_waitv, NULL, 0, 0, NULL, 0) < 0 && errno == ENOSYS)
+    if (cptr && syscall(SYS_futex_waitv, NULL, 0, 0, NULL, 0) < 0 && errno == ENOSYS)
         return ENOSYS;
     if (!thread->receiver)
         thread->receiver = calloc(1, sizeof *thread->receiver);

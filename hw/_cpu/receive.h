@@ -57,10 +57,15 @@ static inline uint64_t *receive_message_area(const struct cpu_thread *thread)
     return (uint64_t *)(void *)(thread->frame + SEL4PY_IPC_MESSAGE);
 }
 
+/* Who keeps to the protocol posts nothing before he has his answer. One that does not cannot pile up answers that are put
+ * off: until it has been given, there is nothing to take there. */
+static inline bool receive_is_owed(const struct channel *channel)
+{
+    return __atomic_load_n(&channel->owed, __ATOMIC_SEQ_CST);
+}
+
 /* receive_channels.c */
 /* Brings the thread's list of channels up to date, if the keeper has changed the table. */
-/* Whether an answer was put off there. */
-bool receive_is_owed(const struct channel *channel);
 void receive_refresh(struct cpu_thread *thread);
 /* Takes signals, or a request of the channel that was served last or of `most` others. False if there are none. */
 bool receive_poll_channels(struct cpu_thread *thread, unsigned most);

@@ -63,10 +63,6 @@ static bool take_signals(struct receiver *receiver)
     return true;
 }
 
-/* Who keeps to the protocol posts nothing before he has his answer. One that does not cannot pile up answers that are put
- * off: until it has been given, there is nothing to take there. */
-bool receive_is_owed(const struct channel *channel) { return __atomic_load_n(&channel->owed, __ATOMIC_SEQ_CST); }
-
 static bool take_from(struct cpu_thread *thread, unsigned at)
 {
     struct receiver *receiver = thread->receiver;

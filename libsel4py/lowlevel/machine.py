@@ -93,7 +93,7 @@ class Cpu(Protocol):
         """Let them go through the kernel again; False if nothing was bound."""
 
     def channel_listen(self, cptr: int, /) -> None:
-        """Let this thread's receives on ``cptr`` look at its channels; 0 for none any more. After LISTEN.
+        """Let this thread's receives on ``cptr`` look at its channels, after LISTEN; 0, before LISTEN 0: none more.
 
         Raises:
             OSError: this host cannot wait for several words (Linux before 5.16).

@@ -1,8 +1,11 @@
 """What a hostile peer, an unlucky moment, or a program's own mistake does to channels: it must hurt nobody else."""
 
+import faulthandler
 import gc
+import mmap
 import os
 import select
+import signal
 import struct
 import sys
 from typing import Any
@@ -299,5 +302,49 @@ def test_what_is_posted_while_an_answer_is_owed_wakes_the_receiver_that_sleeps()
         os.write(go, b"x")
         scene.serve_until(serving)
         assert serving.task.result() == (1, 2)
+    for descriptor in (told, tell, hold, go):
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_server_that_enables_faulthandler_survives_a_page_that_is_gone(ours: bool) -> None:
+    """A fault that is no channel's ends it as ever."""
+
+    def server() -> Any:
+        faulthandler.disable()  # the test's own
+        os.write(tell, b"x")
+        listen()
+        receive()
+        with open(os.devnull, "w") as nowhere:
+            faulthandler.enable(nowhere)
+            if not ours:
+                empty = os.memfd_create("empty")
+                os.ftruncate(empty, 4096)
+                memory = mmap.mmap(empty, 4096)
+                os.ftruncate(empty, 0)
+                return memory[0]
+            os.write(tell, b"x")
+            os.read(hold, 1)
+            return cpu.reply_recv(ENDPOINT, INFO, 1, 0, 0, 0, 5, 20 * MILLISECOND)[0]
+
+    told, tell = os.pipe()
+    hold, go = os.pipe()
+    with pair() as scene:
+        serving = scene.task(server)
+        page = make_page()
+        scene.stack.callback(os.close, page)
+        post(page, 1)
+        assert os.read(told, 1)
+        assert not scene.open(serving, page, ChannelRole.SERVER, NUMBER, 1, 1)
+        if ours:
+            while not select.select([told], [], [], 0)[0]:
+                scene.pump()
+            os.ftruncate(page, 0)
+            os.write(go, b"x")
+        scene.serve_until(serving)
+        if ours:
+            assert serving.task.result() == Status.CANCELLED
+        else:
+            assert os.WTERMSIG(serving.task.reap()) == signal.SIGBUS
     for descriptor in (told, tell, hold, go):
         os.close(descriptor)
