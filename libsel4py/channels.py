@@ -117,9 +117,7 @@ class Channels:
         if link.passes:
             link.passes -= 1
             return
-        while self._left:
-            for left in self._left.popleft().values():
-                self._part(left)
+        self._take_back()
         machine.channel_unbind(cptr)
         if self._part(link):
             self._threads.links.severed += 1
@@ -171,6 +169,15 @@ class Channels:
             channel = Channel(memory.allocate(ObjectType.CHANNEL).start)
             self._count += 1
         return channel
+
+    def _take_back(self) -> None:
+        """What threads that have ended had."""
+        left: list[_Link] = []
+        with self._lock:
+            while self._left:
+                left += self._left.popleft().values()
+        for link in left:
+            self._part(link)
 
     def _part(self, link: _Link) -> bool:
         """Give a link's channel back, if there is one. Threads race for it: who takes it out of the link does so."""
