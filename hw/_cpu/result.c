@@ -46,7 +46,8 @@ static bool put(PyObject *tuple, Py_ssize_t index, PyObject *item)
 PyObject *result_of(struct cpu_thread *thread, const struct sel4py_completion *completion)
 {
     PyObject *tuple = thread->result;
-    if (!tuple || Py_REFCNT(tuple) != 1) {
+    /* From 3.14 on a tuple keeps its hash, which would be that of its former words. */
+    if (!tuple || Py_REFCNT(tuple) != 1 || Py_Version >= 0x030e0000) {
         /* Making one may collect garbage, whose finalizers may make system calls: only afterwards is it the last one. */
         PyObject *made = make_tuple(completion), *former = thread->result;
         thread->result = Py_XNewRef(made);
