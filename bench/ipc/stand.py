@@ -49,10 +49,16 @@ def die_with_parent(parent: int) -> None:
 
 
 def fork(serve: Callable[[], None]) -> int:
-    """A process that runs ``serve`` until it is told to end, or its parent ends; returns its pid."""
+    """A process that runs ``serve`` until it is told to end, or its parent ends; returns its pid.
+
+    Who learns the pid may stop it, so by then it dies with its parent even so.
+    """
+    told, tell = os.pipe()
     parent, pid = os.getpid(), os.fork()
     if pid == 0:
+        os.close(told)
         die_with_parent(parent)
+        os.close(tell)
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())  # unwinds, so that files are removed
         status = 1
         try:
@@ -62,6 +68,9 @@ def fork(serve: Callable[[], None]) -> int:
         except BaseException:
             traceback.print_exc()
         os._exit(status)
+    os.close(tell)
+    os.read(told, 1)  # its end: the server has closed it
+    os.close(told)
     return pid
 
 
