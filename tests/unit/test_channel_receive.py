@@ -112,6 +112,42 @@ def test_neither_side_starves_the_other() -> None:
         assert [each[0] for each in server.task.result() if each[0] != BADGE] == [100 + n for n in range(20)]
 
 
+def test_requests_that_always_wait_do_not_starve_the_kernels_messages() -> None:
+    """The server is so slow that another client's request is there whenever it receives, and has a processor to itself."""
+    first, *others = sorted(os.sched_getaffinity(0))
+
+    def serve_slowly() -> None:
+        os.sched_setaffinity(0, {first})
+        listen()
+        message = receive()
+        while message[3]:
+            for _ in range(20_000):
+                pass
+            message = reply_receive(message[2], message[3])
+
+    def client(number: int) -> Any:
+        os.sched_setaffinity(0, others or {first})
+        bind(number)
+        while True:
+            call(INFO, 7)
+
+    with pair() as scene:
+        server = scene.task(serve_slowly)
+        pages = []
+        for number in range(NUMBER, NUMBER + 4):
+            pages.append(scene.connect(scene.task(lambda number=number: client(number)), server, number=number))
+
+        def served() -> list[int]:
+            return [read_word(page, abi.CHANNEL_DONE) >> 16 for page in pages]
+
+        pump_until(scene, lambda: min(served()) > 10)
+        server.send(9, 1, 0)
+        before = sum(served())
+        scene.serve_until(server)
+        server.task.result()
+        assert sum(served()) - before <= 4
+
+
 def test_never_two_messages_at_once() -> None:
     """A message that the kernel delivered while its receive was being taken back comes first; the request waits."""
 
