@@ -2,8 +2,8 @@
  *
  * Rules. The keeper fills a place, and says when its page is gone; the thread that the channel is for alone uses it, and
  * gives the place back. One that the thread has not begun to use the keeper takes back itself: clients that come and go
- * while the thread has other things to do leave nothing behind. Pages lie in one reserved piece of the address space, so that whether a fault is a channel's is
- * a comparison, and a page that is gone can be touched for ever: it reads as zeroes.
+ * while the thread has other things to do leave nothing behind. Pages lie in one reserved piece of the address space, so
+ * that whether a fault is a channel's is a comparison, and a page that is gone can be touched for ever: it reads as zeroes.
  */
 #include "cpu.h"
 
@@ -13,8 +13,8 @@
 #include <sys/syscall.h>
 
 static struct channel table[CHANNEL_PLACES];
-static unsigned places;  /* how many of them have ever been filled, from the first one on */
-static uint8_t *arena; /* CHANNEL_PLACES pages */
+static unsigned places; /* how many of them have ever been filled, from the first one on */
+static uint8_t *arena;  /* CHANNEL_PLACES pages */
 
 struct channel *channel_place(unsigned index) { return &table[index]; }
 

@@ -113,7 +113,7 @@ def test_neither_side_starves_the_other() -> None:
 
 
 def test_requests_that_always_wait_do_not_starve_the_kernels_messages() -> None:
-    """The server is so slow that another client's request is there whenever it receives, and has a processor to itself."""
+    """The server is so slow that another client's request is there whenever it receives, and has its own processor."""
     first, *others = sorted(os.sched_getaffinity(0))
 
     def serve_slowly() -> None:
