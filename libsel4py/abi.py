@@ -42,6 +42,8 @@ class Syscall(IntEnum):
     EXIT = -34  # this thread has ended; MR0 = exit status. Its fault endpoint is told (ExceptionNumber.DEATH)
     IDENTIFY = -35  # what the capability at cptr is: MR0 = its type (kerneld CapType), MR1 = rights, MR2 = size bits
     EXPLAIN = -33  # text of why this thread's last refused system call was refused, into its message area
+    FAULT = -37  # an instruction touched managed memory that is not there: MR0 = address, MR1 = instruction pointer,
+    # MR2 = PageFault. Completes when the handler has answered; MR0 = 1 if a GUARDED access cannot be resolved
     LISTEN = -36  # take channels of the endpoint or notification at cptr from now on (0: of none); MR0 = number
 
 
@@ -102,6 +104,17 @@ class ExceptionNumber(IntEnum):
     DEATH = 256  # the process ended; Code = wait status as of waitpid(2)
     RING_OVERRUN = 257  # the trap frame's submission index is impossible; Code = the index
     UNHANDLED_EXCEPTION = 258  # the boot image raised; the text is in the task's log
+
+
+class PageFault(IntFlag):
+    """FSR of a VM_FAULT message: x86's page-fault error code, and what is sel4py's own."""
+
+    NONE = 0
+    PRESENT = 1  # something is mapped there, with fewer rights
+    WRITE = 2
+    USER = 4
+    FETCH = 16
+    GUARDED = 1 << 16  # by a guarded access, which can fail: where nobody resolves it, it raises instead of stopping
 
 
 # --- words -------------------------------------------------------------------------------------------------
@@ -178,6 +191,7 @@ class ObjectType(IntEnum):
     FRAME = 7
     VSPACE = 8
     CHANNEL = 9
+    IO_SPACE = 10
 
 
 class CapType(IntEnum):
@@ -201,6 +215,8 @@ class CapType(IntEnum):
     DOMAIN = 15
     ZOMBIE = 16
     CHANNEL = 17
+    IO_SPACE = 18
+    IO_SPACE_CONTROL = 19
 
 
 SLOT_BITS: Final = 5
@@ -217,6 +233,10 @@ SCHED_CONTEXT_MIN_BITS: Final = 7
 FRAME_MIN_BITS: Final = 12
 FRAME_MAX_BITS: Final = 30
 VSPACE_MIN_BITS: Final = 12
+IO_SPACE_MIN_BITS: Final = 12
+MAPPING_BASE: Final = 0x1000_0000_0000  # the addresses of a process at which the kernel maps frames; all else is the
+MAPPING_END: Final = 0x5000_0000_0000  # process's own, and a fault there is its bug
+IO_MAPPING_END: Final = 1 << 47  # an IOSpace's addresses: 0 up to here
 RETYPE_MAX_OBJECTS: Final = 256
 SCHED_CONTEXT_CORE_BYTES: Final = 128
 REFILL_BYTES: Final = 16
@@ -317,6 +337,7 @@ KERNEL_LINE: Final = 0x440  # written by the kernel alone
 SUBMIT_CONSUMED: Final = KERNEL_LINE + 0  # u32, free-running
 COMPLETE_PRODUCED: Final = KERNEL_LINE + 4  # u32, free-running; the futex word
 KERNEL_WATCHING: Final = KERNEL_LINE + 8  # u32: 1 while the kernel looks at this ring without a doorbell
+MAPPINGS_TOLD: Final = KERNEL_LINE + 16  # u32: MAP and UNMAP messages sent to this thread's process so far
 RECEIVE_HINT: Final = KERNEL_LINE + 12  # u32: counts what came to be received while the thread listens; a futex word
 SUBMIT_RING: Final = 0x1000
 COMPLETE_RING: Final = 0x2000
@@ -470,6 +491,8 @@ class Label(IntEnum):
     SCHED_CONTEXT_UNBIND_OBJECT = 36
     SCHED_CONTEXT_CONSUMED = 37
     SCHED_CONTEXT_YIELD_TO = 38
+    FRAME_MAP = 45
+    FRAME_UNMAP = 46
     FRAME_GET_ADDRESS = 47
     IO_PORT_CONTROL_ISSUE = 50
     IO_PORT_IN8 = 51
@@ -482,6 +505,8 @@ class Label(IntEnum):
     TCB_SET_NAME = 65
     CHANNEL_CONNECT = 66
     CHANNEL_DISCONNECT = 67
+    FRAME_MAP_IO = 68
+    IO_SPACE_CONTROL_ASSIGN = 69
 
 
 def _table() -> Iterator[Invocation]:
@@ -725,6 +750,31 @@ def _table() -> Iterator[Invocation]:
         results="consumed",
         brief="Run this context's thread next; return its consumed microseconds.",
     )
+    yield row(
+        Label.FRAME_MAP,
+        "Frame",
+        "map",
+        "address rights attributes",
+        "vspace",
+        brief="Let the VSpace see the frame at this address; again with the same address: with other rights.",
+    )
+    yield row(Label.FRAME_UNMAP, "Frame", "unmap", brief="End this capability's mapping, if it has one.")
+    yield row(
+        Label.FRAME_MAP_IO,
+        "Frame",
+        "map_io",
+        "rights address",
+        "io_space",
+        brief="Let the IOSpace's device reach the frame at this address.",
+    )
+    yield row(
+        Label.IO_SPACE_CONTROL_ASSIGN,
+        "IOSpaceControl",
+        "assign",
+        "device",
+        "io_space",
+        brief="Make the IOSpace the one by which the device of this number does DMA.",
+    )
     yield row(Label.FRAME_GET_ADDRESS, "Frame", "get_address", results="address", brief="Physical address, in bytes.")
     yield row(
         Label.IO_PORT_CONTROL_ISSUE,
@@ -772,6 +822,15 @@ class ControlOp(IntEnum):
     CHANNEL = 7  # fd: a channel's page for thread; words: number, ChannelRole, badge, listener number
     CHANNEL_CLOSE = 8  # channels are no more; words: up to 6 numbers, 0 for none
     RECEIVER_DIED = 9  # words: number, listener number: end what that one had taken
+
+
+class VmAttributes(IntFlag):
+    """Attributes of a mapping, x86's. Memory of the host is write-back whatever they say."""
+
+    DEFAULT = 0
+    WRITE_THROUGH = 1
+    CACHE_DISABLED = 2
+    WRITE_COMBINING = 4
 
 
 class MapFlags(IntFlag):
