@@ -28,7 +28,7 @@ def contenders(system: BootedSystem, linux: Peer | None, pages: int) -> dict[str
     turns = {FAULT: ours(1), AHEAD: ours(PAGES_AHEAD)}
     if linux is not None:
         peer = linux
-        turns[LINUX] = lambda: peer.ask(f"touch {pages}")
+        turns[LINUX] = lambda: peer.order(f"touch {pages}")[0]
     return turns
 
 

@@ -1,6 +1,6 @@
 """Linux's own user-level paging: userfaultfd(2), handled by another Python process, one page a fault.
 
-``python -m bench.memory.userfault``: prints the handler's pid (or why the host has none), then answers each line of
+``python -m bench.memory.userfault``: prints its pid and the handler's, then answers each line of
 standard input ``touch PAGES`` with the seconds that a first read of one page took, in a round over so many.
 """
 
@@ -102,8 +102,7 @@ def main() -> NoReturn:
     try:
         paged = Paged()
     except Unavailable as reason:
-        print(reason, flush=True)
-        os._exit(1)
+        sys.exit(f"this host has no userfaultfd for us: {reason}")
     print(os.getpid(), paged.handler, flush=True)
     for order in sys.stdin:
         match order.split():
