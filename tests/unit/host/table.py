@@ -127,6 +127,9 @@ class Frames:
 
     def use_attached(self, attached: object, losing: object) -> None: ...
 
+    def ride(self, process: Process, address: int, frame: int, size: int) -> int:
+        return os.dup(self.frame_fd(frame, size))
+
     def later(self, piece: Callable[[], bool]) -> None:
         while piece():
             continue
