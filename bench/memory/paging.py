@@ -1,7 +1,7 @@
 """Page faults: ours through the kernel and a pager in Python, against userfaultfd(2) handled by a Python process.
 
-Both read pages in order of their addresses, each missing at first. Ours has twice the hops: the fault goes to the kernel,
-to the pager, whose mapping goes to the kernel and on to the process; Linux's goes to the handler and back.
+Both read pages in order of their addresses, each missing at first. Ours has twice the hops: the fault goes to the
+kernel, to the pager, whose mapping goes to the kernel and on to the process; Linux's goes to the handler and back.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import ctypes
 import time
 
 from libsel4py.capabilities import Endpoint
+from libsel4py.lowlevel import syscalls
 from libsel4py.lowlevel.syscalls import Message
 
 DONE = 100
@@ -22,7 +23,7 @@ def main(orders: int = 0, results: int = 0, *_: int) -> None:
         return
     clock = time.perf_counter_ns
     while True:
-        address, pages = Endpoint(orders).recv(None).words
+        address, pages = syscalls.wait(orders).words
         view = memoryview((ctypes.c_ubyte * (pages * PAGE)).from_address(address))
         start = clock()
         for offset in range(0, pages * PAGE, PAGE):

@@ -3,7 +3,8 @@
 fault PAGES AHEAD   another task reads so many pages that are not there, in order, and this one is its pager: it maps
                     AHEAD of them for each fault                                            seconds a page
 map FRAMES          so many frames retyped and mapped here, by batches                      seconds a frame
-revoke TASKS        a frame that so many tasks have mapped and read is revoked              seconds a task
+revoke TASKS        a frame that so many tasks have mapped and read is revoked; each then   seconds a task, faults
+                    tries to read it again
 """
 
 from __future__ import annotations
@@ -120,11 +121,11 @@ class Main(Component):
         while message.label == FaultLabel.VM_FAULT:
             first = message.words[1] - BASE >> PAGE_BITS
             if ahead == 1:
-                frames[first].map(BASE + (first << PAGE_BITS), READ_WRITE, 0, vspace)
+                frames[first].map(BASE + (first << PAGE_BITS), READ_WRITE, 0, vspace=vspace)
             else:
                 with Batch() as batch:
                     for number in range(first, min(first + ahead, pages)):
-                        batch.queue(frames[number].map, BASE + (number << PAGE_BITS), READ_WRITE, 0, vspace)
+                        batch.queue(frames[number].map, BASE + (number << PAGE_BITS), READ_WRITE, 0, vspace=vspace)
             message = board.endpoint.reply_recv(Message(), board.reply)
         with Batch() as batch:
             for frame in frames:
@@ -140,7 +141,7 @@ class Main(Component):
             made.append(slots)
             with Batch() as batch:
                 for number, slot in enumerate(slots, first):
-                    batch.queue(Frame(slot).map, BASE + (number << PAGE_BITS), READ_WRITE, 0, vspace)
+                    batch.queue(Frame(slot).map, BASE + (number << PAGE_BITS), READ_WRITE, 0, vspace=vspace)
         seconds = time.perf_counter() - start
         for slots in made:
             memory.free(slots.start)
@@ -153,14 +154,17 @@ class Main(Component):
         copies = [task.slots.allocate() for _ in faulters]
         for slot, each in zip(copies, faulters, strict=True):
             task.cnode.copy(slot, task.cnode, frame, dest_depth=CNODE_DEPTH)
-            Frame(slot).map(BASE, READ_WRITE, 0, each.vspace)
+            Frame(slot).map(BASE, READ_WRITE, 0, vspace=each.vspace)
             each.read(1)
             board.done()
         start = time.perf_counter()
         task.memory.free(frame)
         seconds = time.perf_counter() - start
+        faults = 0
         for each in faulters:
+            each.read(1)
+            faults += board.endpoint.recv(board.reply).label == FaultLabel.VM_FAULT
             board.close(each)
         for slot in copies:
             task.slots.free(slot)
-        return {"seconds": seconds / tasks}
+        return {"seconds": seconds / tasks, "faults": faults}

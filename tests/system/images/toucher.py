@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 
 from libsel4py.capabilities import Endpoint
+from libsel4py.lowlevel import syscalls
 from libsel4py.lowlevel.syscalls import Message
 
 READ, WRITE, C_READ, C_WRITE, EXECUTE, ADD, RESULT = range(1, 8)
@@ -37,6 +38,6 @@ def touch(what: int, address: int, value: int) -> int:
 
 def main(orders: int, results: int, *_: int) -> None:
     while True:
-        order = Endpoint(orders).recv(None)
+        order = syscalls.wait(orders)
         address, value = order.words
         Endpoint(results).send(Message(RESULT, (touch(order.label, address, value),)))
