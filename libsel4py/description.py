@@ -51,7 +51,7 @@ class Grant(Enum):
     DOMAIN = "domain"
 
 
-PORT_COUNTS: Final[dict[DeviceType, int]] = {DeviceType.UART: 8, DeviceType.CLOCK: 8, DeviceType.ENTROPY: 4}
+PORT_COUNTS: Final[dict[DeviceType, int]] = {DeviceType.UART: 8, DeviceType.CLOCK: 8, DeviceType.ENTROPY: 32}
 
 
 class Device(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

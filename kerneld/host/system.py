@@ -17,10 +17,12 @@ from typing import Final
 
 from hw.clock import host_microseconds
 from hw.devices.clock import Clock
+from hw.devices.entropy import Entropy
 from hw.devices.pty import PtyBackend
 from hw.devices.serial_line import SerialBackend, SerialLine
 from hw.devices.stdio import stdio_backend
 from hw.devices.timer import ClockTimer
+from hw.devices.transfers import Transfers
 from hw.devices.uart import Uart
 from hw.machine import BackendKind, DeviceDescription, Machine, RamLayout
 from kerneld import boot, layout
@@ -49,7 +51,7 @@ RAM_LAYOUT: Final = RamLayout(
     layout.DEVICE_RECORD_BYTES,
     layout.DEVICE_RECORD_COUNT,
 )
-Backend = ClockTimer | SerialBackend
+Backend = ClockTimer | SerialBackend | Transfers
 
 
 class System:
@@ -164,6 +166,8 @@ class System:
         device = self.machine.bus.devices[number]
         if isinstance(device, Clock):
             self._backends[number] = ClockTimer(self.loop, self.machine.bus, device, self.entry.settle)
+        elif isinstance(device, Entropy):
+            self._backends[number] = Transfers(self.loop, self.machine.bus, device, self.entry.settle)
         elif isinstance(device, Uart):
             line = SerialLine(self.machine.bus, device, self.entry.settle)
             if description.backend is BackendKind.STDIO:
