@@ -146,6 +146,7 @@ class System:
             image=0,
             arguments=(abi.BOOT_INFO_ADDRESS,),
             description=description,
+            device_count=len(self.options.machine.devices),
             vspace_bits=self.options.initial_memory_bits,
         )
         boot.boot(self.ram, parameters)
