@@ -1,7 +1,7 @@
 """IOSpace: what a device sees of memory. IOSpaceControl says which device does DMA by it.
 
 An IOSpace is a table of frame mappings in its own memory (`kerneld/mapping_table.py`); frames are mapped into it by
-their own method, Frame.map_io. It is assigned once, to one device, and a device has one: the pair ends with the IOSpace.
+their own method, Frame.map_io. It is assigned once, to one device, and a device has one; the pair ends with the IOSpace.
 A device looks each access up (`translate`), so what the kernel takes away is gone for it in the same transaction.
 (seL4's IOSpace is made at boot, a capability for each PCI device; here it is an object that somebody pays for.)
 """
