@@ -112,11 +112,12 @@ def remove(space: MappingSpace, address: int) -> Mapping:
     return mapping
 
 
-def set_access(space: MappingSpace, address: int, rights: int, attributes: int) -> None:
-    """Give the mapping that begins at an address other rights and attributes."""
+def set_access(space: MappingSpace, address: int, rights: int, attributes: int) -> Mapping:
+    """Give the mapping that begins at an address other rights and attributes; returns it as it was."""
     node = _exactly(space, address)
     mapping = read(space, node)
     space.ram.set_word(node, _where(mapping._replace(rights=rights, attributes=attributes)))
+    return mapping
 
 
 def set_slot(space: MappingSpace, address: int, slot: Slot) -> None:

@@ -109,6 +109,7 @@ class Tcb(Record):
     restart_queued = Bits(296, 3, 1)  # is in the kernel's restart queue
     in_trap = Bits(296, 4, 1)  # a system call is saved below and not completed
     told_pending = Bits(296, 5, 1)  # a completion is recorded and not yet published to the trap frame
+    takes_memory = Bits(296, 6, 1)  # its system call may have taken memory from processes: DELIVER will say so
     block_word = Word(296)
     yield_to: Ref[SchedContext] = Ref(304, lambda: SchedContext)
     restart_next: Ref[Tcb] = Ref(312, lambda: Tcb)

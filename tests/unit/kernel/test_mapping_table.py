@@ -39,8 +39,9 @@ def insert(space: VSpace, *mappings: Mapping) -> None:
 
 
 def remove(space: VSpace, address: int) -> Mapping:
-    with space.ram.transaction():
-        removed = mapping_table.remove(space, address)
+    space.ram.begin()
+    removed = mapping_table.remove(space, address)
+    space.ram.commit()
     return removed
 
 
