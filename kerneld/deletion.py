@@ -177,8 +177,7 @@ def _release_waiting(core: Core, cap: Cap, work: Work) -> bool:
         case CapType.TCB:
             return threads.release(core, Tcb(core.ram, cap.object), work)
         case CapType.IO_SPACE:
-            io_space.detach(core, IoSpace(core.ram, cap.object))
-            return True
+            return io_space.release(core, IoSpace(core.ram, cap.object), work)
         case CapType.VSPACE:
             return threads.release_vspace(core, cap, work)
         case _:

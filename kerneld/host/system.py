@@ -37,6 +37,7 @@ from kerneld.host.processes import Processes
 from kerneld.host.registers import InitialMap
 from kerneld.host.zygote_link import ZygoteLink
 from kerneld.kernel import Kernel
+from kerneld.objects.io_space import translate
 from kerneld.outbox import Message, Tell
 from kerneld.records import CapType, Slot, Tcb, TcbSlot, ThreadState
 from libsel4py import abi
@@ -70,6 +71,7 @@ class System:
         self.store = FdStore(monitor, loop)
         self.mappings = Mappings(self.ram, options.ram_fd, self.store)
         self.kernel = Kernel(self.ram, self.machine.bus, self._processor_time, host_microseconds)
+        self.machine.iommu.use_translation(lambda device, address: translate(self.ram, device, address))
         self.machine.bus.set_kick(lambda number: self.kernel.outbox.tell(Tell.DEVICE, number))
         self.initial = self.kernel.core.kernel.initial_tcb
         self.was_up = False

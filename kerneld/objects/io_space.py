@@ -1,7 +1,8 @@
 """IOSpace: what a device sees of memory. IOSpaceControl says which device does DMA by it.
 
 An IOSpace is a table of frame mappings in its own memory (`kerneld/mapping_table.py`); frames are mapped into it by
-their own method, Frame.map_io. It is assigned once, to one device, and a device has one; the pair ends with the IOSpace.
+their own method, Frame.map_io. It is assigned once, to one device, and a device has one:
+the pair ends with the IOSpace.
 A device looks each access up (`translate`), so what the kernel takes away is gone for it in the same transaction.
 (seL4's IOSpace is made at boot, a capability for each PCI device; here it is an object that somebody pays for.)
 """
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 
 from hw.iommu import Span
 from hw.ram import Ram
-from kerneld import mapping_table
-from kerneld.caps import OBJECT_MASK
+from kerneld import mapping_table, mappings
+from kerneld.caps import OBJECT_MASK, Cap
 from kerneld.core import Call, Core, Invocation, Result
 from kerneld.failures import SyscallError, illegal_operation, invalid_capability, range_error, truncated_message
 from kerneld.records import CapType, IoSpace, KernelRecord
+from kerneld.work import Work
 from libsel4py.abi import IO_MAPPING_END, Error, Label, Rights
 
 
@@ -61,12 +63,19 @@ def decode(core: Core, call: Call) -> Invocation:
     return Assign(device, space)
 
 
-def detach(core: Core, space: IoSpace) -> None:
-    """The IOSpace ends: its device, if it has one, sees nothing any more."""
+def device_rights(cap: Cap, asked: int) -> int:
+    """What a device may do with a frame: read with Read, write with Read and Write, of the capability's and asked."""
+    rights = asked & cap.rights & (Rights.READ | Rights.WRITE)
+    return rights if cap.rights & Rights.READ else 0
+
+
+def release(core: Core, space: IoSpace, work: Work) -> bool:
+    """The last capability is about to go: the device sees nothing now, and mappings end. False if some are left."""
     device = space.device
     if device is not None:
         core.ram.set_word(core.kernel.io_space_word(device), 0)
         space.device_word = 0
+    return mappings.empty(core, space, work, lives=False)
 
 
 def translate(ram: Ram, device: int, address: int) -> Span | None:
