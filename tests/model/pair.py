@@ -119,6 +119,15 @@ class Pair:
         label, sent = (Label.CNODE_MINT, words) if badge else (Label.CNODE_COPY, words[:5])
         self.must(self.machine.root, node, label, sent, [InitialSlot.CNODE])
 
+    def place(self, slot: int) -> Place:
+        """A slot of the initial task's CNode."""
+        return Place(self.machine.root.tcb.slot(TcbSlot.CSPACE).object, slot)
+
+    def address(self, slot: int) -> int:
+        """Of the object that a capability there names; 0 if there is none."""
+        held = self.system.held(self.place(slot))
+        return 0 if held is None else held.address
+
     def adopt(self, tcb_slot: int) -> harness.Thread:
         """Let the harness act for a thread that has been configured."""
         root = self.machine.root
