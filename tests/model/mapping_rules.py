@@ -1,4 +1,4 @@
-"""Rules of the state machine that map and unmap frames, for processes and devices, and move and delete what is mapped."""
+"""Rules of the state machine that map and unmap frames, for processes and devices, and move and delete them."""
 
 from __future__ import annotations
 
