@@ -1,4 +1,4 @@
-"""Rules of the state machine that map and unmap frames, for processes and devices, and move and delete them."""
+"""Rules of the state machine that map and unmap frames, for processes and devices, and move and end what is mapped."""
 
 from __future__ import annotations
 
