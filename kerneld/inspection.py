@@ -15,7 +15,18 @@ from hw.ram import Ram
 from kerneld import caps, mapping_table
 from kerneld.caps import Cap
 from kerneld.mapping_table import Mapping
-from kerneld.records import CapType, Endpoint, KernelRecord, Notification, Slot, Tcb, TcbSlot, ThreadState, VSpace
+from kerneld.records import (
+    CapType,
+    Endpoint,
+    IoSpace,
+    KernelRecord,
+    Notification,
+    Slot,
+    Tcb,
+    TcbSlot,
+    ThreadState,
+    VSpace,
+)
 from kerneld.survey import Held, Survey, survey
 from libsel4py.abi import Rights
 
@@ -250,6 +261,20 @@ def _vspace(found: Survey, names: Names, space: VSpace) -> dict[str, object]:
     }
 
 
+def io_spaces(ram: Ram) -> list[object]:
+    """Each IOSpace: which device does DMA by it, and what that sees where."""
+    found = survey(ram)
+    names = Names.of(found)
+    rows: list[object] = []
+    for address in sorted(found.of_type(CapType.IO_SPACE)):
+        space = IoSpace(ram, address)
+        mappings = sorted(mapping_table.read(space, node) for node in mapping_table.nodes(space))
+        row: dict[str, object] = {"io_space": f"0x{address:x}", "device": space.device}
+        row["mappings"] = [_mapping(found, names, mapping) for mapping in mappings]
+        rows.append(row | {"room": space.mapping_capacity})
+    return rows
+
+
 def _mapping(found: Survey, names: Names, mapping: Mapping) -> dict[str, object]:
     held = found.slots.get(mapping.slot)
     return {
@@ -310,5 +335,6 @@ VIEWS: Final[dict[str, Callable[[Ram], object]]] = {
     "cspace": cspaces,
     "queues": queues,
     "vspaces": vspaces,
+    "io_spaces": io_spaces,
     "memory": memory,
 }

@@ -8,7 +8,7 @@ import click
 
 from deploy.cli.output import Report, reported, system_option
 
-_WHAT = ("untyped", "cspace", "queues", "vspaces", "memory")
+_WHAT = ("untyped", "cspace", "queues", "vspaces", "io_spaces", "memory")
 
 
 @click.command()
@@ -22,7 +22,7 @@ _WHAT = ("untyped", "cspace", "queues", "vspaces", "memory")
 @system_option
 @reported
 def command(what: str, image: Path | None, system_name: str | None) -> Report:
-    """Show the untyped tree, capability spaces, who waits in which queue, what is mapped where, or who holds memory."""
+    """Show the untyped tree, capability spaces, queues, what processes and devices have mapped, or who holds memory."""
     if image is not None:
         from deploy.images import inspect
 
