@@ -14,9 +14,9 @@ from kerneld.caps import Cap
 from kerneld.core import Core
 from kerneld.mapping_table import Mapping
 from kerneld.outbox import Tell
-from kerneld.records import MappingSpace, Slot, Tcb, VSpace
+from kerneld.records import IoSpace, MappingSpace, Slot, Tcb, VSpace
 from kerneld.work import Work
-from libsel4py.abi import Rights
+from libsel4py.abi import Rights, VmAttributes
 
 
 def access(cap: Cap, asked: int) -> int:
@@ -37,6 +37,13 @@ def map_frame(core: Core, slot: Slot, space: VSpace, address: int, rights: int, 
         mapping_table.insert(space, now)
         caps.write(slot, caps.mapped(cap, space.address, address))
     _tell(core, Tell.MAP, space, now, cap)
+
+
+def map_io(core: Core, slot: Slot, space: IoSpace, address: int, rights: int) -> None:
+    """Map the capability in a slot, which is not mapped, for the IOSpace's device. Nobody is told: a device asks."""
+    cap = caps.read(slot)
+    mapping_table.insert(space, Mapping(address, cap.frame_size_bits, rights, VmAttributes.DEFAULT, slot.address))
+    caps.write(slot, caps.mapped(cap, space.address, address, by_io=True))
 
 
 def end(core: Core, slot: Slot) -> None:
