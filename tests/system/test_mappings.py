@@ -1,4 +1,4 @@
-"""Frames mapped into real processes by a real kernel: they are there when they are touched, and gone when they are lost."""
+"""Frames mapped into real processes by a real kernel: there when they are touched, and gone when they are lost."""
 
 from __future__ import annotations
 
