@@ -33,9 +33,7 @@ class AddressAllocator:
         ValueError: base or end is no multiple of 4096, or taken ranges overlap or lie outside.
     """
 
-    def __init__(
-        self, base: int = MAPPING_BASE, end: int = MAPPING_END, taken: Iterable[range] = (BOOT_INFO,)
-    ) -> None:
+    def __init__(self, base: int = MAPPING_BASE, end: int = MAPPING_END, taken: Iterable[range] = (BOOT_INFO,)) -> None:
         if base % PAGE_BYTES or end % PAGE_BYTES or not 0 <= base < end:
             raise ValueError(f"{base:#x}..{end:#x} is no range of whole pages")
         self._base, self._end = base, end
