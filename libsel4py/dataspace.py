@@ -31,7 +31,6 @@ from libsel4py.abi import (
     CapType,
     ObjectType,
     Rights,
-    VmAttributes,
 )
 from libsel4py.capabilities import Capability, CNode, Frame
 from libsel4py.errors import KernelError, NotEnoughMemory, ServiceError
@@ -165,7 +164,7 @@ class DataSpace:
             undo.callback(addresses.free, address)
             at = address
             for frame, size in zip(self.frames, self._sizes, strict=True):
-                frame.map(at, rights, VmAttributes.DEFAULT, self._task.vspace)
+                frame.map(at, rights, vspace=self._task.vspace)
                 undo.callback(_unmap, frame)
                 at += size
             self._mapping = map_memory(address, self.size, bool(rights & Rights.WRITE))
