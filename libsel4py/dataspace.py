@@ -11,10 +11,11 @@
 A data space is a row of frames, largest first. Of one frame it travels as that frame's capability, of more as that of a
 CNode that holds them in order (a message brings one capability). Its size does not change.
 
-Rules. Who allocates it is its giver and can take it back at any time: `DataSpace.revoke` takes it from all others at
-once. A taker believes nothing: `DataSpace.receive` copies the capabilities to slots of its own and asks the kernel what
-they are. Each copy that is handed on has the rights that were asked for, and never more than its source. One thread at
-a time uses a `DataSpace`; the memory itself may be used by all.
+Rules. Who allocates it can take it back at any time: `DataSpace.revoke` takes it from all others at once. Nobody else
+can take it from anybody, and there is no taking it from one alone: as in seL4, copies of a frame's capability stand
+beside each other, below the one that was made with the frame. A taker believes nothing: `DataSpace.receive` copies the
+capabilities to slots of its own and asks the kernel what they are. What is handed on has the rights that were asked
+for, and never more than its source. One thread at a time uses a `DataSpace`; the memory itself may be used by all.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class DataSpace:
         self._task = task
         self._sizes = tuple(sizes)
         self._allocated = allocated
-        self._shares: dict[SharedMemory, range] = {}  # and the capabilities that it was copied from
+        self._shares: list[SharedMemory] = []
         self._mapping: Mapping | None = None
 
     @classmethod
@@ -187,56 +188,52 @@ class DataSpace:
         self._task.addresses.free(mapping.address)
 
     def share(self, rights: Rights = READ_WRITE) -> SharedMemory:
-        """A capability to hand on, with at most these rights. It lives until `withdraw`, `revoke` or `close`.
+        """A capability to hand on, with at most these rights. Who receives it has a copy.
 
         Raises:
             NotEnoughMemory, OutOfSlots: it needs a slot; of more than one frame also a CNode from the pool.
         """
         self._ensure_open()
-        task, count = self._task, len(self.frames)
-        with ExitStack() as undo:
-            slots = task.slots.allocate_range(count)
-            undo.callback(task.slots.free_range, slots)
-            for slot, frame in zip(slots, self.frames, strict=True):
-                task.cnode.copy(slot, task.cnode, frame.cptr, rights)
-                undo.callback(task.cnode.delete, slot)
-            shared = SharedMemory(slots.start if count == 1 else self._make_table(slots))
-            undo.pop_all()
-        self._shares[shared] = slots
+        shared = self._share_one(rights) if len(self.frames) == 1 else self._share_many(rights)
+        self._shares.append(shared)
         return shared
 
-    def withdraw(self, shared: SharedMemory) -> None:
-        """Take back what `share` made: all who have it from there lose it at once, wherever it has gone.
+    def drop(self, shared: SharedMemory) -> None:
+        """Give up what `share` made, once it is handed on; who has received it keeps what it has.
+
+        Of more than one frame: those lose it who have not called `DataSpace.receive` yet.
 
         Raises:
-            ValueError: it was not made by this data space, or is withdrawn already.
+            ValueError: it was not made by this data space, or is dropped already.
         """
-        slots = self._shares.pop(shared, None)
-        if slots is None:
-            raise ValueError(f"{shared} was not shared by this data space, or is withdrawn already")
-        for slot in slots:
-            self._task.cnode.revoke(slot)
-            self._task.cnode.delete(slot)
-        self._task.slots.free_range(slots)
-        if len(slots) > 1:
+        self._shares.remove(shared)
+        if len(self.frames) == 1:
+            self._task.delete(shared)
+        else:
             self._task.memory.free(shared.cptr)
 
     def revoke(self) -> None:
-        """Take it away from everybody else, at once: what was shared is withdrawn, with all copies of it."""
+        """Take it away from everybody else, at once; what `share` made is gone as well.
+
+        Raises:
+            ValueError: it was received. Only who allocated it can do that.
+        """
+        if not self._allocated:
+            raise ValueError("this data space was received: only the task that allocated it can revoke it")
         for shared in list(self._shares):
-            self.withdraw(shared)
+            self.drop(shared)
         for frame in self.frames:
             self._task.cnode.revoke(frame.cptr)
 
     def close(self) -> None:
-        """Detach it, take back what was shared, and give up its capabilities (and memory, if it was allocated).
+        """Detach it and give up its capabilities; if it was allocated, its memory, which all others lose.
 
         Raises:
             BufferError: as `detach`. Nothing is given up then.
         """
         self.detach()
         for shared in list(self._shares):
-            self.withdraw(shared)
+            self.drop(shared)
         for frame in self.frames:
             if self._allocated:
                 self._task.memory.free(frame.cptr)
@@ -256,17 +253,25 @@ class DataSpace:
         if not self.frames:
             raise ValueError("this data space is closed")
 
-    def _make_table(self, slots: range) -> int:
-        """A CNode with copies of these capabilities."""
-        radix = (len(slots) - 1).bit_length()
+    def _share_one(self, rights: Rights) -> SharedMemory:
+        slot = self._task.slots.allocate()
+        try:
+            self._task.cnode.copy(slot, self._task.cnode, self.frames[0].cptr, rights)
+        except BaseException:
+            self._task.slots.free(slot)
+            raise
+        return SharedMemory(slot)
+
+    def _share_many(self, rights: Rights) -> SharedMemory:
+        radix = (len(self.frames) - 1).bit_length()
         table = CNode(self._task.memory.allocate(ObjectType.CNODE, radix).start)
         try:
-            for index, slot in enumerate(slots):
-                table.copy(index, self._task.cnode, slot, READ_WRITE, dest_depth=radix)
+            for index, frame in enumerate(self.frames):
+                table.copy(index, self._task.cnode, frame.cptr, rights, dest_depth=radix)
         except BaseException:
             self._task.memory.free(table.cptr)
             raise
-        return table.cptr
+        return SharedMemory(table.cptr)
 
 
 def _frame_bits(size: int) -> Iterator[int]:

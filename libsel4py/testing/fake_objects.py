@@ -145,9 +145,17 @@ class FakeObjects:
         return [cap.object for cap in list(self.caps.values()) if isinstance(cap.object, FakeChannel)]
 
     def derive(self, source: int, destination: int, badge: int | None = None, rights: Rights = Rights.ALL) -> None:
-        """Copy a capability into an empty slot, as its child, with at most these rights."""
+        """Copy a capability into an empty slot, as its child, with at most these rights.
+
+        A copy of a frame's copy stands beside that one, as in seL4: only who made the frame can revoke it.
+        """
         cap = self.caps[source]
+        if isinstance(cap.object, FakeFrame) and cap.parent is not None and not self._is_untyped(cap.parent):
+            source = cap.parent
         self.caps[destination] = FakeCap(cap.object, cap.badge if badge is None else badge, source, cap.rights & rights)
+
+    def _is_untyped(self, slot: int) -> bool:
+        return slot in self.caps and isinstance(self.caps[slot].object, FakeUntyped)
 
     def identify(self, cptr: int) -> tuple[CapType, Rights, int]:
         """Type, rights and log2 of the bytes, as IDENTIFY answers: of frames, CNodes, untypeds and endpoints."""
