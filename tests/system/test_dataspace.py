@@ -13,6 +13,9 @@ SYSTEM = """
 name = "lending"
 paths = ["{root}"]
 
+[machine]
+ram = "1G"
+
 [task.server]
 image = "tests.system.images.lent"
 restart = "always"
@@ -32,7 +35,7 @@ uses = {{ service = {{ from = "server.lent", rights = "rwgp" }} }}
 """
 
 
-MEMORY = {"numpy": "512M"}  # its libraries take some for each processor
+MEMORY = {"numpy": "256M"}  # its libraries take some for each processor
 
 
 @pytest.mark.parametrize(
