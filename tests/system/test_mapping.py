@@ -22,5 +22,5 @@ def test_scene(boot: Boot, scene: str) -> None:
 @pytest.mark.parametrize("tasks", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_frame_that_many_tasks_share_is_taken_from_all(tasks: int) -> None:
     """The driver reads it in each, revokes it, and has each access after that fault to its handler."""
-    with BootedSystem(SYSTEMS / "memory.toml") as system:
+    with BootedSystem(SYSTEMS / "paging.toml") as system:
         assert system.order(f"revoke {tasks}")["faults"] == tasks
