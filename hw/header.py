@@ -59,6 +59,7 @@ CONSTANTS = [
     "CHANNEL_VALID",
     "CHANNELS_PER_TARGET",
     "CHANNELS_PER_THREAD",
+    "VALUE_KIND_BITS",
 ]
 ENUMS: tuple[type[IntEnum], ...] = (
     abi.Syscall,
@@ -69,6 +70,7 @@ ENUMS: tuple[type[IntEnum], ...] = (
     abi.ChannelRole,
     abi.ChannelState,
     abi.ChannelOp,
+    abi.ValueKind,
 )
 FLAGS: tuple[tuple[str, type[IntFlag]], ...] = (
     ("ENTRY", abi.EntryFlags),

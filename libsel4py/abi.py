@@ -162,6 +162,21 @@ def cnode_cap_data(guard: int, guard_size: int) -> int:
     return (guard << 6 | guard_size) & WORD_MASK
 
 
+# --- values ------------------------------------------------------------------------------------------------
+
+VALUE_KIND_BITS: Final = 3
+
+
+class ValueKind(IntEnum):
+    """What the machine makes of a message word, or of a whole message: between a task and its own machine alone."""
+
+    SIGNED = 0
+    WORD = 1
+    TRUTH = 2
+    NOTHING = 3  # no word
+    BYTES = 4  # the whole message
+
+
 # --- objects -----------------------------------------------------------------------------------------------
 
 
