@@ -1,7 +1,7 @@
 """The client's half of an interface: one compiled function a method.
 
 The function's source is made once, when the interface's class is created, as dataclasses do for ``__init__``: a
-call by registers is then range checks, one trap and one comparison, and no annotation is looked at. Everything
+call is then one function of the machine, which takes and gives values, and no annotation is looked at. Everything
 unusual (time-outs, errors, long results, stray capabilities) is left to `_Unusual`, outside of that path.
 """
 
@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from libsel4py import abi
-from libsel4py.abi import Status, Syscall
-from libsel4py.errors import InvalidMessage, Timeout
+from libsel4py.abi import VALUE_KIND_BITS, Status, Syscall, ValueKind
+from libsel4py.errors import InvalidMessage, MessageTooLong, Timeout
+from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.syscalls import machine, server_died
 from libsel4py.results import (
     EXTRA_CAPS,
     FetchMore,
+    decoder,
     ensure_in_range,
-    plain_unpacker,
     range_expression,
-    signed_expression,
     unpacker,
     word_expression,
 )
 from libsel4py.signature import Kind, Method, Value
 from libsel4py.task import current_task
-from libsel4py.wire import CONTINUE, Outcome, Words, get, put, raise_failure
+from libsel4py.wire import CONTINUE, UNDECODABLE, Outcome, get, message_too_long, put, raise_failure
 
 if TYPE_CHECKING:
     from libsel4py.interface import Interface
@@ -85,21 +85,33 @@ class _OutOfRange:
         return ValueError(f"{self._method.full_name}: an argument does not fit 64 bits")
 
 
-def _pack(method: Method) -> Callable[[object], Words]:
-    encode = msgspec.msgpack.Encoder().encode
-    what, label = f"the arguments of {method.full_name}", method.label
+UNPACKABLE = (TypeError, msgspec.MsgspecError, RecursionError, OverflowError, UnicodeEncodeError)
 
-    def pack(arguments: object) -> Words:
-        try:
-            data = encode(arguments)
-        except (TypeError, msgspec.MsgspecError, RecursionError, OverflowError, UnicodeEncodeError) as error:
-            raise TypeError(f"{what} cannot be packed: {error}") from error
-        try:
-            return machine.message_put(label, data)
-        except ValueError:
-            return put(label, data, what)  # says what would have worked
 
-    return pack
+class _Packing:
+    """Packs a method's arguments; tells what is wrong with those that cannot be."""
+
+    def __init__(self, method: Method) -> None:
+        self._what, self._label = f"the arguments of {method.full_name}", method.label
+        self.encode = msgspec.msgpack.Encoder().encode
+
+    def words(self, arguments: object) -> Words:
+        """As a message of the calling thread. Raises TypeError, MessageTooLong."""
+        try:
+            data = self.encode(arguments)
+        except UNPACKABLE as error:
+            raise self.unpackable(error) from error
+        return put(self._label, data, self._what)
+
+    def unpackable(self, error: Exception) -> TypeError:
+        return TypeError(f"{self._what} cannot be packed: {error}")
+
+    def too_long(self, data: bytes) -> MessageTooLong:
+        return message_too_long(data, self._what)
+
+
+def _undecodable(method: Method) -> Callable[[Exception], InvalidMessage]:
+    return lambda error: InvalidMessage(f"the result of {method.full_name} does not decode: {error}")
 
 
 def _check_capability(method: Method, value: Value) -> Callable[[object], int]:
@@ -121,12 +133,17 @@ def compile_stub(method: Method, declared: Callable[..., Any]) -> Callable[..., 
     Names of its own end in an underscore; `read_method` keeps parameters from doing so.
     """
     source = "\n".join([f"def {method.name}({_parameter_list(method)}):", *("    " + line for line in _body(method))])
+    packing = _Packing(method)
     namespace: dict[str, Any] = {
         "machine_": machine,
         "unusual_": _Unusual(method),
-        "plain_": plain_unpacker(method),
         "out_of_range_": _OutOfRange(method),
-        "pack_": _pack(method),
+        "packing_": packing,
+        "encode_": packing.encode,
+        "UNPACKABLE_": UNPACKABLE,
+        "decode_": decoder(method),
+        "UNDECODABLE_": UNDECODABLE,
+        "undecodable_": _undecodable(method),
         "arm_": _arm,
     }
     if method.capability is not None:
@@ -159,34 +176,105 @@ def _parameter_list(method: Method) -> str:
 
 def _body(method: Method) -> list[str]:
     """The stub's lines. Arguments are checked and packed first, so that nothing is sent if one does not fit."""
+    lines = []
+    if method.capability is not None:
+        lines.append(f"cptr_ = check_capability_({method.capability.name})")
+    # A capability that comes back is the kernel's to hand over, and a message without an answer is soon packed.
+    by_words = method.oneway or method.result_capability is not None
+    return [*lines, *(_word_lines(method) if by_words else _value_lines(method))]
+
+
+def _info(method: Method, info: int) -> str:
+    return f"{info} | (128 if cptr_ else 0)" if method.capability is not None else str(info)
+
+
+def _set_caps(method: Method) -> list[str]:
+    return ["if cptr_: machine_.set_caps(cptr_, 0, 0)"] if method.capability is not None else []
+
+
+def _names(method: Method) -> str:
+    """The data arguments, as a tuple's inside."""
+    return "".join(f"{value.name}, " for value in method.data)
+
+
+# --- calls by value: the machine takes numbers or bytes, and gives the result
+
+
+def _value_lines(method: Method) -> list[str]:
+    result = _result_kind(method)
+    if method.in_registers:
+        info, shape = _info(method, abi.message_info(method.label, len(method.data))), _shape(method, result)
+        numbers = "".join(f", {_number(value)}" for value in method.data)
+        packing = []
+        call = f"machine_.call_numbers(self._cptr, {info}, {shape}, self._timeout_ns{numbers})"
+        unfit = f"out_of_range_({_names(method)})"
+    else:
+        packing = [
+            f"try: data_ = encode_(({_names(method)}))",
+            "except UNPACKABLE_ as error_: raise packing_.unpackable(error_) from error_",
+        ]
+        info = _info(method, abi.message_info(method.label))
+        call = f"machine_.call_bytes(self._cptr, {info}, {int(result)}, self._timeout_ns, data_)"
+        unfit = "packing_.too_long(data_)"
+    return [
+        *packing,
+        *_set_caps(method),
+        f"value_ = {call}",
+        *_RETURNS[result],
+        f"if value_ is None: raise {unfit}",
+        "return unusual_(self, value_[0], value_[2:])",
+    ]
+
+
+def _result_kind(method: Method) -> ValueKind:
+    if not method.result_in_register:
+        return ValueKind.BYTES
+    return VALUE_KINDS[method.result[0].kind] if method.result else ValueKind.NOTHING
+
+
+def _shape(method: Method, result: ValueKind) -> int:
+    # A truth value is made a word before, since asking for it may run code.
+    kinds = [ValueKind.SIGNED if value.kind is Kind.SIGNED else ValueKind.WORD for value in method.data]
+    return sum(kind << VALUE_KIND_BITS * place for place, kind in enumerate([result, *kinds]))
+
+
+def _number(value: Value) -> str:
+    return f"1 if {value.name} else 0" if value.kind is Kind.BOOL else value.name
+
+
+VALUE_KINDS = {Kind.SIGNED: ValueKind.SIGNED, Kind.WORD: ValueKind.WORD, Kind.BOOL: ValueKind.TRUTH}
+_RETURNS = {
+    ValueKind.SIGNED: ["if value_.__class__ is int: return value_"],
+    ValueKind.WORD: ["if value_.__class__ is int: return value_"],
+    ValueKind.TRUTH: ["if value_.__class__ is bool: return value_"],
+    ValueKind.NOTHING: ["if value_.__class__ is int: return None"],
+    ValueKind.BYTES: [
+        "if value_.__class__ is bytes:",
+        "    try: return decode_(value_)",
+        "    except UNDECODABLE_ as error_: raise undecodable_(error_) from error_",
+    ],
+}
+
+
+# --- calls by words
+
+
+def _word_lines(method: Method) -> list[str]:
     lines, info, words = _register_lines(method) if method.in_registers else _packed_lines(method)
-    capability = method.capability
-    if capability is not None:
-        lines.insert(0, f"cptr_ = check_capability_({capability.name})")
-        lines.append("if cptr_: machine_.set_caps(cptr_, 0, 0)")
+    lines += _set_caps(method)
+    if method.capability is not None:
         info = f"({info}) | (128 if cptr_ else 0)"
     if method.result_capability is not None:
         lines.append("arm_()")
-    lines.append(f"status_, badge_, info_, r0_, r1_, r2_, r3_ = machine_.{_trap(method, info, words)}")
-    if method.oneway:
-        lines.append("if status_: return unusual_(self, status_, (info_, r0_, r1_, r2_, r3_))")
-        return lines
-    if method.result_in_register:
-        lines.append(f"if info_ == {len(method.result)} and not status_: return {_result_expression(method)}")
-    elif method.result_capability is None:
-        lines.append("if not status_ and info_ <= 127: return plain_(info_, r0_, r1_, r2_, r3_)")
-    lines.append("return unusual_(self, status_, (info_, r0_, r1_, r2_, r3_))")
-    return lines
-
-
-def _trap(method: Method, info: str, words: list[str]) -> str:
-    """The machine's function with its arguments."""
+        trap, op = "kernel_trap", Syscall.CALL  # no channel can hand a capability over
+    else:
+        trap, op = "trap", Syscall.SEND
     message = f"self._cptr, {info}, {', '.join(words)}"
+    lines.append(f"completion_ = machine_.{trap}({int(op)}, {message}, 0, 0, self._timeout_ns)")
     if method.oneway:
-        return f"trap({int(Syscall.SEND)}, {message}, 0, 0, self._timeout_ns)"
-    if method.result_capability is not None:  # no channel can hand a capability over
-        return f"kernel_trap({int(Syscall.CALL)}, {message}, 0, 0, self._timeout_ns)"
-    return f"call({message}, self._timeout_ns)"
+        lines.append("if not completion_[0]: return None")
+    lines.append("return unusual_(self, completion_[0], completion_[2:])")
+    return lines
 
 
 def _register_lines(method: Method) -> tuple[list[str], str, list[str]]:
@@ -205,19 +293,8 @@ def _register_lines(method: Method) -> tuple[list[str], str, list[str]]:
 
 
 def _packed_lines(method: Method) -> tuple[list[str], str, list[str]]:
-    names = "".join(f"{value.name}, " for value in method.data)
-    return [f"out_, m0_, m1_, m2_, m3_ = pack_(({names}))"], "out_", ["m0_", "m1_", "m2_", "m3_"]
-
-
-def _result_expression(method: Method) -> str:
-    if not method.result:
-        return "None"
-    match method.result[0].kind:
-        case Kind.SIGNED:
-            return signed_expression("r0_")
-        case Kind.BOOL:
-            return "r0_ != 0"
-    return "r0_"
+    lines = [f"out_, m0_, m1_, m2_, m3_ = packing_.words(({_names(method)}))"]
+    return lines, "out_", ["m0_", "m1_", "m2_", "m3_"]
 
 
 def ask(stub: Interface, label: int) -> bytes:
