@@ -23,6 +23,8 @@ class Completions:
 
     Args:
         carry_out: does the tells that are neither completions nor hints.
+    Attributes:
+        others_told: whether it did any. Whoever has seen to it takes it back.
     """
 
     def __init__(self, kernel: Kernel, carry_out: Callable[[Message], None]) -> None:
@@ -30,6 +32,7 @@ class Completions:
         self._ram = kernel.ram
         self._carry_out = carry_out
         self._layout = _layout(kernel)
+        self.others_told = False
 
     def publish(self) -> Sequence[int]:
         """Carry out all tells, and empty the outbox. Returns the TCBs that were given a completion."""
@@ -46,6 +49,7 @@ class Completions:
                 self._hint(Tcb(self._ram, message.subject))
             else:
                 self._carry_out(message)
+                self.others_told = True
         outbox.clear()
         return delivered
 
