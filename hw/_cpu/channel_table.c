@@ -170,8 +170,9 @@ int channel_close(const struct sel4py_control *request)
 {
     struct cpu_thread *thread = thread_find(request->thread);
     int error = 0;
-    for (unsigned i = 0; i < SEL4PY_CONTROL_WORD_COUNT; i++) {
-        int one = request->words[i] ? close_one(thread, request->thread, (uint32_t)request->words[i]) : 0;
+    for (unsigned i = 0; i < SEL4PY_CONTROL_CLOSED_TOGETHER; i++) {
+        const uint32_t number = (uint32_t)(request->words[i / 2] >> (i % 2 * 32));
+        int one = number ? close_one(thread, request->thread, number) : 0;
         error = error && error != ESRCH ? error : one ? one : error; /* ESRCH: nothing was there to take away */
     }
     if (!thread)
