@@ -27,12 +27,12 @@ def show_memory(found: Mapping[str, Any]) -> None:
     for title, rows in (("untyped memory and what was made from it:", "untyped"), ("devices:", "devices")):
         if found[rows]:
             line(title)
-            table(COLUMNS, list(_lines(found[rows], 0)), "  ")
+            table(COLUMNS, list(_lines(found[rows])), "  ")
 
 
-def _lines(rows: Sequence[Row], depth: int) -> Iterator[tuple[object, ...]]:
-    """A line for each row; one for all neighbours that are alike and have no children."""
-    for group in _alike(rows):
+def _lines(rows: Sequence[Row], depth: int = 0, payer: str | None = None) -> Iterator[tuple[object, ...]]:
+    """A line for each row that says something; one for all neighbours that are alike and have no children."""
+    for group in _alike(list(_telling(rows, payer))):
         first = group[0]
         count = f"{len(group)} × " if len(group) > 1 else ""
         yield (
@@ -44,7 +44,17 @@ def _lines(rows: Sequence[Row], depth: int) -> Iterator[tuple[object, ...]]:
             _holders(group),
         )
         if first.get("children"):
-            yield from _lines(first["children"], depth + 1)
+            yield from _lines(first["children"], depth + 1, first["paid_by"])
+
+
+def _telling(rows: Sequence[Row], payer: str | None) -> Iterator[Row]:
+    """The rows; in the place of memory that its owner only cut into parts, and all of which is in use, its parts."""
+    for row in rows:
+        parts = row.get("children")
+        if parts and row["paid_by"] == payer and not row["padding"] and not row["free"]:
+            yield from _telling(parts, payer)
+        else:
+            yield row
 
 
 def _alike(rows: Sequence[Row]) -> Iterator[list[Row]]:
