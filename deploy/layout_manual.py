@@ -34,6 +34,8 @@ _SIZES: Final = (
 _NOTES: Final = {
     "Tcb": "Bytes 0 to 191 are six slots, in the order of `TcbSlot`.",
     "SchedContext": "The refills begin at byte 96 and take what its size gives.",
+    "MappingSpace": "The nodes of its table begin at byte 128.",
+    "VSpace": "Its other fields are a MappingSpace's.",
     "KernelRecord": "The one record that no user's memory holds: it is at `layout.KERNEL_RECORD`.",
 }
 

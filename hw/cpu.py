@@ -13,13 +13,15 @@ A Python signal handler may raise out of `trap`, which then is cancelled first; 
 from __future__ import annotations
 
 import struct
+import sys
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from hw import _cpu
 from hw._cpu import (
+    Mapping,
     answer,
     badges,
     batch,
@@ -52,8 +54,26 @@ Completion: TypeAlias = tuple[int, int, int, int, int, int, int]
 ThreadEntry: TypeAlias = Callable[[int, int, int, int, int, int, int, int], int | None]
 """Called with the thread's number, its boot image's number and six argument words; returns its exit status."""
 
+FaultKind: TypeAlias = Literal["read", "write"]
+
 DEFAULT_OPEN_FILES: Final = 64
 _MAP: Final = struct.Struct("=3Q")  # begin.c, struct map
+
+
+class VMFault(Exception):
+    """A guarded access (`Mapping`) touched memory that is not there, and nobody resolved it.
+
+    Attributes:
+        address: of the byte, in this process. kind: what the access was to do.
+    """
+
+    def __init__(self, address: int, kind: FaultKind) -> None:
+        super().__init__(address, kind)
+        self.address = address
+        self.kind: FaultKind = kind
+
+    def __str__(self) -> str:
+        return f"no memory at 0x{self.address:x} to {self.kind}, and no pager gave any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +155,10 @@ def hide_memory() -> None:
 
 
 def attach(frame_fd: int, doorbell_fd: int, control_fd: int = -1) -> None:
-    """Give the calling thread its trap frame, and the process its keeper.
+    """Give the calling thread its trap frame, and the process its keeper and its handlers of SIGSEGV and SIGBUS.
+
+    Python's `faulthandler` is turned off if it is on: it would tell of memory that is on its way as of the end. If the
+    task turns it on later, it tells of the first fault alone and is turned off by that.
 
     Args:
         frame_fd: memory of at least ``1 << abi.TRAP_FRAME_BITS`` bytes; mapped, then closed.
@@ -147,6 +170,9 @@ def attach(frame_fd: int, doorbell_fd: int, control_fd: int = -1) -> None:
         ValueError: the frame is too short.
         OSError: the host refused to map the frame or to start the keeper.
     """
+    handler = sys.modules.get("faulthandler")
+    if handler is not None:
+        handler.disable()  # in any case before our handlers are there, because it puts the former ones back
     _cpu.attach(frame_fd, doorbell_fd, control_fd)
 
 
@@ -197,8 +223,11 @@ __all__ = [
     "DEFAULT_OPEN_FILES",
     "Beginning",
     "Completion",
+    "FaultKind",
+    "Mapping",
     "SandboxLayers",
     "ThreadEntry",
+    "VMFault",
     "answer",
     "attach",
     "badges",

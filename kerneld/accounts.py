@@ -25,7 +25,7 @@ from typing import Final
 from hw.ram import Ram
 from kerneld import caps
 from kerneld.caps import OBJECT_MASK, Cap
-from kerneld.records import CapType, Channel, KernelRecord, SchedContext, Tcb, TcbSlot
+from kerneld.records import CapType, Channel, KernelRecord, SchedContext, Tcb, TcbSlot, VSpace
 from kerneld.survey import Held, Survey, survey
 from kerneld.task_names import Names
 
@@ -85,6 +85,7 @@ class Accounts:
 
     def __init__(self, found: Survey) -> None:
         self._found = found
+        self.ram = found.ram
         self._names = Names.of(found)
         kernel = KernelRecord.of(found.ram)
         initial = kernel.initial_tcb
@@ -261,7 +262,7 @@ def _row(accounts: Accounts, node: Node) -> dict[str, object]:
     if node.is_memory:
         row |= {"made": node.made, "padding": node.padding, "free": node.free}
     if node.cap.type == CapType.VSPACE:
-        row["private_limit"] = node.size
+        row["private_limit"] = VSpace(accounts.ram, node.start).private_bytes
     row["held_by"] = accounts.places(node)
     if node.is_memory:
         row["children"] = [_row(accounts, child) for child in node.children]

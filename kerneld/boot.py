@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hw.ram import Ram
-from kerneld import caps, layout, mdb, refills, scheduler, threads
+from kerneld import caps, layout, mappings, mdb, refills, scheduler, threads
 from kerneld.caps import Cap
 from kerneld.core import Core, NoPorts
 from kerneld.outbox import Outbox
@@ -208,6 +208,8 @@ def _make_thread(core: Core, objects: _Objects, parameters: BootParameters) -> N
         mdb.insert(core, caps.read(source), source, thread.slot(inside))
     space = VSpace(ram, objects.vspace)
     space.size_bits = parameters.vspace_bits
+    boot_info = _initial_slot(core, objects, InitialSlot.BOOT_INFO_FRAME)
+    mappings.map_frame(core, boot_info, space, abi.BOOT_INFO_ADDRESS, abi.Rights.READ, abi.VmAttributes.DEFAULT)
     threads.join_vspace(core, space, thread)
     context = SchedContext(ram, objects.sched_context)
     context.size_bits = SCHED_CONTEXT_BITS

@@ -6,11 +6,14 @@ word 0: type 5 bits | what the type adds 19 bits | object address 40 bits. word 
     reply                    rights (GRANT alone counts)
     CNode                    radix 6, guard size 6                  word 1: guard
     untyped                  size bits 6, is device 1               word 1: free index in bytes
-    frame                    rights 4, size bits 6, is device 1     word 1: 0, or where it is mapped (vspace, address)
+    frame                    rights 4, size bits 6, is device 1     word 1: 0, or where this capability is mapped
     VSpace                   size bits 6                            word 1: 0, or the TCB whose list place it stands for
     sched. context           size bits 6
     IRQ handler              word 1: line                IO port    word 1: first << 16 | last
     zombie                   radix 6, of what 2 (ZombieOf)          word 1: slots that remain
+
+Where a frame capability is mapped: address >> 12 in bits 28..62, address of the VSpace >> 12 below that; bit 63 is set
+where it is an IOSpace. Copies are not mapped; what moves a capability tells the space's table (`mapping_table.py`).
 
 Bound is a capability that a channel is connected by, or that a thread listens by: its end is theirs. The flag is of the
 slot (a channel's, or a TCB's LISTEN): `channels.py` and `listening.py` set and clear it, and copies do not have it.
@@ -24,12 +27,15 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from kerneld.records import TCB_SLOTS, CapType, Channel, Slot
-from libsel4py.abi import ObjectType, Rights, object_size_bits
+from libsel4py.abi import FRAME_MIN_BITS, ObjectType, Rights, object_size_bits
 
 TYPE_SHIFT: Final = 59
 EXTRA_SHIFT: Final = 40
 OBJECT_MASK: Final = (1 << 40) - 1
 BOUND: Final = 1 << EXTRA_SHIFT + 4
+MAPPED_BY_IO: Final = 1 << 63
+_PAGE_BITS: Final = FRAME_MIN_BITS
+_SPACE_BITS: Final = 28
 ENDPOINT_LIKE: Final = (CapType.ENDPOINT, CapType.NOTIFICATION)
 
 
@@ -104,6 +110,26 @@ class Cap(NamedTuple):
         return bool(self.word0 >> EXTRA_SHIFT + 10 & 1)
 
     @property
+    def is_mapped(self) -> bool:
+        """Frame."""
+        return self.word1 != 0 and self.word0 >> TYPE_SHIFT == CapType.FRAME
+
+    @property
+    def mapped_space(self) -> int:
+        """Mapped frame: physical address of the VSpace or IOSpace."""
+        return (self.word1 & (1 << _SPACE_BITS) - 1) << _PAGE_BITS
+
+    @property
+    def mapped_address(self) -> int:
+        """Mapped frame: where in that space."""
+        return (self.word1 & ~MAPPED_BY_IO) >> _SPACE_BITS << _PAGE_BITS
+
+    @property
+    def is_mapped_by_io(self) -> bool:
+        """Mapped frame: the space is an IOSpace."""
+        return bool(self.word1 & MAPPED_BY_IO)
+
+    @property
     def irq(self) -> int:
         return self.word1
 
@@ -176,6 +202,12 @@ def irq_handler(irq: int) -> Cap:
 
 def frame(address: int, size_bits: int, rights: int = Rights.READ | Rights.WRITE, is_device: bool = False) -> Cap:
     return _cap(CapType.FRAME, address, rights | size_bits << 4 | is_device << 10)
+
+
+def mapped(cap: Cap, space: int, address: int, *, by_io: bool = False) -> Cap:
+    """The frame capability as it is while it is mapped in the VSpace or IOSpace at a physical address."""
+    where = address >> _PAGE_BITS << _SPACE_BITS | space >> _PAGE_BITS
+    return Cap(cap.word0, where | MAPPED_BY_IO if by_io else where)
 
 
 def vspace(address: int, size_bits: int) -> Cap:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from kerneld import caps, channels, interrupts, listening, mdb, threads
+from kerneld import caps, channels, interrupts, listening, mappings, mdb, threads
 from kerneld.caps import NULL, OBJECT_MASK, TYPE_SHIFT, Cap, ZombieOf
 from kerneld.core import Core, Deletion
 from kerneld.failures import KernelBug
@@ -49,6 +49,7 @@ class _Outcome(Enum):
 
 def revoke(core: Core, slot: Slot, work: Work) -> bool:
     """Delete all capabilities derived from the slot's. False if work is left: call again in another transaction."""
+    mappings.takes_memory(core, work.thread)
     while True:
         child = slot.next
         if child is None or not mdb.is_mdb_parent_of(slot, child):
@@ -59,6 +60,7 @@ def revoke(core: Core, slot: Slot, work: Work) -> bool:
 
 def delete(core: Core, slot: Slot, work: Work) -> bool:
     """Delete the slot's capability. False if work is left: call again in another transaction."""
+    mappings.takes_memory(core, work.thread)
     if _finalise_slot(core, slot, work, exposed=True) is _Outcome.PREEMPTED:
         return False
     _empty(core, slot)
@@ -173,6 +175,8 @@ def _release_waiting(core: Core, cap: Cap, work: Work) -> bool:
             return delete(core, core.kernel.irq_slot(cap.irq), work)
         case CapType.TCB:
             return threads.release(core, Tcb(core.ram, cap.object), work)
+        case CapType.VSPACE:
+            return threads.release_vspace(core, cap, work)
         case _:
             return True
     work.spend(WORK_UNITS)
@@ -188,6 +192,8 @@ def finalise_cap(core: Core, slot: Slot, cap: Cap, final: bool, work: Work) -> C
     if kind == CapType.ZOMBIE:
         return cap
     core.diagnostics.deletions.append(Deletion(slot.address, cap.word0, cap.word1, work.thread, work.revoked))
+    if kind == CapType.FRAME:
+        mappings.end(core, slot)
     if kind == CapType.VSPACE:
         work.spend(threads.leave_vspace(core, cap, final))
     elif final:

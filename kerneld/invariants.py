@@ -1,14 +1,15 @@
 """What is true of RAM between any two transactions.
 
 The predicates are in `capability_invariants.py` (capabilities, derivation order, untyped memory, the kernel's tables),
-`thread_invariants.py` (threads, queues, replies, scheduling contexts) and `channel_invariants.py`. Tests check them
+`thread_invariants.py` (threads, queues, replies, scheduling contexts), `channel_invariants.py` and
+`mapping_invariants.py`. Tests check them
 after every transaction, `sel4py fsck` on a live system or an image, and the kernel when it is restarted.
 """
 
 from __future__ import annotations
 
 from hw.ram import Ram, RamError
-from kerneld import capability_invariants, channel_invariants, thread_invariants
+from kerneld import capability_invariants, channel_invariants, mapping_invariants, thread_invariants
 from kerneld.predicates import Predicate, Violation
 from kerneld.survey import survey
 
@@ -18,6 +19,7 @@ PREDICATES: tuple[Predicate, ...] = (
     *capability_invariants.PREDICATES,
     *thread_invariants.PREDICATES,
     *channel_invariants.PREDICATES,
+    *mapping_invariants.PREDICATES,
 )
 
 

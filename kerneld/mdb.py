@@ -4,18 +4,18 @@ All capabilities that stem from one root are in one doubly linked list, in preor
 their parent. Depth is not stored; `is_mdb_parent_of` finds it again from what the capabilities say.
 
 Rules: these functions move and link capabilities and nothing else. Whether a capability may be derived is `derive.py`'s
-matter; what the end of an object means is `deletion.py`'s. They are hot: words are read once, and addresses are
-compared without making views.
+matter; what the end of an object means is `deletion.py`'s. The table of a frame's mapping follows its capability. They
+are hot: words are read once, and addresses are compared without making views.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from kerneld import caps
+from kerneld import caps, mapping_table
 from kerneld.caps import EXTRA_SHIFT, OBJECT_MASK, TYPE_SHIFT, Cap
 from kerneld.core import Core
-from kerneld.records import ADDRESS_MASK, LOW_BITS, CapType, Slot
+from kerneld.records import ADDRESS_MASK, LOW_BITS, CapType, MappingSpace, Slot
 
 REVOCABLE: Final = 2  # Slot.revocable and Slot.first_badged inside Slot.mdb_word
 FIRST_BADGED: Final = 1
@@ -150,6 +150,8 @@ def move(core: Core, cap: Cap, source: Slot, destination: Slot) -> None:
     _store(source, 0, 0, 0, 0)
     _store(destination, cap.word0, cap.word1, prev, links)
     _point_neighbours_at(core, destination.address, prev, links)
+    if cap.is_mapped:
+        _tell_table(core, cap, destination)
 
 
 def swap(core: Core, cap1: Cap, slot1: Slot, cap2: Cap, slot2: Slot) -> None:
@@ -161,6 +163,9 @@ def swap(core: Core, cap1: Cap, slot1: Slot, cap2: Cap, slot2: Slot) -> None:
     at1, at2 = slot1.address, slot2.address
     slot1.word0, slot1.word1 = cap2.word0, cap2.word1
     slot2.word0, slot2.word1 = cap1.word0, cap1.word1
+    for cap, slot in ((cap1, slot2), (cap2, slot1)):
+        if cap.is_mapped:
+            _tell_table(core, cap, slot)
     prev1, links1 = ram.word(at1 + PREV_OFFSET), slot1.mdb_word
     _point_neighbours_at(core, at2, prev1, links1)
     prev2, links2 = ram.word(at2 + PREV_OFFSET), slot2.mdb_word
@@ -208,6 +213,11 @@ def _store(slot: Slot, word0: int, word1: int, prev: int, mdb_word: int) -> None
     slot.word1 = word1
     slot.ram.set_word(slot.address + PREV_OFFSET, prev)
     slot.mdb_word = mdb_word
+
+
+def _tell_table(core: Core, cap: Cap, slot: Slot) -> None:
+    """A mapped frame capability has come into this slot: the table of its mapping names it."""
+    mapping_table.set_slot(MappingSpace(core.ram, cap.mapped_space), cap.mapped_address, slot)
 
 
 def _point_neighbours_at(core: Core, address: int, prev: int, links: int) -> None:

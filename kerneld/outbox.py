@@ -7,7 +7,7 @@ The host carries them out in order, right after the commit and before the next s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from kerneld.records import OUTBOX_ENTRIES, KernelRecord, OutboxEntry, Tcb
 class Tell(IntEnum):
     """Kinds. `subject` is a TCB's address unless said otherwise."""
 
-    DELIVER = 1  # publish the TCB's completion
+    DELIVER = 1  # publish the TCB's completion; detail 1: only when what was taken from processes so far is gone
     START = 2  # start the thread: process or thread of a live process, from its registers
     STOP = 3  # the thread runs in user code and must not: hold it
     CONTINUE = 4  # undo STOP
@@ -32,6 +32,8 @@ class Tell(IntEnum):
     CHANNEL_GONE = 11  # subject: address of a channel that was severed: take its page away from everybody
     RECEIVER_DIED = 12  # subject: channel; more: number of a listener that has ended; the client is to know
     HINT = 13  # the thread listens, and something came to be received in the kernel
+    MAP = 14  # subject: VSpace; detail: address | Rights (Read, Write); more: frame's physical address | size bits
+    UNMAP = 15  # as MAP, with the rights that it had: take that away. Not told of a VSpace that is gone
 
 
 class Message(NamedTuple):
@@ -69,12 +71,12 @@ class Outbox:
         entry.more = more
         self._kernel.outbox_length = index + 1
 
-    def clear(self) -> None:
-        """Forget all, once carried out: a transaction of its own."""
+    def clear(self, held: Container[int] = ()) -> None:
+        """Forget all, once carried out: a transaction of its own. ``held``: TCBs whose completions are yet to come."""
         if not len(self):
             return
         with self._ram.transaction():
             for message in self:
-                if message.kind is Tell.DELIVER:
+                if message.kind is Tell.DELIVER and message.subject not in held:
                     Tcb(self._ram, message.subject).told_pending = 0
             self._kernel.outbox_length = 0

@@ -4,7 +4,8 @@ What each field means stands beside it; who may change it is the file of that na
 address, 0 for none. Readers: `inspect`, `fsck`, the manual.
 
 Sizes (bytes): slot 32, TCB 2048, endpoint 32, notification 64, reply 32, channel 8192, scheduling context 128 and
-refills, VSpace 4096 of its untyped. Frames and untyped memory hold no record: all about them is in their capabilities.
+refills, VSpace 4096 or a 64th of its untyped. Frames and untyped memory hold no record: all about them is in their
+capabilities.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from libsel4py.abi import CapType as CapType
 LOW_BITS: Final = 31
 ADDRESS_MASK: Final = abi.WORD_MASK ^ LOW_BITS
 CHANNEL_MASK: Final = abi.WORD_MASK ^ (1 << abi.FIXED_SIZE_BITS[abi.ObjectType.CHANNEL]) - 1
+NODE_MASK: Final = (1 << 40) - 32
+MAPPING_TABLE_MIN_BYTES: Final = 4096
+MAPPING_TABLE_SHARE: Final = 64  # one byte of so many of a space's memory is its table's
 LISTENER_MASK: Final = (1 << 40) - (1 << abi.FIXED_SIZE_BITS[abi.ObjectType.TCB])
 
 
@@ -105,6 +109,7 @@ class Tcb(Record):
     restart_queued = Bits(296, 3, 1)  # is in the kernel's restart queue
     in_trap = Bits(296, 4, 1)  # a system call is saved below and not completed
     told_pending = Bits(296, 5, 1)  # a completion is recorded and not yet published to the trap frame
+    takes_memory = Bits(296, 6, 1)  # its system call may have taken memory from processes: DELIVER will say so
     block_word = Word(296)
     yield_to: Ref[SchedContext] = Ref(304, lambda: SchedContext)
     restart_next: Ref[Tcb] = Ref(312, lambda: Tcb)
@@ -281,14 +286,55 @@ class SchedContext(Record):
     REFILLS: Final = 96  # two words each: time, amount; two of them fit the core size (refills.py)
 
 
-class VSpace(Record):
-    """An address space: a process. Its untyped's size is the limit of the process's private memory."""
+class MappingNode(Record):
+    """One mapping, in the balanced tree of its space. mapping_table.py."""
+
+    __slots__ = ()
+    SIZE: Final = 32
+
+    where = Word(0)  # address | size bits - 12 in bits 0..4 | rights in 5..6 | attributes in 7..9
+    slot: Ref[Slot] = Ref(8, lambda: Slot)  # the frame capability that is mapped; none: the node is free
+    lower: Ref[MappingNode] = Ref(16, lambda: MappingNode, NODE_MASK)
+    height = Bits(16, 40, 8)  # of the tree below it; 1 without children
+    higher: Ref[MappingNode] = Ref(24, lambda: MappingNode)  # of a free node: the next free one
+
+
+class MappingSpace(Record):
+    """What frames are mapped into: the part that VSpaces and IOSpaces have in common. The table fills the start of the
+    object's memory."""
+
+    __slots__ = ()
+    NODES: Final = 128  # where the nodes begin
+
+    size_bits = Word(8)
+    root: Ref[MappingNode] = Ref(16, lambda: MappingNode)
+    mapping_count = Word(24)
+    free_nodes: Ref[MappingNode] = Ref(32, lambda: MappingNode)
+    nodes_used = Word(40)  # nodes from the start that are, or were, in use: those behind are zero
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the object that the table takes, this record included."""
+        return max(MAPPING_TABLE_MIN_BYTES, (1 << self.size_bits) // MAPPING_TABLE_SHARE)
+
+    @property
+    def mapping_capacity(self) -> int:
+        """How many mappings the table has room for."""
+        return (self.table_bytes - self.NODES) // MappingNode.SIZE
+
+
+class VSpace(MappingSpace):
+    """An address space: a process. Its untyped's size pays for the table of its mappings and its private memory."""
 
     __slots__ = ()
     RECORD_SIZE: Final = 4096
 
     threads: Ref[Tcb] = Ref(0, lambda: Tcb)
-    size_bits = Word(8)
+
+    @property
+    def private_bytes(self) -> int:
+        """The limit of the process's private memory: what the table leaves."""
+        return (1 << self.size_bits) - self.table_bytes
 
 
 class OutboxEntry(Record):

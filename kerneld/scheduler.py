@@ -57,7 +57,10 @@ def _settle_thread(core: Core, tcb: Tcb) -> None:
     if tcb.in_trap and tcb.state == ThreadState.RESTART:
         enqueue_restart(core.kernel, tcb)
     elif tcb.told_pending:
-        core.outbox.tell(Tell.DELIVER, tcb.address)
+        taken = tcb.takes_memory
+        core.outbox.tell(Tell.DELIVER, tcb.address, taken)
+        if taken:
+            tcb.takes_memory = 0
     if not tcb.in_trap and tcb.state == ThreadState.RESTART:
         tcb.state = ThreadState.RUNNING
 
@@ -70,6 +73,7 @@ def _start(core: Core, tcb: Tcb) -> None:
     tcb.produced = 0
     tcb.in_trap = 0
     tcb.told_pending = 0
+    tcb.takes_memory = 0
     core.outbox.tell(Tell.START, tcb.address)
 
 

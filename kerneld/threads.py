@@ -8,7 +8,7 @@ capability, and no list is walked: a task may have made thousands of threads. Me
 
 from __future__ import annotations
 
-from kerneld import channels, completion, ipc, listening, scheduler
+from kerneld import channels, completion, ipc, listening, mappings, scheduler
 from kerneld.caps import Cap
 from kerneld.core import Core
 from kerneld.objects import notification, sched_context
@@ -115,10 +115,32 @@ def leave_vspace(core: Core, cap: Cap, final: bool) -> int:
     if cap.word1:
         thread = Tcb(core.ram, cap.word1)
         unlink(space, thread)
-        suspend(core, thread)
-        if thread.process != ProcessState.NONE:
-            told = lose_process(core, thread)
-            core.outbox.tell(Tell.KILL, thread.address, space.address)
+        told = _end_in(core, thread, space)
     if final:
         core.outbox.tell(Tell.VSPACE_GONE, space.address)
+    return told
+
+
+def release_vspace(core: Core, cap: Cap, work: Work) -> bool:
+    """The last capability of a VSpace is about to go: its mappings end. False if some are left.
+
+    The process ends before, so nobody has to take from it what it had mapped. Until the last unit of work the VSpace is
+    one as any other, with fewer mappings.
+    """
+    space = VSpace(core.ram, cap.object)
+    if not space.mapping_count:
+        return True
+    if cap.word1:
+        work.spend(_end_in(core, Tcb(core.ram, cap.word1), space))
+    core.outbox.tell(Tell.VSPACE_GONE, space.address)
+    return mappings.empty(core, space, work, lives=False)
+
+
+def _end_in(core: Core, thread: Tcb, space: VSpace) -> int:
+    """Stop a thread, and end its part of the process. Returns for how many channels the host is told something."""
+    suspend(core, thread)
+    if thread.process == ProcessState.NONE:
+        return 0
+    told = lose_process(core, thread)
+    core.outbox.tell(Tell.KILL, thread.address, space.address)
     return told

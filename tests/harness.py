@@ -217,7 +217,7 @@ class Machine:
     Attributes:
         check: whether the invariants are checked after every transaction.
         root: the initial task. threads, ended: those with a process, and those whose process was ended, by TCB address.
-        tells: everything the host was told but deliveries, in order.
+        tells: everything the host was told but deliveries, in order. deliveries: those.
     """
 
     ram_bytes: int = DEFAULT_RAM
@@ -232,6 +232,7 @@ class Machine:
     threads: dict[int, Thread] = field(init=False, default_factory=dict)
     ended: dict[int, Thread] = field(init=False, default_factory=dict)
     tells: list[Message] = field(init=False, default_factory=list)
+    deliveries: list[Message] = field(init=False, default_factory=list)
     next_slot: int = field(init=False)
     untyped: int = field(init=False)
 
@@ -305,6 +306,7 @@ class Machine:
     def _carry_out(self, message: Message) -> None:
         tcb = Tcb(self.ram, message.subject)
         if message.kind is Tell.DELIVER:
+            self.deliveries.append(message)
             frame = tcb.trap_frame
             if frame:
                 ring.set_consumed(self.ram, frame, tcb.consumed & 0xFFFFFFFF)

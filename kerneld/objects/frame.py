@@ -1,15 +1,55 @@
 """Frame: memory that tasks, kernel and devices can share (manual 7.1.2). Its bytes are no kernel record.
 
-What a frame is stands in its capabilities alone: address, size, rights, and where that capability is mapped.
+What a frame is stands in its capabilities alone: address, size, rights, and where that capability is mapped. Each
+capability is mapped at most once; who wants a frame at two addresses copies the capability.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kerneld import caps, mapping_table, mappings
+from kerneld.caps import Cap
 from kerneld.core import Call, Core, Invocation, Result
-from kerneld.failures import illegal_operation
-from libsel4py.abi import Label
+from kerneld.failures import (
+    SyscallError,
+    illegal_operation,
+    invalid_argument,
+    invalid_capability,
+    truncated_message,
+)
+from kerneld.records import CapType, Slot, VSpace
+from libsel4py.abi import MAPPING_BASE, MAPPING_END, Error, Label, VmAttributes
+
+_ATTRIBUTES = VmAttributes.WRITE_THROUGH | VmAttributes.CACHE_DISABLED | VmAttributes.WRITE_COMBINING
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """Also again at the same address, with other rights and attributes."""
+
+    slot: Slot
+    space: VSpace
+    address: int
+    rights: int
+    attributes: int
+    thread: int
+
+    def perform(self, core: Core) -> Result:
+        mappings.takes_memory(core, self.thread)
+        mappings.map_frame(core, self.slot, self.space, self.address, self.rights, self.attributes)
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unmap:
+    slot: Slot
+    thread: int
+
+    def perform(self, core: Core) -> Result:
+        mappings.takes_memory(core, self.thread)
+        mappings.end(core, self.slot)
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +64,68 @@ def decode(core: Core, call: Call) -> Invocation:
     """The checked method of a frame capability.
 
     Raises:
-        SyscallError: ILLEGAL_OPERATION for any label but GetAddress.
+        SyscallError: in this order. ILLEGAL_OPERATION (label). Map: TRUNCATED_MESSAGE; INVALID_CAPABILITY(1) (no
+            VSpace, or mapped in another space); INVALID_ARGUMENT(0) (mapped at another address, or outside of
+            MAPPING_BASE..MAPPING_END); ALIGNMENT_ERROR; DELETE_FIRST (taken); NOT_ENOUGH_MEMORY (the table is full).
     """
-    if call.label != Label.FRAME_GET_ADDRESS:
-        raise illegal_operation(f"a frame has no method with label {call.label}")
-    return GetAddress(call.slot.object)
+    match call.label:
+        case Label.FRAME_MAP:
+            return _decode_map(core, call)
+        case Label.FRAME_UNMAP:
+            return Unmap(call.slot, call.thread.address)
+        case Label.FRAME_GET_ADDRESS:
+            return GetAddress(call.slot.object)
+        case _:
+            raise illegal_operation(f"a frame has no method with label {call.label}")
+
+
+def _decode_map(core: Core, call: Call) -> Map:
+    if len(call.words) < 3 or not call.caps:
+        raise truncated_message("Map takes an address, rights, attributes, and the capability of a VSpace")
+    address, rights, attributes = call.words[:3]
+    cap, target = caps.read(call.slot), call.caps[0]
+    if target.cap_type != CapType.VSPACE:
+        raise invalid_capability(1, "a frame is mapped into a VSpace, and this capability is none")
+    space = VSpace(core.ram, target.object)
+    if cap.is_mapped:
+        ensure_mapped_there(cap, space.address, address)
+    ensure_place(cap, address, MAPPING_BASE, MAPPING_END)
+    if not cap.is_mapped:
+        ensure_free(space, cap, address)
+    effective = mappings.access(cap, rights)
+    return Map(call.slot, space, address, effective, attributes & _ATTRIBUTES, call.thread.address)
+
+
+def ensure_mapped_there(cap: Cap, space: int, address: int) -> None:
+    """Raise unless the mapped capability is mapped at this address of this VSpace: then only rights change."""
+    if cap.is_mapped_by_io or cap.mapped_space != space:
+        raise invalid_capability(1, "the frame capability is mapped in another space; unmap it, or map a copy of it")
+    if cap.mapped_address != address:
+        raise invalid_argument(
+            0, f"the frame capability is mapped at 0x{cap.mapped_address:x}; unmap it, or map a copy of it"
+        )
+
+
+def ensure_place(cap: Cap, address: int, base: int, end: int) -> None:
+    """Raise unless the frame at this address lies inside ``base`` to ``end`` and is aligned to its size."""
+    size = 1 << cap.frame_size_bits
+    if not base <= address <= end - size:
+        raise invalid_argument(0, f"frames are mapped at 0x{base:x}..0x{end:x}, not at 0x{address:x}")
+    if address % size:
+        raise SyscallError(
+            Error.ALIGNMENT_ERROR, (), f"a frame of {size} bytes is mapped at a multiple of that, not at 0x{address:x}"
+        )
+
+
+def ensure_free(space: VSpace, cap: Cap, address: int) -> None:
+    """Raise if something is mapped there, or the table has no room for one mapping more."""
+    there = mapping_table.overlapping(space, address, 1 << cap.frame_size_bits)
+    if there is not None:
+        taken = f"0x{there.address:x}..0x{there.end:x}"
+        raise SyscallError(Error.DELETE_FIRST, (), f"a frame is mapped at {taken} already; unmap that first")
+    if mapping_table.is_full(space):
+        raise SyscallError(
+            Error.NOT_ENOUGH_MEMORY,
+            (0,),
+            f"the VSpace has room for {space.mapping_capacity} mappings; one that is made larger has more",
+        )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from kerneld import caps, deletion, derive, faults, mdb, scheduler, threads
+from kerneld import caps, deletion, derive, faults, mappings, mdb, scheduler, threads
 from kerneld.caps import NULL, Cap
 from kerneld.core import PREEMPTED, Call, Core, Invocation, Result
 from kerneld.failures import SyscallError, illegal_operation, invalid_capability, truncated_message
@@ -89,7 +89,11 @@ def _install_vspace(core: Core, target: Target, change: Install) -> bool:
     slot = tcb.slot(TcbSlot.VSPACE)
     before = slot.object if slot.cap_type == CapType.VSPACE else 0
     if before:
-        threads.unlink(VSpace(core.ram, before), tcb)
+        space = VSpace(core.ram, before)
+        # The last capability goes, and the process still runs: it loses what it has mapped, a part in a transaction.
+        if mdb.is_final(slot) and not mappings.empty(core, space, Work(target.caller), lives=True):
+            return False
+        threads.unlink(space, tcb)
     if not _replace(core, target, change):
         return False
     now = slot.object if slot.cap_type == CapType.VSPACE else 0

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from libsel4py.abi import Label
+from libsel4py.abi import Label, Rights, VmAttributes
 from libsel4py.capabilities.base import Capability
 from libsel4py.lowlevel.invoke import invoke
 
 
-class Frame(Capability):
-    """A power of two of bytes, 4 KiB and up, that can be a thread's trap frame."""
+class VSpace(Capability):
+    """An address space: one process. Its size pays for the table of its mappings and the process's private memory."""
 
     __slots__ = ()
+
+
+class Frame(Capability):
+    """A power of two of bytes, 4 KiB to 1 GiB, that address spaces can have mapped, or that is a thread's trap frame.
+
+    A capability is mapped at one place at most: who wants the frame at a second one maps a copy.
+    """
+
+    __slots__ = ()
+
+    def map(
+        self,
+        address: int,
+        rights: int = Rights.READ | Rights.WRITE,
+        attributes: int = VmAttributes.DEFAULT,
+        *,
+        vspace: VSpace,
+    ) -> None:
+        """Let the address space see the frame at ``address``, a multiple of its size in MAPPING_BASE..MAPPING_END.
+
+        Rights that the capability lacks are left out; without Read nothing can be accessed. Again with the same
+        address: the mapping gets these rights and attributes.
+
+        Raises:
+            InvalidCapability: no VSpace, or mapped in another. InvalidArgument: mapped at another address, or
+            ``address`` is out of range. AlignmentError. DeleteFirst: something is mapped there. NotEnoughMemory: the
+            VSpace has as many mappings as its size has room for.
+        """
+        invoke(self.cptr, Label.FRAME_MAP, address=address, rights=rights, attributes=attributes, vspace=vspace.cptr)
+
+    def unmap(self) -> None:
+        """End this capability's mapping, if it has one: the process loses the memory before this returns."""
+        invoke(self.cptr, Label.FRAME_UNMAP)
 
     def get_address(self) -> int:
         """Physical address, in bytes."""
         return invoke(self.cptr, Label.FRAME_GET_ADDRESS)[0]
-
-
-class VSpace(Capability):
-    """An address space: one process. Its size is the process's private-memory limit."""
-
-    __slots__ = ()

@@ -40,7 +40,9 @@ def initial(kernel: Kernel) -> Tcb:
 def test_the_host_is_told_to_start_the_initial_task() -> None:
     _, kernel = booted(BootParameters(8 * MIB, vspace_bits=14, image=3, arguments=(1, 2, 3, 4, 5, 6)))
     thread = initial(kernel)
-    assert [(message.kind, message.subject) for message in kernel.outbox] == [(Tell.START, thread.address)]
+    mapped, started = kernel.outbox
+    assert (mapped.kind, mapped.detail) == (Tell.MAP, abi.BOOT_INFO_ADDRESS | abi.Rights.READ)
+    assert (started.kind, started.subject) == (Tell.START, thread.address)
     assert (thread.state, thread.priority, thread.mcp, thread.name) == (ThreadState.RUNNING, 255, 255, "root")
     registers = kernel.ram.words(thread.address + Tcb.REGISTERS, abi.REGISTERS)
     assert registers[abi.REG_RIP] == 3

@@ -147,8 +147,9 @@ def test_untyped_with_children_is_not_copied(machine: Machine) -> None:
 
 def test_a_copied_frame_is_not_mapped(machine: Machine) -> None:
     frame = machine.retype(ObjectType.FRAME, 12)
-    with machine.ram.transaction():
-        machine.slot(frame).word1 = 0xABC000
+    space = machine.retype(ObjectType.VSPACE, 12)
+    machine.root.call(frame, Label.FRAME_MAP, (abi.MAPPING_BASE, Rights.ALL, 0), [space])
+    assert machine.slot(frame).word1
     assert machine.slot(machine.copy(frame)).word1 == 0
 
 
