@@ -111,7 +111,12 @@ class Session(Generic[State]):
         return range(first, first + count)
 
     def part(self, size_bits: int) -> Untyped:
-        """2**size_bits bytes of the pool, to be passed to another server. Raises as `make`."""
+        """2**size_bits bytes of the pool, to be passed to another server. Raises as `make`.
+
+        A part that is smaller than untyped memory can be is NotEnoughMemory: the pool was too small for its parts.
+        """
+        if size_bits < UNTYPED_MIN_BITS:
+            raise NotEnoughMemory(1 << self.size_bits, explanation=f"a part of it would have 2**{size_bits} bytes")
         return Untyped(self.make(ObjectType.UNTYPED, size_bits).start)
 
     def at_end(self, action: Callable[[], None]) -> None:
