@@ -37,16 +37,25 @@ uses = { service = { from = "server0.pooled", rights = "wgp" } }
 """
 CLIENT = """
 [task.client]
-image = "tests.system.images.paying"
+image = "{image}"
 memory = "16M"
 essential = true
 config = {{ scene = "{scene}" }}
 threads = {threads}
-uses = {{ service = {{ from = "server0.pooled", rights = "wgp" }}, {uses} }}
+uses = {{ service = {{ from = "server0.pooled", rights = "wgp" }}{more} }}
 """
 
 
-def run(sel4py: Supervisor, folder: Path, scene: str, *more: str, depth: int, uses: str, threads: int = 0) -> None:
+def run(
+    sel4py: Supervisor,
+    folder: Path,
+    scene: str,
+    *more: str,
+    depth: int,
+    uses: str,
+    threads: int = 0,
+    image: str = "tests.system.images.paying",
+) -> None:
     """Boot a row of servers and the client, which ends the system with 0 if its scene held."""
     text = [HEAD, *more]
     for number in range(depth):
@@ -54,7 +63,7 @@ def run(sel4py: Supervisor, folder: Path, scene: str, *more: str, depth: int, us
         if number + 1 == depth and "bank" in uses:
             further = 'bank = "bank.bank"'
         text.append(SERVER.format(number=number, uses=further))
-    text.append(CLIENT.format(scene=scene, uses=uses, threads=threads))
+    text.append(CLIENT.format(scene=scene, more=f", {uses}" if uses else "", threads=threads, image=image))
     description = folder / "pools.toml"
     description.write_text("".join(text))
     ended = sel4py.run("up", description)
@@ -71,3 +80,7 @@ def test_four_servers_work_on_one_packet(sel4py: Supervisor, tmp_path: Path, sce
 
 def test_a_flood_exhausts_its_own_memory_and_others_go_on(sel4py: Supervisor, tmp_path: Path) -> None:
     run(sel4py, tmp_path, "flooded", FLOODER, depth=1, uses='flooder = "flooder.flood"', threads=1)
+
+
+def test_a_task_that_hoards_is_refused_and_goes_on_and_so_do_others(sel4py: Supervisor, tmp_path: Path) -> None:
+    run(sel4py, tmp_path, "", depth=1, uses="", image="tests.system.images.hoarder")

@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 PAGE: Final = mmap.PAGESIZE
 MEBIBYTE: Final = 1 << 20
@@ -204,7 +204,8 @@ def pages_in_pipes(size: int) -> object:
     return held
 
 
-WAYS: Final[tuple[Callable[[int], object], ...]] = (
+Way: TypeAlias = Callable[[int], object]
+WAYS: Final[tuple[Way, ...]] = (
     an_object,
     small_objects,
     private_mapping,
