@@ -117,6 +117,22 @@ class PageFault(IntFlag):
     GUARDED = 1 << 16  # by a guarded access, which can fail: where nobody resolves it, it raises instead of stopping
 
 
+class VMFault(Exception):
+    """What a guarded access raises: it touched memory that is not there, and nobody brought it.
+
+    Attributes:
+        address: of the byte, in this process. kind: what the access was to do, "read" or "write".
+    """
+
+    def __init__(self, address: int, kind: str) -> None:
+        super().__init__(address, kind)
+        self.address = address
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"no memory at 0x{self.address:x} to {self.kind}, and no pager gave any"
+
+
 # --- words -------------------------------------------------------------------------------------------------
 
 MESSAGE_REGISTERS: Final = 4  # seL4_FastMessageRegisters
