@@ -205,17 +205,26 @@ def _capability_handler(method: Method, function: Callable[..., Any], pack: Call
         data = iter(arguments(info, (m0, m1, m2, m3)))
         capability = take_capability(info, wanted, method.full_name)
         values = [capability if value is wanted else next(data) for value in method.parameters]
+        if capability is None:
+            return pack(invoke(values))
+        unclaimed = current_task().receive.unclaimed
+        unclaimed.add(capability.cptr)
         try:
             return pack(invoke(values))
         except BaseException:
             _drop(capability)
             raise
+        finally:
+            unclaimed.discard(capability.cptr)
 
     return handle
 
 
-def _drop(capability: Capability | None) -> None:
-    """A method that raised does not own the capability that came with its request (it may have deleted it)."""
+def _drop(capability: Capability) -> None:
+    """A method that raised does not own the capability that came with its request, unless it has claimed it.
+
+    It may have deleted it: then another thread may have the slot by now.
+    """
     task = current_task()
-    if capability is not None and not task.slots.is_free(capability.cptr):
+    if capability.cptr in task.receive.unclaimed and not task.slots.is_free(capability.cptr):
         task.delete(capability)
