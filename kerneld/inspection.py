@@ -23,7 +23,6 @@ from kerneld.records import (
     Notification,
     Slot,
     Tcb,
-    TcbSlot,
     ThreadState,
     VSpace,
 )

@@ -23,7 +23,7 @@ _WHAT = ("untyped", "cspace", "queues", "vspaces", "io_spaces", "memory")
 @system_option
 @reported
 def command(what: str, image: Path | None, system_name: str | None) -> Report:
-    """Show the untyped tree, capability spaces, who waits where, what is mapped and for whom, or who pays for each byte."""
+    """Show the untyped tree, capability spaces, who waits where, what is mapped, or who pays for each byte of RAM."""
     if image is not None:
         from deploy.images import inspect
 
