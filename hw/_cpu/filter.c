@@ -158,7 +158,7 @@ struct run {
 };
 
 struct program {
-    struct sock_filter code[16 + 2 * MOST_RUNS + 5 * COUNT(conditions)];
+    struct sock_filter code[32 + 2 * MOST_RUNS + 5 * COUNT(conditions)];
     unsigned short length;
 };
 
@@ -230,6 +230,32 @@ static void refuse_if(struct program *program, const struct condition *condition
     refuse(program, EPERM);
 }
 
+static void load_argument(struct program *program, unsigned argument, size_t half)
+{
+    load(program, offsetof(struct seccomp_data, args) + 8 * argument + half);
+}
+
+/* Linux does not count private memory that is laid over as many pages of other mappings, as a library's data is when it
+ * is loaded: one call of any length could leave the limit behind. So one that is longer than a library's data is refused. */
+enum { LAID_OVER_MOST = 4 << 20 };
+
+static void refuse_what_is_laid_over_much(struct program *program)
+{
+    load_argument(program, 2, 0);
+    add(program, BPF_JMP | BPF_JSET | BPF_K, PROT_WRITE, 1, 0);
+    give(program, SECCOMP_RET_ALLOW);
+    load_argument(program, 3, 0);
+    add(program, BPF_ALU | BPF_AND | BPF_K, MAP_FIXED | MAP_PRIVATE, 0, 0);
+    add(program, BPF_JMP | BPF_JEQ | BPF_K, MAP_FIXED | MAP_PRIVATE, 1, 0);
+    give(program, SECCOMP_RET_ALLOW);
+    load_argument(program, 1, 4);
+    add(program, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
+    refuse(program, EPERM);
+    load_argument(program, 1, 0);
+    add(program, BPF_JMP | BPF_JGT | BPF_K, LAID_OVER_MOST, 0, 1);
+    refuse(program, EPERM);
+}
+
 static void answer(struct program *program, struct sock_filter *jump, int control_fd)
 {
     const int number = (int)jump->k;
@@ -237,6 +263,8 @@ static void answer(struct program *program, struct sock_filter *jump, int contro
     for (size_t i = 0; i < COUNT(conditions); i++)
         if (conditions[i].number == number)
             refuse_if(program, &conditions[i], value_of(&conditions[i], control_fd));
+    if (number == SYS_mmap)
+        refuse_what_is_laid_over_much(program);
     give(program, SECCOMP_RET_ALLOW);
 }
 

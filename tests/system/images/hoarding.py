@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 PAGE: Final = mmap.PAGESIZE
 MEBIBYTE: Final = 1 << 20
 PROT_READ, PROT_WRITE = mmap.PROT_READ, mmap.PROT_WRITE
-MAP_GROWSDOWN, MAP_NORESERVE, MREMAP_MAYMOVE = 0x100, 0x4000, 1
+MAP_FIXED, MAP_GROWSDOWN, MAP_NORESERVE, MREMAP_MAYMOVE = 0x10, 0x100, 0x4000, 1
 HUGE: Final = 2 * MEBIBYTE
 MADV_HUGEPAGE: Final = 14
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -95,6 +95,14 @@ def mapping_made_writable(size: int) -> object:
     address = _map(size, PROT_READ, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     _checked(_libc.mprotect(address, size, PROT_READ | PROT_WRITE), "mprotect")
     return _touch(address, size)
+
+
+def mapping_laid_over_another(size: int) -> object:
+    """What replaces as many pages as it brings is not counted: those of one that is only read are cheap."""
+    address = _map(size, PROT_READ, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
+    laid = _libc.mmap(address, size, PROT_READ | PROT_WRITE, flags, -1, 0)
+    return _touch(_checked(laid, "mmap"), size)
 
 
 def mapping_moved(size: int) -> object:
@@ -213,6 +221,7 @@ WAYS: Final[tuple[Way, ...]] = (
     shared_mapping_with_more_flags,
     stack_mapping,
     mapping_made_writable,
+    mapping_laid_over_another,
     mapping_moved,
     heap,
     copies_of_a_file,
