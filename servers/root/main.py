@@ -15,10 +15,10 @@ from libsel4py.capabilities import Endpoint, Notification, Reply
 from libsel4py.environment import Environment
 from libsel4py.interfaces.parent import Parent
 from libsel4py.lowlevel import bootinfo
+from libsel4py.lowlevel.machine import Words
 from libsel4py.runtime import log_to_stderr
 from libsel4py.server import Server
 from libsel4py.task import Task, set_current_task
-from libsel4py.wire import Words
 from servers.root.authority import Authority
 from servers.root.builder import Builder
 from servers.root.information import Information

@@ -82,7 +82,11 @@ def test_a_revoked_channel_is_refused_and_the_server_goes_on(server_is_told: boo
             scene.pump()
 
 
-@pytest.mark.parametrize("closed", [(NUMBER,), (NUMBER + 1, NUMBER)], ids=["alone", "with_one_that_was_given_back"])
+@pytest.mark.parametrize(
+    "closed",
+    [(NUMBER,), (NUMBER + 1, NUMBER), (0, 0, 0, 0, 0, NUMBER + 1 | NUMBER << 32)],
+    ids=["alone", "with_one_that_was_given_back", "last_of_twelve"],
+)
 def test_revocation_wakes_a_client_that_sleeps(closed: tuple[int, ...]) -> None:
     def client() -> Any:
         bind()
