@@ -13,6 +13,7 @@ A Python signal handler may raise out of `trap`, which then is cancelled first; 
 from __future__ import annotations
 
 import struct
+import sys
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Final, TypeAlias
 
 from hw import _cpu
 from hw._cpu import (
+    Mapping,
     answer,
     badges,
     batch,
@@ -45,6 +47,7 @@ from hw._cpu import (
     signal_many,
     trap,
 )
+from libsel4py.abi import VMFault
 
 Completion: TypeAlias = tuple[int, int, int, int, int, int, int]
 """status (`libsel4py.abi.Status`), badge, message info, message registers 0 to 3."""
@@ -135,7 +138,10 @@ def hide_memory() -> None:
 
 
 def attach(frame_fd: int, doorbell_fd: int, control_fd: int = -1) -> None:
-    """Give the calling thread its trap frame, and the process its keeper.
+    """Give the calling thread its trap frame, and the process its keeper and its handlers of SIGSEGV and SIGBUS.
+
+    Python's `faulthandler` is turned off if it is on: it would tell of memory that is on its way as of the end. If the
+    task turns it on later, it tells of the first fault alone and is turned off by that.
 
     Args:
         frame_fd: memory of at least ``1 << abi.TRAP_FRAME_BITS`` bytes; mapped, then closed.
@@ -147,6 +153,9 @@ def attach(frame_fd: int, doorbell_fd: int, control_fd: int = -1) -> None:
         ValueError: the frame is too short.
         OSError: the host refused to map the frame or to start the keeper.
     """
+    handler = sys.modules.get("faulthandler")
+    if handler is not None:
+        handler.disable()  # in any case before our handlers are there, because it puts the former ones back
     _cpu.attach(frame_fd, doorbell_fd, control_fd)
 
 
@@ -197,8 +206,10 @@ __all__ = [
     "DEFAULT_OPEN_FILES",
     "Beginning",
     "Completion",
+    "Mapping",
     "SandboxLayers",
     "ThreadEntry",
+    "VMFault",
     "answer",
     "attach",
     "badges",

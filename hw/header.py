@@ -32,6 +32,7 @@ CONSTANTS = [
     "COMPLETE_PRODUCED",
     "KERNEL_WATCHING",
     "RECEIVE_HINT",
+    "MAPPINGS_TOLD",
     "SUBMIT_RING",
     "COMPLETE_RING",
     "SUBMIT_TAILS",
@@ -59,6 +60,8 @@ CONSTANTS = [
     "CHANNEL_VALID",
     "CHANNELS_PER_TARGET",
     "CHANNELS_PER_THREAD",
+    "MAPPING_BASE",
+    "MAPPING_END",
 ]
 ENUMS: tuple[type[IntEnum], ...] = (
     abi.Syscall,
@@ -74,6 +77,7 @@ FLAGS: tuple[tuple[str, type[IntFlag]], ...] = (
     ("ENTRY", abi.EntryFlags),
     ("MAP", abi.MapFlags),
     ("RIGHTS", abi.Rights),
+    ("FAULT", abi.PageFault),
 )
 OP_OVERRUN = -(1 << 31)  # hw.ring.OVERRUN; a test compares them
 

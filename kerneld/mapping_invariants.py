@@ -42,26 +42,8 @@ def _spaces(found: Survey) -> Iterator[tuple[_Kind, MappingSpace]]:
                 yield kind, space
 
 
-def _is_node(space: MappingSpace, address: int) -> bool:
-    """Whether it is the address of a node that has been used."""
-    number, rest = divmod(address - space.address - MappingSpace.NODES, MappingNode.SIZE)
-    return not rest and 0 <= number < min(space.nodes_used, space.mapping_capacity)
-
-
-def _tree(space: MappingSpace) -> dict[int, MappingNode]:
-    """The nodes of the tree that can be reached, each once, by address."""
-    nodes: dict[int, MappingNode] = {}
-    pending = [space.root]
-    while pending:
-        node = pending.pop()
-        if node is not None and node.address not in nodes and _is_node(space, node.address):
-            nodes[node.address] = node
-            pending += [node.lower, node.higher]
-    return nodes
-
-
 def _mappings(space: MappingSpace) -> Iterator[Mapping]:
-    for address in _tree(space):
+    for address in mapping_table.nodes(space):
         yield mapping_table.read(space, address)
 
 
@@ -81,7 +63,7 @@ def _space_size(found: Survey) -> Finding:
 def _mapping_table(found: Survey) -> Finding:
     for _, space in _spaces(found):
         at = f"space 0x{space.address:x}"
-        nodes = _tree(space)
+        nodes = mapping_table.nodes(space)
         if len(nodes) != space.mapping_count:
             yield f"{at} says {space.mapping_count} mappings and has {len(nodes)}"
         free = _free(space)
@@ -95,7 +77,7 @@ def _mapping_table(found: Survey) -> Finding:
 def _free(space: MappingSpace) -> dict[int, MappingNode]:
     free: dict[int, MappingNode] = {}
     node = space.free_nodes
-    while node is not None and node.address not in free and _is_node(space, node.address):
+    while node is not None and node.address not in free and mapping_table.is_node(space, node.address):
         free[node.address] = node
         node = node.higher
     return free

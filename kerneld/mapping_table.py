@@ -71,6 +71,21 @@ def first(space: MappingSpace) -> Mapping | None:
     return read(space, node)
 
 
+def following(space: MappingSpace, address: int) -> Mapping | None:
+    """The first mapping that begins at this address or behind it."""
+    ram = space.ram
+    root = space.root
+    node = root.address if root is not None else 0
+    best = 0
+    while node:
+        if ram.word(node) & ~_LOW >= address:
+            best = node
+            node = ram.word(node + _LOWER) & NODE_MASK
+        else:
+            node = ram.word(node + _HIGHER)
+    return read(space, best) if best else None
+
+
 def is_full(space: MappingSpace) -> bool:
     return space.mapping_count >= space.mapping_capacity
 
@@ -137,6 +152,24 @@ def walk(space: MappingSpace) -> Iterator[Mapping]:
         node = above.pop()
         yield read(space, node)
         node = ram.word(node + _HIGHER)
+
+
+def nodes(space: MappingSpace) -> dict[int, MappingNode]:
+    """The nodes that the tree leads to, each once, by address: for readers of RAM that may be damaged."""
+    found: dict[int, MappingNode] = {}
+    pending = [space.root]
+    while pending:
+        node = pending.pop()
+        if node is not None and node.address not in found and is_node(space, node.address):
+            found[node.address] = node
+            pending += [node.lower, node.higher]
+    return found
+
+
+def is_node(space: MappingSpace, address: int) -> bool:
+    """Whether it is the address of a node of the table that is, or was, in use."""
+    number, rest = divmod(address - space.address - MappingSpace.NODES, MappingNode.SIZE)
+    return not rest and 0 <= number < min(space.nodes_used, space.mapping_capacity)
 
 
 def read(space: MappingSpace, node: int) -> Mapping:

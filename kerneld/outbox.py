@@ -7,7 +7,7 @@ The host carries them out in order, right after the commit and before the next s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -71,12 +71,12 @@ class Outbox:
         entry.more = more
         self._kernel.outbox_length = index + 1
 
-    def clear(self) -> None:
-        """Forget all, once carried out: a transaction of its own."""
+    def clear(self, held: Container[int] = ()) -> None:
+        """Forget all, once carried out: a transaction of its own. ``held``: TCBs whose completions are yet to come."""
         if not len(self):
             return
         with self._ram.transaction():
             for message in self:
-                if message.kind is Tell.DELIVER:
+                if message.kind is Tell.DELIVER and message.subject not in held:
                     Tcb(self._ram, message.subject).told_pending = 0
             self._kernel.outbox_length = 0

@@ -117,6 +117,22 @@ class PageFault(IntFlag):
     GUARDED = 1 << 16  # by a guarded access, which can fail: where nobody resolves it, it raises instead of stopping
 
 
+class VMFault(Exception):
+    """What a guarded access raises: it touched memory that is not there, and nobody brought it.
+
+    Attributes:
+        address: of the byte, in this process. kind: what the access was to do, "read" or "write".
+    """
+
+    def __init__(self, address: int, kind: str) -> None:
+        super().__init__(address, kind)
+        self.address = address
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"no memory at 0x{self.address:x} to {self.kind}, and no pager gave any"
+
+
 # --- words -------------------------------------------------------------------------------------------------
 
 MESSAGE_REGISTERS: Final = 4  # seL4_FastMessageRegisters
@@ -767,6 +783,7 @@ def _table() -> Iterator[Invocation]:
         "io_space",
         brief="Let the IOSpace's device reach the frame at this address.",
     )
+    yield row(Label.FRAME_GET_ADDRESS, "Frame", "get_address", results="address", brief="Physical address, in bytes.")
     yield row(
         Label.IO_SPACE_CONTROL_ASSIGN,
         "IOSpaceControl",
@@ -775,7 +792,6 @@ def _table() -> Iterator[Invocation]:
         "io_space",
         brief="Make the IOSpace the one by which the device of this number does DMA.",
     )
-    yield row(Label.FRAME_GET_ADDRESS, "Frame", "get_address", results="address", brief="Physical address, in bytes.")
     yield row(
         Label.IO_PORT_CONTROL_ISSUE,
         "IOPortControl",

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from libsel4py.abi import ObjectType
-from libsel4py.capabilities import TCB, Capability, CNode, Notification, Reply, Untyped
+from libsel4py.capabilities import TCB, Capability, CNode, Notification, Reply, Untyped, VSpace
 from libsel4py.channels import Channels
 from libsel4py.environment import CNODE_DEPTH, Environment, Slot
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import machine
 from libsel4py.lowlevel.untyped import UntypedAllocator
+from libsel4py.lowlevel.vspace import AddressAllocator
 
 
 class ReceiveSlot:
@@ -63,11 +64,13 @@ class Task:
         self.name = environment.name
         self.tcb = TCB(Slot.TCB)
         self.cnode = CNode(Slot.CNODE)
+        self.vspace = VSpace(Slot.VSPACE)
         self.notification = Notification(Slot.NOTIFICATION)
         self.slots = SlotAllocator(environment.first_free_slot, environment.free_slots)
         self.memory = UntypedAllocator(self.cnode, self.slots)
         if environment.pool_bits:
             self.memory.add(Untyped(Slot.POOL), environment.pool_bits)
+        self.addresses = AddressAllocator()
         self.channels = Channels(self)
         self._receive_slots = _ReceiveSlots(self.cnode, self.slots)
 

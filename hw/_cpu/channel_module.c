@@ -121,11 +121,14 @@ static bool signal_one(struct cpu_thread *thread, uint64_t cptr)
     }
     struct sel4py_entry entry = {.op = SEL4PY_SYSCALL_NB_SEND, .cptr = cptr};
     struct sel4py_completion own;
+    thread->busy = true;
     uint64_t tag = ring_submit(thread, &entry, NULL);
-    if (!ring_publish(thread))
-        return false;
-    ring_wait_uninterrupted(thread);
-    return ring_take(thread, tag, &own);
+    bool sent = ring_publish(thread);
+    if (sent)
+        ring_wait_uninterrupted(thread);
+    sent = sent && ring_take(thread, tag, &own);
+    thread->busy = false;
+    return sent;
 }
 
 static PyObject *signal_many(PyObject *Py_UNUSED(module), PyObject *addresses)

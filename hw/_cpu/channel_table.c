@@ -29,31 +29,21 @@ static bool lay_empty_page(uint8_t *page)
            page;
 }
 
-/* A channel's page was truncated: from here on it reads as zeroes, which all sides take for GONE.
- *
- * Python's faulthandler, if the task enables it later, comes first: it tells of the fault, puts us back in its place, and
- * raises the signal. That one has no address. The instruction is carried out again behind it, and brings us the right one. */
-static void on_bus_error(int number, siginfo_t *info, void *Py_UNUSED(context))
+bool channel_page_is_missing(uint64_t address)
 {
-    if (info->si_code == SI_TKILL && info->si_pid == getpid())
-        return;
-    int saved = errno;
-    uintptr_t first = (uintptr_t)__atomic_load_n(&arena, __ATOMIC_ACQUIRE), address = (uintptr_t)info->si_addr;
-    bool ours = first && address - first < (uintptr_t)CHANNEL_PLACES * SEL4PY_CHANNEL_BYTES;
-    if (!ours || !lay_empty_page((uint8_t *)(address & ~(uintptr_t)(SEL4PY_CHANNEL_BYTES - 1))))
-        signal(number, SIG_DFL); /* the instruction is carried out again, and ends the process as it should */
-    errno = saved;
+    uint64_t first = (uintptr_t)__atomic_load_n(&arena, __ATOMIC_ACQUIRE);
+    bool ours = first && address - first < (uint64_t)CHANNEL_PLACES * SEL4PY_CHANNEL_BYTES;
+    return ours && lay_empty_page((uint8_t *)(uintptr_t)(address & ~(uint64_t)(SEL4PY_CHANNEL_BYTES - 1)));
 }
 
 static int reserve(void)
 {
-    const struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_RESTART | SA_NODEFER};
     size_t bytes = (size_t)CHANNEL_PLACES * SEL4PY_CHANNEL_BYTES;
     void *pages = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (pages == MAP_FAILED)
         return errno;
     __atomic_store_n(&arena, pages, __ATOMIC_RELEASE);
-    return sigaction(SIGBUS, &action, NULL) < 0 ? errno : 0;
+    return 0;
 }
 
 bool channel_is_held(const struct channel *channel)

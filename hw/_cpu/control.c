@@ -1,6 +1,6 @@
 /* The keeper: the thread of this process that obeys the kernel, over the control socket (libsel4py/abi.py).
  *
- * It never takes the GIL, blocks all signals but SIGBUS and holds no privilege. It obeys without asking: the kernel decides. Each
+ * It never takes the GIL, blocks all signals but SIGSEGV and SIGBUS and holds no privilege. It obeys without asking: the kernel decides. Each
  * request is answered by one DONE. When the socket ends, the kernel has dropped the process, and it ends at once.
  */
 #include "cpu.h"
@@ -130,24 +130,28 @@ static void answer(const struct sel4py_control *request, int error, pid_t tid)
         _exit(EXIT_DROPPED);
 }
 
-/* A channel's page that was truncated is met with by this signal, which must not find it blocked. */
-static void unblock_bus_error(void)
+/* A channel's page that was truncated is met with by SIGBUS, which must not find it blocked. */
+static void unblock_faults(void)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGBUS);
+    sigaddset(&set, SIGSEGV);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 static void *keeper_main(void *Py_UNUSED(argument))
 {
     drop_capabilities();
-    unblock_bus_error();
+    unblock_faults();
     for (;;) {
         struct received message;
         receive(&message);
         pid_t tid = 0;
         int error = obey(&message, &tid);
+        /* Whatever came of it: the kernel counts what it sends. */
+        if (message.request.op == SEL4PY_CONTROLOP_MAP || message.request.op == SEL4PY_CONTROLOP_UNMAP)
+            fault_mappings_done();
         for (unsigned i = 0; i < message.fd_count; i++)
             if (message.fds[i] >= 0)
                 close(message.fds[i]);

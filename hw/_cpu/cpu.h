@@ -78,6 +78,8 @@ struct cpu_thread {
     uint32_t id;           /* the kernel's number of the thread */
     uint32_t park;         /* enum park */
     uint32_t image;
+    bool faulting;          /* fault.c resolves an access of this thread */
+    uint8_t *fault_stack;  /* what signals run on */
     pid_t tid;             /* 0 until the thread runs */
     uint64_t arguments[SEL4PY_CONTROL_WORD_COUNT];
     uint32_t event;            /* a futex word: the table of channels has changed */
@@ -162,10 +164,24 @@ int unpark_thread(uint32_t id);
  * real-time signal is refused when anybody of the same user has filled the queue), ignored where no handler is. */
 #define PARK_SIGNAL SIGURG
 
+/* fault.c. The thread's signals run on a stack of their own; a stack's address is of its guard page. */
+int fault_install(void);
+uint8_t *fault_stack_new(void);
+/* Of the calling thread, from now on; NULL for none. */
+int fault_stack_use(uint8_t *stack);
+void fault_stack_free(uint8_t *stack);
+/* The keeper has obeyed one more MAP or UNMAP. */
+void fault_mappings_done(void);
+
+/* mapping.c. -1 with an exception set. */
+int mapping_add_type(PyObject *module);
+
 /* channel_table.c. The first three are the keeper's, and give an errno value. */
 int channel_open(const struct sel4py_control *request, int fd);
 int channel_close(const struct sel4py_control *request);
 int channel_receiver_died(const struct sel4py_control *request);
+/* Whether this is where a channel's page is, or was: then it reads as zeroes from now on. Async-signal-safe. */
+bool channel_page_is_missing(uint64_t address);
 struct channel *channel_place(unsigned index);
 /* No place from this index on has ever been filled. */
 unsigned channel_places(void);

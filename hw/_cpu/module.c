@@ -22,6 +22,8 @@ static PyObject *cpu_attach(PyObject *Py_UNUSED(module), PyObject *args)
                             SEL4PY_TRAP_FRAME_BYTES);
     if (!thread)
         return PyErr_SetFromErrno(PyExc_OSError);
+    if (fault_stack_use(thread->fault_stack) < 0 || fault_install() < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
     close(frame_fd);
     cpu_self = thread;
     thread->runs_handlers = gettid() == getpid();
@@ -110,6 +112,8 @@ PyMODINIT_FUNC PyInit__cpu(void)
 {
     PyObject *module = PyModule_Create(&definition);
     if (module && PyModule_AddFunctions(module, channel_methods) < 0)
+        Py_CLEAR(module);
+    if (module && mapping_add_type(module) < 0)
         Py_CLEAR(module);
     if (module && PyModule_AddIntConstant(module, "OVERRUN", SEL4PY_OP_OVERRUN) < 0)
         Py_CLEAR(module);

@@ -98,6 +98,7 @@ static void *thread_main(void *argument)
     __atomic_store_n(&thread->tid, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
     futex_wake_all((uint32_t *)&thread->tid);
     thread->outside = 1;
+    fault_stack_use(thread->fault_stack);
     unblock_signals();
     park_here(thread);
     thread->outside = 0;
@@ -109,6 +110,7 @@ static void *thread_main(void *argument)
     channels_of_ended(thread);
     tell_exit(thread, status);
     cpu_self = NULL;
+    fault_stack_use(NULL);
     thread_free(thread);
     return NULL;
 }

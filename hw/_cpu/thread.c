@@ -52,13 +52,17 @@ struct cpu_thread *thread_new(uint32_t id, int frame_fd, int doorbell_fd)
         uint32_t no = 0;
         if (!__atomic_compare_exchange_n(&thread->in_use, &no, 2, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
             continue;
-        uint8_t *frame = map_frame(frame_fd);
-        if (!frame) {
+        uint8_t *frame = map_frame(frame_fd), *stack = frame ? fault_stack_new() : NULL;
+        if (!stack) {
+            int error = errno;
+            if (frame)
+                munmap(frame, SEL4PY_TRAP_FRAME_BYTES);
+            errno = error;
             __atomic_store_n(&thread->in_use, 0, __ATOMIC_RELEASE);
             return NULL;
         }
         *thread = (struct cpu_thread){
-            .frame = frame, .doorbell = doorbell_fd, .id = id, .spin_ns = INT64_MAX, .in_use = 2};
+            .frame = frame, .doorbell = doorbell_fd, .id = id, .spin_ns = INT64_MAX, .fault_stack = stack, .in_use = 2};
         join_rings(thread);
         __atomic_add_fetch(&attached, 1, __ATOMIC_SEQ_CST);
         __atomic_store_n(&thread->in_use, 1, __ATOMIC_RELEASE);
@@ -74,6 +78,7 @@ void thread_free(struct cpu_thread *thread)
     calls_forget(thread);
     receive_forget(thread);
     munmap(thread->frame, SEL4PY_TRAP_FRAME_BYTES);
+    fault_stack_free(thread->fault_stack);
     close(thread->doorbell);
     __atomic_store_n(&thread->park, PARK_RUNNING, __ATOMIC_SEQ_CST);
     futex_wake_all(&thread->park);

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from libsel4py import abi
-from libsel4py.abi import ControlOp
+from libsel4py.abi import ControlOp, MapFlags
 
 MESSAGE: Final = struct.Struct("<4I6Q")
 assert MESSAGE.size == abi.CONTROL_BYTES
@@ -66,6 +66,14 @@ class ControlSocket:
     def unpark(self, number: int, answer: Answer) -> None:
         """Let a thread go on."""
         self._send(ControlOp.UNPARK, answer, number)
+
+    def map(self, address: int, size: int, rights: int, memory: int, answer: Answer) -> None:
+        """Map memory, over what is there. The descriptor stays the caller's. Raises OSError if it cannot be sent."""
+        self._send(ControlOp.MAP, answer, 0, 0, (address, size, rights, MapFlags.REPLACE), (memory,))
+
+    def unmap(self, address: int, size: int, answer: Answer) -> None:
+        """End what is mapped at these addresses."""
+        self._send(ControlOp.UNMAP, answer, 0, 0, (address, size))
 
     def channel(self, number: int, words: Sequence[int], page: int, answer: Answer) -> None:
         """Hand a thread a channel's page. The descriptor stays the caller's. Raises OSError if it cannot be sent."""

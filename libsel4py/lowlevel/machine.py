@@ -9,7 +9,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+if TYPE_CHECKING:
+    from libsel4py.mapping import Mapping
 
 Completion = tuple[int, int, int, int, int, int, int]  # status, badge, info, MR0..MR3
 BatchEntry = tuple[int, int, int, tuple[int, ...], tuple[int, ...]]  # op, cptr, info, words 0..8, caps 0..2
@@ -126,6 +129,15 @@ class Cpu(Protocol):
         """Of this thread: calls made by channel, requests taken by channel, sleeps, messages from the kernel, calls
         abandoned."""
 
+    # memory
+
+    def Mapping(self, address: int, size: int, writable: bool, /) -> Mapping:
+        """A view of what is, or will be, mapped at these addresses (`libsel4py.mapping`).
+
+        Raises:
+            ValueError: not all of them are among the addresses at which the kernel maps frames.
+        """
+
 
 _FUNCTIONS: Final = (
     "trap",
@@ -151,6 +163,7 @@ _FUNCTIONS: Final = (
     "set_upgrade",
     "candidate",
     "channel_statistics",
+    "Mapping",
 )
 
 

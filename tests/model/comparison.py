@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import chain, pairwise
 
 from hw.ram import Ram, Record
-from kerneld import channels, listening, mdb, records
+from kerneld import channels, listening, mapping_table, mdb, records
 from kerneld.caps import Cap
 from kerneld.records import CapType, EndpointState, NotificationState, Slot, TcbSlot, ThreadState
 from tests.model.capability import BADGED, Capability, Kind
@@ -52,7 +52,7 @@ def differences(ram: Ram, system: System) -> list[str]:
     found = _capability_differences(ram, system)
     if not found:  # an order of other capabilities tells nothing
         found += _order_differences(ram, system)
-    for part in (_threads, _endpoints, _notifications, _replies, _contexts, _channels, _listeners):
+    for part in (_threads, _endpoints, _notifications, _replies, _contexts, _channels, _listeners, _mappings):
         found += [
             f"{what}: kernel {kernel}, specification {spec}"
             for what, kernel, spec in part(ram, system)
@@ -209,6 +209,29 @@ def _listeners(ram: Ram, system: System) -> Rows:
 def _replies(ram: Ram, system: System) -> Rows:
     for address, thread in system.replies.items():
         yield f"reply 0x{address:x}", _address(records.Reply(ram, address).tcb), thread
+
+
+def _mappings(ram: Ram, system: System) -> Rows:
+    """The tables of all address spaces, and what each frame capability says."""
+    tables: dict[int, list[object]] = {}
+    for holding in system.tree:
+        held, mapped = holding.capability, holding.mapped
+        if held.kind is Kind.VSPACE:
+            tables.setdefault(held.address, [])
+        if held.kind is not Kind.FRAME:
+            continue
+        slot = slot_at(ram, holding.place)
+        where = None
+        if mapped is not None:
+            where = (mapped.space, mapped.address)
+            row = (mapped.address, held.bits, mapped.rights, mapped.attributes, slot.address)
+            tables.setdefault(mapped.space, []).append(row)
+        cap = Cap(slot.word0, slot.word1)
+        kernel = (cap.mapped_space, cap.mapped_address) if cap.is_mapped else None
+        yield f"{held} at {holding.place} mapped", kernel, where
+    for address, rows in tables.items():
+        table = list(mapping_table.walk(records.VSpace(ram, address)))
+        yield f"mappings of VSpace 0x{address:x}", table, sorted(rows)  # type: ignore[type-var]
 
 
 def _contexts(ram: Ram, system: System) -> Rows:
