@@ -78,7 +78,7 @@ class Task:
 
     def read(self) -> list[Order]:
         """What it was told since the last look."""
-        found = []
+        found: list[Order] = []
         while True:
             try:
                 data, descriptors, _, _ = socket.recv_fds(self.end, abi.CONTROL_BYTES, 4, socket.MSG_DONTWAIT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -42,7 +43,7 @@ class Keeper:
 
     def read(self) -> list[tuple[str, int, int]]:
         """What was sent since the last look: op, number of the page, rights."""
-        found = []
+        found: list[tuple[str, int, int]] = []
         while True:
             try:
                 data, descriptors, _, _ = socket.recv_fds(self.end, abi.CONTROL_BYTES, 4, socket.MSG_DONTWAIT)
@@ -85,6 +86,7 @@ def with_keeper(work: Callable[[Keeper], Awaitable[None]]) -> None:
 
 @pytest.fixture(autouse=True)
 def leaves_nothing() -> Iterator[None]:
+    gc.collect()  # what a test before has left to be collected
     before = len(os.listdir("/proc/self/fd"))
     yield
     assert len(os.listdir("/proc/self/fd")) == before
