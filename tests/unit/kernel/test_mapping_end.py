@@ -200,6 +200,22 @@ def test_a_process_that_goes_on_elsewhere_loses_its_memory_first(by: str) -> Non
     assert tenant.record.mapping_count == 0
 
 
+def test_a_thread_finds_its_arguments_until_its_own_spaces_change() -> None:
+    """Work that is done in pieces comes first: the capability space changes in the last piece alone."""
+    tenant = Tenant()
+    machine, thread = tenant.machine, tenant.thread
+    machine.delete(tenant.scene.space)
+    machine.grant(thread, machine.retype(ObjectType.VSPACE, 12), 10)
+    empty_node = machine.retype(ObjectType.CNODE, THREAD_CNODE_BITS)
+    machine.grant(thread, empty_node, 11)
+    watched = Watched(machine, thread)
+    watched.call(250, Label.TCB_SET_SPACE, (GUARD, 0), (0, 11, 10))
+    assert watched.transactions >= MANY // WORK_UNITS
+    assert thread.tcb.slot(TcbSlot.CSPACE).object == machine.slot(empty_node).object
+    assert thread.tcb.slot(TcbSlot.VSPACE).object != tenant.record.address
+    assert not thread.tcb.fault_label
+
+
 def tenant_of_memory() -> tuple[MappingScene, int, Thread]:
     """A thread in a VSpace with many mappings, and the untyped memory whose revocation ends that."""
     machine = Machine(check=False, ram_bytes=16 << 20)
