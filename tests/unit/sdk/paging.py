@@ -10,7 +10,7 @@ from kerneld.failures import Fault
 from kerneld.faults import raise_fault
 from kerneld.records import CapType, ThreadState, VSpace as VSpaceRecord
 from libsel4py import CNode, Endpoint, Frame, Notification, Reply, Untyped, VSpace
-from libsel4py.abi import ExceptionNumber, FaultLabel, InitialSlot, Label, ObjectType, PageFault, Syscall
+from libsel4py.abi import WORD_BITS, InitialSlot, Label, ObjectType, PageFault, Syscall, cnode_cap_data, message_info
 from libsel4py.environment import SIGNAL_BADGE
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.untyped import UntypedAllocator
@@ -18,13 +18,14 @@ from libsel4py.pager import Pager
 from libsel4py.pagers.frames import Frames
 from libsel4py.pagers.loop import PagerLoop
 from libsel4py.pagers.regions import Space
-from tests.harness import OWN_REPLY, Machine, Thread
+from tests.harness import OWN_REPLY, THREAD_CNODE_BITS, Machine, Thread
 from tests.unit.sdk.kernel_cpu import Bench, bench
 
 BASE = 0x1000_0000_0000
 PAGE = 4096
 POOL_BITS = 20
 SLOTS = 1500
+GUARD = cnode_cap_data(0, WORD_BITS - THREAD_CNODE_BITS)
 _SUPERVISED = 50
 
 
@@ -51,21 +52,25 @@ class Clock:
 
 
 class Client:
-    """A space with one thread, whose faults come to the pager."""
+    """A thread whose faults come to the pager, in a space of its own or in that of the thread that it is ``beside``."""
 
-    def __init__(self, board: PagingBoard, name: str, badge: int) -> None:
+    def __init__(self, board: PagingBoard, name: str, badge: int, beside: Client | None = None) -> None:
         machine = board.machine
         self._board, self._machine, self.badge = board, machine, badge
-        self.vspace = VSpace(machine.retype(ObjectType.VSPACE, 16))
+        self.vspace = beside.vspace if beside is not None else VSpace(machine.retype(ObjectType.VSPACE, 16))
         faults = machine.copy(board.endpoint.cptr, badge=badge)
-        self.thread: Thread = machine.thread(name, fault_endpoint=faults)
-        self.space: Space = board.pager.add_space(self.vspace, name)
+        self.thread: Thread = machine.thread(name, fault_endpoint=faults, start=False)
+        roots = [faults, self.thread.cnode, self.vspace.cptr]
+        machine.root.call(self.thread.cap, Label.TCB_SET_SPACE, (GUARD, 0), roots)
+        machine.root.call(self.thread.cap, Label.TCB_RESUME)
+        self.space: Space = beside.space if beside is not None else board.pager.add_space(self.vspace, name)
         board.pager.add_thread(self.space, badge, board.supervisor_of(badge))
 
     def fault(self, address: int, *, write: bool = False, guarded: bool = False, fetch: bool = False) -> None:
         """Let the thread touch an address that it may not."""
-        fsr = PageFault.USER | (PageFault.WRITE if write else 0) | (PageFault.GUARDED if guarded else 0)
-        self.raise_fault(Fault(FaultLabel.VM_FAULT, (address, int(fetch), int(fsr))))
+        kind = PageFault.WRITE * write | PageFault.GUARDED * guarded | PageFault.FETCH * fetch
+        self.thread.submit(Syscall.FAULT, info=message_info(0, 3), words=(address, 0x1234, int(kind)))
+        self._machine.run()
 
     def raise_fault(self, fault: Fault) -> None:
         machine = self._machine
@@ -74,13 +79,19 @@ class Client:
         machine.settle()
         machine.run()
 
+    def ends(self, status: int = 0) -> None:
+        """The thread's process ends."""
+        self._machine.died(self.thread, status)
+
     def touch(self, address: int, *, write: bool = False) -> bool:
         """What an instruction does: it goes on if the mapping allows, else it faults, until it goes on or is stopped."""
         for _ in range(3):
             if self.may(address, write=write):
                 return True
             self.fault(address, write=write)
-            self._board.step()
+            if self.thread.completion() is None:  # else the kernel itself said that it is there
+                self._board.step()
+                self.thread.completion()
             if self.stopped:
                 return False
         raise AssertionError("the instruction faults again and again")
@@ -164,9 +175,9 @@ class PagingBoard:
     def supervisor_of(self, badge: int) -> Endpoint:
         return Endpoint(self.machine.copy(self.supervisor.cptr, badge=badge + 1000))
 
-    def client(self, name: str = "client") -> Client:
+    def client(self, name: str = "client", beside: Client | None = None) -> Client:
         self._badges += 1
-        return Client(self, name, self._badges)
+        return Client(self, name, self._badges, beside)
 
     def step(self) -> None:
         """Let the pager take one message, and answer it."""
@@ -179,8 +190,3 @@ class PagingBoard:
 def paging_board(pool_bits: int = POOL_BITS) -> Iterator[PagingBoard]:
     with bench(Machine()) as made:
         yield PagingBoard(made, pool_bits)
-
-
-def death(status: int = 0) -> Fault:
-    """The fault by which a thread's end is told."""
-    return Fault(FaultLabel.USER_EXCEPTION, (0, 0, ExceptionNumber.DEATH, status))

@@ -15,7 +15,7 @@ from libsel4py.errors import ServerDied
 from libsel4py.interfaces.memory_object import Answer, DataError, LockRequest, later
 from libsel4py.pagers.anonymous import Anonymous
 from libsel4py.pagers.blob import Blob
-from tests.unit.sdk.paging import BASE, PAGE, PagingBoard, death, paging_board
+from tests.unit.sdk.paging import BASE, PAGE, PagingBoard, paging_board
 
 READ, WRITE = int(Rights.READ), int(Rights.READ | Rights.WRITE)
 TEXT = b"".join(number.to_bytes(2, "little") for number in range(5 * PAGE // 2)) + b"tail"
@@ -136,7 +136,8 @@ def test_other_faults_reach_the_supervisor_as_they_were(board: PagingBoard) -> N
     assert heard is not None
     assert heard[:2] == (client.badge, FaultLabel.USER_EXCEPTION)
     assert heard[2][3:] == (ExceptionNumber.RING_OVERRUN, 7)
-    client.raise_fault(Fault(FaultLabel.CAP_FAULT, (77, 0, 2, 5)))
+    other = board.client("other")
+    other.raise_fault(Fault(FaultLabel.CAP_FAULT, (77, 0, 2, 5)))
     board.listen()
     board.step()
     heard = board.heard()
@@ -149,7 +150,7 @@ def test_a_badge_of_nobodys_does_not_disturb(board: PagingBoard) -> None:
     client = board.client()
     board.pager.attach(client.space, BASE, PAGE, Anonymous(board.frames, PAGE))
     client.thread, own = stray, client.thread
-    client.fault(BASE)
+    client.fault(2 * BASE)  # at the start the initial task's space, which it is in, has BootInfo
     board.step()
     client.thread = own
     assert client.touch(BASE)
@@ -165,7 +166,7 @@ def test_when_the_last_thread_has_ended_its_mappings_are_gone_before_anybody_is_
     client.write(BASE + PAGE, b"y")
     free = board.slots.free_count
     board.listen()
-    client.raise_fault(death())
+    client.ends()
     board.step()
     assert board.ended == ["client"]
     assert client.rights(BASE) == client.rights(BASE + PAGE) == 0
@@ -202,14 +203,22 @@ def test_two_threads_that_fault_at_one_page_share_one_frame(board: PagingBoard) 
     assert shared.pages == 1
 
 
-def test_a_fault_at_a_page_that_is_mapped_is_answered(board: PagingBoard) -> None:
-    client = board.client()
-    board.pager.attach(client.space, BASE, PAGE, Anonymous(board.frames, PAGE))
-    client.write(BASE, b"kept")
-    client.fault(BASE, write=True)
+def test_two_threads_of_one_space_that_fault_at_one_page_both_go_on(board: PagingBoard) -> None:
+    first = board.client()
+    second = board.client("second", beside=first)
+    board.pager.attach(first.space, BASE, PAGE, Anonymous(board.frames, PAGE))
+    first.fault(BASE, write=True)
+    second.fault(BASE, write=True)
     board.step()
-    assert not client.waits
-    assert client.read(BASE, 4) == b"kept"
+    board.step()
+    assert not first.waits
+    assert not second.waits
+    assert board.pager.counts.mapped == 1
+    first.ends()
+    board.listen()
+    board.step()
+    assert board.ended == []
+    assert second.may(BASE)
 
 
 def test_a_page_that_was_revoked_behind_the_pagers_back_is_fetched_again(board: PagingBoard) -> None:
@@ -421,7 +430,7 @@ def test_a_thread_that_ends_while_it_waits_is_forgotten(board: PagingBoard) -> N
     client.fault(BASE)
     board.step()
     board.listen()
-    client.raise_fault(death())
+    client.ends()
     board.step()
     assert not board.pager.waiting
     assert len(board.pager.spare) == 1
