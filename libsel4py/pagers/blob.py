@@ -1,8 +1,8 @@
 """A file or another run of bytes as memory: pages are read in when they are touched, and written back when returned.
 
 Rules: a page is supplied for reading first, and Write is granted when a thread writes; so only what was written to
-is written back. What stands behind the source's end within the last page reads as zeroes and is not written: a source never
-becomes longer than ``size``. A page wholly behind its end is left to the pager, as zeroes (data_unavailable).
+is written back. What stands behind the source's end within the last page reads as zeroes and is not written: a source
+never becomes longer than ``size``. A page wholly behind its end is left to the pager, as zeroes (data_unavailable).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ only the owner of the database holds, so what the tree says is enforced by the k
 its capability, the end of all of a page's is one revoke.
 
 Rules (L4 X.2 reference manual, sections 4.1 and 4.2):
-- A mapping never gives more rights than the node that it was made from has; giving fewer later takes them from all behind.
+- A mapping never gives more rights than the node that it was made from has; taking some takes them from all behind.
 - ``grant`` gives a node away: its space loses the page, and the page's tree is otherwise as it was.
 - Mapping what the receiver has at that address already, from the same node, adds to its rights. Anything else that
   the receiver has there is unmapped first, with all that came of it.

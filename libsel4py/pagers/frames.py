@@ -31,6 +31,9 @@ class FrameBytes(Protocol):
     def write(self, frame: Frame, data: bytes) -> None:
         """Put bytes at a frame's start."""
 
+    def forget(self, frame: Frame) -> None:
+        """The frame's capability is about to go: look into it no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -68,6 +71,7 @@ class Frames:
 
     def free(self, frame: Frame) -> None:
         """Give a frame of `new` back; mappings of it, whoever made them, are gone."""
+        self._forget(frame)
         self._memory.free(frame.cptr)
 
     def copy(self, frame: Frame, rights: Rights = Rights.ALL) -> Frame:
@@ -82,6 +86,7 @@ class Frames:
 
     def drop(self, frame: Frame) -> None:
         """Delete a capability (a copy of `copy` or `map`, or one that was received) and its mapping."""
+        self._forget(frame)
         self._cnode.delete(frame.cptr)
         self._slots.free(frame.cptr)
 
@@ -92,6 +97,10 @@ class Frames:
                 batch.queue(self._cnode.delete, frame.cptr)
         for frame in frames:
             self._slots.free(frame.cptr)
+
+    def _forget(self, frame: Frame) -> None:
+        if self._contents is not None:
+            self._contents.forget(frame)
 
     def revoke(self, frame: Frame) -> None:
         """Delete all capabilities that were copied from this one; their slots stay taken."""

@@ -45,6 +45,9 @@ class FakeContents:
         former = self._bytes.get(id(held), (None, b""))[1]
         self._bytes[id(held)] = (held, data + former[len(data) :])
 
+    def forget(self, frame: Frame) -> None:
+        """Nothing stands between."""
+
     def _object(self, frame: Frame) -> object:
         cap = self._kernel.objects.caps.get(frame.cptr)
         assert cap is not None, f"slot {frame.cptr} holds no frame (any more)"

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from kerneld import mapping_table
 from kerneld.failures import Fault
 from kerneld.faults import raise_fault
-from kerneld.records import CapType, ThreadState, VSpace as VSpaceRecord
+from kerneld.records import CapType, ThreadState
+from kerneld.records import VSpace as VSpaceRecord
 from libsel4py import CNode, Endpoint, Frame, Notification, Reply, Untyped, VSpace
 from libsel4py.abi import WORD_BITS, InitialSlot, Label, ObjectType, PageFault, Syscall, cnode_cap_data, message_info
 from libsel4py.environment import SIGNAL_BADGE
@@ -40,6 +41,9 @@ class KernelContents:
 
     def write(self, frame: Frame, data: bytes) -> None:
         self._machine.ram.poke(frame.get_address(), data)
+
+    def forget(self, frame: Frame) -> None:
+        """Nothing stands between."""
 
 
 class Clock:
@@ -84,7 +88,7 @@ class Client:
         self._machine.died(self.thread, status)
 
     def touch(self, address: int, *, write: bool = False) -> bool:
-        """What an instruction does: it goes on if the mapping allows, else it faults, until it goes on or is stopped."""
+        """What an instruction does: it goes on if the mapping allows, else it faults, until it does or is stopped."""
         for _ in range(3):
             if self.may(address, write=write):
                 return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -341,7 +342,7 @@ def test_a_fork_of_a_fork_and_what_is_left_of_all(board: PagingBoard) -> None:
     clients = [board.client(f"generation {number}") for number in range(4)]
     region = board.pager.attach(clients[0].space, BASE, 4 * PAGE, Anonymous(board.frames, 4 * PAGE))
     clients[0].write(BASE, b"0")
-    for number, (_, younger) in enumerate(zip(clients, clients[1:], strict=False), 1):
+    for number, (_, younger) in enumerate(pairwise(clients), 1):
         region = board.pager.fork(region, younger.space)
         younger.write(BASE + PAGE, b"%d" % number)
     assert [client.read(BASE, 1) for client in clients] == [b"0"] * 4
