@@ -182,7 +182,7 @@ class Pager:
             residence.unmap(space, address)
         residence.regions.remove(region)
         if not residence.regions:
-            del self._residences[id(residence.source)]
+            del self._residences[id(residence.given)]
             residence.close()
 
     def fork(self, region: Region, space: Space, address: int | None = None) -> Region:
@@ -208,7 +208,7 @@ class Pager:
         mine.regions, former.regions = former.regions, []
         target.residence = theirs
         theirs.regions.append(target)
-        del self._residences[id(former.source)]
+        del self._residences[id(former.given)]
         return target
 
     def _shadow(self, former: Residence, shadow: MemoryObject) -> Residence:

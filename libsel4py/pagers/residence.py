@@ -75,6 +75,7 @@ class Residence:
         wake: Notification | None = None,
     ) -> None:
         self.is_remote = is_declaration(type(source))
+        self.given = source  # what its user knows it by
         self.source = with_timeout(source, patience) if self.is_remote else source
         self.page_bytes = 1 << page_bits
         self.size = self.source.init(wake)

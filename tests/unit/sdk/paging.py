@@ -12,13 +12,12 @@ from kerneld.records import CapType, ThreadState
 from kerneld.records import VSpace as VSpaceRecord
 from libsel4py import CNode, Endpoint, Frame, Notification, Reply, Untyped, VSpace
 from libsel4py.abi import WORD_BITS, InitialSlot, Label, ObjectType, PageFault, Syscall, cnode_cap_data, message_info
-from libsel4py.environment import SIGNAL_BADGE
-from libsel4py.lowlevel.cspace import SlotAllocator
-from libsel4py.lowlevel.untyped import UntypedAllocator
+from libsel4py.environment import SIGNAL_BADGE, Environment
 from libsel4py.pager import Pager
 from libsel4py.pagers.frames import Frames
 from libsel4py.pagers.loop import PagerLoop
 from libsel4py.pagers.regions import Space
+from libsel4py.task import Task
 from tests.harness import OWN_REPLY, THREAD_CNODE_BITS, Machine, Thread
 from tests.unit.sdk.kernel_cpu import Bench, bench
 
@@ -144,8 +143,8 @@ class PagingBoard:
         self.machine = machine = made.machine
         self.bench = made
         self.cnode = CNode(InitialSlot.CNODE)
-        self.slots = SlotAllocator(machine.new_slots(SLOTS), SLOTS)
-        self.memory = UntypedAllocator(self.cnode, self.slots)
+        self.task = Task(Environment("pager", first_free_slot=machine.new_slots(SLOTS), free_slots=SLOTS))
+        self.slots, self.memory = self.task.slots, self.task.memory
         self.memory.add(Untyped(machine.retype(ObjectType.UNTYPED, pool_bits)), pool_bits)
         self.frames = Frames(self.cnode, self.slots, self.memory, KernelContents(machine))
         self.endpoint = Endpoint(machine.retype(ObjectType.ENDPOINT))
