@@ -5,14 +5,15 @@ Predicates as in `invariants.py`, which runs them. RAM may be a damaged image: n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from hw.ram import Ram
 from kerneld import mapping_table
 from kerneld.capability_invariants import describe
 from kerneld.mapping_table import Mapping
 from kerneld.predicates import Finding, Registry
-from kerneld.records import CapType, MappingNode, MappingSpace
+from kerneld.records import CapType, IoSpace, MappingNode, MappingSpace, VSpace
 from kerneld.survey import Survey
 from libsel4py.abi import IO_MAPPING_END, MAPPING_BASE, MAPPING_END
 
@@ -21,23 +22,24 @@ predicate = PREDICATES.predicate
 
 
 class _Kind(NamedTuple):
-    """A type of spaces, and the addresses at which frames are mapped there."""
+    """A type of spaces, its record, and the addresses at which frames are mapped there."""
 
     type: CapType
+    record: Callable[[Ram, int], MappingSpace]
     base: int
     end: int
 
 
 _KINDS: Final = (
-    _Kind(CapType.VSPACE, MAPPING_BASE, MAPPING_END),
-    _Kind(CapType.IO_SPACE, 0, IO_MAPPING_END),
+    _Kind(CapType.VSPACE, VSpace, MAPPING_BASE, MAPPING_END),
+    _Kind(CapType.IO_SPACE, IoSpace, 0, IO_MAPPING_END),
 )
 
 
 def _spaces(found: Survey) -> Iterator[tuple[_Kind, MappingSpace]]:
     for kind in _KINDS:
         for address, cap in found.of_type(kind.type).items():
-            space = MappingSpace(found.ram, address)
+            space = kind.record(found.ram, address)
             if space.size_bits == cap.size_bits:  # else "mapping-table" says so
                 yield kind, space
 

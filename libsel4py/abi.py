@@ -191,6 +191,21 @@ def cnode_cap_data(guard: int, guard_size: int) -> int:
     return (guard << 6 | guard_size) & WORD_MASK
 
 
+# --- values ------------------------------------------------------------------------------------------------
+
+VALUE_KIND_BITS: Final = 3
+
+
+class ValueKind(IntEnum):
+    """What the machine makes of a message word, or of a whole message: between a task and its own machine alone."""
+
+    SIGNED = 0
+    WORD = 1
+    TRUTH = 2
+    NOTHING = 3  # no word
+    BYTES = 4  # the whole message
+
+
 # --- objects -----------------------------------------------------------------------------------------------
 
 
@@ -353,8 +368,8 @@ KERNEL_LINE: Final = 0x440  # written by the kernel alone
 SUBMIT_CONSUMED: Final = KERNEL_LINE + 0  # u32, free-running
 COMPLETE_PRODUCED: Final = KERNEL_LINE + 4  # u32, free-running; the futex word
 KERNEL_WATCHING: Final = KERNEL_LINE + 8  # u32: 1 while the kernel looks at this ring without a doorbell
-MAPPINGS_TOLD: Final = KERNEL_LINE + 16  # u32: MAP and UNMAP messages sent to this thread's process so far
 RECEIVE_HINT: Final = KERNEL_LINE + 12  # u32: counts what came to be received while the thread listens; a futex word
+MAPPINGS_TOLD: Final = KERNEL_LINE + 16  # u32: MAP and UNMAP messages sent to this thread's process so far
 SUBMIT_RING: Final = 0x1000
 COMPLETE_RING: Final = 0x2000
 SUBMIT_TAILS: Final = 0x3000  # per submission entry a second line: what a batched or two-capability call adds
@@ -836,7 +851,7 @@ class ControlOp(IntEnum):
     UNMAP = 5  # words: address, bytes, 0, MapFlags
     DONE = 6  # the answer; words: errno, 0 if it worked; of THREAD: the new thread's number at the host
     CHANNEL = 7  # fd: a channel's page for thread; words: number, ChannelRole, badge, listener number
-    CHANNEL_CLOSE = 8  # channels are no more; words: up to 6 numbers, 0 for none
+    CHANNEL_CLOSE = 8  # channels are no more; words: two numbers of 32 bits each, the first one low; 0 for none
     RECEIVER_DIED = 9  # words: number, listener number: end what that one had taken
 
 
@@ -873,4 +888,5 @@ CONTROL_THREAD: Final = 8  # u32; 0 is the process's first thread
 CONTROL_IMAGE: Final = 12  # u32 number of the boot image
 CONTROL_WORDS: Final = 16  # 6 words
 CONTROL_WORD_COUNT: Final = 6
+CONTROL_CLOSED_TOGETHER: Final = 2 * CONTROL_WORD_COUNT  # channels, by one CHANNEL_CLOSE
 CONTROL_THREADS: Final = 64  # a process has at most so many threads with a trap frame

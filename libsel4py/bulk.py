@@ -19,7 +19,7 @@ one writer; a queue's writer publishes its index after the entries (release), it
 
 Who is asleep is woken when as much is there as it waits for, and only then: it says that it will sleep, looks once
 more, and sleeps, while the other publishes first and then looks whether somebody sleeps. So a side that keeps up is
-never signalled.
+never signalled. Before it sleeps a side looks for as long as that has paid lately, 100 microseconds at most.
 
 Rules. A side keeps to itself how far it has read and which buffers it holds, and so never needs a word of the other's
 to be right. A descriptor is copied once, and the copy is checked: `HostilePeer` is raised for a buffer that does not
@@ -47,6 +47,8 @@ ENTRY: Final = struct.Struct("<4I")
 PRODUCED: Final = 0
 WANTED: Final = LINE_BYTES
 ENTRIES: Final = 2 * LINE_BYTES
+LOOK_LEAST_NS: Final = 2_000
+LOOK_MOST_NS: Final = 100_000  # about what going to sleep and being woken costs both sides
 MOST_BUFFERS: Final = 1 << 16
 MOST_BUFFER_BYTES: Final = 1 << 31
 _MASK: Final = (1 << 64) - 1
@@ -169,6 +171,7 @@ class _Reader:
         self._taken = 0
         self._produced = 0  # as seen last
         self._is_announced = False
+        self._look_ns = LOOK_MOST_NS
 
     def get(self, most: int) -> list[tuple[int, int, int, int]]:
         """Copies of up to ``most`` descriptors. Raises HostilePeer."""
@@ -210,6 +213,9 @@ class _Reader:
                 "this side was made without sleep=: it cannot wait by itself; use the forms _nowait and arm"
             )
         deadline = None if timeout is None else time.monotonic() + timeout
+        began = time.perf_counter_ns()
+        if self._comes_soon(at_least):
+            return
         try:
             while self.arm(at_least):
                 left = None if deadline is None else deadline - time.monotonic()
@@ -218,6 +224,20 @@ class _Reader:
                 self._sleep(left)
         finally:
             self.disarm()
+        if time.perf_counter_ns() - began < 2 * LOOK_MOST_NS:  # awake again so soon: looking would have paid
+            self._look_ns = LOOK_MOST_NS
+
+    def _comes_soon(self, at_least: int) -> bool:
+        """Look for a while: twice as long next time where it has paid, half as long where not."""
+        clock, wanted, load = time.perf_counter_ns, self._taken + at_least, self._mapping.load_word
+        end = clock() + self._look_ns
+        while self._produced < wanted and clock() < end:
+            self._look(load(self._queue + PRODUCED))
+        if self._produced >= wanted:
+            self._look_ns = min(2 * self._look_ns, LOOK_MOST_NS)
+            return True
+        self._look_ns = max(self._look_ns // 2, LOOK_LEAST_NS)
+        return False
 
     def _look(self, produced: int) -> None:
         if not 0 <= produced - self._taken <= self._entries or produced < self._produced:

@@ -5,8 +5,8 @@
     memoryview(mapping), numpy.frombuffer(mapping)      the memory itself
 
 Rules: what is in place is not guarded. Where its memory has been taken away (its giver revoked it, say), touching it is
-a fault of the thread, which waits for its pager or stays stopped. So a server reads what a client lends it through
-`Mapping.read` and `Mapping.copy`, or lends the memory itself (docs/guide/memory.md, "Whose memory it is").
+a fault of the thread, which waits for its pager; where it has none the task ends. So a server reads what a client lends
+it through `Mapping.read` and `Mapping.copy`, or lends the memory itself (docs/guide/memory.md, "Whose memory it is").
 """
 
 from __future__ import annotations

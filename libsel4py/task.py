@@ -22,12 +22,17 @@ from libsel4py.lowlevel.vspace import AddressAllocator
 
 
 class ReceiveSlot:
-    """A thread's slot for an incoming capability."""
+    """A thread's slot for an incoming capability.
+
+    Attributes:
+        unclaimed: slots of what came with the request that the thread serves; deleted if its method raises.
+    """
 
     def __init__(self, cnode: CNode, slots: SlotAllocator) -> None:
         self._cnode = cnode
         self._slots = slots
         self._slot: int | None = None
+        self.unclaimed: set[int] = set()
 
     def arm(self) -> None:
         """Make sure that an empty slot stands ready. Raises OutOfSlots."""
@@ -94,6 +99,7 @@ class Task:
             ValueError: the slot is none that this task gave out.
         """
         self.channels.forget(capability.cptr)  # the slot's next capability is another
+        self.receive.unclaimed.discard(capability.cptr)
         self.cnode.delete(capability.cptr)
         self.slots.free(capability.cptr)
 

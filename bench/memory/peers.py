@@ -40,6 +40,7 @@ class SharedMemoryPeer:
 
     def _serve(self) -> None:
         connection, view = self._theirs, self._memory.buf
+        assert view is not None
         while True:
             size, pieces = connection.recv()
             for _ in range(pieces):
@@ -50,6 +51,7 @@ class SharedMemoryPeer:
 
     def bulk(self, buffers: int, size: int, pieces: int) -> float:
         connection, view, source = self._ours, self._memory.buf, _source(size)
+        assert view is not None
         start = time.perf_counter()
         connection.send((size, pieces))
         free = [number.to_bytes(NUMBER_BYTES, "little") for number in range(buffers)]

@@ -33,6 +33,15 @@ class Drain(Interface):
     def touch(self, memory: SharedMemory) -> int:
         """Attach memory, read its first and its last byte, and let it go: their sum."""
 
+    def keep(self, memory: SharedMemory) -> None:
+        """Attach memory, for `turn`."""
+
+    def turn(self) -> int:
+        """It is the server's turn: read the memory's first and last byte, change the first, and give it back."""
+
+    def leave(self) -> None:
+        """Let go of what was kept."""
+
     def hold(self, memory: SharedMemory) -> None:
         """Be given memory, and let it go."""
 
@@ -52,9 +61,8 @@ class Main(Drain):
 
     def take(self, pieces: int) -> None:
         ring, left = self._ring, pieces
-        enough = max(1, self._layout.buffers // 4)
         while left:
-            found = ring.take(PATIENCE, min(enough, left))
+            found = ring.take(PATIENCE)
             for piece in found:
                 view = piece.view
                 view[0] + view[-1]
@@ -74,6 +82,19 @@ class Main(Drain):
     def touch(self, memory: SharedMemory) -> int:
         with DataSpace.receive(memory) as space, memoryview(space.attach(Rights.READ)) as view:
             return view[0] + view[-1]
+
+    def keep(self, memory: SharedMemory) -> None:
+        self._kept = DataSpace.receive(memory)
+        self._view = memoryview(self._kept.attach())
+
+    def turn(self) -> int:
+        view = self._view
+        view[0] = view[0] + 1 & 255
+        return view[0] + view[-1]
+
+    def leave(self) -> None:
+        self._view.release()
+        self._kept.close()
 
     def hold(self, memory: SharedMemory) -> None:
         self.task.delete(memory)

@@ -18,9 +18,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from hw.ram import Ram
 from hw.window import discard, map_fixed
@@ -31,6 +31,7 @@ SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 CHUNK: Final = 1 << 19
 WITHDRAWN_AT_ONCE: Final = 4 << 20
 BLOCK: Final = 512  # bytes that st_blocks counts in
+Withdraw: TypeAlias = Callable[[int, Callable[[], None]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,11 @@ class FrameMemory:
     """The frames that have memory of their own, by physical address.
 
     Args:
-        withdraw: takes the memory of a descriptor away from all who have it (`withdraw_some`), and closes it; told the
-            key of the move, None at the frame's end.
+        withdraw: takes the memory of a descriptor away from all who have it (`withdraw_some`), and closes it; calls the
+            function when that is done.
     """
 
-    def __init__(self, ram: Ram, ram_fd: int, store: FdStore, withdraw: Callable[[int, Hashable], None]) -> None:
+    def __init__(self, ram: Ram, ram_fd: int, store: FdStore, withdraw: Withdraw) -> None:
         self._ram = ram
         self._ram_fd = ram_fd
         self._store = store
@@ -83,15 +84,15 @@ class FrameMemory:
             raise ValueError(f"the frame at {address:#x} has {frame.size} bytes, not {size}: it was not forgotten")
         return frame.descriptor
 
-    def move(self, address: int, size: int, to_own: bool, key: Hashable = None) -> Move:
-        """Begin to move a frame's bytes to a new memfd of its own, or to RAM.
+    def move(self, address: int, size: int, to_own: bool, withdrawn: Callable[[], None] | None = None) -> Move:
+        """Begin to move a frame's bytes to a new memfd of its own, or to RAM. `withdrawn`: of `Move`.
 
         Raises:
             ValueError: as `descriptor`. OSError: the host has no more descriptors or memory.
         """
         source = self.descriptor(address, size) if address in self._frames else None
         target = self._new(address, size) if to_own else None
-        move = self._moves[address] = Move(self, address, size, source, target, key)
+        move = self._moves[address] = Move(self, address, size, source, target, withdrawn or _nothing)
         return move
 
     def gone(self, address: int) -> None:
@@ -100,7 +101,7 @@ class FrameMemory:
         if frame is not None:
             map_fixed(self._ram, address, frame.size, self._ram_fd, address)
             self._store.drop(_key(address))
-            self._withdraw(frame.descriptor, None)
+            self._withdraw(frame.descriptor, _nothing)
 
     def close(self) -> None:
         """Close the descriptors; the mappings stay until the window is unmapped."""
@@ -151,7 +152,9 @@ class FrameMemory:
             self._frames[move.address] = OwnMemory(move.target, move.size)
             self._store.keep(_key(move.address), move.target)
         if move.source is not None:
-            self._withdraw(move.source, move.key)
+            self._withdraw(move.source, move.withdrawn)
+        else:
+            move.withdrawn()
 
     def abandoned(self, move: Move) -> None:
         """The frame is destroyed while it moves. Its bytes are nobody's any more."""
@@ -166,17 +169,24 @@ class Move:
 
     Attributes:
         at: bytes that have moved.
+        withdrawn: called once all has moved and nobody has any more what was there before.
     """
 
     def __init__(
-        self, memory: FrameMemory, address: int, size: int, source: int | None, target: int | None, key: Hashable
+        self,
+        memory: FrameMemory,
+        address: int,
+        size: int,
+        source: int | None,
+        target: int | None,
+        withdrawn: Callable[[], None],
     ) -> None:
         self._memory = memory
         self.address = address
         self.size = size
         self.source = source
         self.target = target
-        self.key = key
+        self.withdrawn = withdrawn
         self.at = 0
 
     def step(self) -> bool:
@@ -210,6 +220,10 @@ def _next_data(descriptor: int, offset: int) -> int:
         if error.errno != errno.ENXIO:
             raise
         return 1 << 62
+
+
+def _nothing() -> None:
+    """Nobody waits for it."""
 
 
 def _key(address: int) -> str:

@@ -4,7 +4,8 @@
     ASKING     those who still may write are told UNMAP: their threads fault and wait. Who does not run is kept stopped;
                who has not said DONE after ASK_S is stopped, for as long as the bytes move
     MOVING     the bytes move to a new memfd (or to RAM, if nobody has the frame mapped any more), a chunk a piece
-    DONE       the old memfd is withdrawn, and the new one handed to all who still have the frame mapped
+    WITHDRAWING  the old memfd is taken away from everybody
+    DONE       the new one is handed to all who still have the frame mapped
 
 So a process that obeys loses no store, and one that does not cannot keep the frame, nor anybody waiting. A frame that
 was in RAM so far moves to its first memfd in the same way, and there is nobody to ask.
@@ -32,7 +33,8 @@ class State(Enum):
     SCHEDULED = 1
     ASKING = 2
     MOVING = 3
-    DONE = 4
+    WITHDRAWING = 4
+    DONE = 5
 
 
 class Refill:
@@ -40,7 +42,7 @@ class Refill:
 
     Args:
         losing: called right before the memory that the frame has is given up.
-        done: told the refill.
+        done: told the refill. ended: told it when nothing of it is left to do, also where the frame was destroyed.
     Attributes:
         error: why the frame could get no memfd; its bytes are in RAM then.
         replaced: nobody has any more what was handed before.
@@ -54,6 +56,7 @@ class Refill:
         chores: Chores,
         losing: Callable[[int], None],
         done: Callable[[Refill], None],
+        ended: Callable[[Refill], None],
     ) -> None:
         self.use = use
         self.error: OSError | None = None
@@ -63,6 +66,7 @@ class Refill:
         self._chores = chores
         self._losing = losing
         self._done = done
+        self._ended = ended
         self._state = State.SCHEDULED
         self._asked: dict[Holding, None] = {}
         self._stopped: list[Process] = []
@@ -77,7 +81,7 @@ class Refill:
         return False
 
     def hurry(self) -> None:
-        """Be done when this returns: the frame becomes a trap frame, whose memory cannot be replaced."""
+        """Have moved when this returns: the frame becomes a trap frame, whose memory cannot be replaced."""
         self.begin()
         self._late()
         while self._state is State.MOVING:
@@ -92,7 +96,10 @@ class Refill:
         """The frame was destroyed."""
         if self._move is not None and self._state is State.MOVING:
             self._move.abandon()
+        withdrawing = self._state is State.WITHDRAWING
         self.close()
+        if not withdrawing:
+            self._ended(self)
 
     def close(self) -> None:
         """Do nothing any more."""
@@ -140,6 +147,7 @@ class Refill:
         use = self.use
         if use.address in self._memory:
             self.replaced = True
+            use.replaced()
             self._losing(use.address)
         elif not use.is_wanted:
             self._finish()
@@ -153,25 +161,30 @@ class Refill:
     def _new_move(self) -> Move | None:
         use = self.use
         try:
-            return self._memory.move(use.address, use.size, use.is_wanted, self)
+            return self._memory.move(use.address, use.size, use.is_wanted, self._finish)
         except OSError as error:
             self.error = error
-        return self._memory.move(use.address, use.size, False, self) if self.replaced else None
+        return self._memory.move(use.address, use.size, False, self._finish) if self.replaced else None
 
     def _piece(self) -> bool:
         """Move a chunk. False if there is nothing left to do."""
         if self._state is not State.MOVING:
             return False
-        if self._move is not None and self._move.step():
+        assert self._move is not None
+        if self._move.step():
             return True
-        self._finish()
+        if self._state is State.MOVING:
+            self._state = State.WITHDRAWING
         return False
 
     def _finish(self) -> None:
-        self._state = State.DONE
-        self._move = None
-        self._done(self)
-        self._release()
+        """What was before is nobody's any more. Who was stopped may run again, and finds nothing there."""
+        if self._state is not State.DONE:
+            self._state = State.DONE
+            self._move = None
+            self._done(self)
+            self._release()
+        self._ended(self)
 
     def _release(self) -> None:
         self._cancel_timer()

@@ -78,7 +78,7 @@ class FrameUse:
         self.unhanded.pop(holding, None)
 
     def replaced(self) -> None:
-        """The frame's memory is somewhere else: nobody has been handed it."""
+        """The frame's memory is to be somewhere else: nobody has been handed it there."""
         self.given.clear()
         for holding in self.holdings.values():
             holding.handed = False

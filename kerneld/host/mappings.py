@@ -131,8 +131,6 @@ class Mappings:
                 holding.process.map_mail.unmap(holding.address, use.size)
             if use.refill is not None:
                 use.refill.abandon()
-                self._memory.gone(address)
-                self._barrier.end(use.refill)
         self._idle.pop(address, None)
         self._memory.gone(address)
 
@@ -200,11 +198,12 @@ class Mappings:
 
     # --- one frame
 
-    def _advance(self, use: FrameUse, process: Process | None = None) -> None:
-        """Do what is to be done next for a frame. ``process``: whose mappings of it have changed."""
+    def _advance(self, use: FrameUse, *changed: Process) -> None:
+        """Do what is to be done next for a frame. ``changed``: whose mappings of it have."""
         if use.refill is not None:
             return
-        if process is not None and use.has_lost(process) and process not in self._attached(use.address):
+        lost = [process for process in changed if use.has_lost(process)]
+        if lost and not set(lost) <= set(self._attached(use.address)):
             use.refill = self._new_refill(use)
             self._chores.add(use.refill.begin)
         elif use.is_wanted and use.address not in self._memory:
@@ -219,20 +218,17 @@ class Mappings:
             self._chores.add(partial(self._hand_more, use))
 
     def _new_refill(self, use: FrameUse) -> Refill:
-        refill = Refill(use, self._memory, self._loop, self._chores, self._losing, self._refilled)
+        refill = Refill(use, self._memory, self._loop, self._chores, self._losing, self._refilled, self._barrier.end)
         self._barrier.begin(refill)
         return refill
 
     def _refilled(self, refill: Refill) -> None:
         use = refill.use
         use.refill = None
-        if refill.replaced:
-            use.replaced()
         if refill.error is None or self._make_room():
-            self._advance(use)
+            self._advance(use, *use.given)
         else:
             self._refuse(use, refill.error)
-        self._barrier.end(refill)
 
     def _hand_some(self, use: FrameUse) -> bool:
         """Hand the frame to the next of those who wait for it. False if that were all, or it is exchanged."""

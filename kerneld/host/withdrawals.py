@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Callable
 
 from kerneld.host.barrier import Barrier
 from kerneld.host.chores import Chores
@@ -18,15 +18,15 @@ class Withdrawals:
         self._barrier = barrier
         self._descriptors: set[int] = set()
 
-    def begin(self, descriptor: int, key: Hashable) -> None:
-        """Take a memfd's memory away from all who have it, and close it. ``key``: what it is a part of, or None."""
+    def begin(self, descriptor: int, done: Callable[[], None]) -> None:
+        """Take a memfd's memory away from all who have it, close it, and call `done`."""
         if not withdraw_some(descriptor):
             os.close(descriptor)
+            done()
             return
-        of = object() if key is None else key
         self._descriptors.add(descriptor)
-        self._barrier.begin(of)
-        self._chores.add(lambda: self._go_on(descriptor, of))
+        self._barrier.begin(descriptor)
+        self._chores.add(lambda: self._go_on(descriptor, done))
 
     def close(self) -> None:
         """Close the descriptors; no more is withdrawn."""
@@ -34,10 +34,11 @@ class Withdrawals:
             os.close(descriptor)
         self._descriptors.clear()
 
-    def _go_on(self, descriptor: int, key: Hashable) -> bool:
+    def _go_on(self, descriptor: int, done: Callable[[], None]) -> bool:
         if withdraw_some(descriptor):
             return True
         self._descriptors.discard(descriptor)
         os.close(descriptor)
-        self._barrier.end(key)
+        self._barrier.end(descriptor)
+        done()
         return False

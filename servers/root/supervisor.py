@@ -55,6 +55,11 @@ def is_death(label: int, words: tuple[int, ...]) -> bool:
     return label == FaultLabel.USER_EXCEPTION and words[3] == ExceptionNumber.DEATH
 
 
+def is_guarded(label: int, words: tuple[int, ...]) -> bool:
+    """Whether a fault message is of an access that can fail: the thread goes on where nobody brings it the memory."""
+    return label == FaultLabel.VM_FAULT and bool(words[3] & PageFault.GUARDED)
+
+
 def describe_fault(label: int, words: tuple[int, ...]) -> str:
     """A fault message as a sentence."""
     match label:
@@ -227,8 +232,9 @@ class Supervisor:
                 senders = [each for each in clients if received.badge & THREAD_MASK == each.number]
                 if received.badge & PAGED_BADGE and senders:
                     thread = (received.badge ^ PAGED_BADGE) >> THREAD_SHIFT
-                    reply.send(Message(1))  # what was guarded goes on; all others stay stopped
-                    if not _is_guarded(received.label, received.words):
+                    if is_guarded(received.label, received.words):
+                        reply.send(Message(1))
+                    else:  # not answered: the next receive, or the reply object's end, leaves it stopped
                         self.fault(Sender(Kind.FAULT, senders[0].number, thread), received.label, received.words)
                 else:
                     reply.send(Message(Outcome.SERVER_DIED))
@@ -242,7 +248,3 @@ class Supervisor:
         objects = client.objects
         for thread, fault in zip(objects.threads, faults, strict=True):
             thread.tcb.set_space(fault, objects.cnode, objects.guard, objects.vspace, 0)
-
-
-def _is_guarded(label: int, words: tuple[int, ...]) -> bool:
-    return label == FaultLabel.VM_FAULT and bool(words[3] & PageFault.GUARDED)

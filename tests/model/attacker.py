@@ -17,6 +17,7 @@ from tests.model.hostile import (
     CHANNEL,
     FRAME,
     HOSTILE,
+    IO_SPACE,
     OTHER_TCB,
     PAGE,
     POOL,
@@ -92,6 +93,11 @@ FORMS = (
         (PAGE, PAGE, FRAME, 9, 10, 11),
         (SPACE, SPACE, SPACE, 9, OWN_TCB),
     ),
+    Form(
+        (Label.FRAME_MAP_IO,) * 4 + (Label.FRAME_UNMAP,),
+        (PAGE, FRAME, 9, 10, 11),
+        (IO_SPACE, IO_SPACE, 9, SPACE),
+    ),
     ANYTHING,
 )
 
@@ -163,6 +169,8 @@ class Attacker:
             words[:2] = [self.random.choice((to, to, source)), depth]
         elif label == Label.FRAME_MAP:
             words[:3] = [self._address(), self.random.choice((3, 3, 2, 1, 0, 15)), self.random.choice((0, 7, 1 << 40))]
+        elif label == Label.FRAME_MAP_IO:
+            words[:2] = [self.random.choice((3, 2, 1, 0)), self._address() - abi.MAPPING_BASE & abi.WORD_MASK]
         elif label in (Label.TCB_CONFIGURE, Label.TCB_SET_SPACE, Label.TCB_SET_IPC_BUFFER):
             words[:3] = [abi.cnode_cap_data(0, abi.WORD_BITS - depth), 0, 0]
         return words

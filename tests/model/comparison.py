@@ -18,7 +18,7 @@ from tests.model.capability import BADGED, Capability, Kind
 from tests.model.derivation import Holding, Place, preorder
 from tests.model.system import State, System
 
-SIZED = (CapType.UNTYPED, CapType.VSPACE, CapType.SCHED_CONTEXT)
+SIZED = (CapType.UNTYPED, CapType.VSPACE, CapType.SCHED_CONTEXT, CapType.IO_SPACE)
 WITH_RIGHTS = (CapType.ENDPOINT, CapType.NOTIFICATION, CapType.REPLY, CapType.FRAME)
 NUMBERED = (CapType.IRQ_HANDLER, CapType.IO_PORT)
 HEAD_OF_STACK = 1
@@ -52,7 +52,7 @@ def differences(ram: Ram, system: System) -> list[str]:
     found = _capability_differences(ram, system)
     if not found:  # an order of other capabilities tells nothing
         found += _order_differences(ram, system)
-    for part in (_threads, _endpoints, _notifications, _replies, _contexts, _channels, _listeners, _mappings):
+    for part in (_threads, _endpoints, _notifications, _replies, _contexts, _channels, _listeners, _mappings, _devices):
         found += [
             f"{what}: kernel {kernel}, specification {spec}"
             for what, kernel, spec in part(ram, system)
@@ -216,7 +216,7 @@ def _mappings(ram: Ram, system: System) -> Rows:
     tables: dict[int, list[object]] = {}
     for holding in system.tree:
         held, mapped = holding.capability, holding.mapped
-        if held.kind is Kind.VSPACE:
+        if held.kind in (Kind.VSPACE, Kind.IO_SPACE):
             tables.setdefault(held.address, [])
         if held.kind is not Kind.FRAME:
             continue
@@ -230,8 +230,15 @@ def _mappings(ram: Ram, system: System) -> Rows:
         kernel = (cap.mapped_space, cap.mapped_address) if cap.is_mapped else None
         yield f"{held} at {holding.place} mapped", kernel, where
     for address, rows in tables.items():
-        table = list(mapping_table.walk(records.VSpace(ram, address)))
-        yield f"mappings of VSpace 0x{address:x}", table, sorted(rows)  # type: ignore[type-var]
+        table = list(mapping_table.walk(records.MappingSpace(ram, address)))
+        yield f"mappings of space 0x{address:x}", table, sorted(rows)  # type: ignore[type-var]
+
+
+def _devices(ram: Ram, system: System) -> Rows:
+    """Which IOSpace is which device's."""
+    kernel = records.KernelRecord.of(ram)
+    for device in range(kernel.device_count):
+        yield f"IOSpace of device {device}", _address(kernel.io_space(device)), system.io_spaces.get(device)
 
 
 def _contexts(ram: Ram, system: System) -> Rows:

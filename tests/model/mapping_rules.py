@@ -1,4 +1,4 @@
-"""Rules of the state machine that map and unmap frames, and move and delete the capabilities that are mapped."""
+"""Rules of the state machine that map and unmap frames, for processes and devices, and move and end what is mapped."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ spaces = st.one_of(st.sampled_from((InitialSlot.VSPACE, SPACE, SPACE)), windows)
 places = st.integers(0, 7).map(lambda number: FREE + number * PAGE)
 edges = st.sampled_from((abi.MAPPING_BASE, abi.MAPPING_END - PAGE, abi.MAPPING_END, 0, FREE + 1, abi.WORD_MASK))
 addresses = st.one_of(places, places, places, places, edges)
+io_addresses = st.one_of(st.integers(0, 3).map(lambda number: number * PAGE), st.sampled_from((1, abi.IO_MAPPING_END)))
 access = st.sampled_from((Rights.READ | Rights.WRITE,) * 2 + (Rights.READ, Rights.WRITE, 0, abi.WORD_MASK))
 attributes = st.sampled_from((0, 0, 2, 9))
 worker_slots = st.integers(9, 13)
@@ -56,6 +57,31 @@ class MappingRules(Actors):
         if holding is not None and holding.mapped is not None:
             space = SPACE if holding.mapped.space != self.pair.address(InitialSlot.VSPACE) else InitialSlot.VSPACE
             self.map_frame(frame, holding.mapped.address, rights, 0, space)
+
+    @rule(slot=windows, device=st.sampled_from((0, 1, 2, abi.WORD_MASK)))
+    def make_io_space(self, slot: int, device: int) -> None:
+        words = (ObjectType.IO_SPACE, abi.IO_SPACE_MIN_BITS, 0, 0, slot, 1)
+        self.manage(self.owned.pool, Label.UNTYPED_RETYPE, words, (InitialSlot.CNODE,))
+        self.assign(slot, device)
+
+    @rule(space=windows, device=st.sampled_from((0, 1, 2)))
+    def assign(self, space: int, device: int) -> None:
+        self.manage(InitialSlot.IO_SPACE, Label.IO_SPACE_CONTROL_ASSIGN, (device,), (space,))
+
+    @rule(frame=frames, address=io_addresses, rights=access, space=windows)
+    def map_frame_for_a_device(self, frame: int, address: int, rights: int, space: int) -> None:
+        self.manage(frame, Label.FRAME_MAP_IO, (rights, address), (space,))
+
+    @rule(
+        slots=st.permutations(range(WINDOW, WINDOW + WINDOW_SLOTS)),
+        device=st.sampled_from((0, 1)),
+        address=io_addresses,
+        rights=access,
+    )
+    def map_new_frame_for_a_device(self, slots: list[int], device: int, address: int, rights: int) -> None:
+        self.make_io_space(slots[0], device)
+        self.make_frame(slots[1], 12)
+        self.map_frame_for_a_device(slots[1], address, rights, slots[0])
 
     @rule(frame=frames)
     def unmap_frame(self, frame: int) -> None:

@@ -106,3 +106,43 @@ def delete_the_last_thread_of_a_space(stage: Stage) -> Trap:
     stage.machine.delete(space)
     stage.root.call(stage.client.cnode, Label.CNODE_DELETE, (250, THREAD_CNODE_BITS))
     return invocation(stage, CNODE, Label.CNODE_DELETE, at(stage.client.cap))
+
+
+def new_io_space(stage: Stage, mapped: int = 0) -> tuple[int, int]:
+    """Slots of an IOSpace, which is device 0's, and of the first of the frames that are mapped there."""
+    space = stage.machine.retype(ObjectType.IO_SPACE, abi.IO_SPACE_MIN_BITS)
+    stage.root.call(InitialSlot.IO_SPACE, Label.IO_SPACE_CONTROL_ASSIGN, (0,), (space,))
+    frame = stage.machine.retype(ObjectType.FRAME, abi.FRAME_MIN_BITS, mapped + 1)
+    for number in range(mapped):
+        stage.root.call(frame + number, Label.FRAME_MAP_IO, (READ_WRITE, number * PAGE), (space,))
+    return space, frame
+
+
+@TABLE.of(Label.IO_SPACE_CONTROL_ASSIGN)
+def assign_an_io_space(stage: Stage) -> Trap:
+    space = stage.machine.retype(ObjectType.IO_SPACE, abi.IO_SPACE_MIN_BITS)
+    return invocation(stage, InitialSlot.IO_SPACE, Label.IO_SPACE_CONTROL_ASSIGN, (1,), (space,))
+
+
+@TABLE.of(Label.FRAME_MAP_IO)
+def map_for_a_device(stage: Stage) -> Trap:
+    space, frame = new_io_space(stage, 6)
+    return invocation(stage, frame + 6, Label.FRAME_MAP_IO, (READ_WRITE, 6 * PAGE), (space,))
+
+
+@TABLE.of(Label.FRAME_UNMAP)
+def unmap_from_a_device(stage: Stage) -> Trap:
+    _, frame = new_io_space(stage, 3)
+    return invocation(stage, frame + 1, Label.FRAME_UNMAP)
+
+
+@TABLE.of(Label.CNODE_DELETE)
+def delete_an_io_space_with_mappings(stage: Stage) -> Trap:
+    space, _ = new_io_space(stage, MANY)
+    return invocation(stage, CNODE, Label.CNODE_DELETE, at(space))
+
+
+@TABLE.of(Label.CNODE_DELETE)
+def delete_a_frame_that_a_device_sees(stage: Stage) -> Trap:
+    _, frame = new_io_space(stage, 3)
+    return invocation(stage, CNODE, Label.CNODE_DELETE, at(frame))

@@ -181,6 +181,7 @@ def _booted(machine: Machine) -> System:
         InitialSlot.VSPACE: Capability(Kind.VSPACE, machine.slot(InitialSlot.VSPACE).object, abi.VSPACE_MIN_BITS),
         InitialSlot.IRQ_CONTROL: Capability(Kind.IRQ_CONTROL),
         InitialSlot.IO_PORT_CONTROL: Capability(Kind.IO_PORT_CONTROL),
+        InitialSlot.IO_SPACE: Capability(Kind.IO_SPACE_CONTROL),
         InitialSlot.BOOT_INFO_FRAME: _frame(machine, InitialSlot.BOOT_INFO_FRAME, abi.BOOT_INFO_FRAME_BITS),
         InitialSlot.IPC_BUFFER: _frame(machine, InitialSlot.IPC_BUFFER, abi.TRAP_FRAME_BITS),
         InitialSlot.DOMAIN: Capability(Kind.DOMAIN),

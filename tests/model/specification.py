@@ -200,6 +200,8 @@ class Specification:
                 thread_invocations.sched_control(system, sent)
             case Kind.FRAME:
                 return mapping_invocations.frame(system, system.holding(place), call.label, call.message, caps)
+            case Kind.IO_SPACE_CONTROL:
+                mapping_invocations.assign(system, call.label, call.message, caps)
             case Kind.ZOMBIE:
                 raise Refused(Error.INVALID_CAPABILITY, 0)
             case _:  # the rules invoke the others by other objects' labels alone

@@ -53,7 +53,7 @@ class Main(Component):
             print("numpy is not installed: nothing was tried", flush=True)
             return
         with DataSpace.allocate(1 << 20) as space:
-            numbers = numpy.frombuffer(space.attach(), dtype="<u4")
+            numbers = numpy.frombuffer(memoryview(space.attach()), dtype="<u4")
             self.service.keep(space.share())
             numbers[:] = numpy.arange(len(numbers))
             assert self.service.count_up() == len(numbers)

@@ -7,7 +7,7 @@ import ctypes
 import zlib
 from contextlib import suppress
 
-from libsel4py import Interface, Notification, Untyped, component
+from libsel4py import Interface, Notification, component
 from libsel4py.abi import Rights, VMFault
 from libsel4py.bell import Bell
 from libsel4py.bulk import Consumer, HostilePeer, Layout
@@ -42,8 +42,6 @@ class Lent(Interface):
 
     def digest(self, pieces: int) -> int:
         """Take so many pieces in place: the checksum (CRC-32) of all of their bytes."""
-
-    def lend_pool(self, pool: Untyped) -> None: ...
 
 
 @component
@@ -89,7 +87,8 @@ class Main(Lent):
             import numpy
         except ImportError:
             return 0
-        numbers = numpy.frombuffer(self.space.mapping, dtype="<u4")
+        assert self.space.mapping is not None
+        numbers = numpy.frombuffer(memoryview(self.space.mapping), dtype="<u4")
         numbers += 1
         return len(numbers)
 
@@ -119,6 +118,3 @@ class Main(Lent):
             assert not self._ring.take_nowait()
         self._ring.close()
         return checksum
-
-    def lend_pool(self, pool: Untyped) -> None:
-        self.task.delete(pool)

@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import mmap
 import os
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,18 +36,17 @@ def ram(ram_fd: int) -> Ram:
 
 
 class Memory(FrameMemory):
-    """Withdraws at once; remembers with what key."""
+    """Withdraws at once."""
 
     def __init__(self, ram: Ram, ram_fd: int) -> None:
         self.loop = asyncio.new_event_loop()
-        self.withdrawn: list[Hashable] = []
         super().__init__(ram, ram_fd, FdStore(None, self.loop), self._withdraw_all)
 
-    def _withdraw_all(self, descriptor: int, key: Hashable) -> None:
-        self.withdrawn.append(key)
+    def _withdraw_all(self, descriptor: int, done: Callable[[], None]) -> None:
         while withdraw_some(descriptor):
             continue
         os.close(descriptor)
+        done()
 
     def frame_fd(self, address: int, size: int) -> int:
         if address not in self:
@@ -150,14 +149,15 @@ def test_bytes_move_to_another_memfd_and_the_old_one_is_nobodys(ram: Ram, memory
     old = os.dup(memory.frame_fd(FRAME, SIZE))
     seen = mmap.mmap(old, SIZE)
     seen[SIZE - 4 :] = b"last"
-    finish(memory.move(FRAME, SIZE, True, "a loss"))
+    withdrawn: list[str] = []
+    finish(memory.move(FRAME, SIZE, True, lambda: withdrawn.append("gone")))
     new = memory.descriptor(FRAME, SIZE)
     assert (os.pread(new, 4, 0), os.pread(new, 4, SIZE - 4)) == (b"kept", b"last")
     assert os.fstat(old).st_size == 0
     os.close(old)
     os.pwrite(new, b"here", 0)
     assert ram.read(FRAME, 4) == b"here"
-    assert memory.withdrawn == ["a loss"]
+    assert withdrawn == ["gone"]
 
 
 def test_bytes_move_back_to_ram_and_the_descriptor_is_closed(ram: Ram, memory: Memory) -> None:

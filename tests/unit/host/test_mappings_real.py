@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ctypes
 import errno
+import faulthandler
 import mmap
 import os
 import resource
@@ -115,6 +116,7 @@ class Child:
 
 def _become(peer: Peer, control: int, function: Callable[[], int], obeys: bool) -> None:
     status = 99
+    faulthandler.disable()
     try:
         if obeys:
             cpu.attach(os.dup(peer.frame_fd), os.dup(peer.doorbell), os.dup(control))
