@@ -13,6 +13,7 @@ from libsel4py.capabilities import Endpoint, VSpace
 from libsel4py.environment import PAGED_ADDRESS, Paged
 from libsel4py.interfaces.memory_object import MemoryObject
 from libsel4py.interfaces.pager import PagerStatistics, Paging
+from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.syscalls import Received
 from libsel4py.pager import Pager, Verdict
 from libsel4py.pagers.anonymous import Anonymous
@@ -20,7 +21,6 @@ from libsel4py.pagers.blob import Blob
 from libsel4py.pagers.frames import Frames
 from libsel4py.pagers.regions import Space
 from libsel4py.pagers.window import Window
-from libsel4py.wire import Words
 
 AHEAD = 7
 RESUME: Words = (message_info(0, 0), 0, 0, 0, 0)
