@@ -61,6 +61,7 @@ _WRITERS: Final = {
     "TASK_": "task",
     "KERNEL_": "kernel",
     "RECEIVE_": "kernel",
+    "MAPPINGS_": "kernel",
 }
 _PARTS: Final = (
     ("ENTRY_", "A submission entry"),

@@ -37,8 +37,8 @@ class Map:
     thread: int
 
     def perform(self, core: Core) -> Result:
-        mappings.takes_memory(core, self.thread)
-        mappings.map_frame(core, self.slot, self.space, self.address, self.rights, self.attributes)
+        if mappings.map_frame(core, self.slot, self.space, self.address, self.rights, self.attributes):
+            mappings.takes_memory(core, self.thread)
         return ()
 
 

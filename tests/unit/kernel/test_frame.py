@@ -251,6 +251,14 @@ def test_boot_info_is_mapped_like_any_other(machine: Machine) -> None:
 # --- completions that wait for the host
 
 
+def test_what_takes_nothing_does_not_wait(scene: MappingScene) -> None:
+    frame = scene.frame()
+    scene.machine.deliveries.clear()
+    for rights in (Rights.READ, READ_WRITE):
+        scene.map(frame, BASE, rights)
+    assert [each.detail for each in scene.machine.deliveries] == [0, 0]
+
+
 @pytest.mark.parametrize("method", ["unmap", "map", "delete", "revoke"])
 def test_what_may_take_memory_is_completed_when_it_is_gone(scene: MappingScene, method: str) -> None:
     frame = scene.mapped()
