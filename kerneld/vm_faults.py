@@ -1,8 +1,8 @@
 """Syscall.FAULT: an instruction of the thread has touched memory that the kernel maps, and that is not there.
 
-Where the VSpace's table has a mapping that allows the access, the process has not done yet what it was told, or the host
-is about to give it the memory anew: the instruction is tried again. Else the thread's fault handler is told, as of any
-fault, and its reply ends the system call (`fault_messages.py`): label 0 for another try.
+Where the VSpace's table has a mapping that allows the access, the process has not done yet what it was told, or the
+host is about to give it the memory anew: the instruction is tried again. Else the thread's fault handler is told, as of
+any fault, and its reply ends the system call (`fault_messages.py`): label 0 for another try.
 
 An access is *guarded* where the thread can go on without it (`libsel4py.abi.PageFault.GUARDED`): what would stop it for
 good ends its system call instead, with word 0 = 1.
