@@ -15,7 +15,7 @@ from deploy.quantities import format_size
 from deploy.scanner import Path
 from deploy.sections import MIB, TaskDraft, UseDraft
 from libsel4py.abi import FIXED_SIZE_BITS, ObjectType, Rights
-from libsel4py.description import NAMES_INTERFACE, Backend, Device, Restart
+from libsel4py.description import DMA_DEVICES, NAMES_INTERFACE, Backend, Device, Restart
 from libsel4py.environment import ChannelUse
 
 RESERVED_NAMES: Final = ("root", "kerneld", "monitor", "zygote")
@@ -203,6 +203,12 @@ def _check_assigned(draft: Draft, task: TaskDraft, problems: Problems) -> None:
             finding = f"{dotted(path)}: the machine has no device {assigned.device!r}"
             problems.add(path, finding, suggest(assigned.device, names))
             continue
+        # An IOSpace that no device looks at would be paid for nothing.
+        kinds = [device.type for device in draft.devices if device.name == assigned.device]
+        if assigned.io_space and kinds and kinds[0] not in DMA_DEVICES:
+            able = ", ".join(each.value for each in DMA_DEVICES)
+            finding = f"{dotted(path)} has an IOSpace, but {assigned.device!r} ({kinds[0].value}) does no DMA"
+            problems.add((*path, "io_space"), finding, f"leave io_space out; devices that do DMA: {able}")
         # Two drivers would take each other's interrupts.
         for other in draft.tasks:
             for theirs in other.devices:

@@ -28,6 +28,7 @@ def demands(tasks: Sequence[TaskDraft]) -> list[int]:
             task.memory,
             *([task.pool] if task.pool else []),
             *[THREAD_OVERHEAD] * task.threads,
+            *[assigned.io_space for assigned in task.devices if assigned.io_space],
         ]
     return sorted(sizes, reverse=True)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from deploy.problems import dotted, suggest
+from deploy.quantities import format_size
 from deploy.reader import Table, kind
 from deploy.scanner import Path
 from libsel4py import abi
@@ -35,6 +36,7 @@ MEMORY_LOW: Final = 4 * MIB  # what a Python process needs to load anything at a
 POOL_DEFAULT: Final = 1 * MIB
 PRIORITY_DEFAULT: Final = 100
 PRIORITY_HIGH: Final = abi.PRIORITIES - 2  # root alone runs at the highest
+IO_SPACE_LOW, IO_SPACE_HIGH = 1 << abi.IO_SPACE_MIN_BITS, 1 << 30
 SLICE_DEFAULT_US: Final = 10_000
 THREADS_HIGH: Final = 63
 SLOT_BITS_DEFAULT, SLOT_BITS_LOW, SLOT_BITS_HIGH = 10, 7, 16
@@ -147,7 +149,24 @@ def _provides(table: Table) -> tuple[Provide, ...]:
 
 
 def _assigned(table: Table) -> tuple[Assigned, ...]:
-    return tuple(Assigned(name, table.string(name)) for name in table.names())
+    found = (_assignment(name, table) for name in table.names())
+    return tuple(each for each in found if each is not None)
+
+
+def _assignment(name: str, table: Table) -> Assigned | None:
+    value = table.values[name]
+    if isinstance(value, str):
+        return Assigned(name, table.string(name))
+    if not isinstance(value, dict):
+        table.report(name, f"is {kind(value)}", "write the machine's name of it, or a table with device and io_space")
+        return None
+    inner = table.table(name)
+    inner.require("device", "the machine's name of it, such as 'entropy0'")
+    inner.require("io_space", f"the size of its IOSpace, such as '{format_size(IO_SPACE_LOW)}'")
+    device = inner.string("device")
+    io_space = inner.size("io_space", IO_SPACE_LOW, IO_SPACE_LOW, IO_SPACE_HIGH)
+    inner.finish()
+    return Assigned(name, device, io_space)
 
 
 def _connections(table: Table) -> tuple[UseDraft, ...]:

@@ -20,6 +20,7 @@ from hw.devices.device import Device
 from hw.devices.entropy import Entropy
 from hw.devices.uart import Uart
 from hw.interrupts import Trigger
+from hw.iommu import Iommu
 from hw.ram import Ram
 
 PAGE_BYTES: Final = 4096
@@ -113,7 +114,7 @@ def create_ram(ram_bytes: int, name: str) -> int:
 
 
 class Machine:
-    """A machine on a RAM: the window, the transactions on it, the bus.
+    """A machine on a RAM: the window, the transactions on it, the bus, and what devices see of RAM.
 
     Args:
         window: RAM's bytes: a mapping of its memfd, or in a test any writable buffer.
@@ -134,6 +135,7 @@ class Machine:
         self.description = description
         self.layout = layout
         self.ram = Ram(window, layout.log_address, layout.log_bytes)
+        self.iommu = Iommu(self.ram)
         self._now = now
         self._entropy = entropy
         devices = [self._device(number, device) for number, device in enumerate(description.devices)]
@@ -159,4 +161,4 @@ class Machine:
             case DeviceKind.CLOCK:
                 return Clock(self.ram, address, number, port, irq, self._now, trigger)
             case DeviceKind.ENTROPY:
-                return Entropy(self.ram, address, number, port, irq, self._entropy, trigger)
+                return Entropy(self.ram, address, number, port, irq, self.iommu.port(number), self._entropy, trigger)

@@ -47,6 +47,7 @@ class BootParameters:
         image: number of the boot image that the initial task runs. arguments: up to six words for it.
         description: bytes for BootInfo's chunk BOOT_INFO_EXTRA_SYSTEM; b"" for none.
         devices: device memory, given to the initial task as device untypeds.
+        device_count: how many devices the machine has: the numbers that IOSpaces can be assigned to.
         vspace_bits: log2 of the initial task's private-memory limit in bytes, taken from RAM.
     """
 
@@ -55,6 +56,7 @@ class BootParameters:
     arguments: tuple[int, ...] = ()
     description: bytes = b""
     devices: tuple[DeviceRegion, ...] = ()
+    device_count: int = 0
     vspace_bits: int = 26
 
     def __post_init__(self) -> None:
@@ -69,6 +71,8 @@ class BootParameters:
                 f"the system description has {len(self.description)} bytes; BootInfo holds"
                 f" {EXTRA_BYTES - CHUNK_HEAD_BYTES}"
             )
+        if not 0 <= self.device_count <= layout.DEVICE_RECORD_COUNT:
+            raise ValueError(f"{self.device_count} devices: a machine has {layout.DEVICE_RECORD_COUNT} at most")
         if not abi.VSPACE_MIN_BITS <= self.vspace_bits < abi.UNTYPED_MAX_BITS:
             raise ValueError(f"vspace_bits {self.vspace_bits} is not in {abi.VSPACE_MIN_BITS}..38")
         for device in self.devices:
@@ -151,6 +155,7 @@ def boot(ram: Ram, parameters: BootParameters) -> None:
         _fill_cnode(core, objects, parameters, untyped)
         _make_thread(core, objects, parameters)
         core.kernel.user_base = layout.USER_BASE
+        core.kernel.device_count = parameters.device_count
         ram.set_word(core.kernel.address + KernelRecord.DOMAIN_SCHEDULE, 0 << _DOMAIN_SHIFT | abi.MAX_PERIOD_US)
         scheduler.settle(core)
         ram.set_word(layout.HEADER_VERSION, layout.VERSION)
@@ -174,6 +179,7 @@ def _fixed_caps(objects: _Objects, parameters: BootParameters) -> dict[InitialSl
         InitialSlot.VSPACE: caps.vspace(objects.vspace, parameters.vspace_bits),
         InitialSlot.IRQ_CONTROL: caps.irq_control(),
         InitialSlot.IO_PORT_CONTROL: caps.io_port_control(),
+        InitialSlot.IO_SPACE: caps.io_space_control(),
         InitialSlot.BOOT_INFO_FRAME: caps.frame(objects.boot_info, abi.BOOT_INFO_FRAME_BITS),
         InitialSlot.IPC_BUFFER: caps.frame(objects.trap_frame, abi.TRAP_FRAME_BITS),
         InitialSlot.DOMAIN: caps.domain(),

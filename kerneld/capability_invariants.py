@@ -6,8 +6,9 @@ RAM may be a damaged image: nothing here trusts what it reads.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from kerneld import caps, mdb
+from kerneld import caps, layout, mdb
 from kerneld.caps import Cap
 from kerneld.interrupts import IRQ_PENDING
 from kerneld.predicates import Finding, Registry
@@ -15,6 +16,7 @@ from kerneld.records import (
     IRQ_MASKED,
     OUTBOX_ENTRIES,
     CapType,
+    IoSpace,
     IrqState,
     KernelRecord,
     Slot,
@@ -23,6 +25,7 @@ from kerneld.survey import Held, Survey
 from libsel4py import abi
 
 PREDICATES = Registry()
+LAST_TYPE: Final = max(CapType)
 predicate = PREDICATES.predicate
 
 
@@ -49,7 +52,7 @@ def _empty_slot(found: Survey) -> Finding:
 @predicate("cap-type", "Every capability has a type that exists.")
 def _cap_type(found: Survey) -> Finding:
     for held in found.slots.values():
-        if held.kind > CapType.CHANNEL:
+        if held.kind > LAST_TYPE:
             yield describe(held)
 
 
@@ -59,7 +62,7 @@ def _cap_object(found: Survey) -> Finding:
     user_base = KernelRecord.of(found.ram).user_base
     for held in found.slots.values():
         cap = held.cap
-        region = caps.region(cap) if held.kind <= CapType.CHANNEL else None
+        region = caps.region(cap) if held.kind <= LAST_TYPE else None
         if region is None:
             continue
         address, length = region
@@ -151,7 +154,7 @@ def _regions_in_order(found: Survey) -> Iterator[tuple[Held | None, Held, tuple[
         steps = len(found.slots)
         while at is not None and steps:
             steps -= 1
-            region = caps.region(at.cap) if at.kind <= CapType.CHANNEL else None
+            region = caps.region(at.cap) if at.kind <= LAST_TYPE else None
             if region is not None:
                 while above and not mdb.same_region(above[-1].cap, at.cap):
                     above.pop()
@@ -201,6 +204,21 @@ def _io_ports(found: Survey) -> Finding:
     bitmap = found.ram.read(KernelRecord.of(found.ram).address + KernelRecord.IO_PORT_BITMAP, abi.IO_PORTS // 8)
     if int.from_bytes(bitmap, "little") != sum(1 << port for port in covered):
         yield "the bitmap of ports differs from the capabilities"
+
+
+@predicate("io-spaces", "A device's IOSpace says that it is that device's, and each IOSpace that says so is.")
+def _io_spaces(found: Survey) -> Finding:
+    if not found.is_complete:
+        return
+    kernel = KernelRecord.of(found.ram)
+    spaces = {address: IoSpace(found.ram, address).device for address in found.of_type(CapType.IO_SPACE)}
+    assigned = found.ram.words(kernel.io_space_word(0), layout.DEVICE_RECORD_COUNT)
+    for device, address in enumerate(assigned):
+        if address and spaces.get(address) != device:
+            yield f"device {device} does DMA by 0x{address:x}, which is no IOSpace of it"
+    for address, number in spaces.items():
+        if number is not None and not (number < kernel.device_count and assigned[number] == address):
+            yield f"the IOSpace 0x{address:x} says that it is device {number}'s"
 
 
 @predicate("outbox", "The outbox holds at most as many messages as it has room for.")

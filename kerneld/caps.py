@@ -8,6 +8,7 @@ word 0: type 5 bits | what the type adds 19 bits | object address 40 bits. word 
     untyped                  size bits 6, is device 1               word 1: free index in bytes
     frame                    rights 4, size bits 6, is device 1     word 1: 0, or where this capability is mapped
     VSpace                   size bits 6                            word 1: 0, or the TCB whose list place it stands for
+    IOSpace                  size bits 6
     sched. context           size bits 6
     IRQ handler              word 1: line                IO port    word 1: first << 16 | last
     zombie                   radix 6, of what 2 (ZombieOf)          word 1: slots that remain
@@ -88,7 +89,7 @@ class Cap(NamedTuple):
 
     @property
     def size_bits(self) -> int:
-        """Untyped, VSpace, scheduling context."""
+        """Untyped, VSpace, IOSpace, scheduling context."""
         return self.word0 >> EXTRA_SHIFT & 63
 
     @property
@@ -230,6 +231,14 @@ def channel(address: int) -> Cap:
     return _cap(CapType.CHANNEL, address)
 
 
+def io_space(address: int, size_bits: int) -> Cap:
+    return _cap(CapType.IO_SPACE, address, size_bits)
+
+
+def io_space_control() -> Cap:
+    return _cap(CapType.IO_SPACE_CONTROL, 0)
+
+
 def zombie(address: int, of: ZombieOf, slots: int, radix: int = 0) -> Cap:
     """What is left of an object; ``radix`` of a CNode."""
     return _cap(CapType.ZOMBIE, address, radix | of << 6, slots)
@@ -287,7 +296,7 @@ def region(cap: Cap) -> tuple[int, int] | None:
     match kind:
         case CapType.ENDPOINT | CapType.NOTIFICATION | CapType.REPLY | CapType.TCB | CapType.CHANNEL:
             return cap.object, _FIXED[kind]
-        case CapType.UNTYPED | CapType.VSPACE | CapType.SCHED_CONTEXT:
+        case CapType.UNTYPED | CapType.VSPACE | CapType.SCHED_CONTEXT | CapType.IO_SPACE:
             return cap.object, 1 << cap.size_bits
         case CapType.FRAME:
             return cap.object, 1 << cap.frame_size_bits

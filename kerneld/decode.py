@@ -9,6 +9,7 @@ from kerneld.objects import (
     cnode,
     domain,
     frame,
+    io_space,
     ioport,
     irq,
     sched_context,
@@ -53,6 +54,8 @@ def decode_invocation(core: Core, call: Call) -> Invocation:
             return irq.decode(core, call)
         case CapType.IO_PORT_CONTROL | CapType.IO_PORT:
             return ioport.decode(core, call)
+        case CapType.IO_SPACE_CONTROL | CapType.IO_SPACE:
+            return io_space.decode(core, call)
         case CapType.DOMAIN:
             return domain.decode(core, call)
         case CapType.CHANNEL:

@@ -21,13 +21,14 @@ from kerneld import caps, channels, interrupts, listening, mappings, mdb, thread
 from kerneld.caps import NULL, OBJECT_MASK, TYPE_SHIFT, Cap, ZombieOf
 from kerneld.core import Core, Deletion
 from kerneld.failures import KernelBug
-from kerneld.objects import endpoint, ioport, notification, reply, sched_context
+from kerneld.objects import endpoint, io_space, ioport, notification, reply, sched_context
 from kerneld.outbox import Tell
 from kerneld.records import (
     TCB_SLOTS,
     CapType,
     Channel,
     Endpoint,
+    IoSpace,
     Notification,
     Reply,
     SchedContext,
@@ -175,6 +176,8 @@ def _release_waiting(core: Core, cap: Cap, work: Work) -> bool:
             return delete(core, core.kernel.irq_slot(cap.irq), work)
         case CapType.TCB:
             return threads.release(core, Tcb(core.ram, cap.object), work)
+        case CapType.IO_SPACE:
+            return io_space.release(core, IoSpace(core.ram, cap.object), work)
         case CapType.VSPACE:
             return threads.release_vspace(core, cap, work)
         case _:

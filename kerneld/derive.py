@@ -15,7 +15,12 @@ from kerneld.records import CapType, Slot
 from libsel4py.abi import WORD_BITS, Error
 
 _GUARD_SIZE_MASK: Final = 63 << EXTRA_SHIFT + 6
-_NEVER_COPIED: Final = (CapType.ZOMBIE, CapType.IRQ_CONTROL, CapType.IO_PORT_CONTROL)
+_NEVER_COPIED: Final = (
+    CapType.ZOMBIE,
+    CapType.IRQ_CONTROL,
+    CapType.IO_PORT_CONTROL,
+    CapType.IO_SPACE_CONTROL,
+)
 
 
 def derive_cap(slot: Slot, cap: Cap) -> Cap:

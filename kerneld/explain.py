@@ -80,6 +80,8 @@ def describe(cap: Cap) -> str:
         text += f" to 0x{cap.object:x}"
     if cap.type in caps.ENDPOINT_LIKE and cap.badge:
         text += f", badge {cap.badge}"
+    if cap.is_mapped:
+        text += f", mapped at 0x{cap.mapped_address:x}"
     rights = describe_rights(cap)
     return f"{text}, {rights}" if rights else text
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hw.ram import Ram
-from kerneld import caps
+from kerneld import caps, mapping_table
 from kerneld.caps import Cap
-from kerneld.records import CapType, Endpoint, KernelRecord, Notification, Slot, Tcb, TcbSlot, ThreadState
+from kerneld.mapping_table import Mapping
+from kerneld.records import CapType, Endpoint, KernelRecord, Notification, Slot, Tcb, TcbSlot, ThreadState, VSpace
 from kerneld.survey import Held, Survey, survey
 from libsel4py.abi import Rights
 
@@ -80,12 +81,15 @@ def describe(cap: Cap) -> str:
     kind = CapType(cap.word0 >> caps.TYPE_SHIFT)
     parts = [kind.name]
     if kind in (CapType.ENDPOINT, CapType.NOTIFICATION, CapType.FRAME, CapType.REPLY):
-        parts.append("".join(letter for right, letter in RIGHT_LETTERS if cap.rights & right) or "no rights")
+        parts.append(_rights(cap.rights))
     if kind in (CapType.ENDPOINT, CapType.NOTIFICATION) and cap.badge:
         parts.append(f"badge 0x{cap.badge:x}")
     region = caps.region(cap)
     if region is not None:
         parts.append(f"at 0x{region[0]:x}, {region[1]} bytes")
+    if cap.is_mapped:
+        kind_of_space = "IOSpace" if cap.is_mapped_by_io else "VSpace"
+        parts.append(f"mapped at 0x{cap.mapped_address:x} of {kind_of_space} 0x{cap.mapped_space:x}")
     if kind == CapType.CNODE:
         parts.append(f"2**{cap.radix} slots, guard 0x{cap.guard:x} of {cap.guard_size} bits")
     if kind == CapType.UNTYPED:
@@ -95,6 +99,10 @@ def describe(cap: Cap) -> str:
     if kind == CapType.IO_PORT:
         parts.append(f"ports 0x{cap.first_port:x}..0x{cap.last_port:x}")
     return " ".join(parts)
+
+
+def _rights(rights: int) -> str:
+    return "".join(letter for right, letter in RIGHT_LETTERS if rights & right) or "no rights"
 
 
 def blocked_on(tcb: Tcb) -> str | None:
@@ -223,6 +231,36 @@ def _queue(head: Tcb | None, following: Callable[[Tcb], Tcb | None]) -> Iterator
         head = following(head)
 
 
+def vspaces(ram: Ram) -> list[object]:
+    """Each address space: whose it is, what its memory is for, and what is mapped where."""
+    found = survey(ram)
+    names = Names.of(found)
+    return [_vspace(found, names, VSpace(ram, address)) for address in sorted(found.of_type(CapType.VSPACE))]
+
+
+def _vspace(found: Survey, names: Names, space: VSpace) -> dict[str, object]:
+    mappings = sorted(mapping_table.read(space, node) for node in mapping_table.nodes(space))
+    return {
+        "vspace": f"0x{space.address:x}",
+        "threads": [names.tasks.get(tcb.address, "") for tcb in _queue(space.threads, lambda tcb: tcb.vspace_next)],
+        "private": space.private_bytes,
+        "table": space.table_bytes,
+        "mappings": [_mapping(found, names, mapping) for mapping in mappings],
+        "room": space.mapping_capacity,
+    }
+
+
+def _mapping(found: Survey, names: Names, mapping: Mapping) -> dict[str, object]:
+    held = found.slots.get(mapping.slot)
+    return {
+        "address": f"0x{mapping.address:x}",
+        "bytes": 1 << mapping.size_bits,
+        "rights": _rights(mapping.rights),
+        "frame": f"0x{held.cap.object:x}" if held is not None else "",
+        "held_by": names.place(held, found.owners[held.address]) if held is not None else "",
+    }
+
+
 def memory(ram: Ram) -> dict[str, object]:
     """Where RAM's bytes are. `kernel`, `free`, `unlisted` and the bytes by type add up to `ram`."""
     found = survey(ram)
@@ -271,5 +309,6 @@ VIEWS: Final[dict[str, Callable[[Ram], object]]] = {
     "untyped": untyped_tree,
     "cspace": cspaces,
     "queues": queues,
+    "vspaces": vspaces,
     "memory": memory,
 }

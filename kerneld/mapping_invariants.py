@@ -5,14 +5,15 @@ Predicates as in `invariants.py`, which runs them. RAM may be a damaged image: n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from hw.ram import Ram
 from kerneld import mapping_table
 from kerneld.capability_invariants import describe
 from kerneld.mapping_table import Mapping
 from kerneld.predicates import Finding, Registry
-from kerneld.records import CapType, MappingNode, MappingSpace
+from kerneld.records import CapType, IoSpace, MappingNode, MappingSpace, VSpace
 from kerneld.survey import Survey
 from libsel4py.abi import IO_MAPPING_END, MAPPING_BASE, MAPPING_END
 
@@ -21,47 +22,30 @@ predicate = PREDICATES.predicate
 
 
 class _Kind(NamedTuple):
-    """A type of spaces, and the addresses at which frames are mapped there."""
+    """A type of spaces, its record, and the addresses at which frames are mapped there."""
 
     type: CapType
+    record: Callable[[Ram, int], MappingSpace]
     base: int
     end: int
 
 
 _KINDS: Final = (
-    _Kind(CapType.VSPACE, MAPPING_BASE, MAPPING_END),
-    _Kind(CapType.IO_SPACE, 0, IO_MAPPING_END),
+    _Kind(CapType.VSPACE, VSpace, MAPPING_BASE, MAPPING_END),
+    _Kind(CapType.IO_SPACE, IoSpace, 0, IO_MAPPING_END),
 )
 
 
 def _spaces(found: Survey) -> Iterator[tuple[_Kind, MappingSpace]]:
     for kind in _KINDS:
         for address, cap in found.of_type(kind.type).items():
-            space = MappingSpace(found.ram, address)
+            space = kind.record(found.ram, address)
             if space.size_bits == cap.size_bits:  # else "mapping-table" says so
                 yield kind, space
 
 
-def _is_node(space: MappingSpace, address: int) -> bool:
-    """Whether it is the address of a node that has been used."""
-    number, rest = divmod(address - space.address - MappingSpace.NODES, MappingNode.SIZE)
-    return not rest and 0 <= number < min(space.nodes_used, space.mapping_capacity)
-
-
-def _tree(space: MappingSpace) -> dict[int, MappingNode]:
-    """The nodes of the tree that can be reached, each once, by address."""
-    nodes: dict[int, MappingNode] = {}
-    pending = [space.root]
-    while pending:
-        node = pending.pop()
-        if node is not None and node.address not in nodes and _is_node(space, node.address):
-            nodes[node.address] = node
-            pending += [node.lower, node.higher]
-    return nodes
-
-
 def _mappings(space: MappingSpace) -> Iterator[Mapping]:
-    for address in _tree(space):
+    for address in mapping_table.nodes(space):
         yield mapping_table.read(space, address)
 
 
@@ -81,7 +65,7 @@ def _space_size(found: Survey) -> Finding:
 def _mapping_table(found: Survey) -> Finding:
     for _, space in _spaces(found):
         at = f"space 0x{space.address:x}"
-        nodes = _tree(space)
+        nodes = mapping_table.nodes(space)
         if len(nodes) != space.mapping_count:
             yield f"{at} says {space.mapping_count} mappings and has {len(nodes)}"
         free = _free(space)
@@ -95,7 +79,7 @@ def _mapping_table(found: Survey) -> Finding:
 def _free(space: MappingSpace) -> dict[int, MappingNode]:
     free: dict[int, MappingNode] = {}
     node = space.free_nodes
-    while node is not None and node.address not in free and _is_node(space, node.address):
+    while node is not None and node.address not in free and mapping_table.is_node(space, node.address):
         free[node.address] = node
         node = node.higher
     return free

@@ -139,6 +139,24 @@ def walk(space: MappingSpace) -> Iterator[Mapping]:
         node = ram.word(node + _HIGHER)
 
 
+def nodes(space: MappingSpace) -> dict[int, MappingNode]:
+    """The nodes that the tree leads to, each once, by address: for readers of RAM that may be damaged."""
+    found: dict[int, MappingNode] = {}
+    pending = [space.root]
+    while pending:
+        node = pending.pop()
+        if node is not None and node.address not in found and is_node(space, node.address):
+            found[node.address] = node
+            pending += [node.lower, node.higher]
+    return found
+
+
+def is_node(space: MappingSpace, address: int) -> bool:
+    """Whether it is the address of a node of the table that is, or was, in use."""
+    number, rest = divmod(address - space.address - MappingSpace.NODES, MappingNode.SIZE)
+    return not rest and 0 <= number < min(space.nodes_used, space.mapping_capacity)
+
+
 def read(space: MappingSpace, node: int) -> Mapping:
     """The mapping in the node at an address of RAM."""
     where = space.ram.word(node)

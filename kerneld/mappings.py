@@ -14,9 +14,9 @@ from kerneld.caps import Cap
 from kerneld.core import Core
 from kerneld.mapping_table import Mapping
 from kerneld.outbox import Tell
-from kerneld.records import MappingSpace, Slot, Tcb, VSpace
+from kerneld.records import IoSpace, MappingSpace, Slot, Tcb, VSpace
 from kerneld.work import Work
-from libsel4py.abi import Rights
+from libsel4py.abi import Rights, VmAttributes
 
 
 def access(cap: Cap, asked: int) -> int:
@@ -25,18 +25,31 @@ def access(cap: Cap, asked: int) -> int:
     return both if both & Rights.READ else 0
 
 
-def map_frame(core: Core, slot: Slot, space: VSpace, address: int, rights: int, attributes: int) -> None:
-    """Map the capability in a slot; or, if it is mapped there already, give the mapping these rights."""
+def map_frame(core: Core, slot: Slot, space: VSpace, address: int, rights: int, attributes: int) -> bool:
+    """Map the capability in a slot; or, if it is mapped there already, give the mapping these rights.
+
+    Returns whether the process loses something by that.
+    """
     cap = caps.read(slot)
+    loses = False
     now = Mapping(address, cap.frame_size_bits, rights, attributes, slot.address)
     if cap.is_mapped:
         before = mapping_table.set_access(space, address, rights, attributes)
-        if before.rights & ~rights:
+        loses = bool(before.rights & ~rights)
+        if loses:
             _tell(core, Tell.UNMAP, space, before, cap)
     else:
         mapping_table.insert(space, now)
         caps.write(slot, caps.mapped(cap, space.address, address))
     _tell(core, Tell.MAP, space, now, cap)
+    return loses
+
+
+def map_io(core: Core, slot: Slot, space: IoSpace, address: int, rights: int) -> None:
+    """Map the capability in a slot, which is not mapped, for the IOSpace's device. Nobody is told: a device asks."""
+    cap = caps.read(slot)
+    mapping_table.insert(space, Mapping(address, cap.frame_size_bits, rights, VmAttributes.DEFAULT, slot.address))
+    caps.write(slot, caps.mapped(cap, space.address, address, by_io=True))
 
 
 def end(core: Core, slot: Slot) -> None:

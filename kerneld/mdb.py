@@ -46,6 +46,8 @@ _IDENTITY: Final[dict[int, int]] = {
     CapType.IO_PORT: _TYPE_MASK,
     CapType.DOMAIN: _TYPE_MASK,
     CapType.CHANNEL: _TYPE_MASK | OBJECT_MASK,
+    CapType.IO_SPACE: _AND_SIZE,
+    CapType.IO_SPACE_CONTROL: _TYPE_MASK,
 }
 _BY_NUMBER: Final = (CapType.IRQ_HANDLER, CapType.IO_PORT)
 _ISSUES: Final[dict[int, int]] = {CapType.IRQ_CONTROL: CapType.IRQ_HANDLER, CapType.IO_PORT_CONTROL: CapType.IO_PORT}

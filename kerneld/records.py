@@ -337,6 +337,24 @@ class VSpace(MappingSpace):
         return (1 << self.size_bits) - self.table_bytes
 
 
+class IoSpace(MappingSpace):
+    """What a device sees of memory. All of its memory is the table of its mappings."""
+
+    __slots__ = ()
+
+    device_word = Word(0)  # 0: assigned to none, else the device's number + 1
+
+    @property
+    def table_bytes(self) -> int:
+        return 1 << self.size_bits
+
+    @property
+    def device(self) -> int | None:
+        """The number of the device that does DMA by it."""
+        word = self.device_word
+        return word - 1 if word else None
+
+
 class OutboxEntry(Record):
     """One thing to tell the host. outbox.py."""
 
@@ -371,8 +389,10 @@ class KernelRecord(Record):
     user_base = Word(40)  # first byte that untyped memory covers
     outbox_length = Word(48)
     clock_us = Word(56)  # clock device: compare value, 0 when off
+    device_count = Word(64)  # the machine's devices: numbers below it can be assigned an IOSpace
     IRQ_SLOTS: Final = 0x100  # IRQS slots: notification capabilities
     IRQ_STATES: Final = 0x900  # IRQS words
+    IO_SPACES: Final = 0xB00  # a word each device: the address of its IOSpace, 0 for none
     DOMAIN_SCHEDULE: Final = 0x1000  # DOMAIN_SCHEDULE_LENGTH words: domain << 56 | duration
     IO_PORT_BITMAP: Final = 0x2000  # IO_PORTS bits: issued
     OUTBOX: Final = 0x4000
@@ -383,3 +403,11 @@ class KernelRecord(Record):
 
     def irq_slot(self, irq: int) -> Slot:
         return Slot(self.ram, self.address + self.IRQ_SLOTS + irq * Slot.SIZE)
+
+    def io_space(self, device: int) -> IoSpace | None:
+        """The IOSpace that the device of this number, below device_count, does DMA by."""
+        address = self.ram.word(self.io_space_word(device))
+        return IoSpace(self.ram, address) if address else None
+
+    def io_space_word(self, device: int) -> int:
+        return self.address + self.IO_SPACES + device * abi.WORD_BYTES

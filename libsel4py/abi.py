@@ -767,6 +767,7 @@ def _table() -> Iterator[Invocation]:
         "io_space",
         brief="Let the IOSpace's device reach the frame at this address.",
     )
+    yield row(Label.FRAME_GET_ADDRESS, "Frame", "get_address", results="address", brief="Physical address, in bytes.")
     yield row(
         Label.IO_SPACE_CONTROL_ASSIGN,
         "IOSpaceControl",
@@ -775,7 +776,6 @@ def _table() -> Iterator[Invocation]:
         "io_space",
         brief="Make the IOSpace the one by which the device of this number does DMA.",
     )
-    yield row(Label.FRAME_GET_ADDRESS, "Frame", "get_address", results="address", brief="Physical address, in bytes.")
     yield row(
         Label.IO_PORT_CONTROL_ISSUE,
         "IOPortControl",

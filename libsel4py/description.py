@@ -51,7 +51,8 @@ class Grant(Enum):
     DOMAIN = "domain"
 
 
-PORT_COUNTS: Final[dict[DeviceType, int]] = {DeviceType.UART: 8, DeviceType.CLOCK: 8, DeviceType.ENTROPY: 4}
+PORT_COUNTS: Final[dict[DeviceType, int]] = {DeviceType.UART: 8, DeviceType.CLOCK: 8, DeviceType.ENTROPY: 32}
+DMA_DEVICES: Final = (DeviceType.ENTROPY,)  # those that reach memory by an IOSpace
 
 
 class Device(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -90,10 +91,14 @@ class Use(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
 
 
 class Assigned(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A machine's device (``device``) that a task drives, under the task's own ``name`` for it."""
+    """A machine's device (``device``) that a task drives, under the task's own ``name`` for it.
+
+    ``io_space`` is the bytes (a power of two) of the IOSpace by which it does DMA; 0: it does none.
+    """
 
     name: str
     device: str
+    io_space: int = 0
 
 
 class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -163,6 +168,10 @@ class System(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
             if device.name == name:
                 return device
         raise KeyError(f"no device {name!r}; there are {', '.join(device.name for device in self.devices) or 'none'}")
+
+    def device_number(self, name: str) -> int:
+        """What the machine calls the device. Raises ValueError if there is no such device."""
+        return [device.name for device in self.devices].index(name)
 
     def clients(self, task: str, provided: str) -> tuple[Client, ...]:
         """All that may call the endpoint ``provided`` of ``task``, in start order."""

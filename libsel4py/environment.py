@@ -78,6 +78,7 @@ class Device(msgspec.Struct, frozen=True):
     first_port: int = 0
     last_port: int = 0
     frames: list[int] = []
+    io_space: int = 0
 
 
 class Environment(msgspec.Struct, frozen=True):

@@ -224,6 +224,7 @@ class Machine:
     check: bool = True
     ports: IoPorts | None = None
     devices: tuple[DeviceRegion, ...] = ()
+    device_count: int = 2
     vspace_bits: int = 14
     description: bytes = b""
     ram: Ram = field(init=False)
@@ -239,7 +240,11 @@ class Machine:
     def __post_init__(self) -> None:
         self.ram = Ram(mmap.mmap(-1, self.ram_bytes), layout.UNDO_LOG, layout.UNDO_LOG_BYTES)
         parameters = BootParameters(
-            self.ram_bytes, description=self.description, devices=self.devices, vspace_bits=self.vspace_bits
+            self.ram_bytes,
+            description=self.description,
+            devices=self.devices,
+            device_count=self.device_count,
+            vspace_bits=self.vspace_bits,
         )
         boot(self.ram, parameters)
         self.kernel = TwinKernel(self.ram, self.ports) if self.check else Kernel(self.ram, self.ports)

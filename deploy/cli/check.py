@@ -17,7 +17,7 @@ def command(system: str) -> Report:
 
     from deploy.description import find, load
     from deploy.quantities import format_size
-    from libsel4py.description import Task, Use
+    from libsel4py.description import Assigned, Task, Use
     from libsel4py.environment import ChannelUse
 
     description = load(find(system))
@@ -26,10 +26,13 @@ def command(system: str) -> Report:
     def channel(use: Use) -> str:
         return "" if use.channel is ChannelUse.AUTO else f",channel={use.channel.value}"
 
+    def io_space(assigned: Assigned) -> str:
+        return f",io_space={format_size(assigned.io_space)}" if assigned.io_space else ""
+
     def connections(task: Task) -> str:
         used = [f"{use.name}→{use.task}.{use.provided}#{use.badge}{channel(use)}" for use in task.uses]
         found = [f"({use.name}→{use.task}.{use.provided}#{use.badge})" for use in task.names]
-        driven = [f"{each.name}→{each.device}" for each in task.devices]
+        driven = [f"{each.name}→{each.device}{io_space(each)}" for each in task.devices]
         return " ".join((*used, *found, *driven, *(f"+{grant.value}" for grant in task.grants))) or "-"
 
     def show() -> None:

@@ -8,7 +8,7 @@ import click
 
 from deploy.cli.output import Report, reported, system_option
 
-_WHAT = ("untyped", "cspace", "queues", "memory")
+_WHAT = ("untyped", "cspace", "queues", "vspaces", "memory")
 
 
 @click.command()
@@ -22,7 +22,7 @@ _WHAT = ("untyped", "cspace", "queues", "memory")
 @system_option
 @reported
 def command(what: str, image: Path | None, system_name: str | None) -> Report:
-    """Show the untyped tree, the capability spaces, who waits in which queue, or who holds how much memory."""
+    """Show the untyped tree, capability spaces, who waits in which queue, what is mapped where, or who holds memory."""
     if image is not None:
         from deploy.images import inspect
 

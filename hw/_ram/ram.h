@@ -78,6 +78,8 @@ int ring_publish(RamObject *ram, uint64_t frame_address, uint64_t told_address, 
 PyObject *publish(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *window_map_fixed(PyObject *module, PyObject *args);
 PyObject *window_discard(PyObject *module, PyObject *args);
+PyObject *dma_load(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *dma_store(PyObject *module, PyObject *const *args, Py_ssize_t count);
 RamObject *as_ram(PyObject *object);
 
 static inline bool as_u64(PyObject *object, uint64_t *value)

@@ -17,10 +17,12 @@ from typing import Final
 
 from hw.clock import host_microseconds
 from hw.devices.clock import Clock
+from hw.devices.entropy import Entropy
 from hw.devices.pty import PtyBackend
 from hw.devices.serial_line import SerialBackend, SerialLine
 from hw.devices.stdio import stdio_backend
 from hw.devices.timer import ClockTimer
+from hw.devices.transfers import Transfers
 from hw.devices.uart import Uart
 from hw.machine import BackendKind, DeviceDescription, Machine, RamLayout
 from kerneld import boot, layout
@@ -35,6 +37,7 @@ from kerneld.host.processes import Processes
 from kerneld.host.registers import InitialMap
 from kerneld.host.zygote_link import ZygoteLink
 from kerneld.kernel import Kernel
+from kerneld.objects.io_space import translate
 from kerneld.outbox import Message, Tell
 from kerneld.records import CapType, Slot, Tcb, TcbSlot, ThreadState
 from libsel4py import abi
@@ -49,7 +52,7 @@ RAM_LAYOUT: Final = RamLayout(
     layout.DEVICE_RECORD_BYTES,
     layout.DEVICE_RECORD_COUNT,
 )
-Backend = ClockTimer | SerialBackend
+Backend = ClockTimer | SerialBackend | Transfers
 
 
 class System:
@@ -68,6 +71,7 @@ class System:
         self.store = FdStore(monitor, loop)
         self.mappings = Mappings(self.ram, options.ram_fd, self.store)
         self.kernel = Kernel(self.ram, self.machine.bus, self._processor_time, host_microseconds)
+        self.machine.iommu.use_translation(lambda device, address: translate(self.ram, device, address))
         self.machine.bus.set_kick(lambda number: self.kernel.outbox.tell(Tell.DEVICE, number))
         self.initial = self.kernel.core.kernel.initial_tcb
         self.was_up = False
@@ -144,6 +148,7 @@ class System:
             image=0,
             arguments=(abi.BOOT_INFO_ADDRESS,),
             description=description,
+            device_count=len(self.options.machine.devices),
             vspace_bits=self.options.initial_memory_bits,
         )
         boot.boot(self.ram, parameters)
@@ -164,6 +169,8 @@ class System:
         device = self.machine.bus.devices[number]
         if isinstance(device, Clock):
             self._backends[number] = ClockTimer(self.loop, self.machine.bus, device, self.entry.settle)
+        elif isinstance(device, Entropy):
+            self._backends[number] = Transfers(self.loop, self.machine.bus, device, self.entry.settle)
         elif isinstance(device, Uart):
             line = SerialLine(self.machine.bus, device, self.entry.settle)
             if description.backend is BackendKind.STDIO:

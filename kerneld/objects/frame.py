@@ -18,8 +18,9 @@ from kerneld.failures import (
     invalid_capability,
     truncated_message,
 )
-from kerneld.records import CapType, Slot, VSpace
-from libsel4py.abi import MAPPING_BASE, MAPPING_END, Error, Label, VmAttributes
+from kerneld.objects import io_space
+from kerneld.records import CapType, IoSpace, MappingSpace, Slot, VSpace
+from libsel4py.abi import IO_MAPPING_END, MAPPING_BASE, MAPPING_END, Error, Label, VmAttributes
 
 _ATTRIBUTES = VmAttributes.WRITE_THROUGH | VmAttributes.CACHE_DISABLED | VmAttributes.WRITE_COMBINING
 
@@ -36,8 +37,20 @@ class Map:
     thread: int
 
     def perform(self, core: Core) -> Result:
-        mappings.takes_memory(core, self.thread)
-        mappings.map_frame(core, self.slot, self.space, self.address, self.rights, self.attributes)
+        if mappings.map_frame(core, self.slot, self.space, self.address, self.rights, self.attributes):
+            mappings.takes_memory(core, self.thread)
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class MapIo:
+    slot: Slot
+    space: IoSpace
+    address: int
+    rights: int
+
+    def perform(self, core: Core) -> Result:
+        mappings.map_io(core, self.slot, self.space, self.address, self.rights)
         return ()
 
 
@@ -67,10 +80,14 @@ def decode(core: Core, call: Call) -> Invocation:
         SyscallError: in this order. ILLEGAL_OPERATION (label). Map: TRUNCATED_MESSAGE; INVALID_CAPABILITY(1) (no
             VSpace, or mapped in another space); INVALID_ARGUMENT(0) (mapped at another address, or outside of
             MAPPING_BASE..MAPPING_END); ALIGNMENT_ERROR; DELETE_FIRST (taken); NOT_ENOUGH_MEMORY (the table is full).
+            MapIO: TRUNCATED_MESSAGE; INVALID_CAPABILITY(0) (mapped, or of a device); INVALID_CAPABILITY(1) (no
+            IOSpace); INVALID_ARGUMENT(1) (past IO_MAPPING_END); then as Map; INVALID_ARGUMENT(0) (no right is left).
     """
     match call.label:
         case Label.FRAME_MAP:
             return _decode_map(core, call)
+        case Label.FRAME_MAP_IO:
+            return _decode_map_io(core, call)
         case Label.FRAME_UNMAP:
             return Unmap(call.slot, call.thread.address)
         case Label.FRAME_GET_ADDRESS:
@@ -96,6 +113,26 @@ def _decode_map(core: Core, call: Call) -> Map:
     return Map(call.slot, space, address, effective, attributes & _ATTRIBUTES, call.thread.address)
 
 
+def _decode_map_io(core: Core, call: Call) -> MapIo:
+    if len(call.words) < 2 or not call.caps:
+        raise truncated_message("MapIO takes rights, an address, and the capability of an IOSpace")
+    rights, address = call.words[:2]
+    cap, target = caps.read(call.slot), call.caps[0]
+    if cap.is_mapped:
+        raise invalid_capability(0, "the frame capability is mapped already; unmap it, or map a copy of it")
+    if cap.frame_is_device:
+        raise invalid_capability(0, "the frame is of a device: devices do DMA to RAM, not to each other's registers")
+    if target.cap_type != CapType.IO_SPACE:
+        raise invalid_capability(1, "a device sees a frame by an IOSpace, and this capability is none")
+    space = IoSpace(core.ram, target.object)
+    ensure_place(cap, address, 0, IO_MAPPING_END, argument=1)
+    ensure_free(space, cap, address)
+    effective = io_space.device_rights(cap, rights)
+    if not effective:
+        raise invalid_argument(0, "with these rights, of which the capability has some, the device can do nothing")
+    return MapIo(call.slot, space, address, effective)
+
+
 def ensure_mapped_there(cap: Cap, space: int, address: int) -> None:
     """Raise unless the mapped capability is mapped at this address of this VSpace: then only rights change."""
     if cap.is_mapped_by_io or cap.mapped_space != space:
@@ -106,18 +143,18 @@ def ensure_mapped_there(cap: Cap, space: int, address: int) -> None:
         )
 
 
-def ensure_place(cap: Cap, address: int, base: int, end: int) -> None:
-    """Raise unless the frame at this address lies inside ``base`` to ``end`` and is aligned to its size."""
+def ensure_place(cap: Cap, address: int, base: int, end: int, *, argument: int = 0) -> None:
+    """Raise unless the frame at this address, a word of the message, is inside of ``base`` to ``end`` and aligned."""
     size = 1 << cap.frame_size_bits
     if not base <= address <= end - size:
-        raise invalid_argument(0, f"frames are mapped at 0x{base:x}..0x{end:x}, not at 0x{address:x}")
+        raise invalid_argument(argument, f"frames are mapped at 0x{base:x}..0x{end:x}, not at 0x{address:x}")
     if address % size:
         raise SyscallError(
             Error.ALIGNMENT_ERROR, (), f"a frame of {size} bytes is mapped at a multiple of that, not at 0x{address:x}"
         )
 
 
-def ensure_free(space: VSpace, cap: Cap, address: int) -> None:
+def ensure_free(space: MappingSpace, cap: Cap, address: int) -> None:
     """Raise if something is mapped there, or the table has no room for one mapping more."""
     there = mapping_table.overlapping(space, address, 1 << cap.frame_size_bits)
     if there is not None:
@@ -127,5 +164,5 @@ def ensure_free(space: VSpace, cap: Cap, address: int) -> None:
         raise SyscallError(
             Error.NOT_ENOUGH_MEMORY,
             (0,),
-            f"the VSpace has room for {space.mapping_capacity} mappings; one that is made larger has more",
+            f"the space has room for {space.mapping_capacity} mappings; one that is made larger has more",
         )

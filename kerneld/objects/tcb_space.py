@@ -56,6 +56,10 @@ class SetCaps:
     changes: tuple[Install, ...]
 
     def perform(self, core: Core) -> Result:
+        # First what may take long: a thread that changes its own spaces is to find the arguments again meanwhile.
+        changes_space = any(change.index is TcbSlot.VSPACE for change in self.changes)
+        if changes_space and not _release_mappings(core, self.target):
+            return PREEMPTED
         for change in self.changes:
             if not install(core, self.target, change):
                 return PREEMPTED
@@ -84,16 +88,25 @@ def _replace(core: Core, target: Target, change: Install) -> bool:
     return True
 
 
+def _release_mappings(core: Core, target: Target) -> bool:
+    """Where the thread's capability to its address space is the last one: end what is mapped there. False if preempted.
+
+    The process still runs, so it loses each mapping, a part in a transaction.
+    """
+    slot = target.tcb.slot(TcbSlot.VSPACE)
+    if slot.cap_type != CapType.VSPACE or not mdb.is_final(slot):
+        return True
+    return mappings.empty(core, VSpace(core.ram, slot.object), Work(target.caller), lives=True)
+
+
 def _install_vspace(core: Core, target: Target, change: Install) -> bool:
     tcb = target.tcb
     slot = tcb.slot(TcbSlot.VSPACE)
     before = slot.object if slot.cap_type == CapType.VSPACE else 0
+    if not _release_mappings(core, target):
+        return False
     if before:
-        space = VSpace(core.ram, before)
-        # The last capability goes, and the process still runs: it loses what it has mapped, a part in a transaction.
-        if mdb.is_final(slot) and not mappings.empty(core, space, Work(target.caller), lives=True):
-            return False
-        threads.unlink(space, tcb)
+        threads.unlink(VSpace(core.ram, before), tcb)
     if not _replace(core, target, change):
         return False
     now = slot.object if slot.cap_type == CapType.VSPACE else 0

@@ -21,7 +21,7 @@ from kerneld.failures import (
     range_error,
     truncated_message,
 )
-from kerneld.records import CapType, SchedContext, Slot, Tcb, VSpace
+from kerneld.records import CapType, IoSpace, SchedContext, Slot, Tcb, VSpace
 from kerneld.refusals import NotEnoughMemory
 from kerneld.work import Work
 from libsel4py import abi
@@ -31,6 +31,7 @@ RESET_CHUNK: Final = 1 << 20  # bytes zeroed between two looks at the work that 
 RESET_CHUNK_UNITS: Final = 4
 
 VSPACE_MAX_BITS: Final = 38
+IO_SPACE_MAX_BITS: Final = 30
 # Smallest and largest size_bits of the types that have a choice.
 _SIZES: Final[dict[ObjectType, tuple[int, int]]] = {
     ObjectType.CNODE: (1, abi.UNTYPED_MAX_BITS),
@@ -38,6 +39,7 @@ _SIZES: Final[dict[ObjectType, tuple[int, int]]] = {
     ObjectType.SCHED_CONTEXT: (abi.SCHED_CONTEXT_MIN_BITS, abi.UNTYPED_MAX_BITS),
     ObjectType.FRAME: (abi.FRAME_MIN_BITS, abi.FRAME_MAX_BITS),
     ObjectType.VSPACE: (abi.VSPACE_MIN_BITS, VSPACE_MAX_BITS),
+    ObjectType.IO_SPACE: (abi.IO_SPACE_MIN_BITS, IO_SPACE_MAX_BITS),
 }
 _ON_DEVICE: Final = (ObjectType.UNTYPED, ObjectType.FRAME)
 
@@ -94,6 +96,9 @@ class Retype:
                 return caps.vspace(address, bits)
             case ObjectType.CHANNEL:
                 return caps.channel(address)
+            case ObjectType.IO_SPACE:
+                IoSpace(core.ram, address).size_bits = bits
+                return caps.io_space(address, bits)
 
 
 def decode(core: Core, call: Call) -> Invocation:

@@ -11,6 +11,7 @@ from libsel4py.capabilities.domain import Domain
 from libsel4py.capabilities.endpoint import Endpoint, Notification, Reply, signal_many
 from libsel4py.capabilities.frame import Frame, VSpace
 from libsel4py.capabilities.io_port import IOPort, IOPortControl
+from libsel4py.capabilities.io_space import IOSpace, IOSpaceControl
 from libsel4py.capabilities.irq import IRQControl, IRQHandler
 from libsel4py.capabilities.sched_context import SchedContext, SchedControl
 from libsel4py.capabilities.tcb import TCB
@@ -27,6 +28,8 @@ __all__ = [
     "Frame",
     "IOPort",
     "IOPortControl",
+    "IOSpace",
+    "IOSpaceControl",
     "IRQControl",
     "IRQHandler",
     "Notification",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from libsel4py.abi import Label, Rights, VmAttributes
 from libsel4py.capabilities.base import Capability
+from libsel4py.capabilities.io_space import IOSpace
 from libsel4py.lowlevel.invoke import invoke
 
 
@@ -41,8 +42,20 @@ class Frame(Capability):
         """
         invoke(self.cptr, Label.FRAME_MAP, address=address, rights=rights, attributes=attributes, vspace=vspace.cptr)
 
+    def map_io(self, address: int, rights: int = Rights.READ | Rights.WRITE, *, io_space: IOSpace) -> None:
+        """Let the IOSpace's device reach the frame at ``address``, a multiple of its size below IO_MAPPING_END.
+
+        It may write only where the capability has Read and Write.
+
+        Raises:
+            InvalidCapability: mapped already, a device's frame, or no IOSpace. InvalidArgument: ``address`` is out of
+            range, or no right is left. AlignmentError. DeleteFirst: something is mapped there. NotEnoughMemory: the
+            IOSpace has as many mappings as its size has room for.
+        """
+        invoke(self.cptr, Label.FRAME_MAP_IO, rights=rights, address=address, io_space=io_space.cptr)
+
     def unmap(self) -> None:
-        """End this capability's mapping, if it has one: the process loses the memory before this returns."""
+        """End this capability's mapping, if it has one: process or device lose the memory before this returns."""
         invoke(self.cptr, Label.FRAME_UNMAP)
 
     def get_address(self) -> int:

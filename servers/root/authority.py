@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from libsel4py.abi import InitialSlot, ObjectType
-from libsel4py.capabilities import TCB, CNode, Domain, IOPortControl, IRQControl, SchedControl
+from libsel4py.capabilities import TCB, CNode, Domain, IOPortControl, IOSpaceControl, IRQControl, SchedControl
 from libsel4py.lowlevel.bootinfo import BootInfo
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.untyped import UntypedAllocator, UntypedStatistics
@@ -23,6 +23,7 @@ class Authority:
     tcb: TCB
     irq_control: IRQControl
     io_port_control: IOPortControl
+    io_space_control: IOSpaceControl
     domain: Domain
     sched_control: SchedControl
     slots: SlotAllocator
@@ -44,6 +45,7 @@ class Authority:
             TCB(InitialSlot.TCB),
             IRQControl(InitialSlot.IRQ_CONTROL),
             IOPortControl(InitialSlot.IO_PORT_CONTROL),
+            IOSpaceControl(InitialSlot.IO_SPACE),
             Domain(InitialSlot.DOMAIN),
             SchedControl(info.sched_control.start),
             slots,

@@ -13,7 +13,7 @@ from typing import Final
 from libsel4py import environment
 from libsel4py.abi import Rights
 from libsel4py.capabilities import Endpoint, IRQHandler, Notification
-from libsel4py.description import NAMES_INTERFACE, Grant, System, Task
+from libsel4py.description import NAMES_INTERFACE, Assigned, Grant, System, Task
 from libsel4py.environment import SIGNAL_BADGE, Connection, Environment, Provided, Slot
 from servers.root import objects as task_objects
 from servers.root.authority import Authority
@@ -125,12 +125,14 @@ class Builder:
             ports = layout.take(f"{assigned.name}: I/O ports {device.first_port:#x}-{device.last_port:#x}")
             handler = layout.take(f"{assigned.name}: interrupt {device.irq}")
             self._place_device(made, ports, handler, device.first_port, device.last_port, device.irq, 1 << bit)
+            io_space = self._place_io_space(made, assigned, layout)
             devices[assigned.name] = environment.Device(
                 irq_handler=handler,
                 signal=1 << bit,
                 io_port=ports,
                 first_port=device.first_port,
                 last_port=device.last_port,
+                io_space=io_space,
             )
         return devices
 
@@ -146,6 +148,16 @@ class Builder:
         authority.cnode.delete(temporary[1])
         made.cnode.move(handler, authority.cnode, temporary[0], dest_depth=made.cnode_bits)
         authority.slots.free_range(temporary)
+
+    def _place_io_space(self, made: TaskObjects, assigned: Assigned, layout: _Layout) -> int:
+        """The slot of the IOSpace by which the device does DMA from now on; 0 if the task has none for it."""
+        space = made.io_spaces.get(assigned.name)
+        if space is None:
+            return 0
+        self._authority.io_space_control.assign(self._system.device_number(assigned.device), space)
+        slot = layout.take(f"{assigned.name}: IOSpace")
+        task_objects.place(self._authority, made, slot, space.cptr)
+        return slot
 
     def _grants(self, number: int, task: Task, made: TaskObjects, layout: _Layout) -> dict[str, int]:
         """Slots of the further authorities, by the grant's name."""

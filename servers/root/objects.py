@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from libsel4py import abi
 from libsel4py.abi import ObjectType, Rights
-from libsel4py.capabilities import TCB, CNode, Endpoint, Frame, Notification, SchedContext, VSpace
+from libsel4py.capabilities import TCB, CNode, Endpoint, Frame, IOSpace, Notification, SchedContext, VSpace
 from libsel4py.description import Task
 from libsel4py.environment import Slot
 from servers.root.authority import Authority
@@ -39,6 +39,7 @@ class TaskObjects:
     notification: Notification
     endpoint: Endpoint | None
     pool: int  # 0 if there is none
+    io_spaces: dict[str, IOSpace]  # of its devices that have one, by the task's names for them
     threads: tuple[Thread, ...]
 
     @property
@@ -65,6 +66,11 @@ def make_objects(authority: Authority, task: Task) -> TaskObjects:
         notification=Notification(make(ObjectType.NOTIFICATION)),
         endpoint=Endpoint(make(ObjectType.ENDPOINT)) if task.provides else None,
         pool=make(ObjectType.UNTYPED, task.pool.bit_length() - 1) if task.pool else 0,
+        io_spaces={
+            assigned.name: IOSpace(make(ObjectType.IO_SPACE, assigned.io_space.bit_length() - 1))
+            for assigned in task.devices
+            if assigned.io_space
+        },
         threads=tuple(_make_thread(authority, task) for _ in range(1 + task.threads)),
     )
 

@@ -17,7 +17,9 @@ from tests.harness import Machine, Thread
 
 Value = int | str
 Payload = tuple[int, ...]
+MAPPED_ADDRESS = abi.MAPPING_BASE + (1 << 29)  # where the stock's mapped frame is
 UNRESOLVED = 1 << 60  # no slot of the initial task's CNode: its guard is 52 zero bits
+FREE_ADDRESS = abi.MAPPING_BASE + (1 << 30)  # nothing is mapped there, nor behind it
 GUARD_PAYLOAD = (abi.LookupFailureKind.GUARD_MISMATCH, 64, 0, 52)
 
 
@@ -48,7 +50,8 @@ class Refusal:
 
 
 class Stock:
-    """One of each thing. ``free`` is an empty slot, ``parent`` untyped memory with children, ``small`` a 2^12 frame."""
+    """One of each thing. ``free`` is an empty slot, ``parent`` untyped memory with children, ``small`` a 2^12 frame.
+    ``mapped`` is one as well."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -85,6 +88,10 @@ class Stock:
         self.cnode = machine.retype(ObjectType.CNODE, 4)
         self.frame = machine.retype(ObjectType.FRAME, abi.TRAP_FRAME_BITS)
         self.small = machine.retype(ObjectType.FRAME, abi.FRAME_MIN_BITS)
+        self.other_vspace = machine.retype(ObjectType.VSPACE, abi.VSPACE_MIN_BITS)
+        self.mapped = machine.retype(ObjectType.FRAME, abi.FRAME_MIN_BITS)
+        words = (MAPPED_ADDRESS, Rights.ALL, 0)
+        machine.root.call(self.mapped, Label.FRAME_MAP, words, [self.vspace])
         self.untyped = machine.retype(ObjectType.UNTYPED, 12)
         self.parent = machine.retype(ObjectType.UNTYPED, 8)
         machine.retype(ObjectType.REPLY, untyped=self.parent)
@@ -157,6 +164,8 @@ WORKING: Mapping[Label, Working] = {
     Label.SCHED_CONTEXT_UNBIND_OBJECT: Working("thread_context", (), ("thread",)),
     Label.SCHED_CONTEXT_CONSUMED: Working("context"),
     Label.SCHED_CONTEXT_YIELD_TO: Working("thread_context"),
+    Label.FRAME_MAP: Working("frame", (FREE_ADDRESS, Rights.READ | Rights.WRITE, 0), ("vspace",)),
+    Label.FRAME_UNMAP: Working("frame"),
     Label.FRAME_GET_ADDRESS: Working("frame"),
     Label.IO_PORT_CONTROL_ISSUE: Working("port_control", (0x300, 0x307, "free", 64), ("root",)),
     Label.IO_PORT_IN8: Working("ports", _PORT),

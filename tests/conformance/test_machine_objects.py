@@ -212,6 +212,7 @@ def test_BOOT0001_initial_capabilities() -> None:
         InitialSlot.VSPACE: CapType.VSPACE,
         InitialSlot.IRQ_CONTROL: CapType.IRQ_CONTROL,
         InitialSlot.IO_PORT_CONTROL: CapType.IO_PORT_CONTROL,
+        InitialSlot.IO_SPACE: CapType.IO_SPACE_CONTROL,
         InitialSlot.BOOT_INFO_FRAME: CapType.FRAME,
         InitialSlot.IPC_BUFFER: CapType.FRAME,
         InitialSlot.DOMAIN: CapType.DOMAIN,

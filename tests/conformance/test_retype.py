@@ -21,6 +21,7 @@ SIZED = [
     *((ObjectType.SCHED_CONTEXT, bits) for bits in range(7, 13)),
     *((ObjectType.FRAME, bits) for bits in range(12, 21)),
     *((ObjectType.VSPACE, bits) for bits in range(12, 21)),
+    *((ObjectType.IO_SPACE, bits) for bits in range(12, 21)),
 ]
 EVERY = [*((object_type, 0) for object_type in FIXED), *SIZED]
 DEVICE = DeviceRegion(0x1000_0000, 14)

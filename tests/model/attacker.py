@@ -17,7 +17,9 @@ from tests.model.hostile import (
     CHANNEL,
     FRAME,
     HOSTILE,
+    IO_SPACE,
     OTHER_TCB,
+    PAGE,
     POOL,
     SHARED,
     SPACE,
@@ -85,6 +87,16 @@ FORMS = (
         (Label.CHANNEL_CONNECT,) * 3 + (Label.CHANNEL_DISCONNECT,),
         (CHANNEL, CHANNEL, 9),
         (SHARED, SHARED, BELL, VICTIM),
+    ),
+    Form(
+        (Label.FRAME_MAP,) * 4 + (Label.FRAME_UNMAP,),
+        (PAGE, PAGE, FRAME, 9, 10, 11),
+        (SPACE, SPACE, SPACE, 9, OWN_TCB),
+    ),
+    Form(
+        (Label.FRAME_MAP_IO,) * 4 + (Label.FRAME_UNMAP,),
+        (PAGE, FRAME, 9, 10, 11),
+        (IO_SPACE, IO_SPACE, 9, SPACE),
     ),
     ANYTHING,
 )
@@ -155,9 +167,22 @@ class Attacker:
             words[:5] = [to, depth, source, depth, self.random.choice((15, 15, 3, self._word()))]
         elif Label.CNODE_REVOKE <= label <= Label.CNODE_CANCEL_BADGED_SENDS:
             words[:2] = [self.random.choice((to, to, source)), depth]
+        elif label == Label.FRAME_MAP:
+            words[:3] = [self._address(), self.random.choice((3, 3, 2, 1, 0, 15)), self.random.choice((0, 7, 1 << 40))]
+        elif label == Label.FRAME_MAP_IO:
+            words[:2] = [self.random.choice((3, 2, 1, 0)), self._address() - abi.MAPPING_BASE & abi.WORD_MASK]
         elif label in (Label.TCB_CONFIGURE, Label.TCB_SET_SPACE, Label.TCB_SET_IPC_BUFFER):
             words[:3] = [abi.cnode_cap_data(0, abi.WORD_BITS - depth), 0, 0]
         return words
+
+    def _address(self) -> int:
+        """Where to map: mostly where it can be, among few places."""
+        pick = self.random.random()
+        if pick < 0.8:
+            return abi.MAPPING_BASE + self.random.randrange(16) * 4096
+        if pick < 0.9:
+            return abi.MAPPING_END - self.random.choice((0, 1, 4096, 8192, 1 << 14))
+        return self._word()
 
     def _info(self, form: Form) -> int:
         if self.random.random() < 0.04:

@@ -31,11 +31,13 @@ class Kind(Enum):
     DOMAIN = "domain"
     ZOMBIE = "zombie"
     CHANNEL = "channel"
+    IO_SPACE = "io_space"
+    IO_SPACE_CONTROL = "io_space_control"
 
 
 BADGED: Final = (Kind.ENDPOINT, Kind.NOTIFICATION)
 WITH_RIGHTS: Final = (Kind.ENDPOINT, Kind.NOTIFICATION, Kind.REPLY, Kind.FRAME)
-NEVER_COPIED: Final = (Kind.IRQ_CONTROL, Kind.IO_PORT_CONTROL, Kind.ZOMBIE)
+NEVER_COPIED: Final = (Kind.IRQ_CONTROL, Kind.IO_PORT_CONTROL, Kind.IO_SPACE_CONTROL, Kind.ZOMBIE)
 READ, WRITE, GRANT, GRANT_REPLY = abi.Rights.READ, abi.Rights.WRITE, abi.Rights.GRANT, abi.Rights.GRANT_REPLY
 
 
@@ -118,8 +120,9 @@ KIND_OF_TYPE: Final = {
     abi.ObjectType.FRAME: Kind.FRAME,
     abi.ObjectType.VSPACE: Kind.VSPACE,
     abi.ObjectType.CHANNEL: Kind.CHANNEL,
+    abi.ObjectType.IO_SPACE: Kind.IO_SPACE,
 }
-SIZED: Final = (Kind.UNTYPED, Kind.CNODE, Kind.SCHED_CONTEXT, Kind.FRAME, Kind.VSPACE)
+SIZED: Final = (Kind.UNTYPED, Kind.CNODE, Kind.SCHED_CONTEXT, Kind.FRAME, Kind.VSPACE, Kind.IO_SPACE)
 
 
 def new_capability(object_type: abi.ObjectType, address: int, size_bits: int) -> Capability:

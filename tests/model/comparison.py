@@ -11,14 +11,14 @@ from functools import lru_cache
 from itertools import chain, pairwise
 
 from hw.ram import Ram, Record
-from kerneld import channels, listening, mdb, records
+from kerneld import channels, listening, mapping_table, mdb, records
 from kerneld.caps import Cap
 from kerneld.records import CapType, EndpointState, NotificationState, Slot, TcbSlot, ThreadState
 from tests.model.capability import BADGED, Capability, Kind
 from tests.model.derivation import Holding, Place, preorder
 from tests.model.system import State, System
 
-SIZED = (CapType.UNTYPED, CapType.VSPACE, CapType.SCHED_CONTEXT)
+SIZED = (CapType.UNTYPED, CapType.VSPACE, CapType.SCHED_CONTEXT, CapType.IO_SPACE)
 WITH_RIGHTS = (CapType.ENDPOINT, CapType.NOTIFICATION, CapType.REPLY, CapType.FRAME)
 NUMBERED = (CapType.IRQ_HANDLER, CapType.IO_PORT)
 HEAD_OF_STACK = 1
@@ -52,7 +52,7 @@ def differences(ram: Ram, system: System) -> list[str]:
     found = _capability_differences(ram, system)
     if not found:  # an order of other capabilities tells nothing
         found += _order_differences(ram, system)
-    for part in (_threads, _endpoints, _notifications, _replies, _contexts, _channels, _listeners):
+    for part in (_threads, _endpoints, _notifications, _replies, _contexts, _channels, _listeners, _mappings, _devices):
         found += [
             f"{what}: kernel {kernel}, specification {spec}"
             for what, kernel, spec in part(ram, system)
@@ -209,6 +209,36 @@ def _listeners(ram: Ram, system: System) -> Rows:
 def _replies(ram: Ram, system: System) -> Rows:
     for address, thread in system.replies.items():
         yield f"reply 0x{address:x}", _address(records.Reply(ram, address).tcb), thread
+
+
+def _mappings(ram: Ram, system: System) -> Rows:
+    """The tables of all address spaces, and what each frame capability says."""
+    tables: dict[int, list[object]] = {}
+    for holding in system.tree:
+        held, mapped = holding.capability, holding.mapped
+        if held.kind in (Kind.VSPACE, Kind.IO_SPACE):
+            tables.setdefault(held.address, [])
+        if held.kind is not Kind.FRAME:
+            continue
+        slot = slot_at(ram, holding.place)
+        where = None
+        if mapped is not None:
+            where = (mapped.space, mapped.address)
+            row = (mapped.address, held.bits, mapped.rights, mapped.attributes, slot.address)
+            tables.setdefault(mapped.space, []).append(row)
+        cap = Cap(slot.word0, slot.word1)
+        kernel = (cap.mapped_space, cap.mapped_address) if cap.is_mapped else None
+        yield f"{held} at {holding.place} mapped", kernel, where
+    for address, rows in tables.items():
+        table = list(mapping_table.walk(records.MappingSpace(ram, address)))
+        yield f"mappings of space 0x{address:x}", table, sorted(rows)  # type: ignore[type-var]
+
+
+def _devices(ram: Ram, system: System) -> Rows:
+    """Which IOSpace is which device's."""
+    kernel = records.KernelRecord.of(ram)
+    for device in range(kernel.device_count):
+        yield f"IOSpace of device {device}", _address(kernel.io_space(device)), system.io_spaces.get(device)
 
 
 def _contexts(ram: Ram, system: System) -> Rows:

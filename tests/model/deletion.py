@@ -72,6 +72,11 @@ def _end(system: System, holding: Holding) -> Capability | None:
             return Capability(Kind.ZOMBIE, address, TCB_SLOTS)
         case Kind.CHANNEL:
             return _end_channel(system, address)
+        case Kind.VSPACE | Kind.IO_SPACE:
+            system.io_spaces = {device: space for device, space in system.io_spaces.items() if space != address}
+            for other in system.tree:
+                if other.mapped is not None and other.mapped.space == address:
+                    other.mapped = None
         case _:
             pass
     return None

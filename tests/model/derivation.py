@@ -21,12 +21,22 @@ class Place(NamedTuple):
     number: int
 
 
+class Mapped(NamedTuple):
+    """Where a frame capability is mapped: the VSpace's address, the address there, rights and attributes."""
+
+    space: int
+    address: int
+    rights: int
+    attributes: int
+
+
 @dataclass(eq=False, slots=True)
 class Holding:
     """A capability in its slot.
 
     Attributes:
         original: whether copies of it are its children. watermark: bytes of untyped memory that are taken.
+        mapped: of a frame capability; copies are not.
     """
 
     capability: Capability
@@ -35,6 +45,7 @@ class Holding:
     parent: Holding | None = None
     children: list[Holding] = field(default_factory=list)
     watermark: int = 0
+    mapped: Mapped | None = None
 
     @property
     def free_from(self) -> int:

@@ -19,7 +19,7 @@ HOSTILE = 3
 POOL_BITS = 15
 # Slots of a hostile thread, beside the harness's fixed ones.
 SHARED, BELL, POOL, OTHER_TCB, VICTIM, VICTIM_BELL, FRAME, SPACE = range(1, 9)
-CHANNEL = 17
+CHANNEL, PAGE, IO_SPACE = 17, 18, 19
 OWN = (SHARED, BELL, POOL, OTHER_TCB, VICTIM, VICTIM_BELL, FRAME, SPACE, 9, 10, 11, 12)
 SLOTS = (*OWN, *OWN, OWN_TCB, OWN_CNODE, OWN_SCHED_CONTEXT, OWN_REPLY)
 # Slots of the well-behaved ones.
@@ -70,6 +70,8 @@ class Arena:
                 (FRAME, retype(ObjectType.FRAME, abi.TRAP_FRAME_BITS), Rights.ALL, None),
                 (SPACE, retype(ObjectType.VSPACE, abi.VSPACE_MIN_BITS), Rights.ALL, None),
                 (CHANNEL, retype(ObjectType.CHANNEL), Rights.ALL, None),
+                (IO_SPACE, retype(ObjectType.IO_SPACE, abi.IO_SPACE_MIN_BITS), Rights.ALL, None),
+                (PAGE, retype(ObjectType.FRAME, abi.FRAME_MIN_BITS), Rights.READ | number % 2, None),
             ):
                 machine.grant(thread, source, slot, rights, badge)
         server, client = machine.thread("server"), machine.thread("client")

@@ -67,13 +67,14 @@ def derivable(system: System, holding: Holding, changed: Capability | None) -> C
 
 # --- Untyped
 
-_LARGEST: Final = {Kind.FRAME: abi.FRAME_MAX_BITS, Kind.VSPACE: 38}
+_LARGEST: Final = {Kind.FRAME: abi.FRAME_MAX_BITS, Kind.VSPACE: 38, Kind.IO_SPACE: 30}
 _SMALLEST: Final = {
     Kind.CNODE: 1,
     Kind.UNTYPED: abi.UNTYPED_MIN_BITS,
     Kind.SCHED_CONTEXT: abi.SCHED_CONTEXT_MIN_BITS,
     Kind.FRAME: abi.FRAME_MIN_BITS,
     Kind.VSPACE: abi.VSPACE_MIN_BITS,
+    Kind.IO_SPACE: abi.IO_SPACE_MIN_BITS,
 }
 
 

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from kerneld import layout
 from kerneld.records import TcbSlot
 from libsel4py import abi
-from libsel4py.abi import InitialSlot, Label, ObjectType, Syscall
+from libsel4py.abi import InitialSlot, Label, ObjectType, Rights, Syscall
 from tests import harness
 from tests.harness import Machine
 from tests.model import comparison
 from tests.model.capability import NEW_RIGHTS, Capability, Kind
 from tests.model.checkpoint import Checkpoint
-from tests.model.derivation import Place
+from tests.model.derivation import Mapped, Place
 from tests.model.specification import Specification
 from tests.model.system import TCB_SLOTS, Completion, SchedContext, State, Submission, System, Thread
 
@@ -119,6 +119,15 @@ class Pair:
         label, sent = (Label.CNODE_MINT, words) if badge else (Label.CNODE_COPY, words[:5])
         self.must(self.machine.root, node, label, sent, [InitialSlot.CNODE])
 
+    def place(self, slot: int) -> Place:
+        """A slot of the initial task's CNode."""
+        return Place(self.machine.root.tcb.slot(TcbSlot.CSPACE).object, slot)
+
+    def address(self, slot: int) -> int:
+        """Of the object that a capability there names; 0 if there is none."""
+        held = self.system.held(self.place(slot))
+        return 0 if held is None else held.address
+
     def adopt(self, tcb_slot: int) -> harness.Thread:
         """Let the harness act for a thread that has been configured."""
         root = self.machine.root
@@ -172,6 +181,7 @@ def _booted(machine: Machine) -> System:
         InitialSlot.VSPACE: Capability(Kind.VSPACE, machine.slot(InitialSlot.VSPACE).object, abi.VSPACE_MIN_BITS),
         InitialSlot.IRQ_CONTROL: Capability(Kind.IRQ_CONTROL),
         InitialSlot.IO_PORT_CONTROL: Capability(Kind.IO_PORT_CONTROL),
+        InitialSlot.IO_SPACE: Capability(Kind.IO_SPACE_CONTROL),
         InitialSlot.BOOT_INFO_FRAME: _frame(machine, InitialSlot.BOOT_INFO_FRAME, abi.BOOT_INFO_FRAME_BITS),
         InitialSlot.IPC_BUFFER: _frame(machine, InitialSlot.IPC_BUFFER, abi.TRAP_FRAME_BITS),
         InitialSlot.DOMAIN: Capability(Kind.DOMAIN),
@@ -186,6 +196,8 @@ def _booted(machine: Machine) -> System:
         system.tree.add_root(places[untyped], Capability(Kind.UNTYPED, info[at], info[at + 1]))
     for index, slot in enumerate((InitialSlot.CNODE, InitialSlot.VSPACE, InitialSlot.IPC_BUFFER)):
         system.tree.copy(system.holding(places[slot]), Place(tcb, index), kinds[slot])
+    space = kinds[InitialSlot.VSPACE].address
+    system.holding(places[InitialSlot.BOOT_INFO_FRAME]).mapped = Mapped(space, abi.BOOT_INFO_ADDRESS, Rights.READ, 0)
     context = kinds[InitialSlot.SCHED_CONTEXT].address
     system.contexts[context] = SchedContext(8, tcb, configured=True)
     priority = abi.INITIAL_PRIORITY

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from libsel4py import abi
 from libsel4py.abi import Error, ExceptionNumber, FaultLabel, Label, Status, Syscall
-from tests.model import channel_invocations, invocations, messages, signals, thread_invocations
+from tests.model import (
+    channel_invocations,
+    invocations,
+    mapping_invocations,
+    messages,
+    signals,
+    thread_invocations,
+)
 from tests.model.addressing import Unresolved
 from tests.model.capability import Capability, Kind
 from tests.model.derivation import Place
@@ -191,8 +198,10 @@ class Specification:
                 return channel_invocations.channel(system, thread, held.address, call.label, extra)
             case Kind.SCHED_CONTROL:
                 thread_invocations.sched_control(system, sent)
-            case Kind.FRAME if call.label == Label.FRAME_GET_ADDRESS:
-                return (held.address,)
+            case Kind.FRAME:
+                return mapping_invocations.frame(system, system.holding(place), call.label, call.message, caps)
+            case Kind.IO_SPACE_CONTROL:
+                mapping_invocations.assign(system, call.label, call.message, caps)
             case Kind.ZOMBIE:
                 raise Refused(Error.INVALID_CAPABILITY, 0)
             case _:  # the rules invoke the others by other objects' labels alone

@@ -71,5 +71,6 @@ TYPES = st.sampled_from(
         (ObjectType.FRAME, 12),
         (ObjectType.VSPACE, 12),
         (ObjectType.CHANNEL, 0),
+        (ObjectType.IO_SPACE, 12),
     )
 )

@@ -156,6 +156,7 @@ class System:
     replies: dict[int, int | None] = field(default_factory=dict)
     contexts: dict[int, SchedContext] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
+    io_spaces: dict[int, int] = field(default_factory=dict)  # by device number
     touched: dict[int, None] = field(default_factory=dict)
     restarts: list[int] = field(default_factory=list)
     seen: list[tuple[int, Completion]] = field(default_factory=list)

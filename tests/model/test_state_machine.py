@@ -16,6 +16,7 @@ from libsel4py.abi import InitialSlot, Label, ObjectType, Syscall
 from tests.model.actors import world
 from tests.model.capability_rules import CapabilityRules
 from tests.model.channel_rules import ChannelRules
+from tests.model.mapping_rules import MappingRules
 from tests.model.specification import BLOCKED
 from tests.model.strategies import (
     Address,
@@ -34,7 +35,7 @@ from tests.model.thread_rules import ThreadRules
 from tests.model.world import PASSIVE, WINDOW, WORKERS, Worker
 
 
-class KernelAgainstSpecification(CapabilityRules, ThreadRules, ChannelRules):
+class KernelAgainstSpecification(CapabilityRules, ThreadRules, ChannelRules, MappingRules):
     """All rules: those of messages stand here."""
 
     # --- messages

@@ -23,6 +23,9 @@ FIRST_OWNED = 64  # the manager's slots: objects
 WINDOW = 128  # and its free ones, used by the rules
 WINDOW_SLOTS = 6
 CHANNELS = FIRST_OWNED + 44  # the workers', in slots of the manager's
+PAGES = CHANNELS + 4  # frames, and a VSpace beside the manager's own
+PAGE_COUNT = 4
+SPACE = PAGES + PAGE_COUNT
 POOL_BITS = 15  # memory that the rules retype
 
 
@@ -90,6 +93,8 @@ def _objects(pair: Pair) -> Owned:
     tcbs = pair.retype(ObjectType.TCB, slot + 8, count=count)
     nodes = pair.retype(ObjectType.CNODE, slot + 12, WORKER_BITS, count)
     contexts = pair.retype(ObjectType.SCHED_CONTEXT, slot + 16, 8, count)
+    pair.retype(ObjectType.FRAME, PAGES, abi.FRAME_MIN_BITS, PAGE_COUNT)
+    pair.retype(ObjectType.VSPACE, SPACE, abi.VSPACE_MIN_BITS)
     for each in (context, *range(contexts, contexts + count)):
         words = (5000, 5000, 0, 0, 0)
         pair.must(pair.machine.root, InitialSlot.FIRST_FREE, Label.SCHED_CONTROL_CONFIGURE_FLAGS, words, [each])

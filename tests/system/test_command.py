@@ -58,7 +58,7 @@ def test_inspect_and_fsck_tell_the_same_of_a_system_and_of_its_image(detached: S
     saved = detached.result("image", image)
     assert saved == {"file": str(image), "bytes": 512 << 20}
     assert image.stat().st_blocks * 512 < 64 << 20
-    for what in ("untyped", "cspace", "queues", "memory"):
+    for what in ("untyped", "cspace", "queues", "vspaces", "memory"):
         live = detached.result("inspect", what)
         assert live
         assert detached.result("inspect", what, "--image", image) == live
@@ -178,7 +178,7 @@ REFUSALS = (
     (("fsck", "--image", "/etc/hostname"), 1, "is no image of RAM; save one with `sel4py image FILE`"),
     (("fsck", "--image", "/nowhere"), 2, "'/nowhere' does not exist"),
     (("image", "/nowhere/ram"), 1, "/nowhere/ram: No such file or directory"),
-    (("inspect", "everything"), 2, "'everything' is not one of 'untyped', 'cspace', 'queues', 'memory'"),
+    (("inspect", "everything"), 2, "'everything' is not one of 'untyped', 'cspace', 'queues', 'vspaces', 'memory'"),
     (("why",), 2, "Missing argument 'TASK'"),
     (("frobnicate",), 2, "No such command 'frobnicate'"),
 )

@@ -156,6 +156,14 @@ def test_check_shows_which_connections_have_a_channel_of_their_own_mind(good: Pa
         assert f"echo→echo.echo#1,channel={use}" in sel4py("check", str(good)).stdout
 
 
+def test_check_shows_which_devices_have_an_io_space(good: Path) -> None:
+    machine = '[machine.devices.entropy0]\ntype = "entropy"\nport = 0x100\nirq = 5\n'
+    device = 'devices = { rng = { device = "entropy0", io_space = "8K" } }\n'
+    task = f'[task.driver]\nimage = "parts.echo"\n{device}'
+    good.write_text(f"{good.read_text()}{machine}{task}")
+    assert "rng→entropy0,io_space=8K" in sel4py("check", str(good)).stdout
+
+
 def test_check_tells_every_problem_with_its_line() -> None:
     path = MANIFESTS / "bad" / "use-circle.toml"
     result = sel4py("check", str(path))

@@ -44,7 +44,9 @@ def make_machine(clock: ManualClock) -> MachineMaker:
     def make(trigger: Trigger = Trigger.LEVEL, window: bytearray | None = None) -> Machine:
         fresh = window is None
         memory = bytearray(RAM_BYTES) if window is None else window
-        machine = Machine(describe(trigger), memory, LAYOUT, clock, lambda count: bytes(range(1, count + 1)))
+        machine = Machine(
+            describe(trigger), memory, LAYOUT, clock, lambda count: bytes(n % 256 for n in range(1, count + 1))
+        )
         if fresh:
             machine.power_on()
         return machine

@@ -44,7 +44,8 @@ def transactions(machine: Machine, each: Callable[[], None] = lambda: None) -> i
 @pytest.mark.parametrize("kind", [kind for kind in ObjectType if kind is not ObjectType.UNTYPED])
 def test_the_last_capability_frees_the_memory(machine: Machine, kind: ObjectType) -> None:
     memory = machine.retype(ObjectType.UNTYPED, 16)
-    size = {ObjectType.CNODE: 3, ObjectType.SCHED_CONTEXT: 8, ObjectType.FRAME: 12, ObjectType.VSPACE: 13}.get(kind, 0)
+    sizes = {ObjectType.CNODE: 3, ObjectType.SCHED_CONTEXT: 8, ObjectType.FRAME: 12, ObjectType.VSPACE: 13}
+    size = (sizes | {ObjectType.IO_SPACE: 13}).get(kind, 0)
     made = machine.retype(kind, size, untyped=memory)
     copy = machine.copy(made)
     machine.delete(made)

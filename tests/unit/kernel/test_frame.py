@@ -198,6 +198,23 @@ def test_a_mapping_goes_with_the_cnode_that_its_capability_is_in(scene: MappingS
     assert scene.table() == []
 
 
+def test_a_mapping_goes_with_a_cnode_inside_of_another(scene: MappingScene) -> None:
+    """The inner CNode's zombie changes places with the mapped capability in its first slot, and waits there."""
+    machine = scene.machine
+    memory = machine.retype(ObjectType.UNTYPED, 12)
+    outer, inner = (machine.retype(ObjectType.CNODE, 2, untyped=memory) for _ in range(2))
+    frames = [scene.mapped(BASE + number * PAGE) for number in range(3)]
+    for number, frame in enumerate(frames):
+        machine.root.call(inner, Label.CNODE_MOVE, (number, 2, frame, 64), [InitialSlot.CNODE])
+    machine.root.call(outer, Label.CNODE_MOVE, (3, 2, inner, 64), [InitialSlot.CNODE])
+    scene.machine.tells.clear()
+    machine.delete(outer)
+    assert [each.address for each in scene.table()] == [BASE + PAGE, BASE + 2 * PAGE]
+    machine.revoke(memory)
+    assert scene.table() == []
+    assert [each.kind for each in scene.new_tells()] == [Tell.UNMAP] * 3
+
+
 # --- the capability moves
 
 
@@ -232,6 +249,14 @@ def test_boot_info_is_mapped_like_any_other(machine: Machine) -> None:
 
 
 # --- completions that wait for the host
+
+
+def test_what_takes_nothing_does_not_wait(scene: MappingScene) -> None:
+    frame = scene.frame()
+    scene.machine.deliveries.clear()
+    for rights in (Rights.READ, READ_WRITE):
+        scene.map(frame, BASE, rights)
+    assert [each.detail for each in scene.machine.deliveries] == [0, 0]
 
 
 @pytest.mark.parametrize("method", ["unmap", "map", "delete", "revoke"])

@@ -12,6 +12,7 @@ from kerneld.records import (
     CapType,
     Endpoint,
     EndpointState,
+    IoSpace,
     KernelRecord,
     Notification,
     SchedContext,
@@ -39,6 +40,7 @@ class Busy:
         self.table = machine.retype(ObjectType.CNODE, 3)
         self.second_table = machine.retype(ObjectType.CNODE, 3)
         self.frame = machine.retype(ObjectType.FRAME, 12)
+        self.io_space = machine.retype(ObjectType.IO_SPACE, 12)
         self.copy = machine.copy(self.endpoint, badge=7)
         self.client = self._thread("client")
         self.server = self._thread("server")
@@ -163,6 +165,18 @@ def line_signals_endpoint(busy: Busy) -> None:
 
 def port_bit(busy: Busy) -> None:
     busy.set_word(busy.kernel.address + KernelRecord.IO_PORT_BITMAP, 1)
+
+
+def io_space_of_a_device_is_none(busy: Busy) -> None:
+    busy.set_word(busy.kernel.io_space_word(1), busy.slot(busy.frame).object)
+
+
+def io_space_says_so_alone(busy: Busy) -> None:
+    IoSpace(busy.machine.ram, busy.slot(busy.io_space).object).device_word = 2
+
+
+def io_space_of_no_device(busy: Busy) -> None:
+    IoSpace(busy.machine.ram, busy.slot(busy.io_space).object).device_word = abi.WORD_MASK
 
 
 def outbox(busy: Busy) -> None:
@@ -304,6 +318,9 @@ DAMAGE: dict[Callable[[Busy], None], str] = {
     line_state: "interrupts",
     line_signals_endpoint: "interrupts",
     port_bit: "io-ports",
+    io_space_of_a_device_is_none: "io-spaces",
+    io_space_says_so_alone: "io-spaces",
+    io_space_of_no_device: "io-spaces",
     outbox: "outbox",
     thread_state: "thread-state",
     thread_priority: "thread-state",

@@ -16,6 +16,7 @@ CNODE = InitialSlot.CNODE
 SIZES = {ObjectType.CNODE: 3, ObjectType.UNTYPED: 13, ObjectType.SCHED_CONTEXT: 8} | {
     ObjectType.FRAME: 12,
     ObjectType.VSPACE: 13,
+    ObjectType.IO_SPACE: 14,
 }
 CAP_TYPES = {
     ObjectType.UNTYPED: CapType.UNTYPED,
@@ -28,6 +29,7 @@ CAP_TYPES = {
     ObjectType.FRAME: CapType.FRAME,
     ObjectType.VSPACE: CapType.VSPACE,
     ObjectType.CHANNEL: CapType.CHANNEL,
+    ObjectType.IO_SPACE: CapType.IO_SPACE,
 }
 ENDPOINT_BYTES = 1 << abi.FIXED_SIZE_BITS[ObjectType.ENDPOINT]
 
@@ -97,11 +99,12 @@ def test_count(machine: Machine, count: int) -> None:
         (ObjectType.SCHED_CONTEXT, 7, abi.UNTYPED_MAX_BITS),
         (ObjectType.FRAME, 12, 30),
         (ObjectType.VSPACE, 12, 38),
+        (ObjectType.IO_SPACE, 12, 30),
     ],
 )
 def test_sizes(machine: Machine, kind: ObjectType, smallest: int, largest: int) -> None:
     assert refuse(machine, wrong(machine, type=kind, size=smallest - 1)) == (Error.INVALID_ARGUMENT, (1,))
-    if kind in (ObjectType.FRAME, ObjectType.VSPACE):
+    if kind in (ObjectType.FRAME, ObjectType.VSPACE, ObjectType.IO_SPACE):
         assert refuse(machine, wrong(machine, type=kind, size=largest + 1)) == (Error.INVALID_ARGUMENT, (1,))
     assert refuse(machine, wrong(machine, type=kind, size=largest))[0] == Error.NOT_ENOUGH_MEMORY
     for size in (abi.UNTYPED_MAX_BITS + 1, 64, 1 << 63):

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from kerneld.outbox import Tell
 from libsel4py import (
+    AlignmentError,
     Channel,
     DeleteFirst,
     Endpoint,
+    Frame,
     IllegalOperation,
+    InvalidArgument,
     InvalidCapability,
     InvalidMessage,
     NotEnoughMemory,
@@ -19,6 +23,7 @@ from libsel4py import (
     Reply,
     Timeout,
     Untyped,
+    VSpace,
     abi,
     with_timeout,
 )
@@ -93,6 +98,34 @@ def test_refusals_carry_payload_and_the_kernels_explanation(board: Bench) -> Non
     with pytest.raises(NotEnoughMemory) as small:
         Untyped(board.machine.untyped).retype(ObjectType.UNTYPED, 30, ROOT_CNODE, board.machine.new_slots())
     assert small.value.bytes_left > 0
+
+
+def test_frames_are_mapped_remapped_and_unmapped(board: Bench) -> None:
+    space = VSpace(InitialSlot.VSPACE)
+    first = board.machine.retype(ObjectType.FRAME, 12, 2)
+    frame, other = Frame(first), Frame(first + 1)
+    address = abi.MAPPING_BASE + (1 << 30)
+    frame.map(address, vspace=space)
+    frame.map(address, Rights.READ, vspace=space)
+    with pytest.raises(DeleteFirst) as taken:
+        other.map(address, vspace=space)
+    assert "unmap that first" in taken.value.explanation
+    with pytest.raises(InvalidArgument) as elsewhere:
+        frame.map(address + 4096, vspace=space)
+    assert "unmap it, or map a copy of it" in elsewhere.value.explanation
+    with pytest.raises(AlignmentError):
+        other.map(address + 8, vspace=space)
+    frame.unmap()
+    other.map(address, vspace=space)
+
+
+def test_frames_are_mapped_by_batch(board: Bench) -> None:
+    first = board.machine.retype(ObjectType.FRAME, 12, 64)
+    address = abi.MAPPING_BASE + (1 << 30)
+    with Batch() as batch:
+        for each in range(64):
+            batch.queue(Frame(first + each).map, address + each * 4096, vspace=VSpace(InitialSlot.VSPACE))
+    assert len(board.machine.told(Tell.MAP)) == 64 + 1  # and BootInfo
 
 
 def test_a_batch_of_copies_is_carried_out(board: Bench) -> None:

@@ -32,6 +32,7 @@ RAM_BYTES: Final = 64 << 20
 PING: Final = "libsel4py.interfaces.ping:Ping"
 NAMES: Final = "libsel4py.interfaces.names:Names"
 UART: Final = Device("uart0", DeviceType.UART, 0x3F8, 0x3FF, 4)
+ENTROPY: Final = Device("entropy0", DeviceType.ENTROPY, 0x100, 0x11F, 5)
 
 
 def task(name: str, **fields: object) -> Task:

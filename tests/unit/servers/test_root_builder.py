@@ -11,7 +11,7 @@ from libsel4py.abi import InitialSlot, Rights
 from libsel4py.description import Assigned, Grant, Provide, Restart, Task, Use
 from libsel4py.environment import SIGNAL_BADGE, ChannelUse, Connection, Environment, Slot
 from servers.root.running_task import Kind, Sender, badge_of
-from tests.unit.servers.root_board import NAMES, PING, UART, Root, root, task
+from tests.unit.servers.root_board import ENTROPY, NAMES, PING, UART, Root, root, task
 
 CALL = Rights.WRITE | Rights.GRANT_REPLY
 FIXED = {slot: slot.name for slot in Slot if Slot.NULL < slot < Slot.FIRST_CONNECTION}
@@ -150,6 +150,21 @@ def test_a_driver_gets_its_ports_and_its_line_and_the_line_its_notification() ->
         notification = board.cap(board.running("driver").objects.notification.cptr).object
         assert (line.object, line.word1) == (notification, SIGNAL_BADGE | 1)
         board.machine.interrupt(4)
+        assert beyond_fixed(board, "other") == {}
+
+
+def test_a_driver_of_a_device_that_does_dma_gets_the_device_s_io_space() -> None:
+    driver = task("driver", devices=(Assigned("rng", "entropy0", io_space=8192),))
+    with root(driver, task("other"), devices=(UART, ENTROPY)) as board:
+        device = board.running("driver").environment.devices["rng"]
+        found = beyond_fixed(board, "driver")
+        assert found[device.io_space].type is CapType.IO_SPACE
+        assert found[device.io_space].size_bits == 13
+        space = board.machine.kernel.core.kernel.io_space(1)  # entropy0 is the machine's second device
+        assert space is not None
+        assert space.address == found[device.io_space].object
+        assert space.device == 1
+        assert board.machine.kernel.core.kernel.io_space(0) is None
         assert beyond_fixed(board, "other") == {}
 
 

@@ -1,0 +1,228 @@
+"""What devices see of RAM: the mappings of their IOSpaces, and nothing else.
+
+Rules. A device reaches memory by its `DmaPort` alone, at addresses of its IOSpace. Who maps what is the kernel's to say
+(`use_translation`): it is asked at each access and nothing is kept, so a mapping that was taken away is gone at once.
+An access is checked in its whole length before the first byte moves: a fault leaves memory alone. Bytes are copied
+once; what a device has read, the driver cannot change any more. Only frames are mapped, so no DMA meets a kernel's
+record, and none needs a transaction.
+
+A fault is for the driver: the device catches `DmaFault`, says so in its own status, and interrupts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from hw._ram import load, store
+from hw.ram import Ram
+
+MAX_TRANSFER: Final = 1 << 20  # bytes that one access moves: the kernel does nothing else meanwhile
+
+
+class FaultKind(IntEnum):
+    """Why an access was refused."""
+
+    NOT_MAPPED = 1
+    READ_DENIED = 2
+    WRITE_DENIED = 3
+    MISALIGNED = 4  # a number that is not aligned to its size
+    TOO_LONG = 5  # more than MAX_TRANSFER bytes
+
+
+class DmaFault(Exception):
+    """The IOSpace does not allow an access.
+
+    Attributes:
+        device: its number. address: the first one of its IOSpace that is refused. kind: why.
+    """
+
+    def __init__(self, device: int, address: int, kind: FaultKind) -> None:
+        super().__init__(f"device {device} at 0x{address:x} of its IOSpace: {kind.name}")
+        self.device = device
+        self.address = address
+        self.kind = kind
+
+
+class Span(NamedTuple):
+    """What an IOSpace's address means: a physical address, and for how many bytes the mapping goes on from there."""
+
+    physical: int
+    size: int
+    readable: bool
+    writable: bool
+
+
+class Segment(NamedTuple):
+    """A part of a scatter list: an address of the IOSpace, and bytes."""
+
+    address: int
+    size: int
+
+
+Buffer = bytes | bytearray | memoryview
+Translate = Callable[[int, int], Span | None]
+
+
+@dataclass(frozen=True, slots=True)
+class DmaStatistics:
+    """What a device has done since this machine was made."""
+
+    reads: int = 0
+    read_bytes: int = 0
+    writes: int = 0
+    written_bytes: int = 0
+    faults: int = 0
+
+
+class _Counts:
+    """The same while it is counted."""
+
+    __slots__ = DmaStatistics.__slots__
+
+    def __init__(self) -> None:
+        self.reads = self.read_bytes = self.writes = self.written_bytes = self.faults = 0
+
+
+def _nothing(device: int, address: int) -> Span | None:
+    return None
+
+
+class Iommu:
+    """Stands between the devices and RAM. Until `use_translation` nothing is mapped."""
+
+    def __init__(self, ram: Ram) -> None:
+        self.ram = ram
+        self.translate: Translate = _nothing
+        self.last_faults: dict[int, DmaFault] = {}  # by device number
+        self._counts: defaultdict[int, _Counts] = defaultdict(_Counts)
+
+    def use_translation(self, translate: Translate) -> None:
+        """Who says what an address of a device (its number) means: `translate(device, address)`, None for nothing."""
+        self.translate = translate
+
+    def port(self, device: int) -> DmaPort:
+        """What the device of this number reads and writes by."""
+        return DmaPort(self, device, self._counts[device])
+
+    def statistics(self, device: int) -> DmaStatistics:
+        counts = self._counts[device]
+        return DmaStatistics(*(getattr(counts, name) for name in _Counts.__slots__))
+
+
+class DmaPort:
+    """A device's way to memory. Addresses are its IOSpace's, numbers little-endian.
+
+    Everything here raises DmaFault, and then has moved nothing.
+    """
+
+    def __init__(self, iommu: Iommu, device: int, counts: _Counts) -> None:
+        self._iommu = iommu
+        self._ram = iommu.ram
+        self._device = device
+        self._counts = counts
+
+    def read(self, address: int, size: int) -> bytes:
+        """A copy of `size` bytes."""
+        return self.gather((Segment(address, size),))
+
+    def write(self, address: int, data: Buffer) -> None:
+        """Store bytes."""
+        view = memoryview(data).cast("B")
+        self.scatter((Segment(address, len(view)),), view)
+
+    def gather(self, segments: Iterable[Segment]) -> bytes:
+        """A copy of all segments' bytes, one behind the other."""
+        spans = self._spans(segments, write=False)
+        data = b"".join([self._ram.read(physical, size) for physical, size in spans])
+        self._counts.reads += 1
+        self._counts.read_bytes += len(data)
+        return data
+
+    def scatter(self, segments: Iterable[Segment], data: Buffer) -> int:
+        """Store bytes to the segments, one after the other, until either ends; returns how many. All are checked."""
+        view = memoryview(data).cast("B")
+        at = 0
+        for physical, size in self._spans(segments, write=True):
+            part = view[at : at + size]
+            self._ram.poke(physical, part)
+            at += len(part)
+        self._counts.writes += 1
+        self._counts.written_bytes += at
+        return at
+
+    def ensure(self, address: int, size: int, *, write: bool) -> None:
+        """Raise DmaFault unless all these bytes can be read (or written) now. They may be unmapped at any time."""
+        self._spans((Segment(address, size),), write=write)
+
+    def load16(self, address: int) -> int:
+        """A number, read in one access of the processor: what the driver stored before it is seen after it."""
+        return self._load(address, 2)
+
+    def load32(self, address: int) -> int:
+        return self._load(address, 4)
+
+    def load64(self, address: int) -> int:
+        return self._load(address, 8)
+
+    def store16(self, address: int, value: int) -> None:
+        """Store a number in one access: a driver that sees it sees all that was written before."""
+        self._store(address, 2, value)
+
+    def store32(self, address: int, value: int) -> None:
+        self._store(address, 4, value)
+
+    def store64(self, address: int, value: int) -> None:
+        self._store(address, 8, value)
+
+    def _load(self, address: int, size: int) -> int:
+        value = load(self._ram, self._number(address, size, write=False), size)
+        self._counts.reads += 1
+        self._counts.read_bytes += size
+        return value
+
+    def _store(self, address: int, size: int, value: int) -> None:
+        store(self._ram, self._number(address, size, write=True), size, value)
+        self._counts.writes += 1
+        self._counts.written_bytes += size
+
+    def _number(self, address: int, size: int, *, write: bool) -> int:
+        """The physical address of an aligned number, which no mapping's end can cut: mappings are whole pages."""
+        if address % size:
+            raise self._fault(address, FaultKind.MISALIGNED)
+        return self._span(address, write=write).physical
+
+    def _spans(self, segments: Iterable[Segment], *, write: bool) -> list[tuple[int, int]]:
+        """The physical (address, bytes) that the segments are made of, all of them allowed."""
+        found = []
+        total = 0
+        for address, size in segments:
+            total += size
+            if total > MAX_TRANSFER:
+                raise self._fault(address, FaultKind.TOO_LONG)
+            while size > 0:
+                span = self._span(address, write=write)
+                part = min(size, span.size)
+                found.append((span.physical, part))
+                address += part
+                size -= part
+        return found
+
+    def _span(self, address: int, *, write: bool) -> Span:
+        span = self._iommu.translate(self._device, address)
+        if span is None or span.size <= 0 or span.physical + span.size > self._ram.size:
+            raise self._fault(address, FaultKind.NOT_MAPPED)
+        if write and not span.writable:
+            raise self._fault(address, FaultKind.WRITE_DENIED)
+        if not write and not span.readable:
+            raise self._fault(address, FaultKind.READ_DENIED)
+        return span
+
+    def _fault(self, address: int, kind: FaultKind) -> DmaFault:
+        fault = DmaFault(self._device, address, kind)
+        self._counts.faults += 1
+        self._iommu.last_faults[self._device] = fault
+        return fault
