@@ -36,6 +36,7 @@ _NOTES: Final = {
     "SchedContext": "The refills begin at byte 96 and take what its size gives.",
     "MappingSpace": "The nodes of its table begin at byte 128.",
     "VSpace": "Its other fields are a MappingSpace's.",
+    "IoSpace": "Its other fields are a MappingSpace's.",
     "KernelRecord": "The one record that no user's memory holds: it is at `layout.KERNEL_RECORD`.",
 }
 
@@ -60,6 +61,7 @@ _WRITERS: Final = {
     "TASK_": "task",
     "KERNEL_": "kernel",
     "RECEIVE_": "kernel",
+    "MAPPINGS_": "kernel",
 }
 _PARTS: Final = (
     ("ENTRY_", "A submission entry"),

@@ -135,7 +135,7 @@ class DmaPort:
         self.scatter((Segment(address, len(view)),), view)
 
     def gather(self, segments: Iterable[Segment]) -> bytes:
-        """A copy of all segments' bytes, one behind the other."""
+        """A copy of all segments' bytes, one behind the other. How many segments there are is the device's to bound."""
         spans = self._spans(segments, write=False)
         data = b"".join([self._ram.read(physical, size) for physical, size in spans])
         self._counts.reads += 1

@@ -26,7 +26,7 @@ from typing import Final
 from hw import ring
 from hw.devices.bus import IoBus
 from kerneld import _fastpath, fastpath
-from kerneld.host.completions import Completions
+from kerneld.host.completions import Completions, Wait
 from kerneld.host.process import Thread
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message
@@ -57,6 +57,7 @@ class Entry:
     Args:
         carry_out: does the tells that are not completions or hints.
         fatal: ends the kernel; told the exception.
+        wait: what a completion that may have taken memory away waits for (host/completions.py).
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Entry:
         carry_out: Callable[[Message], None],
         fatal: Callable[[BaseException], None],
         poll_ns: int = POLL_NS,
+        wait: Wait = lambda tcb, then: False,
     ) -> None:
         self._kernel = kernel
         self._ram = kernel.ram
@@ -74,7 +76,7 @@ class Entry:
         self._lines = bus.lines
         self._loop = loop
         self._threads: dict[int, Thread] = {}  # by TCB address
-        self._completions = Completions(kernel, carry_out)
+        self._completions = Completions(kernel, carry_out, wait, self._released)
         self._fatal = fatal
         self._poll_ns = poll_ns
         self._layout_fast = fastpath.make_layout(kernel.core.kernel)
@@ -187,6 +189,10 @@ class Entry:
         count = 0
         while not self._ended:
             restarts = word(self._restarts)
+            if self._completions.others_told and not restarts:
+                # Some of those whom the host was asked to tell may wait for this very processor.
+                self._completions.others_told = False
+                os.sched_yield()
             found, self._next, taken, unwatched = _fastpath.serve(
                 ram, self._layout_fast, rings, self._next, 0 if restarts else self._poll_ns
             )
@@ -211,6 +217,11 @@ class Entry:
         thread = self._threads.get(address)
         if thread is not None:
             self._watch(thread)
+
+    def _released(self, address: int) -> None:
+        """A thread was given a completion outside of a turn."""
+        self._watch_tcb(address)
+        self.wake()
 
     def _count(self, taken: int) -> None:
         before = self._taken // COOL_EVERY

@@ -71,6 +71,21 @@ def first(space: MappingSpace) -> Mapping | None:
     return read(space, node)
 
 
+def following(space: MappingSpace, address: int) -> Mapping | None:
+    """The first mapping that begins at this address or behind it."""
+    ram = space.ram
+    root = space.root
+    node = root.address if root is not None else 0
+    best = 0
+    while node:
+        if ram.word(node) & ~_LOW >= address:
+            best = node
+            node = ram.word(node + _LOWER) & NODE_MASK
+        else:
+            node = ram.word(node + _HIGHER)
+    return read(space, best) if best else None
+
+
 def is_full(space: MappingSpace) -> bool:
     return space.mapping_count >= space.mapping_capacity
 

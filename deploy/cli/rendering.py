@@ -76,6 +76,8 @@ def show(result: object, indent: str = "") -> None:
     match result:
         case None:
             return
+        case []:
+            line(f"{indent}none")
         case list() if _is_rows(result):
             _show_rows(result, indent)
         case list():

@@ -83,7 +83,7 @@ static PyObject *publish_all(RamObject *ram, const struct layout *layout, const 
 }
 
 /* publish(ram, layout) -> the TCBs whose completions were published, (), or None where the outbox holds other tells as
- * well and nothing was done. */
+ * well, or completions that may have to wait, and nothing was done. */
 PyObject *publish(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     struct layout layout;
@@ -108,7 +108,7 @@ PyObject *publish(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t
     }
     const struct tell *tells = (const void *)(ram->base + layout.outbox_entries);
     for (uint64_t i = 0; i < *length; i++)
-        if (tells[i].kind != layout.deliver)
+        if (tells[i].kind != layout.deliver || tells[i].detail)
             Py_RETURN_NONE;
     PyObject *subjects = publish_all(ram, &layout, tells, *length);
     if (subjects)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerneld.host.process import Thread
+from kerneld.host.process import Process, Thread
 
 
 class Attached:
@@ -25,3 +25,7 @@ class Attached:
     def to(self, frame: int) -> tuple[Thread, ...]:
         """The threads that are attached to a frame."""
         return tuple(self._threads.get(frame, ()))
+
+    def processes(self, frame: int) -> frozenset[Process]:
+        """The processes of these threads."""
+        return frozenset(thread.process for thread in self._threads.get(frame, ()))

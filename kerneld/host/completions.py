@@ -2,20 +2,27 @@
 
 Rules. The tells of a transaction are carried out before the next one begins, in their order. Each may be carried out
 twice: a kernel that is started again carries out what its predecessor had not emptied.
+
+The completion of a system call that may have taken memory away is *held* until that memory is gone. The thread is in
+its system call until then: for the kernel the completion waits to be published, and nothing else is taken from its
+ring. Should it be stopped meanwhile, its resume tells the completion again.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
 from hw import ring
+from kerneld import scheduler
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message, Tell
 from kerneld.records import CapType, KernelRecord, Slot, Tcb, TcbSlot
 
 U32: Final = 0xFFFFFFFF
+Wait: TypeAlias = Callable[[int, Callable[[], None]], bool]
 
 
 class Completions:
@@ -23,31 +30,69 @@ class Completions:
 
     Args:
         carry_out: does the tells that are neither completions nor hints.
+        wait: has a function called once what was taken away so far is gone, for a thread (a TCB's address); False, and
+            no call, if that is so already.
+        released: told the TCB that was given a completion which was held.
+
+    Attributes:
+        others_told: whether it did any. Whoever has seen to it takes it back.
     """
 
-    def __init__(self, kernel: Kernel, carry_out: Callable[[Message], None]) -> None:
+    def __init__(
+        self, kernel: Kernel, carry_out: Callable[[Message], None], wait: Wait, released: Callable[[int], None]
+    ) -> None:
         self._kernel = kernel
         self._ram = kernel.ram
         self._carry_out = carry_out
+        self._wait = wait
+        self._released = released
+        self._held: dict[int, object] = {}  # for each TCB, which of its completions
         self._layout = _layout(kernel)
+        self.others_told = False
 
     def publish(self) -> Sequence[int]:
         """Carry out all tells, and empty the outbox. Returns the TCBs that were given a completion."""
-        delivered = ring.publish(self._ram, self._layout)
+        delivered = None if self._held else ring.publish(self._ram, self._layout)
         return self._carry_out_all() if delivered is None else delivered
 
     def _carry_out_all(self) -> list[int]:
         outbox, delivered = self._kernel.outbox, []
         for message in outbox:
             if message.kind is Tell.DELIVER:
-                if self._deliver(Tcb(self._ram, message.subject)):
+                if not self._hold(message) and self._deliver(Tcb(self._ram, message.subject)):
                     delivered.append(message.subject)
             elif message.kind is Tell.HINT:
                 self._hint(Tcb(self._ram, message.subject))
             else:
+                if message.kind is Tell.KILL:
+                    self._held.pop(message.subject, None)
                 self._carry_out(message)
-        outbox.clear()
+                self.others_told = True
+        outbox.clear(self._held)
         return delivered
+
+    def _hold(self, message: Message) -> bool:
+        """Whether a completion has to wait."""
+        tcb = message.subject
+        if tcb in self._held:
+            return True
+        this = object()
+        if not message.detail or not self._wait(tcb, partial(self._release, tcb, this)):
+            return False
+        self._held[tcb] = this
+        return True
+
+    def _release(self, address: int, this: object) -> None:
+        """Publish a completion that was held, unless its thread has ended or must not run."""
+        if self._held.get(address) is not this:
+            return
+        del self._held[address]
+        tcb = Tcb(self._ram, address)
+        if tcb.told_pending and scheduler.may_run(tcb):
+            self._deliver(tcb)
+            with self._ram.transaction():
+                tcb.told_pending = 0
+            self._released(address)
 
     def _deliver(self, tcb: Tcb) -> bool:
         """False if the thread has no frame, and so nothing to read."""

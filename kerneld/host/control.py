@@ -15,10 +15,11 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from libsel4py import abi
-from libsel4py.abi import ControlOp
+from libsel4py.abi import ControlOp, MapFlags
 
 MESSAGE: Final = struct.Struct("<4I6Q")
 assert MESSAGE.size == abi.CONTROL_BYTES
@@ -67,13 +68,22 @@ class ControlSocket:
         """Let a thread go on."""
         self._send(ControlOp.UNPARK, answer, number)
 
+    def map(self, address: int, size: int, rights: int, memory: int, answer: Answer) -> None:
+        """Map memory, over what is there. The descriptor stays the caller's. Raises OSError if it cannot be sent."""
+        self._send(ControlOp.MAP, answer, 0, 0, (address, size, rights, MapFlags.REPLACE), (memory,))
+
+    def unmap(self, address: int, size: int, answer: Answer) -> None:
+        """End what is mapped at these addresses."""
+        self._send(ControlOp.UNMAP, answer, 0, 0, (address, size))
+
     def channel(self, number: int, words: Sequence[int], page: int, answer: Answer) -> None:
         """Hand a thread a channel's page. The descriptor stays the caller's. Raises OSError if it cannot be sent."""
         self._send(ControlOp.CHANNEL, answer, number, 0, words, (page,))
 
     def channel_close(self, number: int, channels: Sequence[int], answer: Answer) -> None:
-        """These channels, `CONTROL_WORD_COUNT` at the most, are no more for the thread."""
-        self._send(ControlOp.CHANNEL_CLOSE, answer, number, 0, channels)
+        """These channels, `abi.CONTROL_CLOSED_TOGETHER` at the most, are no more for the thread."""
+        words = [low | high << 32 for low, high in zip_longest(channels[::2], channels[1::2], fillvalue=0)]
+        self._send(ControlOp.CHANNEL_CLOSE, answer, number, 0, words)
 
     def receiver_died(self, number: int, channel: int, listener: int, answer: Answer) -> None:
         """The thread is the client of a channel, and that listener will not answer any more."""
@@ -114,7 +124,10 @@ class ControlSocket:
         self._waiting[self._sequence] = _Asked(answer, self._loop.time() + ANSWER_S)
         self._expect()
         try:
-            socket.send_fds(self._channel, [data], descriptors)
+            if descriptors:
+                socket.send_fds(self._channel, [data], descriptors)
+            else:
+                self._channel.send(data)
         except BlockingIOError:
             self._disobeyed("its control socket is full")
         except (BrokenPipeError, ConnectionResetError):

@@ -20,6 +20,11 @@ def leaves_for_tasks(descriptor: int) -> bool:
     return descriptor < resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
 
 
+def leaves_for_others(descriptor: int) -> bool:
+    """Whether a frame's memory that was just made leaves enough for starts, doorbells and channels' pages."""
+    return descriptor < resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4 * 3
+
+
 def make_doorbell(starts_on_their_way: int) -> int:
     """A further thread's doorbell. Raises OSError (EMFILE) if too few descriptors are left to start anything."""
     doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

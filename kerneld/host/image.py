@@ -7,23 +7,28 @@ tasks write at that time may be half in it. Holes stay holes.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
-
-from kerneld.host.mappings import Mappings
+from typing import Final, Protocol
 
 FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 _CHUNK: Final = 1 << 20
 
 
-def save_image(ram_fd: int, mappings: Mappings, path: Path) -> int:
+class OwnMemories(Protocol):
+    """Who knows which frames have memory of their own (mappings.py, frame_memory.py)."""
+
+    def own_memory(self) -> Iterable[tuple[int, int, int]]: ...
+
+
+def save_image(ram_fd: int, frames: OwnMemories, path: Path) -> int:
     """Write the image; returns RAM's size in bytes. A file that could not be written whole is removed."""
     target = os.open(path, FLAGS, 0o600)
     try:
         size = os.fstat(ram_fd).st_size
         os.ftruncate(target, size)
         _copy(ram_fd, target, 0, size)
-        for address, descriptor, length in mappings.own_memory():
+        for address, descriptor, length in frames.own_memory():
             _copy(descriptor, target, address, length)
     except BaseException:
         path.unlink(missing_ok=True)

@@ -1,127 +1,284 @@
-"""Frames with memory of their own: what a process is handed, and how it is taken away.
+"""Frames in processes: who is handed what, and how it is taken away.
 
-A frame's bytes begin in RAM's memfd. The first time the frame is handed to a process it becomes a memfd of its own,
-laid over RAM's window at its physical address. Sealed against growing: a revocation truncates it, which takes the
-memory away from whoever has it mapped, and nothing can bring it back.
+Carries out the tells MAP, UNMAP and FRAME_GONE. What a process has mapped is what its VSpace's table says
+(`kerneld/mapping_table.py`); a process that starts is handed all of it. Losing a mapping is enforced and not asked for:
+the memory that a process has more of than it may is exchanged (`frame_refill.py`), and whoever asked for it hears only
+when that is done (`wait`).
 
-Rule: physical address and size name a frame; a frame that is destroyed is forgotten here (`gone`) before its memory
-is used again.
+A thread's trap frame cannot be exchanged under it: where another process loses a mapping of one, those threads'
+processes are ended.
 """
 
 from __future__ import annotations
 
-import fcntl
+import asyncio
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from itertools import islice
 from typing import Final
 
 from hw.ram import Ram
-from hw.window import discard, map_fixed
+from kerneld.host.barrier import Barrier
+from kerneld.host.chores import Chores, Piece
 from kerneld.host.fd_store import FdStore
+from kerneld.host.frame_memory import BLOCK, WITHDRAWN_AT_ONCE, FrameMemory
+from kerneld.host.frame_refill import Refill
+from kerneld.host.frame_use import FrameUse, Holding, access
+from kerneld.host.map_mail import Handed
+from kerneld.host.process import Phase, Process
+from kerneld.host.withdrawals import Withdrawals
 from libsel4py.abi import Rights
 
-SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-_CHUNK: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class OwnMemory:
-    """A frame's memfd. `size` in bytes."""
-
-    descriptor: int
-    size: int
+HANDED_AT_A_TIME: Final = 16  # mappings of one frame
+FORGOTTEN_AT_A_TIME: Final = 64  # of a process that ends
+LOOKED_AT: Final = 16
 
 
 class Mappings:
-    """The frames that have memory of their own, by physical address."""
+    """The frames that processes have mapped, and their memory."""
 
-    def __init__(self, ram: Ram, ram_fd: int, store: FdStore) -> None:
-        self._ram = ram
-        self._ram_fd = ram_fd
-        self._store = store
-        self._frames: dict[int, OwnMemory] = {}
-        self._read_only: dict[int, int] = {}  # further descriptors of some of them
+    def __init__(self, ram: Ram, ram_fd: int, store: FdStore, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._chores = Chores(loop)
+        self._barrier = Barrier()
+        self._withdrawals = Withdrawals(self._chores, self._barrier)
+        self._memory = FrameMemory(ram, ram_fd, store, self._withdrawals.begin)
+        self._uses: dict[int, FrameUse] = {}  # by the frame's physical address
+        self._held: dict[Process, dict[int, FrameUse]] = {}  # by the address of the mapping
+        self._idle: dict[int, int] = {}  # bytes of frames with a memfd that nobody has mapped any more
+        self._attached: Callable[[int], Collection[Process]] = lambda frame: ()
+        self._losing: Callable[[int], None] = lambda frame: None
+
+    def use_attached(self, attached: Callable[[int], Collection[Process]], losing: Callable[[int], None]) -> None:
+        """Whose trap frame the frame at a physical address is; what is done before it is exchanged."""
+        self._attached = attached
+        self._losing = losing
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._memory)
+
+    def own_memory(self) -> Iterator[tuple[int, int, int]]:
+        """Physical address, descriptor and bytes of each frame that has memory of its own."""
+        return self._memory.own_memory()
+
+    # --- trap frames
 
     def frame_fd(self, address: int, size: int) -> int:
-        """The frame's memfd, made if this is the first time. It stays ours: duplicate it, or attach it to a message.
+        """The memfd of a frame that becomes a trap frame. It stays ours: duplicate it, or attach it to a message.
 
         Raises:
             ValueError: another size was given before. OSError: the host has no more descriptors, mappings or memory.
         """
-        frame = self._frames.get(address)
-        if frame is None:
-            frame = self._frames[address] = self._make(address, size)
-        if frame.size != size:
-            raise ValueError(f"the frame at {address:#x} has {frame.size} bytes, not {size}: it was not forgotten")
-        return frame.descriptor
+        use = self._uses.get(address)
+        if use is not None and use.refill is not None:
+            use.refill.hurry()
+        self._idle.pop(address, None)
+        if address not in self._memory:
+            try:
+                self._move_now(address, size, to_own=True)
+            except OSError:
+                if not self._make_room():
+                    raise
+                self._move_now(address, size, to_own=True)
+        return self._memory.descriptor(address, size)
 
-    def map_fd(self, address: int, size: int, rights: int) -> int:
-        """As `frame_fd`, for a process that is to map the frame with these rights.
+    def _move_now(self, address: int, size: int, to_own: bool) -> None:
+        move = self._memory.move(address, size, to_own)
+        try:
+            while move.step():
+                continue
+        except BaseException:
+            move.abandon()
+            raise
+
+    # --- what the kernel tells
+
+    def map(self, process: Process, address: int, rights: int, frame: int, size: int) -> None:
+        """The process has the frame mapped, with these rights. Twice does no harm."""
+        held = self._held.setdefault(process, {})
+        use = held.get(address)
+        if use is not None:
+            before = use.holdings[process, address]
+            if (use.address, use.size, before.rights) == (frame, size, rights):
+                return
+            if use.address != frame:
+                self.unmap(process, address)
+        use = self._uses.get(frame)
+        if use is None:
+            use = self._uses[frame] = FrameUse(frame, size)
+        self._idle.pop(frame, None)
+        held[address] = use
+        use.add(process, address, rights)
+        self._advance(use, process)
+
+    def unmap(self, process: Process, address: int) -> None:
+        """The process has nothing mapped there any more. Twice does no harm."""
+        use = self._held.get(process, {}).pop(address, None)
+        if use is None:
+            return
+        holding = use.remove(process, address)
+        if holding is not None and holding.rights:
+            process.map_mail.unmap(address, use.size)
+        self._advance(use, process)
+
+    def gone(self, address: int) -> None:
+        """The frame was destroyed: whoever has it mapped loses it."""
+        use = self._uses.pop(address, None)
+        if use is not None:
+            for holding in use.holdings.values():
+                self._held.get(holding.process, {}).pop(holding.address, None)
+                holding.process.map_mail.unmap(holding.address, use.size)
+            if use.refill is not None:
+                use.refill.abandon()
+        self._idle.pop(address, None)
+        self._memory.gone(address)
+
+    # --- processes
+
+    def ride(self, process: Process, address: int, frame: int, size: int) -> int:
+        """A process that is asked for finds the frame mapped, to read. Returns a descriptor that the caller closes.
+
+        Raises:
+            OSError: as `frame_fd`.
+        """
+        self.frame_fd(frame, size)
+        use = self._uses.setdefault(frame, FrameUse(frame, size))
+        holding = use.add(process, address, Rights.READ)
+        use.hand(holding)
+        self._held.setdefault(process, {})[address] = use
+        process.map_mail.begins_with(address, size)
+        return self._open(use, holding).descriptor
+
+    def later(self, piece: Piece) -> None:
+        """Do long work a piece at a time (chores.py)."""
+        self._chores.add(piece)
+
+    def ends(self, process: Process) -> None:
+        """The process is killed, or is gone: what it had mapped goes with it. Twice does no harm."""
+        held = self._held.pop(process, None)
+        if held is not None:
+            self._chores.add(partial(self._forget_some, process, held))
+
+    def _forget_some(self, process: Process, held: dict[int, FrameUse]) -> bool:
+        for _ in range(min(len(held), FORGOTTEN_AT_A_TIME)):
+            address, use = held.popitem()
+            use.remove(process, address)
+            use.given.pop(process, None)
+            if use.refill is not None:
+                use.refill.forget(process)
+            if self._uses.get(use.address) is use:
+                self._advance(use, process)
+        return bool(held)
+
+    # --- waiting
+
+    def wait(self, process: Process | None, then: Callable[[], None]) -> bool:
+        """Call `then` once what was lost so far is taken away, and the process was told all of what it has.
+
+        False, and no call, if that is so now.
+        """
+        if self._barrier.wait(partial(self._then, process, then)):
+            return True
+        return process is not None and process.map_mail.when_sent(then)
+
+    def _then(self, process: Process | None, then: Callable[[], None]) -> None:
+        if process is None or not process.map_mail.when_sent(then):
+            then()
+
+    def close(self) -> None:
+        """Close the descriptors; the mappings stay until the window is unmapped."""
+        self._chores.close()
+        for use in self._uses.values():
+            if use.refill is not None:
+                use.refill.close()
+        self._memory.close()
+        self._withdrawals.close()
+        self._uses.clear()
+
+    # --- one frame
+
+    def _advance(self, use: FrameUse, *changed: Process) -> None:
+        """Do what is to be done next for a frame. ``changed``: whose mappings of it have."""
+        if use.refill is not None:
+            return
+        lost = [process for process in changed if use.has_lost(process)]
+        if lost and not set(lost) <= set(self._attached(use.address)):
+            use.refill = self._new_refill(use)
+            self._chores.add(use.refill.begin)
+        elif use.is_wanted and use.address not in self._memory:
+            use.refill = self._new_refill(use)
+            use.refill.begin()
+        elif use.is_unused:
+            del self._uses[use.address]
+            if use.address in self._memory and not self._attached(use.address):
+                self._idle[use.address] = use.size
+        elif self._hand_some(use):
+            self._barrier.begin(use)
+            self._chores.add(partial(self._hand_more, use))
+
+    def _new_refill(self, use: FrameUse) -> Refill:
+        refill = Refill(use, self._memory, self._loop, self._chores, self._losing, self._refilled, self._barrier.end)
+        self._barrier.begin(refill)
+        return refill
+
+    def _refilled(self, refill: Refill) -> None:
+        use = refill.use
+        use.refill = None
+        if refill.error is None or self._make_room():
+            self._advance(use, *use.given)
+        else:
+            self._refuse(use, refill.error)
+
+    def _hand_some(self, use: FrameUse) -> bool:
+        """Hand the frame to the next of those who wait for it. False if that were all, or it is exchanged."""
+        if use.refill is not None or self._uses.get(use.address) is not use:
+            return False
+        for holding in list(islice(use.unhanded, HANDED_AT_A_TIME)):
+            use.hand(holding)
+            hand = partial(self._open, use, holding)
+            holding.process.map_mail.map(holding.address, use.size, holding.rights, hand)
+            if use.refill is not None:  # a process that could not be told is ended
+                return False
+        return bool(use.unhanded)
+
+    def _hand_more(self, use: FrameUse) -> bool:
+        if self._hand_some(use):
+            return True
+        self._barrier.end(use)
+        return False
+
+    def _open(self, use: FrameUse, holding: Holding) -> Handed:
+        """A descriptor of the frame's memory for a process.
 
         Without Write it is another opening of the file, for reading: what is mapped by it cannot be made writable
         (mprotect(2)), and a task has no way to open the file a second time (hw/_cpu/filter.c).
         """
-        descriptor = self.frame_fd(address, size)
-        if rights & Rights.WRITE:
-            return descriptor
-        if address not in self._read_only:
-            self._read_only[address] = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
-        return self._read_only[address]
+        own = self._memory.descriptor(use.address, use.size)
+        given = access(holding.rights)
+        use.given[holding.process] = use.given.get(holding.process, 0) | given
+        if given & Rights.WRITE:
+            return Handed(own, opened=False)
+        return Handed(os.open(f"/proc/self/fd/{own}", os.O_RDONLY | os.O_CLOEXEC), opened=True)
 
-    def own_memory(self) -> Iterator[tuple[int, int, int]]:
-        """Physical address, descriptor and bytes of each."""
-        for address, frame in self._frames.items():
-            yield address, frame.descriptor, frame.size
+    def _refuse(self, use: FrameUse, error: OSError) -> None:
+        """The host has no memory for the frame: those who cannot be given what they hold are ended."""
+        for process in dict.fromkeys(each.process for each in use.unhanded):
+            if process.phase is not Phase.ENDING:
+                process.refuse(f"the host has nothing for the memory at {use.address:#x} that it has mapped: {error}")
 
-    def gone(self, address: int, size: int) -> None:
-        """The frame was destroyed: whoever has it mapped loses it. The window shows RAM's own zeroes there."""
-        frame = self._frames.pop(address, None)
-        if frame is None:
-            return
-        map_fixed(self._ram, address, frame.size, self._ram_fd, address)
-        os.ftruncate(frame.descriptor, 0)
-        os.close(frame.descriptor)
-        if address in self._read_only:
-            os.close(self._read_only.pop(address))
-        self._store.drop(f"frame:{address:x}")
+    def _make_room(self) -> bool:
+        """Where descriptors are short: move a frame that nobody has mapped any more back to RAM. False if none can be.
 
-    def close(self) -> None:
-        """Close the descriptors; the mappings stay until the window is unmapped."""
-        for descriptor in (*(frame.descriptor for frame in self._frames.values()), *self._read_only.values()):
-            os.close(descriptor)
-        self._frames.clear()
-        self._read_only.clear()
-
-    def _make(self, address: int, size: int) -> OwnMemory:
-        descriptor = os.memfd_create(f"sel4py-frame-{address:x}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            os.ftruncate(descriptor, size)
-            self._copy(address, size, descriptor)
-            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
-            map_fixed(self._ram, address, size, descriptor, 0)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        # Covered from now on; when the frame is gone, zeroes are to show, not what it once held.
-        discard(self._ram_fd, address, size)
-        self._store.keep(f"frame:{address:x}", descriptor)
-        return OwnMemory(descriptor, size)
-
-    def _copy(self, address: int, size: int, descriptor: int) -> None:
-        """Copy RAM's bytes, holes left as holes: a large frame that was never written costs nothing."""
-        at = address
-        end = address + size
-        while at < end:
-            try:
-                at = os.lseek(self._ram_fd, at, os.SEEK_DATA)
-            except OSError:  # ENXIO: no data up to the end of RAM
-                return
-            hole = min(os.lseek(self._ram_fd, at, os.SEEK_HOLE), end)
-            while at < hole:
-                data = self._ram.read(at, min(_CHUNK, hole - at))
-                os.pwrite(descriptor, data, at - address)
-                at += len(data)
+        Only one with little in it: this is done at once.
+        """
+        for address, size in list(islice(self._idle.items(), LOOKED_AT)):
+            del self._idle[address]
+            if address not in self._memory or self._attached(address):
+                continue
+            blocks = os.fstat(self._memory.descriptor(address, size)).st_blocks
+            if blocks * BLOCK <= WITHDRAWN_AT_ONCE:
+                self._move_now(address, size, to_own=False)
+                return True
+            self._idle[address] = size
+        return False

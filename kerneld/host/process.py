@@ -22,6 +22,7 @@ from kerneld.host.channel_mail import ChannelMail
 from kerneld.host.clocks import Clock, SharedClock, open_clock
 from kerneld.host.control import ControlSocket
 from kerneld.host.linux import processor_time_us
+from kerneld.host.map_mail import MapMail
 from kerneld.records import Tcb
 
 # It is done; it will be at the thread's next system call; the thread has ended.
@@ -67,7 +68,11 @@ class Thread:
 
 
 class Process:
-    """A process, from the request to start it until it is reaped. `life`: the how many-th of its name (lives.py)."""
+    """A process, from the request to start it until it is reaped. `life`: the how many-th of its name (lives.py).
+
+    Args:
+        mappings_told: its keeper was sent so many messages about memory.
+    """
 
     def __init__(
         self,
@@ -77,6 +82,7 @@ class Process:
         life: int,
         loop: asyncio.AbstractEventLoop,
         disobeyed: Callable[[Process, str], None],
+        mappings_told: Callable[[Process, int], None] = lambda process, count: None,
     ) -> None:
         self.vspace = vspace
         self.name = name
@@ -90,15 +96,22 @@ class Process:
         self._pidfd = -1
         self._kill_asked = False
         self._stopped = False
+        self._held_still = 0
         self._disobeyed = disobeyed
         ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.control = ControlSocket(ours, loop, self._refuses)
+        self.control = ControlSocket(ours, loop, self.refuse)
         self.channel_mail = ChannelMail(self.control)
+        self.map_mail = MapMail(self.control, loop, lambda count: mappings_told(self, count), self.refuse)
 
     @property
     def control_fd(self) -> int:
         """The process's own end, until `started`."""
         return self._theirs.fileno()
+
+    @property
+    def is_stopped(self) -> bool:
+        """The host does not run it."""
+        return self._stopped
 
     def is_of(self, tcb: Tcb, vspace: int) -> bool:
         """Whether a new life of this TCB has to wait until the process is gone."""
@@ -116,6 +129,7 @@ class Process:
             return
         self.phase = Phase.LIVE
         self.control.runs(True)
+        self.map_mail.open()
         self.settle()
 
     def kill(self) -> None:
@@ -123,12 +137,18 @@ class Process:
         self._kill_asked = True
         self.phase = Phase.ENDING
         self._signal(signal.SIGKILL)
+        self.map_mail.close()
+
+    def hold_still(self, still: bool) -> None:
+        """Do not let it run, whatever its threads may do, until each who has asked for that says False."""
+        self._held_still += 1 if still else -1
+        self.settle()
 
     def settle(self) -> None:
         """Make stopped and parked what `held` says. Later, if it has not started yet."""
         if self.phase is not Phase.LIVE:
             return
-        all_held = all(thread.held for thread in self.threads)
+        all_held = self._held_still > 0 or all(thread.held for thread in self.threads)
         if all_held:
             if not self._stopped:
                 self._stopped = True
@@ -149,6 +169,7 @@ class Process:
         self.is_gone = True
         self.control.close()
         self.channel_mail.process_gone()
+        self.map_mail.close()
         self._theirs.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)
@@ -183,9 +204,10 @@ class Process:
 
     def _parked(self, error: int, word: int) -> None:
         if error not in _OBEYED:
-            self._refuses(f"a thread does not stop when it is told to ({errno.errorcode.get(error, error)})")
+            self.refuse(f"a thread does not stop when it is told to ({errno.errorcode.get(error, error)})")
 
-    def _refuses(self, what: str) -> None:
+    def refuse(self, what: str) -> None:
+        """It does not obey, or cannot be given what it holds: it is ended, unless it ends already."""
         if self.phase is not Phase.ENDING:
             self._disobeyed(self, what)
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from hw.ram import Ram
+from kerneld.host import told_mappings
 from kerneld.host.attached import Attached
 from kerneld.host.descriptors import make_doorbell
 from kerneld.host.kernel_log import LineKind
 from kerneld.host.lives import Lives
 from kerneld.host.mappings import Mappings
 from kerneld.host.process import Phase, Process, Thread
-from kerneld.host.registers import InitialMap, arguments, frame_bytes, free_name, start_request, task_name, vspace_of
+from kerneld.host.registers import arguments, frame_bytes, free_name, start_request, task_name, vspace_of
 from kerneld.host.reports import Reports, Rings
 from kerneld.host.zygote_link import ZygoteLink
 from kerneld.outbox import Message, Tell
@@ -38,7 +41,6 @@ class Processes:
         loop: asyncio.AbstractEventLoop,
         mappings: Mappings,
         images: Sequence[str],
-        initial_maps: dict[int, tuple[InitialMap, ...]],
         rings: Rings,
         reports: Reports,
     ) -> None:
@@ -46,7 +48,6 @@ class Processes:
         self._loop = loop
         self._mappings = mappings
         self._images = images
-        self._initial_maps = initial_maps
         self._rings = rings
         self._reports = reports
         self._zygote: ZygoteLink | None = None
@@ -57,7 +58,9 @@ class Processes:
         self._waiting: dict[int, Tcb] = {}
         self._attached = Attached()
         self._refused: set[int] = set()
+        self._told = partial(told_mappings.tell_threads, ram)
         self.lives = Lives()
+        mappings.use_attached(self._attached.processes, self._losing_frame)
 
     def use_zygote(self, zygote: ZygoteLink) -> None:
         self._zygote = zygote
@@ -86,6 +89,10 @@ class Processes:
                 self._vspace_gone(message.subject)
             case Tell.TRAP_FRAME:
                 self._trap_frame(message.subject)
+            case Tell.MAP | Tell.UNMAP:
+                # A process that starts later is handed what its table says by then.
+                if (process := self._by_vspace.get(message.subject)) is not None:
+                    told_mappings.carry_out(self._mappings, process, message)
 
     def kill_task(self, tcb: int) -> None:
         """End the process of a thread, as if it had crashed: the kernel hears of it when it is reaped."""
@@ -117,15 +124,19 @@ class Processes:
     def _start_process(self, tcb: Tcb, vspace: int, number: int) -> None:
         image = self._images[number]
         name = free_name(tcb.name or task_name(image), {process.name for process in self._by_vspace.values()})
-        process = Process(vspace, name, image, self.lives.begin(name), self._loop, self._disobeyed)
+        life = self.lives.begin(name)
+        process = Process(vspace, name, image, life, self._loop, self._disobeyed, self._told)
         self._by_vspace[vspace] = process
         thread = self._new_thread(tcb, process)
         assert self._zygote is not None
+        request = start_request(thread, number, self._mappings)
         self._zygote.start(
-            start_request(thread, number, self._mappings, self._initial_maps.get(tcb.address, ())),
+            request,
             lambda pid, pidfd: self._started(process, pid, pidfd),
             lambda error: self._failed(process, error),
         )
+        for descriptor in request.map_fds:
+            os.close(descriptor)
         process.release_control_end()
 
     def _start_thread(self, tcb: Tcb, process: Process, number: int) -> None:
@@ -149,6 +160,7 @@ class Processes:
         # The kernel counts from 0 for a new life; the frame may still hold what its last owner wrote.
         self._mappings.frame_fd(frame, frame_bytes(tcb))
         self._ram.poke(frame + abi.TASK_LINE, _LINES)
+        told_mappings.tell_thread(self._ram, thread, process.map_mail.sent)
         self._attached.add(thread)
         self._rings.open(thread)
         return thread
@@ -199,6 +211,11 @@ class Processes:
         for thread in self._attached.to(frame):
             self._lost_frame(thread, "destroyed")
 
+    def _losing_frame(self, frame: int) -> None:
+        """Another process has lost a mapping of a trap frame: the memory that it has is taken from everybody."""
+        for thread in self._attached.to(frame):
+            self._lost_frame(thread, "taken from another process")
+
     def _lost_frame(self, thread: Thread, how: str) -> None:
         self._close_rings(thread)
         self._reports.log(LineKind.END, f"{thread.process.name} is ended: its trap frame was {how} while it ran")
@@ -208,6 +225,7 @@ class Processes:
         self._leave(process)
         self._ending[process] = None
         process.kill()
+        self._mappings.ends(process)
 
     def _leave(self, process: Process) -> None:
         """Its VSpace and its name may have another process. Twice does no harm."""
@@ -240,6 +258,7 @@ class Processes:
             self._close_rings(thread)
             self.threads.pop(thread.tcb.address, None)
         process.close()
+        self._mappings.ends(process)
         self._reports.event("died", task=process.name, pid=process.pid, status=status)
         for thread in living:
             # One that has ended by EXIT before has been reported already.
@@ -281,7 +300,9 @@ class Processes:
             thread.close()
         if (unused := self._by_vspace.get(vspace_of(tcb))) is not None and not unused.threads:
             self._leave(unused)
+            unused.phase = Phase.ENDING
             unused.close()
+            self._mappings.ends(unused)
 
     def _disobeyed(self, process: Process, what: str) -> None:
         self._reports.log(LineKind.END, f"{process.name} (process {process.pid}) is ended: {what}")

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Final
 
 from kerneld.caps import EXTRA_SHIFT
+from kerneld.host.intake import Intake
 from kerneld.host.mappings import Mappings
 from kerneld.host.process import Thread
 from kerneld.host.zygote_link import StartRequest
-from kerneld.records import CapType, Tcb, TcbSlot
+from kerneld.records import CapType, Tcb, TcbSlot, VSpace
 from libsel4py import abi
 
 OUR_LOGS: Final = ("kerneld", "zygote")  # a task of that name would write to the log that people trust
-
-
-@dataclass(frozen=True, slots=True)
-class InitialMap:
-    """Memory that a thread's process finds mapped when it starts: a frame (physical address, bytes) at an address."""
-
-    frame: int
-    size: int
-    address: int
-    rights: int
 
 
 def task_name(image: str) -> str:
@@ -46,11 +36,6 @@ def vspace_of(tcb: Tcb) -> int:
     return slot.object if slot.cap_type == CapType.VSPACE else 0
 
 
-def vspace_bits(tcb: Tcb) -> int:
-    """log2 of the process's private memory in bytes."""
-    return tcb.slot(TcbSlot.VSPACE).word0 >> EXTRA_SHIFT & 63
-
-
 def frame_bytes(tcb: Tcb) -> int:
     """Bytes of the frame that is the thread's trap frame."""
     return 1 << (tcb.slot(TcbSlot.BUFFER).word0 >> EXTRA_SHIFT + 4 & 63)
@@ -61,18 +46,26 @@ def arguments(tcb: Tcb) -> tuple[int, ...]:
     return tuple(tcb.ram.word(tcb.address + Tcb.REGISTERS + 8 * number) for number in abi.ARGUMENT_REGISTERS)
 
 
-def start_request(thread: Thread, image: int, mappings: Mappings, maps: tuple[InitialMap, ...]) -> StartRequest:
-    """What the zygote is asked for a process's first thread. Makes memory files for the frames that are handed out."""
+def start_request(thread: Thread, image: int, mappings: Mappings) -> StartRequest:
+    """What the zygote is asked for a process's first thread. Makes memory files for the frames that are handed out.
+
+    The descriptors of `maps` are the caller's to close.
+    """
     tcb, process = thread.tcb, thread.process
+    space = VSpace(tcb.ram, process.vspace)
+    frame_fd = mappings.frame_fd(thread.frame, frame_bytes(tcb))
+    intake = Intake(mappings, process, space)
+    riding = intake.ride()
+    mappings.later(intake.step)
     return StartRequest(
         image=process.image,
         image_number=image,
         name=process.name,
         arguments=arguments(tcb),
-        memory=1 << vspace_bits(tcb),
-        frame_fd=mappings.frame_fd(thread.frame, frame_bytes(tcb)),
+        memory=space.private_bytes,
+        frame_fd=frame_fd,
         doorbell_fd=thread.doorbell,
         control_fd=process.control_fd,
-        maps=tuple((each.address, each.size, each.rights) for each in maps),
-        map_fds=tuple(mappings.map_fd(each.frame, each.size, each.rights) for each in maps),
+        maps=tuple((each.address, 1 << each.size_bits, each.rights) for each, _ in riding),
+        map_fds=tuple(descriptor for _, descriptor in riding),
     )

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -34,14 +35,12 @@ from kerneld.host.management import Management
 from kerneld.host.mappings import Mappings
 from kerneld.host.options import KernelOptions
 from kerneld.host.processes import Processes
-from kerneld.host.registers import InitialMap
 from kerneld.host.zygote_link import ZygoteLink
 from kerneld.kernel import Kernel
 from kerneld.objects.io_space import translate
 from kerneld.outbox import Message, Tell
-from kerneld.records import CapType, Slot, Tcb, TcbSlot, ThreadState
+from kerneld.records import Tcb, ThreadState
 from libsel4py import abi
-from libsel4py.abi import InitialSlot, Rights
 
 KERNEL_BUG: Final = 70  # EX_SOFTWARE
 ZYGOTE_LOST: Final = 71  # EX_OSERR
@@ -69,16 +68,16 @@ class System:
         monitor = socket.socket(fileno=options.monitor_fd) if options.monitor_fd >= 0 else None
         self.monitor = monitor
         self.store = FdStore(monitor, loop)
-        self.mappings = Mappings(self.ram, options.ram_fd, self.store)
+        self.mappings = Mappings(self.ram, options.ram_fd, self.store, loop)
         self.kernel = Kernel(self.ram, self.machine.bus, self._processor_time, host_microseconds)
         self.machine.iommu.use_translation(lambda device, address: translate(self.ram, device, address))
         self.machine.bus.set_kick(lambda number: self.kernel.outbox.tell(Tell.DEVICE, number))
         self.initial = self.kernel.core.kernel.initial_tcb
         self.was_up = False
-        self.entry = Entry(self.kernel, self.machine.bus, loop, self._carry_out, self._fatal, options.poll_ns)
-        self.processes = Processes(
-            self.ram, loop, self.mappings, options.images, self._initial_maps(), self.entry, self
+        self.entry = Entry(
+            self.kernel, self.machine.bus, loop, self._carry_out, self._fatal, options.poll_ns, self._wait_for_memory
         )
+        self.processes = Processes(self.ram, loop, self.mappings, options.images, self.entry, self)
         self.channels = Channels(self.ram, loop, self.store, self.processes.threads, self._channel_failed)
         self.zygote = ZygoteLink(
             socket.socket(fileno=options.zygote_fd), loop, self.processes.exited, self._zygote_lost
@@ -153,18 +152,6 @@ class System:
         )
         boot.boot(self.ram, parameters)
 
-    def _initial_maps(self) -> dict[int, tuple[InitialMap, ...]]:
-        """The initial task finds BootInfo at its first argument, read-only."""
-        initial = self.initial
-        if initial is None:
-            return {}
-        cspace = initial.slot(TcbSlot.CSPACE)
-        slot = Slot(self.ram, cspace.object + InitialSlot.BOOT_INFO_FRAME * Slot.SIZE)
-        if cspace.cap_type != CapType.CNODE or slot.cap_type != CapType.FRAME:
-            return {}
-        size = 1 << abi.BOOT_INFO_FRAME_BITS
-        return {initial.address: (InitialMap(slot.object, size, abi.BOOT_INFO_ADDRESS, Rights.READ),)}
-
     def _join_backend(self, number: int, description: DeviceDescription) -> None:
         device = self.machine.bus.devices[number]
         if isinstance(device, Clock):
@@ -188,7 +175,7 @@ class System:
         match message.kind:
             case Tell.FRAME_GONE:
                 self.processes.frame_gone(message.subject)
-                self.mappings.gone(message.subject, message.detail)
+                self.mappings.gone(message.subject)
             case Tell.CHANNEL_OPEN | Tell.CHANNEL_GONE | Tell.RECEIVER_DIED:
                 self.channels.carry_out(message)
             case Tell.DEVICE:
@@ -200,6 +187,10 @@ class System:
     def _channel_failed(self, channel: int) -> None:
         self.kernel.channel_failed(channel)
         self.entry.settle()
+
+    def _wait_for_memory(self, tcb: int, then: Callable[[], None]) -> bool:
+        thread = self.processes.threads.get(tcb)
+        return self.mappings.wait(None if thread is None else thread.process, then)
 
     def _processor_time(self, tcb: int) -> int:
         return self.processes.processor_time(tcb)

@@ -161,8 +161,9 @@ def ensure_free(space: MappingSpace, cap: Cap, address: int) -> None:
         taken = f"0x{there.address:x}..0x{there.end:x}"
         raise SyscallError(Error.DELETE_FIRST, (), f"a frame is mapped at {taken} already; unmap that first")
     if mapping_table.is_full(space):
+        kind = "IOSpace" if isinstance(space, IoSpace) else "VSpace"
         raise SyscallError(
             Error.NOT_ENOUGH_MEMORY,
             (0,),
-            f"the space has room for {space.mapping_capacity} mappings; one that is made larger has more",
+            f"the {kind} has room for {space.mapping_capacity} mappings; one that is made larger has more",
         )

@@ -71,6 +71,7 @@ class Stock:
         self.vspace = int(InitialSlot.VSPACE)
         self.irq_control = int(InitialSlot.IRQ_CONTROL)
         self.port_control = int(InitialSlot.IO_PORT_CONTROL)
+        self.io_space_control = int(InitialSlot.IO_SPACE)
         self.domain = int(InitialSlot.DOMAIN)
         self.sched_control = SCHED_CONTROL
         self.null = int(InitialSlot.NULL)
@@ -92,6 +93,9 @@ class Stock:
         self.mapped = machine.retype(ObjectType.FRAME, abi.FRAME_MIN_BITS)
         words = (MAPPED_ADDRESS, Rights.ALL, 0)
         machine.root.call(self.mapped, Label.FRAME_MAP, words, [self.vspace])
+        self.io_space = machine.retype(ObjectType.IO_SPACE, abi.IO_SPACE_MIN_BITS)
+        machine.root.call(self.io_space_control, Label.IO_SPACE_CONTROL_ASSIGN, (0,), [self.io_space])
+        self.other_io_space = machine.retype(ObjectType.IO_SPACE, abi.IO_SPACE_MIN_BITS)
         self.untyped = machine.retype(ObjectType.UNTYPED, 12)
         self.parent = machine.retype(ObjectType.UNTYPED, 8)
         machine.retype(ObjectType.REPLY, untyped=self.parent)
@@ -165,6 +169,8 @@ WORKING: Mapping[Label, Working] = {
     Label.SCHED_CONTEXT_CONSUMED: Working("context"),
     Label.SCHED_CONTEXT_YIELD_TO: Working("thread_context"),
     Label.FRAME_MAP: Working("frame", (FREE_ADDRESS, Rights.READ | Rights.WRITE, 0), ("vspace",)),
+    Label.FRAME_MAP_IO: Working("frame", (Rights.READ | Rights.WRITE, 1 << 20), ("io_space",)),
+    Label.IO_SPACE_CONTROL_ASSIGN: Working("io_space_control", (1,), ("other_io_space",)),
     Label.FRAME_UNMAP: Working("frame"),
     Label.FRAME_GET_ADDRESS: Working("frame"),
     Label.IO_PORT_CONTROL_ISSUE: Working("port_control", (0x300, 0x307, "free", 64), ("root",)),

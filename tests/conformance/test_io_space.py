@@ -8,6 +8,7 @@ from hw.iommu import Span
 from kerneld.objects import io_space
 from libsel4py import abi
 from libsel4py.abi import Error, InitialSlot, Label, ObjectType, Rights
+from tests.conformance.refusals import Refusal, Stock
 from tests.conformance.scenes import held
 from tests.harness import Machine
 
@@ -140,3 +141,35 @@ def test_IOSPACE0011_moved(machine: Machine, space: int) -> None:
     assert sees(machine) is not None
     machine.root.call(place, Label.FRAME_UNMAP)
     assert sees(machine) is None
+
+
+def test_IOSPACE0012_assign_errors(machine: Machine) -> None:
+    """IOSpaceControl_Assign: capability, then device, then whether either is taken."""
+    stock = Stock(machine)
+    label, last = Label.IO_SPACE_CONTROL_ASSIGN, machine.device_count - 1
+    for refusal in (
+        Refusal(label, Error.INVALID_CAPABILITY, (1,), {0: last + 1}, {0: "vspace"}),
+        Refusal(label, Error.INVALID_CAPABILITY, (1,), caps={0: "null"}),
+        Refusal(label, Error.RANGE_ERROR, (0, last), {0: last + 1}, {0: "io_space"}),
+        Refusal(label, Error.RANGE_ERROR, (0, last), {0: abi.WORD_MASK}),
+        Refusal(label, Error.DELETE_FIRST, (), {0: 0}),
+        Refusal(label, Error.DELETE_FIRST, (), caps={0: "io_space"}),
+    ):
+        assert stock.invoke(refusal) == (refusal.error, refusal.payload), str(refusal)
+
+
+def test_IOSPACE0013_map_io_errors(machine: Machine) -> None:
+    """Page_MapIO: mapped already, the IOSpace, the address, its alignment, then whether a right is left."""
+    stock = Stock(machine)
+    label, end = Label.FRAME_MAP_IO, abi.IO_MAPPING_END
+    for refusal in (
+        Refusal(label, Error.INVALID_CAPABILITY, (0,), {1: end}, {0: "vspace"}, cptr="mapped"),
+        Refusal(label, Error.INVALID_CAPABILITY, (1,), {1: end}, {0: "vspace"}),
+        Refusal(label, Error.INVALID_CAPABILITY, (1,), {1: end}, {0: "null"}),
+        Refusal(label, Error.INVALID_ARGUMENT, (1,), {0: 0, 1: end + 1}),
+        Refusal(label, Error.INVALID_ARGUMENT, (1,), {0: 0, 1: abi.WORD_MASK}),
+        Refusal(label, Error.ALIGNMENT_ERROR, (), {0: 0, 1: 4096}),
+        Refusal(label, Error.INVALID_ARGUMENT, (0,), {0: 0}),
+        Refusal(label, Error.INVALID_ARGUMENT, (0,), {0: Rights.GRANT}),
+    ):
+        assert stock.invoke(refusal) == (refusal.error, refusal.payload), str(refusal)

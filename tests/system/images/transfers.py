@@ -5,9 +5,11 @@ It says on the UART when all went as it should, and where its frames are; then i
 
 from __future__ import annotations
 
+from hw.cpu import Mapping
 from libsel4py import Component, component
-from libsel4py.abi import CapType, ObjectType, Rights
-from libsel4py.capabilities import Frame, IOPort, IOSpace, IRQHandler, Untyped
+from libsel4py.abi import MAPPING_BASE, CapType, ObjectType, Rights
+from libsel4py.capabilities import Frame, IOPort, IOSpace, IRQHandler, Untyped, VSpace
+from libsel4py.environment import Slot
 from libsel4py.errors import DeleteFirst
 from libsel4py.lowlevel.identify import identify
 
@@ -34,8 +36,10 @@ class Main(Component):
         self.signal = device.signal
         self.space = IOSpace(device.io_space)
         assert identify(self.space.cptr).type == CapType.IO_SPACE.name
+        assert self.transfer(AT, 1) == (FAULT, 0)  # in a second life, too: nothing of the first is mapped
         filled, foreign = self.fills_its_frames(), self.reaches_nothing_else()
         self.loses_them()
+        self.is_seen()
         self.say(f"filled {filled[0]:x} {filled[1]:x} foreign {foreign:x} done\n")
         while True:
             self.task.notification.wait()
@@ -86,6 +90,35 @@ class Main(Component):
             end()
             assert self.transfer(target, PAGE) == (FAULT, 0)
             assert self.fault() == (NOT_MAPPED, target)
+
+    def is_seen(self) -> None:
+        """The driver has the frame mapped, and sees what its device writes, also after it has lost a mapping of it."""
+        frame, target = self.frame(), 0x20000
+        frame.map_io(target, io_space=self.space)
+        first = self.map_copy(frame, MAPPING_BASE)
+        before = self.memory(MAPPING_BASE)
+        assert before == bytes(PAGE)
+        assert self.transfer(target, PAGE) == (DONE, PAGE)
+        data = self.memory(MAPPING_BASE)
+        assert data.count(0) < PAGE // 8
+        self.task.cnode.delete(first.cptr)
+        assert self.transfer(target, PAGE // 2) == (DONE, PAGE // 2)
+        self.map_copy(frame, MAPPING_BASE + PAGE)
+        now = self.memory(MAPPING_BASE + PAGE)
+        assert now[: PAGE // 2] != data[: PAGE // 2]
+        assert now[PAGE // 2 :] == data[PAGE // 2 :]
+        frame.unmap()
+        assert self.transfer(target, PAGE) == (FAULT, 0)
+        assert self.memory(MAPPING_BASE + PAGE) == now
+
+    def map_copy(self, frame: Frame, address: int) -> Frame:
+        copy = Frame(self.task.slots.allocate())
+        self.task.cnode.copy(copy.cptr, self.task.cnode, frame.cptr)
+        copy.map(address, Rights.READ, vspace=VSpace(Slot.VSPACE))
+        return copy
+
+    def memory(self, address: int) -> bytes:
+        return Mapping(address, PAGE).read(0, PAGE)
 
     def frame(self) -> Frame:
         return Frame(self.task.memory.allocate(ObjectType.FRAME, 12).start)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kerneld.host.kernel_log import LineKind
-from kerneld.host.process import Thread
+from kerneld.host.process import Process, Thread
 from kerneld.host.processes import Processes
 from kerneld.host.zygote_link import Failed, Started, StartRequest
 from kerneld.outbox import Message, Tell
@@ -125,6 +125,17 @@ class Frames:
             os.ftruncate(self._descriptors[address], size)
         return self._descriptors[address]
 
+    def use_attached(self, attached: object, losing: object) -> None: ...
+
+    def ride(self, process: Process, address: int, frame: int, size: int) -> int:
+        return os.dup(self.frame_fd(frame, size))
+
+    def later(self, piece: Callable[[], bool]) -> None:
+        while piece():
+            continue
+
+    def ends(self, process: Process) -> None: ...
+
     def close(self) -> None:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
@@ -138,7 +149,7 @@ class Table:
         self.zygote = Zygote()
         self.reports = reports or Reports()
         self.frames = Frames()
-        self.processes = Processes(self.machine.ram, loop, self.frames, IMAGES, {}, NoRings(), self.reports)  # type: ignore[arg-type]
+        self.processes = Processes(self.machine.ram, loop, self.frames, IMAGES, NoRings(), self.reports)  # type: ignore[arg-type]
         self.processes.use_zygote(self.zygote)  # type: ignore[arg-type]
 
     def tell(self, kind: Tell, thread: harness.Thread) -> None:

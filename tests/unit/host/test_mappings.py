@@ -1,139 +1,545 @@
-"""Frames with memory of their own: the window and the memfd are the same bytes, until the frame is gone."""
+"""Frames in processes: what is handed, and what a loss means to the loser and to those who go on."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import mmap
 import os
-from collections.abc import Iterator
-from pathlib import Path
+import resource
 
 import pytest
 
-from hw.machine import create_ram
-from hw.ram import Ram, RamError
-from hw.window import map_fixed
-from kerneld.host.fd_store import FdStore
-from kerneld.host.image import save_image
-from kerneld.host.mappings import Mappings
-from libsel4py.abi import Rights
+from kerneld.host import frame_memory, frame_refill
+from kerneld.host.frame_refill import MOST_ASKED
+from tests.unit.host.keepers import BASE, BOTH, PAGE, READ, Scene, Task, in_scene, turn
 
-RAM_BYTES = 1 << 20
-FRAME, SIZE = 0x40000, 0x4000
+FRAME, OTHER = 0x100000, 0x200000
+LARGE, LARGE_SIZE = 32 << 20, 32 << 20
 
 
-@pytest.fixture
-def ram_fd() -> Iterator[int]:
-    descriptor = create_ram(RAM_BYTES, "test")
-    yield descriptor
-    os.close(descriptor)
+def test_a_frame_is_handed_with_what_ram_has_in_it() -> None:
+    async def work(scene: Scene) -> None:
+        scene.ram.poke(FRAME, b"before")
+        task = scene.task()
+        scene.map(task, 0, BOTH, FRAME)
+        scene.map(task, 0, BOTH, FRAME)
+        assert task.told_ops() == ["MAP"]
+        assert task.maps[BASE][:6] == b"before"
+        task.maps[BASE][:5] = b"after"
+        assert scene.ram.read(FRAME, 5) == b"after"
+        assert task.told == [1]
+
+    in_scene(work)
 
 
-@pytest.fixture
-def ram(ram_fd: int) -> Ram:
-    return Ram(mmap.mmap(ram_fd, RAM_BYTES), 0x1000, 0x1000)
+def test_a_mapping_without_write_cannot_be_made_writable() -> None:
+    async def work(scene: Scene) -> None:
+        task = scene.task()
+        scene.map(task, 0, READ, FRAME)
+        (order,) = task.read()
+        with pytest.raises(PermissionError):
+            mmap.mmap(order.descriptor, PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.pwrite(order.descriptor, b"x", 0)
+
+    in_scene(work)
 
 
-@pytest.fixture
-def mappings(ram: Ram, ram_fd: int) -> Iterator[Mappings]:
-    loop = asyncio.new_event_loop()
-    frames = Mappings(ram, ram_fd, FdStore(None, loop))
-    yield frames
-    frames.close()
-    loop.close()
+def test_a_mapping_without_read_is_nothing() -> None:
+    async def work(scene: Scene) -> None:
+        task = scene.task()
+        scene.map(task, 0, 0, FRAME)
+        scene.unmap(task, 0)
+        assert (task.read(), len(scene.mappings)) == ([], 0)
+
+    in_scene(work)
 
 
-def test_the_frame_keeps_its_bytes_and_its_neighbours_theirs(ram: Ram, mappings: Mappings) -> None:
-    ram.poke(FRAME - 8, b"before--frame---")
-    ram.poke(FRAME + SIZE - 4, b"end.next")
-    descriptor = mappings.frame_fd(FRAME, SIZE)
-    assert os.pread(descriptor, 8, 0) == b"frame---"
-    assert os.pread(descriptor, 4, SIZE - 4) == b"end."
-    assert ram.read(FRAME - 8, 16) == b"before--frame---"
-    assert ram.read(FRAME + SIZE - 4, 8) == b"end.next"
+def test_a_process_that_keeps_what_it_lost_has_nothing() -> None:
+    async def work(scene: Scene) -> None:
+        loser, holder = scene.task(), scene.task()
+        for task in (loser, holder):
+            scene.map(task, 0, BOTH, FRAME)
+            task.told_ops()
+        loser.maps[BASE][:4] = b"last"
+        scene.unmap(loser, 0)
+        assert loser.read()[0].op.name == "UNMAP"
+        await turn()
+        assert not loser.has_lost_all
+        assert holder.told_ops() == ["UNMAP"]
+        await scene.settled()
+        assert loser.has_lost_all
+        assert holder.told_ops() == ["MAP"]
+        assert holder.maps[BASE][:4] == b"last"
+        holder.maps[BASE][:4] = b"goes"
+        assert scene.ram.read(FRAME, 4) == b"goes"
+
+    in_scene(work)
 
 
-def test_window_and_memfd_are_the_same_memory(ram: Ram, mappings: Mappings) -> None:
-    descriptor = mappings.frame_fd(FRAME, SIZE)
-    assert mappings.frame_fd(FRAME, SIZE) == descriptor
-    os.pwrite(descriptor, b"from the task", 0x123)
-    assert ram.read(FRAME + 0x123, 13) == b"from the task"
-    ram.poke(FRAME + 0x2000, b"from the kernel")
-    assert os.pread(descriptor, 15, 0x2000) == b"from the kernel"
+def test_a_frame_that_nobody_has_any_more_is_rams_again() -> None:
+    async def work(scene: Scene) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        task = scene.task()
+        scene.map(task, 0, BOTH, FRAME)
+        task.told_ops()
+        task.maps[BASE][:4] = b"kept"
+        scene.unmap(task, 0)
+        await scene.settled()
+        task.told_ops()
+        assert (task.has_lost_all, len(scene.mappings), scene.ram.read(FRAME, 4)) == (True, 0, b"kept")
+        scene.map(task, 1, READ, FRAME)
+        task.told_ops()
+        assert task.maps[BASE + PAGE][:4] == b"kept"
+        scene.unmap(task, 1)
+        await scene.settled()
+        assert task.told_ops() == ["UNMAP"]
+        own = len(task.kept) + 2  # its control socket's two ends
+        assert len(os.listdir("/proc/self/fd")) == before + own
+
+    in_scene(work)
 
 
-def test_a_frame_that_is_gone_is_taken_from_its_holders(ram: Ram, mappings: Mappings) -> None:
-    ram.poke(FRAME, b"secret")
-    kept = os.dup(mappings.frame_fd(FRAME, SIZE))
-    mappings.gone(FRAME, SIZE)
-    mappings.gone(FRAME, SIZE)
-    assert os.fstat(kept).st_size == 0
-    with pytest.raises(PermissionError):
-        os.ftruncate(kept, SIZE)
-    os.close(kept)
-    assert ram.read(FRAME, SIZE) == bytes(SIZE)
-    assert len(mappings) == 0
+def test_losses_of_one_turn_make_one_exchange() -> None:
+    async def work(scene: Scene) -> None:
+        tasks = [scene.task() for _ in range(10)]
+        for task in tasks:
+            scene.map(task, 0, BOTH, FRAME)
+            task.told_ops()
+        for task in tasks[:9]:
+            scene.unmap(task, 0)
+        await turn()
+        assert tasks[9].told_ops() == ["UNMAP"]
+        await scene.settled()
+        assert tasks[9].told_ops() == ["MAP"]
+        for task in tasks[:9]:
+            task.read()
+            assert task.has_lost_all
+
+    in_scene(work)
 
 
-def test_the_next_frame_there_has_memory_of_its_own(ram: Ram, mappings: Mappings) -> None:
-    mappings.frame_fd(FRAME, SIZE)
-    mappings.gone(FRAME, SIZE)
-    ram.poke(FRAME, b"again")
-    descriptor = mappings.frame_fd(FRAME, 2 * SIZE)
-    assert os.pread(descriptor, 5, 0) == b"again"
-    with pytest.raises(ValueError, match="was not forgotten"):
-        mappings.frame_fd(FRAME, SIZE)
+def test_fewer_rights_than_before_are_a_loss() -> None:
+    async def work(scene: Scene) -> None:
+        task = scene.task()
+        scene.map(task, 0, BOTH, FRAME)
+        task.told_ops()
+        scene.unmap(task, 0)
+        scene.map(task, 0, READ, FRAME)
+        await scene.settled()
+        old = task.kept[0]
+        assert os.fstat(old).st_size == 0
+        assert task.told_ops() == ["UNMAP", "MAP"]
+        with pytest.raises(TypeError):
+            task.maps[BASE][:1] = b"x"
+
+    in_scene(work)
 
 
-def test_the_memfd_cannot_grow_and_its_seals_stay(mappings: Mappings) -> None:
-    descriptor = mappings.frame_fd(FRAME, SIZE)
-    with pytest.raises(PermissionError):
-        os.ftruncate(descriptor, 2 * SIZE)
-    with pytest.raises(PermissionError):
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+def test_more_rights_than_before_are_handed_at_once() -> None:
+    async def work(scene: Scene) -> None:
+        task = scene.task()
+        scene.map(task, 0, READ, FRAME)
+        task.told_ops()
+        scene.map(task, 0, BOTH, FRAME)
+        assert task.told_ops() == ["MAP"]
+        task.maps[BASE][:1] = b"x"
+        assert scene.ram.read(FRAME, 1) == b"x"
+
+    in_scene(work)
 
 
-def test_ram_gives_covered_pages_back(ram: Ram, ram_fd: int, mappings: Mappings) -> None:
-    ram.poke(FRAME, b"x" * SIZE)
-    held = os.fstat(ram_fd).st_blocks
-    mappings.frame_fd(FRAME, SIZE)
-    assert held - os.fstat(ram_fd).st_blocks == SIZE // 512
+def test_a_process_that_has_the_frame_elsewhere_too_loses_nothing() -> None:
+    async def work(scene: Scene) -> None:
+        task = scene.task()
+        scene.map(task, 0, BOTH, FRAME)
+        scene.map(task, 1, BOTH, FRAME)
+        task.told_ops()
+        scene.unmap(task, 0)
+        assert not scene.mappings.wait(None, lambda: None)
+        assert task.told_ops() == ["UNMAP"]
+        scene.map(task, 2, READ, FRAME)
+        scene.unmap(task, 1)
+        assert scene.mappings.wait(None, lambda: None)
+
+    in_scene(work)
 
 
-def test_only_whole_pages_inside_of_ram_are_laid_over(ram: Ram, ram_fd: int) -> None:
-    for address, size in ((FRAME + 8, 4096), (FRAME, 100), (RAM_BYTES, 4096), (FRAME, 0)):
-        with pytest.raises(RamError):
-            map_fixed(ram, address, size, ram_fd, 0)
+def test_who_never_answers_is_stopped_while_the_memory_is_exchanged() -> None:
+    async def work(scene: Scene) -> None:
+        loser, silent = scene.task(), scene.task()
+        for task in (loser, silent):
+            scene.map(task, 0, BOTH, LARGE, LARGE_SIZE)
+            task.told_ops()
+        silent.maps[BASE][:] = b"x" * LARGE_SIZE
+        scene.unmap(loser, 0)
+        await turn()
+        assert [order.op.name for order in silent.read()] == ["UNMAP"]
+        assert not silent.process.is_stopped
+        done = asyncio.ensure_future(scene.settled())
+        stopped = 0
+        while not done.done():
+            stopped += silent.process.is_stopped
+            await asyncio.sleep(0)
+        assert stopped > LARGE_SIZE // frame_memory.CHUNK // 4
+        loser.read()
+        assert loser.has_lost_all
+        assert not silent.process.is_stopped
+        (order,) = silent.read()
+        silent.obey(order)
+        assert silent.maps[BASE][-4:] == b"xxxx"
+
+    in_scene(work)
 
 
-def test_an_image_is_what_the_window_shows(ram: Ram, ram_fd: int, mappings: Mappings, tmp_path: Path) -> None:
-    ram.poke(FRAME, b"in the frame")
-    mappings.frame_fd(FRAME, SIZE)
-    ram.poke(0x8000, b"in ram")
-    file = tmp_path / "image"
-    assert save_image(ram_fd, mappings, file) == RAM_BYTES
-    assert file.read_bytes() == ram.read(0, RAM_BYTES)
-    assert file.stat().st_blocks * 512 < RAM_BYTES // 4
-    assert file.stat().st_mode & 0o777 == 0o600
+def test_who_answers_late_does_no_harm() -> None:
+    async def work(scene: Scene) -> None:
+        loser, late = scene.task(), scene.task()
+        for task in (loser, late):
+            scene.map(task, 0, BOTH, FRAME)
+            task.told_ops()
+        for _ in range(3):
+            scene.unmap(loser, 0)
+            await turn()
+            orders = late.read()
+            await scene.settled()
+            for order in orders:
+                late.obey(order)
+            await turn()
+            assert late.told_ops() == ["MAP"]
+            scene.map(loser, 0, BOTH, FRAME)
+            assert loser.told_ops() == ["UNMAP", "MAP"]
+            await turn()
+        assert not late.ended
+
+    in_scene(work)
 
 
-def test_a_read_only_descriptor_can_be_mapped_for_reading_alone(ram: Ram, mappings: Mappings) -> None:
-    """Neither now nor by mprotect(2), and the frame's end takes it away as well."""
-    ram.poke(FRAME, b"as told")
-    descriptor = mappings.map_fd(FRAME, SIZE, Rights.READ)
-    assert mappings.map_fd(FRAME, SIZE, Rights.READ) == descriptor
-    with pytest.raises(PermissionError):
-        mmap.mmap(descriptor, SIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.pwrite(descriptor, b"x", 0)
-    seen = mmap.mmap(descriptor, SIZE, mmap.MAP_SHARED, mmap.PROT_READ)
-    ram.poke(FRAME, b"changed")
-    assert seen[:7] == b"changed"
-    mappings.gone(FRAME, SIZE)
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(descriptor)
+def test_who_answers_with_an_error_is_ended_and_nobody_waits_for_it() -> None:
+    async def work(scene: Scene) -> None:
+        holder, broken = scene.task(), scene.task()
+        for task in (holder, broken):
+            scene.map(task, 0, BOTH, FRAME)
+        holder.told_ops()
+        (order,) = broken.read()
+        broken.obey(order, error=22)
+        await turn()
+        assert "did not map" in broken.ended[0]
+        holder.maps[BASE][:1] = b"k"
+        scene.unmap(holder, 0)
+        await scene.settled()
+        assert scene.ram.read(FRAME, 1) == b"k"
+
+    in_scene(work)
 
 
-def test_a_writable_descriptor_is_the_frame_s_own(mappings: Mappings) -> None:
-    assert mappings.map_fd(FRAME, SIZE, Rights.READ | Rights.WRITE) == mappings.frame_fd(FRAME, SIZE)
+def test_a_process_that_is_stopped_is_kept_stopped_and_not_waited_for() -> None:
+    async def work(scene: Scene) -> None:
+        loser, stopped = scene.task(), scene.task()
+        for task in (loser, stopped):
+            scene.map(task, 0, BOTH, LARGE, LARGE_SIZE)
+            task.told_ops()
+        loser.maps[BASE][:] = b"x" * LARGE_SIZE
+        await turn()
+        stopped.process.hold_still(True)
+        scene.unmap(loser, 0)
+        await asyncio.sleep(0)
+        stopped.process.hold_still(False)
+        assert stopped.process.is_stopped
+        await scene.settled()
+        assert not stopped.process.is_stopped
+        assert stopped.told_ops() == ["UNMAP", "MAP"]
+        assert stopped.maps[BASE][-4:] == b"xxxx"
+
+    in_scene(work)
+
+
+def test_a_process_that_has_a_frame_very_often_is_stopped_rather_than_asked() -> None:
+    async def work(scene: Scene) -> None:
+        loser, holder = scene.task(), scene.task()
+        scene.map(loser, 0, BOTH, FRAME)
+        loser.told_ops()
+        for page in range(MOST_ASKED + 10):
+            scene.map(holder, page, BOTH, FRAME)
+        while holder.told_ops():
+            await turn()
+        scene.unmap(loser, 0)
+        await scene.settled()
+        seen: list[str] = []
+        while told := holder.told_ops():
+            seen += told
+            await turn()
+        assert seen == ["MAP"] * (MOST_ASKED + 10)
+
+    in_scene(work)
+
+
+def test_a_process_that_is_killed_while_it_is_asked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_refill, "ASK_S", 3600)
+
+    async def work(scene: Scene) -> None:
+        loser, dying, holder = scene.task(), scene.task(), scene.task()
+        for task in (loser, dying, holder):
+            scene.map(task, 0, BOTH, FRAME)
+            task.told_ops()
+        scene.unmap(loser, 0)
+        await turn()
+        assert holder.told_ops() == ["UNMAP"]
+        dying.kill()
+        await scene.settled()
+        assert holder.told_ops() == ["MAP"]
+
+    in_scene(work)
+
+
+def test_the_death_of_a_process_takes_nothing_from_others() -> None:
+    async def work(scene: Scene) -> None:
+        dying, holder = scene.task(), scene.task()
+        for task in (dying, holder):
+            scene.map(task, 0, BOTH, FRAME)
+            task.told_ops()
+        dying.kill()
+        await turn()
+        assert (holder.read(), len(scene.mappings)) == ([], 1)
+        holder.kill()
+        await turn()
+        other = scene.task()
+        scene.map(other, 3, BOTH, FRAME)
+        assert other.told_ops() == ["MAP"]
+
+    in_scene(work)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 4])
+def test_a_frame_that_is_destroyed_in_the_midst_of_it_leaves_nothing(turns: int) -> None:
+    async def work(scene: Scene) -> None:
+        loser, holder = scene.task(), scene.task()
+        for task in (loser, holder):
+            scene.map(task, 0, BOTH, LARGE, LARGE_SIZE)
+            task.told_ops()
+        loser.maps[BASE][:] = b"x" * LARGE_SIZE
+        scene.unmap(loser, 0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+            holder.told_ops()
+        scene.unmap(holder, 0)
+        scene.mappings.gone(LARGE)
+        await scene.settled()
+        for task in (loser, holder):
+            task.read()
+            assert task.has_lost_all
+        assert len(scene.mappings) == 0
+
+    in_scene(work)
+
+
+def test_nobody_is_handed_anything_before_it_runs_and_what_it_lost_by_then_was_never_there() -> None:
+    async def work(scene: Scene) -> None:
+        holder, young = scene.task(), scene.task(live=False)
+        scene.map(holder, 0, BOTH, FRAME)
+        holder.told_ops()
+        scene.map(young, 0, BOTH, FRAME)
+        scene.map(young, 1, BOTH, FRAME)
+        scene.unmap(young, 0)
+        assert not scene.mappings.wait(None, lambda: None)
+        young.live()
+        assert young.told_ops() == ["MAP"]
+
+    in_scene(work)
+
+
+def test_who_waits_waits_for_what_began_before_and_for_what_its_own_process_is_told() -> None:
+    async def work(scene: Scene) -> None:
+        task, young = scene.task(), scene.task(live=False)
+        assert not scene.mappings.wait(task.process, lambda: None)
+        scene.map(young, 0, BOTH, FRAME)
+        assert not scene.mappings.wait(task.process, lambda: None)
+        seen: list[str] = []
+        assert scene.mappings.wait(young.process, lambda: seen.append("told"))
+        young.live()
+        assert seen == ["told"]
+        scene.unmap(young, 0)
+        assert scene.mappings.wait(task.process, lambda: seen.append("gone"))
+        await turn()
+        assert seen == ["told", "gone"]
+
+    in_scene(work)
+
+
+def test_a_trap_frame_that_another_process_loses_costs_its_owner_the_life() -> None:
+    async def work(scene: Scene) -> None:
+        owner, other = scene.task(), scene.task()
+        lost: list[int] = []
+        scene.mappings.use_attached(lambda frame: {owner.process} if frame == FRAME else set(), lost.append)
+        scene.mappings.frame_fd(FRAME, PAGE)
+        for task in (owner, other):
+            scene.map(task, 0, BOTH, FRAME)
+            task.told_ops()
+        scene.unmap(owner, 0)
+        assert owner.told_ops() == ["UNMAP"]
+        assert not scene.mappings.wait(None, lambda: None)
+        scene.unmap(other, 0)
+        await scene.settled()
+        assert lost == [FRAME]
+
+    in_scene(work)
+
+
+def test_a_frame_becomes_a_trap_frame_only_after_its_losers_have_lost_it() -> None:
+    async def work(scene: Scene) -> None:
+        loser = scene.task()
+        scene.map(loser, 0, BOTH, FRAME)
+        loser.told_ops()
+        loser.maps[BASE][:4] = b"told"
+        scene.unmap(loser, 0)
+        descriptor = scene.mappings.frame_fd(FRAME, PAGE)
+        assert loser.has_lost_all
+        assert os.pread(descriptor, 4, 0) == b"told"
+        await scene.settled()
+        assert os.pread(scene.mappings.frame_fd(FRAME, PAGE), 4, 0) == b"told"
+
+    in_scene(work)
+
+
+def test_a_thousand_losses_leave_no_descriptor() -> None:
+    async def work(scene: Scene) -> None:
+        loser, holder = scene.task(), scene.task()
+        scene.map(holder, 0, BOTH, FRAME)
+        holder.told_ops()
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(1000):
+            holder.maps[BASE][:4] = number.to_bytes(4, "little")
+            scene.map(loser, 0, BOTH, FRAME)
+            loser.told_ops()
+            scene.unmap(loser, 0)
+            await turn()
+            assert holder.told_ops() == ["UNMAP"]
+            await scene.settled()
+            loser.told_ops()
+            assert holder.told_ops() == ["MAP"]
+            assert loser.has_lost_all
+            assert holder.maps[BASE][:4] == number.to_bytes(4, "little")
+            for task in (loser, holder):
+                for descriptor in task.kept[:-1] if task is holder else task.kept:
+                    os.close(descriptor)
+                task.kept = task.kept[-1:] if task is holder else []
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+    in_scene(work)
+
+
+def test_where_no_descriptors_are_left_a_process_is_ended_and_one_that_nobody_needs_is_used_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(scene: Scene) -> None:
+        idle = scene.task()
+        scene.map(idle, 0, BOTH, OTHER)
+        idle.told_ops()
+        idle.maps[BASE][:4] = b"idle"
+        idle.kill()
+        await turn()
+        left = [False, True, False, False]
+        monkeypatch.setattr(frame_memory, "leaves_for_others", lambda descriptor: left.pop(0))
+        task = scene.task()
+        scene.map(task, 0, BOTH, FRAME)
+        assert task.told_ops() == ["MAP"]
+        assert (len(scene.mappings), scene.ram.read(OTHER, 4)) == (1, b"idle")
+        poor = scene.task()
+        scene.map(poor, 0, BOTH, OTHER)
+        await turn()
+        assert "the host has nothing for the memory" in poor.ended[0]
+
+    in_scene(work)
+
+
+def test_what_is_lost_is_taken_away_even_where_no_descriptor_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(scene: Scene) -> None:
+        loser, holder = scene.task(), scene.task()
+        for task in (loser, holder):
+            scene.map(task, 0, BOTH, FRAME)
+            task.told_ops()
+        holder.maps[BASE][:4] = b"kept"
+        monkeypatch.setattr(frame_memory, "leaves_for_others", lambda descriptor: False)
+        scene.unmap(loser, 0)
+        await turn()
+        holder.told_ops()
+        await scene.settled()
+        loser.read()
+        assert (loser.has_lost_all, scene.ram.read(FRAME, 4)) == (True, b"kept")
+        assert len(holder.ended) == 1
+
+    in_scene(work)
+
+
+def test_ten_thousand_frames_are_mapped_within_the_hosts_limits() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = 10_000
+    if hard * 3 // 4 < count:
+        pytest.skip(f"the host lets a process have {hard} descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    async def work(scene: Scene) -> None:
+        task = scene.task()
+        for page in range(count):
+            scene.map(task, page, READ if page % 2 else BOTH, FRAME + page * PAGE)
+        seen = 0
+        while told := task.told_ops():
+            seen += len(told)
+            task.maps.clear()
+            for descriptor in task.kept:
+                os.close(descriptor)
+            task.kept.clear()
+            await turn()
+        assert (seen, len(scene.mappings), task.ended) == (count, count, [])
+
+    try:
+        in_scene(work)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_large_frame_stalls_nobody() -> None:
+    """The longest time between two turns of the loop, while 32 MiB are mapped, exchanged, and given back."""
+
+    async def work(scene: Scene) -> None:
+        loser, holder = scene.task(), scene.task()
+        scene.ram.poke(LARGE, b"x" * LARGE_SIZE)
+        pieces = 0
+
+        async def count() -> None:
+            nonlocal pieces
+            while True:
+                pieces += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.ensure_future(count())
+        for task in (loser, holder):
+            scene.map(task, 0, BOTH, LARGE, LARGE_SIZE)
+        await scene.settled()
+        assert pieces >= LARGE_SIZE // frame_memory.CHUNK // 4
+        assert [task.told_ops() for task in (loser, holder)] == [["MAP"], ["MAP"]]
+        pieces = 0
+        scene.unmap(loser, 0)
+        while not (told := holder.told_ops()):
+            await asyncio.sleep(0)
+        assert told == ["UNMAP"]
+        await scene.settled()
+        assert pieces >= LARGE_SIZE // frame_memory.CHUNK // 4
+        counting.cancel()
+        assert holder.told_ops() == ["MAP"]
+        assert bytes(holder.maps[BASE][-4:]) == b"xxxx"
+
+    in_scene(work)
+
+
+def test_a_task_is_a_scene_of_its_own() -> None:
+    """What the tests above stand on: a task that obeys sees the frame, and its descriptors are its own."""
+
+    async def work(scene: Scene) -> None:
+        task: Task = scene.task()
+        scene.map(task, 0, BOTH, FRAME)
+        (order,) = task.read()
+        task.obey(order)
+        assert not task.has_lost_all
+
+    in_scene(work)

@@ -16,7 +16,9 @@ import pytest
 from kerneld.host import control
 from kerneld.host.control import ANSWER_S, MESSAGE, ControlSocket
 from kerneld.host.lives import KEPT, Lives
+from kerneld.host.registers import vspace_of
 from kerneld.outbox import Tell
+from kerneld.records import VSpace
 from libsel4py import abi
 from libsel4py.abi import ControlOp
 from tests.unit.host.table import Asked, Table, Timers
@@ -218,3 +220,13 @@ def test_a_process_whose_keeper_does_not_obey_is_ended(what: str, monkeypatch: p
         table.close()
 
     asyncio.run(asyncio.wait_for(within(), 30))
+
+
+def test_a_process_may_use_what_its_table_of_mappings_leaves_of_its_space() -> None:
+    def work(table: Table) -> None:
+        thread = table.machine.thread("task", own_vspace=True)
+        space = VSpace(table.machine.ram, vspace_of(thread.tcb))
+        asked = table.start(thread)
+        assert asked.request.memory == space.private_bytes == (1 << space.size_bits) - space.table_bytes
+
+    with_table(work)

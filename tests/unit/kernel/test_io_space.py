@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hw.iommu import DmaFault, DmaPort, FaultKind, Iommu, Span
-from kerneld import caps, explain, mapping_table
+from kerneld import caps, explain, inspection, mapping_table
 from kerneld.boot import DeviceRegion
 from kerneld.objects import io_space
 from kerneld.outbox import Tell
@@ -172,6 +172,7 @@ def test_an_io_space_that_is_full_says_so(machine: Machine, space: int) -> None:
     machine.assert_invariants()
     last = frames + capacity
     assert map_io(machine, last, space, capacity * PAGE, 0) == (Error.NOT_ENOUGH_MEMORY, (0,))
+    assert "the IOSpace has room for 124 mappings" in explain.last_refusal(machine.kernel.core, machine.root.tcb)
     machine.root.call(frames, Label.FRAME_UNMAP)
     assert map_io(machine, last, space, capacity * PAGE) == DONE
     machine.assert_invariants()
@@ -329,3 +330,36 @@ def test_the_end_of_a_large_io_space_is_preempted_and_its_device_sees_nothing_fr
         steps += 1
     assert steps > 1
     assert not any(caps.read(machine.slot(frames + number)).is_mapped for number in range(256))
+
+
+def test_the_view_of_io_spaces(machine: Machine, space: int) -> None:
+    free = machine.retype(ObjectType.IO_SPACE, 13)
+    frame = mapped(machine, space, AT, 13, Rights.READ)
+    assign(machine, 1, space)
+    mappings = [
+        {
+            "address": f"0x{AT:x}",
+            "bytes": 8192,
+            "rights": "r",
+            "frame": f"0x{machine.slot(frame).object:x}",
+            "held_by": f"root:{frame}",
+        }
+    ]
+    expected = [
+        {"io_space": f"0x{machine.slot(space).object:x}", "device": 1, "mappings": mappings, "room": 124},
+        {"io_space": f"0x{machine.slot(free).object:x}", "device": None, "mappings": [], "room": 252},
+    ]
+    assert sorted(inspection.VIEWS["io_spaces"](machine.ram), key=str) == sorted(expected, key=str)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("address", "rights", "said"),
+    [
+        (IO_MAPPING_END, READ_WRITE, "frames are mapped at 0x0..0x800000000000, not at 0x800000000000"),
+        (AT + 1, READ_WRITE, "a frame of 4096 bytes is mapped at a multiple of that"),
+        (AT, 0, "the device can do nothing"),
+    ],
+)
+def test_a_refused_map_io_says_why(machine: Machine, space: int, address: int, rights: int, said: str) -> None:
+    map_io(machine, machine.retype(ObjectType.FRAME, 12), space, address, rights)
+    assert said in explain.last_refusal(machine.kernel.core, machine.root.tcb)

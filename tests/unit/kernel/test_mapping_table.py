@@ -79,6 +79,19 @@ def test_a_mapping_covers_its_bytes_and_no_others() -> None:
     assert mapping_table.find(space, big.end) is None
 
 
+def test_what_follows_an_address_is_found() -> None:
+    space = make_space()
+    assert mapping_table.following(space, 0) is None
+    places = [MAPPING_BASE + PAGE * number for number in (0, 1, 5, 9, 100)]
+    insert(space, *(mapping(each) for each in places))
+    found, at = [], 0
+    while (each := mapping_table.following(space, at)) is not None:
+        found.append(each.address)
+        at = each.end
+    assert found == places
+    assert mapping_table.following(space, places[2] + 1) == mapping(places[3])
+
+
 def test_what_has_bytes_in_common_overlaps() -> None:
     space = make_space()
     page = mapping(MAPPING_BASE + 5 * PAGE)

@@ -52,7 +52,7 @@ def test_a_full_table_says_how_to_have_more(machine: Machine) -> None:
     scene = MappingScene(machine)
     for number in range(scene.record().mapping_capacity + 1):
         scene.map(scene.frame(), BASE + number * PAGE)
-    assert "the space has room for 124 mappings; one that is made larger has more" in why(scene)
+    assert "the VSpace has room for 124 mappings; one that is made larger has more" in why(scene)
 
 
 def test_the_view_of_address_spaces(scene: MappingScene) -> None:

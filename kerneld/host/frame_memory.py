@@ -1,0 +1,230 @@
+"""The frames that have memory of their own.
+
+A frame's bytes begin in RAM's memfd. When it is handed to a process it becomes a memfd of its own, laid over RAM's
+window at its physical address, so that kernel and devices go on seeing one contiguous RAM. The memfd is sealed against
+growing: to truncate it takes the memory away from whoever has it mapped, and nothing can bring it back.
+
+A frame's bytes can *move* to another file: from RAM to a memfd of its own, from there to another one, or back to RAM.
+They move a chunk at a time, holes stay holes, and what has moved shows in the window at once: what kernel and devices
+write meanwhile is not lost. Once all has moved the old memfd is truncated, from its end on and a part at a time, since
+giving a gigabyte back takes the host a tenth of a second. What is gone cannot be reached: nobody reads zeroes there.
+
+Rule: physical address and size name a frame; a frame that is destroyed is forgotten here (`gone`) before its memory
+is used again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from hw.ram import Ram
+from hw.window import discard, map_fixed
+from kerneld.host.descriptors import leaves_for_others
+from kerneld.host.fd_store import FdStore
+
+SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+CHUNK: Final = 1 << 19
+WITHDRAWN_AT_ONCE: Final = 4 << 20
+BLOCK: Final = 512  # bytes that st_blocks counts in
+Withdraw: TypeAlias = Callable[[int, Callable[[], None]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMemory:
+    """A frame's memfd. `size` in bytes."""
+
+    descriptor: int
+    size: int
+
+
+class FrameMemory:
+    """The frames that have memory of their own, by physical address.
+
+    Args:
+        withdraw: takes the memory of a descriptor away from all who have it (`withdraw_some`), and closes it; calls the
+            function when that is done.
+    """
+
+    def __init__(self, ram: Ram, ram_fd: int, store: FdStore, withdraw: Withdraw) -> None:
+        self._ram = ram
+        self._ram_fd = ram_fd
+        self._store = store
+        self._withdraw = withdraw
+        self._frames: dict[int, OwnMemory] = {}
+        self._moves: dict[int, Move] = {}  # under way, by the frame's address
+        self._buffer = memoryview(bytearray(CHUNK))
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __contains__(self, address: int) -> bool:
+        return address in self._frames
+
+    def own_memory(self) -> Iterator[tuple[int, int, int]]:
+        """Physical address, descriptor and bytes of each; what has moved already follows."""
+        for address, frame in self._frames.items():
+            yield address, frame.descriptor, frame.size
+        for address, move in self._moves.items():
+            if move.target is not None:
+                yield address, move.target, move.at
+
+    def descriptor(self, address: int, size: int) -> int:
+        """The memfd of a frame that has one. It stays ours: duplicate it, or attach it to a message.
+
+        Raises:
+            KeyError: it has none. ValueError: another size was given before.
+        """
+        frame = self._frames[address]
+        if frame.size != size:
+            raise ValueError(f"the frame at {address:#x} has {frame.size} bytes, not {size}: it was not forgotten")
+        return frame.descriptor
+
+    def move(self, address: int, size: int, to_own: bool, withdrawn: Callable[[], None] | None = None) -> Move:
+        """Begin to move a frame's bytes to a new memfd of its own, or to RAM. `withdrawn`: of `Move`.
+
+        Raises:
+            ValueError: as `descriptor`. OSError: the host has no more descriptors or memory.
+        """
+        source = self.descriptor(address, size) if address in self._frames else None
+        target = self._new(address, size) if to_own else None
+        move = self._moves[address] = Move(self, address, size, source, target, withdrawn or _nothing)
+        return move
+
+    def gone(self, address: int) -> None:
+        """The frame was destroyed: whoever has it mapped loses it. The window shows RAM there."""
+        frame = self._frames.pop(address, None)
+        if frame is not None:
+            map_fixed(self._ram, address, frame.size, self._ram_fd, address)
+            self._store.drop(_key(address))
+            self._withdraw(frame.descriptor, _nothing)
+
+    def close(self) -> None:
+        """Close the descriptors; the mappings stay until the window is unmapped."""
+        for frame in self._frames.values():
+            os.close(frame.descriptor)
+        for move in self._moves.values():
+            if move.target is not None:
+                os.close(move.target)
+        self._frames.clear()
+        self._moves.clear()
+
+    def _new(self, address: int, size: int) -> int:
+        descriptor = os.memfd_create(f"sel4py-frame-{address:x}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            if not leaves_for_others(descriptor):
+                raise OSError(errno.EMFILE, "the descriptors that are left are not for frames")
+            os.ftruncate(descriptor, size)
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    # --- what a move asks for
+
+    def copy_some(self, move: Move) -> None:
+        """Move the next chunk, with the hole before it, and show it in the window."""
+        source, source_base = (self._ram_fd, move.address) if move.source is None else (move.source, 0)
+        target, target_base = (self._ram_fd, move.address) if move.target is None else (move.target, 0)
+        data = min(_next_data(source, source_base + move.at) - source_base, move.size)
+        end = min(data + CHUNK, move.size)
+        if data < end:
+            read = os.preadv(source, [self._buffer[: end - data]], source_base + data)
+            os.pwrite(target, self._buffer[:read], target_base + data)
+        map_fixed(self._ram, move.address + move.at, end - move.at, target, target_base + move.at)
+        if move.source is None and data < end:
+            # Covered from now on; when the frame is gone, zeroes are to show, not what it once held.
+            discard(self._ram_fd, move.address + data, end - data)
+        move.at = end
+
+    def moved(self, move: Move) -> None:
+        """All of it shows in the window: the memfd that it was in is withdrawn."""
+        del self._moves[move.address]
+        if move.target is None:
+            self._frames.pop(move.address, None)
+            self._store.drop(_key(move.address))
+        else:
+            self._frames[move.address] = OwnMemory(move.target, move.size)
+            self._store.keep(_key(move.address), move.target)
+        if move.source is not None:
+            self._withdraw(move.source, move.withdrawn)
+        else:
+            move.withdrawn()
+
+    def abandoned(self, move: Move) -> None:
+        """The frame is destroyed while it moves. Its bytes are nobody's any more."""
+        del self._moves[move.address]
+        map_fixed(self._ram, move.address, move.size, self._ram_fd, move.address)
+        if move.target is not None:
+            os.close(move.target)
+
+
+class Move:
+    """A frame's bytes on their way. `source`, `target`: a memfd of the frame's own, None for RAM's.
+
+    Attributes:
+        at: bytes that have moved.
+        withdrawn: called once all has moved and nobody has any more what was there before.
+    """
+
+    def __init__(
+        self,
+        memory: FrameMemory,
+        address: int,
+        size: int,
+        source: int | None,
+        target: int | None,
+        withdrawn: Callable[[], None],
+    ) -> None:
+        self._memory = memory
+        self.address = address
+        self.size = size
+        self.source = source
+        self.target = target
+        self.withdrawn = withdrawn
+        self.at = 0
+
+    def step(self) -> bool:
+        """Move the next chunk. False once all has moved."""
+        self._memory.copy_some(self)
+        if self.at < self.size:
+            return True
+        self._memory.moved(self)
+        return False
+
+    def abandon(self) -> None:
+        """The frame is destroyed; call `gone` of the memory next."""
+        self._memory.abandoned(self)
+
+
+def withdraw_some(descriptor: int) -> bool:
+    """Take the last part of a memfd's memory away from all who have it mapped. False once nothing is left."""
+    status = os.fstat(descriptor)
+    if status.st_blocks * BLOCK <= WITHDRAWN_AT_ONCE:
+        os.ftruncate(descriptor, 0)
+        return False
+    os.ftruncate(descriptor, max(status.st_size - WITHDRAWN_AT_ONCE, 0))
+    return True
+
+
+def _next_data(descriptor: int, offset: int) -> int:
+    """Where the file has data next, at or behind an offset."""
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return 1 << 62
+
+
+def _nothing() -> None:
+    """Nobody waits for it."""
+
+
+def _key(address: int) -> str:
+    return f"frame:{address:x}"

@@ -1,0 +1,114 @@
+"""Who has a frame mapped, and what it takes to know whether somebody has more of it than it still may.
+
+A process that was handed a frame's memfd can keep it, whatever it is told: what counts is the most that it was given
+since the frame's memory is in this memfd. It has *lost* something when that is more than its mappings say now.
+
+A task can map one frame a great many times: nothing here looks at all mappings but `writers_of` and `replaced`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from kerneld.host.process import Phase, Process
+from libsel4py.abi import Rights
+
+if TYPE_CHECKING:
+    from kerneld.host.frame_refill import Refill
+
+READ_AND_WRITE: Final = Rights.READ | Rights.WRITE
+
+
+@dataclass(slots=True, eq=False)
+class Holding:
+    """One mapping. `handed`: it was sent to the keeper, or waits to be."""
+
+    process: Process
+    address: int
+    rights: int
+    handed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class FrameUse:
+    """One frame's.
+
+    Attributes:
+        holdings: by process and address of the mapping. unhanded: those that can be reached and were not handed.
+        given: the most that each process has been handed of the memfd.
+    """
+
+    address: int
+    size: int
+    holdings: dict[tuple[Process, int], Holding] = field(default_factory=dict)
+    unhanded: dict[Holding, None] = field(default_factory=dict)
+    given: dict[Process, int] = field(default_factory=dict)
+    refill: Refill | None = None
+    _counts: Counter[tuple[Process, int]] = field(default_factory=Counter)  # mappings, by what they give
+    _reached: int = 0
+
+    def add(self, process: Process, address: int, rights: int) -> Holding:
+        """A mapping, which is in the place of what the process had at this address."""
+        self.remove(process, address)
+        holding = self.holdings[process, address] = Holding(process, address, rights)
+        if rights:
+            self.unhanded[holding] = None
+            self._counts[process, access(rights)] += 1
+            self._reached += 1
+        return holding
+
+    def remove(self, process: Process, address: int) -> Holding | None:
+        """The mapping that is no more; None if there was none."""
+        holding = self.holdings.pop((process, address), None)
+        if holding is not None and holding.rights:
+            self.unhanded.pop(holding, None)
+            key = process, access(holding.rights)
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key]
+            self._reached -= 1
+        return holding
+
+    def hand(self, holding: Holding) -> None:
+        """It is sent to the keeper."""
+        holding.handed = True
+        self.unhanded.pop(holding, None)
+
+    def replaced(self) -> None:
+        """The frame's memory is to be somewhere else: nobody has been handed it there."""
+        self.given.clear()
+        for holding in self.holdings.values():
+            holding.handed = False
+        self.unhanded = {holding: None for holding in self.holdings.values() if holding.rights}
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody can reach it."""
+        return self._reached > 0
+
+    @property
+    def is_unused(self) -> bool:
+        return not (self.holdings or self.given or self.refill)
+
+    def has_lost(self, process: Process) -> bool:
+        """Whether a process has more than it may. One that was killed goes with all that it has."""
+        if process.phase is Phase.ENDING:
+            return False
+        may = 0
+        if self._counts.get((process, READ_AND_WRITE)):
+            may = READ_AND_WRITE
+        elif self._counts.get((process, int(Rights.READ))):
+            may = Rights.READ
+        return bool(self.given.get(process, 0) & ~may)
+
+    def writers_of(self) -> Iterator[Holding]:
+        """The mappings that were handed and can be written by."""
+        return (each for each in self.holdings.values() if each.handed and each.rights & Rights.WRITE)
+
+
+def access(rights: int) -> int:
+    """What a descriptor gives that is opened for these rights: nobody can write a file and not read it."""
+    return int(READ_AND_WRITE if rights & Rights.WRITE else rights & Rights.READ)

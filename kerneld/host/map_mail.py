@@ -1,0 +1,201 @@
+"""What one process's keeper is told of memory: what is mapped where, and what is mapped no more.
+
+Other tasks cause these messages, by mapping as often as they like; so they must neither fill the process's control
+socket nor pile up here. At most WINDOW of them are on their way without an answer, and none before the process runs.
+Of those that wait, the last of an address counts, and what was never mapped need not be unmapped: so no more wait than
+the process has mappings.
+
+`MAPPINGS_TOLD` counts what was sent. A thread whose access faults waits until its keeper has done as many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, NamedTuple
+
+from kerneld.host.control import ControlSocket
+
+WINDOW: Final = 16
+RETRY_S: Final = 0.01  # when as many descriptors are on their way to processes as the host allows
+
+Place = tuple[int, int]  # address, bytes
+
+
+class Handed(NamedTuple):
+    """A descriptor to send. ``opened``: for this alone; it is closed afterwards."""
+
+    descriptor: int
+    opened: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    rights: int
+    hand: Callable[[], Handed]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unmap:
+    done: tuple[Callable[[], None], ...]
+
+
+class MapMail:
+    """One process's.
+
+    Args:
+        told: is called after each message with how many were sent.
+        refused: the process cannot be given what it holds; told why.
+    """
+
+    def __init__(
+        self,
+        control: ControlSocket,
+        loop: asyncio.AbstractEventLoop,
+        told: Callable[[int], None],
+        refused: Callable[[str], None],
+    ) -> None:
+        self._control = control
+        self._loop = loop
+        self._told = told
+        self._refused = refused
+        self._waiting: dict[Place, _Map | _Unmap] = {}
+        self._there: dict[int, int] = {}  # bytes, by address, of what was sent to be mapped
+        self._unanswered: dict[int, _Unmap | None] = {}
+        self._sent = 0
+        self._opened = self._closed = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._when_sent: list[Callable[[], None]] = []
+        self.more_to_come = False
+
+    def __len__(self) -> int:
+        """Messages that wait to be sent."""
+        return len(self._waiting)
+
+    @property
+    def sent(self) -> int:
+        """Messages that were sent."""
+        return self._sent
+
+    def map(self, address: int, size: int, rights: int, hand: Callable[[], Handed]) -> None:
+        """Map memory, over what may be there. ``hand`` is asked for the descriptor when the message is sent."""
+        if not self._closed:
+            self._waiting.pop((address, size), None)
+            self._waiting[address, size] = _Map(rights, hand)
+            self._send()
+
+    def unmap(self, address: int, size: int, done: Callable[[], None] | None = None) -> None:
+        """End what is mapped there. `done`: the keeper says that it is, or it was never mapped, or the process ended.
+
+        It is not called where the memory is mapped again before the keeper could be told.
+        """
+        before = self._waiting.pop((address, size), None)
+        all_done = (before.done if isinstance(before, _Unmap) else ()) + (() if done is None else (done,))
+        if self._there.get(address) == size and not self._closed:
+            self._waiting[address, size] = _Unmap(all_done)
+            self._send()
+        else:
+            for each in all_done:
+                each()
+
+    def begins_with(self, address: int, size: int) -> None:
+        """The process finds this mapped when it starts."""
+        self._there[address] = size
+
+    def when_sent(self, then: Callable[[], None]) -> bool:
+        """Call `then` once nothing waits to be sent. False, and no call, if that is so now."""
+        if self._closed or not (self._waiting or self.more_to_come):
+            return False
+        self._when_sent.append(then)
+        return True
+
+    def look(self) -> None:
+        """Nothing more is to come for now."""
+        self._send()
+
+    def open(self) -> None:
+        """The process runs: what waits is sent."""
+        self._opened = True
+        self._send()
+
+    def close(self) -> None:
+        """The process is ended: nothing is sent any more, and nothing of its is mapped as soon as it is gone."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+        unmaps = [*self._unanswered.values(), *self._waiting.values()]
+        self._unanswered, self._waiting = {}, {}
+        self._there.clear()
+        for unmap in unmaps:
+            if isinstance(unmap, _Unmap):
+                _call(unmap.done)
+        self._call_sent()
+
+    def _send(self) -> None:
+        while self._opened and self._waiting and len(self._unanswered) < WINDOW and self._retry is None:
+            place = next(iter(self._waiting))
+            message = self._waiting.pop(place)
+            try:
+                self._send_one(place, message)
+            except OSError as error:
+                if error.errno != errno.ETOOMANYREFS:
+                    self._refused(f"it could not be handed the memory at {place[0]:#x}: {error.strerror}")
+                    return
+                self._waiting = {place: message, **self._waiting}
+                self._retry = self._loop.call_later(RETRY_S, self._try_again)
+        if not self._waiting and not self.more_to_come:
+            self._call_sent()
+
+    def _send_one(self, place: Place, message: _Map | _Unmap) -> None:
+        address, size = place
+        number = self._sent + 1
+        if isinstance(message, _Map):
+            handed = message.hand()
+            try:
+                answer = partial(self._mapped, number, address)
+                self._control.map(address, size, message.rights, handed.descriptor, answer)
+            finally:
+                if handed.opened:
+                    os.close(handed.descriptor)
+            self._there[address] = size
+        else:
+            self._control.unmap(address, size, partial(self._unmapped, number))
+            self._there.pop(address, None)
+        if self._closed:
+            return  # it has stopped to obey: sending has found that out
+        self._unanswered[number] = message if isinstance(message, _Unmap) else None
+        self._sent = number
+        self._told(number)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._send()
+
+    def _mapped(self, number: int, address: int, error: int, *_: int) -> None:
+        self._unanswered.pop(number, None)
+        if error:
+            why = errno.errorcode.get(error, str(error))
+            self._refused(f"it did not map the memory that it was handed at {address:#x} ({why})")
+        self._send()
+
+    def _unmapped(self, number: int, *_: int) -> None:
+        """An error is the process's own trouble: what it was to give back is truncated."""
+        unmap = self._unanswered.pop(number, None)
+        if unmap is not None:
+            _call(unmap.done)
+        self._send()
+
+    def _call_sent(self) -> None:
+        then, self._when_sent = self._when_sent, []
+        _call(tuple(then))
+
+
+def _call(each: tuple[Callable[[], None], ...]) -> None:
+    for one in each:
+        one()

@@ -1,0 +1,187 @@
+"""Processes that have frames mapped, for tests: the host's part is real, and the test is each process's keeper."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import mmap
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from hw.machine import create_ram
+from hw.ram import Ram
+from kerneld.host.control import MESSAGE
+from kerneld.host.fd_store import FdStore
+from kerneld.host.mappings import Mappings
+from kerneld.host.process import Phase, Process, Thread
+from kerneld.records import Tcb
+from libsel4py import abi
+from libsel4py.abi import ControlOp, Rights
+
+RAM_BYTES: Final = 64 << 20
+PAGE: Final = 4096
+BASE: Final = abi.MAPPING_BASE
+READ, WRITE, BOTH = Rights.READ, Rights.WRITE, Rights.READ | Rights.WRITE
+
+
+@dataclass
+class Order:
+    """A message that is not answered. ``descriptor``: -1 of an UNMAP."""
+
+    op: ControlOp
+    sequence: int
+    address: int
+    size: int
+    rights: int
+    descriptor: int
+
+
+class Task:
+    """A process. It reads what it is told, and obeys when it is told to; what it has mapped stays to be looked at.
+
+    Attributes:
+        kept: every descriptor that it was ever handed, as a hostile one keeps them.
+    """
+
+    def __init__(self, scene: Scene, live: bool = True) -> None:
+        self.ended: list[str] = []
+        self.told: list[int] = []
+        self.process = Process(
+            0x100000, "task", "image", 1, scene.loop, self._refused, lambda process, count: self.told.append(count)
+        )
+        self.process.threads.append(Thread(Tcb(scene.ram, 0x2000), self.process, 0, 0, -1))
+        self._scene = scene
+        self.end = socket.socket(fileno=os.dup(self.process.control_fd))
+        self.process.release_control_end()
+        self.end.setblocking(False)
+        self.maps: dict[int, mmap.mmap] = {}
+        self.kept: list[int] = []
+        if live:
+            self.live()
+
+    def live(self) -> None:
+        self.process.phase = Phase.LIVE
+        self.process.map_mail.open()
+
+    def _refused(self, process: Process, what: str) -> None:
+        self.ended.append(what)
+        self.kill()
+
+    def kill(self) -> None:
+        """As `Processes` does it."""
+        self.process.kill()
+        self._scene.mappings.ends(self.process)
+
+    def read(self) -> list[Order]:
+        """What it was told since the last look."""
+        found: list[Order] = []
+        while True:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self.end, abi.CONTROL_BYTES, 4, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return found
+            if not data:
+                return found
+            op, sequence, _, _, address, size, rights, *_ = MESSAGE.unpack(data)
+            self.kept += descriptors
+            descriptor = descriptors[0] if descriptors else -1
+            found.append(Order(ControlOp(op), sequence, address, size, rights, descriptor))
+
+    def told_ops(self) -> list[str]:
+        """The names of what it was told since the last look, obeyed and answered."""
+        orders = self.read()
+        for order in orders:
+            self.obey(order)
+        return [order.op.name for order in orders]
+
+    def obey(self, order: Order, error: int = 0) -> None:
+        if order.op == ControlOp.MAP:
+            protection = mmap.PROT_READ | (mmap.PROT_WRITE if order.rights & WRITE else 0)
+            self.maps[order.address] = mmap.mmap(order.descriptor, order.size, mmap.MAP_SHARED, protection)
+        else:
+            self.maps.pop(order.address, None)
+        self.answer(order, error)
+
+    def answer(self, order: Order, error: int = 0) -> None:
+        self.end.send(MESSAGE.pack(ControlOp.DONE, order.sequence, 0, 0, error, *(0,) * 5))
+
+    @property
+    def has_lost_all(self) -> bool:
+        """Whether nothing that it was ever handed has memory any more."""
+        return not any(os.fstat(each).st_size for each in self.kept)
+
+    def close(self) -> None:
+        self.process.close()
+        self.end.close()
+        for descriptor in self.kept:
+            os.close(descriptor)
+
+
+class Scene:
+    """RAM, and what processes have of it mapped."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.ram_fd = create_ram(RAM_BYTES, "test")
+        self._window = mmap.mmap(self.ram_fd, RAM_BYTES)
+        self.ram = Ram(self._window, 0x1000, 0x1000)
+        self.mappings = Mappings(self.ram, self.ram_fd, FdStore(None, self.loop), self.loop)
+        self.tasks: list[Task] = []
+
+    def task(self, live: bool = True) -> Task:
+        self.tasks.append(Task(self, live))
+        return self.tasks[-1]
+
+    def map(self, task: Task, page: int, rights: int, frame: int, size: int = PAGE) -> None:
+        self.mappings.map(task.process, BASE + page * PAGE, rights, frame, size)
+
+    def unmap(self, task: Task, page: int) -> None:
+        self.mappings.unmap(task.process, BASE + page * PAGE)
+
+    async def settled(self) -> None:
+        """What was lost so far is taken away."""
+        done = asyncio.Event()
+        if self.mappings.wait(None, done.set):
+            await done.wait()
+
+    def close(self) -> None:
+        for task in self.tasks:
+            task.close()
+        self.mappings.close()
+        os.close(self.ram_fd)
+
+
+async def turn() -> None:
+    """Let the host's part have its turns: chores, and sockets that can be read."""
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+def in_scene(work: Callable[[Scene], Awaitable[None]]) -> None:
+    """Run a test, and see that it leaves no descriptor."""
+    before = _descriptors()
+
+    async def within() -> None:
+        scene = Scene()
+        try:
+            await work(scene)
+        finally:
+            scene.close()
+
+    asyncio.run(asyncio.wait_for(within(), 60))
+    gc.collect()  # what is mapped has a descriptor of its own
+    after = _descriptors()
+    assert after == before
+
+
+def _descriptors() -> list[str]:
+    """What each descriptor of this process is."""
+    found = []
+    for each in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{each}").split(":")[0])
+    return sorted(found)
