@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kerneld import completion, listening, mapping_table, scheduler
+from kerneld import completion, listening, mapping_table, mappings, scheduler
 from kerneld.core import Core
 from kerneld.failures import Fault
 from kerneld.mapping_table import Mapping
@@ -38,6 +38,7 @@ def look_up(core: Core, tcb: Tcb) -> None:
     space = listening.address_space(tcb)
     mapping = mapping_table.find(space, address) if space is not None else None
     if mapping is not None and _allows(mapping, kind):
+        mappings.takes_memory(core, tcb.address)  # as such a system call it ends when what is under way is done
         return
     status = kind | PageFault.USER | (PageFault.NONE if mapping is None else PageFault.PRESENT)
     words = (tcb.mr1, address, int(PageFault.FETCH in kind), int(status))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kerneld import cspace
 from kerneld.records import Endpoint, Notification, Reply, SchedContext
 from libsel4py import abi
-from libsel4py.abi import InitialSlot, Label, ObjectType, Rights, Syscall
+from libsel4py.abi import Label, ObjectType, Rights, Syscall
 from tests.harness import OWN_REPLY, Completion, Machine, Thread
 
 ENDPOINT = 1  # slot of the endpoint in each thread's CNode
@@ -47,11 +47,6 @@ class Scene:
 
     def context_record(self, slot: int) -> SchedContext:
         return SchedContext(self.machine.ram, self.machine.slot(slot).object)
-
-    def end(self, slot: int) -> None:
-        """End the object that a slot of the initial task names: all its capabilities go."""
-        for label in (Label.CNODE_REVOKE, Label.CNODE_DELETE):
-            self.machine.root.call(InitialSlot.CNODE, label, (slot, abi.WORD_BITS))
 
     def suspend(self, thread: Thread) -> None:
         self.machine.root.call(thread.cap, Label.TCB_SUSPEND)

@@ -7,7 +7,7 @@ from kerneld.outbox import Tell
 from kerneld.records import ProcessState, TcbSlot, ThreadState
 from libsel4py import abi
 from libsel4py.abi import FaultLabel, InitialSlot, Label, PageFault, Rights, Syscall
-from tests.harness import OWN_REPLY, Completion, Thread
+from tests.harness import OWN_REPLY, THREAD_CNODE_BITS, Completion, Thread
 from tests.mapping_scene import PAGE, READ_WRITE, MappingScene
 
 from .scene import ENDPOINT, Scene, message, receive, reply, reply_receive
@@ -197,7 +197,9 @@ def test_a_guarded_access_fails_when_its_handler_s_endpoint_goes() -> None:
     case = Pager(waits=False)
     assert case.fault(kind=GUARDED) is None
     assert case.thread.state is ThreadState.BLOCKED_ON_SEND
-    case.scene.end(case.scene.endpoint)
+    root = InitialSlot.CNODE
+    case.machine.root.call(root, Label.CNODE_REVOKE, (case.scene.endpoint, abi.WORD_BITS))
+    case.machine.root.call(root, Label.CNODE_DELETE, (case.scene.endpoint, abi.WORD_BITS))
     assert registers(case.thread.completion()) == NOBODY
     assert case.thread.syscall(Syscall.YIELD) is not None
 
@@ -206,7 +208,10 @@ def test_a_guarded_access_fails_when_the_reply_object_goes() -> None:
     case = Pager()
     assert case.fault(kind=GUARDED) is None
     case.told()
-    case.scene.end(case.handler.cap + 3)  # the reply object was made third after the TCB
+    machine, reply = case.machine, case.thread.tcb.reply
+    assert reply is not None
+    machine.root.call(case.handler.cnode, Label.CNODE_DELETE, (OWN_REPLY, THREAD_CNODE_BITS))
+    machine.delete(next(slot for slot in range(machine.next_slot) if machine.slot(slot).object == reply.address))
     assert registers(case.thread.completion()) == NOBODY
 
 
@@ -278,7 +283,8 @@ def test_a_thread_that_is_deleted_during_a_fault() -> None:
     case = Pager()
     case.fault()
     case.told()
-    case.scene.end(case.thread.cap)
+    case.machine.revoke(case.thread.cap)
+    case.machine.delete(case.thread.cap)
     assert case.machine.told(Tell.KILL)
     assert reply_receive(case.handler) is None
 
