@@ -1,4 +1,4 @@
-"""``python -m bench [kernel] [ipc] [--quick] [--json FILE] [--plot FILE]``: measure, and say which goals hold.
+"""``python -m bench [kernel] [ipc] [memory] [--quick] [--json FILE] [--plot FILE]``: measure, and say which goals hold.
 
 Exit status 1 only where even the best round is past twice a goal, so that noise never decides.
 """
@@ -11,9 +11,10 @@ from pathlib import Path
 
 from bench import kernel
 from bench.ipc import run as ipc
+from bench.memory import run as memory
 from bench.report import console, join, print_report, write_json
 
-PARTS = ("kernel", "ipc")
+PARTS = ("kernel", "ipc", "memory")
 
 
 def main() -> int:
@@ -34,6 +35,8 @@ def main() -> int:
     for part in options.parts or PARTS:
         if part == "kernel":
             reports.append(kernel.run(kernel.QUICK if options.quick else kernel.FULL, progress))
+        elif part == "memory":
+            reports.append(memory.run(memory.QUICK if options.quick else memory.FULL, progress))
         else:
             reports.append(ipc.run(ipc.QUICK if options.quick else ipc.FULL, progress, options.plot))
         print_report(reports[-1], console())

@@ -17,15 +17,18 @@ import sys
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 from hw import _cpu
 from hw._cpu import (
     Mapping,
     answer,
+    answer_recv,
     badges,
     batch,
     call,
+    call_bytes,
+    call_numbers,
     candidate,
     channel_bind,
     channel_listen,
@@ -47,6 +50,7 @@ from hw._cpu import (
     signal_many,
     trap,
 )
+from libsel4py.abi import VMFault
 
 Completion: TypeAlias = tuple[int, int, int, int, int, int, int]
 """status (`libsel4py.abi.Status`), badge, message info, message registers 0 to 3."""
@@ -54,26 +58,8 @@ Completion: TypeAlias = tuple[int, int, int, int, int, int, int]
 ThreadEntry: TypeAlias = Callable[[int, int, int, int, int, int, int, int], int | None]
 """Called with the thread's number, its boot image's number and six argument words; returns its exit status."""
 
-FaultKind: TypeAlias = Literal["read", "write"]
-
 DEFAULT_OPEN_FILES: Final = 64
 _MAP: Final = struct.Struct("=3Q")  # begin.c, struct map
-
-
-class VMFault(Exception):
-    """A guarded access (`Mapping`) touched memory that is not there, and nobody resolved it.
-
-    Attributes:
-        address: of the byte, in this process. kind: what the access was to do.
-    """
-
-    def __init__(self, address: int, kind: FaultKind) -> None:
-        super().__init__(address, kind)
-        self.address = address
-        self.kind: FaultKind = kind
-
-    def __str__(self) -> str:
-        return f"no memory at 0x{self.address:x} to {self.kind}, and no pager gave any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,17 +209,19 @@ __all__ = [
     "DEFAULT_OPEN_FILES",
     "Beginning",
     "Completion",
-    "FaultKind",
     "Mapping",
     "SandboxLayers",
     "ThreadEntry",
     "VMFault",
     "answer",
+    "answer_recv",
     "attach",
     "badges",
     "batch",
     "begin",
     "call",
+    "call_bytes",
+    "call_numbers",
     "candidate",
     "channel_bind",
     "channel_listen",

@@ -22,8 +22,9 @@ class FdStore:
             case {"op": "keep", "key": str(key)} if len(descriptors) == 1:
                 self._forget(key)
                 self.kept[key] = descriptors[0]
-            case {"op": "drop", "key": str(key)}:
-                self._forget(key)
+            case {"op": "drop", "keys": list(keys)}:
+                for key in keys:
+                    self._forget(key)
                 close_all(descriptors)
             case _:
                 close_all(descriptors)

@@ -43,6 +43,7 @@ CONSTANTS = [
     "TAIL_CAP_SLOTS",
     "CONTROL_BYTES",
     "CONTROL_WORD_COUNT",
+    "CONTROL_CLOSED_TOGETHER",
     "CONTROL_THREADS",
     "CHANNEL_BYTES",
     "CHANNEL_REQUEST",
@@ -62,6 +63,7 @@ CONSTANTS = [
     "CHANNELS_PER_THREAD",
     "MAPPING_BASE",
     "MAPPING_END",
+    "VALUE_KIND_BITS",
 ]
 ENUMS: tuple[type[IntEnum], ...] = (
     abi.Syscall,
@@ -72,6 +74,7 @@ ENUMS: tuple[type[IntEnum], ...] = (
     abi.ChannelRole,
     abi.ChannelState,
     abi.ChannelOp,
+    abi.ValueKind,
 )
 FLAGS: tuple[tuple[str, type[IntFlag]], ...] = (
     ("ENTRY", abi.EntryFlags),

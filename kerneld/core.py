@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hw.ram import Ram
 from kerneld.failures import Fault, SyscallError
@@ -43,9 +43,8 @@ class Refusal:
     failure: SyscallError | Fault
 
 
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """A capability that was deleted: what it was, where it was, who asked for it."""
+class Deletion(NamedTuple):
+    """A capability that was deleted: what it was, where it was, who asked for it. One is made for each."""
 
     slot: int
     word0: int

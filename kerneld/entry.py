@@ -189,6 +189,10 @@ class Entry:
         count = 0
         while not self._ended:
             restarts = word(self._restarts)
+            if self._completions.others_told and not restarts:
+                # Some of those whom the host was asked to tell may wait for this very processor.
+                self._completions.others_told = False
+                os.sched_yield()
             found, self._next, taken, unwatched = _fastpath.serve(
                 ram, self._layout_fast, rings, self._next, 0 if restarts else self._poll_ns
             )

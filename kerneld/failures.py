@@ -29,7 +29,7 @@ class Fault(Exception):
 
     Attributes:
         label: what happened. words: the fault message's words that the fault itself knows (SEL4_API 2.4), without
-        the instruction pointer. where: a sentence for people.
+        the instruction pointer, but for a VM_FAULT, which alone has one. where: a sentence for people.
     """
 
     def __init__(self, label: FaultLabel, words: tuple[int, ...] = (), where: str = "") -> None:

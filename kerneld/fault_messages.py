@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from hw import ring
-from kerneld import completion, scheduler
+from kerneld import completion, scheduler, vm_faults
 from kerneld.core import Core
 from kerneld.records import Tcb, ThreadState
 from libsel4py import abi
@@ -24,7 +24,7 @@ _DESCRIPTION_WORDS: Final = {
     LookupFailureKind.GUARD_MISMATCH: 3,
 }
 # Words that the fault itself knows, behind the instruction pointer.
-_OWN_WORDS: Final = {FaultLabel.VM_FAULT: 3, FaultLabel.DEBUG_EXCEPTION: 3}
+_DEBUG_WORDS: Final = 3
 
 
 def _register(name: str) -> int:
@@ -70,26 +70,31 @@ def fault_words(tcb: Tcb) -> tuple[int, ...]:
             return (*(ram.word(tcb.address + offset) for offset in EXCEPTION_WORDS), own[2], own[3])
         case FaultLabel.TIMEOUT:
             return own[:2]
+        case FaultLabel.VM_FAULT:
+            return own[:4]
         case _:
-            return (tcb.rip, *own[: _OWN_WORDS[label]])
+            return (tcb.rip, *own[:_DEBUG_WORDS])
 
 
 def handle_reply(core: Core, tcb: Tcb, label: int, words: tuple[int, ...]) -> None:
     """End the fault of a thread: its handler has replied with this label and these words.
 
-    Faults about capabilities and memory always carry the system call out again. For the others label 0 lets the
-    thread go on, with what the words say written to its registers, and every other label leaves it stopped.
+    Faults about capabilities always carry the system call out again. For the others label 0 lets the thread go on, with
+    what the words say written to its registers (one about memory writes none), and every other label leaves it stopped.
     """
     fault = FaultLabel(tcb.fault_label)
     number = tcb.fault_word2
     tcb.fault_label = FaultLabel.NULL_FAULT
-    if fault in (FaultLabel.CAP_FAULT, FaultLabel.VM_FAULT):
+    if fault is FaultLabel.CAP_FAULT:
         scheduler.set_state(core, tcb, ThreadState.RESTART)
         return
     if label:
-        scheduler.set_state(core, tcb, ThreadState.INACTIVE)
+        vm_faults.stop(core, tcb)
         return
     match fault:
+        case FaultLabel.VM_FAULT:
+            vm_faults.end(core, tcb)
+            return
         case FaultLabel.UNKNOWN_SYSCALL:
             _write_back(tcb, SYSCALL_WORDS, words)
             result = core.ram.word(tcb.address + SYSCALL_WORDS[0])

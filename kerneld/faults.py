@@ -5,10 +5,10 @@ Source: SEL4 `handleFault`, `sendFaultIPC`. What the message holds and what the 
 
 from __future__ import annotations
 
-from kerneld import ipc, scheduler, threads
+from kerneld import ipc, threads, vm_faults
 from kerneld.core import Core, Refusal
 from kerneld.failures import Fault
-from kerneld.records import CapType, Endpoint, Slot, Tcb, TcbSlot, ThreadState
+from kerneld.records import CapType, Endpoint, Slot, Tcb, TcbSlot
 from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel
 
@@ -16,7 +16,8 @@ FAULT_WORDS = 6
 
 
 def raise_fault(core: Core, tcb: Tcb, fault: Fault) -> None:
-    """Stop the thread and tell its handler, which may let it go on by replying. Without a handler it stops for good.
+    """Stop the thread and tell its handler, which may let it go on by replying. Without a handler it stops for good,
+    but where it faulted by a guarded access.
 
     A TIMEOUT is told to the timeout handler and lends no processor time; all others lend the thread's scheduling
     context to a handler that has none.
@@ -29,7 +30,7 @@ def raise_fault(core: Core, tcb: Tcb, fault: Fault) -> None:
     is_timeout = fault.label is FaultLabel.TIMEOUT
     handler = tcb.slot(TcbSlot.TIMEOUT_HANDLER if is_timeout else TcbSlot.FAULT_HANDLER)
     if handler.cap_type != CapType.ENDPOINT or not can_handle(handler):
-        scheduler.set_state(core, tcb, ThreadState.INACTIVE)
+        vm_faults.stop(core, tcb)
         return
     _save(core, tcb, fault)
     ipc.send(

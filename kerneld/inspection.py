@@ -1,4 +1,4 @@
-"""What RAM holds, told for people and programs: untyped tree, capability spaces, queues, memory.
+"""What RAM holds, told for people and programs: capability spaces and queues here, memory in `accounts`.
 
 Pure functions on a RAM, live or a saved image: `sel4py inspect` uses the same for both. They read, store nothing, and
 return plain values (dicts, lists, text, numbers). Sizes in bytes. Addresses are physical, as text in hexadecimal.
@@ -6,13 +6,13 @@ return plain values (dicts, lists, text, numbers). Sizes in bytes. Addresses are
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from hw.ram import Ram
 from kerneld import caps, mapping_table
+from kerneld.accounts import memory, untyped_tree
 from kerneld.caps import Cap
 from kerneld.mapping_table import Mapping
 from kerneld.records import (
@@ -23,11 +23,11 @@ from kerneld.records import (
     Notification,
     Slot,
     Tcb,
-    TcbSlot,
     ThreadState,
     VSpace,
 )
 from kerneld.survey import Held, Survey, survey
+from kerneld.task_names import Names, task_name
 from libsel4py.abi import Rights
 
 RIGHT_LETTERS: Final = ((Rights.READ, "r"), (Rights.WRITE, "w"), (Rights.GRANT, "g"), (Rights.GRANT_REPLY, "p"))
@@ -36,55 +36,6 @@ WAITING: Final = {
     ThreadState.BLOCKED_ON_SEND: "sends on",
     ThreadState.BLOCKED_ON_NOTIFICATION: "waits for",
 }
-
-
-@dataclass(slots=True)
-class Region:
-    """Memory that an object fills, and what lies inside of it."""
-
-    cap: Cap
-    start: int
-    size: int
-    inside: list[Region] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What tasks and their capability spaces are called."""
-
-    tasks: dict[int, str]  # by TCB address
-    spaces: dict[int, str]  # by CNode address: the tasks whose root it is
-    channels: frozenset[int]  # addresses
-
-    @classmethod
-    def of(cls, found: Survey) -> Names:
-        tasks = {address: task_name(Tcb(found.ram, address)) for address in found.of_type(CapType.TCB)}
-        users: dict[int, set[str]] = defaultdict(set)
-        for address, name in tasks.items():
-            root = Tcb(found.ram, address).slot(TcbSlot.CSPACE)
-            if root.cap_type == CapType.CNODE:
-                users[root.object].add(name)
-        spaces = {cnode: ", ".join(sorted(_whole_tasks(names))) for cnode, names in users.items()}
-        return cls(tasks, spaces, frozenset(found.of_type(CapType.CHANNEL)))
-
-    def place(self, held: Held, owner: int) -> str:
-        """Where a slot is, as `task:slot`."""
-        if owner in self.channels:
-            return f"channel 0x{owner:x}"
-        if owner in self.spaces or owner not in self.tasks:
-            index = (held.address - owner) // Slot.SIZE
-            return f"{self.spaces.get(owner, f'CNode 0x{owner:x}')}:{index}" if owner else "kernel"
-        return f"{self.tasks[owner]} (TCB {TcbSlot((held.address - owner) // Slot.SIZE).name.lower()})"
-
-
-def _whole_tasks(names: set[str]) -> set[str]:
-    """Without the further threads of a task, which are called by its name and a number: `console.1`."""
-    return {name for name in names if name.rpartition(".")[0] not in names}
-
-
-def task_name(tcb: Tcb) -> str:
-    """The TCB's name, or its address where it has none."""
-    return tcb.name or f"TCB 0x{tcb.address:x}"
 
 
 def describe(cap: Cap) -> str:
@@ -126,63 +77,6 @@ def blocked_on(tcb: Tcb) -> str | None:
         return None
     what = "notification" if state == ThreadState.BLOCKED_ON_NOTIFICATION else "endpoint"
     return f"{verb} {what} 0x{tcb.blocked_on:x}"
-
-
-def untyped_tree(ram: Ram) -> list[object]:
-    """Each initial untyped with what was made from it, and what from that; who holds each."""
-    found = survey(ram)
-    holders = _holders(found, Names.of(found))
-    return [_tree(region, holders) for region in _regions(found)]
-
-
-def _tree(region: Region, holders: dict[tuple[int, int], list[str]]) -> dict[str, object]:
-    is_untyped = region.cap.type == CapType.UNTYPED
-    row: dict[str, object] = {
-        "type": CapType(region.cap.type).name,
-        "address": f"0x{region.start:x}",
-        "bytes": region.size,
-        "device": region.cap.is_device if is_untyped else None,
-        "used": sum(inner.size for inner in region.inside) if is_untyped else None,
-        "left": region.size - region.cap.free_index if is_untyped else None,
-        # Last, because it is as long as there are holders.
-        "held_by": holders.get(_key(region.cap), []),
-    }
-    if is_untyped:
-        row["children"] = [_tree(inner, holders) for inner in region.inside]
-    return row
-
-
-def _regions(found: Survey) -> list[Region]:
-    """Objects nested by the memory that they fill; the outermost ones."""
-    flat = []
-    for kind, objects in found.objects.items():
-        if kind == CapType.NULL:
-            continue
-        for cap in objects.values():
-            if filled := caps.region(cap):
-                flat.append(Region(cap, *filled))
-    # An untyped comes before the object that fills it whole.
-    flat.sort(key=lambda region: (region.start, -region.size, region.cap.type != CapType.UNTYPED))
-    outermost: list[Region] = []
-    around: list[Region] = []
-    for region in flat:
-        while around and around[-1].start + around[-1].size < region.start + region.size:
-            around.pop()
-        (around[-1].inside if around else outermost).append(region)
-        if region.cap.type == CapType.UNTYPED:
-            around.append(region)
-    return outermost
-
-
-def _key(cap: Cap) -> tuple[int, int]:
-    return cap.type, cap.object
-
-
-def _holders(found: Survey, names: Names) -> dict[tuple[int, int], list[str]]:
-    holders: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for address, held in found.slots.items():
-        holders[_key(held.cap)].append(names.place(held, found.owners[address]))
-    return holders
 
 
 def cspaces(ram: Ram) -> list[object]:
@@ -284,50 +178,6 @@ def _mapping(found: Survey, names: Names, mapping: Mapping) -> dict[str, object]
         "frame": f"0x{held.cap.object:x}" if held is not None else "",
         "held_by": names.place(held, found.owners[held.address]) if held is not None else "",
     }
-
-
-def memory(ram: Ram) -> dict[str, object]:
-    """Where RAM's bytes are. `kernel`, `free`, `unlisted` and the bytes by type add up to `ram`."""
-    found = survey(ram)
-    outermost = [region for region in _regions(found) if region.start < ram.size]
-    by_type: Counter[str] = Counter()
-    free = _count(outermost, by_type)
-    user_base = KernelRecord.of(ram).user_base
-    unlisted = ram.size - user_base - free - sum(by_type.values())
-    return {
-        "ram": ram.size,
-        "kernel": user_base,
-        "free": free,
-        "unlisted": unlisted,
-        "by_type": dict(sorted(by_type.items())),
-        "held_by_task": _held_by_task(found),
-    }
-
-
-def _count(regions: list[Region], by_type: Counter[str]) -> int:
-    """Adds up objects by type; returns the bytes of untyped memory that no object fills."""
-    free = 0
-    for region in regions:
-        if region.cap.type == CapType.UNTYPED:
-            free += region.size - sum(inner.size for inner in region.inside) + _count(region.inside, by_type)
-        else:
-            by_type[CapType(region.cap.type).name] += region.size
-    return free
-
-
-def _held_by_task(found: Survey) -> dict[str, int]:
-    """Bytes of the objects (untyped memory left out) that each capability space holds; shared ones count for each."""
-    names = Names.of(found)
-    seen: set[tuple[str, int, int]] = set()
-    totals: Counter[str] = Counter()
-    for address, held in found.slots.items():
-        name = names.spaces.get(found.owners[address])
-        region = caps.region(held.cap)
-        if name is None or region is None or held.kind == CapType.UNTYPED or (name, *_key(held.cap)) in seen:
-            continue
-        seen.add((name, *_key(held.cap)))
-        totals[name] += region[1]
-    return dict(totals.most_common())
 
 
 VIEWS: Final[dict[str, Callable[[Ram], object]]] = {

@@ -6,7 +6,7 @@ what is in a message and how it moves is `transfer.py`.
 
 from __future__ import annotations
 
-from kerneld import listening, queues, scheduler
+from kerneld import listening, queues, scheduler, vm_faults
 from kerneld.core import Core
 from kerneld.objects import call_stack, sched_context
 from kerneld.records import Endpoint, EndpointState, Notification, Reply, Tcb, ThreadState
@@ -62,7 +62,7 @@ def send(
 def await_reply(core: Core, caller: Tcb, callee: Tcb, reply: Reply | None, can_donate: bool) -> None:
     """The callee has the call: let the caller wait for the reply, or stop it where none can come."""
     if reply is None:
-        scheduler.set_state(core, caller, ThreadState.INACTIVE)
+        vm_faults.stop(core, caller)
     else:
         call_stack.push(core, caller, callee, reply, can_donate)
 

@@ -29,12 +29,15 @@ def answer_explain(core: Core, tcb: Tcb) -> None:
 
 
 def answer_identify(core: Core, tcb: Tcb) -> None:
-    """Complete IDENTIFY: type, rights and size of the capability at ``cptr``; type NULL where there is none."""
+    """Complete IDENTIFY: type, rights, size of the capability at ``cptr``, and whether it is of device memory.
+
+    Type NULL where there is none.
+    """
     try:
         cap = caps.read(cspace.lookup_slot(tcb, tcb.cptr))
     except LookupFailure:
         cap = caps.NULL
-    words = (int(cap.type), _rights(cap), _size_bits(cap))
+    words = (int(cap.type), _rights(cap), _size_bits(cap), int(_is_device(cap)))
     completion.complete_with_words(core, tcb, abi.message_info(0, len(words)), words)
 
 
@@ -44,6 +47,16 @@ def _rights(cap: caps.Cap) -> int:
             return cap.rights
         case _:
             return 0
+
+
+def _is_device(cap: caps.Cap) -> bool:
+    match cap.type:
+        case CapType.UNTYPED:
+            return cap.is_device
+        case CapType.FRAME:
+            return cap.frame_is_device
+        case _:
+            return False
 
 
 def _size_bits(cap: caps.Cap) -> int:

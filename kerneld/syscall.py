@@ -6,7 +6,7 @@ else completes it later), the thread faults, or it is preempted (it will be carr
 
 from __future__ import annotations
 
-from kerneld import completion, cspace, faults, ipc, message, questions, scheduler
+from kerneld import completion, cspace, faults, ipc, message, questions, scheduler, vm_faults
 from kerneld.core import Call, Core, Invocation, Preempted
 from kerneld.decode import decode_invocation
 from kerneld.failures import Fault, LookupFailure, SyscallError
@@ -61,6 +61,8 @@ def _dispatch(core: Core, tcb: Tcb) -> None:
             questions.answer_identify(core, tcb)
         case Syscall.LISTEN:
             _listen(core, tcb)
+        case Syscall.FAULT:
+            vm_faults.look_up(core, tcb)
         case Syscall.EXIT:
             raise Fault(FaultLabel.USER_EXCEPTION, (0, 0, abi.ExceptionNumber.DEATH, (tcb.mr0 & 255) << 8), "it exited")
         case _:

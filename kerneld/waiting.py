@@ -68,7 +68,11 @@ def _step(found: Survey, places: Places, thread: Tcb, what_went_wrong: Callable[
 
 def _fault(thread: Tcb) -> str:
     """What a fault that waits for its handler is."""
-    return f"has faulted ({FaultLabel(thread.fault_label).name}) and " if thread.fault_label else ""
+    if not thread.fault_label:
+        return ""
+    label = FaultLabel(thread.fault_label)
+    where = f" at address 0x{thread.fault_word1:x}" if label is FaultLabel.VM_FAULT else ""
+    return f"has faulted ({label.name}{where}) and "
 
 
 def _sending(found: Survey, places: Places, thread: Tcb) -> _Step:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         signal_many,
     )
     from libsel4py.context import DEFER, Caller, Component, ReplyToken, uses
+    from libsel4py.dataspace import DataSpace, SharedMemory
     from libsel4py.errors import (
         AlignmentError,
         DeleteFirst,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         Timeout,
         TruncatedMessage,
         UnknownMethod,
+        VMFault,
     )
     from libsel4py.interface import Interface, local, long_result, method, oneway, raises, verify, with_timeout
     from libsel4py.runtime import component, on_notification, set_thread_entry
@@ -60,11 +62,12 @@ _HOMES = {
         "SchedContext SchedControl TCB Untyped VSpace signal_many"
     ),
     "runtime": "component on_notification set_thread_entry",
+    "dataspace": "DataSpace SharedMemory",
     "context": "DEFER Caller Component ReplyToken uses",
     "errors": (
         "AlignmentError DeleteFirst FailedLookup IllegalOperation InterfaceMismatch InvalidArgument InvalidCapability "
         "InvalidMessage KernelError MessageTooLong NotEnoughMemory RangeError RemoteError RevokeFirst ServerDied "
-        "ServiceError Timeout TruncatedMessage UnknownMethod"
+        "ServiceError Timeout TruncatedMessage UnknownMethod VMFault"
     ),
     "interface": "Interface local long_result method oneway raises verify with_timeout",
     "signature": "Word",
@@ -80,6 +83,7 @@ __all__ = [
     "Capability",
     "Channel",
     "Component",
+    "DataSpace",
     "DeleteFirst",
     "Domain",
     "Endpoint",
@@ -108,10 +112,12 @@ __all__ = [
     "SchedControl",
     "ServerDied",
     "ServiceError",
+    "SharedMemory",
     "Timeout",
     "TruncatedMessage",
     "UnknownMethod",
     "Untyped",
+    "VMFault",
     "VSpace",
     "Word",
     "component",

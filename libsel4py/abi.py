@@ -117,6 +117,22 @@ class PageFault(IntFlag):
     GUARDED = 1 << 16  # by a guarded access, which can fail: where nobody resolves it, it raises instead of stopping
 
 
+class VMFault(Exception):
+    """What a guarded access raises: it touched memory that is not there, and nobody brought it.
+
+    Attributes:
+        address: of the byte, in this process. kind: what the access was to do, "read" or "write".
+    """
+
+    def __init__(self, address: int, kind: str) -> None:
+        super().__init__(address, kind)
+        self.address = address
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"no memory at 0x{self.address:x} to {self.kind}, and no pager gave any"
+
+
 # --- words -------------------------------------------------------------------------------------------------
 
 MESSAGE_REGISTERS: Final = 4  # seL4_FastMessageRegisters
@@ -173,6 +189,21 @@ def info_length(info: int) -> int:
 def cnode_cap_data(guard: int, guard_size: int) -> int:
     """Pack a CNode_CapData word: guard 58 (high) | guardSize 6 (low)."""
     return (guard << 6 | guard_size) & WORD_MASK
+
+
+# --- values ------------------------------------------------------------------------------------------------
+
+VALUE_KIND_BITS: Final = 3
+
+
+class ValueKind(IntEnum):
+    """What the machine makes of a message word, or of a whole message: between a task and its own machine alone."""
+
+    SIGNED = 0
+    WORD = 1
+    TRUTH = 2
+    NOTHING = 3  # no word
+    BYTES = 4  # the whole message
 
 
 # --- objects -----------------------------------------------------------------------------------------------
@@ -820,7 +851,7 @@ class ControlOp(IntEnum):
     UNMAP = 5  # words: address, bytes, 0, MapFlags
     DONE = 6  # the answer; words: errno, 0 if it worked; of THREAD: the new thread's number at the host
     CHANNEL = 7  # fd: a channel's page for thread; words: number, ChannelRole, badge, listener number
-    CHANNEL_CLOSE = 8  # channels are no more; words: up to 6 numbers, 0 for none
+    CHANNEL_CLOSE = 8  # channels are no more; words: two numbers of 32 bits each, the first one low; 0 for none
     RECEIVER_DIED = 9  # words: number, listener number: end what that one had taken
 
 
@@ -857,4 +888,5 @@ CONTROL_THREAD: Final = 8  # u32; 0 is the process's first thread
 CONTROL_IMAGE: Final = 12  # u32 number of the boot image
 CONTROL_WORDS: Final = 16  # 6 words
 CONTROL_WORD_COUNT: Final = 6
+CONTROL_CLOSED_TOGETHER: Final = 2 * CONTROL_WORD_COUNT  # channels, by one CHANNEL_CLOSE
 CONTROL_THREADS: Final = 64  # a process has at most so many threads with a trap frame

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from libsel4py.abi import Syscall
 from libsel4py.context import Caller, per_thread
 from libsel4py.dispatch import Entry
+from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
-from libsel4py.wire import Words, put_failure
+from libsel4py.wire import as_words, put_failure
 
 
 class _Completing:
@@ -82,7 +83,7 @@ class Deferred:
         self._finish()
         former, per_thread.serving = per_thread.serving, _Completing(self._caller)
         try:
-            self._way_back.send(self._entry.pack(value))
+            self._way_back.send(as_words(self._entry.pack(value)))
         except Exception as error:
             self._way_back.send(put_failure(error, self._entry.method.raises))
             raise

@@ -1,8 +1,9 @@
 """The server's half of an interface: from a request's label to a method of the implementation, and back.
 
-`bind` makes a table of handlers for one implementation. A handler takes the request (info, MR0..MR3) and returns
-the reply in the same form; it has copied and decoded all of the request before the method runs, so the method
-may itself make calls. Exceptions leave the handler; the server loop turns them into replies.
+`bind` makes a table of handlers for one implementation. A handler takes the request (info, MR0..MR3, or all bytes in
+the place of MR0) and returns the answer, as `Cpu.answer_recv` gives and takes them; it has copied and decoded all of
+the request before the method runs, so the method may itself make calls. Exceptions leave the handler; the server loop
+turns them into replies.
 """
 
 from __future__ import annotations
@@ -17,21 +18,22 @@ from libsel4py import abi
 from libsel4py.capabilities import Capability
 from libsel4py.context import DEFER
 from libsel4py.errors import InvalidMessage
+from libsel4py.lowlevel.machine import Answer
 from libsel4py.results import (
     EXTRA_CAPS,
+    SMALL,
     KeepLong,
+    encode,
     from_register,
     packer,
-    range_expression,
     signed_expression,
     take_capability,
-    word_expression,
 )
 from libsel4py.signature import Kind, Method
 from libsel4py.task import current_task
-from libsel4py.wire import EMPTY, Words, decode, get, receiver
+from libsel4py.wire import EMPTY, MAX_BYTES, UNDECODABLE, decode, get
 
-Handler = Callable[[int, int, int, int, int], Words]
+Handler = Callable[[int, int | bytes, int, int, int], Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Entry:
 
     method: Method
     handle: Handler
-    pack: Callable[[Any], Words]
+    pack: Callable[[Any], Answer]
 
 
 def bind(methods: dict[str, Method], implementation: object, keep: KeepLong) -> dict[int, Entry]:
@@ -61,40 +63,81 @@ def bind(methods: dict[str, Method], implementation: object, keep: KeepLong) -> 
 def _entry(method: Method, function: Callable[..., Any], keep: KeepLong) -> Entry:
     pack_result = packer(method)
 
-    def pack(result: Any) -> Words:
+    def pack(result: Any) -> Answer:
         return EMPTY if result is DEFER else pack_result(result, keep)
 
     if method.capability is not None:
         return Entry(method, _capability_handler(method, function, pack), pack)
-    if not method.in_registers:
-        return Entry(method, _packed_handler(method, function, pack), pack)
-    return Entry(method, _register_handler(method, function, pack), pack)
+    return Entry(method, _compiled_handler(method, function, pack), pack)
 
 
-def _register_handler(method: Method, function: Callable[..., Any], pack: Callable[[Any], Words]) -> Handler:
-    """Compiled as the stub is: arguments from registers, and the result into one where it is a number."""
-    arguments = ", ".join(_argument(value.kind, index) for index, value in enumerate(method.data))
-    lines = [
-        "def handle(info, m0, m1, m2, m3):",
-        f"    if info != {abi.message_info(method.label, len(method.data))}: raise malformed(info)",
-        f"    result = function({_keywords(method, arguments)})",
-    ]
-    if not method.result:
-        lines.append("    return EMPTY")
-    elif method.result_in_register and method.result[0].kind is not Kind.BOOL:
-        lines.append(f"    if result.__class__ is int and {range_expression('result', method.result[0].kind)}:")
-        lines.append(f"        return 1, {word_expression('result')}, 0, 0, 0")
-    if method.result:
-        lines.append("    return pack(result)")
+def _compiled_handler(method: Method, function: Callable[..., Any], pack: Callable[[Any], Answer]) -> Handler:
+    """Compiled as the stub is: arguments from registers or bytes, and the commonest results as they are."""
+    if method.in_registers:
+        arguments = [_argument(value.kind, index) for index, value in enumerate(method.data)]
+        take = [f"if info != {abi.message_info(method.label, len(method.data))}: raise malformed(info)"]
+    else:
+        arguments = [f"value{index}" for index in range(len(method.data))]
+        values = "".join(f"{each}, " for each in arguments)
+        take = [
+            "if m0.__class__ is bytes:",
+            f"    try: {values}= decode(m0)",
+            "    except UNDECODABLE as error: raise undecodable(error) from error",
+            f"else: {values}= receive(info, m0, m1, m2, m3)",
+        ]
+    lines = [*take, f"result = function({_keywords(method, arguments)})", *_result_lines(method)]
+    decode_arguments = _decoder(method)
     namespace: dict[str, Any] = {
         "function": function,
         "pack": pack,
-        "EMPTY": EMPTY,
+        "encode": encode,
+        "decode": decode_arguments,
+        "receive": _receiver(method, decode_arguments),
         "malformed": lambda info: _malformed(method, info),
+        "undecodable": lambda error: _undecodable(method, error),
+        "UNDECODABLE": UNDECODABLE,
+        "DEFER": DEFER,
+        "EMPTY": EMPTY,
     }
-    exec(compile("\n".join(lines), f"<dispatch of {method.full_name}>", "exec"), namespace)
+    source = "\n    ".join(["def handle(info, m0, m1, m2, m3):", *lines])
+    exec(compile(source, f"<dispatch of {method.full_name}>", "exec"), namespace)
     handler: Handler = namespace["handle"]
     return handler
+
+
+def _result_lines(method: Method) -> list[str]:
+    if not method.result_in_register:
+        # What is too long for a message, `pack` takes care of, or says so.
+        packed = ["data = encode(result)", f"if len(data) <= {MAX_BYTES}: return data", "return pack(result)"]
+        whole = method.result_capability is None
+        return ["if result is DEFER: return EMPTY", *packed] if whole else ["return pack(result)"]
+    match method.result[0].kind if method.result else None:
+        case None:
+            return ["return EMPTY"]
+        case Kind.BOOL:
+            return ["if result.__class__ is bool: return 1 if result else 0", "return pack(result)"]
+        case Kind.WORD:
+            return [f"if result.__class__ is int and 0 <= result < {SMALL}: return result", "return pack(result)"]
+    return [f"if result.__class__ is int and {-SMALL} < result < {SMALL}: return result", "return pack(result)"]
+
+
+def _receiver(method: Method, decode_arguments: Callable[[bytes], tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+    """For a packed request that has not come as bytes: a short one, or one that is none."""
+
+    def receive(info: int, m0: int, m1: int, m2: int, m3: int) -> tuple[Any, ...]:
+        if info & EXTRA_CAPS:
+            raise InvalidMessage(f"{method.full_name} takes no capability, and one came")
+        return decode(decode_arguments, get(info, m0, m1, m2, m3), _arguments_of(method))
+
+    return receive
+
+
+def _arguments_of(method: Method) -> str:
+    return f"the arguments of {method.full_name}"
+
+
+def _undecodable(method: Method, error: Exception) -> InvalidMessage:
+    return InvalidMessage(f"{_arguments_of(method)} does not decode: {error}")
 
 
 def _argument(kind: Kind, index: int) -> str:
@@ -106,9 +149,8 @@ def _argument(kind: Kind, index: int) -> str:
     return f"m{index}"
 
 
-def _keywords(method: Method, arguments: str) -> str:
+def _keywords(method: Method, parts: list[str]) -> str:
     """Positional arguments as they are; keyword-only ones by name."""
-    parts = arguments.split(", ") if arguments else []
     names = _keyword_only(method)
     return ", ".join(
         f"{value.name}={part}" if value.name in names else part for value, part in zip(method.data, parts, strict=True)
@@ -146,55 +188,43 @@ def _invoker(method: Method, function: Callable[..., Any]) -> Callable[[list[Any
     return invoke
 
 
-def _packed_handler(method: Method, function: Callable[..., Any], pack: Callable[[Any], Words]) -> Handler:
-    receive = receiver(_decoder(method), f"the arguments of {method.full_name}")
-    invoke = _invoker(method, function)
-
-    def ensure_no_capability(info: int) -> None:
-        if info & EXTRA_CAPS:
-            raise InvalidMessage(f"{method.full_name} takes no capability, and one came")
-
-    def handle(info: int, m0: int, m1: int, m2: int, m3: int) -> Words:
-        ensure_no_capability(info)
-        return pack(invoke(list(receive(info, m0, m1, m2, m3))))
-
-    def handle_by_position(info: int, m0: int, m1: int, m2: int, m3: int) -> Words:
-        if info & EXTRA_CAPS:
-            ensure_no_capability(info)
-        return pack(function(*receive(info, m0, m1, m2, m3)))
-
-    return handle if _keyword_only(method) else handle_by_position
-
-
-def _capability_handler(method: Method, function: Callable[..., Any], pack: Callable[[Any], Words]) -> Handler:
+def _capability_handler(method: Method, function: Callable[..., Any], pack: Callable[[Any], Answer]) -> Handler:
     decode_arguments = _decoder(method)
     invoke = _invoker(method, function)
-    what = f"the arguments of {method.full_name}"
     wanted = method.capability
     assert wanted is not None
 
-    def arguments(info: int, words: tuple[int, int, int, int]) -> list[Any]:
+    def arguments(info: int, words: tuple[int | bytes, int, int, int]) -> list[Any]:
         if not method.in_registers:
-            return list(decode(decode_arguments, get(info, *words), what))
+            return list(decode(decode_arguments, get(info, *words), _arguments_of(method)))
         if abi.info_length(info) != len(method.data):
             raise _malformed(method, info)
-        return [from_register(word, value.kind) for value, word in zip(method.data, words, strict=False)]
+        return [from_register(int(word), value.kind) for value, word in zip(method.data, words, strict=False)]
 
-    def handle(info: int, m0: int, m1: int, m2: int, m3: int) -> Words:
+    def handle(info: int, m0: int | bytes, m1: int, m2: int, m3: int) -> Answer:
         data = iter(arguments(info, (m0, m1, m2, m3)))
         capability = take_capability(info, wanted, method.full_name)
         values = [capability if value is wanted else next(data) for value in method.parameters]
+        if capability is None:
+            return pack(invoke(values))
+        unclaimed = current_task().receive.unclaimed
+        unclaimed.add(capability.cptr)
         try:
             return pack(invoke(values))
         except BaseException:
             _drop(capability)
             raise
+        finally:
+            unclaimed.discard(capability.cptr)
 
     return handle
 
 
-def _drop(capability: Capability | None) -> None:
-    """A method that raised does not own the capability that came with its request (it may have deleted it)."""
+def _drop(capability: Capability) -> None:
+    """A method that raised does not own the capability that came with its request, unless it has claimed it.
+
+    It may have deleted it: then another thread may have the slot by now.
+    """
     task = current_task()
-    if capability is not None and not task.slots.is_free(capability.cptr):
+    if capability.cptr in task.receive.unclaimed and not task.slots.is_free(capability.cptr):
         task.delete(capability)

@@ -1,10 +1,11 @@
 """What can go wrong, as exceptions with the ABI's names.
 
-Three families, so that a caller can tell who refused:
+Four families, so that a caller can tell who refused:
 
 - `KernelError`: the kernel refused an invocation. One class an error code (manual, section 10.1), each with its
   payload as attributes, with the invocation's name and, where the kernel was asked, its explanation.
 - `RemoteError`, `ServiceError`, `ServerDied`: another task did not do what it was asked.
+- `VMFault`: memory that a guarded access touched is not there (`libsel4py.mapping`).
 - `Timeout`, `MessageTooLong`: the call itself could not be made, or not in time. Nothing was done by a server
   that had not taken the message.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from libsel4py.abi import Error, LookupFailureKind
+from libsel4py.abi import VMFault as VMFault
 
 
 class KernelError(Exception):

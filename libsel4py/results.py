@@ -13,10 +13,10 @@ import msgspec
 from libsel4py import abi
 from libsel4py.capabilities import Capability
 from libsel4py.errors import InvalidMessage, ServiceError
-from libsel4py.lowlevel.syscalls import machine
+from libsel4py.lowlevel.machine import Answer, Words, machine
 from libsel4py.signature import Kind, Method, Value
 from libsel4py.task import current_task
-from libsel4py.wire import MAX_BYTES, PIECE_BYTES, Outcome, Words, decode, get, get_partial, put, put_partial, receiver
+from libsel4py.wire import MAX_BYTES, PIECE_BYTES, Outcome, decode, get, get_partial, message_too_long, put, put_partial
 
 MASK: Final = abi.WORD_MASK
 SIGN: Final = 1 << 63
@@ -25,7 +25,7 @@ ONE_CAP: Final = 1 << 7
 MAX_LONG_RESULT: Final = 1 << 20  # bytes
 SMALL: Final = 1 << 30  # below it Python compares numbers in one step
 
-_encode: Final = msgspec.msgpack.Encoder().encode
+encode: Final = msgspec.msgpack.Encoder().encode
 KeepLong = Callable[[bytes], int]  # keeps the bytes of a long result for the caller, returns its token
 FetchMore = Callable[[int, int], bytes]  # token, offset -> the next piece
 
@@ -71,8 +71,8 @@ def range_expression(value: str, kind: Kind) -> str:
     return f"(0 <= {value} < {SMALL} or 0 <= {value} <= {MASK})"
 
 
-def packer(method: Method) -> Callable[[Any, KeepLong], Words]:
-    """The server's half: a function from the method's return value to a reply message."""
+def packer(method: Method) -> Callable[[Any, KeepLong], Answer]:
+    """The server's half: a function from the method's return value to the answer."""
     what = f"the result of {method.full_name}"
     values = method.result_data
 
@@ -81,20 +81,15 @@ def packer(method: Method) -> Callable[[Any, KeepLong], Words]:
             return 0, 0, 0, 0, 0
         return 1, ensure_in_range(result, method.result[0].kind, what), 0, 0, 0
 
-    def pack_data(data: object, keep: KeepLong) -> Words:
-        encoded = _encode(data)
-        if not method.long_result or len(encoded) <= MAX_BYTES:
-            return put(Outcome.OK, encoded, what)
+    def pack_data(data: object, keep: KeepLong) -> Answer:
+        encoded = encode(data)
+        if len(encoded) <= MAX_BYTES:
+            return encoded
+        if not method.long_result:
+            raise message_too_long(encoded, what)
         if len(encoded) > MAX_LONG_RESULT:
             raise ServiceError(f"{what} takes {len(encoded)} bytes; a long result may have {MAX_LONG_RESULT}")
         return put_partial(encoded, keep(encoded), what)
-
-    def pack_short(data: object, keep: KeepLong) -> Words:
-        encoded = _encode(data)
-        try:
-            return machine.message_put(Outcome.OK, encoded)
-        except ValueError:
-            return put(Outcome.OK, encoded, what)  # says what would have worked
 
     def pack_with_capability(result: Any, keep: KeepLong) -> Words:
         parts = result if method.result_is_tuple else (result,)
@@ -103,7 +98,7 @@ def packer(method: Method) -> Callable[[Any, KeepLong], Words]:
         pairs = list(zip(method.result, parts, strict=True))
         words: Words = (0, 0, 0, 0, 0)
         if values:
-            words = put(Outcome.OK, _encode([part for value, part in pairs if value.capability is None]), what)
+            words = put(Outcome.OK, encode([part for value, part in pairs if value.capability is None]), what)
         capability = next(part for value, part in pairs if value.capability is not None)
         if capability is None:
             return words
@@ -114,18 +109,13 @@ def packer(method: Method) -> Callable[[Any, KeepLong], Words]:
         return pack_with_capability
     if method.result_in_register:
         return pack_registers
-    return pack_data if method.long_result else pack_short
-
-
-def plain_unpacker(method: Method) -> Callable[[int, int, int, int, int], Any]:
-    """As `unpacker`, for a reply that is packed, whole and brings no capability."""
-    return receiver(_decoder(method), f"the result of {method.full_name}")
+    return pack_data
 
 
 def unpacker(method: Method) -> Callable[[Words, FetchMore], Any]:
     """The client's half: a function from an OK or PARTIAL reply to the method's value. Raises InvalidMessage."""
     what = f"the result of {method.full_name}"
-    decode_whole = _decoder(method)
+    decode_whole = decoder(method)
 
     def unpack_register(words: Words, fetch: FetchMore) -> Any:
         if words[0] != len(method.result):
@@ -155,7 +145,8 @@ def unpacker(method: Method) -> Callable[[Words, FetchMore], Any]:
     return unpack_register if method.result_in_register else unpack_data
 
 
-def _decoder(method: Method) -> Callable[[bytes], Any]:
+def decoder(method: Method) -> Callable[[bytes], Any]:
+    """What makes the method's value, without a capability, from packed bytes."""
     if method.result_capability is not None:
         annotation: Any = tuple.__class_getitem__(tuple(value.annotation for value in method.result_data))
     else:

@@ -23,9 +23,9 @@ from libsel4py.environment import SIGNAL_BADGE
 from libsel4py.errors import InvalidMessage, TooManyDeferred
 from libsel4py.interface import Interface, interfaces_of
 from libsel4py.long_results import LongResults
+from libsel4py.lowlevel.machine import Words
 from libsel4py.server_loop import ServerLoop
 from libsel4py.task import Task
-from libsel4py.wire import Words
 
 MAX_DEFERRED: Final = 64
 Stranger = Callable[[int, int, tuple[int, ...]], Words | None]

@@ -21,9 +21,20 @@ from libsel4py.dispatch import Entry
 from libsel4py.environment import SIGNAL_BADGE
 from libsel4py.errors import InvalidMessage, KernelError, UnknownMethod
 from libsel4py.interface import identity
+from libsel4py.lowlevel.machine import Answer, Words
 from libsel4py.lowlevel.syscalls import FOREVER_NS, Completion, listen, machine, unpack
 from libsel4py.results import EXTRA_CAPS
-from libsel4py.wire import CONTINUE, EMPTY, IDENTIFY, Outcome, Words, is_declared, put, put_failure
+from libsel4py.wire import (
+    CONTINUE,
+    EMPTY,
+    IDENTIFY,
+    Outcome,
+    as_words,
+    first_words,
+    is_declared,
+    put,
+    put_failure,
+)
 
 if TYPE_CHECKING:
     from libsel4py.server import Connection, Server
@@ -72,20 +83,24 @@ class ServerLoop:
 
     def _serve(self) -> None:
         server, endpoint, connections = self._server, self._server.endpoint.cptr, self._server.connections
-        answer: Words | None = None
+        answer: Answer | None = None
         while not server.stopping:
             if server.takes_capabilities:
                 server.task.receive.arm()
+            m0: int | bytes
             if answer is None:
                 status, badge, info, m0, m1, m2, m3 = machine.recv(endpoint, self._reply)
             else:
-                info, m0, m1, m2, m3 = answer
-                status, badge, info, m0, m1, m2, m3 = machine.reply_recv(endpoint, info, m0, m1, m2, m3, self._reply)
+                status, badge, info, m0, m1, m2, m3 = machine.answer_recv(endpoint, answer, self._reply)
             # The commonest case by itself: a known client calls a method.
-            connection = connections.get(badge)
-            entry = None if connection is None or status else connection.provided.table.get(info >> 12)
-            if connection is None or entry is None:
+            try:
+                connection = connections[badge]
+                entry = connection.provided.table[info >> 12]
+            except KeyError:
                 answer = self._answer(status, badge, info, m0, m1, m2, m3)
+                continue
+            if status:
+                answer = None
                 continue
             self.caller, self._entry, self._token = connection.caller, entry, None
             try:
@@ -115,18 +130,20 @@ class ServerLoop:
         finally:
             per_thread.serving = former
 
-    def _reply_alone(self, answer: Words) -> None:
+    def _reply_alone(self, answer: Answer) -> None:
         """Answer the request that came last, without another receive."""
-        handle = machine.detach()
+        words, handle = as_words(answer), machine.detach()
         if handle:
-            machine.answer(handle, *answer)
+            machine.answer(handle, *words)
         else:
-            machine.trap(Syscall.SEND, self._reply, *answer, 0, 0, FOREVER_NS)
+            machine.trap(Syscall.SEND, self._reply, *words, 0, 0, FOREVER_NS)
 
-    def _answer(self, status: int, badge: int, info: int, m0: int, m1: int, m2: int, m3: int) -> Words | None:
-        """The reply to what came in; None if there is none to give (signals, deferred replies)."""
+    def _answer(self, status: int, badge: int, info: int, m0: int | bytes, m1: int, m2: int, m3: int) -> Answer | None:
+        """The answer to what came in; None if there is none to give (signals, deferred replies)."""
         if status:
             return None
+        if isinstance(m0, bytes):
+            m0, m1, m2, m3 = first_words(m0)
         if badge >= SIGNAL_BADGE:
             self.caller = _NOBODY
             self._server.signalled(badge)

@@ -1,7 +1,7 @@
 """The client's half of an interface: one compiled function a method.
 
 The function's source is made once, when the interface's class is created, as dataclasses do for ``__init__``: a
-call by registers is then range checks, one trap and one comparison, and no annotation is looked at. Everything
+call is then one function of the machine, which takes and gives values, and no annotation is looked at. Everything
 unusual (time-outs, errors, long results, stray capabilities) is left to `_Unusual`, outside of that path.
 """
 
@@ -9,27 +9,26 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from libsel4py import abi
 from libsel4py.abi import Status, Syscall
-from libsel4py.errors import InvalidMessage, Timeout
+from libsel4py.errors import InvalidMessage, MessageTooLong, Timeout
+from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.syscalls import machine, server_died
 from libsel4py.results import (
     EXTRA_CAPS,
     FetchMore,
+    decoder,
     ensure_in_range,
-    plain_unpacker,
-    range_expression,
-    signed_expression,
     unpacker,
-    word_expression,
 )
-from libsel4py.signature import Kind, Method, Value
+from libsel4py.signature import Method, Value
+from libsel4py.stub_source import body, parameter_list
 from libsel4py.task import current_task
-from libsel4py.wire import CONTINUE, Outcome, Words, get, put, raise_failure
+from libsel4py.wire import CONTINUE, UNDECODABLE, Outcome, get, message_too_long, put, raise_failure
 
 if TYPE_CHECKING:
     from libsel4py.interface import Interface
@@ -85,21 +84,33 @@ class _OutOfRange:
         return ValueError(f"{self._method.full_name}: an argument does not fit 64 bits")
 
 
-def _pack(method: Method) -> Callable[[object], Words]:
-    encode = msgspec.msgpack.Encoder().encode
-    what, label = f"the arguments of {method.full_name}", method.label
+UNPACKABLE: Final = (TypeError, msgspec.MsgspecError, RecursionError, OverflowError, UnicodeEncodeError)
 
-    def pack(arguments: object) -> Words:
-        try:
-            data = encode(arguments)
-        except (TypeError, msgspec.MsgspecError, RecursionError, OverflowError, UnicodeEncodeError) as error:
-            raise TypeError(f"{what} cannot be packed: {error}") from error
-        try:
-            return machine.message_put(label, data)
-        except ValueError:
-            return put(label, data, what)  # says what would have worked
 
-    return pack
+class _Packing:
+    """Packs a method's arguments; tells what is wrong with those that cannot be."""
+
+    def __init__(self, method: Method) -> None:
+        self._what, self._label = f"the arguments of {method.full_name}", method.label
+        self.encode = msgspec.msgpack.Encoder().encode
+
+    def words(self, arguments: object) -> Words:
+        """As a message of the calling thread. Raises TypeError, MessageTooLong."""
+        try:
+            data = self.encode(arguments)
+        except UNPACKABLE as error:
+            raise self.unpackable(error) from error
+        return put(self._label, data, self._what)
+
+    def unpackable(self, error: Exception) -> TypeError:
+        return TypeError(f"{self._what} cannot be packed: {error}")
+
+    def too_long(self, data: bytes) -> MessageTooLong:
+        return message_too_long(data, self._what)
+
+
+def _undecodable(method: Method) -> Callable[[Exception], InvalidMessage]:
+    return lambda error: InvalidMessage(f"the result of {method.full_name} does not decode: {error}")
 
 
 def _check_capability(method: Method, value: Value) -> Callable[[object], int]:
@@ -120,13 +131,18 @@ def compile_stub(method: Method, declared: Callable[..., Any]) -> Callable[..., 
 
     Names of its own end in an underscore; `read_method` keeps parameters from doing so.
     """
-    source = "\n".join([f"def {method.name}({_parameter_list(method)}):", *("    " + line for line in _body(method))])
+    source = "\n    ".join([f"def {method.name}({parameter_list(method)}):", *body(method)])
+    packing = _Packing(method)
     namespace: dict[str, Any] = {
         "machine_": machine,
         "unusual_": _Unusual(method),
-        "plain_": plain_unpacker(method),
         "out_of_range_": _OutOfRange(method),
-        "pack_": _pack(method),
+        "packing_": packing,
+        "encode_": packing.encode,
+        "UNPACKABLE_": UNPACKABLE,
+        "decode_": decoder(method),
+        "UNDECODABLE_": UNDECODABLE,
+        "undecodable_": _undecodable(method),
         "arm_": _arm,
     }
     if method.capability is not None:
@@ -145,79 +161,6 @@ def compile_stub(method: Method, declared: Callable[..., Any]) -> Callable[..., 
 
 def _arm() -> None:
     current_task().receive.arm()
-
-
-def _parameter_list(method: Method) -> str:
-    parts = ["self"]
-    for parameter in list(method.signature.parameters.values())[1:]:
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and "*" not in parts:
-            parts.append("*")
-        default = "" if parameter.default is inspect.Parameter.empty else f"=default_{parameter.name}_"
-        parts.append(parameter.name + default)
-    return ", ".join(parts)
-
-
-def _body(method: Method) -> list[str]:
-    """The stub's lines. Arguments are checked and packed first, so that nothing is sent if one does not fit."""
-    lines, info, words = _register_lines(method) if method.in_registers else _packed_lines(method)
-    capability = method.capability
-    if capability is not None:
-        lines.insert(0, f"cptr_ = check_capability_({capability.name})")
-        lines.append("if cptr_: machine_.set_caps(cptr_, 0, 0)")
-        info = f"({info}) | (128 if cptr_ else 0)"
-    if method.result_capability is not None:
-        lines.append("arm_()")
-    lines.append(f"status_, badge_, info_, r0_, r1_, r2_, r3_ = machine_.{_trap(method, info, words)}")
-    if method.oneway:
-        lines.append("if status_: return unusual_(self, status_, (info_, r0_, r1_, r2_, r3_))")
-        return lines
-    if method.result_in_register:
-        lines.append(f"if info_ == {len(method.result)} and not status_: return {_result_expression(method)}")
-    elif method.result_capability is None:
-        lines.append("if not status_ and info_ <= 127: return plain_(info_, r0_, r1_, r2_, r3_)")
-    lines.append("return unusual_(self, status_, (info_, r0_, r1_, r2_, r3_))")
-    return lines
-
-
-def _trap(method: Method, info: str, words: list[str]) -> str:
-    """The machine's function with its arguments."""
-    message = f"self._cptr, {info}, {', '.join(words)}"
-    if method.oneway:
-        return f"trap({int(Syscall.SEND)}, {message}, 0, 0, self._timeout_ns)"
-    if method.result_capability is not None:  # no channel can hand a capability over
-        return f"kernel_trap({int(Syscall.CALL)}, {message}, 0, 0, self._timeout_ns)"
-    return f"call({message}, self._timeout_ns)"
-
-
-def _register_lines(method: Method) -> tuple[list[str], str, list[str]]:
-    names = [value.name for value in method.data]
-    checks = []
-    words = []
-    for value in method.data:
-        match value.kind:
-            case Kind.SIGNED | Kind.WORD:
-                checks.append(range_expression(value.name, value.kind))
-                words.append(word_expression(value.name))
-            case _:
-                words.append(f"1 if {value.name} else 0")
-    lines = [f"if not ({' and '.join(checks)}): raise out_of_range_({', '.join(names)})"] if checks else []
-    return lines, str(abi.message_info(method.label, len(words))), words + ["0"] * (4 - len(words))
-
-
-def _packed_lines(method: Method) -> tuple[list[str], str, list[str]]:
-    names = "".join(f"{value.name}, " for value in method.data)
-    return [f"out_, m0_, m1_, m2_, m3_ = pack_(({names}))"], "out_", ["m0_", "m1_", "m2_", "m3_"]
-
-
-def _result_expression(method: Method) -> str:
-    if not method.result:
-        return "None"
-    match method.result[0].kind:
-        case Kind.SIGNED:
-            return signed_expression("r0_")
-        case Kind.BOOL:
-            return "r0_ != 0"
-    return "r0_"
 
 
 def ask(stub: Interface, label: int) -> bytes:

@@ -12,21 +12,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from libsel4py.abi import ObjectType
-from libsel4py.capabilities import TCB, Capability, CNode, Notification, Reply, Untyped
+from libsel4py.capabilities import TCB, Capability, CNode, Notification, Reply, Untyped, VSpace
 from libsel4py.channels import Channels
 from libsel4py.environment import CNODE_DEPTH, Environment, Slot
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import machine
 from libsel4py.lowlevel.untyped import UntypedAllocator
+from libsel4py.lowlevel.vspace import AddressAllocator
 
 
 class ReceiveSlot:
-    """A thread's slot for an incoming capability."""
+    """A thread's slot for an incoming capability.
+
+    Attributes:
+        unclaimed: slots of what came with the request that the thread serves; deleted if its method raises.
+    """
 
     def __init__(self, cnode: CNode, slots: SlotAllocator) -> None:
         self._cnode = cnode
         self._slots = slots
         self._slot: int | None = None
+        self.unclaimed: set[int] = set()
 
     def arm(self) -> None:
         """Make sure that an empty slot stands ready. Raises OutOfSlots."""
@@ -63,11 +69,13 @@ class Task:
         self.name = environment.name
         self.tcb = TCB(Slot.TCB)
         self.cnode = CNode(Slot.CNODE)
+        self.vspace = VSpace(Slot.VSPACE)
         self.notification = Notification(Slot.NOTIFICATION)
         self.slots = SlotAllocator(environment.first_free_slot, environment.free_slots)
         self.memory = UntypedAllocator(self.cnode, self.slots)
         if environment.pool_bits:
             self.memory.add(Untyped(Slot.POOL), environment.pool_bits)
+        self.addresses = AddressAllocator()
         self.channels = Channels(self)
         self._receive_slots = _ReceiveSlots(self.cnode, self.slots)
 
@@ -89,6 +97,7 @@ class Task:
             ValueError: the slot is none that this task gave out.
         """
         self.channels.forget(capability.cptr)  # the slot's next capability is another
+        self.receive.unclaimed.discard(capability.cptr)
         self.cnode.delete(capability.cptr)
         self.slots.free(capability.cptr)
 

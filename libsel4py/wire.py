@@ -31,10 +31,9 @@ from libsel4py.errors import (
     wire_name,
 )
 from libsel4py.lowlevel.invoke import explanation
-from libsel4py.lowlevel.syscalls import machine
+from libsel4py.lowlevel.machine import Answer, Words, machine
 
 Decoded = TypeVar("Decoded")
-Words = tuple[int, int, int, int, int]  # info, MR0..MR3
 
 IDENTIFY: Final = 0
 FIRST_METHOD: Final = 1
@@ -71,22 +70,44 @@ def put(label: int, data: bytes, what: str) -> Words:
     try:
         return machine.message_put(label, data)
     except ValueError:
-        raise MessageTooLong(
-            f"{what} takes {len(data)} bytes packed; a message holds {MAX_BYTES}. Send it in pieces, or hand it over "
-            "in a frame; a server's long result can be declared with @long_result"
-        ) from None
+        raise message_too_long(data, what) from None
 
 
-def get(info: int, word0: int, word1: int, word2: int, word3: int) -> bytes:
-    """The packed bytes of the message that the calling thread has just received.
+def message_too_long(data: bytes, what: str) -> MessageTooLong:
+    return MessageTooLong(
+        f"{what} takes {len(data)} bytes packed; a message holds {MAX_BYTES}. Send it in pieces, or hand it over "
+        "in a frame; a server's long result can be declared with @long_result"
+    )
+
+
+def get(info: int, word0: int | bytes, word1: int, word2: int, word3: int) -> bytes:
+    """The packed bytes of the message that the calling thread has just received, if ``word0`` is not all of them.
 
     Raises:
         InvalidMessage: the message is shorter than its first word claims.
     """
+    if isinstance(word0, bytes):
+        return word0
     data = machine.message_get(info, word0, word1, word2, word3)
     if data is None:
         raise _too_short(info, word0)
     return data
+
+
+def as_words(answer: Answer) -> Words:
+    """An answer as words; bytes go to the calling thread's message area."""
+    if isinstance(answer, bytes):
+        return machine.message_put(Outcome.OK, answer)
+    return answer if isinstance(answer, tuple) else (1, answer & abi.WORD_MASK, 0, 0, 0)
+
+
+_HEAD: Final = struct.Struct("<3Q")
+
+
+def first_words(data: bytes) -> tuple[int, int, int, int]:
+    """MR0..MR3 of a message of bytes that has more words than these (`Cpu.answer_recv`)."""
+    word1, word2, word3 = _HEAD.unpack_from(data)
+    return len(data), word1, word2, word3
 
 
 def _too_short(info: int, word0: int) -> InvalidMessage:
@@ -99,21 +120,6 @@ def decode(decoder: Callable[[bytes], Decoded], data: bytes, what: str) -> Decod
         return decoder(data)
     except UNDECODABLE as error:
         raise InvalidMessage(f"{what} does not decode: {error}") from error
-
-
-def receiver(decoder: Callable[[bytes], Decoded], what: str) -> Callable[[int, int, int, int, int], Decoded]:
-    """`get` and `decode` in one function, which every packed call comes through twice."""
-
-    def receive(info: int, word0: int, word1: int, word2: int, word3: int) -> Decoded:
-        data = machine.message_get(info, word0, word1, word2, word3)
-        if data is None:
-            raise _too_short(info, word0)
-        try:
-            return decoder(data)
-        except UNDECODABLE as error:
-            raise InvalidMessage(f"{what} does not decode: {error}") from error
-
-    return receive
 
 
 def put_partial(data: bytes, token: int, what: str) -> Words:

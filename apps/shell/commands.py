@@ -17,6 +17,7 @@ from apps.shell.call import call, show, split
 from apps.shell.session import CommandError, Exit, Session
 from apps.shell.table import seconds, size, table
 from libsel4py.interfaces.ping import Ping
+from libsel4py.interfaces.system import UntypedInfo
 
 MAX_PINGS: Final = 1_000_000
 MAX_LOG_LINES: Final = 1000
@@ -140,15 +141,24 @@ def run_caps(session: Session, arguments: list[str]) -> None:
 
 @command("", "memory: every untyped, how much of it is used, and by whom")
 def run_mem(session: Session, arguments: list[str]) -> None:
+    """To the byte: used, padding (what alignment leaves) and free are the size, and the sizes at the left are RAM."""
     memory = session.system.memory()
-    rows = [
-        ("  " * each.depth + f"{each.address:#x}", size(1 << each.size_bits), size(each.used_bytes), each.owner)
-        for each in memory
-    ]
-    session.write(table(("address", "size", "used", "owner"), rows))
-    top = [each for each in memory if each.depth == 0 and not each.is_device]
-    total, used = sum(1 << each.size_bits for each in top), sum(each.used_bytes for each in top)
-    session.write(f"{total} bytes of untyped memory, {used} used, {total - used} free\n")
+    columns = ("address", "bytes", "used", "padding", "free", "owner")
+    session.write(table(columns, [("  " * each.depth + f"{each.address:#x}", *_parts([each])) for each in memory]))
+    owned: dict[str, list[UntypedInfo]] = {}
+    for each in memory:
+        if each.owner and not each.is_device:
+            owned.setdefault(each.owner.partition(": ")[0], []).append(each)
+    session.write(table(("owner", "bytes"), [(name, sum(each.bytes for each in owned[name])) for name in owned]))
+    total, used, padding, free, _ = _parts([each for each in memory if each.depth == 0 and not each.is_device])
+    session.write(f"{total} bytes of RAM: {used} used, {padding} padding, {free} free\n")
+
+
+def _parts(parts: list[UntypedInfo]) -> tuple[int, int, int, int, str]:
+    """Bytes, used, padding, free, and the first one's owner."""
+    total, used = sum(each.bytes for each in parts), sum(each.used_bytes for each in parts)
+    padding = sum(each.padding_bytes for each in parts)
+    return total, used, padding, total - used - padding, parts[0].owner if parts else ""
 
 
 @command("", "interrupt lines and their drivers")

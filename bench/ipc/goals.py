@@ -116,7 +116,7 @@ def fairness(name: str, shares: Sequence[float], bound: float) -> Goal:
 
 
 def host_system_calls(counts: Sequence[float]) -> Goal:
-    """To a hundredth: where somebody else takes a processor away, the side that waits goes to sleep once."""
+    """The median, to a hundredth: a run in which somebody else took a processor away says nothing of the calls."""
     median, best = (max(0.0, round(count, 2)) for count in (statistics.median(counts), min(counts)))
     return Goal("host system calls of a warm call", median, best, 0.0, at_most=True, unit="")
 

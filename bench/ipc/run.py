@@ -22,7 +22,7 @@ __all__ = ["FULL", "QUICK", "run"]
 
 MOST_BYTES = 960
 WORD_REGISTERS = 32  # bytes that travel in registers
-COUNTS = 3  # of host system calls
+COUNTS = 15  # of host system calls
 ROUNDS_FOR_ONE_OF_MANY = 3  # opening the channels takes far longer than revoking them
 CHANNELS_EACH = 50  # of a client, in the revocation of many
 

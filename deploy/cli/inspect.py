@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -22,13 +23,22 @@ _WHAT = ("untyped", "cspace", "queues", "vspaces", "io_spaces", "memory")
 @system_option
 @reported
 def command(what: str, image: Path | None, system_name: str | None) -> Report:
-    """Show the untyped tree, capability spaces, queues, what processes and devices have mapped, or who holds memory."""
+    """Show the untyped tree, capability spaces, who waits where, what is mapped, or who pays for each byte of RAM."""
     if image is not None:
         from deploy.images import inspect
 
-        return Report(inspect(image, what))
+        return _report(what, inspect(image, what))
     from deploy.management import Management
     from deploy.runtime import select_running
 
     with Management(select_running(system_name).folder, seconds=60) as management:
-        return Report(management.request("inspect", what=what))
+        return _report(what, management.request("inspect", what=what))
+
+
+def _report(what: str, result: object) -> Report:
+    """The whole answer for ``--json``; people get the memory's tree folded."""
+    if what == "memory" and isinstance(result, Mapping):
+        from deploy.cli.memory import show_memory
+
+        return Report(result, lambda: show_memory(result))
+    return Report(result)

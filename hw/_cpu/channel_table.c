@@ -22,11 +22,36 @@ unsigned channel_places(void) { return __atomic_load_n(&places, __ATOMIC_ACQUIRE
 
 static uint8_t *page_of(const struct channel *channel) { return arena + (channel - table) * SEL4PY_CHANNEL_BYTES; }
 
-/* Shared and anonymous: it counts against no limit of private memory, and so cannot be refused for that. */
+/* Pages that are counted as the process's private memory and never touched: one is given up for an empty page, where the
+ * process has used up all that it may have. */
+enum { SPARES = 64 };
+static uint8_t *spare;
+static unsigned spares;
+
+static bool map_private_page(uint8_t *page)
+{
+    return mmap(page, SEL4PY_CHANNEL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+           page;
+}
+
 static bool lay_empty_page(uint8_t *page)
 {
-    return mmap(page, SEL4PY_CHANNEL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
-           page;
+    if (map_private_page(page))
+        return true;
+    unsigned left = __atomic_load_n(&spares, __ATOMIC_ACQUIRE);
+    while (left && !__atomic_compare_exchange_n(&spares, &left, left - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        ;
+    if (!left || munmap(spare + (size_t)(left - 1) * SEL4PY_CHANNEL_BYTES, SEL4PY_CHANNEL_BYTES) < 0)
+        return false;
+    return map_private_page(page);
+}
+
+/* For the keeper, when a page has taken the place of an empty one: there is a page to spare again. */
+static void spare_again(void)
+{
+    unsigned left = __atomic_load_n(&spares, __ATOMIC_ACQUIRE);
+    if (left < SPARES && map_private_page(spare + (size_t)left * SEL4PY_CHANNEL_BYTES))
+        __atomic_compare_exchange_n(&spares, &left, left + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
 bool channel_page_is_missing(uint64_t address)
@@ -42,6 +67,13 @@ static int reserve(void)
     void *pages = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (pages == MAP_FAILED)
         return errno;
+    spare = mmap(NULL, (size_t)SPARES * SEL4PY_CHANNEL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (spare == MAP_FAILED) {
+        int error = errno;
+        munmap(pages, bytes);
+        return error;
+    }
+    __atomic_store_n(&spares, SPARES, __ATOMIC_RELEASE);
     __atomic_store_n(&arena, pages, __ATOMIC_RELEASE);
     return 0;
 }
@@ -105,6 +137,7 @@ static int fill(struct channel *channel, const struct sel4py_control *request, i
     uint8_t *page = page_of(channel);
     if (mmap(page, SEL4PY_CHANNEL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) != page)
         return errno;
+    spare_again();
     channel->number = (uint32_t)request->words[0];
     channel->role = (uint32_t)request->words[1];
     channel->badge = request->words[2];
@@ -170,8 +203,9 @@ int channel_close(const struct sel4py_control *request)
 {
     struct cpu_thread *thread = thread_find(request->thread);
     int error = 0;
-    for (unsigned i = 0; i < SEL4PY_CONTROL_WORD_COUNT; i++) {
-        int one = request->words[i] ? close_one(thread, request->thread, (uint32_t)request->words[i]) : 0;
+    for (unsigned i = 0; i < SEL4PY_CONTROL_CLOSED_TOGETHER; i++) {
+        const uint32_t number = (uint32_t)(request->words[i / 2] >> (i % 2 * 32));
+        int one = number ? close_one(thread, request->thread, number) : 0;
         error = error && error != ESRCH ? error : one ? one : error; /* ESRCH: nothing was there to take away */
     }
     if (!thread)

@@ -89,6 +89,7 @@ struct cpu_thread {
     struct argument known[POSITIONS];
     PyObject *result;          /* what the last system call returned */
     struct sel4py_completion last; /* what that says */
+    bool last_has_bytes;       /* in the place of the first word */
     uint32_t crowded;          /* so many waits are not worth a look: others want the processors */
     struct channel_counters counters;
     struct receiver *receiver; /* receive.c: what it listens to; NULL if it never has */
@@ -124,11 +125,14 @@ void ring_wait_uninterrupted(struct cpu_thread *thread);
 bool ring_take(struct cpu_thread *thread, uint64_t tag, struct sel4py_completion *completion);
 void ring_set_spin(int64_t nanoseconds);
 
-/* trap.c, batch.c, message.c: Python's functions */
+/* trap.c, forms.c, batch.c, message.c: Python's functions */
 PyObject *cpu_trap(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_call(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_reply_recv(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_recv(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *cpu_call_numbers(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *cpu_call_bytes(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *cpu_answer_recv(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_kernel_trap(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_batch(PyObject *module, PyObject *entries);
 PyObject *cpu_message_write(PyObject *module, PyObject *args);
@@ -147,8 +151,8 @@ PyObject *raise_broken(struct cpu_thread *thread, const char *what);
 /* result.c. With the GIL held. */
 PyObject *completion_tuple(const struct sel4py_completion *completion);
 /* As completion_tuple. Where nobody has kept the tuple that the thread got last it is given out again, and only the words
- * that differ are made anew. */
-PyObject *result_of(struct cpu_thread *thread, const struct sel4py_completion *completion);
+ * that differ are made anew. `bytes`, which is taken over, stands in the place of the first word unless it is NULL. */
+PyObject *result_of(struct cpu_thread *thread, const struct sel4py_completion *completion, PyObject *bytes);
 /* Lets go of what is kept for the next call: the result, and the arguments. Before the thread ends. */
 void forget_objects(struct cpu_thread *thread);
 

@@ -42,11 +42,11 @@ static size_t stack_bytes(void)
     return (STACK_BYTES + SIGNAL_FRAMES * getauxval(AT_MINSIGSTKSZ) + page - 1) / page * page;
 }
 
-/* Shared and anonymous: it counts against no limit of private memory. The lowest page stays empty, to fault. */
+/* Counts as the process's private memory, as all stacks do. The lowest page stays empty, to fault. */
 uint8_t *fault_stack_new(void)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = page + stack_bytes();
-    uint8_t *stack = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    uint8_t *stack = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stack == MAP_FAILED)
         return NULL;
     if (mprotect(stack, page, PROT_NONE) == 0)

@@ -24,11 +24,32 @@ extern _Thread_local struct guard guard_self __attribute__((tls_model("initial-e
 /* fault_machine.c: what depends on the processor */
 /* Copies forwards. Returns how many bytes are left: not 0 where an access could not be resolved. */
 size_t fault_guarded_copy(void *to, const void *from, size_t bytes) __attribute__((visibility("hidden")));
+/* One word, by one access: an acquiring load, a releasing store. False where it could not be resolved. */
+bool fault_guarded_load(const uint64_t *from, uint64_t *value) __attribute__((visibility("hidden")));
+bool fault_guarded_store(uint64_t *to, uint64_t value) __attribute__((visibility("hidden")));
 bool fault_is_guarded(uint64_t ip);
 /* The guarded copy that was interrupted returns what is left, instead of trying again. */
 void fault_leave_guarded(ucontext_t *context);
 /* Sets `ip` and `kind`. */
 void fault_read_context(const ucontext_t *context, struct access *access);
 uintptr_t fault_stack_pointer(const ucontext_t *context);
+
+/* mapping.c, words.c */
+struct mapping {
+    PyObject_HEAD
+    unsigned long long address, size; /* size 0: released */
+    Py_ssize_t views;                 /* of its buffer, in use */
+    char writable;
+};
+
+PyObject *mapping_load_word(PyObject *mapping, PyObject *offset);
+PyObject *mapping_store_word(PyObject *mapping, PyObject *const *args, Py_ssize_t count);
+PyObject *mapping_store_then_load(PyObject *mapping, PyObject *const *args, Py_ssize_t count);
+bool mapping_may_write(const struct mapping *mapping);
+/* Around a guarded access without the GIL: it may wait for the keeper and the pager, and the thread be stopped meanwhile. */
+void guard_wait_begin(void);
+void guard_wait_end(void);
+/* Sets VMFault for what the calling thread's last guarded access met with; NULL. */
+PyObject *guard_raise(void);
 
 #endif

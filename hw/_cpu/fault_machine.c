@@ -1,36 +1,53 @@
-/* What a fault looks like on this processor, and the copy whose faults can be left.
+/* What a fault looks like on this processor, and the accesses whose faults can be left: a copy, and those to one word.
  *
- * The copy is a few instructions of assembly, so that which access faulted, how far it came and where it goes on are known
+ * They are a few instructions of assembly, so that which access faulted, how far it came and where it goes on are known
  * from the instruction pointer alone: nothing is to be set up before an access, and nothing to be undone behind it.
  */
 #include "fault.h"
 
-/* The instructions from _first up to, and without, _left may fault; at _left the copy gives up. */
+/* The instructions from _first up to, and without, _left may fault; at _left the copy, or the word's access, gives up. */
 extern const char fault_guarded_first[] __attribute__((visibility("hidden")));
 extern const char fault_guarded_left[] __attribute__((visibility("hidden")));
+extern const char fault_word_first[] __attribute__((visibility("hidden")));
+extern const char fault_word_left[] __attribute__((visibility("hidden")));
 
-#define FUNCTION(body)                                                                                                 \
-    __asm__(".text\n"                                                                                                  \
-            ".p2align 4\n"                                                                                             \
-            ".hidden fault_guarded_copy, fault_guarded_first, fault_guarded_left\n"                                    \
-            ".globl fault_guarded_copy, fault_guarded_first, fault_guarded_left\n"                                     \
-            ".type fault_guarded_copy, %function\n"                                                                    \
-            "fault_guarded_copy:\n"                                                                                    \
-            ".cfi_startproc\n" body ".cfi_endproc\n"                                                                   \
-            ".size fault_guarded_copy, . - fault_guarded_copy\n")
+#define HIDDEN(name) ".globl " name "\n.hidden " name "\n"
+#define FUNCTION(name, body)                                                                                           \
+    ".text\n.p2align 4\n" HIDDEN(name) ".type " name ", %function\n" name ":\n"                                        \
+    ".cfi_startproc\n" body ".cfi_endproc\n.size " name ", . - " name "\n"
+
+__asm__(HIDDEN("fault_guarded_first") HIDDEN("fault_guarded_left"));
+__asm__(HIDDEN("fault_word_first") HIDDEN("fault_word_left"));
 
 #if defined(__x86_64__)
 
 #include <sys/ucontext.h>
 
 /* rdi to, rsi from, rdx bytes. The string instruction stops at the byte that faults, with all three registers right. */
-FUNCTION("endbr64\n"
-         "mov %rdx, %rcx\n"
-         "fault_guarded_first:\n"
-         "rep movsb\n"
-         "fault_guarded_left:\n"
-         "mov %rcx, %rax\n"
-         "ret\n");
+__asm__(FUNCTION("fault_guarded_copy",
+                 "endbr64\n"
+                 "mov %rdx, %rcx\n"
+                 "fault_guarded_first:\n"
+                 "rep movsb\n"
+                 "fault_guarded_left:\n"
+                 "mov %rcx, %rax\n"
+                 "ret\n"));
+/* rdi word, rsi where to or what. This processor's loads and stores are acquiring and releasing ones. */
+__asm__(FUNCTION("fault_guarded_load",
+                 "endbr64\n"
+                 "fault_word_first:\n"
+                 "mov (%rdi), %rdx\n"
+                 "mov %rdx, (%rsi)\n"
+                 "mov $1, %eax\n"
+                 "ret\n")
+        FUNCTION("fault_guarded_store",
+                 "endbr64\n"
+                 "mov %rsi, (%rdi)\n"
+                 "mov $1, %eax\n"
+                 "ret\n"
+                 "fault_word_left:\n"
+                 "xor %eax, %eax\n"
+                 "ret\n"));
 
 enum { PAGE_FAULT = 14, ERROR_BITS = SEL4PY_FAULT_WRITE | SEL4PY_FAULT_USER | SEL4PY_FAULT_FETCH };
 
@@ -51,26 +68,43 @@ static void set_ip(ucontext_t *context, uint64_t ip) { context->uc_mcontext.greg
 #include <asm/sigcontext.h>
 
 /* x0 to, x1 from, x2 bytes. A pair counts as copied once it was stored. */
-FUNCTION("hint #34\n" /* bti c */
-         "fault_guarded_first:\n"
-         "cmp x2, #16\n"
-         "b.lo 1f\n"
-         "ldp x3, x4, [x1]\n"
-         "stp x3, x4, [x0]\n"
-         "add x1, x1, #16\n"
-         "add x0, x0, #16\n"
-         "sub x2, x2, #16\n"
-         "b fault_guarded_first\n"
-         "1: cbz x2, fault_guarded_left\n"
-         "ldrb w3, [x1]\n"
-         "strb w3, [x0]\n"
-         "add x1, x1, #1\n"
-         "add x0, x0, #1\n"
-         "sub x2, x2, #1\n"
-         "b 1b\n"
-         "fault_guarded_left:\n"
-         "mov x0, x2\n"
-         "ret\n");
+__asm__(FUNCTION("fault_guarded_copy",
+                 "hint #34\n" /* bti c */
+                 "fault_guarded_first:\n"
+                 "cmp x2, #16\n"
+                 "b.lo 1f\n"
+                 "ldp x3, x4, [x1]\n"
+                 "stp x3, x4, [x0]\n"
+                 "add x1, x1, #16\n"
+                 "add x0, x0, #16\n"
+                 "sub x2, x2, #16\n"
+                 "b fault_guarded_first\n"
+                 "1: cbz x2, fault_guarded_left\n"
+                 "ldrb w3, [x1]\n"
+                 "strb w3, [x0]\n"
+                 "add x1, x1, #1\n"
+                 "add x0, x0, #1\n"
+                 "sub x2, x2, #1\n"
+                 "b 1b\n"
+                 "fault_guarded_left:\n"
+                 "mov x0, x2\n"
+                 "ret\n"));
+/* x0 word, x1 where to or what. */
+__asm__(FUNCTION("fault_guarded_load",
+                 "hint #34\n"
+                 "fault_word_first:\n"
+                 "ldar x2, [x0]\n"
+                 "str x2, [x1]\n"
+                 "mov x0, #1\n"
+                 "ret\n")
+        FUNCTION("fault_guarded_store",
+                 "hint #34\n"
+                 "stlr x1, [x0]\n"
+                 "mov x0, #1\n"
+                 "ret\n"
+                 "fault_word_left:\n"
+                 "mov x0, #0\n"
+                 "ret\n"));
 
 /* Of ESR_EL1, Arm ARM D17.2.37: exception class; data abort: write not read, cache maintenance. */
 enum { CLASS_SHIFT = 26, CLASS_MASK = 0x3f, INSTRUCTION_ABORT = 0x20, DATA_ABORT = 0x24, WRITE = 1 << 6, CACHE = 1 << 8 };
@@ -117,9 +151,19 @@ static void set_ip(ucontext_t *context, uint64_t ip) { context->uc_mcontext.pc =
 #error "faults are known on x86_64 and aarch64"
 #endif
 
-bool fault_is_guarded(uint64_t ip)
+static bool is_copy(uint64_t ip)
 {
     return ip - (uintptr_t)fault_guarded_first < (uintptr_t)(fault_guarded_left - fault_guarded_first);
 }
 
-void fault_leave_guarded(ucontext_t *context) { set_ip(context, (uintptr_t)fault_guarded_left); }
+bool fault_is_guarded(uint64_t ip)
+{
+    return is_copy(ip) || ip - (uintptr_t)fault_word_first < (uintptr_t)(fault_word_left - fault_word_first);
+}
+
+void fault_leave_guarded(ucontext_t *context)
+{
+    struct access access;
+    fault_read_context(context, &access);
+    set_ip(context, (uintptr_t)(is_copy(access.ip) ? fault_guarded_left : fault_word_left));
+}

@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -62,6 +63,8 @@ static const int denied[] = {
     /* memory behind a name, and the length of memory that others map */
     SYS_memfd_create, SYS_memfd_secret, SYS_truncate, SYS_ftruncate, SYS_fallocate, SYS_copy_file_range,
     SYS_remap_file_pages,
+    /* a pipe would keep a page, however large, whose mapping is gone */
+    SYS_vmsplice,
     /* a moved or doubled mapping would escape the kernel's UNMAP; realloc() copies instead */
     SYS_mremap,
     /* changing files */
@@ -94,7 +97,7 @@ static const int denied[] = {
 /* What these would tell the C library is that it runs on a host without them. */
 static const int unknown[] = {SYS_clone3, SYS_openat2};
 
-enum test { IF_ANY_BIT, IF_NO_BIT, IF_EQUAL, IF_OTHER };
+enum test { IF_ANY_BIT, IF_NO_BIT, IF_EQUAL, IF_OTHER, IF_NOT_PRIVATE }; /* the last: the bit without MAP_PRIVATE */
 enum half { LOW, HIGH };
 
 struct condition {
@@ -134,6 +137,10 @@ static const struct condition conditions[] = {
     {SYS_prlimit64, 0, LOW, IF_OTHER, 0},
     {SYS_prlimit64, 2, LOW, IF_OTHER, 0},
     {SYS_prlimit64, 2, HIGH, IF_OTHER, 0},
+    /* Memory that RLIMIT_DATA does not count: a file without a name, stacks. */
+    {SYS_mmap, 3, LOW, IF_NOT_PRIVATE, MAP_ANONYMOUS},
+    {SYS_mmap, 3, LOW, IF_ANY_BIT, MAP_GROWSDOWN},
+    {SYS_fcntl, 1, LOW, IF_EQUAL, F_SETPIPE_SZ},
     {SYS_rt_sigaction, 0, LOW, IF_EQUAL, PARK_SIGNAL},
 };
 
@@ -151,7 +158,7 @@ struct run {
 };
 
 struct program {
-    struct sock_filter code[16 + 2 * MOST_RUNS + 4 * COUNT(conditions)];
+    struct sock_filter code[32 + 2 * MOST_RUNS + 5 * COUNT(conditions)];
     unsigned short length;
 };
 
@@ -215,9 +222,37 @@ static void refuse_if(struct program *program, const struct condition *condition
 {
     const size_t little_endian_half = condition->half == HIGH ? 4 : 0;
     load(program, offsetof(struct seccomp_data, args) + 8 * condition->argument + little_endian_half);
+    if (condition->test == IF_NOT_PRIVATE)
+        add(program, BPF_ALU | BPF_AND | BPF_K, value | MAP_PRIVATE, 0, 0);
     bool bits = condition->test == IF_ANY_BIT || condition->test == IF_NO_BIT;
-    bool refuse_on_match = condition->test == IF_ANY_BIT || condition->test == IF_EQUAL;
+    bool refuse_on_match = condition->test != IF_NO_BIT && condition->test != IF_OTHER;
     add(program, BPF_JMP | BPF_K | (bits ? BPF_JSET : BPF_JEQ), value, !refuse_on_match, refuse_on_match);
+    refuse(program, EPERM);
+}
+
+static void load_argument(struct program *program, unsigned argument, size_t half)
+{
+    load(program, offsetof(struct seccomp_data, args) + 8 * argument + half);
+}
+
+/* Linux does not count private memory that is laid over as many pages of other mappings, as a library's data is when it
+ * is loaded: one call of any length could leave the limit behind. So one that is longer than a library's data is refused. */
+enum { LAID_OVER_MOST = 4 << 20 };
+
+static void refuse_what_is_laid_over_much(struct program *program)
+{
+    load_argument(program, 2, 0);
+    add(program, BPF_JMP | BPF_JSET | BPF_K, PROT_WRITE, 1, 0);
+    give(program, SECCOMP_RET_ALLOW);
+    load_argument(program, 3, 0);
+    add(program, BPF_ALU | BPF_AND | BPF_K, MAP_FIXED | MAP_PRIVATE, 0, 0);
+    add(program, BPF_JMP | BPF_JEQ | BPF_K, MAP_FIXED | MAP_PRIVATE, 1, 0);
+    give(program, SECCOMP_RET_ALLOW);
+    load_argument(program, 1, 4);
+    add(program, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
+    refuse(program, EPERM);
+    load_argument(program, 1, 0);
+    add(program, BPF_JMP | BPF_JGT | BPF_K, LAID_OVER_MOST, 0, 1);
     refuse(program, EPERM);
 }
 
@@ -228,6 +263,8 @@ static void answer(struct program *program, struct sock_filter *jump, int contro
     for (size_t i = 0; i < COUNT(conditions); i++)
         if (conditions[i].number == number)
             refuse_if(program, &conditions[i], value_of(&conditions[i], control_fd));
+    if (number == SYS_mmap)
+        refuse_what_is_laid_over_much(program);
     give(program, SECCOMP_RET_ALLOW);
 }
 

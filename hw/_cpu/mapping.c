@@ -11,17 +11,11 @@
 /* Bytes: a microsecond or two, below what giving the GIL away may cost. */
 enum { COPY_WITH_GIL = 32 << 10 };
 
-struct mapping {
-    PyObject_HEAD
-    unsigned long long address, size;
-    char writable;
-};
-
 static PyTypeObject *mapping_type;
 
 static uint8_t *bytes_of(const struct mapping *mapping) { return (uint8_t *)(uintptr_t)mapping->address; }
 
-static PyObject *raise_fault(void)
+PyObject *guard_raise(void)
 {
     PyObject *module = PyImport_ImportModule("hw.cpu");
     PyObject *class = module ? PyObject_GetAttrString(module, "VMFault") : NULL;
@@ -36,26 +30,35 @@ static PyObject *raise_fault(void)
     return NULL;
 }
 
+void guard_wait_begin(void)
+{
+    if (cpu_self)
+        cpu_self->outside = 1; /* it may be stopped right here */
+    guard_self.may_wait = true;
+}
+
+void guard_wait_end(void)
+{
+    guard_self.may_wait = false;
+    if (cpu_self) {
+        park_here(cpu_self);
+        cpu_self->outside = 0;
+    }
+}
+
 /* False with VMFault set. */
 static bool copy_guarded(uint8_t *to, const uint8_t *from, size_t bytes)
 {
     size_t left = bytes <= COPY_WITH_GIL ? fault_guarded_copy(to, from, bytes) : bytes;
     if (!left)
         return true;
-    struct cpu_thread *thread = cpu_self;
     Py_BEGIN_ALLOW_THREADS
-    if (thread)
-        thread->outside = 1; /* it may be stopped right here */
-    guard_self.may_wait = true;
+    guard_wait_begin();
     left = fault_guarded_copy(to + bytes - left, from + bytes - left, left);
-    guard_self.may_wait = false;
-    if (thread) {
-        park_here(thread);
-        thread->outside = 0;
-    }
+    guard_wait_end();
     Py_END_ALLOW_THREADS
     if (left)
-        raise_fault();
+        guard_raise();
     return !left;
 }
 
@@ -68,7 +71,7 @@ static bool has_bytes(const struct mapping *mapping, unsigned long long offset, 
     return false;
 }
 
-static bool may_write(const struct mapping *mapping)
+bool mapping_may_write(const struct mapping *mapping)
 {
     if (!mapping->writable)
         PyErr_SetString(PyExc_TypeError, "the mapping is read-only: make it with writable=True where the memory may be "
@@ -98,7 +101,7 @@ static PyObject *mapping_write(PyObject *self, PyObject *args)
     Py_buffer data;
     if (!PyArg_ParseTuple(args, "Oy*:write", &at, &data))
         return NULL;
-    bool worked = as_u64(at, (uint64_t *)&offset) && may_write(mapping) &&
+    bool worked = as_u64(at, (uint64_t *)&offset) && mapping_may_write(mapping) &&
                   has_bytes(mapping, offset, (unsigned long long)data.len) &&
                   copy_guarded(bytes_of(mapping) + offset, data.buf, (size_t)data.len);
     PyBuffer_Release(&data);
@@ -117,7 +120,7 @@ static PyObject *mapping_copy(PyObject *self, PyObject *args)
             return NULL;
     const struct mapping *source = (const struct mapping *)other;
     const uint64_t bytes = words[2];
-    if (!may_write(mapping) || !has_bytes(mapping, words[0], bytes) || !has_bytes(source, words[1], bytes))
+    if (!mapping_may_write(mapping) || !has_bytes(mapping, words[0], bytes) || !has_bytes(source, words[1], bytes))
         return NULL;
     const uint64_t to = mapping->address + words[0], from = source->address + words[1];
     if (to < from + bytes && from < to + bytes && to != from) {
@@ -130,7 +133,26 @@ static PyObject *mapping_copy(PyObject *self, PyObject *args)
 static int mapping_buffer(PyObject *self, Py_buffer *view, int flags)
 {
     struct mapping *mapping = (struct mapping *)self;
-    return PyBuffer_FillInfo(view, self, bytes_of(mapping), (Py_ssize_t)mapping->size, !mapping->writable, flags);
+    if (!mapping->size) {
+        PyErr_SetString(PyExc_ValueError, "the mapping was released");
+        return -1;
+    }
+    if (PyBuffer_FillInfo(view, self, bytes_of(mapping), (Py_ssize_t)mapping->size, !mapping->writable, flags) < 0)
+        return -1;
+    mapping->views++;
+    return 0;
+}
+
+static void mapping_buffer_done(PyObject *self, Py_buffer *Py_UNUSED(view)) { ((struct mapping *)self)->views--; }
+
+static PyObject *mapping_release(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    struct mapping *mapping = (struct mapping *)self;
+    if (mapping->views)
+        return PyErr_Format(PyExc_BufferError, "%zd views of the mapping are in use: release them (or arrays of them) first",
+                            mapping->views);
+    mapping->size = 0;
+    Py_RETURN_NONE;
 }
 
 static Py_ssize_t mapping_length(PyObject *self) { return (Py_ssize_t)((struct mapping *)self)->size; }
@@ -195,6 +217,17 @@ static PyMethodDef mapping_methods[] = {
     {"copy", mapping_copy, METH_VARARGS,
      "copy(offset, source, source_offset, size)\n\nA guarded copy out of another mapping, or another place of this one.\n"
      "Raises ValueError outside of either or if they overlap, TypeError if this one is read-only, VMFault."},
+    {"load_word", mapping_load_word, METH_O,
+     "load_word(offset) -> int\n\nA word of 64 bits by one guarded load, acquiring: what is loaded later is as new at least.\n"
+     "Raises ValueError if the offset is no multiple of 8 or outside of the mapping, VMFault."},
+    {"store_word", (PyCFunction)(void (*)(void))mapping_store_word, METH_FASTCALL,
+     "store_word(offset, value)\n\nOne guarded store, releasing: who loads it sees what was stored earlier. Raises ValueError,\n"
+     "OverflowError, TypeError if the mapping is read-only, VMFault."},
+    {"store_then_load", (PyCFunction)(void (*)(void))mapping_store_then_load, METH_FASTCALL,
+     "store_then_load(offset, value, look) -> int\n\nAs store_word; only after it as load_word, at offset look. Raises likewise."},
+    {"release", mapping_release, METH_NOARGS,
+     "release()\n\nNothing can be accessed by it from now on: it has no bytes any more. Raises BufferError while its buffer is\n"
+     "in use (a memoryview, an array)."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -208,7 +241,8 @@ static PyMemberDef mapping_members[] = {
 static PyType_Slot mapping_slots[] = {
     {Py_tp_doc, (void *)mapping_doc},   {Py_tp_new, mapping_new},           {Py_tp_dealloc, mapping_dealloc},
     {Py_tp_methods, mapping_methods},   {Py_tp_members, mapping_members},   {Py_tp_repr, mapping_repr},
-    {Py_mp_length, mapping_length},     {Py_bf_getbuffer, mapping_buffer},  {0, NULL},
+    {Py_mp_length, mapping_length},     {Py_bf_getbuffer, mapping_buffer},  {Py_bf_releasebuffer, mapping_buffer_done},
+    {0, NULL},
 };
 
 static PyType_Spec mapping_spec = {

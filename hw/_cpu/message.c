@@ -1,7 +1,5 @@
 /* The IPC buffer of the calling thread: message words, capability slots, receive path (libsel4py/abi.py). */
-#include "cpu.h"
-
-#include <string.h>
+#include "trap.h"
 
 enum { WORD = 8 };
 
@@ -50,18 +48,40 @@ PyObject *cpu_message_read(PyObject *Py_UNUSED(module), PyObject *args)
 }
 
 enum { HEAD_BYTES = (SEL4PY_MESSAGE_REGISTERS - 1) * WORD };
-enum { MOST_BYTES = (SEL4PY_MESSAGE_MAX_LENGTH - 1) * WORD };
 
-/* Word 0 counts the bytes, which begin at word 1. */
+unsigned message_place_bytes(uint8_t *frame, const uint8_t *data, size_t size, uint64_t *mr)
+{
+    const size_t in_head = size < HEAD_BYTES ? size : HEAD_BYTES, rest = size - in_head;
+    uint8_t *area = frame + SEL4PY_IPC_MESSAGE + SEL4PY_MESSAGE_REGISTERS * WORD;
+    memset(mr, 0, SEL4PY_MESSAGE_REGISTERS * WORD);
+    mr[0] = size;
+    memcpy(mr + 1, data, in_head);
+    memcpy(area, data + in_head, rest);
+    memset(area + rest, 0, -rest % WORD);
+    return message_byte_words(size);
+}
+
+bool message_has_bytes(unsigned length, const uint64_t *mr)
+{
+    return length && length <= SEL4PY_MESSAGE_MAX_LENGTH && mr[0] <= (uint64_t)(length - 1) * WORD;
+}
+
+PyObject *message_take_bytes(const uint8_t *frame, const uint64_t *mr)
+{
+    const size_t size = mr[0], in_head = size < HEAD_BYTES ? size : HEAD_BYTES;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (!bytes)
+        return NULL;
+    uint8_t *data = (uint8_t *)PyBytes_AsString(bytes);
+    memcpy(data, mr + 1, in_head);
+    memcpy(data + in_head, frame + SEL4PY_IPC_MESSAGE + SEL4PY_MESSAGE_REGISTERS * WORD, size - in_head);
+    return bytes;
+}
+
 static PyObject *put_bytes(uint8_t *frame, uint64_t label, const Py_buffer *data)
 {
-    uint64_t head[SEL4PY_MESSAGE_REGISTERS - 1] = {0};
-    size_t size = (size_t)data->len, in_head = size < HEAD_BYTES ? size : HEAD_BYTES, rest = size - in_head;
-    uint8_t *area = frame + SEL4PY_IPC_MESSAGE + SEL4PY_MESSAGE_REGISTERS * WORD;
-    memcpy(head, data->buf, in_head);
-    memcpy(area, (const uint8_t *)data->buf + in_head, rest);
-    memset(area + rest, 0, -rest % WORD);
-    const uint64_t words[] = {label << 12 | (size + WORD + WORD - 1) / WORD, size, head[0], head[1], head[2]};
+    uint64_t words[1 + SEL4PY_MESSAGE_REGISTERS];
+    words[0] = label << 12 | message_place_bytes(frame, data->buf, (size_t)data->len, words + 1);
     PyObject *tuple = PyTuple_New(sizeof words / sizeof *words);
     for (unsigned i = 0; tuple && i < sizeof words / sizeof *words; i++) {
         PyObject *item = PyLong_FromUnsignedLongLong(words[i]);
@@ -94,7 +114,7 @@ PyObject *cpu_message_put(PyObject *Py_UNUSED(module), PyObject *const *args, Py
 
 PyObject *cpu_message_get(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
-    uint64_t info, words[SEL4PY_MESSAGE_REGISTERS], bytes[SEL4PY_MESSAGE_MAX_LENGTH];
+    uint64_t info, words[SEL4PY_MESSAGE_REGISTERS];
     if (count != 1 + SEL4PY_MESSAGE_REGISTERS) {
         PyErr_SetString(PyExc_TypeError, "message_get(info, mr0, mr1, mr2, mr3) takes 5 arguments");
         return NULL;
@@ -105,13 +125,7 @@ PyObject *cpu_message_get(PyObject *Py_UNUSED(module), PyObject *const *args, Py
             frame = NULL;
     if (!frame)
         return NULL;
-    unsigned length = info & 127;
-    if (!length || length > SEL4PY_MESSAGE_MAX_LENGTH || words[0] > (uint64_t)(length - 1) * WORD)
-        return Py_NewRef(Py_None);
-    memcpy(bytes, words + 1, HEAD_BYTES);
-    memcpy((uint8_t *)bytes + HEAD_BYTES, frame + SEL4PY_IPC_MESSAGE + SEL4PY_MESSAGE_REGISTERS * WORD,
-           words[0] > HEAD_BYTES ? words[0] - HEAD_BYTES : 0);
-    return PyBytes_FromStringAndSize((const char *)bytes, (Py_ssize_t)words[0]);
+    return message_has_bytes(info & 127, words) ? message_take_bytes(frame, words) : Py_NewRef(Py_None);
 }
 
 static PyObject *write_words(PyObject *args, unsigned offset, const char *format)

@@ -55,6 +55,21 @@ PyDoc_STRVAR(trap_doc,
 "cancelled and answers status CANCELLED, unless it completed first. Arguments are positional.\n"
 "Raises RuntimeError (thread not attached, inside a call, or rings broken), OSError (doorbell), and what a signal\n"
 "handler raises: then the call has been cancelled, and its completion is lost if it came first.");
+PyDoc_STRVAR(call_numbers_doc,
+"call_numbers(cptr, info, shape, timeout_ns, *numbers)\n\n"
+"As call(), with up to 4 numbers as message words. shape: abi.ValueKind of the result, then of each number (SIGNED or\n"
+"WORD), abi.VALUE_KIND_BITS each from bit 0 on. Returns the value of a plain reply of that kind: an int, a bool, 0 for\n"
+"NOTHING, bytes; the completion, as call() does, where the reply is another one; None, with nothing sent, where a number\n"
+"does not fit.");
+PyDoc_STRVAR(call_bytes_doc,
+"call_bytes(cptr, info, result, timeout_ns, data)\n\n"
+"As call_numbers(), with data (bytes) packed as message_put does. info without the length. result: abi.ValueKind. None,\n"
+"with nothing sent, where the data is too long.");
+PyDoc_STRVAR(answer_recv_doc,
+"answer_recv(cptr, answer, reply)\n\n"
+"As reply_recv(). answer: an int (a signed word), bytes (as message_put packs them with label 0), or (info, mr0, mr1, mr2,\n"
+"mr3). A message of bytes that fill all of its words, more than 4, and that brings no capability comes with the bytes in\n"
+"the place of mr0, and zeros behind.");
 PyDoc_STRVAR(batch_doc,
 "batch(entries)\n\n"
 "Many invocations, one trap. An entry is a tuple (op, cptr, info, words, caps[, reply]) with at most 8 message words\n"
@@ -82,6 +97,9 @@ static PyMethodDef methods[] = {
      "reply_recv(cptr, info, mr0, mr1, mr2, mr3, reply, timeout_ns=-1)\n\nAs trap() with REPLY_RECV."},
     {"recv", (PyCFunction)(void (*)(void))cpu_recv, METH_FASTCALL,
      "recv(cptr, reply, timeout_ns=-1)\n\nAs trap() with RECV."},
+    {"call_numbers", (PyCFunction)(void (*)(void))cpu_call_numbers, METH_FASTCALL, call_numbers_doc},
+    {"call_bytes", (PyCFunction)(void (*)(void))cpu_call_bytes, METH_FASTCALL, call_bytes_doc},
+    {"answer_recv", (PyCFunction)(void (*)(void))cpu_answer_recv, METH_FASTCALL, answer_recv_doc},
     {"trap", (PyCFunction)(void (*)(void))cpu_trap, METH_FASTCALL, trap_doc},
     {"batch", cpu_batch, METH_O, batch_doc},
     {"message_write", cpu_message_write, METH_VARARGS, message_write_doc},

@@ -4,9 +4,11 @@
  */
 #include "cpu.h"
 
+enum { AT_FIRST_WORD = 3 }; /* behind status, badge and info */
+
 static PyObject *make_tuple(const struct sel4py_completion *completion)
 {
-    PyObject *tuple = PyTuple_New(3 + SEL4PY_MESSAGE_REGISTERS);
+    PyObject *tuple = PyTuple_New(AT_FIRST_WORD + SEL4PY_MESSAGE_REGISTERS);
     if (!tuple)
         return NULL;
     PyObject *status = PyLong_FromLong(completion->status);
@@ -43,26 +45,39 @@ static bool put(PyObject *tuple, Py_ssize_t index, PyObject *item)
     return item && PyTuple_SetItem(tuple, index, item) == 0;
 }
 
-PyObject *result_of(struct cpu_thread *thread, const struct sel4py_completion *completion)
+/* A new tuple, from now on the thread's last. Takes `bytes` over. */
+static PyObject *make_result(struct cpu_thread *thread, const struct sel4py_completion *completion, PyObject *bytes)
+{
+    /* Making one may collect garbage, whose finalizers may make system calls: only afterwards is it the last one. */
+    PyObject *made = make_tuple(completion), *former = thread->result;
+    if (!made)
+        Py_CLEAR(bytes);
+    else if (bytes && PyTuple_SetItem(made, AT_FIRST_WORD, bytes) < 0)
+        Py_CLEAR(made);
+    thread->result = Py_XNewRef(made);
+    thread->last = *completion;
+    thread->last_has_bytes = bytes;
+    Py_XDECREF(former);
+    return made;
+}
+
+PyObject *result_of(struct cpu_thread *thread, const struct sel4py_completion *completion, PyObject *bytes)
 {
     PyObject *tuple = thread->result;
     /* From 3.14 on a tuple keeps its hash, which would be that of its former words. */
-    if (!tuple || Py_REFCNT(tuple) != 1 || Py_Version >= 0x030e0000) {
-        /* Making one may collect garbage, whose finalizers may make system calls: only afterwards is it the last one. */
-        PyObject *made = make_tuple(completion), *former = thread->result;
-        thread->result = Py_XNewRef(made);
-        thread->last = *completion;
-        Py_XDECREF(former);
-        return made;
-    }
+    if (!tuple || Py_REFCNT(tuple) != 1 || Py_Version >= 0x030e0000)
+        return make_result(thread, completion, bytes);
     const struct sel4py_completion before = thread->last;
+    const bool same_kind = !bytes && !thread->last_has_bytes;
     thread->last = *completion;
-    bool made = completion->status == before.status || put(tuple, 0, PyLong_FromLong(completion->status));
+    thread->last_has_bytes = bytes;
+    bool made = !bytes || put(tuple, AT_FIRST_WORD, bytes);
+    made = made && (completion->status == before.status || put(tuple, 0, PyLong_FromLong(completion->status)));
     made = made && (completion->badge == before.badge || put(tuple, 1, PyLong_FromUnsignedLongLong(completion->badge)));
     made = made && (completion->info == before.info || put(tuple, 2, PyLong_FromUnsignedLongLong(completion->info)));
-    for (unsigned i = 0; made && i < SEL4PY_MESSAGE_REGISTERS; i++)
-        made = completion->mr[i] == before.mr[i] ||
-               put(tuple, 3 + (Py_ssize_t)i, PyLong_FromUnsignedLongLong(completion->mr[i]));
+    for (unsigned i = bytes ? 1 : 0; made && i < SEL4PY_MESSAGE_REGISTERS; i++)
+        made = (completion->mr[i] == before.mr[i] && (i || same_kind)) ||
+               put(tuple, AT_FIRST_WORD + (Py_ssize_t)i, PyLong_FromUnsignedLongLong(completion->mr[i]));
     if (!made) {
         forget_objects(thread);
         return NULL;

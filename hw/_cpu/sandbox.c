@@ -32,6 +32,9 @@ int drop_capabilities(void)
     return (int)syscall(SYS_capset, &header, none);
 }
 
+/* The first thread's, which RLIMIT_DATA does not count. All others' stacks are mappings like any. */
+enum { STACK_BYTES = 8 << 20 };
+
 /* Bytes of private writable memory that the process holds, as RLIMIT_DATA counts them (and the stack). */
 static int64_t private_bytes(void)
 {
@@ -83,8 +86,9 @@ PyObject *cpu_enter_sandbox(PyObject *Py_UNUSED(module), PyObject *args)
     long long memory_bytes, open_files, file_bytes;
     if (!PyArg_ParseTuple(args, "LLL:enter_sandbox", &memory_bytes, &open_files, &file_bytes))
         return NULL;
-    if (limit_memory(memory_bytes) < 0 || limit(RLIMIT_NOFILE, open_files) < 0 || limit(RLIMIT_FSIZE, file_bytes) < 0 ||
-        limit(RLIMIT_CORE, 0) < 0 || limit(RLIMIT_MEMLOCK, 0) < 0 || limit(RLIMIT_MSGQUEUE, 0) < 0)
+    if (limit_memory(memory_bytes) < 0 || limit(RLIMIT_STACK, STACK_BYTES) < 0 ||
+        limit(RLIMIT_NOFILE, open_files) < 0 || limit(RLIMIT_FSIZE, file_bytes) < 0 || limit(RLIMIT_CORE, 0) < 0 ||
+        limit(RLIMIT_MEMLOCK, 0) < 0 || limit(RLIMIT_MSGQUEUE, 0) < 0)
         return failed("sandbox layer rlimits");
     if (drop_capabilities() < 0)
         return failed("sandbox layer capabilities");

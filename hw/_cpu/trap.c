@@ -4,12 +4,12 @@
  * while it waits. The last two cancel it first, by an entry CANCEL behind it, and wait for the completions of both, so
  * that the rings are in step again. What completed before the cancellation reached the kernel counts as completed.
  */
-#include "calls.h"
+#include "trap.h"
 
 #include <errno.h>
 
 /* Looks with the GIL held: below the cost of giving the GIL away and taking it back. */
-enum { RING_LOOKS_WITH_GIL = 4, EXTRA_CAPS = 3 << 7 };
+enum { RING_LOOKS_WITH_GIL = 4 };
 
 PyObject *raise_broken(struct cpu_thread *thread, const char *what)
 {
@@ -127,20 +127,13 @@ bool parse_op(PyObject *object, int32_t *op)
     return true;
 }
 
-static bool parse_timeout(PyObject *object, int64_t *timeout_ns)
+bool parse_timeout(PyObject *object, int64_t *timeout_ns)
 {
     *timeout_ns = PyLong_AsLongLong(object);
     return !(*timeout_ns == -1 && PyErr_Occurred());
 }
 
-struct call {
-    struct sel4py_entry entry;
-    struct sel4py_tail tail;
-    int64_t timeout_ns;
-};
-
-/* An argument's word. Most arguments are the very object that stood there at the thread's last call, which is kept. */
-static bool parse_word(struct cpu_thread *thread, enum position at, PyObject *object, uint64_t *word)
+bool parse_word(struct cpu_thread *thread, enum position at, PyObject *object, uint64_t *word)
 {
     struct argument *known = &thread->known[at];
     if (known->object == object) {
@@ -166,7 +159,7 @@ static bool parse_message(struct cpu_thread *thread, PyObject *const *args, stru
     return true;
 }
 
-static bool has_arguments(const char *signature, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most)
+bool has_arguments(const char *signature, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most)
 {
     if (count >= least && count <= most)
         return true;
@@ -201,45 +194,51 @@ static enum route by_channel(struct cpu_thread *thread, const struct call *call,
     return route;
 }
 
-static PyObject *carry_out(struct cpu_thread *thread, const struct call *call, bool may_use_channel)
+bool carry_out(struct cpu_thread *thread, const struct call *call, bool may_use_channel,
+               struct sel4py_completion *completion)
 {
-    struct sel4py_completion completion;
     thread->busy = true;
     if (park_asked(thread)) {
         Py_BEGIN_ALLOW_THREADS
         park_here(thread);
         Py_END_ALLOW_THREADS
     }
-    enum route route = may_use_channel ? by_channel(thread, call, &completion) : BY_KERNEL;
+    enum route route = may_use_channel ? by_channel(thread, call, completion) : BY_KERNEL;
     if (route == BY_KERNEL && may_use_channel && call->entry.op == SEL4PY_SYSCALL_CALL) {
         thread->busy = false;
         if (!upgrade_observe(thread, call->entry.cptr))
-            return NULL;
+            return false;
         thread->busy = true;
         if (calls_find(thread, call->entry.cptr))
-            route = by_channel(thread, call, &completion);
+            route = by_channel(thread, call, completion);
     }
     if (route == BY_KERNEL) {
         struct sel4py_entry entry = call->entry;
         const struct sel4py_tail *tail = entry.flags & SEL4PY_ENTRY_HAS_TAIL ? &call->tail : NULL;
-        route = transact(thread, &entry, tail, call->timeout_ns, &completion) ? BY_KERNEL : FAILED;
+        route = transact(thread, &entry, tail, call->timeout_ns, completion) ? BY_KERNEL : FAILED;
     }
     thread->busy = false;
-    return route == FAILED ? NULL : result_of(thread, &completion);
+    return route != FAILED;
+}
+
+static PyObject *outcome(struct cpu_thread *thread, const struct call *call, bool may_use_channel)
+{
+    struct sel4py_completion completion;
+    return carry_out(thread, call, may_use_channel, &completion) ? result_of(thread, &completion, NULL) : NULL;
 }
 
 PyObject *cpu_trap(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     struct cpu_thread *thread = thread_ready();
     struct call call;
-    return thread && parse(thread, args, count, &call) ? carry_out(thread, &call, true) : NULL;
+    return thread && parse(thread, args, count, &call) ? outcome(thread, &call, true) : NULL;
 }
 
 PyObject *cpu_kernel_trap(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     struct cpu_thread *thread = thread_ready();
     struct call call;
-    return thread && parse(thread, args, count, &call) ? carry_out(thread, &call, false) : NULL;
+    return thread && parse(thread, args, count, &call) ? outcome(thread, &call, false) : NULL;
 }
 
 PyObject *cpu_call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
@@ -249,7 +248,7 @@ PyObject *cpu_call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_
     if (!thread || !has_arguments("call(cptr, info, mr0, mr1, mr2, mr3, timeout_ns=-1)", count, 6, 7) ||
         !parse_message(thread, args, &call.entry) || (count > 6 && !parse_timeout(args[6], &call.timeout_ns)))
         return NULL;
-    return carry_out(thread, &call, true);
+    return outcome(thread, &call, true);
 }
 
 PyObject *cpu_reply_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
@@ -260,7 +259,7 @@ PyObject *cpu_reply_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
         !parse_message(thread, args, &call.entry) || !parse_word(thread, AT_REPLY, args[6], &call.tail.reply) ||
         (count > 7 && !parse_timeout(args[7], &call.timeout_ns)))
         return NULL;
-    return carry_out(thread, &call, true);
+    return outcome(thread, &call, true);
 }
 
 PyObject *cpu_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
@@ -270,5 +269,5 @@ PyObject *cpu_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_
     if (!thread || !has_arguments("recv(cptr, reply, timeout_ns=-1)", count, 2, 3) || !as_u64(args[0], &call.entry.cptr) ||
         !as_u64(args[1], &call.tail.reply) || (count > 2 && !parse_timeout(args[2], &call.timeout_ns)))
         return NULL;
-    return carry_out(thread, &call, true);
+    return outcome(thread, &call, true);
 }

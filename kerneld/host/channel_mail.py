@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Final, TypeAlias
 
 from kerneld.host.control import Answer, ControlSocket
-from libsel4py.abi import CONTROL_WORD_COUNT, ChannelRole
+from libsel4py.abi import CONTROL_CLOSED_TOGETHER, ChannelRole
 
 WINDOW: Final = 32
 CLOSE_WINDOW: Final = 2
@@ -150,7 +150,7 @@ class ChannelMail:
     def _send_ends(self, thread: int) -> None:
         """Tell a thread of the first ends that it has not been told of."""
         ends = self._closing[thread]
-        some = {channel: ends.pop(channel) for channel in list(islice(ends, CONTROL_WORD_COUNT))}
+        some = {channel: ends.pop(channel) for channel in list(islice(ends, CONTROL_CLOSED_TOGETHER))}
         if not ends:
             del self._closing[thread]
         self._told.append(some)

@@ -33,6 +33,9 @@ class Completions:
         wait: has a function called once what was taken away so far is gone, for a thread (a TCB's address); False, and
             no call, if that is so already.
         released: told the TCB that was given a completion which was held.
+
+    Attributes:
+        others_told: whether it did any. Whoever has seen to it takes it back.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Completions:
         self._released = released
         self._held: dict[int, object] = {}  # for each TCB, which of its completions
         self._layout = _layout(kernel)
+        self.others_told = False
 
     def publish(self) -> Sequence[int]:
         """Carry out all tells, and empty the outbox. Returns the TCBs that were given a completion."""
@@ -63,6 +67,7 @@ class Completions:
                 if message.kind is Tell.KILL:
                     self._held.pop(message.subject, None)
                 self._carry_out(message)
+                self.others_told = True
         outbox.clear(self._held)
         return delivered
 

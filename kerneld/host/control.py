@@ -15,6 +15,7 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from libsel4py import abi
@@ -80,8 +81,9 @@ class ControlSocket:
         self._send(ControlOp.CHANNEL, answer, number, 0, words, (page,))
 
     def channel_close(self, number: int, channels: Sequence[int], answer: Answer) -> None:
-        """These channels, `CONTROL_WORD_COUNT` at the most, are no more for the thread."""
-        self._send(ControlOp.CHANNEL_CLOSE, answer, number, 0, channels)
+        """These channels, `abi.CONTROL_CLOSED_TOGETHER` at the most, are no more for the thread."""
+        words = [low | high << 32 for low, high in zip_longest(channels[::2], channels[1::2], fillvalue=0)]
+        self._send(ControlOp.CHANNEL_CLOSE, answer, number, 0, words)
 
     def receiver_died(self, number: int, channel: int, listener: int, answer: Answer) -> None:
         """The thread is the client of a channel, and that listener will not answer any more."""
@@ -122,7 +124,10 @@ class ControlSocket:
         self._waiting[self._sequence] = _Asked(answer, self._loop.time() + ANSWER_S)
         self._expect()
         try:
-            socket.send_fds(self._channel, [data], descriptors)
+            if descriptors:
+                socket.send_fds(self._channel, [data], descriptors)
+            else:
+                self._channel.send(data)
         except BlockingIOError:
             self._disobeyed("its control socket is full")
         except (BrokenPipeError, ConnectionResetError):

@@ -1,9 +1,12 @@
 """The kernel's end of the fd store: descriptors that the monitor keeps, so that a kernel that is started again gets
 them back.
 
-One message a change over a SOCK_SEQPACKET socket, msgpack: `{"op": "keep", "key": …}` with the descriptor attached,
-or `{"op": "drop", "key": …}`. Nothing is answered. The kernel never waits for the monitor: what the socket does not
+Messages over a SOCK_SEQPACKET socket, msgpack: `{"op": "keep", "key": …}` with the descriptor attached, or
+`{"op": "drop", "keys": […]}`. Nothing is answered. The kernel never waits for the monitor: what the socket does not
 take at once is sent later, in order, and until then the descriptor is kept open here.
+
+To drop is not urgent: what is dropped within `DROP_S` is told together, so that the end of a thousand channels does not
+wake the monitor a thousand times. What is kept afterwards is told afterwards.
 """
 
 from __future__ import annotations
@@ -13,8 +16,13 @@ import errno
 import os
 import socket
 from collections import deque
+from collections.abc import Sequence
+from typing import Final
 
 import msgpack
+
+DROP_S: Final = 0.005
+DROPPED_TOGETHER: Final = 64  # keys; a message has room for them (hw/monitor.py, MESSAGE_BYTES)
 
 
 class FdStore:
@@ -24,18 +32,29 @@ class FdStore:
         self._channel = channel
         self._loop = loop
         self._backlog: deque[tuple[bytes, int | None]] = deque()
+        self._dropped: list[str] = []  # not told yet
+        self._timer: asyncio.TimerHandle | None = None
         if channel is not None:
             channel.setblocking(False)
 
     def keep(self, key: str, descriptor: int) -> None:
         """Have the monitor keep a duplicate under this key, in place of what it had there."""
+        self._tell_dropped()
         self._send({"op": "keep", "key": key}, descriptor)
 
     def drop(self, key: str) -> None:
         """Have the monitor close what it keeps under this key, if anything."""
-        self._send({"op": "drop", "key": key}, None)
+        if self._channel is None:
+            return
+        self._dropped.append(key)
+        if len(self._dropped) >= DROPPED_TOGETHER:
+            self._tell_dropped()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(DROP_S, self._tell_dropped)
 
     def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._channel is not None and self._backlog:
             self._loop.remove_writer(self._channel.fileno())
         for _, descriptor in self._backlog:
@@ -43,7 +62,15 @@ class FdStore:
                 os.close(descriptor)
         self._backlog.clear()
 
-    def _send(self, message: dict[str, str], descriptor: int | None) -> None:
+    def _tell_dropped(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._dropped:
+            dropped, self._dropped = self._dropped, []
+            self._send({"op": "drop", "keys": dropped}, None)
+
+    def _send(self, message: dict[str, str | Sequence[str]], descriptor: int | None) -> None:
         if self._channel is None:
             return
         data = msgpack.packb(message)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kerneld import completion, ipc, queues, scheduler
+from kerneld import completion, ipc, queues, scheduler, vm_faults
 from kerneld.core import Core
 from kerneld.objects import call_stack, notification
 from kerneld.records import Endpoint, EndpointState, NotificationState, Reply, Slot, Tcb, ThreadState
@@ -105,4 +105,7 @@ def _abort(core: Core, endpoint: Endpoint, tcb: Tcb) -> None:
     reply = tcb.reply
     if reply is not None:
         call_stack.unlink(core, reply, tcb)
-    scheduler.set_state(core, tcb, ThreadState.INACTIVE if tcb.fault_label else ThreadState.RESTART)
+    if tcb.fault_label:
+        vm_faults.stop(core, tcb)
+    else:
+        scheduler.set_state(core, tcb, ThreadState.RESTART)

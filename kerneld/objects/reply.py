@@ -5,7 +5,7 @@ Source: seL4 Reference Manual 4.2.3; SEL4 `doReplyTransfer`.
 
 from __future__ import annotations
 
-from kerneld import fault_messages, ipc, message, scheduler
+from kerneld import fault_messages, ipc, message, scheduler, vm_faults
 from kerneld.core import Core
 from kerneld.objects import call_stack
 from kerneld.records import Reply, Slot, Tcb, ThreadState
@@ -36,5 +36,6 @@ def finalise(core: Core, reply: Reply) -> None:
         return
     if tcb.state == ThreadState.BLOCKED_ON_REPLY:
         call_stack.remove(core, reply, tcb)
+        vm_faults.fail_guarded(core, tcb)
     else:
         ipc.cancel(core, tcb)

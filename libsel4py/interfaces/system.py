@@ -33,12 +33,16 @@ class TaskInfo(msgspec.Struct, frozen=True):
 
 
 class UntypedInfo(msgspec.Struct, frozen=True):
-    """One untyped of the tree. ``depth`` 0 is an initial untyped, and each follows its parent."""
+    """A part of RAM. ``depth`` 0 is what the kernel keeps, or an initial untyped; each follows its parent.
+
+    Objects fill ``used_bytes``, alignment leaves ``padding_bytes``, and the rest is free.
+    """
 
     depth: int
     address: int
-    size_bits: int
+    bytes: int
     used_bytes: int
+    padding_bytes: int = 0
     owner: str = ""
     is_device: bool = False
 
@@ -71,7 +75,10 @@ class System(Interface):
 
     @long_result
     def memory(self) -> list[UntypedInfo]:
-        """The untyped tree, parents before children, by address."""
+        """All of RAM, as root knows it: what those of ``depth`` 0 have adds up to it. Parents before children.
+
+        What a task makes of its pool root does not see: the whole pool is used, by its owner.
+        """
 
     @raises(UnknownTask, NotPermitted)
     @long_result

@@ -9,9 +9,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+if TYPE_CHECKING:
+    from libsel4py.mapping import Mapping
 
 Completion = tuple[int, int, int, int, int, int, int]  # status, badge, info, MR0..MR3
+Words = tuple[int, int, int, int, int]  # info, MR0..MR3
+Answer = int | bytes | Words  # what a server answers: a number, a message of bytes, or words
+Request = tuple[int, int, int, int | bytes, int, int, int]  # a completion, or one with all bytes in the place of MR0
 BatchEntry = tuple[int, int, int, tuple[int, ...], tuple[int, ...]]  # op, cptr, info, words 0..8, caps 0..2
 ThreadEntry = Callable[[int, int, int, int, int, int, int, int], int | None]  # thread, image, six words; exit status
 
@@ -46,6 +52,31 @@ class Cpu(Protocol):
     def recv(self, cptr: int, reply: int, timeout_ns: int = ..., /) -> Completion:
         """As `trap` with RECV."""
 
+    def call_numbers(
+        self, cptr: int, info: int, shape: int, timeout_ns: int, /, *numbers: int
+    ) -> int | bytes | Completion | None:
+        """As `call`, with up to four numbers as words, and the reply as a value.
+
+        Args:
+            shape: `abi.ValueKind` of the result, then of each number (SIGNED or WORD), VALUE_KIND_BITS each from bit 0.
+        Returns:
+            What a plain reply of that kind says: an int, a bool, 0 for NOTHING, bytes. The completion, where the reply
+            is another one. None, with nothing sent, where a number does not fit.
+        """
+
+    def call_bytes(
+        self, cptr: int, info: int, result: int, timeout_ns: int, data: bytes, /
+    ) -> int | bytes | Completion | None:
+        """As `call_numbers`, with a message as `message_put` packs it. ``info`` without the length. None, with nothing
+        sent, where there are more than 952 bytes."""
+
+    def answer_recv(self, cptr: int, answer: Answer, reply: int, /) -> Request:
+        """As `reply_recv`; a number answers as a signed word, bytes with label 0.
+
+        A message of bytes that fill all of its words, more than four, and that brings no capability comes with the
+        bytes in the place of MR0, and zeros behind. Raises TypeError, OverflowError: the answer is none of these.
+        """
+
     def kernel_trap(
         self,
         op: int,
@@ -65,7 +96,7 @@ class Cpu(Protocol):
     def batch(self, entries: Sequence[BatchEntry], /) -> list[Completion]: ...
     def message_write(self, first: int, words: bytes, /) -> None: ...
     def message_read(self, first: int, count: int, /) -> bytes: ...
-    def message_put(self, label: int, data: bytes, /) -> tuple[int, int, int, int, int]:
+    def message_put(self, label: int, data: bytes, /) -> Words:
         """Bytes as a message (`libsel4py.wire`): info and MR0..MR3, the rest in the message area.
 
         Raises:
@@ -126,12 +157,24 @@ class Cpu(Protocol):
         """Of this thread: calls made by channel, requests taken by channel, sleeps, messages from the kernel, calls
         abandoned."""
 
+    # memory
+
+    def Mapping(self, address: int, size: int, writable: bool, /) -> Mapping:
+        """A view of what is, or will be, mapped at these addresses (`libsel4py.mapping`).
+
+        Raises:
+            ValueError: not all of them are among the addresses at which the kernel maps frames.
+        """
+
 
 _FUNCTIONS: Final = (
     "trap",
     "call",
     "reply_recv",
     "recv",
+    "call_numbers",
+    "call_bytes",
+    "answer_recv",
     "batch",
     "message_write",
     "message_read",
@@ -151,6 +194,7 @@ _FUNCTIONS: Final = (
     "set_upgrade",
     "candidate",
     "channel_statistics",
+    "Mapping",
 )
 
 

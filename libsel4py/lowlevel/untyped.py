@@ -37,6 +37,7 @@ class _Block:
     state: _State = _State.FREE
     halves: tuple[_Block, _Block] | None = None
     objects: range = range(0)
+    object_bytes: int = 0  # of all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,9 @@ class UntypedStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One untyped of the allocator's tree, as a report has it. ``used_bytes`` counts whole blocks in use.
+    """One untyped of the allocator's tree, as a report has it.
+
+    Objects fill ``used_bytes`` of it, ``padding_bytes`` are left over in blocks in use, and the rest is free.
 
     Attributes:
         depth: 0 for an untyped that was added. root: its slot. offset: bytes from the start of that untyped.
@@ -62,6 +65,7 @@ class Block:
     offset: int
     size_bits: int
     used_bytes: int
+    padding_bytes: int
     state: str
     objects: range
 
@@ -126,6 +130,7 @@ class UntypedAllocator:
             block = self._take(bits, f"{count} {object_type.name} of {1 << object_bits} bytes")
             try:
                 block.objects = self._make(block, object_type, size_bits, count)
+                block.object_bytes = count << object_bits
             except BaseException:
                 self._release(block)
                 raise
@@ -147,7 +152,7 @@ class UntypedAllocator:
             self._cnode.revoke(block.slot)
             del self._used[slot]
             self._slots.free_range(block.objects)
-            block.objects = range(0)
+            block.objects, block.object_bytes = range(0), 0
             self._release(block)
 
     def _make(self, block: _Block, object_type: ObjectType, size_bits: int, count: int) -> range:
@@ -216,14 +221,18 @@ def _steps(count: int) -> Iterator[int]:
     yield from range(0, count, RETYPE_MAX_OBJECTS)
 
 
-def _used_bytes(block: _Block) -> int:
+def _bytes(block: _Block) -> tuple[int, int]:
+    """(used by objects, padding) of a block."""
     if block.halves is not None:
-        return sum(_used_bytes(half) for half in block.halves)
-    return 1 << block.bits if block.state is _State.USED else 0
+        low, high = map(_bytes, block.halves)
+        return low[0] + high[0], low[1] + high[1]
+    if block.state is not _State.USED:
+        return 0, 0
+    return block.object_bytes, (1 << block.bits) - block.object_bytes
 
 
 def _describe(block: _Block, depth: int, root: int, offset: int) -> Iterator[Block]:
-    yield Block(depth, root, offset, block.bits, _used_bytes(block), block.state.value, block.objects)
+    yield Block(depth, root, offset, block.bits, *_bytes(block), block.state.value, block.objects)
     if block.halves is not None:
         low, high = block.halves
         yield from _describe(low, depth + 1, root, offset)

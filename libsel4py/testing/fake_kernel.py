@@ -40,6 +40,7 @@ class FakeKernel(ByteMessages, FakeChannels):
         self._patience = patience
         self._changed = threading.Condition(threading.RLock())
         self._taken: dict[int, Request] = {}
+        self.Mapping = self.objects.space.view
 
     # --- the functions of hw.cpu -----------------------------------------------------------------------------
 
@@ -77,6 +78,8 @@ class FakeKernel(ByteMessages, FakeChannels):
                 return self._explain()
             case Syscall.LISTEN:
                 return self._listen(cptr)
+            case Syscall.IDENTIFY:
+                return (Status.DONE, 0, 3, *self.objects.identify(cptr), 0)
             case op if op in _RECEIVES:
                 return self._receive(op, cptr, reply, timeout_ns)
         return (Status.DONE, 0, 0, 0, 0, 0, 0)

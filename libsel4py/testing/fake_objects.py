@@ -1,7 +1,8 @@
 """Kernel objects of the fake kernel: CNode and Untyped work, the others record what is asked of them.
 
-One CNode, addressed by slot index. Derivation is kept as a tree of slots, so revoke means what it means in seL4;
-memory is counted, so an allocator's mistakes show. `refuse` makes any method fail, to test what a caller does then.
+One CSpace: the task's CNode, addressed by slot index, and further ones behind it. Derivation is kept as a tree of
+slots, so revoke means what it means in seL4; memory is counted, so an allocator's mistakes show. `refuse` makes any
+method fail, to test what a caller does then.
 """
 
 from __future__ import annotations
@@ -9,11 +10,22 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from libsel4py.abi import INVOCATIONS, Error, Label, LookupFailureKind, ObjectType, object_size_bits
-from libsel4py.environment import Slot
+from libsel4py.abi import (
+    INVOCATIONS,
+    SLOT_BITS,
+    CapType,
+    Error,
+    Label,
+    LookupFailureKind,
+    ObjectType,
+    Rights,
+    object_size_bits,
+)
+from libsel4py.environment import CNODE_DEPTH, Slot
+from libsel4py.testing.fake_memory import FakeFrame, FakeSpace
 
 Outcome = tuple[int, tuple[int, ...]]
 _DONE: Final[Outcome] = (Error.NO_ERROR, ())
@@ -72,6 +84,14 @@ class FakeUntyped:
 
 
 @dataclass(slots=True, eq=False)
+class FakeCNode:
+    """A CNode beside the task's own. Its slots stand in the same table, from ``base`` on."""
+
+    radix: int
+    base: int
+
+
+@dataclass(slots=True, eq=False)
 class FakeObject:
     """Any other object."""
 
@@ -85,6 +105,7 @@ class FakeCap:
     object: object
     badge: int = 0
     parent: int | None = None
+    rights: Rights = Rights.ALL
 
 
 class FakeObjects:
@@ -96,6 +117,7 @@ class FakeObjects:
         self.results: dict[Label, tuple[int, ...]] = {}
         self._refusals: dict[Label, tuple[Error, tuple[int, ...]]] = {}
         self._numbers = itertools.count(1)
+        self.space = FakeSpace()
 
     def put(self, slot: int, new: object, badge: int = 0) -> None:
         """Place an object's first capability in an empty slot."""
@@ -122,10 +144,31 @@ class FakeObjects:
         """All that a capability is left of."""
         return [cap.object for cap in list(self.caps.values()) if isinstance(cap.object, FakeChannel)]
 
-    def derive(self, source: int, destination: int, badge: int | None = None) -> None:
-        """Copy a capability into an empty slot, as its child."""
+    def derive(self, source: int, destination: int, badge: int | None = None, rights: Rights = Rights.ALL) -> None:
+        """Copy a capability into an empty slot, as its child, with at most these rights.
+
+        A copy of a frame's copy stands beside that one, as in seL4: only who made the frame can revoke it.
+        """
         cap = self.caps[source]
-        self.caps[destination] = FakeCap(cap.object, cap.badge if badge is None else badge, source)
+        if isinstance(cap.object, FakeFrame) and cap.parent is not None and not self._is_untyped(cap.parent):
+            source = cap.parent
+        self.caps[destination] = FakeCap(cap.object, cap.badge if badge is None else badge, source, cap.rights & rights)
+
+    def _is_untyped(self, slot: int) -> bool:
+        return slot in self.caps and isinstance(self.caps[slot].object, FakeUntyped)
+
+    def identify(self, cptr: int) -> tuple[CapType, Rights, int]:
+        """Type, rights and log2 of the bytes, as IDENTIFY answers: of frames, CNodes, untypeds and endpoints."""
+        match self.caps.get(cptr):
+            case FakeCap(object=FakeFrame() as frame, rights=rights):
+                return CapType.FRAME, rights & (Rights.READ | Rights.WRITE), frame.size_bits
+            case FakeCap(object=FakeCNode() as cnode):
+                return CapType.CNODE, Rights.NONE, cnode.radix + SLOT_BITS
+            case FakeCap(object=FakeUntyped() as untyped):
+                return CapType.UNTYPED, Rights.NONE, untyped.size_bits
+            case FakeCap(object=FakeEndpoint(), rights=rights):
+                return CapType.ENDPOINT, rights, 0
+        return CapType.NULL, Rights.NONE, 0
 
     def invoke(self, cap: FakeCap | None, request: Request) -> Outcome:
         """Carry out an invocation; returns error code and reply words."""
@@ -145,13 +188,19 @@ class FakeObjects:
             case Label.UNTYPED_RETYPE:
                 return self._retype(slot, cap, request)
             case Label.CNODE_DELETE:
-                self._delete(request.words[0])
+                self._delete(_base(cap) + request.words[0])
                 return _DONE
             case Label.CNODE_REVOKE:
-                self._revoke(request.words[0])
+                self._revoke(_base(cap) + request.words[0])
                 return _DONE
             case Label.CNODE_COPY | Label.CNODE_MINT | Label.CNODE_MOVE:
-                return self._copy(label, request.words)
+                return self._copy(label, request.words, cap, self.caps.get(request.caps[0]))
+            case Label.FRAME_MAP if isinstance(cap.object, FakeFrame):
+                address, rights, _ = request.words[:3]
+                return self.space.map(slot, cap.object, address, Rights(rights) & cap.rights)
+            case Label.FRAME_UNMAP:
+                self.space.unmap(slot)
+                return _DONE
             case Label.CHANNEL_CONNECT:
                 return self._connect(cap, self.caps.get(request.caps[0]))
             case Label.CHANNEL_DISCONNECT if isinstance(cap.object, FakeChannel):
@@ -159,8 +208,11 @@ class FakeObjects:
                 return _DONE
         return Error.NO_ERROR, self.results.get(label, (0,) * len(row.results))
 
-    def _copy(self, label: Label, words: tuple[int, ...]) -> Outcome:
-        destination, _, source, depth = words[:4]
+    def _copy(self, label: Label, words: tuple[int, ...], root: FakeCap, src_root: FakeCap | None) -> Outcome:
+        destination, dest_depth, source, depth = words[:4]
+        if dest_depth != _depth(root) or depth != _depth(src_root):
+            return Error.FAILED_LOOKUP, (dest_depth == _depth(root), LookupFailureKind.DEPTH_MISMATCH, depth, depth)
+        destination, source = destination + _base(root), source + _base(src_root)
         if destination in self.caps:
             return Error.DELETE_FIRST, ()
         if source not in self.caps:
@@ -169,10 +221,12 @@ class FakeObjects:
             return Error.ILLEGAL_OPERATION, ()
         if label is Label.CNODE_MOVE:
             self.caps[destination] = self.caps.pop(source)
+            if source in self.space.mapped:
+                self.space.mapped[destination] = replace(self.space.mapped.pop(source), slot=destination)
             for child in self._children(source):
                 self.caps[child].parent = destination
         else:
-            self.derive(source, destination, words[5] if label is Label.CNODE_MINT else None)
+            self.derive(source, destination, words[5] if label is Label.CNODE_MINT else None, Rights(words[4]))
         return _DONE
 
     def _connect(self, cap: FakeCap, target: FakeCap | None) -> Outcome:
@@ -189,9 +243,16 @@ class FakeObjects:
     def _remove(self, slot: int) -> FakeCap | None:
         """Empty a slot. (The tests copy no channel's capability: its first is its last.)"""
         cap = self.caps.pop(slot, None)
+        self.space.unmap(slot)
         if cap is not None and isinstance(cap.object, FakeChannel):
             cap.object.target = None
+        if cap is not None and isinstance(cap.object, FakeCNode) and not self._is_held(cap.object):
+            for inside in range(cap.object.base, cap.object.base + (1 << cap.object.radix)):
+                self._delete(inside)
         return cap
+
+    def _is_held(self, held: object) -> bool:
+        return any(each.object is held for each in self.caps.values())
 
     def _children(self, slot: int) -> Iterator[int]:
         yield from [each for each, cap in self.caps.items() if cap.parent == slot]
@@ -227,8 +288,22 @@ class FakeObjects:
             return Error.NOT_ENOUGH_MEMORY, ((1 << untyped.size_bits) - untyped.used,)
         untyped.used = start + size * count
         for each in range(offset, offset + count):
-            self.caps[each] = FakeCap(_make(ObjectType(kind), size_bits), parent=slot)
+            self.caps[each] = FakeCap(self._make(ObjectType(kind), size_bits), parent=slot)
         return _DONE
+
+    def _make(self, kind: ObjectType, size_bits: int) -> object:
+        if kind is ObjectType.CNODE:
+            return FakeCNode(size_bits, next(self._numbers) << 32)
+        return _make(kind, size_bits)
+
+
+def _base(cap: FakeCap | None) -> int:
+    """Where the slots of a CNode begin in the table; the task's own at 0."""
+    return cap.object.base if cap is not None and isinstance(cap.object, FakeCNode) else 0
+
+
+def _depth(cap: FakeCap | None) -> int:
+    return cap.object.radix if cap is not None and isinstance(cap.object, FakeCNode) else CNODE_DEPTH
 
 
 def _make(kind: ObjectType, size_bits: int) -> object:
@@ -243,4 +318,6 @@ def _make(kind: ObjectType, size_bits: int) -> object:
             return FakeReply()
         case ObjectType.CHANNEL:
             return FakeChannel()
+        case ObjectType.FRAME:
+            return FakeFrame(size_bits)
     return FakeObject(kind.name)

@@ -40,7 +40,7 @@ class _SharedTask(Task):
 
     def __init__(self, environment: Environment, first: Task) -> None:
         super().__init__(environment)
-        self.slots, self.memory = first.slots, first.memory
+        self.slots, self.memory, self.addresses = first.slots, first.memory, first.addresses
         self._receive = ReceiveSlot(first.cnode, first.slots)
 
     @property

@@ -40,12 +40,14 @@ class Information(System):
 
     def memory(self) -> list[UntypedInfo]:
         authority = self._authority
-        return [
+        kept = self._description.ram - authority.statistics().total_bytes
+        return [UntypedInfo(0, 0, kept, kept, owner="kernel, and what root began with")] + [
             UntypedInfo(
                 depth=block.depth,
                 address=authority.addresses[block.root] + block.offset,
-                size_bits=block.size_bits,
+                bytes=1 << block.size_bits,
                 used_bytes=block.used_bytes,
+                padding_bytes=block.padding_bytes,
                 owner=authority.owners.get(block.objects.start, "") if block.objects else "",
             )
             for block in authority.memory.blocks()

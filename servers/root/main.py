@@ -10,22 +10,23 @@ import ctypes
 import logging
 
 from libsel4py import description
-from libsel4py.abi import BOOT_INFO_FRAME_BITS, ObjectType
+from libsel4py.abi import BOOT_INFO_FRAME_BITS, ObjectType, message_info
 from libsel4py.capabilities import Endpoint, Notification, Reply
 from libsel4py.environment import Environment
 from libsel4py.interfaces.parent import Parent
 from libsel4py.lowlevel import bootinfo
+from libsel4py.lowlevel.machine import Words
 from libsel4py.runtime import log_to_stderr
 from libsel4py.server import Server
 from libsel4py.task import Task, set_current_task
-from libsel4py.wire import Words
 from servers.root.authority import Authority
 from servers.root.builder import Builder
 from servers.root.information import Information
 from servers.root.running_task import Kind, RunningTask, Sender, badge_of
-from servers.root.supervisor import Essential, Supervisor
+from servers.root.supervisor import Essential, Supervisor, is_guarded
 
 NAME = "root"
+NO_MEMORY: Words = (message_info(1), 0, 0, 0, 0)  # the answer to a VM fault that nobody resolves
 
 
 class Root(Parent):
@@ -42,8 +43,13 @@ class Root(Parent):
         self._supervisor.exited(Sender.of(self.caller.badge).number, code)
 
     def fault(self, badge: int, label: int, words: tuple[int, ...]) -> Words | None:
-        """A fault message. It is not answered: a thread that is to go on is started anew."""
+        """A fault message. It is not answered: a thread that is to go on is started anew.
+
+        But a guarded access is: with a label that says that nobody brings the memory, and it raises.
+        """
         sender = Sender.of(badge)
+        if sender.kind is Kind.FAULT and is_guarded(label, words):
+            return NO_MEMORY
         if sender.kind is Kind.FAULT:
             self._supervisor.fault(sender, label, words)
         return None

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from libsel4py import abi
-from libsel4py.abi import ExceptionNumber, FaultLabel
+from libsel4py.abi import ExceptionNumber, FaultLabel, PageFault
 from libsel4py.description import Restart
 from servers.root import leftovers
 from servers.root import objects as task_objects
@@ -47,6 +47,11 @@ def exit_status(wait_status: int) -> int:
 def is_death(label: int, words: tuple[int, ...]) -> bool:
     """Whether a fault message says that a thread has ended."""
     return label == FaultLabel.USER_EXCEPTION and words[3] == ExceptionNumber.DEATH
+
+
+def is_guarded(label: int, words: tuple[int, ...]) -> bool:
+    """Whether a fault message is of an access that can fail: the thread goes on where nobody brings it the memory."""
+    return label == FaultLabel.VM_FAULT and bool(words[3] & PageFault.GUARDED)
 
 
 def describe_fault(label: int, words: tuple[int, ...]) -> str:

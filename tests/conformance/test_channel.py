@@ -253,7 +253,7 @@ def test_CHANNEL0020_first_phase(scene: ChannelScene) -> None:
 def test_CHANNEL0021_identify(scene: ChannelScene) -> None:
     """IDENTIFY tells a channel's type and size."""
     done = got(scene.client.syscall(Syscall.IDENTIFY, CHANNEL))
-    assert done.words == (abi.CapType.CHANNEL, 0, 13)
+    assert done.words == (abi.CapType.CHANNEL, 0, 13, 0)
 
 
 def test_CHANNEL0022_a_copy_is_the_same_channel(scene: ChannelScene) -> None:

@@ -1,5 +1,5 @@
-/* The guarded copy of hw/_cpu/fault_machine.c, alone: a fault at every byte of a range is told as what it is, and is left
- * with as many bytes as were not copied, or resolved. Run by tests/unit/test_fault_machine.py, here and in an emulator. */
+/* The guarded accesses of hw/_cpu/fault_machine.c, alone: a fault at every byte of a copied range, and at a word, is told as
+ * what it is, and is left with as many bytes as were not copied, or resolved. Run by tests/unit/test_fault_machine.py, here and in an emulator. */
 #include "fault.h"
 
 #include <stdio.h>
@@ -60,6 +60,23 @@ static void try(size_t inside, bool writes, bool resolved)
     expect(!memcmp(writes ? range : other, wanted, BYTES - left), "what was copied", inside);
 }
 
+static void try_word(bool writes, bool resolved)
+{
+    uint64_t *word = (uint64_t *)(void *)(pages + page), value = 1;
+    mprotect(pages + page, page, PROT_READ | PROT_WRITE);
+    *word = 5;
+    mprotect(pages + page, page, PROT_NONE);
+    resolves = resolved;
+    faults = 0;
+    bool worked = writes ? fault_guarded_store(word, 6) : fault_guarded_load(word, &value);
+    expect(faults == 1, "one fault at a word", writes);
+    expect(seen.address == (uintptr_t)word && seen.kind == (SEL4PY_FAULT_USER | (writes ? SEL4PY_FAULT_WRITE : 0u)),
+           "a word's fault", writes);
+    expect(worked == resolved, "whether it worked", writes);
+    mprotect(pages + page, page, PROT_READ | PROT_WRITE);
+    expect(value == (resolved && !writes ? 5 : 1) && *word == (resolved && writes ? 6 : 5), "what it did", writes);
+}
+
 int main(void)
 {
     const struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
@@ -72,6 +89,8 @@ int main(void)
             try(inside, way & 1, way & 2);
     for (size_t bytes = 0; bytes < BYTES; bytes++)
         expect(!fault_guarded_copy(pages, pages + BYTES, bytes), "a copy without a fault", bytes);
+    for (int way = 0; way < 4; way++)
+        try_word(way & 1, way & 2);
     puts("all as it should be");
     return 0;
 }

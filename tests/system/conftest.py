@@ -106,14 +106,14 @@ def boot() -> Iterator[Boot]:
     assert all(gone), f"processes {left} are left"
 
 
-def wait_gone(pid: int) -> bool:
+def wait_gone(pid: int, seconds: float | None = SECONDS) -> bool:
     """Waits until a process that was told to end has ended."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
     try:
-        ready, _, _ = select.select([descriptor], [], [], SECONDS)
+        ready, _, _ = select.select([descriptor], [], [], seconds)
         return bool(ready)
     finally:
         os.close(descriptor)

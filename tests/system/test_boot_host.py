@@ -14,6 +14,7 @@ import pytest
 import zmq
 
 from deploy.management import Refused
+from tests.memory_rows import check_sums
 from tests.system.conftest import RAM_BYTES, Boot, Booted, wait_gone
 
 BEHAVIOUR = "tests.system.images.behaviour"
@@ -193,8 +194,8 @@ def test_a_live_system_can_be_inspected(boot: Boot, tmp_path: Path) -> None:
     assert system.ask("fsck") == []
     memory = system.ask("inspect", what="memory")
     assert isinstance(memory, Mapping)
-    parts = memory["kernel"] + memory["free"] + memory["unlisted"] + sum(memory["by_type"].values())
-    assert parts == memory["ram"] == RAM_BYTES
+    check_sums(memory)
+    assert (memory["ram"], memory["lost"]) == (RAM_BYTES, 0)
     for what in ("untyped", "cspace", "queues"):
         assert system.ask("inspect", what=what)
     file = tmp_path / "image"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.management import Management
+from tests.memory_rows import check_sums, walk
 from tests.system.supervisor import PROMPT, Supervisor
 
 SLOT_BYTES, PREVIOUS = 32, 16  # of a capability slot: its size, and where its link in the derivation order is
@@ -84,8 +85,12 @@ def test_inspect_and_fsck_tell_the_same_of_a_system_and_of_its_image(detached: S
 def test_memory_adds_up_and_names_every_task(detached: Supervisor) -> None:
     memory = detached.result("inspect")
     assert isinstance(memory, dict)
-    assert memory["kernel"] + memory["free"] + memory["unlisted"] + sum(memory["by_type"].values()) == memory["ram"]
-    assert set(memory["held_by_task"]) == {"root", "console", "names", "ping", "pong", "serial", "shell"}
+    check_sums(memory)
+    assert (memory["lost"], memory["ram"]) == (0, 512 << 20)
+    tasks = {"root", "console", "names", "ping", "pong", "serial", "shell"}
+    assert set(memory["held_by_task"]) == set(memory["paid_by_task"]) == tasks
+    limits = {row["paid_by"]: row["private_limit"] for row in walk(memory["untyped"]) if row["type"] == "VSPACE"}
+    assert set(limits) == tasks
     waiting = [waiter["task"] for row in detached.rows("inspect", "queues") for waiter in row["waiting"]]  # type: ignore[attr-defined]
     assert {"console", "names", "pong", "root", "serial"} <= set(waiting)
     detached.ok("down")

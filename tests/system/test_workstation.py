@@ -17,7 +17,7 @@ UP, DELETE, CONTROL_C, CONTROL_D = b"\x1b[A", b"\x7f", b"\x03", b"\x04"
 ANSWERS = {
     "ps": ("task +state +priority", r"console +running", r"pong +running", r"apps\.shell\.main"),
     "ping 1000": (r"1000 calls to pong in .*median",),
-    "mem": (r"shell: vspace", r"\d+ bytes of untyped memory, \d+ used, \d+ free"),
+    "mem": (r"shell: vspace", r"\d+ bytes of RAM: \d+ used, \d+ padding, \d+ free"),
     "irq": (r"4 +uart0 +serial",),
     "caps": (r"1 +TCB", r"ENDPOINT +WP +console \(console\.console\)", r"system-information"),
     "names": (r"pong +libsel4py\.interfaces\.ping:Ping",),

@@ -1,7 +1,9 @@
 """The end of channels: revocation, death and suspension at any moment, and pages that a peer scribbles over."""
 
+import mmap
 import os
 import random
+import resource
 import select
 import signal
 import struct
@@ -82,7 +84,11 @@ def test_a_revoked_channel_is_refused_and_the_server_goes_on(server_is_told: boo
             scene.pump()
 
 
-@pytest.mark.parametrize("closed", [(NUMBER,), (NUMBER + 1, NUMBER)], ids=["alone", "with_one_that_was_given_back"])
+@pytest.mark.parametrize(
+    "closed",
+    [(NUMBER,), (NUMBER + 1, NUMBER), (0, 0, 0, 0, 0, NUMBER + 1 | NUMBER << 32)],
+    ids=["alone", "with_one_that_was_given_back", "last_of_twelve"],
+)
 def test_revocation_wakes_a_client_that_sleeps(closed: tuple[int, ...]) -> None:
     def client() -> Any:
         bind()
@@ -96,6 +102,35 @@ def test_revocation_wakes_a_client_that_sleeps(closed: tuple[int, ...]) -> None:
         wait_asleep(caller)
         os.ftruncate(page, 0)
         scene.tell(caller, ControlOp.CHANNEL_CLOSE, *closed)
+        scene.serve_until(caller)
+        assert caller.task.result() == (Status.DONE, 0, INVALID)
+
+
+def use_up_memory() -> None:
+    """From here on not one more page of private memory is to be had."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    held = int(status["VmData"].split()[0]) * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (held, held))
+
+
+def test_a_client_without_memory_left_survives_its_page() -> None:
+    """The page that takes the place of one that is gone was put by."""
+
+    def client() -> Any:
+        bind()
+        use_up_memory()
+        with pytest.raises(OSError, match="Cannot allocate"):
+            mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return call(INFO, 1)[:3]
+
+    with pair() as scene:
+        caller = scene.task(client)
+        page = scene.connect(caller)
+        while not read_word(page, abi.CHANNEL_DONE) & abi.CHANNEL_WAITER:
+            scene.pump()
+        wait_asleep(caller)
+        os.ftruncate(page, 0)
+        scene.tell(caller, ControlOp.CHANNEL_CLOSE, NUMBER)
         scene.serve_until(caller)
         assert caller.task.result() == (Status.DONE, 0, INVALID)
 

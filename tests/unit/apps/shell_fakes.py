@@ -105,9 +105,10 @@ class Instruments(System):
 
     def memory(self) -> list[UntypedInfo]:
         return [
-            UntypedInfo(0, 0x100000, 20, 4096, "", False),
-            UntypedInfo(1, 0x100000, 12, 4096, "pong: tcb"),
-            UntypedInfo(0, 0xFE000000, 12, 0, "", True),
+            UntypedInfo(0, 0, 0x100000, 0x100000, owner="kernel"),
+            UntypedInfo(0, 0x100000, 1 << 20, 3000, 1096),
+            UntypedInfo(1, 0x100000, 4096, 3000, 1096, "pong: tcb"),
+            UntypedInfo(0, 0xFE000000, 4096, 0, 0, "", True),
         ]
 
     def capabilities(self, task: str) -> list[CapabilityInfo]:

@@ -98,8 +98,8 @@ def test_commands_answer(shell: Shell, line: str, answer: str) -> None:
 
 def test_mem_shows_the_tree_and_what_is_free(shell: Shell) -> None:
     answer = shell.answer("mem")
-    assert ["0x100000", "4K", "4K", "pong:", "tcb"] in lines(answer)
-    assert answer.endswith("\n1048576 bytes of untyped memory, 4096 used, 1044480 free\n")
+    assert ["0x100000", "4096", "3000", "1096", "0", "pong:", "tcb"] in lines(answer)
+    assert answer.endswith("\n2097152 bytes of RAM: 1051576 used, 1096 padding, 1044480 free\n")
 
 
 def test_names_lists_what_can_be_found(shell: Shell) -> None:

@@ -232,7 +232,8 @@ def test_the_monitor_keeps_the_page_while_it_lives(run: Callable[[Work], None]) 
         os.close(descriptors[0])
         host.scene.client.call(CHANNEL, Label.CHANNEL_DISCONNECT)
         host.carry_out()
-        data = host.monitor.recv(256)
+        host.monitor.setblocking(False)
+        data = await host.loop.sock_recv(host.monitor, 256)
         assert b"drop" in data
         assert key in data
 

@@ -15,6 +15,7 @@ from hw.devices.bus import IoBus
 from kerneld import _fastpath
 from kerneld.entry import TURN_NS, Entry
 from kerneld.host.process import Process, Thread
+from kerneld.outbox import Tell
 from libsel4py import abi
 from libsel4py.abi import ObjectType, Syscall
 from tests import harness
@@ -69,6 +70,25 @@ def test_a_turn_ends_in_time_though_each_unit_of_work_is_long(
     monkeypatch.undo()
     loop.close()
     assert (again, units) == (True, 2)
+
+
+def test_those_that_the_host_told_run_before_rings_are_polled(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is cut off by a revocation may wait for the processor that the kernel would poll on."""
+    done: list[str] = []
+    loop = asyncio.new_event_loop()
+    bus, kernel = IoBus(machine.ram, []), machine.kernel
+    entry = Entry(kernel, bus, loop, lambda message: done.append("told"), lambda error: None, poll_ns=0)
+    monkeypatch.setattr(os, "sched_yield", lambda: done.append("yielded"))
+    with machine.ram.transaction():
+        kernel.outbox.tell(Tell.DEVICE, 0)
+    entry.settle()
+    for _ in range(2):
+        entry._serve()
+    monkeypatch.undo()
+    loop.close()
+    assert done == ["told", "yielded"]
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import socket
 import msgpack
 
 from hw.fd_store import FdStore as Keeper
-from kerneld.host.fd_store import FdStore
+from hw.monitor import MESSAGE_BYTES
+from kerneld.host.fd_store import DROPPED_TOGETHER, FdStore
 
 
 def identity(descriptor: int) -> tuple[int, int]:
@@ -36,12 +37,38 @@ def test_kept_replaced_and_dropped() -> None:
         assert identity(keeper.kept["frame:1"]) == identity(second)
         store.drop("frame:1")
         store.drop("frame:2")
-        receive(theirs, keeper)
+        store.keep("frame:3", second)
         receive(theirs, keeper)
         assert not keeper.kept
+        receive(theirs, keeper)
+        assert set(keeper.kept) == {"frame:3"}
+        store.close()
+        keeper.close()
     loop.close()
     os.close(first)
     os.close(second)
+
+
+def test_what_is_dropped_is_told_together_soon() -> None:
+    count = DROPPED_TOGETHER + 2
+    keys = [f"channel:{2**64 - 1 - number:x}" for number in range(count)]  # the longest that there are
+
+    async def drop_all() -> list[list[str]]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        theirs.setblocking(False)
+        loop = asyncio.get_running_loop()
+        store = FdStore(ours, loop)
+        told = []
+        with ours, theirs:
+            for key in keys:
+                store.drop(key)
+            for _ in range(2):
+                told.append(msgpack.unpackb(await loop.sock_recv(theirs, MESSAGE_BYTES)))
+        store.close()
+        assert [each["op"] for each in told] == ["drop", "drop"]
+        return [each["keys"] for each in told]
+
+    assert asyncio.run(drop_all()) == [keys[:DROPPED_TOGETHER], keys[DROPPED_TOGETHER:]]
 
 
 def test_what_the_socket_does_not_take_is_sent_later_in_order() -> None:
@@ -65,7 +92,7 @@ def test_what_the_socket_does_not_take_is_sent_later_in_order() -> None:
             nonlocal seen
             receive(theirs, keeper)
             seen += 1
-            if seen == 2 * count:
+            if seen == 2 * count:  # each keep, and the drop before
                 done.set_result(None)
 
         loop.add_reader(theirs.fileno(), readable)

@@ -254,16 +254,7 @@ def test_other_exceptions_go_on_or_stop_by_the_label() -> None:
         assert case.thread.state is state
 
 
-# --- VM_FAULT, TIMEOUT
-
-
-def test_a_memory_fault_is_told_and_always_restarts() -> None:
-    case = Faulting()
-    case.raise_fault(Fault(FaultLabel.VM_FAULT, (0xDEAD000, 0, 6)))
-    assert case.told() == (FaultLabel.VM_FAULT, (77, 0xDEAD000, 0, 6))
-    assert case.thread.tcb.process == ProcessState.STOPPED
-    reply_receive(case.handler, label=1)
-    assert (case.thread.state, case.thread.tcb.process) == (ThreadState.RUNNING, ProcessState.LIVE)
+# --- TIMEOUT (VM_FAULT: test_vm_fault.py)
 
 
 def test_a_timeout_goes_to_its_own_handler_and_lends_nothing() -> None:

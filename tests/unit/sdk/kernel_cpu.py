@@ -16,6 +16,7 @@ from libsel4py.abi import IPC_CAPS_OR_BADGES, IPC_MESSAGE, WORD_BYTES, InitialSl
 from libsel4py.capabilities import CNode
 from libsel4py.environment import Slot
 from libsel4py.lowlevel.syscalls import BatchEntry, Completion, ThreadEntry, TrapArguments, installed
+from libsel4py.mapping import Mapping
 from libsel4py.task import Task, as_task
 from libsel4py.testing import in_background
 from libsel4py.testing.byte_messages import ByteMessages
@@ -156,6 +157,11 @@ class KernelCpu(ByteMessages):
 
     def channel_statistics(self) -> tuple[int, int, int, int, int]:
         return 0, 0, 0, 0, 0
+
+    # Memory: the kernel keeps its tables, and these threads have no address space of their own.
+
+    def Mapping(self, address: int, size: int, writable: bool, /) -> Mapping:
+        raise NotImplementedError("the threads of the tests see no memory")
 
 
 class Bench:

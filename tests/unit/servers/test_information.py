@@ -80,9 +80,14 @@ def test_memory_names_each_objects_owner(board: Root, told: Information) -> None
     owners = {each.owner for each in memory}
     assert {"zeta: vspace", "alpha: tcb", "root: endpoint"} <= owners
     for each in memory:
-        assert each.used_bytes <= 1 << each.size_bits
-    top = sum(each.used_bytes for each in memory if each.depth == 0)
-    assert top == sum(each.used_bytes for each in memory if each.owner)
+        assert 0 <= each.used_bytes <= each.used_bytes + each.padding_bytes <= each.bytes
+    top = [each for each in memory if each.depth == 0]
+    assert sum(each.bytes for each in top) == board.description.ram
+    for part in ("used_bytes", "padding_bytes"):
+        assert sum(getattr(each, part) for each in top) == sum(getattr(each, part) for each in memory if each.owner)
+    for each in memory:
+        if each.owner and each.depth:
+            assert each.used_bytes + each.padding_bytes == each.bytes
 
 
 def test_interrupts_name_line_device_and_driver(told: Information) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from kerneld.outbox import Tell
-from libsel4py.abi import ExceptionNumber, FaultLabel, LookupFailureKind
+from libsel4py.abi import MAPPING_BASE, ExceptionNumber, FaultLabel, LookupFailureKind, PageFault, info_label
 from libsel4py.description import Restart
-from servers.root.running_task import Life
+from servers.root.main import Root as Parent
+from servers.root.running_task import Kind, Life, badge_of
 from servers.root.supervisor import (
     KILLED,
     MOST_RESTARTS,
@@ -117,6 +118,19 @@ def test_a_fault_that_nobody_answers_is_noted(never: Root) -> None:
     never.fault("it", *CAP_FAULT)
     assert never.running("it").state.startswith("faulted: capability fault while sending at address 0x77: missing")
     assert never.running("it").restarts == 0
+
+
+def test_a_guarded_access_is_refused_and_ends_nothing(on_failure: Root) -> None:
+    """Memory that was taken away: the thread gets VMFault, and its task goes on. An unguarded access is its end."""
+    parent = Parent([on_failure.running("it")], on_failure.supervisor)
+    badge = badge_of(Kind.FAULT, on_failure.running("it").number)
+    kind = PageFault.USER | PageFault.WRITE
+    answer = parent.fault(badge, FaultLabel.VM_FAULT, (0x77, MAPPING_BASE, 0, kind | PageFault.GUARDED))
+    assert answer is not None
+    assert info_label(answer[0]) == 1
+    assert on_failure.running("it").restarts == 0
+    assert parent.fault(badge, FaultLabel.VM_FAULT, (0x77, MAPPING_BASE, 0, kind)) is None
+    assert on_failure.running("it").restarts == 1
 
 
 def test_a_faulted_task_is_started_again(on_failure: Root) -> None:

@@ -1,0 +1,33 @@
+/* One system call, from Python's arguments to its completion: what trap.c has and forms.c uses. */
+#ifndef SEL4PY_TRAP_H
+#define SEL4PY_TRAP_H
+
+#include "calls.h"
+
+enum { EXTRA_CAPS = 3 << 7, ANY_CAPS = EXTRA_CAPS | 7 << 9 }; /* of the info word: of a sender's, of a receiver's */
+
+struct call {
+    struct sel4py_entry entry;
+    struct sel4py_tail tail;
+    int64_t timeout_ns;
+};
+
+/* Each false with an exception set. */
+bool has_arguments(const char *signature, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most);
+/* An argument's word. Most arguments are the very object that stood there at the thread's last call, which is kept. */
+bool parse_word(struct cpu_thread *thread, enum position at, PyObject *object, uint64_t *word);
+bool parse_timeout(PyObject *object, int64_t *timeout_ns);
+bool carry_out(struct cpu_thread *thread, const struct call *call, bool may_use_channel,
+               struct sel4py_completion *completion);
+
+/* message.c: word 0 counts the bytes, which begin at word 1. */
+enum { MOST_BYTES = (SEL4PY_MESSAGE_MAX_LENGTH - 1) * 8 };
+static inline unsigned message_byte_words(uint64_t size) { return (unsigned)((size + 8 + 7) / 8); }
+/* Stores the bytes, MOST_BYTES of them at most, in the message area and in `mr`; returns the number of words. */
+unsigned message_place_bytes(uint8_t *frame, const uint8_t *data, size_t size, uint64_t *mr);
+/* Whether a message of so many words can be one of bytes. */
+bool message_has_bytes(unsigned length, const uint64_t *mr);
+/* The bytes of such a message. */
+PyObject *message_take_bytes(const uint8_t *frame, const uint64_t *mr);
+
+#endif

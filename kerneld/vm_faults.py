@@ -1,0 +1,84 @@
+"""Syscall.FAULT: an instruction of the thread has touched memory that the kernel maps, and that is not there.
+
+Where the VSpace's table has a mapping that allows the access, the process has not done yet what it was told, or the
+host is about to give it the memory anew: the instruction is tried again. Else the thread's fault handler is told, as of
+any fault, and its reply ends the system call (`fault_messages.py`): label 0 for another try.
+
+An access is *guarded* where the thread can go on without it (`libsel4py.abi.PageFault.GUARDED`): what would stop it for
+good ends its system call instead, with word 0 = 1.
+
+Rule: the address, the instruction pointer and what the access was are the task's own words. They decide nothing but
+what its own handler is told.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kerneld import completion, listening, mapping_table, mappings, scheduler
+from kerneld.core import Core
+from kerneld.failures import Fault
+from kerneld.mapping_table import Mapping
+from kerneld.records import Tcb, ThreadState
+from libsel4py import abi
+from libsel4py.abi import FaultLabel, PageFault, Rights, Syscall
+
+_FAULT: Final = Syscall.FAULT & abi.WORD_MASK
+_TOLD_BY_TASK: Final = PageFault.WRITE | PageFault.FETCH | PageFault.GUARDED
+_NOBODY_RESOLVES: Final = (1, 0, 0, 0)
+
+
+def look_up(core: Core, tcb: Tcb) -> None:
+    """Return if the access may be tried again.
+
+    Raises:
+        Fault: a VM_FAULT, of the words FaultIP, Addr, PrefetchFault, FSR.
+    """
+    address, kind = tcb.mr0, PageFault(tcb.mr2) & _TOLD_BY_TASK
+    space = listening.address_space(tcb)
+    mapping = mapping_table.find(space, address) if space is not None else None
+    if mapping is not None and _allows(mapping, kind):
+        mappings.takes_memory(core, tcb.address)  # as such a system call it ends when what is under way is done
+        return
+    status = kind | PageFault.USER | (PageFault.NONE if mapping is None else PageFault.PRESENT)
+    words = (tcb.mr1, address, int(PageFault.FETCH in kind), int(status))
+    raise Fault(FaultLabel.VM_FAULT, words, _sentence(address, tcb.mr1, kind, mapping))
+
+
+def fail_guarded(core: Core, tcb: Tcb) -> bool:
+    """End the guarded FAULT of a thread that nobody can answer any more. False if it is none: the thread stops."""
+    if not tcb.in_trap or tcb.op != _FAULT or not tcb.mr2 & PageFault.GUARDED:
+        return False
+    tcb.fault_label = FaultLabel.NULL_FAULT
+    completion.complete(core, tcb, registers=_NOBODY_RESOLVES)
+    scheduler.set_state(core, tcb, ThreadState.RUNNING)
+    return True
+
+
+def stop(core: Core, tcb: Tcb) -> None:
+    """The thread's fault is one that nobody will answer: it stops for good, unless the access was guarded."""
+    if not fail_guarded(core, tcb):
+        scheduler.set_state(core, tcb, ThreadState.INACTIVE)
+
+
+def end(core: Core, tcb: Tcb) -> None:
+    """The handler has answered: the instruction is tried again."""
+    if tcb.in_trap:
+        completion.complete(core, tcb)
+    scheduler.set_state(core, tcb, ThreadState.RESTART)
+
+
+def _allows(mapping: Mapping, kind: PageFault) -> bool:
+    """Whether a mapping is good for such an access. Managed memory is never run."""
+    needed = Rights.WRITE if PageFault.WRITE in kind else Rights.READ
+    return PageFault.FETCH not in kind and bool(mapping.rights & needed)
+
+
+def _sentence(address: int, ip: int, kind: PageFault, mapping: Mapping | None) -> str:
+    what = "wrote to" if PageFault.WRITE in kind else "ran into" if PageFault.FETCH in kind else "read from"
+    if mapping is None:
+        why = "nothing is mapped"
+    else:
+        names = "+".join(right.name or "" for right in (Rights.READ, Rights.WRITE) if mapping.rights & right)
+        why = f"what is mapped gives {names.title() or 'no access'}"
+    return f"it {what} address 0x{address:x}, where {why}, at instruction 0x{ip:x}"

@@ -1,0 +1,150 @@
+"""The source of an interface's client functions (`libsel4py.stub` compiles it). Names of its own end in an underscore.
+
+A call is by value where a channel may carry it: the machine takes numbers or bytes, and gives the result, the
+completion of an unusual reply, or None where an argument does not fit. It is by words where the message has no answer,
+or the answer brings a capability.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Final
+
+from libsel4py import abi
+from libsel4py.abi import VALUE_KIND_BITS, Syscall, ValueKind
+from libsel4py.results import range_expression, word_expression
+from libsel4py.signature import Kind, Method, Value
+
+
+def parameter_list(method: Method) -> str:
+    """The parameters as the declaration has them; a default is a name, which the stub's namespace has."""
+    parts = ["self"]
+    for parameter in list(method.signature.parameters.values())[1:]:
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and "*" not in parts:
+            parts.append("*")
+        default = "" if parameter.default is inspect.Parameter.empty else f"=default_{parameter.name}_"
+        parts.append(parameter.name + default)
+    return ", ".join(parts)
+
+
+def body(method: Method) -> list[str]:
+    """The stub's lines. Arguments are checked and packed first, so that nothing is sent if one does not fit."""
+    lines = []
+    if method.capability is not None:
+        lines.append(f"cptr_ = check_capability_({method.capability.name})")
+    # A capability that comes back is the kernel's to hand over, and a message without an answer is soon packed.
+    by_words = method.oneway or method.result_capability is not None
+    return [*lines, *(_word_lines(method) if by_words else _value_lines(method))]
+
+
+def _info(method: Method, info: int) -> str:
+    return f"{info} | (128 if cptr_ else 0)" if method.capability is not None else str(info)
+
+
+def _set_caps(method: Method) -> list[str]:
+    return ["if cptr_: machine_.set_caps(cptr_, 0, 0)"] if method.capability is not None else []
+
+
+def _names(method: Method) -> str:
+    """The data arguments, as a tuple's inside."""
+    return "".join(f"{value.name}, " for value in method.data)
+
+
+# --- calls by value: the machine takes numbers or bytes, and gives the result
+
+
+def _value_lines(method: Method) -> list[str]:
+    result = _result_kind(method)
+    if method.in_registers:
+        info, shape = _info(method, abi.message_info(method.label, len(method.data))), _shape(method, result)
+        numbers = "".join(f", {_number(value)}" for value in method.data)
+        packing = []
+        call = f"machine_.call_numbers(self._cptr, {info}, {shape}, self._timeout_ns{numbers})"
+        unfit = f"out_of_range_({_names(method)})"
+    else:
+        packing = [
+            f"try: data_ = encode_(({_names(method)}))",
+            "except UNPACKABLE_ as error_: raise packing_.unpackable(error_) from error_",
+        ]
+        info = _info(method, abi.message_info(method.label))
+        call = f"machine_.call_bytes(self._cptr, {info}, {int(result)}, self._timeout_ns, data_)"
+        unfit = "packing_.too_long(data_)"
+    return [
+        *packing,
+        *_set_caps(method),
+        f"value_ = {call}",
+        *_RETURNS[result],
+        f"if value_ is None: raise {unfit}",
+        "return unusual_(self, value_[0], value_[2:])",
+    ]
+
+
+def _result_kind(method: Method) -> ValueKind:
+    if not method.result_in_register:
+        return ValueKind.BYTES
+    return _VALUE_KINDS[method.result[0].kind] if method.result else ValueKind.NOTHING
+
+
+def _shape(method: Method, result: ValueKind) -> int:
+    # A truth value is made a word before, since asking for it may run code.
+    kinds = [ValueKind.SIGNED if value.kind is Kind.SIGNED else ValueKind.WORD for value in method.data]
+    return sum(kind << VALUE_KIND_BITS * place for place, kind in enumerate([result, *kinds]))
+
+
+def _number(value: Value) -> str:
+    return f"1 if {value.name} else 0" if value.kind is Kind.BOOL else value.name
+
+
+_VALUE_KINDS: Final = {Kind.SIGNED: ValueKind.SIGNED, Kind.WORD: ValueKind.WORD, Kind.BOOL: ValueKind.TRUTH}
+_RETURNS: Final = {
+    ValueKind.SIGNED: ["if value_.__class__ is int: return value_"],
+    ValueKind.WORD: ["if value_.__class__ is int: return value_"],
+    ValueKind.TRUTH: ["if value_.__class__ is bool: return value_"],
+    ValueKind.NOTHING: ["if value_.__class__ is int: return None"],
+    ValueKind.BYTES: [
+        "if value_.__class__ is bytes:",
+        "    try: return decode_(value_)",
+        "    except UNDECODABLE_ as error_: raise undecodable_(error_) from error_",
+    ],
+}
+
+
+# --- calls by words
+
+
+def _word_lines(method: Method) -> list[str]:
+    lines, info, words = _register_lines(method) if method.in_registers else _packed_lines(method)
+    lines += _set_caps(method)
+    if method.capability is not None:
+        info = f"({info}) | (128 if cptr_ else 0)"
+    if method.result_capability is not None:
+        lines.append("arm_()")
+        trap, op = "kernel_trap", Syscall.CALL  # no channel can hand a capability over
+    else:
+        trap, op = "trap", Syscall.SEND
+    message = f"self._cptr, {info}, {', '.join(words)}"
+    lines.append(f"completion_ = machine_.{trap}({int(op)}, {message}, 0, 0, self._timeout_ns)")
+    if method.oneway:
+        lines.append("if not completion_[0]: return None")
+    lines.append("return unusual_(self, completion_[0], completion_[2:])")
+    return lines
+
+
+def _register_lines(method: Method) -> tuple[list[str], str, list[str]]:
+    names = [value.name for value in method.data]
+    checks = []
+    words = []
+    for value in method.data:
+        match value.kind:
+            case Kind.SIGNED | Kind.WORD:
+                checks.append(range_expression(value.name, value.kind))
+                words.append(word_expression(value.name))
+            case _:
+                words.append(f"1 if {value.name} else 0")
+    lines = [f"if not ({' and '.join(checks)}): raise out_of_range_({', '.join(names)})"] if checks else []
+    return lines, str(abi.message_info(method.label, len(words))), words + ["0"] * (4 - len(words))
+
+
+def _packed_lines(method: Method) -> tuple[list[str], str, list[str]]:
+    lines = [f"out_, m0_, m1_, m2_, m3_ = packing_.words(({_names(method)}))"]
+    return lines, "out_", ["m0_", "m1_", "m2_", "m3_"]

@@ -1,0 +1,22 @@
+"""The bank of `pooled`."""
+
+from __future__ import annotations
+
+from libsel4py import Untyped, component
+from libsel4py.lending import LentPool, lend
+from tests.system.images.pooled import Bank
+
+
+@component
+class Main(Bank):
+    _packet: LentPool | None = None
+
+    def packet(self, size_bits: int) -> Untyped:
+        if self._packet is not None:
+            self._packet.free()
+        self._packet = lend(self.task, size_bits)
+        return self._packet.untyped
+
+    def reached(self) -> None:
+        if self._packet is not None:
+            self._packet.take_back()

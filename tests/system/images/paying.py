@@ -1,0 +1,98 @@
+"""Clients of `pooled`, by the scene that their description names. Each ends with 0 if all went as it should."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+
+import pytest
+
+from libsel4py import Component, component, set_thread_entry, uses
+from libsel4py.lending import lend, lend_enough
+from libsel4py.session import SessionEnded
+from tests.system.images.flooding import SMALL_BITS
+from tests.system.images.pooled import Pooled
+
+DEPTH = 4
+POOL_BITS = 16
+TIMES = 10
+CALLS = 300
+PATIENCE_S = 2.0  # the longest that a call may take beside a flood, on a host that is busy with other things as well
+
+
+@component
+class Main(Component):
+    service = uses(Pooled)
+
+    def start(self) -> None:
+        self._begin, self._end = threading.Event(), threading.Event()
+        self._rounds: list[int] = []
+        set_thread_entry(self._flood)
+
+    def run(self) -> int:
+        getattr(self, str(self.task.environment.configuration["scene"]))()
+        return 0
+
+    # --- the scenes ---
+
+    @property
+    def servers(self) -> list[Pooled]:
+        return [getattr(self.uses, f"server{number}") for number in range(DEPTH)]
+
+    def paid(self) -> None:
+        """Four servers work on one packet, and it comes back whole."""
+        before = self.task.memory.statistics()
+        for _ in range(TIMES):
+            with lend(self.task, POOL_BITS) as pool:
+                assert self.service.chain(pool.untyped, DEPTH - 1) == DEPTH
+                assert self.service.chain(pool.untyped, DEPTH - 1) == DEPTH
+        done, enough = lend_enough(self.task, 6, POOL_BITS, lambda pool: self.service.chain(pool, DEPTH - 1))
+        assert (done, enough.size_bits > 6) == (DEPTH, True)
+        enough.free()
+        assert self.task.memory.statistics() == before
+        assert [server.sessions() for server in self.servers] == [0] * DEPTH
+
+    def destroyed(self) -> None:
+        """The packet is destroyed while all four work on it: nothing of it is left, and all four go on."""
+        free = [server.free_slots() for server in self.servers]
+        for _ in range(TIMES):
+            packet = self.uses.bank.packet(POOL_BITS)
+            with pytest.raises(SessionEnded):
+                self.service.chain(packet, DEPTH - 1)
+            assert [server.sessions() for server in self.servers] == [0] * DEPTH
+            self.task.delete(packet)
+        now = [server.free_slots() for server in self.servers]
+        assert all(before - after <= 1 for before, after in zip(free, now, strict=True)), (free, now)
+
+    def flooded(self) -> None:
+        """Another client opens without end: it exhausts its own memory, and this one's session goes on."""
+        with lend(self.task, SMALL_BITS) as pool:
+            number = self.service.open(pool.untyped)
+            quiet = self._measure(number)
+            self._begin.set()
+            beside = self._measure(number)
+            while len(self._rounds) < 2:
+                beside += self._measure(number)
+            self._end.set()
+            self.service.close(number)
+        assert len(set(self._rounds)) == 1, f"what was taken back was not whole: {self._rounds}"
+        assert max(beside) < PATIENCE_S
+        print(f"alone {_summary(quiet)}; beside {len(self._rounds)} floods of {self._rounds[0]}: {_summary(beside)}")
+
+    def _flood(self) -> None:
+        self._begin.wait()
+        while not self._end.is_set():
+            self._rounds.append(self.uses.flooder.round())
+
+    def _measure(self, number: int) -> list[float]:
+        times = []
+        for _ in range(CALLS):
+            start = time.perf_counter()
+            assert self.service.use(number) == 1
+            times.append(time.perf_counter() - start)
+        return times
+
+
+def _summary(times: list[float]) -> str:
+    return f"median {statistics.median(times) * 1e6:.0f} us, longest {max(times) * 1e6:.0f} us"

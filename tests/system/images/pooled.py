@@ -1,0 +1,76 @@
+# mypy: disable-error-code="empty-body"
+"""A server whose clients pay for what it keeps. In a row of such servers, the last one may know a bank.
+
+The bank owns what a request runs on; told in the middle of it, it destroys that.
+"""
+
+from __future__ import annotations
+
+from libsel4py import Interface, NotEnoughMemory, Untyped, Word, component, raises
+from libsel4py.abi import ObjectType
+from libsel4py.session import Session, Sessions
+
+PER_CLIENT = 200
+SLOTS = 3
+
+
+class Bank(Interface):
+    def packet(self, size_bits: int) -> Untyped:
+        """2**size_bits bytes of the bank's; what was handed out before is destroyed."""
+
+    def reached(self) -> None:
+        """A request has come to its last server: what it runs on is destroyed."""
+
+
+class Pooled(Interface):
+    @raises(NotEnoughMemory)
+    def open(self, pool: Untyped) -> Word: ...
+
+    def use(self, number: Word) -> int:
+        """How many objects the session has made."""
+
+    def close(self, number: Word) -> None: ...
+
+    @raises(NotEnoughMemory)
+    def chain(self, pool: Untyped, depth: int) -> int:
+        """Do something here, and in ``depth`` servers further on. Returns how many did."""
+
+    def sessions(self) -> int: ...
+
+    def free_slots(self) -> int: ...
+
+
+@component
+class Main(Pooled):
+    def start(self) -> None:
+        self._sessions: Sessions[range] = Sessions(self.task, slots=SLOTS, per_client=PER_CLIENT)
+
+    def open(self, pool: Untyped) -> Word:
+        def build(session: Session[range]) -> range:
+            return session.make(ObjectType.FRAME, 12)
+
+        return Word(self._sessions.open(pool, build).number)
+
+    def use(self, number: Word) -> int:
+        with self._sessions.use(number) as session:
+            return len(session.state)
+
+    def close(self, number: Word) -> None:
+        self._sessions.close(number)
+
+    def chain(self, pool: Untyped, depth: int) -> int:
+        with self._sessions.request(pool) as session:
+            session.make(ObjectType.ENDPOINT)
+            done = 0
+            if depth:
+                done = self.uses.further.chain(session.part(session.size_bits - 2), depth - 1)
+            elif "bank" in self.task.environment.connections:
+                self.uses.bank.reached()
+            session.make(ObjectType.NOTIFICATION)
+            return int(done) + 1
+
+    def sessions(self) -> int:
+        return len(self._sessions)
+
+    def free_slots(self) -> int:
+        return self.task.slots.free_count

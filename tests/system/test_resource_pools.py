@@ -1,0 +1,86 @@
+"""Servers that work on their clients' memory, as real processes: packets, their destruction, and floods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.supervisor import ROOT, Supervisor
+
+DEPTH = 4
+HEAD = f"""
+[system]
+name = "pools"
+paths = ["{ROOT}"]
+"""
+SERVER = """
+[task.server{number}]
+image = "tests.system.images.pooled"
+memory = "16M"
+provides = {{ pooled = "tests.system.images.pooled:Pooled" }}
+uses = {{ {uses} }}
+"""
+BANK = """
+[task.bank]
+image = "tests.system.images.banking"
+memory = "16M"
+provides = { bank = "tests.system.images.pooled:Bank" }
+"""
+FLOODER = """
+[task.flooder]
+image = "tests.system.images.flooding"
+memory = "16M"
+pool = "256K"
+provides = { flood = "tests.system.images.flooding:Flood" }
+uses = { service = { from = "server0.pooled", rights = "wgp" } }
+"""
+CLIENT = """
+[task.client]
+image = "{image}"
+memory = "16M"
+essential = true
+config = {{ scene = "{scene}" }}
+threads = {threads}
+uses = {{ service = {{ from = "server0.pooled", rights = "wgp" }}{more} }}
+"""
+
+
+def run(
+    sel4py: Supervisor,
+    folder: Path,
+    scene: str,
+    *more: str,
+    depth: int,
+    uses: str,
+    threads: int = 0,
+    image: str = "tests.system.images.paying",
+) -> None:
+    """Boot a row of servers and the client, which ends the system with 0 if its scene held."""
+    text = [HEAD, *more]
+    for number in range(depth):
+        further = f'further = {{ from = "server{number + 1}.pooled", rights = "wgp" }}' if number + 1 < depth else ""
+        if number + 1 == depth and "bank" in uses:
+            further = 'bank = "bank.bank"'
+        text.append(SERVER.format(number=number, uses=further))
+    text.append(CLIENT.format(scene=scene, more=f", {uses}" if uses else "", threads=threads, image=image))
+    description = folder / "pools.toml"
+    description.write_text("".join(text))
+    ended = sel4py.run("up", description)
+    logs = "" if not ended.status else sel4py.run("logs", "--system", "pools").output
+    assert ended.status == 0, f"{ended}\n{logs}"
+
+
+@pytest.mark.parametrize(("scene", "more"), [("paid", ""), ("destroyed", BANK)])
+def test_four_servers_work_on_one_packet(sel4py: Supervisor, tmp_path: Path, scene: str, more: str) -> None:
+    servers = ", ".join(f'server{number} = "server{number}.pooled"' for number in range(DEPTH))
+    bank = ', bank = { from = "bank.bank", rights = "wgp" }' if more else ""
+    run(sel4py, tmp_path, scene, more, depth=DEPTH, uses=servers + bank)
+
+
+def test_a_flood_exhausts_its_own_memory_and_others_go_on(sel4py: Supervisor, tmp_path: Path) -> None:
+    run(sel4py, tmp_path, "flooded", FLOODER, depth=1, uses='flooder = "flooder.flood"', threads=1)
+
+
+def test_a_task_that_hoards_is_refused_and_goes_on_and_so_do_others(sel4py: Supervisor, tmp_path: Path) -> None:
+    run(sel4py, tmp_path, "", depth=1, uses="", image="tests.system.images.hoarder")
