@@ -14,7 +14,7 @@ from deploy.problems import Problems, dotted, suggest
 from deploy.quantities import format_size
 from deploy.scanner import Path
 from deploy.sections import MIB, TaskDraft, UseDraft
-from libsel4py.abi import FIXED_SIZE_BITS, ObjectType, Rights
+from libsel4py.abi import FIXED_SIZE_BITS, FRAME_MIN_BITS, ObjectType, Rights
 from libsel4py.description import DMA_DEVICES, NAMES_INTERFACE, Backend, Device, Restart
 from libsel4py.environment import ChannelUse
 
@@ -51,6 +51,7 @@ def check(draft: Draft, modules: ModulePath, problems: Problems) -> None:
         _check_channels(task, problems)
         _check_assigned(draft, task, problems)
         _check_names(draft, task, problems)
+        _check_pager(draft, task, problems)
     _check_badges(draft, problems)
     _check_memory(draft, problems)
 
@@ -225,6 +226,32 @@ def _check_names(draft: Draft, task: TaskDraft, problems: Problems) -> None:
     if task.names and not any(draft.interface_of(use) == NAMES_INTERFACE for use in task.uses):
         finding = f"{dotted(task.path)} has names, but uses no names server"
         problems.add((*task.path, "names"), finding, "add uses = { names = 'names.names' }, and the task names")
+
+
+def _check_pager(draft: Draft, task: TaskDraft, problems: Problems) -> None:
+    path = (*task.path, "pager")
+    if not task.pager:
+        # Nobody would ever give it that memory.
+        if task.paged:
+            finding = f"{dotted(task.path)} has paged memory, but no pager"
+            problems.add((*task.path, "paged"), finding, "add pager = 'TASK', a task of image servers.pager.main")
+        return
+    target = draft.task(task.pager)
+    if target is None:
+        known = suggest(task.pager, (each.name for each in draft.tasks))
+        problems.add(path, f"{dotted(path)}: there is no task {task.pager!r}", known)
+    # It would wait for itself.
+    elif target is task:
+        problems.add(path, f"{dotted(path)} is the task itself", "a task cannot page itself; name another")
+    # Faults come in at the endpoint of what a task provides.
+    elif not target.provides:
+        finding = f"{dotted(path)}: task {task.pager!r} provides nothing, so it cannot be told of faults"
+        remedy = "give it provides = { pager = 'libsel4py.interfaces.pager:PagerStatistics' }"
+        problems.add(path, finding, remedy)
+    # The kernel maps whole pages.
+    if not task.paged or task.paged % (1 << FRAME_MIN_BITS):
+        finding = f"{dotted(task.path)} has a pager, and paged memory of {task.paged} bytes"
+        problems.add((*task.path, "paged"), finding, "give it whole pages, such as paged = '1M'")
 
 
 def _check_badges(draft: Draft, problems: Problems) -> None:

@@ -175,6 +175,8 @@ def _resolve(draft: Draft, ordered: tuple[TaskDraft, ...]) -> tuple[Task, ...]:
             devices=task.devices,
             grants=task.grants,
             config=task.config,
+            pager=task.pager,
+            paged=task.paged,
         )
         for task in ordered
     )

@@ -83,6 +83,8 @@ class TaskDraft:
     devices: tuple[Assigned, ...]
     grants: tuple[Grant, ...]
     config: dict[str, object]
+    pager: str = ""
+    paged: int = 0
 
 
 def read_devices(machine: Table) -> tuple[Device, ...]:
@@ -128,6 +130,8 @@ def read_task(name: str, table: Table) -> TaskDraft:
         devices=_assigned(table.table("devices")),
         grants=_grants(table),
         config=_config(table),
+        pager=table.string("pager", ""),
+        paged=table.size("paged", 0, 0, RAM_HIGH, power_of_two=False),
     )
     table.finish()
     return draft

@@ -13,7 +13,7 @@ def start_order(tasks: Sequence[TaskDraft], problems: Problems) -> tuple[TaskDra
     """The tasks in start order; among equals, as written. A cycle is reported; then it is the file's order."""
     by_name = {task.name: task for task in tasks}
     needs = {
-        task.name: [use.task for use in task.uses if not use.late and use.task in by_name and use.task != task.name]
+        task.name: [name for name in (*_used(task), task.pager) if name in by_name and name != task.name]
         for task in tasks
     }
     position = {task.name: index for index, task in enumerate(tasks)}
@@ -32,13 +32,18 @@ def start_order(tasks: Sequence[TaskDraft], problems: Problems) -> tuple[TaskDra
     return tuple(by_name[name] for name in order)
 
 
+def _used(task: TaskDraft) -> list[str]:
+    return [use.task for use in task.uses if not use.late]
+
+
 def _report(cycle: Sequence[str], by_name: dict[str, TaskDraft], problems: Problems) -> None:
     """``cycle`` lists each task before one that it uses, the first again at the end."""
     start = min(range(len(cycle) - 1), key=lambda index: list(by_name).index(cycle[index]))
     names = [*cycle[start:-1], *cycle[:start], cycle[start]]
-    use = next(use for use in by_name[names[0]].uses if use.task == names[1] and not use.late)
+    uses = [use.path for use in by_name[names[0]].uses if use.task == names[1] and not use.late]
+    path = uses[0] if uses else (*by_name[names[0]].path, "pager")
     problems.add(
-        use.path,
-        f"{dotted(use.path)} closes a circle: {' uses '.join(names)}",
+        path,
+        f"{dotted(path)} closes a circle: {' uses '.join(names)}",
         "none of them can start first; mark the use that is not needed at start with late = true",
     )

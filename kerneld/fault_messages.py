@@ -80,7 +80,7 @@ def handle_reply(core: Core, tcb: Tcb, label: int, words: tuple[int, ...]) -> No
     """End the fault of a thread: its handler has replied with this label and these words.
 
     Faults about capabilities always carry the system call out again. For the others label 0 lets the thread go on, with
-    what the words say written to its registers (one about memory writes none), and every other label leaves it stopped.
+    what the words say written to its registers (but after one about memory), and every other label leaves it stopped.
     """
     fault = FaultLabel(tcb.fault_label)
     number = tcb.fault_word2

@@ -107,7 +107,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     Its CNode has 2**``slot_bits`` slots.
 
     ``threads`` counts the TCBs beside the first one. ``names`` is what this task can look up at the names server.
-    ``config`` is handed to the component as it stands.
+    ``config`` is handed to the component as it stands. ``pager`` is the task that answers its page faults, which gives
+    it ``paged`` bytes at `environment.PAGED_ADDRESS`; an empty name means that it has none.
     """
 
     name: str
@@ -128,6 +129,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     devices: tuple[Assigned, ...] = ()
     grants: tuple[Grant, ...] = ()
     config: dict[str, object] = {}
+    pager: str = ""
+    paged: int = 0
 
 
 class Client(msgspec.Struct, frozen=True):

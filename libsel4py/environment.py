@@ -17,6 +17,8 @@ import msgspec
 
 SIGNAL_BADGE: Final = 1 << 63
 SIGNAL_SOURCES: Final = 63  # bits 0..62 of a notification badge
+PAGED_ADDRESS: Final = 0x3000_0000_0000  # where a task that has a pager finds the memory that it is paged
+PAGED_BADGE: Final = 1 << 62  # set in the badges of faults that a pager is told; connections have lower ones
 CNODE_DEPTH: Final = 64  # every slot of a task's own CNode is named by its index with this depth
 
 
@@ -81,6 +83,18 @@ class Device(msgspec.Struct, frozen=True):
     io_space: int = 0
 
 
+class Paged(msgspec.Struct, frozen=True):
+    """A task whose page faults this task answers.
+
+    ``vspace`` is the capability to its address space, ``supervisors`` gives for the badge of each thread's faults the
+    endpoint to which all its other faults are passed on, and ``size`` counts the bytes at `PAGED_ADDRESS`.
+    """
+
+    vspace: int
+    supervisors: dict[int, int]
+    size: int
+
+
 class Environment(msgspec.Struct, frozen=True):
     """A task's world, by the names that its system description uses.
 
@@ -92,6 +106,7 @@ class Environment(msgspec.Struct, frozen=True):
         pool_bits: log2 of the bytes of the untyped in Slot.POOL; 0 if there is none.
         worker_threads: how many threads beside the first root will start for this task (`libsel4py.aio`).
         configuration: the description's settings for this task.
+        paged: the tasks that it is the pager of, by name. paged_bytes: what it is paged itself, at `PAGED_ADDRESS`.
     """
 
     name: str
@@ -105,3 +120,5 @@ class Environment(msgspec.Struct, frozen=True):
     pool_bits: int = 0
     worker_threads: int = 0
     configuration: dict[str, Value] = {}
+    paged: dict[str, Paged] = {}
+    paged_bytes: int = 0

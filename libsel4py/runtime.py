@@ -29,7 +29,7 @@ from libsel4py.context import Component, Uses
 from libsel4py.environment import SIGNAL_BADGE, Environment, Slot
 from libsel4py.interface import Interface, find_interface, interfaces_of, is_declaration
 from libsel4py.interfaces.parent import Parent
-from libsel4py.server import Server
+from libsel4py.server import Server, Stranger
 from libsel4py.server_loop import listening
 from libsel4py.task import Task, set_current_task
 
@@ -152,6 +152,9 @@ def make_server(instance: Any, task: Task) -> Server:
         server.provide(instance, interface, name=name, clients=provided.clients)
     for bits, handler in _signal_handlers(instance):
         server.on_signal(bits, handler)
+    stranger: Stranger | None = getattr(instance, "on_stranger", None)
+    if stranger is not None:
+        server.on_stranger(stranger)
     return server
 
 

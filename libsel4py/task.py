@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from libsel4py.abi import ObjectType
 from libsel4py.capabilities import TCB, Capability, CNode, Notification, Reply, Untyped, VSpace
 from libsel4py.channels import Channels
-from libsel4py.environment import CNODE_DEPTH, Environment, Slot
+from libsel4py.environment import CNODE_DEPTH, PAGED_ADDRESS, Environment, Slot
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import machine
 from libsel4py.lowlevel.untyped import UntypedAllocator
@@ -76,6 +76,8 @@ class Task:
         if environment.pool_bits:
             self.memory.add(Untyped(Slot.POOL), environment.pool_bits)
         self.addresses = AddressAllocator()
+        if environment.paged_bytes:
+            self.addresses.reserve(PAGED_ADDRESS, environment.paged_bytes)
         self.channels = Channels(self)
         self._receive_slots = _ReceiveSlots(self.cnode, self.slots)
 

@@ -14,14 +14,19 @@ from libsel4py import environment
 from libsel4py.abi import Rights
 from libsel4py.capabilities import Endpoint, IRQHandler, Notification
 from libsel4py.description import NAMES_INTERFACE, Assigned, Grant, System, Task
-from libsel4py.environment import SIGNAL_BADGE, Connection, Environment, Provided, Slot
+from libsel4py.environment import PAGED_BADGE, SIGNAL_BADGE, Connection, Environment, Paged, Provided, Slot
 from servers.root import objects as task_objects
 from servers.root.authority import Authority
 from servers.root.objects import TaskObjects
-from servers.root.running_task import Kind, RunningTask, badge_of
+from servers.root.running_task import THREAD_SHIFT, Kind, RunningTask, badge_of
 
 SYSTEM_NAME: Final = "system"
 SYSTEM_INTERFACE: Final = "libsel4py.interfaces.system:System"
+
+
+def _paged_badge(number: int, thread: int) -> int:
+    """What a pager knows the faults of a task's thread by."""
+    return PAGED_BADGE | thread << THREAD_SHIFT | number
 
 
 @dataclass(slots=True)
@@ -55,20 +60,52 @@ class Builder:
 
     def _complete(self, number: int, task: Task) -> RunningTask:
         made = self._objects[task.name]
-        faults = tuple(self._fault_endpoint(number, thread) for thread in range(len(made.threads)))
+        own = self._fault_endpoints(number, len(made.threads))
+        paged = self._paged_endpoints(number, task, len(made.threads))
+        faults = paged or own
         task_objects.configure_threads(self._authority, task, made, faults)
         task_objects.place_fixed(self._authority, made, self._endpoint, badge_of(Kind.PARENT, number))
         layout = _Layout()
         environment_of_task = self._connect(number, task, made, layout)
         image = self._system.image_index(task.image)
         named = {slot.value: slot.name.lower() for slot in Slot if slot < Slot.FIRST_CONNECTION and slot} | layout.named
-        return RunningTask(number, task, image, made, environment_of_task, named, faults)
+        return RunningTask(number, task, image, made, environment_of_task, named, faults, own, paged)
 
-    def _fault_endpoint(self, number: int, thread: int) -> Endpoint:
-        """Root's endpoint, badged for the faults of one thread."""
+    def _fault_endpoints(self, number: int, count: int) -> tuple[Endpoint, ...]:
+        """Root's endpoint, badged for the faults of each thread."""
+        return tuple(self._mint(self._endpoint, badge_of(Kind.FAULT, number, thread)) for thread in range(count))
+
+    def _paged_endpoints(self, number: int, task: Task, count: int) -> tuple[Endpoint, ...]:
+        """The endpoint of its pager, badged for the faults of each thread; nothing if it has none."""
+        if not task.pager:
+            return ()
+        pager = self._objects[task.pager].endpoint
+        if pager is None:
+            raise ValueError(f"task {task.pager} provides nothing: the description was not checked")
+        return tuple(self._mint(pager, _paged_badge(number, thread)) for thread in range(count))
+
+    def _mint(self, endpoint: Endpoint, badge: int) -> Endpoint:
         root, slot = self._authority.cnode, self._authority.slots.allocate()
-        root.mint(slot, root, self._endpoint.cptr, badge_of(Kind.FAULT, number, thread))
+        root.mint(slot, root, endpoint.cptr, badge)
         return Endpoint(slot)
+
+    def _paged(self, task: Task, made: TaskObjects, layout: _Layout) -> dict[str, Paged]:
+        """The tasks that this one is the pager of: their spaces, and root's endpoint for what it does not answer."""
+        paged = {}
+        for number, client in enumerate(self._system.tasks):
+            if client.pager != task.name:
+                continue
+            objects = self._objects[client.name]
+            vspace = layout.take(f"address space of {client.name}")
+            task_objects.place(self._authority, made, vspace, objects.vspace.cptr)
+            supervisors = {}
+            for thread in range(len(objects.threads)):
+                slot = layout.take(f"supervisor of {client.name}, thread {thread}")
+                rights, badge = Rights.WRITE | Rights.GRANT_REPLY, badge_of(Kind.FAULT, number, thread)
+                task_objects.place(self._authority, made, slot, self._endpoint.cptr, rights, badge)
+                supervisors[_paged_badge(number, thread)] = slot
+            paged[client.name] = Paged(vspace, supervisors, client.paged)
+        return paged
 
     def _connect(self, number: int, task: Task, made: TaskObjects, layout: _Layout) -> Environment:
         connections = self._uses(task, made, layout)
@@ -78,6 +115,7 @@ class Builder:
             connections[SYSTEM_NAME] = Connection(system, SYSTEM_INTERFACE)
         provides = self._provides(task, made, layout)
         devices = self._devices(task, made, layout)
+        paged = self._paged(task, made, layout)
         if any(provided.interface == NAMES_INTERFACE for provided in provides.values()):
             connections |= self._directory(made, layout)
         return Environment(
@@ -91,6 +129,8 @@ class Builder:
             pool_bits=task.pool.bit_length() - 1 if task.pool else 0,
             worker_threads=task.threads,
             configuration=task.config,  # type: ignore[arg-type]  # checked by the supervisor to be plain values
+            paged=paged,
+            paged_bytes=task.paged,
         )
 
     def _uses(self, task: Task, made: TaskObjects, layout: _Layout) -> dict[str, Connection]:

@@ -14,6 +14,7 @@ from servers.root.objects import TaskObjects
 
 KIND_SHIFT: Final = 56
 THREAD_SHIFT: Final = 32
+THREAD_MASK: Final = (1 << THREAD_SHIFT) - 1  # the task's number
 MAX_EVENTS: Final = 200  # kept of each task
 
 
@@ -58,7 +59,8 @@ class RunningTask:
     """A task as root knows it.
 
     Attributes:
-        capabilities: what stands in each slot that was filled. faults: root's endpoint with a badge for each thread.
+        capabilities: what stands in each slot that was filled. faults: where the faults of each thread go now.
+        own_faults: root's endpoint with a badge for each thread. paged_faults: the same of its pager's, if it has one.
         state: its life, in words. restarted_at: when it was last started again, in seconds of root's clock.
         used_us: the processor time of its threads that the kernel has told of.
     """
@@ -70,6 +72,8 @@ class RunningTask:
     environment: Environment
     capabilities: dict[int, str]
     faults: tuple[Endpoint, ...]
+    own_faults: tuple[Endpoint, ...] = ()
+    paged_faults: tuple[Endpoint, ...] = ()
     life: Life = Life.MADE
     state: str = "made"
     restarts: int = 0

@@ -15,12 +15,17 @@ from collections.abc import Callable
 from typing import Final
 
 from libsel4py import abi
-from libsel4py.abi import ExceptionNumber, FaultLabel, PageFault
+from libsel4py.abi import ExceptionNumber, FaultLabel, ObjectType, PageFault
+from libsel4py.capabilities import Endpoint, Reply
 from libsel4py.description import Restart
+from libsel4py.environment import PAGED_BADGE
+from libsel4py.errors import Timeout
+from libsel4py.lowlevel.syscalls import Message
+from libsel4py.wire import Outcome
 from servers.root import leftovers
 from servers.root import objects as task_objects
 from servers.root.authority import Authority
-from servers.root.running_task import Life, RunningTask, Sender
+from servers.root.running_task import THREAD_MASK, THREAD_SHIFT, Kind, Life, RunningTask, Sender
 
 KILLED: Final = 137  # exit status of what SIGKILL ended, as shells have it
 CANNOT_START: Final = 126  # exit status of what never had a process, or whose image did not load
@@ -30,6 +35,7 @@ FAULTED: Final = 1  # exit status of a system that ends because an essential tas
 # the others; a fault that comes now and then (ten times in ten seconds is still survived) is what restarts are for.
 MOST_RESTARTS: Final = 10
 RESTART_SECONDS: Final = 10.0
+PAGER_SECONDS: Final = 0.1  # how long a pager may take to hear that a task of its ends; root answers nobody meanwhile
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +69,9 @@ def describe_fault(label: int, words: tuple[int, ...]) -> str:
             return f"capability fault while {phase} at address {words[1]:#x}: {kind}"
         case FaultLabel.UNKNOWN_SYSCALL:
             return "unknown system call"
+        case FaultLabel.VM_FAULT:
+            kind = "write to" if words[3] & PageFault.WRITE else "read from"
+            return f"no memory to {kind} at address {words[1]:#x}, instruction {words[0]:#x}"
         case FaultLabel.USER_EXCEPTION if is_death(label, words):
             status = exit_status(words[4])
             return "ended" if status == 0 else f"ended with status {status}"
@@ -107,6 +116,7 @@ class Supervisor:
         running = self._tasks[number]
         self._end_threads(running)
         leftovers.answer_callers(self._authority, running.objects)
+        self._take_over(running)
         running.note(Life.DONE, f"dead: done, with status {code}", f"said that it is done, with status {code}")
         if running.task.essential:
             raise Essential(code)
@@ -155,6 +165,7 @@ class Supervisor:
             raise Essential(status)
         elif running.life is Life.DEAD:
             leftovers.answer_callers(self._authority, running.objects)
+            self._take_over(running)
 
     def _may_restart(self, running: RunningTask) -> bool:
         """Whether it may be started again now; if not, its state says so."""
@@ -182,8 +193,58 @@ class Supervisor:
     def _start(self, running: RunningTask, event: str) -> None:
         task_objects.start(running.objects, running.image)
         running.note(Life.RUNNING, "running", event)
+        for client in self._paged_by(running):
+            self._send_faults_to(client, client.paged_faults)
 
     def _end_threads(self, running: RunningTask) -> None:
         """Destroy the task's threads, and so its process; new ones stand ready."""
         running.consumed_us()
+        if running.faults == running.paged_faults:
+            self._tell_pager(running)
         running.objects = task_objects.remake_threads(self._authority, running.task, running.objects, running.faults)
+
+    def _tell_pager(self, running: RunningTask) -> None:
+        """Say for each thread that it ends, so that its successor finds no memory of its; a pager that is busy or dead
+        is not waited for: it looks after that when it starts."""
+        for fault in running.faults:
+            try:
+                fault.send(Message(FaultLabel.NULL_FAULT), timeout=PAGER_SECONDS)
+            except Timeout:
+                _log.warning("%s, the pager of %s, does not listen", running.task.pager, running.task.name)
+                return
+
+    # --- when a pager ends for good ---------------------------------------------------------------------------
+
+    def _paged_by(self, pager: RunningTask) -> list[RunningTask]:
+        return [each for each in self._tasks if each.task.pager == pager.task.name]
+
+    def _take_over(self, pager: RunningTask) -> None:
+        """Faults of the tasks that it was the pager of come to root from now on, and those that it has not taken."""
+        clients = self._paged_by(pager)
+        endpoint = pager.objects.endpoint
+        if not clients or endpoint is None:
+            return
+        for client in clients:
+            self._send_faults_to(client, client.own_faults)
+        reply = Reply(self._authority.make("root", ObjectType.REPLY))
+        try:
+            while (received := endpoint.nb_recv(reply)) is not None:
+                senders = [each for each in clients if received.badge & THREAD_MASK == each.number]
+                if received.badge & PAGED_BADGE and senders:
+                    thread = (received.badge ^ PAGED_BADGE) >> THREAD_SHIFT
+                    if is_guarded(received.label, received.words):
+                        reply.send(Message(1))
+                    else:  # not answered: the next receive, or the reply object's end, leaves it stopped
+                        self.fault(Sender(Kind.FAULT, senders[0].number, thread), received.label, received.words)
+                else:
+                    reply.send(Message(Outcome.SERVER_DIED))
+        finally:
+            self._authority.free(reply.cptr)
+
+    def _send_faults_to(self, client: RunningTask, faults: tuple[Endpoint, ...]) -> None:
+        if client.faults == faults:
+            return
+        client.faults = faults
+        objects = client.objects
+        for thread, fault in zip(objects.threads, faults, strict=True):
+            thread.tcb.set_space(fault, objects.cnode, objects.guard, objects.vspace, 0)

@@ -1,0 +1,157 @@
+"""A file or another run of bytes as memory: pages are read in when they are touched, and written back when returned.
+
+Rules: a page is supplied for reading first, and Write is granted when a thread writes; so only what was written to
+is written back. What stands behind the source's end within the last page reads as zeroes and is not written: a source
+never becomes longer than ``size``. A page wholly behind its end is left to the pager, as zeroes (data_unavailable).
+"""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from typing import Protocol
+
+from libsel4py.abi import Rights
+from libsel4py.capabilities import Frame, Notification
+from libsel4py.interfaces.memory_object import (
+    PAGE_BYTES,
+    READ_ONLY,
+    READ_WRITE,
+    Answer,
+    DataError,
+    LockRequest,
+    MemoryObject,
+    ensure_page,
+    supplied,
+    unavailable,
+    unlocked,
+)
+from libsel4py.pagers.frames import Frames
+from libsel4py.pagers.states import Life
+
+
+class Source(Protocol):
+    """What bytes are read from and written to: a `BinaryIO` is one."""
+
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
+    def read(self, size: int, /) -> bytes: ...
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Blob(MemoryObject):
+    """The first ``size`` bytes of a source, as a memory object.
+
+    Args:
+        source: its bytes, or the bytes themselves (then nobody but the pager's threads sees what is written).
+        size: bytes that threads can see; by default the source's length. writable: whether anybody may write.
+    """
+
+    def __init__(
+        self, frames: Frames, source: Source | bytes, size: int | None = None, *, writable: bool = True
+    ) -> None:
+        self._source: Source = io.BytesIO(source) if isinstance(source, bytes) else source
+        self._frames, self._writable = frames, writable
+        self._length = self._source.seek(0, io.SEEK_END)
+        self._size = self._length if size is None else size
+        self._held: dict[int, Frame | None] = {}  # by offset; None: the pager made the frame itself
+        self._wake: Notification | None = None
+        self._requests: deque[LockRequest] = deque()
+        self._tickets = 0
+        self._completed = 0
+        self._life = Life()
+
+    # --- for its owner --------------------------------------------------------------------------------------
+
+    def lock(self, offset: int, length: int, *, clean: bool = False, flush: bool = False, prohibited: int = 0) -> int:
+        """Ask the pager (Mach: memory_object_lock_request); returns the ticket, which `is_completed` knows."""
+        self._tickets += 1
+        self._requests.append(LockRequest(self._tickets, offset, length, clean, flush, prohibited))
+        if self._wake is not None:
+            self._wake.signal()
+        return self._tickets
+
+    def is_completed(self, ticket: int) -> bool:
+        """Whether the pager has carried out a request. It does so in order."""
+        return ticket <= self._completed
+
+    # --- for its pager --------------------------------------------------------------------------------------
+
+    def init(self, wake: Notification | None) -> int:
+        self._life.begin()
+        self._wake = wake
+        return self._size
+
+    def data_request(self, offset: int, length: int, access: int) -> Answer:
+        self._ensure(offset, length, access)
+        rights = READ_WRITE if access & Rights.WRITE else READ_ONLY
+        if offset not in self._held:
+            self._held[offset] = self._fetch(offset, length)
+        frame = self._held[offset]
+        return unavailable(rights) if frame is None else supplied(frame, rights)
+
+    def _fetch(self, offset: int, length: int) -> Frame | None:
+        if offset >= self._length:
+            return None
+        try:
+            self._source.seek(offset)
+            data = self._source.read(min(length, self._length - offset, self._size - offset))
+        except OSError as error:
+            raise DataError(f"the source could not be read at {offset:#x}: {error}") from error
+        frame = self._frames.new(length.bit_length() - 1)
+        self._frames.contents.write(frame, data)
+        return frame
+
+    def data_unlock(self, offset: int, length: int, access: int) -> Answer:
+        self._ensure(offset, length, access)
+        self._ensure_held(offset)
+        return unlocked(READ_WRITE if access & Rights.WRITE else READ_ONLY)
+
+    def data_return(self, offset: int, length: int, frame: Frame, dirty: bool, keep: bool) -> None:
+        self._ensure(offset, length, 0)
+        self._ensure_held(offset)
+        try:
+            if dirty:
+                self._write_back(offset, length, frame)
+        finally:
+            if not keep:
+                held = self._held.pop(offset)
+                if held is not None:
+                    self._frames.free(held)
+
+    def _write_back(self, offset: int, length: int, frame: Frame) -> None:
+        if not self._writable:
+            raise DataError(f"the page at {offset:#x} is dirty, but nobody was to write to it")
+        data = self._frames.contents.read(frame, min(length, self._size - offset))
+        try:
+            self._source.seek(offset)
+            self._source.write(data)
+        except OSError as error:
+            raise DataError(f"the source could not be written at {offset:#x}: {error}") from error
+        self._length = max(self._length, offset + len(data))
+
+    def lock_next(self) -> LockRequest | None:
+        return self._requests.popleft() if self._requests else None
+
+    def lock_completed(self, ticket: int) -> None:
+        self._completed = max(self._completed, min(ticket, self._tickets))
+
+    def terminate(self) -> None:
+        if self._life.end():
+            for frame in self._held.values():
+                if frame is not None:
+                    self._frames.free(frame)
+            self._held.clear()
+            self._wake = None
+
+    def _ensure(self, offset: int, length: int, access: int) -> None:
+        self._life.ensure_in_use()
+        ensure_page(offset, length, self._size)
+        if access & Rights.WRITE and not self._writable:
+            raise DataError("the source is read-only")
+
+    def _ensure_held(self, offset: int) -> None:
+        if offset not in self._held:
+            raise DataError(f"the page at {offset:#x} was never supplied")
+
+
+__all__ = ["PAGE_BYTES", "Blob", "Source"]

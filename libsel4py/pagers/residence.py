@@ -1,0 +1,267 @@
+"""Which pages of one memory object are resident, and where they are mapped.
+
+Rules: what an object answers is checked, since it may be another task's: its rights, its frame's type and size. A page
+has one frame at a time, and all mappings of it are of that frame; so all who map an object see the same bytes. Before a
+page is given back nobody can write to it any more.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from libsel4py.abi import FRAME_MIN_BITS, Rights
+from libsel4py.capabilities import Frame, Notification
+from libsel4py.errors import InvalidMessage, KernelError, RemoteError, ServerDied
+from libsel4py.interface import is_declaration, with_timeout
+from libsel4py.interfaces.memory_object import READ_WRITE, Answer, DataError, LockRequest, MemoryObject, Supply
+from libsel4py.lowlevel.cspace import OutOfSlots
+from libsel4py.lowlevel.identify import identify
+from libsel4py.pagers.frames import Frames, Wanted
+from libsel4py.pagers.regions import Mapped, Region, Space
+
+# What another task's object can do to its caller: die, be slow, answer nonsense, or refuse.
+OBJECT_FAILURES: Final = (DataError, ServerDied, TimeoutError, RemoteError, InvalidMessage)
+
+
+class Later(Exception):
+    """The object has not got the data yet; it will signal."""
+
+
+class Origin(Enum):
+    """Whose a page's frame is, which says how it is let go."""
+
+    OBJECTS = "the object's, in this task"
+    RECEIVED = "a capability that the object sent"
+    OURS = "made by the pager, which left it as zeroes"
+
+
+@dataclass(slots=True, eq=False)
+class Page:
+    """A resident page.
+
+    Attributes:
+        frame: the capability that its mappings are copies of. rights: what the object granted. dirty: it may differ
+        from what the object has. mappings: by space and address.
+    """
+
+    offset: int
+    frame: Frame
+    origin: Origin
+    rights: int
+    dirty: bool = False
+    mappings: dict[tuple[Space, int], Mapped] = field(default_factory=dict)
+
+
+class Residence:
+    """A memory object in use by a pager.
+
+    Args:
+        source: the object, or a client of another task's. frames: where frames and slots come from.
+        page_bits: log2 of a page's bytes. patience: seconds that another task's object may take for an answer.
+        wake: what the object signals.
+    Raises:
+        DataError: the object refuses to be used.
+    """
+
+    def __init__(
+        self,
+        source: MemoryObject,
+        frames: Frames,
+        page_bits: int = FRAME_MIN_BITS,
+        patience: float | None = None,
+        wake: Notification | None = None,
+    ) -> None:
+        self.is_remote = is_declaration(type(source))
+        self.given = source  # what its user knows it by
+        self.source = with_timeout(source, patience) if self.is_remote else source
+        self.page_bytes = 1 << page_bits
+        self.size = self.source.init(wake)
+        self.pages: dict[int, Page] = {}
+        self.awaited: set[int] = set()  # offsets that the object will signal for
+        self.regions: list[Region] = []
+        self._frames = frames
+        self._page_bits = page_bits
+
+    # --- getting ------------------------------------------------------------------------------------------
+
+    def ensure(self, offset: int, access: int) -> Page:
+        """The page, with at least these rights.
+
+        Raises:
+            Later: the object will signal. OBJECT_FAILURES: there is no such page. NotEnoughMemory, OutOfSlots.
+        """
+        page = self.pages.get(offset)
+        if page is not None and not access & ~page.rights:
+            return page
+        if offset in self.awaited:
+            raise Later
+        if offset >= self.size or offset < 0:
+            raise DataError(f"offset {offset:#x} is behind the object's {self.size} bytes")
+        if page is None:
+            return self._request(offset, access)
+        return self._unlock(page, access)
+
+    def _request(self, offset: int, access: int) -> Page:
+        kind, rights, frame = self._checked(offset, self.source.data_request(offset, self.page_bytes, access), access)
+        if kind is Supply.UNAVAILABLE:
+            page = Page(offset, self._frames.new(self._page_bits), Origin.OURS, rights)
+        elif frame is not None and kind is Supply.SUPPLIED:
+            page = Page(offset, frame, Origin.RECEIVED if self.is_remote else Origin.OBJECTS, rights)
+        else:
+            raise InvalidMessage(f"the object answered a request for data with {kind.name}")
+        page.dirty = bool(rights & Rights.WRITE)
+        self.pages[offset] = page
+        return page
+
+    def _unlock(self, page: Page, access: int) -> Page:
+        answer = self.source.data_unlock(page.offset, self.page_bytes, access)
+        kind, rights, frame = self._checked(page.offset, answer, access)
+        if frame is not None:
+            self._unmap(page)
+            self._let_go(page)
+            page.frame, page.origin = frame, Origin.RECEIVED if self.is_remote else Origin.OBJECTS
+        elif kind is not Supply.UNLOCKED:
+            raise InvalidMessage(f"the object answered a request for rights with {kind.name}")
+        page.rights |= rights
+        page.dirty |= bool(rights & Rights.WRITE)
+        return page
+
+    def _checked(self, offset: int, answer: Answer, access: int) -> tuple[Supply, int, Frame | None]:
+        """An answer that makes sense; a frame that came with one that does not is dropped."""
+        number, rights, frame = answer
+        kind = Supply(number) if number in list(Supply) else None
+        if kind is Supply.LATER:
+            self._refuse_frame(frame)
+            self.awaited.add(offset)
+            raise Later
+        if kind is None or access & ~rights or rights & ~READ_WRITE or (kind is Supply.SUPPLIED) != (frame is not None):
+            self._refuse_frame(frame)
+            raise InvalidMessage(f"the object's answer makes no sense: kind {number}, rights {rights:#x}, {frame}")
+        if frame is not None and self.is_remote:
+            found = identify(frame.cptr)
+            writable = not rights & Rights.WRITE or "W" in found.rights
+            if found.type != "FRAME" or found.size_bits != self._page_bits or "R" not in found.rights or not writable:
+                self._refuse_frame(frame)
+                raise InvalidMessage(f"the object supplied {found}, not a frame of 2**{self._page_bits} bytes")
+        return kind, rights, frame
+
+    def _refuse_frame(self, frame: Frame | None) -> None:
+        if frame is not None and self.is_remote:
+            self._frames.drop(frame)
+
+    # --- mapping ------------------------------------------------------------------------------------------
+
+    def wanted(self, region: Region, page: Page) -> Wanted:
+        """The mapping of a page in a region, with all rights that both give."""
+        return Wanted(page.frame.cptr, region.space.vspace, region.address_of(page.offset), page.rights & region.rights)
+
+    def map(self, region: Region, pages: list[Page]) -> list[KernelError | None]:
+        """Map pages that the region's space does not see yet; for each None, or why the kernel refused it."""
+        wanted = [self.wanted(region, page) for page in pages]
+        errors: list[KernelError | None] = []
+        for page, each, made in zip(pages, wanted, self._frames.map(wanted), strict=True):
+            if isinstance(made, KernelError):
+                errors.append(made)
+                continue
+            mapped = Mapped(page, made, each.rights)
+            page.mappings[region.space, each.address] = region.space.mapped[each.address] = mapped
+            errors.append(None)
+        return errors
+
+    def remap(self, region: Region, mapped: Mapped) -> KernelError | None:
+        """Lay a mapping that stands anew, with all rights that page and region give."""
+        wanted = self.wanted(region, mapped.page)
+        (error,) = self._frames.remap([(mapped.frame, wanted)])
+        mapped.rights = wanted.rights
+        return error
+
+    def unmap(self, space: Space, address: int) -> None:
+        """End one mapping."""
+        mapped = space.mapped.pop(address)
+        del mapped.page.mappings[space, address]
+        self._frames.drop(mapped.frame)
+
+    def _unmap(self, page: Page) -> None:
+        self._frames.drop_all([mapped.frame for mapped in page.mappings.values()])
+        for space, address in page.mappings:
+            del space.mapped[address]
+        page.mappings.clear()
+
+    # --- giving back --------------------------------------------------------------------------------------
+
+    def lock(self, request: LockRequest) -> None:
+        """Carry out what the object, or its user, wants of resident pages; what cannot be returned is reported.
+
+        Raises:
+            OBJECT_FAILURES: the object did not take a page back. The others are done nevertheless.
+        """
+        failed: list[Exception] = []
+        end = request.offset + request.length
+        for page in [each for each in self.pages.values() if request.offset <= each.offset < end]:
+            if request.prohibited & page.rights:
+                self._take_rights(page, request.prohibited)
+            try:
+                if request.flush:
+                    self.evict(page)
+                elif request.clean and page.dirty:
+                    self._take_rights(page, Rights.WRITE)
+                    self.source.data_return(page.offset, self.page_bytes, page.frame, True, True)
+                    page.dirty = False
+            except OBJECT_FAILURES as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
+
+    def evict(self, page: Page) -> None:
+        """Unmap a page everywhere and give it back. Raises OBJECT_FAILURES; the page is forgotten then as well."""
+        self._unmap(page)
+        del self.pages[page.offset]
+        try:
+            self.source.data_return(page.offset, self.page_bytes, page.frame, page.dirty, False)
+        finally:
+            self._let_go(page)
+
+    def forget(self, page: Page) -> None:
+        """The page's capability is gone: its object took it away. So are its mappings."""
+        self._unmap(page)
+        self.pages.pop(page.offset, None)
+        self._let_go(page)
+
+    def close(self) -> None:
+        """Return everything, and use the object no more. Raises OBJECT_FAILURES."""
+        try:
+            self.lock(LockRequest(0, 0, self.size, flush=True))
+        finally:
+            self.source.terminate()
+
+    def requests(self) -> None:
+        """Carry out all that the object wants of its pager (`MemoryObject.lock_next`)."""
+        while (request := self.source.lock_next()) is not None:
+            with suppress(DataError):  # the object itself refused what it had asked for
+                self.lock(request)
+            self.source.lock_completed(request.ticket)
+
+    def hand_over(self, other: Residence) -> None:
+        """Let another residence have all pages with their mappings; nobody can write to them, nor will be able to."""
+        other.pages, self.pages = self.pages, {}
+
+    def _take_rights(self, page: Page, rights: int) -> None:
+        """Take rights away from a page and all its mappings."""
+        page.rights &= ~rights
+        changes: list[tuple[Frame, Wanted]] = []
+        for (space, address), mapped in page.mappings.items():
+            mapped.rights &= ~rights
+            changes.append((mapped.frame, Wanted(0, space.vspace, address, mapped.rights)))
+        self._frames.remap(changes)  # what the kernel refuses is gone already
+
+    def _let_go(self, page: Page) -> None:
+        if page.origin is Origin.OURS:
+            self._frames.free(page.frame)
+        elif page.origin is Origin.RECEIVED:
+            self._frames.drop(page.frame)
+
+
+__all__ = ["OBJECT_FAILURES", "Later", "OutOfSlots", "Page", "Residence"]

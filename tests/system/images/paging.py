@@ -1,0 +1,87 @@
+"""A program whose memory is paged, by the scene that its description names; ends with 0 if all went as it should."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from libsel4py import Component, component, uses
+from libsel4py.abi import VMFault
+from libsel4py.environment import PAGED_ADDRESS
+from libsel4py.interfaces.pager import PagerStatistics
+from libsel4py.mapping import map_memory
+from tests.system.images.paged import Peek
+
+PAGE = 4096
+
+
+@component
+class Main(Component):
+    pager = uses(PagerStatistics)
+    other = uses(Peek)
+
+    def run(self) -> int:
+        self.size = self.task.environment.paged_bytes
+        self.memory = map_memory(PAGED_ADDRESS, self.size, True)
+        status: int | None = getattr(self, str(self.task.environment.configuration["scene"]))()
+        return status or 0
+
+    def demand(self) -> None:
+        """Zeroes at first, what was written afterwards; one fault maps several pages."""
+        with memoryview(self.memory) as view:
+            assert bytes(view[5:100]) == bytes(95)
+            for offset in range(0, self.size, PAGE):
+                view[offset] = offset // PAGE % 251
+            assert all(view[offset] == offset // PAGE % 251 for offset in range(0, self.size, PAGE))
+        done = self.pager.statistics()
+        assert done.mapped == self.size // PAGE, done
+        assert done.faults <= done.mapped // 8 + 1, done
+
+    def contents(self) -> None:
+        """What the pager's file holds, a page of zeroes behind it, and changes that stay."""
+        assert self.memory.read(0, 6) == b"hello\0"
+        self.memory.write(1, b"a")
+        self.memory.write(3 * PAGE, b"far")
+        assert self.memory.read(0, 5) == b"hallo"
+        assert self.memory.read(3 * PAGE, 4) == b"far\0"
+
+    def outside(self) -> None:
+        """Behind the region's end a guarded access fails, and everything goes on."""
+        beyond = map_memory(PAGED_ADDRESS, self.size + PAGE, True)
+        with pytest.raises(VMFault):
+            beyond.read(self.size, 1)
+        with pytest.raises(VMFault):
+            beyond.write(self.size - 1, b"xy")
+        assert self.memory.read(self.size - 1, 1) in (b"\0", b"x")
+        assert self.pager.statistics().refused == 2
+
+    def forked(self) -> None:
+        """Both see the same until one writes, and then each its own."""
+        assert self.other.read(0, 5) == self.memory.read(0, 5) == b"hello"
+        self.memory.write(0, b"mine!")
+        self.other.write(1, b"OTHER")
+        assert self.memory.read(0, 6) == b"mine!\0"
+        assert self.other.read(0, 6) == b"hOTHER"
+        self.other.write(PAGE, b"later")
+        assert self.memory.read(PAGE, 5) == bytes(5)
+
+    def again(self) -> int:
+        """Who is started again finds what its predecessor found; the memory of others stays."""
+        lives = self.other.read(100, 1)[0]
+        assert self.memory.read(0, 6) == b"hello\0"
+        self.memory.write(0, b"former")
+        self.other.write(100, bytes([lives + 1]))
+        return 1 if lives < 2 else 0
+
+    def deadly(self) -> None:
+        """The pager dies while it holds the fault: the access fails, soon."""
+        started = time.monotonic()
+        with pytest.raises(VMFault):
+            self.memory.read(0, 1)
+        assert time.monotonic() - started < 10
+
+    def stacked(self) -> None:
+        """The pager's pager's pager has the bytes."""
+        assert self.memory.read(0, 5) == b"hello"
+        assert self.memory.read(2 * PAGE, 5) == bytes(5)

@@ -1,0 +1,53 @@
+"""Pagers for tests: by the setting ``kind`` of their description."""
+
+from __future__ import annotations
+
+import os
+
+from libsel4py import component
+from libsel4py.environment import PAGED_ADDRESS
+from libsel4py.interfaces.memory_object import Answer, MemoryObject
+from libsel4py.mapping import map_memory
+from libsel4py.pagers.anonymous import Anonymous
+from libsel4py.pagers.regions import Space
+from servers.pager.main import Main as Pager
+
+
+class Below(Anonymous):
+    """Shows what its pager is paged itself."""
+
+    def data_request(self, offset: int, length: int, access: int) -> Answer:
+        answer = super().data_request(offset, length, access)
+        frame = answer[2]
+        assert frame is not None
+        self._frames.contents.write(frame, map_memory(PAGED_ADDRESS + offset, length, False).read(0, length))
+        return answer
+
+
+class Deadly(Anonymous):
+    """The pager dies of each request."""
+
+    def data_request(self, offset: int, length: int, access: int) -> Answer:
+        os._exit(3)
+
+
+@component
+class Main(Pager):
+    """A pager whose memory is special."""
+
+    def memory_of(self, name: str, size: int) -> MemoryObject:
+        match self.task.environment.configuration["kind"]:
+            case "below":
+                return Below(self.frames, size)
+            case "deadly":
+                return Deadly(self.frames, size)
+        return super().memory_of(name, size)
+
+    def attach(self, space: Space) -> None:
+        """With ``kind = "fork"``, each task but the first is shown a copy of what the first sees."""
+        first = getattr(self, "first", None)
+        if self.task.environment.configuration["kind"] == "fork" and first is not None:
+            self.pager.fork(first, space)
+            return
+        super().attach(space)
+        (self.first,) = space.regions
