@@ -103,7 +103,7 @@ def test_VMFAULT0007_suspended(machine: Machine) -> None:
 
 
 def test_VMFAULT0008_guarded(machine: Machine) -> None:
-    """A guarded access (sel4py's own) fails instead of stopping the thread: without a handler, or by its reply's label."""
+    """A guarded access (sel4py's own) fails where another would stop the thread: without a handler, or by a label."""
     assert answer(touch(machine.thread("lonely"), PageFault.GUARDED)) == NOBODY
     thread, endpoint = faulting(machine)
     assert touch(thread, PageFault.GUARDED) is None
