@@ -25,7 +25,7 @@ from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.syscalls import Message, Received
 from libsel4py.task import Task
 
-IMAGE: Final = 4  # `bench.tasks.faulter` in the table of boot images: root, then the tasks in start order
+IMAGE: Final = 3  # `bench.tasks.faulter` in the table of boot images: root, then the tasks in start order
 BATCH: Final = 64
 PAGE_BITS: Final = 12
 PAGE: Final = 1 << PAGE_BITS
@@ -127,6 +127,8 @@ class Main(Component):
                     for number in range(first, min(first + ahead, pages)):
                         batch.queue(frames[number].map, BASE + (number << PAGE_BITS), READ_WRITE, 0, vspace=vspace)
             message = board.endpoint.reply_recv(Message(), board.reply)
+        if message.label != faulter.DONE:
+            raise RuntimeError(f"a task that reads pages sent {message}")
         with Batch() as batch:
             for frame in frames:
                 batch.queue(frame.unmap)
