@@ -1,4 +1,4 @@
-"""``python -m bench memory``: bulk transfer and memory handed over, against what a Python program could use instead."""
+"""``python -m bench memory``: bulk transfer, memory handed over, page faults; against what Python could use instead."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bench.booted import SYSTEMS, BootedSystem
 from bench.ipc.peer import Peer
 from bench.ipc.placement import Placement, place
+from bench.memory import paging
 from bench.report import Report
 from bench.rounds import Goal, Series, interleave, ratio_goal
 
@@ -24,15 +25,18 @@ STATED = 0.0  # at least so much: always so
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured in a round: ``bulk_bytes`` by each way, ``hand_overs``."""
+    """How much is measured in a round: ``bulk_bytes`` by each way, ``hand_overs``, ``pages`` that fault, ``frames``
+    that are mapped."""
 
     rounds: int
     bulk_bytes: int
     hand_overs: int
+    pages: int
+    frames: int
 
 
-FULL = Sizes(rounds=9, bulk_bytes=GIB, hand_overs=300)
-QUICK = Sizes(rounds=5, bulk_bytes=GIB // 4, hand_overs=200)
+FULL = Sizes(rounds=9, bulk_bytes=GIB, hand_overs=300, pages=1024, frames=10_000)
+QUICK = Sizes(rounds=5, bulk_bytes=GIB // 4, hand_overs=200, pages=1024, frames=2_000)
 
 
 def run(sizes: Sizes, progress: Callable[[str], None]) -> Report:
@@ -51,8 +55,26 @@ def run(sizes: Sizes, progress: Callable[[str], None]) -> Report:
         progress(f"{sizes.rounds} interleaved rounds")
         series = interleave(_bulk(system, peers, sizes) | _hand_overs(system, peers, sizes), sizes.rounds)
     report = Report(list(series.values()), [*_bulk_goals(series), *_hand_over_goals(series)])
+    progress("page faults")
+    _paging(sizes, report, found)
     report.facts.append("fastest: " + "; ".join(f"{name}: {where.value}" for name, where in found.items()))
     return report
+
+
+def _paging(sizes: Sizes, report: Report, found: dict[str, Placement]) -> None:
+    with ExitStack() as stack:
+        system = stack.enter_context(BootedSystem(SYSTEMS / "paging.toml"))
+        linux, where = None, Placement.FREE
+        try:
+            linux = stack.enter_context(Peer([sys.executable, "-m", "bench.memory.userfault"]))
+        except RuntimeError as error:
+            report.notes.append(f"userfaultfd: {error}")
+        else:
+            where = found["userfaultfd"] = linux.best_placement("touch 100")
+        turns = paging.contenders(system, linux, where, sizes.pages, sizes.frames)
+        series = interleave(turns, sizes.rounds)
+    report.series.extend(series.values())
+    report.goals.extend(paging.goals(series))
 
 
 def _command(name: str) -> list[str]:

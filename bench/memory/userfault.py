@@ -24,10 +24,10 @@ PAGE: Final = mmap.PAGESIZE
 SYSCALL: Final = {"x86_64": 323, "aarch64": 282}
 USER_MODE_ONLY: Final = 1
 API: Final = 0xAA
-# struct uffdio_api, uffdio_register, uffdio_copy; linux/userfaultfd.h
+# struct uffdio_api, uffdio_register, uffdio_zeropage; linux/userfaultfd.h
 UFFDIO_API: Final = 0xC018AA3F
 UFFDIO_REGISTER: Final = 0xC020AA00
-UFFDIO_COPY: Final = 0xC028AA03
+UFFDIO_ZEROPAGE: Final = 0xC020AA04
 REGISTER_MISSING: Final = 1
 EVENT_PAGEFAULT: Final = 0x12
 MESSAGE_BYTES: Final = 32
@@ -81,20 +81,18 @@ class Paged:
 
 
 def _handle(channel: socket.socket, other: socket.socket) -> NoReturn:
-    """Fill every page that is missed with a copy of one that is ready."""
+    """Fill every page that is missed with zeroes, as a demand pager does."""
     other.close()
     _, (descriptor,), _, _ = socket.recv_fds(channel, 1, 1)
-    page = ctypes.create_string_buffer(b"x" * PAGE, PAGE)
-    source = ctypes.addressof(page)
-    request = bytearray(40)
-    pack, read, ioctl = struct.Struct("<4Qq").pack_into, os.read, fcntl.ioctl
+    request = bytearray(32)
+    pack, read, ioctl = struct.Struct("<3Qq").pack_into, os.read, fcntl.ioctl
     address_of = struct.Struct("<16xQ8x").unpack
     while True:
         message = read(descriptor, MESSAGE_BYTES)
         if message[0] != EVENT_PAGEFAULT:
             continue
-        pack(request, 0, address_of(message)[0] & -PAGE, source, PAGE, 0, 0)
-        ioctl(descriptor, UFFDIO_COPY, request)
+        pack(request, 0, address_of(message)[0] & -PAGE, PAGE, 0, 0)
+        ioctl(descriptor, UFFDIO_ZEROPAGE, request)
 
 
 def main() -> NoReturn:

@@ -1,7 +1,7 @@
 """Takes orders about memory from the console, one a line, and answers each with a line of JSON that begins with ``@``.
 
-fault PAGES AHEAD   another task reads so many pages that are not there, in order, and this one is its pager: it maps
-                    AHEAD of them for each fault                                            seconds a page
+fault PAGES AHEAD BITS  another task reads so many pages that are not there, in order, and this one is its pager: it
+                    maps AHEAD frames of 2^BITS bytes for each fault                        seconds a page
 map FRAMES          so many frames retyped and mapped here, by batches                      seconds a frame
 revoke TASKS        a frame that so many tasks have mapped and read is revoked; each then   seconds a task, faults
                     tries to read it again
@@ -103,7 +103,7 @@ class Main(Component):
         }
         self._board = Board(self.task)
         self._reader = self._board.faulter()
-        self._pages: list[Frame] = []
+        self._frames: dict[int, list[Frame]] = {}  # to page with, by size bits
         while True:
             name, *numbers = self.console.read_line("", echo=False).split()
             if name == "end":
@@ -111,26 +111,26 @@ class Main(Component):
             answer = orders[name](*map(int, numbers))
             self.console.write("@" + json.dumps(answer) + "\n")
 
-    def _fault(self, pages: int, ahead: int) -> dict[str, float]:
-        while len(self._pages) < pages:
-            slots = self.task.memory.allocate(ObjectType.FRAME, PAGE_BITS, BATCH)
-            self._pages += map(Frame, slots)
-        frames, vspace, board = self._pages[:pages], self._reader.vspace, self._board
+    def _fault(self, pages: int, ahead: int, bits: int) -> dict[str, float]:
+        vspace, board, count = self._reader.vspace, self._board, (pages << PAGE_BITS) >> bits
+        frames = self._frames.setdefault(bits, [])
+        while len(frames) < count:
+            frames += map(Frame, self.task.memory.allocate(ObjectType.FRAME, bits, BATCH))
         self._reader.read(pages)
         message = board.endpoint.recv(board.reply)
         while message.label == FaultLabel.VM_FAULT:
-            first = message.words[1] - BASE >> PAGE_BITS
+            first = message.words[1] - BASE >> bits
             if ahead == 1:
-                frames[first].map(BASE + (first << PAGE_BITS), READ_WRITE, 0, vspace=vspace)
+                frames[first].map(BASE + (first << bits), READ_WRITE, 0, vspace=vspace)
             else:
                 with Batch() as batch:
-                    for number in range(first, min(first + ahead, pages)):
-                        batch.queue(frames[number].map, BASE + (number << PAGE_BITS), READ_WRITE, 0, vspace=vspace)
+                    for number in range(first, min(first + ahead, count)):
+                        batch.queue(frames[number].map, BASE + (number << bits), READ_WRITE, 0, vspace=vspace)
             message = board.endpoint.reply_recv(Message(), board.reply)
         if message.label != faulter.DONE:
             raise RuntimeError(f"a task that reads pages sent {message}")
         with Batch() as batch:
-            for frame in frames:
+            for frame in frames[:count]:
                 batch.queue(frame.unmap)
         return {"seconds": message.words[0] / 1e9 / pages}
 
