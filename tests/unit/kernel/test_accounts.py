@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kerneld import inspection
+from kerneld.records import CapType
 from libsel4py import abi
 from libsel4py.abi import InitialSlot, Label, ObjectType, Rights
 from tests.harness import DEFAULT_RAM, Machine, Refused
@@ -155,7 +156,7 @@ def test_sums_hold_after_any_sequence_and_the_pool_comes_back_whole(steps: list[
     for what, slot, *rest in steps:
         try:
             match what:
-                case "retype":
+                case "retype" if machine.slot(first + slot).cap_type == CapType.UNTYPED:
                     kind, bits, destination, count = rest
                     low, high = SIZES.get(kind, (0, 0))
                     retype(machine, first + slot, kind, min(max(bits, low), high), first + destination, count)
