@@ -102,14 +102,16 @@ def test_neither_side_starves_the_other() -> None:
             while True:
                 call(INFO, 7)
 
-        server, caller = scene.task(lambda: serve(0)), scene.task(client)
+        # However many requests were served: the result has to fit the pipe that nobody reads before the end.
+        server = scene.task(lambda: [badge for badge, _ in serve(0) if badge != BADGE])
+        caller = scene.task(client)
         scene.connect(caller, server)
         for n in range(20):
             server.send(100 + n, 1, 100 + n)
             pump_until(scene, lambda: not server.queued)
         server.send(9, 1, 0)
         scene.serve_until(server)
-        assert [each[0] for each in server.task.result() if each[0] != BADGE] == [100 + n for n in range(20)]
+        assert server.task.result() == [100 + n for n in range(20)]
 
 
 def test_requests_that_always_wait_do_not_starve_the_kernels_messages() -> None:
