@@ -24,7 +24,7 @@ def main(orders: int = 0, results: int = 0, *_: int) -> None:
     clock = time.perf_counter_ns
     while True:
         address, pages = syscalls.wait(orders).words
-        view = memoryview((ctypes.c_ubyte * (pages * PAGE)).from_address(address))
+        view = memoryview((ctypes.c_ubyte * (pages * PAGE)).from_address(address)).cast("B")
         start = clock()
         for offset in range(0, pages * PAGE, PAGE):
             view[offset]

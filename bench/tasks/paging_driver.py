@@ -25,7 +25,7 @@ from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.syscalls import Message, Received
 from libsel4py.task import Task
 
-IMAGE: Final = 4  # `bench.tasks.faulter` in the table of boot images: root, then the tasks in start order
+IMAGE: Final = 3  # `bench.tasks.faulter` in the table of boot images: root, then the tasks in start order
 BATCH: Final = 64
 PAGE_BITS: Final = 12
 PAGE: Final = 1 << PAGE_BITS
