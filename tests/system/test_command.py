@@ -183,7 +183,11 @@ REFUSALS = (
     (("fsck", "--image", "/etc/hostname"), 1, "is no image of RAM; save one with `sel4py image FILE`"),
     (("fsck", "--image", "/nowhere"), 2, "'/nowhere' does not exist"),
     (("image", "/nowhere/ram"), 1, "/nowhere/ram: No such file or directory"),
-    (("inspect", "everything"), 2, "'everything' is not one of 'untyped', 'cspace', 'queues', 'vspaces', 'io_spaces', 'memory'"),
+    (
+        ("inspect", "everything"),
+        2,
+        "'everything' is not one of 'untyped', 'cspace', 'queues', 'vspaces', 'io_spaces', 'memory'",
+    ),
     (("why",), 2, "Missing argument 'TASK'"),
     (("frobnicate",), 2, "No such command 'frobnicate'"),
 )
