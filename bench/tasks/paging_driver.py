@@ -30,7 +30,8 @@ BATCH: Final = 64
 PAGE_BITS: Final = 12
 PAGE: Final = 1 << PAGE_BITS
 BASE: Final = 0x2000_0000_0000
-MEMORY_BITS: Final = 24
+READER_BITS: Final = 24  # of its VSpace: whoever has thousands of pages mapped has room for a table of them
+CROWD_BITS: Final = 21  # of each of a thousand
 CNODE_BITS: Final = 4
 ORDERS, RESULTS = 1, 2  # slots of a faulter's CNode
 TRAP_FRAME_ADDRESS: Final = 0x20_0000_0000
@@ -57,12 +58,12 @@ class Board:
         self.endpoint = Endpoint(task.memory.allocate(ObjectType.ENDPOINT).start)
         self.reply = Reply(task.memory.allocate(ObjectType.REPLY).start)
 
-    def faulter(self) -> Faulter:
+    def faulter(self, memory_bits: int) -> Faulter:
         task, make = self._task, self._task.memory.allocate
         tcb = TCB(make(ObjectType.TCB).start)
         frame = Frame(make(ObjectType.FRAME, abi.TRAP_FRAME_BITS).start)
         cnode = CNode(make(ObjectType.CNODE, CNODE_BITS).start)
-        vspace = VSpace(make(ObjectType.VSPACE, MEMORY_BITS).start)
+        vspace = VSpace(make(ObjectType.VSPACE, memory_bits).start)
         context = SchedContext(make(ObjectType.SCHED_CONTEXT, 8).start)
         orders = Endpoint(make(ObjectType.ENDPOINT).start)
         for slot, source in ((ORDERS, orders), (RESULTS, self.endpoint)):
@@ -102,7 +103,7 @@ class Main(Component):
             "revoke": self._revoke,
         }
         self._board = Board(self.task)
-        self._reader = self._board.faulter()
+        self._reader = self._board.faulter(READER_BITS)
         self._frames: dict[int, list[Frame]] = {}  # to page with, by size bits
         while True:
             name, *numbers = self.console.read_line("", echo=False).split()
@@ -152,7 +153,7 @@ class Main(Component):
     def _revoke(self, tasks: int) -> dict[str, float]:
         task, board = self.task, self._board
         frame = task.memory.allocate(ObjectType.FRAME, PAGE_BITS).start
-        faulters = [board.faulter() for _ in range(tasks)]
+        faulters = [board.faulter(CROWD_BITS) for _ in range(tasks)]
         copies = [task.slots.allocate() for _ in faulters]
         for slot, each in zip(copies, faulters, strict=True):
             task.cnode.copy(slot, task.cnode, frame, dest_depth=CNODE_DEPTH)
