@@ -14,7 +14,8 @@ from tests.unit.cpu_peer import running
 
 MEBIBYTE = 1 << 20
 LIMIT, WANTED = 8 * MEBIBYTE, 28 * MEBIBYTE
-INHERITED = 1024 * MEBIBYTE  # free memory that the interpreter may hold when the process is forked, and use up first
+INHERITED = 1024 * MEBIBYTE  # free memory that the allocator may hold when the process is forked, and use up first
+BY_ALLOCATOR = (hoarding.an_object, hoarding.small_objects)
 
 
 @pytest.mark.parametrize("way", hoarding.WAYS, ids=lambda way: way.__name__)
@@ -22,7 +23,7 @@ def test_more_than_the_limit_cannot_be_had(way: Callable[[int], object]) -> None
     def enter_and_hoard() -> Any:
         cpu.enter_sandbox(LIMIT)
         try:
-            held = way(WANTED + INHERITED if way is hoarding.small_objects else WANTED)
+            held = way(WANTED + INHERITED if way in BY_ALLOCATOR else WANTED)
         except (OSError, MemoryError):
             # The process goes on, and has what it may have.
             return len(bytearray(LIMIT // 128))
