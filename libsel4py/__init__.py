@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         UnknownMethod,
         VMFault,
     )
-    from libsel4py.interface import Interface, local, long_result, method, oneway, raises, verify, with_timeout
+    from libsel4py.interface import Interface, borrows, local, long_result, method, oneway, raises, verify, with_timeout
     from libsel4py.runtime import component, on_notification, set_thread_entry
     from libsel4py.signature import Word
 
@@ -69,7 +69,7 @@ _HOMES = {
         "InvalidMessage KernelError MessageTooLong NotEnoughMemory RangeError RemoteError RevokeFirst ServerDied "
         "ServiceError Timeout TruncatedMessage UnknownMethod VMFault"
     ),
-    "interface": "Interface local long_result method oneway raises verify with_timeout",
+    "interface": "Interface borrows local long_result method oneway raises verify with_timeout",
     "signature": "Word",
 }
 _HOME_OF = {name: f"libsel4py.{module}" for module, names in _HOMES.items() for name in names.split()}
@@ -120,6 +120,7 @@ __all__ = [
     "VMFault",
     "VSpace",
     "Word",
+    "borrows",
     "component",
     "local",
     "long_result",

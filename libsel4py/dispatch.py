@@ -209,19 +209,21 @@ def _capability_handler(method: Method, function: Callable[..., Any], pack: Call
             return pack(invoke(values))
         unclaimed = current_task().receive.unclaimed
         unclaimed.add(capability.cptr)
+        owned = False
         try:
-            return pack(invoke(values))
-        except BaseException:
-            _drop(capability)
-            raise
+            answer = pack(invoke(values))
+            owned = not method.borrows
+            return answer
         finally:
+            if not owned:
+                _drop(capability)
             unclaimed.discard(capability.cptr)
 
     return handle
 
 
 def _drop(capability: Capability) -> None:
-    """A method that raised does not own the capability that came with its request, unless it has claimed it.
+    """A method that raised, or borrows, does not own the capability that came with its request, unless it claimed it.
 
     It may have deleted it: then another thread may have the slot by now.
     """

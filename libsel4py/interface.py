@@ -178,6 +178,12 @@ def long_result(function: Function) -> Function:
     return function
 
 
+def borrows(function: Function) -> Function:
+    """The capability that the method takes is its server's for the length of the call: it is deleted afterwards."""
+    options_of(function).borrows = True
+    return function
+
+
 def local(function: Function) -> Function:
     """A function of the interface's class that is no method: it runs at the client."""
     options_of(function).local = True

@@ -62,6 +62,7 @@ class Options:
     oneway: bool = False
     long_result: bool = False
     local: bool = False
+    borrows: bool = False
     raises: tuple[type[Exception], ...] = ()
 
 
@@ -79,6 +80,7 @@ class Method:
     oneway: bool = False
     long_result: bool = False
     raises: tuple[type[Exception], ...] = field(default=())
+    borrows: bool = False
 
     @property
     def full_name(self) -> str:
@@ -154,7 +156,10 @@ def read_method(
         options.oneway,
         options.long_result,
         options.raises,
+        options.borrows,
     )
+    if method.borrows and method.capability is None:
+        raise TypeError(f"{where} borrows a capability, but takes none")
     if method.long_result and (method.result_capability is not None or method.result_in_register):
         raise TypeError(f"{where} is a long_result, but its result always fits one message: remove @long_result")
     return method

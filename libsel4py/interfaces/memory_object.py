@@ -27,7 +27,7 @@ import msgspec
 from libsel4py.abi import FRAME_MAX_BITS, FRAME_MIN_BITS, Rights
 from libsel4py.capabilities import Frame, Notification
 from libsel4py.errors import ServiceError
-from libsel4py.interface import Interface
+from libsel4py.interface import Interface, borrows
 from libsel4py.signature import Word
 
 PAGE_BYTES: Final = 1 << FRAME_MIN_BITS
@@ -97,6 +97,7 @@ class MemoryObject(Interface):
             DataError: these rights are not to be had, or the page was never supplied.
         """
 
+    @borrows
     def data_return(self, offset: Word, length: Word, frame: Frame, dirty: bool, keep: bool) -> None:
         """A page comes back. Nobody can write to it while this call lasts.
 

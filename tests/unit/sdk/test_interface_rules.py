@@ -12,7 +12,7 @@ from libsel4py import (
     Interface,
     Untyped,
 )
-from libsel4py.interface import long_result, method, oneway
+from libsel4py.interface import borrows, long_result, method, oneway
 
 
 class _Unknown:
@@ -33,6 +33,8 @@ def _underscore(self: Interface, a_: int) -> None: ...
 def _oneway_result(self: Interface) -> int: ...
 @long_result
 def _short_long(self: Interface) -> int: ...
+@borrows
+def _borrows_nothing(self: Interface, a: int) -> None: ...
 @method(label=1 << 40)
 def _large_label(self: Interface) -> int: ...
 
@@ -52,6 +54,7 @@ def _large_label(self: Interface) -> int: ...
         (_underscore, "ends in an underscore"),
         (_oneway_result, "is oneway but has a result"),
         (_short_long, "remove @long_result"),
+        (_borrows_nothing, "borrows a capability, but takes none"),
         (_large_label, "label 1099511627776 is not in 1"),
     ],
 )
