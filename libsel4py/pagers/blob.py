@@ -121,7 +121,11 @@ class Blob(MemoryObject):
     def _write_back(self, offset: int, length: int, frame: Frame) -> None:
         if not self._writable:
             raise DataError(f"the page at {offset:#x} is dirty, but nobody was to write to it")
-        data = self._frames.contents.read(frame, min(length, self._size - offset))
+        try:
+            data = self._frames.contents.read(frame, min(length, self._size - offset))
+        finally:
+            if frame != self._held[offset]:  # it was lent for this call: its slot's next capability is another
+                self._frames.contents.forget(frame)
         try:
             self._source.seek(offset)
             self._source.write(data)

@@ -1,16 +1,18 @@
 """A pager for tasks whose description says ``pager = "…"``: memory that is there when it is touched.
 
 Each such task has ``paged`` bytes at `PAGED_ADDRESS`: zeroes, or what the setting ``contents`` says, of which each task
-has a copy of its own. Frames are made from this server's pool. Rules: a task that ends gives its frames back, and its
-successor finds the first contents again; what is no page fault goes on to root as it came.
+has a copy of its own; or, where the description connects this server to a ``memory``, that memory object, which all of
+them see and share. Frames are made from this server's pool, or are the object's. Rules: a task that ends gives its
+frames back, and its successor finds the first contents again, or what the object has; what is no page fault goes on to
+root as it came. An object that answers "later" fails who waits: this server answers each fault at once.
 """
 
 from __future__ import annotations
 
-from libsel4py import component
-from libsel4py.abi import message_info
-from libsel4py.capabilities import Endpoint, VSpace
-from libsel4py.environment import PAGED_ADDRESS, Paged
+from libsel4py import component, uses
+from libsel4py.abi import Rights, message_info
+from libsel4py.capabilities import Endpoint, Notification, VSpace
+from libsel4py.environment import PAGED_ADDRESS, SIGNAL_BADGE, Paged
 from libsel4py.interfaces.memory_object import MemoryObject
 from libsel4py.interfaces.pager import PagerStatistics, Paging
 from libsel4py.lowlevel.machine import Words
@@ -31,15 +33,24 @@ REFUSE: Words = (message_info(1, 0), 0, 0, 0, 0)
 class Main(PagerStatistics):
     """The pager."""
 
+    memory = uses(MemoryObject)
+
     def start(self) -> None:
         task, settings = self.task, self.task.environment.configuration
         self.frames = Frames(task.cnode, task.slots, task.memory, Window(task))
-        self.pager = Pager(self.frames, ended=self._renew)
+        self._has_object = "memory" in task.environment.connections
+        self.pager = Pager(self.frames, self._wake() if self._has_object else None, ended=self._renew)
         self._ahead = int(str(settings.get("ahead", AHEAD)))
         self._contents = str(settings.get("contents", "")).encode()
         self._sizes: dict[str, int] = {}
         for name, paged in task.environment.paged.items():
             self._serve(name, paged)
+
+    def _wake(self) -> Notification:
+        """What the object signals: the notification that ends this server's receive."""
+        task, slot = self.task, self.task.slots.allocate()
+        task.cnode.mint(slot, task.cnode, task.notification.cptr, SIGNAL_BADGE | 1, Rights.WRITE)
+        return Notification(slot)
 
     def _serve(self, name: str, paged: Paged) -> None:
         self._sizes[name] = paged.size
@@ -55,6 +66,8 @@ class Main(PagerStatistics):
 
     def memory_of(self, name: str, size: int) -> MemoryObject:
         """What a task sees; for pagers that are made of this one to say otherwise."""
+        if self._has_object:
+            return self.memory
         return Blob(self.frames, self._contents, size) if self._contents else Anonymous(self.frames, size)
 
     def _renew(self, space: Space) -> None:
@@ -67,9 +80,16 @@ class Main(PagerStatistics):
         match self.pager.fault(Received(badge, label, words, 0, 0, (0, 0, 0))):
             case Verdict.RESUME:
                 return RESUME
-            case Verdict.REFUSE | Verdict.WAIT:  # nobody waits here: this server's objects have all they need
+            case Verdict.WAIT:
+                self.pager.waiting.pop()
+                return REFUSE
+            case Verdict.REFUSE:
                 return REFUSE
         return None
+
+    def on_signal(self, _: int) -> None:
+        """The object wants something of its pager."""
+        self.pager.woken()
 
     def statistics(self) -> Paging:
         counts = self.pager.counts

@@ -24,7 +24,7 @@ image = "tests.system.images.paging"
 essential = true
 pager = "pager"
 paged = "{paged}"
-restart = "on-failure"
+restart = "{restart}"
 config = {{ scene = "{scene}" }}
 uses = {{ pager = "pager.pager"{uses} }}
 """
@@ -50,6 +50,14 @@ pager = "pager"
 paged = "64K"
 provides = { peek = "tests.system.images.paged:Peek" }
 """
+STORE = """
+[task.store]
+image = "tests.system.images.store"
+pool = "1M"
+[task.store.provides]
+object = "libsel4py.interfaces.memory_object:MemoryObject"
+contents = "tests.system.images.store:Contents"
+"""
 SERVER = "servers.pager.main"
 BELOW = 'pager = "{}"\npaged = "64K"'
 SCENES = {
@@ -58,6 +66,11 @@ SCENES = {
     "outside": (pager("pager", "", SERVER), "64K", ""),
     "forked": (pager("pager", 'kind = "fork", contents = "hello"') + OTHER, "64K", ', other = "other.peek"'),
     "again": (pager("pager", 'contents = "hello"', SERVER) + OTHER, "64K", ', other = "other.peek"'),
+    "written_back": (
+        STORE + pager("pager", "", SERVER, 'uses.memory = { from = "store.object", rights = "wgp" }') + OTHER,
+        "64K",
+        ', other = "other.peek", store = "store.contents"',
+    ),
     "deadly": (pager("pager", 'kind = "deadly"'), "64K", ""),
     "stacked": (
         pager("deep", 'contents = "hello"', SERVER)
@@ -72,8 +85,11 @@ SCENES = {
 @pytest.mark.parametrize("scene", SCENES)
 def test_memory_is_paged(sel4py: Supervisor, tmp_path: Path, scene: str) -> None:
     pagers, paged, uses = SCENES[scene]
+    restart = "on-failure" if scene == "again" else "never"
     description = tmp_path / "paging.toml"
-    description.write_text(SYSTEM.format(root=ROOT, pagers=pagers, scene=scene, paged=paged, uses=uses))
+    description.write_text(
+        SYSTEM.format(root=ROOT, pagers=pagers, scene=scene, paged=paged, uses=uses, restart=restart)
+    )
     ended = sel4py.run("up", description)
     logs = "" if not ended.status else sel4py.run("logs", "--system", "paging").output
     assert ended.status == 0, f"{ended}\n{logs}"

@@ -12,6 +12,7 @@ from libsel4py.environment import PAGED_ADDRESS
 from libsel4py.interfaces.pager import PagerStatistics
 from libsel4py.mapping import map_memory
 from tests.system.images.paged import Peek
+from tests.system.images.store import Contents
 
 PAGE = 4096
 
@@ -20,6 +21,7 @@ PAGE = 4096
 class Main(Component):
     pager = uses(PagerStatistics)
     other = uses(Peek)
+    store = uses(Contents)
 
     def run(self) -> int:
         self.size = self.task.environment.paged_bytes
@@ -85,3 +87,39 @@ class Main(Component):
         """The pager's pager's pager has the bytes."""
         assert self.memory.read(0, 5) == b"hello"
         assert self.memory.read(2 * PAGE, 5) == bytes(5)
+
+    def _await(self, ticket: int) -> None:
+        """The pager carries requests out when it is signalled; it answers this task behind that."""
+        deadline = time.monotonic() + 10
+        while not self.store.is_done(ticket):
+            assert time.monotonic() < deadline, "the pager did not do what the object asked"
+            self.pager.statistics()
+
+    def written_back(self) -> None:
+        """What two tasks write is in the source of a third when that has asked for it, and not before."""
+        first = bytes(range(16))
+        assert all(self.memory.read(number * PAGE, 16) == first for number in range(16))
+        for number in (5, 0, 3):
+            self.memory.write(number * PAGE + 1, b"page %d" % number)
+        self.other.write(3 * PAGE + 8, b"theirs")
+        assert self.store.read(0, 16) == first
+        slots = self.store.free_slots()
+        self._await(self.store.clean(0, 16 * PAGE))
+        for number in (0, 3, 5):
+            expected = bytearray(first)
+            expected[1:7] = b"page %d" % number
+            if number == 3:
+                expected[8:14] = b"theirs"
+            assert self.store.read(number * PAGE, 16) == expected == self.memory.read(number * PAGE, 16)
+        assert sorted(self.store.written()) == [0, 3 * PAGE, 5 * PAGE]
+        self._await(self.store.clean(0, 16 * PAGE))
+        assert self.store.free_slots() == slots  # what pages come back by is deleted each time
+        assert len(self.store.written()) == 3  # nothing was written to since
+        self.memory.write(5 * PAGE, b"X")  # it was made read-only: this faults again
+        self._await(self.store.flush(0, 16 * PAGE))
+        assert self.store.read(5 * PAGE, 8) == b"Xpage 5\7"
+        assert self.store.written()[3:] == [5 * PAGE]
+        faults = self.pager.statistics().faults
+        assert self.memory.read(5 * PAGE, 8) == b"Xpage 5\7"  # read in again
+        assert self.other.read(3 * PAGE + 8, 6) == b"theirs"
+        assert self.pager.statistics().faults > faults
