@@ -71,6 +71,7 @@ SCENES = {
         "64K",
         ', other = "other.peek", store = "store.contents"',
     ),
+    "nil": (pager("pager", 'kind = "nil", contents = "hello"'), "64K", ""),
     "deadly": (pager("pager", 'kind = "deadly"'), "64K", ""),
     "stacked": (
         pager("deep", 'contents = "hello"', SERVER)

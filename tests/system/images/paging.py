@@ -12,6 +12,7 @@ from libsel4py.environment import PAGED_ADDRESS
 from libsel4py.interfaces.pager import PagerStatistics
 from libsel4py.mapping import map_memory
 from tests.system.images.paged import Peek
+from tests.system.images.stacked_pager import NIL_REPLIES
 from tests.system.images.store import Contents
 
 PAGE = 4096
@@ -82,6 +83,16 @@ class Main(Component):
         with pytest.raises(VMFault):
             self.memory.read(0, 1)
         assert time.monotonic() - started < 10
+
+    def nil(self) -> None:
+        """An answer of label 0 without a mapping: the access faults again, as often as it is answered so."""
+        assert self.memory.read(0, 5) == b"hello"
+        assert self.pager.statistics().faults == NIL_REPLIES
+        with memoryview(self.memory) as view:  # an instruction that nothing guards
+            view[9 * PAGE] = 7
+            assert view[9 * PAGE] == 7
+        assert self.pager.statistics().faults == 2 * NIL_REPLIES
+        assert self.pager.statistics().refused == 0
 
     def stacked(self) -> None:
         """The pager's pager's pager has the bytes."""

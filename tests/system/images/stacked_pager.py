@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 
 from libsel4py import component
+from libsel4py.abi import FaultLabel
 from libsel4py.environment import PAGED_ADDRESS
 from libsel4py.interfaces.memory_object import Answer, MemoryObject
+from libsel4py.lowlevel.machine import Words
 from libsel4py.mapping import map_memory
 from libsel4py.pagers.anonymous import Anonymous
 from libsel4py.pagers.regions import Space
+from servers.pager.main import RESUME
 from servers.pager.main import Main as Pager
+
+NIL_REPLIES = 10
 
 
 class Below(Anonymous):
@@ -34,6 +39,17 @@ class Deadly(Anonymous):
 @component
 class Main(Pager):
     """A pager whose memory is special."""
+
+    nil_replies = 0
+
+    def on_stranger(self, badge: int, label: int, words: tuple[int, ...]) -> Words | None:
+        """With ``kind = "nil"``, the first faults at each page are answered as if it had been mapped."""
+        if label == FaultLabel.VM_FAULT and self.task.environment.configuration["kind"] == "nil":
+            self.nil_replies += 1
+            if self.nil_replies % NIL_REPLIES:
+                self.pager.counts.faults += 1
+                return RESUME
+        return super().on_stranger(badge, label, words)
 
     def memory_of(self, name: str, size: int) -> MemoryObject:
         match self.task.environment.configuration["kind"]:
