@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from libsel4py import Component, component, uses
 from libsel4py.interfaces.sigma0 import Sigma0
 from tests.system.images.settler import Land, Settler
@@ -69,7 +71,7 @@ class Main(Component):
         """Together the pages are the pool, without overlap, and each still holds what its owner wrote."""
         assert sum(granted.values()) == self.pool
         covered = sorted(granted.items())
-        assert all(start + size == following for (start, size), (following, _) in zip(covered, covered[1:]))
+        assert all(start + size == following for (start, size), (following, _) in pairwise(covered))
         for address in granted:
             mine = self.land.pages.get(address)
             text = self.other.first_bytes(address) if mine is None else mine.read(0, 8)
