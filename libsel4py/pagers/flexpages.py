@@ -110,6 +110,7 @@ class MappingDatabase:
         self._spaces: dict[SpaceId, VSpace] = {}
         self._nodes: dict[tuple[SpaceId, int], Node] = {}
         self._roots: dict[int, Node] = {}  # by slot of the page's own capability
+        self._bare: dict[int, Node] = {}  # those of them whose last mapping ended; there may be a new one since
 
     def add_space(self, number: SpaceId, vspace: VSpace) -> None:
         """Let a space take part. Raises ValueError if the number is taken."""
@@ -145,7 +146,11 @@ class MappingDatabase:
             KernelError: the kernel does not map it there. OutOfSlots.
         """
         root = self._roots.setdefault(page.cptr, Node(page, None, 0, READ | WRITE, None))
-        self._map(root, space, address, rights)
+        try:
+            self._map(root, space, address, rights)
+        finally:
+            if not root.children:
+                self._bare[page.cptr] = root
 
     def map(self, source: SpaceId, send: Flexpage, target: SpaceId, base: int) -> int:
         """Let another space see the pages of a flexpage, from ``base`` on; returns how many there were.
@@ -184,11 +189,20 @@ class MappingDatabase:
         root = self._roots.pop(page.cptr, None)
         if root is None:
             return
+        self._bare.pop(page.cptr, None)
         self._frames.revoke(page)
         nodes = list(root.below())
         for node in nodes:
             self._forget(node)
         self._frames.drop_all([node.frame for node in nodes])
+
+    def take_unused(self) -> list[Frame]:
+        """The owner's pages that no space has any more; they are forgotten, and the owner may free them."""
+        unused = [root.frame for root in self._bare.values() if not root.children]
+        self._bare.clear()
+        for frame in unused:
+            del self._roots[frame.cptr]
+        return unused
 
     # --- one node -------------------------------------------------------------------------------------------
 
@@ -278,8 +292,11 @@ class MappingDatabase:
 
     def _cut(self, node: Node) -> None:
         self._forget(node)
-        if node.parent is not None:
-            node.parent.children.remove(node)
+        parent = node.parent
+        if parent is not None:
+            parent.children.remove(node)
+            if parent.space is None and not parent.children:
+                self._bare[parent.frame.cptr] = parent
 
     def _forget(self, node: Node) -> None:
         if node.space is not None:

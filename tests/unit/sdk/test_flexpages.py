@@ -137,6 +137,25 @@ def test_a_space_that_ends_takes_what_it_mapped_on_with_it(spaces: Spaces) -> No
     assert spaces.rights() == [RW, 0, 0]
 
 
+def test_the_owner_hears_of_pages_that_nobody_has_any_more(spaces: Spaces) -> None:
+    first, second = spaces.page(), spaces.page(A, BASE + PAGE)
+    spaces.database.map(A, ONE, B, BASE)
+    spaces.database.grant(B, ONE, C, BASE)
+    assert spaces.database.take_unused() == []
+    spaces.database.unmap(A, ONE, own=True)
+    spaces.database.unmap(A, Flexpage(BASE + PAGE, 12), own=True)
+    spaces.database.insert(second, B, BASE, RW)  # somebody has it again before the owner asks
+    assert spaces.database.take_unused() == [first]
+    assert spaces.database.take_unused() == []
+    spaces.board.frames.free(first)
+    spaces.database.revoke(second)
+    assert spaces.database.take_unused() == []
+    third = spaces.board.frames.new(12)
+    with pytest.raises(InvalidArgument):
+        spaces.database.insert(third, A, 0x1000, RW)
+    assert spaces.database.take_unused() == [third]
+
+
 def test_a_larger_flexpage_maps_the_pages_that_are_there(spaces: Spaces) -> None:
     for number in (0, 2, 3):
         spaces.page(A, BASE + number * PAGE)
