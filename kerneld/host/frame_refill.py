@@ -14,7 +14,6 @@ was in RAM so far moves to its first memfd in the same way, and there is nobody 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -107,12 +106,12 @@ class Refill:
         self._release()
 
     def _ask(self) -> None:
-        writers = list(self.use.writers_of())
-        counts = Counter(each.process for each in writers)
-        for process, count in counts.items():
-            if process.is_stopped or count > MOST_ASKED:
+        writers: list[Holding] = []
+        for process, holdings in self.use.writers.items():
+            if process.is_stopped or len(holdings) > MOST_ASKED:
                 self._stop(process)
-        writers = [each for each in writers if counts[each.process] <= MOST_ASKED]
+            if len(holdings) <= MOST_ASKED:
+                writers += holdings
         self._asked = dict.fromkeys(writers)
         for each in writers:
             each.process.map_mail.unmap(each.address, self.use.size, partial(self._answered, each))

@@ -3,13 +3,13 @@
 A process that was handed a frame's memfd can keep it, whatever it is told: what counts is the most that it was given
 since the frame's memory is in this memfd. It has *lost* something when that is more than its mappings say now.
 
-A task can map one frame a great many times: nothing here looks at all mappings but `writers_of` and `replaced`.
+A task can map one frame a great many times, so nothing here looks at all mappings, one by one: a step of an exchange
+must not take as long as a task likes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -24,12 +24,11 @@ READ_AND_WRITE: Final = Rights.READ | Rights.WRITE
 
 @dataclass(slots=True, eq=False)
 class Holding:
-    """One mapping. `handed`: it was sent to the keeper, or waits to be."""
+    """One mapping."""
 
     process: Process
     address: int
     rights: int
-    handed: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +37,7 @@ class FrameUse:
 
     Attributes:
         holdings: by process and address of the mapping. unhanded: those that can be reached and were not handed.
+        writers: by process, those that can be written by and were handed: sent to the keeper, or waiting to be.
         given: the most that each process has been handed of the memfd.
     """
 
@@ -45,8 +45,10 @@ class FrameUse:
     size: int
     holdings: dict[tuple[Process, int], Holding] = field(default_factory=dict)
     unhanded: dict[Holding, None] = field(default_factory=dict)
+    writers: dict[Process, dict[Holding, None]] = field(default_factory=dict)
     given: dict[Process, int] = field(default_factory=dict)
     refill: Refill | None = None
+    _handed: dict[Holding, None] = field(default_factory=dict)
     _counts: Counter[tuple[Process, int]] = field(default_factory=Counter)  # mappings, by what they give
     _reached: int = 0
 
@@ -65,6 +67,12 @@ class FrameUse:
         holding = self.holdings.pop((process, address), None)
         if holding is not None and holding.rights:
             self.unhanded.pop(holding, None)
+            self._handed.pop(holding, None)
+            writers = self.writers.get(process)
+            if writers is not None:
+                writers.pop(holding, None)
+                if not writers:
+                    del self.writers[process]
             key = process, access(holding.rights)
             self._counts[key] -= 1
             if not self._counts[key]:
@@ -74,15 +82,18 @@ class FrameUse:
 
     def hand(self, holding: Holding) -> None:
         """It is sent to the keeper."""
-        holding.handed = True
         self.unhanded.pop(holding, None)
+        self._handed[holding] = None
+        if holding.rights & Rights.WRITE:
+            self.writers.setdefault(holding.process, {})[holding] = None
 
     def replaced(self) -> None:
         """The frame's memory is to be somewhere else: nobody has been handed it there."""
         self.given.clear()
-        for holding in self.holdings.values():
-            holding.handed = False
-        self.unhanded = {holding: None for holding in self.holdings.values() if holding.rights}
+        self.writers.clear()
+        fewer, more = sorted((self.unhanded, self._handed), key=len)
+        more.update(fewer)
+        self.unhanded, self._handed = more, {}
 
     @property
     def is_wanted(self) -> bool:
@@ -103,10 +114,6 @@ class FrameUse:
         elif self._counts.get((process, int(Rights.READ))):
             may = Rights.READ
         return bool(self.given.get(process, 0) & ~may)
-
-    def writers_of(self) -> Iterator[Holding]:
-        """The mappings that were handed and can be written by."""
-        return (each for each in self.holdings.values() if each.handed and each.rights & Rights.WRITE)
 
 
 def access(rights: int) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -63,7 +64,7 @@ class MapMail:
         self._loop = loop
         self._told = told
         self._refused = refused
-        self._waiting: dict[Place, _Map | _Unmap] = {}
+        self._waiting: OrderedDict[Place, _Map | _Unmap] = OrderedDict()
         self._there: dict[int, int] = {}  # bytes, by address, of what was sent to be mapped
         self._unanswered: dict[int, _Unmap | None] = {}
         self._sent = 0
@@ -130,7 +131,8 @@ class MapMail:
         if self._retry is not None:
             self._retry.cancel()
         unmaps = [*self._unanswered.values(), *self._waiting.values()]
-        self._unanswered, self._waiting = {}, {}
+        self._unanswered.clear()
+        self._waiting.clear()
         self._there.clear()
         for unmap in unmaps:
             if isinstance(unmap, _Unmap):
@@ -139,15 +141,15 @@ class MapMail:
 
     def _send(self) -> None:
         while self._opened and self._waiting and len(self._unanswered) < WINDOW and self._retry is None:
-            place = next(iter(self._waiting))
-            message = self._waiting.pop(place)
+            place, message = self._waiting.popitem(last=False)
             try:
                 self._send_one(place, message)
             except OSError as error:
                 if error.errno != errno.ETOOMANYREFS:
                     self._refused(f"it could not be handed the memory at {place[0]:#x}: {error.strerror}")
                     return
-                self._waiting = {place: message, **self._waiting}
+                self._waiting[place] = message
+                self._waiting.move_to_end(place, last=False)
                 self._retry = self._loop.call_later(RETRY_S, self._try_again)
         if not self._waiting and not self.more_to_come:
             self._call_sent()

@@ -127,6 +127,8 @@ class Mappings:
         use = self._uses.pop(address, None)
         if use is not None:
             for holding in use.holdings.values():
+                if holding.process.phase is Phase.ENDING:
+                    continue
                 self._held.get(holding.process, {}).pop(holding.address, None)
                 holding.process.map_mail.unmap(holding.address, use.size)
             if use.refill is not None:

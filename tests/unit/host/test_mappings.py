@@ -6,6 +6,7 @@ import asyncio
 import mmap
 import os
 import resource
+from typing import Any, NoReturn
 
 import pytest
 
@@ -541,5 +542,39 @@ def test_a_task_is_a_scene_of_its_own() -> None:
         (order,) = task.read()
         task.obey(order)
         assert not task.has_lost_all
+
+    in_scene(work)
+
+
+class Unwalked(dict[Any, Any]):
+    """Nobody may go through all of it."""
+
+    def values(self) -> NoReturn:
+        raise AssertionError("somebody looks at all mappings of the frame")
+
+    __iter__ = items = values
+
+
+def test_an_exchange_looks_at_no_mapping_of_a_hoard_by_itself() -> None:
+    async def work(scene: Scene) -> None:
+        hoarder, other = scene.task(), scene.task()
+        count = 40 * MOST_ASKED
+        for page in range(count):
+            scene.map(hoarder, page, BOTH, FRAME)
+        scene.map(other, 0, BOTH, FRAME)
+        other.told_ops()
+        (use,) = scene.mappings._uses.values()
+        use.holdings = Unwalked(use.holdings)
+        scene.unmap(other, 0)
+        await turn()
+        while (orders := hoarder.read()) or use.refill is not None:
+            for order in orders:
+                hoarder.answer(order)
+            await turn()
+        other.read()
+        assert other.has_lost_all
+        assert not hoarder.ended
+        assert not use.unhanded
+        use.holdings = dict(dict.items(use.holdings))
 
     in_scene(work)
