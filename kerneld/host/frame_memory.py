@@ -20,6 +20,8 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from hw.ram import Ram
@@ -31,6 +33,8 @@ SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 CHUNK: Final = 1 << 19
 WITHDRAWN_AT_ONCE: Final = 4 << 20
 BLOCK: Final = 512  # bytes that st_blocks counts in
+A_FRAME: Final = 2  # mappings at the host: its own, and what it cuts off of RAM's
+MAPPINGS_KEPT: Final = 2048  # for the kernel's code and heap, channels' pages and devices
 Withdraw: TypeAlias = Callable[[int, Callable[[], None]], None]
 
 
@@ -118,6 +122,8 @@ class FrameMemory:
         try:
             if not leaves_for_others(descriptor):
                 raise OSError(errno.EMFILE, "the descriptors that are left are not for frames")
+            if (len(self._frames) + len(self._moves) + 1) * A_FRAME + MAPPINGS_KEPT > most_mappings():
+                raise OSError(errno.ENOMEM, "the mappings that are left to the kernel (vm.max_map_count) are few")
             os.ftruncate(descriptor, size)
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
         except BaseException:
@@ -210,6 +216,12 @@ def withdraw_some(descriptor: int) -> bool:
         return False
     os.ftruncate(descriptor, max(status.st_size - WITHDRAWN_AT_ONCE, 0))
     return True
+
+
+@cache
+def most_mappings() -> int:
+    """How many mappings the host lets a process have."""
+    return int(Path("/proc/sys/vm/max_map_count").read_text())
 
 
 def _next_data(descriptor: int, offset: int) -> int:

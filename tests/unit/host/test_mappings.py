@@ -578,3 +578,21 @@ def test_an_exchange_looks_at_no_mapping_of_a_hoard_by_itself() -> None:
         use.holdings = dict(dict.items(use.holdings))
 
     in_scene(work)
+
+
+def test_the_kernel_keeps_mappings_of_the_host_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that lets a process have many descriptors refuses its 65,531st mapping, and then every one."""
+
+    async def work(scene: Scene) -> None:
+        most = 5 * frame_memory.A_FRAME + frame_memory.MAPPINGS_KEPT
+        monkeypatch.setattr(frame_memory, "most_mappings", lambda: most)
+        greedy, other = scene.task(live=False), scene.task()
+        for page in range(8):
+            scene.map(greedy, page, BOTH, FRAME + 2 * page * PAGE)
+        await turn()
+        assert "the host has nothing for the memory" in greedy.ended[0]
+        scene.map(other, 0, BOTH, OTHER)
+        assert other.told_ops() == ["MAP"]
+        assert not other.ended
+
+    in_scene(work)
