@@ -23,6 +23,7 @@ from libsel4py import abi
 from libsel4py.abi import Error, Label, Rights
 
 TRAP_FRAME_BYTES: Final = 1 << abi.TRAP_FRAME_BITS
+MOST_BITS: Final = 21  # of a frame that is a trap frame: the host's part moves its bytes while everybody waits
 LONG_TO_DELETE: Final = (CapType.CNODE, CapType.TCB, CapType.ZOMBIE)
 
 
@@ -182,6 +183,10 @@ def _decode_buffer(call: Call, target: Tcb, slot: Slot, buffer: int) -> Install:
         )
     if cap.frame_size_bits < abi.TRAP_FRAME_BITS:
         raise illegal_operation(f"a frame of 2**{cap.frame_size_bits} bytes: a trap frame has {TRAP_FRAME_BYTES}")
+    if cap.frame_size_bits > MOST_BITS:
+        raise illegal_operation(
+            f"a frame of 2**{cap.frame_size_bits} bytes: a trap frame is in one of 2**{MOST_BITS} at most"
+        )
     if cap.rights & (Rights.READ | Rights.WRITE) != Rights.READ | Rights.WRITE:
         raise illegal_operation("the frame capability lacks Read or Write; a thread and the kernel write a trap frame")
     _ensure_not_in_use(call, target, cap.object)

@@ -100,6 +100,15 @@ def test_a_device_frame_is_no_trap_frame() -> None:
     assert machine.root.invoke(tcb, SET_BUFFER, (FRAME_BYTES,), [frame]) == (Error.ILLEGAL_OPERATION, ())
 
 
+def test_a_large_frame_is_no_trap_frame() -> None:
+    """Its bytes are moved at once when a thread starts with it."""
+    machine = Machine(ram_bytes=32 << 20)
+    tcb = machine.retype(ObjectType.TCB)
+    fits, large = machine.retype(ObjectType.FRAME, 21), machine.retype(ObjectType.FRAME, 22)
+    assert machine.root.invoke(tcb, SET_BUFFER, (FRAME_BYTES,), [large]) == (Error.ILLEGAL_OPERATION, ())
+    assert machine.root.invoke(tcb, SET_BUFFER, (FRAME_BYTES,), [fits]) == (Error.NO_ERROR, ())
+
+
 def test_set_space_checks_the_handler_last() -> None:
     machine, tcb = bare_thread()
     cnode = machine.retype(ObjectType.CNODE, THREAD_CNODE_BITS)
