@@ -46,6 +46,7 @@ class Mappings:
         self._memory = FrameMemory(ram, ram_fd, store, self._withdrawals.begin)
         self._uses: dict[int, FrameUse] = {}  # by the frame's physical address
         self._held: dict[Process, dict[int, FrameUse]] = {}  # by the address of the mapping
+        self._kept: dict[Process, set[FrameUse]] = {}  # trap frames of its own that it has lost and goes on to have
         self._idle: dict[int, int] = {}  # bytes of frames with a memfd that nobody has mapped any more
         self._attached: Callable[[int], Collection[Process]] = lambda frame: ()
         self._losing: Callable[[int], None] = lambda frame: None
@@ -131,6 +132,9 @@ class Mappings:
                     continue
                 self._held.get(holding.process, {}).pop(holding.address, None)
                 holding.process.map_mail.unmap(holding.address, use.size)
+            for process in use.given:
+                if (kept := self._kept.get(process)) is not None:
+                    kept.discard(use)
             if use.refill is not None:
                 use.refill.abandon()
         self._idle.pop(address, None)
@@ -158,6 +162,10 @@ class Mappings:
 
     def ends(self, process: Process) -> None:
         """The process is killed, or is gone: what it had mapped goes with it. Twice does no harm."""
+        for use in self._kept.pop(process, ()):
+            use.given.pop(process, None)
+            if self._uses.get(use.address) is use:
+                self._advance(use)
         held = self._held.pop(process, None)
         if held is not None:
             self._chores.add(partial(self._forget_some, process, held))
@@ -205,7 +213,10 @@ class Mappings:
         if use.refill is not None:
             return
         lost = [process for process in changed if use.has_lost(process)]
-        if lost and not set(lost) <= set(self._attached(use.address)):
+        attached = set(self._attached(use.address)) if lost else set()
+        for process in attached.intersection(lost):
+            self._kept.setdefault(process, set()).add(use)
+        if not attached.issuperset(lost):
             use.refill = self._new_refill(use)
             self._chores.add(use.refill.begin)
         elif use.is_wanted and use.address not in self._memory:

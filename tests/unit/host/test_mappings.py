@@ -12,6 +12,7 @@ import pytest
 
 from kerneld.host import frame_memory, frame_refill
 from kerneld.host.frame_refill import MOST_ASKED
+from kerneld.host.process import Process
 from tests.unit.host.keepers import BASE, BOTH, PAGE, READ, Scene, Task, in_scene, turn
 
 FRAME, OTHER = 0x100000, 0x200000
@@ -594,5 +595,26 @@ def test_the_kernel_keeps_mappings_of_the_host_for_itself(monkeypatch: pytest.Mo
         scene.map(other, 0, BOTH, OTHER)
         assert other.told_ops() == ["MAP"]
         assert not other.ended
+
+    in_scene(work)
+
+
+def test_a_process_that_kept_its_trap_frame_is_forgotten_when_it_ends() -> None:
+    async def work(scene: Scene) -> None:
+        attached: list[Process] = []
+        scene.mappings.use_attached(lambda frame: attached, lambda frame: None)
+        for _ in range(3):
+            task = scene.task()
+            attached[:] = [task.process]
+            scene.map(task, 0, BOTH, FRAME)
+            task.told_ops()
+            scene.unmap(task, 0)
+            await turn()
+            task.told_ops()
+            assert not task.has_lost_all
+            attached.clear()
+            task.kill()
+            await turn()
+        assert not scene.mappings._uses
 
     in_scene(work)
