@@ -1,0 +1,78 @@
+"""A boot image to which memory is mapped, and that makes of it what its first argument says."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import socket
+import threading
+
+import hw.cpu
+from libsel4py.abi import Syscall
+
+RETRY, WILD, NO_KEEPER, WRONG_ANSWERS, TOUCH, COUNT = range(6)
+CONTROL = 5  # behind stdin, stdout, stderr, the frame, the doorbell
+WORDS = (0, 1, 0xFFF, 1 << 44, (1 << 47) - 1, 1 << 47, 1 << 63, (1 << 64) - 1)
+
+
+def fault(address: int, ip: int, kind: int) -> None:
+    hw.cpu.trap(Syscall.FAULT, 0, 0, address, ip, kind, 0)
+
+
+def retry(address: int) -> None:
+    """As if it had met with memory that was not there yet."""
+    while True:
+        fault(address, 0, 0)
+
+
+def wild(seed: int) -> None:
+    """Faults that no processor has."""
+    chance = random.Random(seed)
+    while True:
+        fault(chance.choice(WORDS), chance.choice(WORDS), chance.choice(WORDS) | 1 << 32)
+
+
+def no_keeper(address: int, answer: bytes) -> None:
+    """Take the keeper's messages, and answer them with nothing, or wrongly."""
+    word = ctypes.c_uint64.from_address(address)
+    word.value = 1
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, CONTROL)
+
+    def take() -> None:
+        while True:
+            data, ancillary, _, _ = link.recvmsg(256, 256)
+            for _, _, descriptors in ancillary:
+                del descriptors  # they stay open: the process keeps what it is handed
+            if answer:
+                os.write(CONTROL, answer + data[4:])
+
+    threading.stack_size(64 << 10)
+    for _ in range(8):
+        threading.Thread(target=take, daemon=True).start()
+    threading.Event().wait()
+
+
+def touch(address: int, bytes_: int) -> int:
+    """Read and write each page."""
+    for at in range(address, address + bytes_, 4096):
+        ctypes.c_uint64.from_address(at).value += 1
+    return 0
+
+
+def main(what: int, address: int = 0, value: int = 0, *_: int) -> int:
+    if what == RETRY:
+        retry(address)
+    if what == WILD:
+        wild(value)
+    if what == NO_KEEPER:
+        no_keeper(address, b"")
+    if what == WRONG_ANSWERS:
+        no_keeper(address, b"\xff\xff\xff\xff")
+    if what == TOUCH:
+        return touch(address, value)
+    if what == COUNT:
+        word = ctypes.c_uint64.from_address(address)
+        while True:
+            word.value += 1
+    return value

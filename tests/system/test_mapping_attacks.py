@@ -1,0 +1,17 @@
+"""Tasks that attack by the memory that they have mapped, or have not: the others and the kernel go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.system.conftest import Boot
+
+HOSTILE, VICTIM = "tests.system.images.hostile_mapped", "tests.system.images.mapping_victim"
+SCENES = ("retries", "wild", "never", "deaf", "lying", "own_trap_frame", "storm", "deleted")
+
+
+@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.timeout(60)
+def test_memory(boot: Boot, scene: str) -> None:
+    system = boot(scene, HOSTILE, image=VICTIM)
+    assert system.wait() == 0, system.logs()
