@@ -2,7 +2,8 @@
 
 The kernel never waits for a process. Requests are sent at once; an answer that matters has a callback. A process
 whose keeper does not take requests any more (its socket is full, it answers what was not asked, or does not answer
-within `ANSWER_S` while it may run) has stopped to obey, and `disobeyed` is called: what the kernel then does is end it.
+within `ANSWER_S` in which it may run) has stopped to obey, and `disobeyed` is called: what the kernel then
+does is end it.
 
 A keeper answers within microseconds, or, where a thread does not park, within a tenth of a second (hw/_cpu/park.c); the
 rest of the time is for a host with a thousand other things to run.
@@ -49,6 +50,7 @@ class ControlSocket:
         self._sequence = 0
         self._waiting: dict[int, _Asked] = {}  # in the order of their deadlines
         self._runs = False
+        self._stopped_at = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         channel.setblocking(False)
@@ -91,10 +93,16 @@ class ControlSocket:
 
     def runs(self, runs: bool) -> None:
         """The process may run from now on, or is stopped by the host and cannot answer."""
+        if runs and not self._runs:
+            now = self._loop.time()
+            for asked in self._waiting.values():
+                # Later by as long as it did not run since it was asked. Were it given all of the time anew, one that
+                # is stopped often need never answer.
+                asked.deadline += now - max(self._stopped_at, asked.deadline - ANSWER_S)
+        elif self._runs and not runs:
+            self._stopped_at = self._loop.time()
         self._runs = runs
         if runs:
-            for asked in self._waiting.values():
-                asked.deadline = self._loop.time() + ANSWER_S
             self._expect()
 
     def close(self) -> None:

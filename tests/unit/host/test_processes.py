@@ -168,10 +168,22 @@ def test_a_process_that_may_not_run_is_not_expected_to_answer(keeper: Keeper, ti
     keeper.control.runs(False)
     timers.pass_seconds(10 * ANSWER_S)
     keeper.control.runs(True)
-    timers.pass_seconds(ANSWER_S / 2)
+    timers.pass_seconds(ANSWER_S / 4)
     assert not keeper.complaints
-    timers.pass_seconds(ANSWER_S / 2)
+    timers.pass_seconds(ANSWER_S / 4)
     assert len(keeper.complaints) == 1
+
+
+def test_a_process_that_is_stopped_often_has_to_answer_nevertheless(keeper: Keeper, timers: Timers) -> None:
+    keeper.control.runs(True)
+    keeper.park(1)
+    for _ in range(10):
+        assert not keeper.complaints
+        timers.pass_seconds(ANSWER_S / 10)
+        keeper.control.runs(False)
+        timers.pass_seconds(ANSWER_S)
+        keeper.control.runs(True)
+    assert set(keeper.complaints) == {"it does not answer within 5 s"}
 
 
 @contextlib.asynccontextmanager
