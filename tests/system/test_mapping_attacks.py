@@ -15,3 +15,13 @@ SCENES = ("retries", "wild", "never", "deaf", "lying", "own_trap_frame", "storm"
 def test_memory(boot: Boot, scene: str) -> None:
     system = boot(scene, HOSTILE, image=VICTIM)
     assert system.wait() == 0, system.logs()
+
+
+def test_a_hoarder_is_ended_and_the_others_go_on(boot: Boot) -> None:
+    system = boot("hoard", HOSTILE, image=VICTIM, descriptors=512)
+    assert system.wait() == 0, system.logs()
+
+
+def test_a_large_frame_keeps_nobody_else_waiting(boot: Boot) -> None:
+    system = boot("large", HOSTILE, image=VICTIM, ram_bytes=2 << 30)
+    assert system.wait() == 0, system.logs()

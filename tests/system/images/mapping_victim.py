@@ -168,7 +168,56 @@ def deleted(parent: Victim) -> None:
         parent.cnode.revoke(frame.cptr)
 
 
-SCENES = {each.__name__: each for each in (retries, wild, never, deaf, lying, own_trap_frame, storm, deleted)}
+def hoard(parent: Victim) -> None:
+    """A task has more frames mapped than the host has descriptors for: it is ended, and the others go on."""
+    idle, greedy = parent.child(), parent.child()
+    own = parent.frame()
+    own.map(BASE, BOTH, vspace=OWN)
+    word(BASE).value = 7
+    frames = [parent.frame() for _ in range(600)]
+    frames[0].map(BASE, BOTH, vspace=greedy.vspace)
+    greedy.start(hostile_mapped.COUNT, BASE)
+    for number, frame in enumerate(frames[1:], 1):
+        frame.map(BASE + number * PAGE, BOTH, vspace=greedy.vspace)
+    assert parent.wait_death() == (2, 9)
+    assert word(BASE).value == 7
+    for _ in range(3):
+        other = parent.frame()
+        other.map(BASE + PAGE, BOTH, vspace=OWN)
+        word(BASE + PAGE).value = 8
+        other.unmap()
+    idle.start(hostile_mapped.RETURN, 0, 3)
+    assert parent.wait_death() == (1, 3 << 8)
+    print("calls", *worst_call(parent, idle), flush=True)
+
+
+def large(parent: Victim) -> None:
+    """A frame of 256 MiB that is full is lost and exchanged, and becomes free: nobody else waits for long."""
+    size_bits, others = 28, BASE + (1 << 30)
+    child = parent.child()
+    frame = parent.frame(size_bits)
+    own, again = parent.copy(frame), parent.copy(frame)
+    own.map(BASE, BOTH, vspace=OWN)
+    ctypes.memset(BASE, 1, 1 << size_bits)
+    again.map(others, READ, vspace=OWN)
+    assert word(others).value
+    child.start(hostile_mapped.CALLS)
+    time.sleep(0.1)
+    begun = time.monotonic_ns()
+    own.unmap()
+    middle = time.monotonic_ns()
+    assert word(others + (1 << size_bits) - 8).value
+    parent.memory.free(frame.cptr)
+    end = time.monotonic_ns()
+    print("exchanged in", (middle - begun) // 1_000_000, "ms, freed in", (end - middle) // 1_000_000, "ms", flush=True)
+    number, status = parent.wait_death()
+    print("worst call of another task:", status >> 8, "ms", flush=True)
+    assert (number, status >> 8 < 100) == (1, True), status
+
+
+SCENES = {
+    each.__name__: each for each in (retries, wild, never, deaf, lying, own_trap_frame, storm, deleted, hoard, large)
+}
 
 
 def main(boot_info_address: int, *_: int) -> None:
