@@ -23,6 +23,7 @@
 
 /* A frame of the fault, one of a signal that comes meanwhile, and what they call. */
 enum { STACK_BYTES = 64 << 10, SIGNAL_FRAMES = 4, LINE_BYTES = 320 };
+static const int64_t EXCHANGE_NS = 3000000000; /* a frame of 1 GiB takes two thirds of that */
 
 _Thread_local struct guard guard_self __attribute__((tls_model("initial-exec")));
 
@@ -130,6 +131,25 @@ static bool wait_for_keeper(const struct cpu_thread *thread)
     }
 }
 
+/* For a thread that cannot ask. Where another holder of a frame loses it, the frame is exchanged: the keeper is told UNMAP,
+ * and MAP when the bytes have moved. So what is not there may be about to come, and the access is tried again once after each
+ * message; false if none comes for as long as the largest frame may take. */
+static bool wait_for_exchange(void)
+{
+    if (control_descriptor() < 0)
+        return false;
+    const uint32_t done = __atomic_load_n(&mappings_done, __ATOMIC_ACQUIRE);
+    const uint64_t now_tried = (uint64_t)done + 1;
+    if (guard_self.tried == now_tried) {
+        const int64_t deadline = now_ns() + EXCHANGE_NS;
+        while (__atomic_load_n(&mappings_done, __ATOMIC_ACQUIRE) == done)
+            if (futex_wait_until(&mappings_done, done, deadline, false) < 0 && errno == ETIMEDOUT)
+                return false;
+    }
+    guard_self.tried = now_tried;
+    return true;
+}
+
 /* NULL if the thread can ask the kernel. */
 static const char *why_not_ask(const struct cpu_thread *thread)
 {
@@ -166,7 +186,7 @@ static void resolve_guarded(struct cpu_thread *thread, struct access *access, uc
         if (wait_for_keeper(thread))
             return;
         access->kind |= SEL4PY_FAULT_GUARDED;
-        if (!why_not_ask(thread) && ask_kernel(thread, access) == TRY_AGAIN)
+        if (why_not_ask(thread) ? wait_for_exchange() : ask_kernel(thread, access) == TRY_AGAIN)
             return;
     }
     fault_leave_guarded(context);
@@ -187,6 +207,8 @@ static void resolve(int number, struct cpu_thread *thread, struct access *access
             return;
         thread->broken |= answer == RINGS_BROKEN;
         why = answer == RINGS_BROKEN ? "the kernel does not keep to libsel4py.abi" : "the kernel gives no memory there";
+    } else if (wait_for_exchange()) {
+        return;
     }
     end_process(number, access, why);
 }

@@ -12,11 +12,12 @@ struct access {
     uint32_t kind;
 };
 
-/* Of the calling thread: how its guarded copy may behave, and what it met with. */
+/* Of the calling thread: how its guarded copy may behave, and what it met with; and what it has tried again. */
 struct guard {
     bool may_wait; /* for the keeper and the pager: the GIL is not held */
     bool is_write;
     uint64_t address;
+    uint64_t tried; /* of a thread that cannot ask: since its keeper had done so many messages, and one; 0: not yet */
 };
 
 extern _Thread_local struct guard guard_self __attribute__((tls_model("initial-exec")));

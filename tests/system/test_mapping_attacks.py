@@ -7,7 +7,7 @@ import pytest
 from tests.system.conftest import Boot
 
 HOSTILE, VICTIM = "tests.system.images.hostile_mapped", "tests.system.images.mapping_victim"
-SCENES = ("retries", "wild", "never", "deaf", "lying", "own_trap_frame", "storm", "deleted")
+SCENES = ("retries", "wild", "never", "deaf", "lying", "own_trap_frame", "storm", "deleted", "plain", "plain_guarded")
 
 
 @pytest.mark.parametrize("scene", SCENES)

@@ -12,7 +12,7 @@ import time
 import hw.cpu
 from libsel4py.abi import Syscall
 
-RETRY, WILD, NO_KEEPER, WRONG_ANSWERS, TOUCH, COUNT, RETURN, CALLS = range(8)
+RETRY, WILD, NO_KEEPER, WRONG_ANSWERS, TOUCH, COUNT, RETURN, CALLS, PLAIN, PLAIN_GUARDED = range(10)
 CONTROL = 5  # behind stdin, stdout, stderr, the frame, the doorbell
 WORDS = (0, 1, 0xFFF, 1 << 44, (1 << 47) - 1, 1 << 47, 1 << 63, (1 << 64) - 1)
 
@@ -72,6 +72,25 @@ def calls() -> int:
     return min(worst // 1_000_000, 255)
 
 
+def plain(address: int, guarded: bool) -> int:
+    """Count by a thread that no TCB stands for, until the second word is set."""
+    view = hw.cpu.Mapping(address, 4096, True)
+
+    def count() -> None:
+        word, stop = (ctypes.c_uint64.from_address(address + offset) for offset in (0, 8))
+        while not (view.load_word(8) if guarded else stop.value):
+            if guarded:
+                view.store_word(0, view.load_word(0) + 1)
+            else:
+                word.value += 1
+
+    threading.stack_size(64 << 10)
+    thread = threading.Thread(target=count)
+    thread.start()
+    thread.join()
+    return 0
+
+
 def main(what: int, address: int = 0, value: int = 0, *_: int) -> int:
     if what == RETRY:
         retry(address)
@@ -83,6 +102,8 @@ def main(what: int, address: int = 0, value: int = 0, *_: int) -> int:
         no_keeper(address, b"\xff\xff\xff\xff")
     if what == TOUCH:
         return touch(address, value)
+    if what in (PLAIN, PLAIN_GUARDED):
+        return plain(address, what == PLAIN_GUARDED)
     if what == CALLS:
         return calls()
     if what == COUNT:

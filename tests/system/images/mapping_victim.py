@@ -215,9 +215,38 @@ def large(parent: Victim) -> None:
     assert (number, status >> 8 < 100) == (1, True), status
 
 
-SCENES = {
-    each.__name__: each for each in (retries, wild, never, deaf, lying, own_trap_frame, storm, deleted, hoard, large)
-}
+def plain(parent: Victim, what: int = hostile_mapped.PLAIN) -> None:
+    """What one holder maps and loses, again and again, is no end to another's thread that has no trap frame."""
+    frame = parent.frame()
+    own, childs, first = parent.copy(frame), parent.copy(frame), parent.copy(frame)
+    child = parent.child()
+    first.map(BASE + PAGE, BOTH, vspace=OWN)
+    childs.map(BASE, BOTH, vspace=child.vspace)
+    child.start(what, BASE)
+    while not word(BASE + PAGE).value:
+        time.sleep(0.001)
+    first.unmap()
+    for _ in range(100):
+        own.map(BASE, BOTH, vspace=OWN)
+        before = word(BASE).value
+        own.unmap()
+        own.map(BASE, READ, vspace=OWN)
+        until = time.monotonic() + 5
+        while word(BASE).value == before and time.monotonic() < until:
+            time.sleep(0.0001)
+        assert word(BASE).value > before
+        own.unmap()
+    own.map(BASE, BOTH, vspace=OWN)
+    word(BASE + 8).value = 1
+    assert parent.wait_death() == (1, 0)
+
+
+def plain_guarded(parent: Victim) -> None:
+    plain(parent, hostile_mapped.PLAIN_GUARDED)
+
+
+_ALL = (retries, wild, never, deaf, lying, own_trap_frame, storm, deleted, hoard, large, plain, plain_guarded)
+SCENES = {each.__name__: each for each in _ALL}
 
 
 def main(boot_info_address: int, *_: int) -> None:
