@@ -195,6 +195,8 @@ class Attacker:
         pick = self.random.random()
         if pick < 0.03:
             return Syscall.LISTEN
+        if pick < 0.06:
+            return Syscall.FAULT
         if pick < 0.65:
             return Syscall.CALL
         if pick < 0.95:
@@ -212,6 +214,12 @@ class Attacker:
         form = self.random.choice(FORMS)
         op, info = self._op(), self._info(form)
         words = self._words(info >> 12)
+        if op == Syscall.FAULT and self.random.random() < 0.9:  # the tail of a page, an instruction, what it did
+            words[:3] = [
+                self._address() + self._word() % 4096 & abi.WORD_MASK,
+                self._word(),
+                self.random.getrandbits(20),
+            ]
         flags = self.random.choice((0, 2, 2, 2, 2, 3, self.random.getrandbits(32)))
         cptr = self.random.choice((SHARED, BELL)) if op in RECEIVING else self._among(form.targets)
         entry = struct.pack("<iI7Q", op, flags, cptr, info, *words[:4], self.random.getrandbits(64))
