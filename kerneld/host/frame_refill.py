@@ -68,7 +68,7 @@ class Refill:
         self._ended = ended
         self._state = State.SCHEDULED
         self._asked: dict[Holding, None] = {}
-        self._stopped: list[Process] = []
+        self._stopped: dict[Process, None] = {}  # tasks decide how many
         self._timer: asyncio.TimerHandle | None = None
         self._move: Move | None = None
 
@@ -137,7 +137,7 @@ class Refill:
 
     def _stop(self, process: Process) -> None:
         if process not in self._stopped:
-            self._stopped.append(process)
+            self._stopped[process] = None
             process.hold_still(True)
 
     def _start(self) -> None:
