@@ -24,7 +24,6 @@ MAP: Final = "frame retyped and mapped, by batches"
 REVOKE: Final = "revoke of a frame that 100 tasks have mapped, a task"
 PAGE_BITS, LARGE_BITS, FRAMES_AHEAD = 12, 20, 16
 SHARERS: Final = 100
-STATED: Final = 0.0  # at least so much: always so
 
 
 def contenders(
