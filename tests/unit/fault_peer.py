@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from libsel4py import abi
 from libsel4py.abi import ControlOp, MapFlags, PageFault, Rights, Syscall
-from tests.unit.cpu_peer import Entry, Peer, Task, next_entry, running
+from tests.unit.cpu_peer import Entry, Peer, Task, next_entry, running, start
 
 BASE = abi.MAPPING_BASE
 PAGE = 1 << abi.FRAME_MIN_BITS
@@ -71,6 +72,25 @@ def serve_pages(peer: Peer, task: Task, content: Callable[[int], bytes], rights:
         map_page(task, page, content(page), rights)
         peer.complete(entry.tag)
     return told
+
+
+def run_threads(
+    count: int, first: Callable[[], Any], serve: Callable[[Peer, Task], None], lock: threading.Lock
+) -> None:
+    """A task that runs ``first``, whose first system call waits until so many further threads of it have ended. Each is
+    served by a thread of its own here; ``lock`` is held by whoever asks the keeper."""
+    with running(first, with_keeper=True) as (peer, task), contextlib.ExitStack() as stack:
+        waiting = next_entry(peer, task)
+        others = [stack.enter_context(contextlib.closing(Peer())) for _ in range(count)]
+        servers = [threading.Thread(target=serve, args=(other, task)) for other in others]
+        for number, (other, server) in enumerate(zip(others, servers, strict=True)):
+            with lock:
+                assert start(task, other, number + 1) == 0
+            server.start()
+        for server in servers:
+            server.join()
+        peer.echo(waiting)
+        task.result()
 
 
 @contextlib.contextmanager

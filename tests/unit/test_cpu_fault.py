@@ -27,6 +27,7 @@ from tests.unit.fault_peer import (
     map_page,
     memory,
     next_fault,
+    run_threads,
     serve_pages,
     tell,
 )
@@ -150,21 +151,10 @@ def test_eight_threads_fault_in_turn_with_the_gil() -> None:
             other.complete(asked.tag)
         ends.append(asked.mr0)
 
-    with running(first, with_keeper=True) as (peer, task), contextlib.ExitStack() as stack:
-        waiting = next_entry(peer, task)
-        others = [stack.enter_context(contextlib.closing(Peer())) for _ in range(8)]
-        servers = [threading.Thread(target=serve, args=(other, task)) for other in others]
-        for number, (other, server) in enumerate(zip(others, servers, strict=True)):
-            with lock:
-                assert start(task, other, number + 1) == 0
-            server.start()
-        for server in servers:
-            server.join()
-        peer.echo(waiting)
-        task.result()
-        assert sorted(ends) == sorted(
-            sum(page + 1 & 255 for page in range(part * 50, part * 50 + 50)) & 0xFFFF for part in range(1, 9)
-        )
+    run_threads(8, first, serve, lock)
+    assert sorted(ends) == sorted(
+        sum(page + 1 & 255 for page in range(part * 50, part * 50 + 50)) & 0xFFFF for part in range(1, 9)
+    )
 
 
 @pytest.mark.parametrize("in_c", [False, True])

@@ -12,7 +12,19 @@ from hw import cpu
 from libsel4py import abi
 from libsel4py.abi import ControlOp, PageFault, Syscall
 from tests.unit.cpu_peer import Peer, Task, next_entry, running, start, wait_forever
-from tests.unit.fault_peer import BASE, PAGE, READ, WRITE, Told, map_memory, map_page, memory, next_fault, serve_pages
+from tests.unit.fault_peer import (
+    BASE,
+    PAGE,
+    READ,
+    WRITE,
+    Told,
+    map_memory,
+    map_page,
+    memory,
+    next_fault,
+    run_threads,
+    serve_pages,
+)
 
 CALL, EXIT = Syscall.CALL, Syscall.EXIT
 GUARDED, PRESENT, USER = PageFault.GUARDED, PageFault.PRESENT, PageFault.USER
@@ -321,18 +333,7 @@ def test_eight_threads_copy_what_comes_and_goes() -> None:
             other.complete(asked.tag, mrs=() if answered % 5 else NOBODY)
         ends.append(asked.mr0)
 
-    with running(first, with_keeper=True) as (peer, task), contextlib.ExitStack() as stack:
-        waiting = next_entry(peer, task)
-        others = [stack.enter_context(contextlib.closing(Peer())) for _ in range(8)]
-        servers = [threading.Thread(target=serve, args=(other, task)) for other in others]
-        for number, (other, server) in enumerate(zip(others, servers, strict=True)):
-            with lock:
-                assert start(task, other, number + 1) == 0
-            server.start()
-        for server in servers:
-            server.join()
-        peer.echo(waiting)
-        task.result()
+    run_threads(8, first, serve, lock)
     assert ends == [rounds] * 8
     for fd in memories:
         os.close(fd)
