@@ -285,7 +285,7 @@ class VirtioDevice(Device):
             accepted = state.features
             if accepted & ~self._offered or accepted & REQUIRED != REQUIRED:
                 value &= ~Status.FEATURES_OK
-        if value & Status.DRIVER_OK and not value & Status.FEATURES_OK:
+        if value & Status.DRIVER_OK and not (value | state.status) & Status.FEATURES_OK:
             value &= ~Status.DRIVER_OK
         state.status = state.status | value  # bits are set by the driver, and cleared by a reset alone
         if self.is_live:

@@ -6,7 +6,8 @@ Rules. The available ring and the descriptor table are copied once for each `tak
 driver writes later changes nothing. Work of a turn is bounded by ``most`` chains of `MOST_SEGMENTS` each. A head that was
 taken is marked in the queue's record until it is given back: a kernel that is started again finds those that were under
 way (`interrupted`) and does them once more, which is why a device's requests must bear that. What makes no sense ends in
-`VirtioDevice.fail`, and the queue gives nothing more. Everything here runs inside a transaction.
+`VirtioDevice.fail`, and the queue gives nothing more. All but
+`has_more` runs inside a transaction.
 """
 
 from __future__ import annotations
@@ -75,15 +76,14 @@ class DeviceQueue:
             self._device.fail(Cause.DMA_FAULT)
 
     def has_more(self) -> bool:
-        """Whether the driver has made chains available that were not taken."""
+        """Whether `take` would find something, be it a fault. Needs no transaction."""
         queue = self._queue
         if not self._device.is_live or not queue.ready:
             return False
         try:
             return self._dma.load16(queue.driver + 2) != queue.taken
         except DmaFault:
-            self._device.fail(Cause.DMA_FAULT)
-            return False
+            return True
 
     # --- inside --------------------------------------------------------------------------------------------
 
