@@ -1,8 +1,8 @@
 """A disk: virtio's block device. Requests come by one queue, and are carried out by `hw.devices.disk` after the commit.
 
 Source: VIRTIO 1.2, section 5.2. Sectors have 512 bytes. Offered: FLUSH, SEG_MAX, BLK_SIZE, and RO for a disk that
-cannot be written. A request is a header of 16 bytes that the device reads, data that it reads or writes, and one byte of
-status that it writes last; how they are cut into descriptors is the driver's matter.
+cannot be written. A request is a header of 16 bytes that the device reads, data that it reads or writes, and one byte
+of status that it writes last; how they are cut into descriptors is the driver's matter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ HEADER: Final = struct.Struct("<IIQ")  # type, reserved, sector
 MOST_DATA: Final = MAX_TRANSFER - HEADER.size
 ID_BYTES: Final = 20
 SEG_MAX, RO, BLK_SIZE, FLUSH = 1 << 2, 1 << 5, 1 << 6, 1 << 9  # feature bits
-_CONFIGURATION: Final = struct.Struct("<QIIIIQB3x")  # capacity, size_max, seg_max, geometry, blk_size, topology, writeback
+_CONFIGURATION: Final = struct.Struct(
+    "<QIIIIQB3x"
+)  # capacity, size_max, seg_max, geometry, blk_size, topology, writeback
 
 
 class Kind(IntEnum):

@@ -2,8 +2,8 @@
 
 Reads that the host has in memory are made at once; all else is done by a thread of the disk's own, one request after
 the other, so that a flush comes after the writes that were taken before it. Requests are taken in bounded turns of the
-event loop, and at most `MOST_BYTES` are under way. What was taken and not finished when a kernel died is done again by the
-next one: reading, writing and flushing twice does no harm, since the driver has not been told that it was done once.
+event loop, and at most `MOST_BYTES` are under way. What was taken and not finished when a kernel died is done again by
+the next one: reading, writing and flushing twice does no harm, since the driver has not been told that it was done once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Medium(Protocol):
     def read(self, offset: int, size: int, /) -> bytes:
         """May block. Raises OSError."""
 
-    def read_now(self, offset: int, size: int, /) -> bytes | None:
+    def read_now(self, offset: int, size: int, /) -> bytes | bytearray | None:
         """The same if it does not block, else None. Raises OSError."""
 
     def write(self, offset: int, data: bytes, /) -> None:
@@ -45,7 +45,7 @@ class Medium(Protocol):
         """All that was written before is on the medium when this returns. May block. Raises OSError."""
 
 
-Done = tuple[Request, bytes, Outcome]
+Done = tuple[Request, bytes | bytearray, Outcome]
 
 
 class Disk:
@@ -152,7 +152,7 @@ class Disk:
             case _:
                 return None
 
-    def _transfer(self, request: Request, data: bytes, outcome: Outcome) -> int:
+    def _transfer(self, request: Request, data: bytes | bytearray, outcome: Outcome) -> int:
         """Put data and status where the driver wants them; returns how many bytes, or -1: it cannot be."""
         if request.resets != self._device.own.resets:
             return -1

@@ -62,6 +62,7 @@ class DiskImage:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
+        self.read_only = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
         self._asks_first = bool(_RWF_NOWAIT)
 
     @property
@@ -74,7 +75,7 @@ class DiskImage:
             data += self._rest(offset + len(data), size - len(data))
         return data
 
-    def read_now(self, offset: int, size: int, /) -> bytes | None:
+    def read_now(self, offset: int, size: int, /) -> bytes | bytearray | None:
         if not self._asks_first:
             return None
         data = bytearray(size)

@@ -3,11 +3,10 @@
 Source: VIRTIO 1.2, section 2.7. All of it lies in the driver's memory, and is reached by DMA.
 
 Rules. The available ring and the descriptor table are copied once for each `take`, and the copies are checked; what the
-driver writes later changes nothing. Work of a turn is bounded by ``most`` chains of `MOST_SEGMENTS` each. A head that was
-taken is marked in the queue's record until it is given back: a kernel that is started again finds those that were under
-way (`interrupted`) and does them once more, which is why a device's requests must bear that. What makes no sense ends in
-`VirtioDevice.fail`, and the queue gives nothing more. All but
-`has_more` runs inside a transaction.
+driver writes later changes nothing. Work of a turn is bounded by ``most`` chains of `MOST_SEGMENTS` each. A head that
+was taken is marked in the queue's record until it is given back: a kernel that is started again finds those that were
+under way (`interrupted`) and does them once more, which is why a device's requests must bear that. What makes no sense
+ends in `VirtioDevice.fail`, and the queue gives nothing more. All but `has_more` runs inside a transaction.
 """
 
 from __future__ import annotations
@@ -154,7 +153,7 @@ def _walk(head: int, at: int, table: memoryview, size: int, nested: bool = False
         if at >= size:
             break
         address, length, flags, following = DESCRIPTOR.unpack_from(table, 16 * at)
-        if flags & INDIRECT and (nested or at != head) or not length:
+        if (flags & INDIRECT and (nested or at != head)) or not length:
             break
         if flags & WRITE:
             writable.append(Segment(address, length))

@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from hw.clock import host_microseconds
+from hw.devices.block import Block
 from hw.devices.clock import Clock
+from hw.devices.disk import Disk
+from hw.devices.disk_image import DiskImage
 from hw.devices.entropy import Entropy
 from hw.devices.pty import PtyBackend
 from hw.devices.serial_line import SerialBackend, SerialLine
@@ -51,7 +54,7 @@ RAM_LAYOUT: Final = RamLayout(
     layout.DEVICE_RECORD_BYTES,
     layout.DEVICE_RECORD_COUNT,
 )
-Backend = ClockTimer | SerialBackend | Transfers
+Backend = ClockTimer | Disk | SerialBackend | Transfers
 
 
 class System:
@@ -158,6 +161,9 @@ class System:
             self._backends[number] = ClockTimer(self.loop, self.machine.bus, device, self.entry.settle)
         elif isinstance(device, Entropy):
             self._backends[number] = Transfers(self.loop, self.machine.bus, device, self.entry.settle)
+        elif isinstance(device, Block):
+            medium = DiskImage(description.descriptor)
+            self._backends[number] = Disk(self.loop, self.machine.bus, device, medium, self.entry.settle)
         elif isinstance(device, Uart):
             line = SerialLine(self.machine.bus, device, self.entry.settle)
             if description.backend is BackendKind.STDIO:

@@ -1,4 +1,4 @@
-"""The disk: requests as a driver makes them, the order of what reaches the medium, and what a hostile driver comes to."""
+"""The disk: requests as a driver makes them, the order of what reaches the medium, and what hostile drivers come to."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ class System:
     """A guest, its disk, and the loop on which the disk works."""
 
     def __init__(self, medium: Medium, read_only: bool = False) -> None:
-        self.guest = Guest(
-            lambda ram, dma: Block(ram, RECORD, NUMBER, PORT, IRQ, dma, SECTORS, read_only=read_only)
-        )
+        self.guest = Guest(lambda ram, dma: Block(ram, RECORD, NUMBER, PORT, IRQ, dma, SECTORS, read_only=read_only))
         self.loop = asyncio.new_event_loop()
         self.changes = asyncio.Event()
         device = self.guest.device
@@ -239,7 +237,9 @@ def test_random_requests_never_end_the_disk(system: System, medium: Recorder) ->
         system.guest.set(Register.STATUS, 0)
         system.guest.begin(FLUSH, size=16)
         for _ in range(4):
-            system.guest.write(HEADERS, struct.pack("<IIQ", randomly.choice((0, 1, 4, 8, 77)), 0, randomly.randrange(70)))
+            system.guest.write(
+                HEADERS, struct.pack("<IIQ", randomly.choice((0, 1, 4, 8, 77)), 0, randomly.randrange(70))
+            )
             for number in range(3):
                 address = randomly.choice((AT + HEADERS, AT + DATA, AT + FRAME_BYTES - 8))
                 flags = randomly.choice((0, NEXT, WRITE, NEXT | WRITE))

@@ -98,7 +98,14 @@ def test_a_queue_is_what_the_driver_sets_up(guest: Guest) -> None:
 
 @pytest.mark.parametrize(
     ("size", "descriptors", "driver", "device"),
-    [(0, AT, AT, AT), (3, AT, AT, AT), (512, AT, AT, AT), (8, AT + 8, AT, AT), (8, AT, AT + 1, AT), (8, AT, AT, AT + 2)],
+    [
+        (0, AT, AT, AT),
+        (3, AT, AT, AT),
+        (512, AT, AT, AT),
+        (8, AT + 8, AT, AT),
+        (8, AT, AT + 1, AT),
+        (8, AT, AT, AT + 2),
+    ],
 )
 def test_a_queue_that_is_none_stops_the_device(
     guest: Guest, size: int, descriptors: int, driver: int, device: int
@@ -189,7 +196,10 @@ def test_what_was_taken_and_not_given_back_is_found_again(guest: Guest) -> None:
     again.device = make(guest.ram, guest.iommu.port(NUMBER))
     found: list[Chain] = []
     again.bus.change(again.device, lambda: found.extend(queue(again).interrupted()))
-    assert [(chain.head, chain.readable[0].address) for chain in found] == [(3, AT + BUFFER + 3), (64, AT + BUFFER + 64)]
+    assert [(chain.head, chain.readable[0].address) for chain in found] == [
+        (3, AT + BUFFER + 3),
+        (64, AT + BUFFER + 64),
+    ]
 
 
 def test_a_reset_forgets_everything(guest: Guest) -> None:
@@ -198,7 +208,11 @@ def test_a_reset_forgets_everything(guest: Guest) -> None:
     guest.offer(0)
     take(guest)
     guest.set(Register.STATUS, 0)
-    assert [guest.get(register) for register in (Register.STATUS, Register.INTERRUPT_STATUS, Register.QUEUE_READY)] == [0, 0, 0]
+    assert [guest.get(register) for register in (Register.STATUS, Register.INTERRUPT_STATUS, Register.QUEUE_READY)] == [
+        0,
+        0,
+        0,
+    ]
     assert not guest.device.features
     guest.begin()
     guest.descriptor(0, AT + BUFFER, 1)

@@ -98,7 +98,9 @@ class Guest:
     def read(self, offset: int, size: int) -> bytes:
         return self.ram.read(FRAME + offset, size)
 
-    def descriptor(self, number: int, address: int, length: int, flags: int = 0, following: int = 0, queue: int = 0) -> None:
+    def descriptor(
+        self, number: int, address: int, length: int, flags: int = 0, following: int = 0, queue: int = 0
+    ) -> None:
         self.write(queue * 0x4000 + 16 * number, struct.pack("<QIHH", address, length, flags, following))
 
     def offer(self, head: int, queue: int = 0) -> None:
