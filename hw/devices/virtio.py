@@ -81,6 +81,8 @@ class Feature(IntFlag):
 
 REQUIRED: Final = Feature.VERSION_1 | Feature.ACCESS_PLATFORM
 USED_INTERRUPT, CONFIG_INTERRUPT = 1, 2  # bits of INTERRUPT_STATUS
+_FEATURES_OK, _DRIVER_OK = int(Status.FEATURES_OK), int(Status.DRIVER_OK)  # asked for at each turn: plain numbers
+_LIVE_MASK: Final = int(Status.DRIVER_OK | Status.NEEDS_RESET)
 
 
 class Cause(IntEnum):
@@ -173,12 +175,17 @@ class VirtioDevice(Device):
     @property
     def features(self) -> int:
         """What was negotiated: 0 before FEATURES_OK."""
-        return self.state.features if self.state.status & Status.FEATURES_OK else 0
+        return self.state.features if self.state.status & _FEATURES_OK else 0
 
     @property
     def is_live(self) -> bool:
         """Whether the driver lets it work."""
-        return self.state.status & (Status.DRIVER_OK | Status.NEEDS_RESET) == Status.DRIVER_OK
+        return self.state.status & _LIVE_MASK == _DRIVER_OK
+
+    @property
+    def has_used_interrupt(self) -> bool:
+        """Whether the driver was interrupted for used buffers, and has not acknowledged it."""
+        return bool(self.state.interrupt & USED_INTERRUPT)
 
     def fail(self, cause: Cause) -> None:
         """Stop: the driver has done something that makes no sense. Inside a transaction."""

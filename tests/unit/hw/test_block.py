@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from hw.devices.block import FLUSH, RO, Block, Kind, Outcome
-from hw.devices.disk import IDENTITY, Disk, Medium
+from hw.devices.disk import IDENTITY, Disk
 from hw.devices.disk_image import DiskImage, ImageError, open_image
+from hw.devices.medium import Medium
 from hw.devices.virtio import Cause, Register, Status
 from hw.devices.virtqueue import NEXT, WRITE
+from hw.iommu import Buffer
 from tests.unit.hw.virtio_driver import AT, FRAME_BYTES, IRQ, NUMBER, PORT, RECORD, Guest
 
 SECTORS = 64
@@ -40,7 +42,7 @@ class Recorder(Medium):
     def read_now(self, offset: int, size: int) -> bytes | None:
         return self.read(offset, size) if self.reads_now else None
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: Buffer) -> None:
         self._ensure()
         self.log.append(("write", offset, len(data)))
         self.bytes[offset : offset + len(data)] = data
