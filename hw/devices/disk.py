@@ -157,8 +157,13 @@ class Disk:
         if request.resets != self._device.own.resets:
             return -1
         dma = self._device.dma
+        written = 0
+        if data:
+            try:
+                written = dma.scatter(request.into, data)
+            except DmaFault:  # the buffer is gone: its owner's matter
+                outcome = Outcome.IOERR
         try:
-            written = dma.scatter(request.into, data) if data else 0
             dma.write(request.status.address, bytes([outcome]))
         except DmaFault:
             return -1

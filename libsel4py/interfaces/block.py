@@ -6,9 +6,9 @@
     disk.transfer(buffer, [Request(True, 0, 8, 16), …]) # many at a time
     disk.flush()
 
-Rules. Requests that run at the same time have no order. What was written is on the medium when a `flush` returns that was
-called after it; until then a loss of power keeps any part of it (but no part of a sector). A client sees its own partition
-alone, from sector 0 on.
+Rules. Requests that run at the same time have no order. What was written is on the medium when a `flush` returns that
+was called after it; until then a loss of power keeps any part of it (but no part of a sector). A client sees its own
+partition alone, from sector 0 on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which sectors a partition has: the tables of MBR and GPT, read from a disk that may hold anything.
 
 Sources: UEFI 2.10, chapter 5 (GPT, protective MBR); the MBR as IBM PC DOS left it: four entries of 16 bytes at 446, and
-logical drives in a chain of such tables. Partitions have their numbers as on Linux: 1 to 4, and logical drives from 5 on.
+logical drives in a chain of such tables. Partitions have their numbers as on Linux: 1 to 4, logical drives from 5 on.
 """
 
 from __future__ import annotations
