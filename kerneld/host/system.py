@@ -187,6 +187,7 @@ class System:
             case Tell.DEVICE:
                 if backend := self._backends.get(message.subject):
                     backend.kicked()
+                    self.entry.host_is_due()
             case _:
                 self.processes.carry_out(message)
 
