@@ -83,6 +83,11 @@ REQUIRED: Final = Feature.VERSION_1 | Feature.ACCESS_PLATFORM
 USED_INTERRUPT, CONFIG_INTERRUPT = 1, 2  # bits of INTERRUPT_STATUS
 
 
+# The same as plain numbers, for what is asked at each request.
+_DRIVER_OK, _FEATURES_OK = int(Status.DRIVER_OK), int(Status.FEATURES_OK)
+_LIVE: Final = int(Status.DRIVER_OK | Status.NEEDS_RESET)
+
+
 class Cause(IntEnum):
     """Why a device needs a reset."""
 
@@ -173,12 +178,12 @@ class VirtioDevice(Device):
     @property
     def features(self) -> int:
         """What was negotiated: 0 before FEATURES_OK."""
-        return self.state.features if self.state.status & Status.FEATURES_OK else 0
+        return self.state.features if self.state.status & _FEATURES_OK else 0
 
     @property
     def is_live(self) -> bool:
         """Whether the driver lets it work."""
-        return self.state.status & (Status.DRIVER_OK | Status.NEEDS_RESET) == Status.DRIVER_OK
+        return self.state.status & _LIVE == _DRIVER_OK
 
     def fail(self, cause: Cause) -> None:
         """Stop: the driver has done something that makes no sense. Inside a transaction."""

@@ -49,7 +49,9 @@ class Main(Component):
     def scatter(self, count: int) -> str:
         self.mapping.write(0, b"".join(bytes([number]) * 512 for number in range(count)))
         self.disk.transfer(self.buffer, [Request(True, 512 * number, 2 * number, 1) for number in range(count)])
-        self.disk.transfer(self.buffer, [Request(False, 512 * (100 + number), 2 * number, 1) for number in range(count)])
+        self.disk.transfer(
+            self.buffer, [Request(False, 512 * (100 + number), 2 * number, 1) for number in range(count)]
+        )
         found = self.mapping.read(512 * 100, 512 * count)
         return "same" if found == self.mapping.read(0, 512 * count) else "different"
 
