@@ -3,7 +3,7 @@
 Reads that the host has in memory are made at once; all else is done by a thread of the disk's own, one request after
 the other, so that a flush comes after the writes that were taken before it. Requests are taken in bounded turns of the
 event loop, and at most `MOST_BYTES` are under way. What was taken and not finished when a kernel died is done again by
-the next one: reading, writing and flushing twice does no harm, since the driver has not been told that it was done once.
+the next one: reading, writing and flushing twice does no harm, since the driver has not been told that it was done.
 """
 
 from __future__ import annotations
