@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from hw.devices.virtio import VirtioDevice, VirtioRecord
 from hw.devices.virtqueue import MOST_SEGMENTS, Chain, DeviceQueue
 from hw.interrupts import Trigger
-from hw.iommu import MAX_TRANSFER, Buffer, DmaPort, Segment
+from hw.iommu import MAX_TRANSFER, Buffer, DmaFault, DmaPort, Segment
 from hw.ram import Ram, Record, Word
 
 SECTOR_BYTES: Final = 512
@@ -108,9 +108,13 @@ class Block(VirtioDevice):
         self.own.resets = self.own.resets + 1
 
     def read_request(self, chain: Chain) -> Request | None:
-        """What a chain asks for, its data copied. None: it is no request at all. Raises DmaFault.
+        """What a chain asks for, its data copied. None: it is no request at all.
 
-        A request that makes no sense on this disk is one that is answered with IOERR or UNSUPP.
+        A request that makes no sense on this disk, or whose data cannot be reached, is one that is answered with IOERR
+        or UNSUPP: it is one client's mistake, and the driver's others go on.
+
+        Raises:
+            DmaFault: header or status, which are the driver's own, cannot be reached.
         """
         if not chain.writable:
             return None
@@ -125,7 +129,11 @@ class Block(VirtioDevice):
         self.dma.ensure(status.address, 1, write=True)
         if max(outgoing, incoming) > MOST_DATA:
             return Request(chain, None, 0, 0, into, status, resets, outcome=Outcome.IOERR)
-        copied = self.dma.gather(chain.readable)
+        try:
+            copied = self.dma.gather(chain.readable)
+        except DmaFault:
+            self.dma.ensure(chain.readable[0].address, min(HEADER.size, chain.readable[0].size), write=False)
+            return Request(chain, None, 0, 0, into, status, resets, outcome=Outcome.IOERR)
         number, _, sector = HEADER.unpack_from(copied)
         try:
             kind = Kind(number)

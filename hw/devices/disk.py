@@ -150,8 +150,13 @@ class Disk:
         for request, data, outcome in answers:
             if request.resets != resets:
                 continue
+            written = 0
             try:
-                written = dma.scatter(request.into, data) if data else 0
+                if data:
+                    written = dma.scatter(request.into, data)
+            except DmaFault:  # the buffer is gone: its owner's matter
+                outcome = Outcome.IOERR
+            try:
                 dma.write(request.status.address, bytes((outcome,)))
             except DmaFault:
                 device.fail(Cause.DMA_FAULT)

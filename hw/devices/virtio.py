@@ -81,8 +81,9 @@ class Feature(IntFlag):
 
 REQUIRED: Final = Feature.VERSION_1 | Feature.ACCESS_PLATFORM
 USED_INTERRUPT, CONFIG_INTERRUPT = 1, 2  # bits of INTERRUPT_STATUS
-_FEATURES_OK, _DRIVER_OK = int(Status.FEATURES_OK), int(Status.DRIVER_OK)  # asked for at each turn: plain numbers
-_LIVE_MASK: Final = int(Status.DRIVER_OK | Status.NEEDS_RESET)
+# The same as plain numbers, for what is asked at each request.
+_DRIVER_OK, _FEATURES_OK = int(Status.DRIVER_OK), int(Status.FEATURES_OK)
+_LIVE: Final = int(Status.DRIVER_OK | Status.NEEDS_RESET)
 
 
 class Cause(IntEnum):
@@ -180,7 +181,7 @@ class VirtioDevice(Device):
     @property
     def is_live(self) -> bool:
         """Whether the driver lets it work."""
-        return self.state.status & _LIVE_MASK == _DRIVER_OK
+        return self.state.status & _LIVE == _DRIVER_OK
 
     @property
     def has_used_interrupt(self) -> bool:

@@ -73,7 +73,8 @@ class System:
         self.store = FdStore(monitor, loop)
         self.mappings = Mappings(self.ram, options.ram_fd, self.store, loop)
         self.kernel = Kernel(self.ram, self.machine.bus, self._processor_time, host_microseconds)
-        self.machine.iommu.use_translation(lambda device, address: translate(self.ram, device, address))
+        self.machine.iommu.use_translation(lambda device, address: translate(self.ram, device, address), keep=True)
+        self.kernel.core.io_changed = self.machine.iommu.forget
         self.machine.bus.set_kick(lambda number: self.kernel.outbox.tell(Tell.DEVICE, number))
         self.initial = self.kernel.core.kernel.initial_tcb
         self.was_up = False
@@ -187,6 +188,7 @@ class System:
             case Tell.DEVICE:
                 if backend := self._backends.get(message.subject):
                     backend.kicked()
+                    self.entry.host_is_due()
             case _:
                 self.processes.carry_out(message)
 

@@ -215,11 +215,20 @@ def test_a_kernel_that_comes_after_does_again_what_was_under_way(system: System,
     assert (medium.log, system.status()) == ([("write", 1024, 512)], Outcome.OK)
 
 
-@pytest.mark.parametrize("taken", ["status", "data", "header"])
-def test_a_buffer_that_is_not_mapped_stops_the_device(system: System, taken: str) -> None:
+@pytest.mark.parametrize("kind", [Kind.IN, Kind.OUT])
+def test_data_that_cannot_be_reached_is_that_requests_error(system: System, medium: Recorder, kind: Kind) -> None:
+    system.request(kind, 0, b"x" * 512 if kind is Kind.OUT else b"", 512 if kind is Kind.IN else 0)
+    system.guest.descriptor(1, AT + FRAME_BYTES, 512, NEXT | (WRITE if kind is Kind.IN else 0), 2)
+    assert system.run(1) == [(0, 1)]
+    assert system.status() == Outcome.IOERR
+    assert ("write", 0, 512) not in medium.log
+
+
+@pytest.mark.parametrize("taken", ["status", "header"])
+def test_a_header_that_is_not_mapped_stops_the_device(system: System, taken: str) -> None:
     bad = AT + FRAME_BYTES
     system.guest.descriptor(0, bad if taken == "header" else AT + HEADERS, 16, NEXT, 1)
-    system.guest.descriptor(1, bad if taken == "data" else AT + DATA, 512, NEXT | WRITE, 2)
+    system.guest.descriptor(1, AT + DATA, 512, NEXT | WRITE, 2)
     system.guest.descriptor(2, bad if taken == "status" else AT + HEADERS + 16, 1, WRITE)
     system.guest.offer(0)
     system.run(1)
