@@ -11,7 +11,8 @@ import struct
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from hw.devices.virtio import VirtioDevice, VirtioRecord
+from hw.devices.virtio import VirtioDevice
+from hw.devices.virtio_registers import VirtioRecord
 from hw.devices.virtqueue import MOST_SEGMENTS, Chain, DeviceQueue
 from hw.interrupts import Trigger
 from hw.iommu import MAX_TRANSFER, Buffer, DmaFault, DmaPort, Segment

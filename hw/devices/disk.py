@@ -21,7 +21,7 @@ from typing import Final
 from hw.devices.block import ID_BYTES, SECTOR_BYTES, Block, Kind, Outcome, Request
 from hw.devices.bus import IoBus
 from hw.devices.medium import Answer, Medium, MediumThread
-from hw.devices.virtio import Cause
+from hw.devices.virtio_registers import Cause
 from hw.devices.virtqueue import Chain
 from hw.iommu import DmaFault
 

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from hw.devices.bus import IoBus
-from hw.devices.virtio import MOST_ENTRIES, Cause, Feature, QueueRecord, VirtioDevice
+from hw.devices.virtio import VirtioDevice
+from hw.devices.virtio_registers import MOST_ENTRIES, Cause, Feature, QueueRecord
 from hw.iommu import DmaFault, Segment
 
 NEXT, WRITE, INDIRECT = 1, 2, 4  # flags of a descriptor

@@ -15,7 +15,7 @@ from hw.devices.block import FLUSH, RO, Block, Kind, Outcome
 from hw.devices.disk import IDENTITY, Disk
 from hw.devices.disk_image import DiskImage, ImageError, open_image
 from hw.devices.medium import Medium
-from hw.devices.virtio import Cause, Register, Status
+from hw.devices.virtio_registers import Cause, Register, Status
 from hw.devices.virtqueue import NEXT, WRITE
 from hw.iommu import Buffer
 from tests.unit.hw.virtio_driver import AT, FRAME_BYTES, IRQ, NUMBER, PORT, RECORD, Guest

@@ -7,7 +7,8 @@ import struct
 
 import pytest
 
-from hw.devices.virtio import CONFIG, REQUIRED, Cause, Feature, Register, Status, VirtioDevice
+from hw.devices.virtio import VirtioDevice
+from hw.devices.virtio_registers import CONFIG, REQUIRED, Cause, Feature, Register, Status
 from hw.devices.virtqueue import INDIRECT, NEXT, NO_INTERRUPT, WRITE, Chain, DeviceQueue
 from hw.iommu import DmaPort, Segment
 from hw.ram import Ram
@@ -276,10 +277,13 @@ class TestHostileDriver:
     """Whatever it writes, it comes to a cause and a reset."""
 
     def test_an_index_that_runs_ahead(self, guest: Guest) -> None:
+        told: list[Cause] = []
+        guest.device.failed = told.append
         guest.begin()
         guest.write(0x1002, struct.pack("<H", 9))
         assert take(guest) == []
         assert cause(guest) is Cause.BAD_INDEX
+        assert told == [Cause.BAD_INDEX]
         assert guest.device.raised()
 
     @pytest.mark.parametrize(
