@@ -119,11 +119,13 @@ class Block(VirtioDevice):
         """
         if not chain.writable:
             return None
-        *before, last = chain.writable
+        last = chain.writable[-1]
         status = Segment(last.address + last.size - 1, 1)
-        into = (*before, *((Segment(last.address, last.size - 1),) if last.size > 1 else ()))
-        outgoing = sum(size for _, size in chain.readable) - HEADER.size
-        incoming = sum(size for _, size in into)
+        into = chain.writable[:-1]
+        if last.size > 1:
+            into += (Segment(last.address, last.size - 1),)
+        outgoing = sum([size for _, size in chain.readable]) - HEADER.size
+        incoming = sum([size for _, size in into])
         if outgoing < 0:
             return None
         resets = self.own.resets
