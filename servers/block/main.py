@@ -57,6 +57,11 @@ class _Client:
     next: int = 1
     calls: int = 0
 
+    def has_room(self, frames: int) -> bool:
+        """For one more buffer, of so many frames."""
+        held = sum(len(buffer.space.frames) for buffer in self.buffers.values())
+        return len(self.buffers) < MOST_BUFFERS and held + frames <= MOST_BUFFER_FRAMES
+
 
 class _Call:
     """A call that is answered when its last request has ended: at once, or by its token."""
@@ -103,12 +108,9 @@ class Main(Block):
     def attach(self, memory: SharedMemory) -> Word:
         self._extent()
         client = self._client()
-        self._sweep(client)
-        if len(client.buffers) == MOST_BUFFERS:
-            raise BadRequest(f"a client has {MOST_BUFFERS} buffers at most: detach one")
         space = DataSpace.receive(memory, MOST_BUFFER_BYTES, self.task)
         try:
-            _ensure_few_frames(client, space)
+            self._ensure_room(client, len(space.frames))
             mapped = self._disk.dma.map(space)
         except BadRequest:
             space.close()
@@ -204,17 +206,16 @@ class Main(Block):
         if buffer.is_gone and not buffer.used:
             self._disk.dma.unmap(buffer.memory)
 
+    def _ensure_room(self, client: _Client, frames: int) -> None:
+        """Each frame is a mapping of the IOSpace, which all clients share. Raises BadRequest."""
+        if not client.has_room(frames):
+            self._sweep(client)
+        if not client.has_room(frames):
+            raise BadRequest(
+                f"a client has {MOST_BUFFERS} buffers at most, of {MOST_BUFFER_FRAMES} frames together: detach one"
+            )
+
     def _sweep(self, client: _Client) -> None:
         """Drop buffers whose memory their owner has taken back, by its end for example."""
         for number in [number for number, buffer in client.buffers.items() if not buffer.is_alive]:
             self._drop(client, number)
-
-
-def _ensure_few_frames(client: _Client, space: DataSpace) -> None:
-    """Each frame is a mapping of the IOSpace, which all clients share. Raises BadRequest."""
-    held = sum(len(buffer.space.frames) for buffer in client.buffers.values())
-    if held + len(space.frames) > MOST_BUFFER_FRAMES:
-        raise BadRequest(
-            f"this buffer has {len(space.frames)} frames, and the client's others {held}: "
-            f"{MOST_BUFFER_FRAMES} are taken of a client"
-        )
