@@ -181,7 +181,7 @@ def _block_0007(subject: Subject) -> None:
     """BLOCK0007 A transfer does all of its requests: side by side, scattered, and backwards."""
     if not subject.ensure_writable():
         return
-    orders = (lambda at: at, lambda at: 3 * at, lambda at: 40 - at)
+    orders: tuple[Callable[[int], int], ...] = (lambda at: at, lambda at: 3 * at, lambda at: 40 - at)
     with subject.buffer() as buffer:
         for seed, place in enumerate(orders, 10):
             data = pattern(seed, MOST_REQUESTS)

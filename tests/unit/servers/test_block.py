@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -145,7 +145,8 @@ def test_calls_under_way_are_bounded_by_client(machine: Board, disk: Block, spac
     mine, theirs = disk.attach(space.share()), other.attach(space.share())
     machine.holds = True
     calls = [machine.calling(disk.read, mine, 0, at, 1) for at in range(MOST_CALLS)]
-    for refused in (lambda: disk.read(mine, 0, 0, 1), disk.flush):
+    acts: tuple[Callable[[], None], ...] = (lambda: disk.read(mine, 0, 0, 1), disk.flush)
+    for refused in acts:
         with pytest.raises(BadRequest, match="under way"):
             refused()
     calls.append(machine.calling(other.read, theirs, 0, 0, 1))
