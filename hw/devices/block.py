@@ -105,6 +105,9 @@ class Block(VirtioDevice):
     def configuration(self) -> bytes:
         return _CONFIGURATION.pack(self.sectors, 0, MOST_SEGMENTS - 2, 0, SECTOR_BYTES, 0, 0)
 
+    def report(self) -> dict[str, object]:
+        return super().report() | {"sectors": self.sectors, "read_only": self.read_only}
+
     def was_reset(self) -> None:
         self.own.resets = self.own.resets + 1
 
