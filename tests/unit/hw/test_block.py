@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from hw.devices.block import FLUSH, RO, Block, Kind, Outcome
 from hw.devices.disk import IDENTITY, Disk
 from hw.devices.disk_image import DiskImage, ImageError, open_image
-from hw.devices.medium import Medium
+from hw.devices.medium import SWITCH_S, Medium
 from hw.devices.virtio_registers import Cause, Register, Status
 from hw.devices.virtqueue import NEXT, WRITE
 from hw.iommu import Buffer
@@ -188,6 +189,10 @@ def test_what_waits_at_a_reset_is_forgotten(medium: Recorder, monkeypatch: pytes
     assert system.run(1) == [(0, 21)]
     system.close()
     assert len(medium.log) < 5
+
+
+def test_a_busy_kernel_does_not_keep_the_thread_waiting(system: System) -> None:
+    assert sys.getswitchinterval() <= SWITCH_S  # 5 ms by default, three times a request
 
 
 def test_it_says_its_name(system: System) -> None:
