@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -19,6 +19,8 @@ from apps.httpd.content import Response, problem
 
 PATIENCE_SECONDS: Final = 30.0
 MOST_BODY_BYTES: Final = 1 << 20
+LINGER_SECONDS: Final = 2.0
+LINGER_BYTES: Final = 4 << 20
 READ_BYTES: Final = 64 << 10
 SERVER: Final = "sel4py-httpd"
 
@@ -66,7 +68,17 @@ async def serve(reader: Reader, writer: Writer, answer: Answer) -> int:
         if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             response = problem(HTTPStatus(error.error_status_hint), str(error))
             await _respond(connection, writer, None, response)
+            await _linger(reader)
         return count
+
+
+async def _linger(reader: Reader) -> None:
+    """Take what is still coming: closing on it would be a reset, which may overtake the response."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            left = LINGER_BYTES
+            while left > 0 and (data := await reader.read(READ_BYTES)):
+                left -= len(data)
 
 
 async def _request(connection: h11.Connection, reader: Reader) -> h11.Request:
@@ -91,9 +103,7 @@ async def _request(connection: h11.Connection, reader: Reader) -> h11.Request:
                 raise _Ended
 
 
-async def _respond(
-    connection: h11.Connection, writer: Writer, request: h11.Request | None, response: Response
-) -> None:
+async def _respond(connection: h11.Connection, writer: Writer, request: h11.Request | None, response: Response) -> None:
     length = response.length if response.file else len(response.body)
     headers = [("Server", SERVER), ("Content-Length", str(length)), *response.headers]
     head = h11.Response(status_code=response.status.value, reason=response.status.phrase, headers=headers)

@@ -114,7 +114,11 @@ def _file(tree: Tree, path: str, known: Stat, headers: dict[bytes, bytes]) -> Re
         if tag.encode() in headers.get(b"if-none-match", b""):
             return Response(HTTPStatus.NOT_MODIFIED, told)
     status, start, length = HTTPStatus.OK, 0, known.size
-    if (wanted := headers.get(b"range")) is not None and (match := _RANGE.fullmatch(wanted)) and match.group(0) != b"bytes=-":
+    if (
+        (wanted := headers.get(b"range")) is not None
+        and (match := _RANGE.fullmatch(wanted))
+        and match.group(0) != b"bytes=-"
+    ):
         start, length = _span(match, known.size)
         if length <= 0:
             response = problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, f"the file has {known.size} bytes")
@@ -138,7 +142,9 @@ def _span(match: re.Match[bytes], size: int) -> tuple[int, int]:
 
 
 def _listing(path: str, names: list[str]) -> Response:
-    shown = "".join(f'<li><a href="{quote(name)}">{html.escape(name)}</a></li>\n' for name in sorted(names)[:MOST_LISTED])
+    shown = "".join(
+        f'<li><a href="{quote(name)}">{html.escape(name)}</a></li>\n' for name in sorted(names)[:MOST_LISTED]
+    )
     title = html.escape(path)
     up = "" if path == "/" else '<li><a href="../">..</a></li>\n'
     text = f"<!DOCTYPE html>\n<meta charset=utf-8>\n<title>{title}</title>\n<h1>{title}</h1>\n<ul>\n{up}{shown}</ul>\n"

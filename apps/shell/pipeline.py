@@ -15,8 +15,14 @@ from typing import Final
 
 from apps.shell.call import BadArguments
 
-_TOKEN: Final = re.compile(r"""\s*(?:(?P<operator>>>|[|<>])|(?P<word>(?:[^\s"'\\|<>]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+))""", re.DOTALL)
-USAGE: Final = {"|": "a command stands before and after it", "<": "a file's name follows it", ">": "a file's name follows it"}
+_TOKEN: Final = re.compile(
+    r"""\s*(?:(?P<operator>>>|[|<>])|(?P<word>(?:[^\s"'\\|<>]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+))""", re.DOTALL
+)
+USAGE: Final = {
+    "|": "a command stands before and after it",
+    "<": "a file's name follows it",
+    ">": "a file's name follows it",
+}
 
 
 @dataclass(frozen=True, slots=True)

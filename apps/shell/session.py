@@ -82,7 +82,9 @@ class Session:
         found = self.opened.get(FILES)
         if found is None:
             if FILES not in self.connections:
-                raise CommandError(f"this shell was given no files: connect it to a namespace or a file system as {FILES}")
+                raise CommandError(
+                    f"this shell was given no files: connect it to a namespace or a file system as {FILES}"
+                )
             found = self.opened[FILES] = Files(getattr(self.connections, FILES))
         assert isinstance(found, Files)
         return found
@@ -107,5 +109,7 @@ def describe(error: Exception) -> str:
     if isinstance(error, Timeout):
         return f"no answer within {ANSWER_SECONDS:.0f} s; ps shows whether the server runs, why TASK what it waits for"
     explanation = getattr(error, "explanation", "")
-    name = "" if isinstance(error, BadArguments | CommandError | PipeFull | ServiceError) else f"{type(error).__name__}: "
+    name = (
+        "" if isinstance(error, BadArguments | CommandError | PipeFull | ServiceError) else f"{type(error).__name__}: "
+    )
     return f"{name}{error}" + (f"\n  {explanation}" if explanation and explanation not in str(error) else "")

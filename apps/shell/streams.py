@@ -65,7 +65,9 @@ class ToPipe(Output):
 
     def write(self, data: bytes) -> None:
         if len(self._held) + len(data) > PIPE_BYTES:
-            raise PipeFull(f"more than {PIPE_BYTES >> 20} MiB do not go through a pipe: write them to a file with > PATH")
+            raise PipeFull(
+                f"more than {PIPE_BYTES >> 20} MiB do not go through a pipe: write them to a file with > PATH"
+            )
         self._held += data
 
     def reader(self) -> BinaryIO:

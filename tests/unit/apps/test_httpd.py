@@ -110,11 +110,17 @@ def test_a_file_comes_whole_and_is_closed() -> None:
 def test_text_has_its_type_and_head_has_no_body() -> None:
     assert get("/a.txt") == get("/%61.txt?x=/../")
     status, headers, body = get("/a.txt", "HEAD")
-    assert (status, headers["Content-Type"], headers["Content-Length"], body) == (200, "text/plain; charset=utf-8", "3", b"")
+    assert (status, headers["Content-Type"], headers["Content-Length"], body) == (
+        200,
+        "text/plain; charset=utf-8",
+        "3",
+        b"",
+    )
 
 
 @pytest.mark.parametrize(
-    ("wanted", "start", "stop"), [("0-0", 0, 1), ("5-", 5, None), ("-7", -7, None), ("10-99999999", 10, None), ("3-9", 3, 10)]
+    ("wanted", "start", "stop"),
+    [("0-0", 0, 1), ("5-", 5, None), ("-7", -7, None), ("10-99999999", 10, None), ("3-9", 3, 10)],
 )
 def test_a_range_comes_alone(wanted: str, start: int, stop: int | None) -> None:
     status, headers, body = get("/big", Range=f"bytes={wanted}")
@@ -196,7 +202,17 @@ def test_a_client_that_says_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) 
 
 def test_random_bytes_never_end_the_server() -> None:
     randomly = random.Random(2)
-    words = [b"GET", b" ", b"/", b"HTTP/1.1", b"\r\n", b"Host: x", b"Content-Length: 5", b"Transfer-Encoding: chunked", b"0"]
+    words = [
+        b"GET",
+        b" ",
+        b"/",
+        b"HTTP/1.1",
+        b"\r\n",
+        b"Host: x",
+        b"Content-Length: 5",
+        b"Transfer-Encoding: chunked",
+        b"0",
+    ]
     for _ in range(200):
         text = b"".join(randomly.choice([*words, randomly.randbytes(3)]) for _ in range(randomly.randrange(20)))
         raw(text)

@@ -137,7 +137,9 @@ def test_a_compacted_journal_may_need_several_records(folder: Folder) -> None:
     st.lists(st.dictionaries(st.sampled_from("abc"), st.none() | st.binary(max_size=9), max_size=3), max_size=8),
     st.integers(0, 8),
 )
-def test_it_is_a_dictionary(tmp_path_factory: pytest.TempPathFactory, commits: list[dict[str, bytes | None]], at: int) -> None:
+def test_it_is_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, commits: list[dict[str, bytes | None]], at: int
+) -> None:
     folder, wanted = Folder(tmp_path_factory.mktemp("store")), {}
     journal = Journal(folder, "journal")
     for number, changes in enumerate(commits):
