@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from apps.shell.session import CommandError, Session
 from libsel4py.files import FilePath
+
+from apps.shell.session import CommandError, Session
 from libsel4py.interfaces.console import EndOfInput, Interrupted
 
 PROMPT: Final = ": "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from io import BufferedReader
 from dataclasses import dataclass, field
+from io import BufferedReader
 from typing import BinaryIO, Final
 
 from apps.shell.call import BadArguments

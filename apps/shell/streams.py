@@ -32,7 +32,7 @@ class Output(ABC):
 
     def finish(self) -> None:
         """There is no more to come."""
-        return None
+        return
 
 
 class ToConsole(Output):
