@@ -96,7 +96,12 @@ class Handle:
             offset = node.file.size()
         if offset > MOST_FILE_BYTES - len(data):
             raise NoSpace(f"a file has at most {MOST_FILE_BYTES} bytes")
-        node.file.write(offset, data)
+        try:
+            node.file.write(offset, data)
+        except NoSpace:
+            if not self.session.sweep():
+                raise
+            node.file.write(offset, data)
         if self._watches:
             self._watches.tell(ChangeKind.CHANGED, node.path)
         return len(data)

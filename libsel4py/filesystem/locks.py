@@ -40,6 +40,8 @@ class FileLock:
 
     def try_take(self, holder: Holder, exclusive: bool) -> bool:
         """Take it now if nobody is in the way and nobody waits; a handle may change its mode so."""
+        if self._held.get(holder) is exclusive:
+            return True
         self._drop_dead()
         if self._waiting or not self._is_free(holder, exclusive):
             return False

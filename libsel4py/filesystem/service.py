@@ -89,6 +89,7 @@ class FileSystemServer(Directory):
             most=most,
             client_of=lambda caller: caller.name,
         )
+        self._living: dict[FileSession, None] = {}
         self._listed = "clients" in settings
         self._described = grants_of_description(settings, volume.read_only)
         if not volume.read_only:
@@ -152,7 +153,7 @@ class FileSystemServer(Directory):
         origin = self._grant()
         self._ensure_slots()
         if origin.sessions >= SESSIONS_OF_A_GRANT:
-            self._sessions.sweep()
+            self._sweep()
         if origin.sessions >= SESSIONS_OF_A_GRANT:
             raise TooManyOpen(f"this capability has {origin.sessions} sessions: close one")
         badge = self._badges.new()
@@ -163,24 +164,35 @@ class FileSystemServer(Directory):
         return self._badges.directory(badge)
 
     def _begin(self, lent: Session[FileSession], origin: Grant, badge: int) -> FileSession:
-        made = FileSession(lent, lambda: self._sessions.end(lent), self.task, origin, self._nodes, self._watches)
+        made = FileSession(
+            lent, lambda: self._sessions.end(lent), self._sweep, self.task, origin, self._nodes, self._watches
+        )
         grant = Grant(origin.root, origin.rights, origin.owner, origin.pinned, made, is_session=True)
         self._grants.add(badge, grant)
         self.server.add_client(badge, origin.owner, Directory)
         origin.sessions += 1
+        self._living[made] = None
         lent.at_end(lambda: self._ended(made))
         return made
 
     def _ended(self, session: FileSession) -> None:
         session.origin.sessions -= 1
+        self._living.pop(session)
         for badge in [badge for badge, grant in self._by_badge.items() if grant.session is session]:
             del self._by_badge[badge]
             self.server.remove_client(badge)
         self._files.ended(session)
 
+    def _sweep(self) -> int:
+        """End the sessions whose clients have taken their memory back, or are dead; how many."""
+        dead = [session for session in self._living if not session.is_alive()]
+        for session in dead:
+            session.close()
+        return len(dead)
+
     def _ensure_slots(self) -> None:
         if self.task.slots.free_count < LEAST_FREE_SLOTS:
-            self._sessions.sweep()
+            self._sweep()
         if self.task.slots.free_count < LEAST_FREE_SLOTS:
             raise TooManyOpen("the server has no slots left: close sessions, or give it a larger CNode")
 
@@ -247,7 +259,7 @@ class FileSystemServer(Directory):
 
     def narrow(self, path: str, rights: int) -> Endpoint:
         grant = self._grant()
-        if rights & ~Access.ALL or not rights:
+        if not 0 < rights <= Access.ALL:
             raise InvalidMessage(f"rights {rights:#x} are not Access.READ, Access.WRITE or both")
         full = join(grant.root, checked(path))
         if self._volume.stat(full).kind is not Kind.DIRECTORY:
@@ -367,7 +379,7 @@ class FileSystemServer(Directory):
 
 def _wanted(flags: int) -> Access:
     """The rights that it takes to open a file so. Raises InvalidMessage, NotPermitted."""
-    if flags & ~_ALL_FLAGS or not flags & (OpenFlags.READ | OpenFlags.WRITE):
+    if flags & ~int(_ALL_FLAGS) or not flags & (OpenFlags.READ | OpenFlags.WRITE):
         raise InvalidMessage(f"flags {flags:#x} are no OpenFlags with READ or WRITE")
     if flags & _NEED_WRITE and not flags & OpenFlags.WRITE:
         raise NotPermitted("CREATE, EXCLUSIVE, TRUNCATE and APPEND need WRITE")

@@ -38,12 +38,14 @@ class FileSession:
 
     Attributes:
         narrowed: how many capabilities were narrowed by it. origin: the grant that it was opened by. close: end it.
+        sweep: end all sessions whose memory is gone; how many there were.
     """
 
     def __init__(
         self,
         lent: Session[FileSession],
         end: Callable[[], None],
+        sweep: Callable[[], int],
         task: Task,
         origin: Grant,
         nodes: Nodes,
@@ -52,6 +54,7 @@ class FileSession:
         self.origin = origin
         self.narrowed = 0
         self.close = end
+        self.sweep = sweep
         self._task = task
         self._nodes = nodes
         self._all_watches = watches
