@@ -38,6 +38,11 @@ class LongResults:
                 kept.popitem(last=False)
         return token
 
+    def forget(self, badge: int) -> None:
+        """Drop all that is kept for a client."""
+        with self._lock:
+            self._kept.pop(badge, None)
+
     def fetch(self, badge: int, token: int, offset: int) -> bytes:
         """The piece at ``offset``; after the last one the result is forgotten. Raises InvalidMessage."""
         with self._lock:
