@@ -18,11 +18,11 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, overload
 
 from libsel4py.capabilities import Endpoint
 from libsel4py.files.errors import as_os_errors, os_error
-from libsel4py.files.modes import flags_of, layered
+from libsel4py.files.modes import TextMode, flags_of, layered
 from libsel4py.files.mount import BUFFER_BYTES, POOL_BITS, Mount
 from libsel4py.files.path import Path
 from libsel4py.files.raw import RawFile
@@ -140,6 +140,26 @@ class Files:
 
     # --- open
 
+    @overload
+    def open(
+        self,
+        path: str | Path,
+        mode: TextMode = "r",
+        buffering: int = ...,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        newline: str | None = ...,
+    ) -> IO[str]: ...
+    @overload
+    def open(
+        self,
+        path: str | Path,
+        mode: str,
+        buffering: int = ...,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        newline: str | None = ...,
+    ) -> IO[Any]: ...
     def open(
         self,
         path: str | Path,
@@ -148,7 +168,7 @@ class Files:
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
-    ) -> IO[bytes] | IO[str]:
+    ) -> IO[Any]:
         """As the builtin; text is UTF-8 unless ``encoding`` says otherwise. Raises OSError, ValueError."""
         mount, rest = self._find(path)
         return layered(
@@ -160,7 +180,7 @@ class Files:
         mount, rest = self._find(path)
         return RawFile(mount, self._task, rest, flags_of(mode)[0])
 
-    def fsync(self, file: IO[bytes] | IO[str] | io.IOBase) -> None:
+    def fsync(self, file: IO[Any] | io.IOBase) -> None:
         """Flush the layers of a file and put it on the medium. Raises OSError, TypeError if it is none of these files.
 
         A new name is on the medium when the file is, or `sync` was called.

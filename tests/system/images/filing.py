@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from libsel4py import Component, Endpoint, component, uses
+from libsel4py import Component, Endpoint, Interface, component, uses
 from libsel4py.capabilities import Untyped
 from libsel4py.dataspace import SharedMemory
 from libsel4py.errors import InvalidMessage, KernelError, RemoteError, ServerDied, ServiceError
@@ -32,6 +32,7 @@ from libsel4py.testing.file_system import FILE_SYSTEM_CHECKS, Subject, check_fil
 from tests.system.images.handing import Handing
 
 READ = OpenFlags.READ
+MESSAGES = 100_000
 NEW = OpenFlags.READ | OpenFlags.WRITE | OpenFlags.CREATE
 
 
@@ -113,6 +114,10 @@ class Main(Component):
         assert handing.differences() == []
 
 
+def _label(interface: type[Interface], name: str) -> int:
+    return interface.interface_methods[name].label
+
+
 def until_refused(act: Callable[[], object]) -> None:
     """Do it until it is refused with TooManyOpen."""
     for _ in range(5_000):
@@ -179,15 +184,18 @@ class Attack:
             session = self.disk.session(pool.untyped)
             file = Directory(session).open("page", READ)[1]
             targets = [endpoint_of(self.disk), session, file]
-            for number in range(20_000):
+            ends = {(session, _label(Directory, name)) for name in ("close", "close_number")}
+            ends.add((file, _label(File, "close")))
+            for number in range(MESSAGES):
+                target = self.chance.choice(targets)
                 label = self.chance.choice([0, (1 << 52) - 1, *range(1, 30), self.chance.getrandbits(51)])
                 words = [self.word() for _ in range(self.chance.choice([0, 1, 2, 3, 4, 9, 119]))]
                 if number % 3 == 0 and words:
-                    data = bytes(self.chance.getrandbits(8) for _ in range(8 * (len(words) - 1)))
+                    data = self.chance.randbytes(8 * (len(words) - 1))
                     words = [len(data), *struct.unpack(f"<{len(words) - 1}Q", data)]
-                if label == 18:
-                    continue  # Directory.close: it would be the session's end
-                self.chance.choice(targets).call(Message(label, tuple(words)))
+                if (target, label) not in ends:
+                    target.call(Message(label, tuple(words)))
+            assert Directory(session).stat("page").size == File(file).size() == 5
             for endpoint in (session, file):
                 self.task.delete(endpoint)
 

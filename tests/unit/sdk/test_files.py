@@ -104,7 +104,7 @@ def test_modes_that_say_nothing_are_refused(files: Files, mode: str) -> None:
 )
 def test_arguments_that_do_not_fit_open_nothing(files: Files, arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"binary mode|unbuffered"):
-        files.open("f", **arguments)  # type: ignore[arg-type]  # what is tested
+        files.open("f", **arguments)  # type: ignore[call-overload]  # what is tested
     assert files.list() == []
 
 
@@ -168,7 +168,7 @@ def test_random_access_with_buffers_is_what_a_model_says(files: Files) -> None:
                 if number % 3:
                     each.write(bytes([number & 0xFF]) * (number % 97))
             if not number % 3:
-                assert file.read(200) == model.read(200)  # type: ignore[comparison-overlap]  # it is binary
+                assert file.read(200) == model.read(200)
     assert files.path("f").read_bytes() == model.getvalue()
 
 
@@ -318,7 +318,7 @@ def test_paths_are_as_in_pathlib(files: Files) -> None:
     assert moved.read_text() == "hé"
     assert not page.exists()
     with moved.open("a") as file:
-        file.write("!")  # type: ignore[call-overload]  # it is a text file
+        file.write("!")
     assert moved.with_name("other").parent == moved.parent
     moved.unlink()
     moved.unlink(missing_ok=True)
