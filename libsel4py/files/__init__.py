@@ -18,23 +18,23 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, overload
 
 from libsel4py.capabilities import Endpoint
-from libsel4py.files.errors import as_os_errors
-from libsel4py.files.modes import flags_of, layered
+from libsel4py.files.errors import as_os_errors, os_error
+from libsel4py.files.modes import TextMode, flags_of, layered
 from libsel4py.files.mount import BUFFER_BYTES, POOL_BITS, Mount
 from libsel4py.files.path import Path
 from libsel4py.files.raw import RawFile
 from libsel4py.files.watcher import Watcher
 from libsel4py.interface import Interface
-from libsel4py.interfaces.file import NAME_BYTES, Access, Directory, Entry, Kind, Space, Stat
+from libsel4py.interfaces.file import NAME_BYTES, Access, Directory, Entry, FileError, Kind, Space, Stat
 from libsel4py.task import Task, current_task
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-KNOWN_FOLDERS: Final = 256
+KNOWN_PATHS: Final = 256
 MOST_BESIDE: Final = 100
 
 
@@ -67,8 +67,9 @@ class Files:
         self._buffer_bytes = buffer_bytes
         self._pool_bits = pool_bits
         self._mounts: dict[str, Mount] = {}  # by the path at which a namespace has them
-        self._folders: dict[str, tuple[Mount, str]] = {}  # what a namespace has said of directories
+        self._known: dict[str, tuple[Mount, str]] = {}
         self._resolver: Resolver | None = None
+        self._is_closed = False
         if isinstance(source, Endpoint):
             source = Directory(source)
         if isinstance(source, Directory):
@@ -82,7 +83,8 @@ class Files:
         """End the sessions: what is open of them is stale from now on, and all memory is the task's again."""
         while self._mounts:
             self._mounts.popitem()[1].close()
-        self._folders.clear()
+        self._known.clear()
+        self._is_closed = True
 
     def __enter__(self) -> Files:
         return self
@@ -98,45 +100,39 @@ class Files:
         with as_os_errors():
             return Mount(directory, self._task, self._buffer_bytes, self._pool_bits)
 
-    def _find(self, path: str) -> tuple[Mount, str]:
-        """The session and the path there. Raises OSError."""
-        if (
-            path.startswith("/")
-            or "//" in path
-            or path.endswith("/")
-            or path == "."
-            or path[:2] == "./"
-            or "/." in path
-        ):
-            path = "/".join(part for part in path.split("/") if part not in ("", "."))
-        if self._resolver is None:
-            mount = self._mounts.get("")
-            if mount is None:
-                raise ValueError("these files are closed")
-            return mount, path
-        known = self._folders.get(path)
+    def _find(self, path: str | Path) -> tuple[Mount, str]:
+        """The session and the path there. Raises OSError, and ValueError once these files are closed."""
+        path = str(path)
+        known = self._known.get(path)
         if known is None:
-            known = self._resolve(self._resolver, path)
+            parts = path.split("/")
+            if "" in parts or "." in parts:
+                parts = [part for part in parts if part not in ("", ".")]
+            known = self._look_up("/".join(parts))
+            if len(self._known) >= KNOWN_PATHS:
+                self._known.clear()
+            self._known[path] = known
         return known
 
-    def _resolve(self, resolver: Resolver, path: str) -> tuple[Mount, str]:
+    def _look_up(self, path: str) -> tuple[Mount, str]:
+        if self._is_closed:
+            raise ValueError("these files are closed")
+        if self._resolver is None:
+            return self._mounts[""], path
         with as_os_errors(path):
-            rest, directory = resolver.resolve("/" + path)
+            rest, directory = self._resolver.resolve("/" + path)
         prefix = path[: len(path) - len(rest)].rstrip("/") if rest else path
-        mount = self._mounts.get(prefix)
         try:
+            mount = self._mounts.get(prefix)
             if mount is None:
                 mount = self._mounts[prefix] = self._mount(Directory(directory))
         finally:
             self._task.delete(directory)
-        if len(self._folders) >= KNOWN_FOLDERS:
-            self._folders.clear()
-        self._folders[path] = mount, rest
         return mount, rest
 
     def refresh(self) -> None:
         """Ask the namespace again where paths are: it may have new mounts. Open files stay as they are."""
-        self._folders.clear()
+        self._known.clear()
 
     def path(self, path: str = "") -> Path:
         """A path to go on from."""
@@ -144,6 +140,26 @@ class Files:
 
     # --- open
 
+    @overload
+    def open(
+        self,
+        path: str | Path,
+        mode: TextMode = "r",
+        buffering: int = ...,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        newline: str | None = ...,
+    ) -> IO[str]: ...
+    @overload
+    def open(
+        self,
+        path: str | Path,
+        mode: str,
+        buffering: int = ...,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        newline: str | None = ...,
+    ) -> IO[Any]: ...
     def open(
         self,
         path: str | Path,
@@ -152,19 +168,19 @@ class Files:
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
-    ) -> IO[bytes] | IO[str]:
+    ) -> IO[Any]:
         """As the builtin; text is UTF-8 unless ``encoding`` says otherwise. Raises OSError, ValueError."""
-        mount, rest = self._find(str(path))
+        mount, rest = self._find(path)
         return layered(
             lambda flags: RawFile(mount, self._task, rest, flags), mode, buffering, encoding, errors, newline
         )
 
     def open_raw(self, path: str | Path, mode: str = "rb") -> RawFile:
         """Without layers above it: each read and write is a request of its own."""
-        mount, rest = self._find(str(path))
+        mount, rest = self._find(path)
         return RawFile(mount, self._task, rest, flags_of(mode)[0])
 
-    def fsync(self, file: IO[bytes] | IO[str] | io.IOBase) -> None:
+    def fsync(self, file: IO[Any] | io.IOBase) -> None:
         """Flush the layers of a file and put it on the medium. Raises OSError, TypeError if it is none of these files.
 
         A new name is on the medium when the file is, or `sync` was called.
@@ -187,7 +203,7 @@ class Files:
             with suppress(OSError):
                 self.remove(beside.name)
             raise
-        mount, _ = self._find(str(path))
+        mount, _ = self._find(path)
         with as_os_errors(path):
             mount.directory.sync()
 
@@ -211,27 +227,29 @@ class Files:
 
     def watch(self, path: str | Path = "") -> Watcher:
         """Changes to a path and to all below it."""
-        mount, rest = self._find(str(path))
+        mount, rest = self._find(path)
         return Watcher(mount, self._task, rest)
 
     # --- names
 
     def stat(self, path: str | Path) -> Stat:
-        mount, rest = self._find(str(path))
-        with as_os_errors(path):
+        mount, rest = self._find(path)
+        try:
             return mount.directory.stat(rest)
+        except FileError as error:
+            raise os_error(error, path) from error
 
     def exists(self, path: str | Path) -> bool:
         return Path(self, str(path)).exists()
 
     def list(self, path: str | Path = "") -> list[Entry]:
         """What is in a directory, sorted by name."""
-        mount, rest = self._find(str(path))
+        mount, rest = self._find(path)
         with as_os_errors(path):
             return mount.directory.list(rest)
 
     def mkdir(self, path: str | Path) -> None:
-        mount, rest = self._find(str(path))
+        mount, rest = self._find(path)
         with as_os_errors(path):
             mount.directory.make_directory(rest)
 
@@ -244,7 +262,7 @@ class Files:
         self._remove(path, Kind.DIRECTORY)
 
     def _remove(self, path: str | Path, kind: Kind) -> None:
-        mount, rest = self._find(str(path))
+        mount, rest = self._find(path)
         with as_os_errors(path):
             found = mount.directory.stat(rest).kind
         if found is not kind:
@@ -256,15 +274,15 @@ class Files:
 
     def rename(self, old: str | Path, new: str | Path) -> None:
         """In one step; what has the new name is replaced. Raises OSError; between two file systems EXDEV."""
-        mount, old_rest = self._find(str(old))
-        target, new_rest = self._find(str(new))
+        mount, old_rest = self._find(old)
+        target, new_rest = self._find(new)
         if target is not mount:
             raise OSError(errno.EXDEV, "Invalid cross-device link", str(old), None, str(new))
         with as_os_errors(old, new):
             mount.directory.rename(old_rest, new_rest)
 
     def space(self, path: str | Path = "") -> Space:
-        mount, _ = self._find(str(path))
+        mount, _ = self._find(path)
         with as_os_errors(path):
             return mount.directory.space()
 
@@ -276,7 +294,7 @@ class Files:
 
     def narrow(self, path: str | Path, rights: Access) -> Endpoint:
         """A `Directory` capability to a subtree, to hand on; of no use to anybody once these files are closed."""
-        mount, rest = self._find(str(path))
+        mount, rest = self._find(path)
         with as_os_errors(path):
             return mount.directory.narrow(rest, rights)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import IO, Final
+from typing import IO, Any, Final, Literal, TypeAlias
 
 from libsel4py.interfaces.file import OpenFlags
 
+TextMode: TypeAlias = Literal["r", "w", "a", "x", "r+", "w+", "a+", "x+", "rt", "wt", "at", "xt"]
 BUFFERED_BYTES: Final = 64 << 10
 _FLAGS: Final = {
     "r": OpenFlags.READ,
@@ -36,7 +37,7 @@ def layered(
     encoding: str | None,
     errors: str | None,
     newline: str | None,
-) -> IO[bytes] | IO[str]:
+) -> IO[Any]:
     """A raw file with what `open` puts above it: the same rules, but that text is UTF-8 if nothing is said.
 
     Raises:

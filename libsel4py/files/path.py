@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, overload
 
+from libsel4py.files.modes import TextMode
 from libsel4py.interfaces.file import Kind, Stat
 
 if TYPE_CHECKING:
@@ -116,6 +117,24 @@ class Path:
 
     # --- bytes
 
+    @overload
+    def open(
+        self,
+        mode: TextMode = "r",
+        buffering: int = ...,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        newline: str | None = ...,
+    ) -> IO[str]: ...
+    @overload
+    def open(
+        self,
+        mode: str,
+        buffering: int = ...,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        newline: str | None = ...,
+    ) -> IO[Any]: ...
     def open(
         self,
         mode: str = "r",
@@ -123,7 +142,7 @@ class Path:
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
-    ) -> IO[str] | IO[bytes]:
+    ) -> IO[Any]:
         return self.files.open(str(self), mode, buffering, encoding, errors, newline)
 
     def read_bytes(self) -> bytes:

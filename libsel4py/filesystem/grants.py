@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from libsel4py.filesystem.sessions import FileSession
 
 MOST_NARROWED: Final = 256  # of one connection, besides those of its sessions
+MOST_KNOWN: Final = 64
+MOST_LETTERS: Final = 120
 _LETTERS: Final = {"r": Access.READ, "w": Access.WRITE}
 
 
@@ -28,7 +30,8 @@ class Grant:
     Attributes:
         root: its path in the volume. owner: the client of the description whose it is in the end.
         pinned: it is a name, and follows no directory. session: whose end is its end.
-        is_session: it is the session's own capability, and no narrowed one.
+        is_session: it is the session's own capability, and no narrowed one. sessions: how many were opened by it.
+        known: paths that were checked, and may be looked at, with what the volume calls them.
     """
 
     root: str
@@ -39,7 +42,25 @@ class Grant:
     is_session: bool = False
     badge: int = 0
     is_gone: bool = False
-    sessions: int = field(default=0)
+    sessions: int = 0
+    known: dict[str, str] = field(default_factory=dict)
+
+    def remember(self, path: str, full: str) -> None:
+        """A path that may be looked at. (Long ones and many are not kept: clients choose them.)"""
+        if len(path) <= MOST_LETTERS:
+            if len(self.known) >= MOST_KNOWN:
+                self.known.clear()
+            self.known[path] = full
+
+    def end(self) -> None:
+        """The directory is gone."""
+        self.is_gone = True
+        self.known.clear()
+
+    def move(self, root: str) -> None:
+        """The directory has another name."""
+        self.root = root
+        self.known.clear()
 
     def ensure(self, wanted: Access) -> None:
         """Raises StaleHandle, NotPermitted."""
@@ -79,14 +100,14 @@ class Grants:
         """A directory is gone."""
         for grant in self.by_badge.values():
             if grant.root == path and not grant.pinned:
-                grant.is_gone = True
+                grant.end()
 
     def renamed(self, old: str, new: str) -> None:
         """A directory has another name, and what had that name is replaced."""
         self.removed(new)
         for grant in self.by_badge.values():
             if not grant.pinned and is_within(grant.root, old):
-                grant.root = moved(grant.root, old, new)
+                grant.move(moved(grant.root, old, new))
 
 
 def grants_of_description(configuration: Mapping[str, Value], read_only: bool) -> dict[str, tuple[str, Access]]:

@@ -32,6 +32,8 @@ class Life:
             self._mapping = map_memory(address, PAGE_BYTES, False)
             undo.pop_all()
         self._is_over = False
+        #: Looks at the page: raises VMFault if it is gone. Not to be called after `end`.
+        self.look = self._mapping.load_word
 
     def is_there(self) -> bool:
         """Whether the memory is still lent."""

@@ -20,16 +20,14 @@ class Node:
 
 
 class Nodes:
-    """Open files by name."""
+    """Open files by name. ``find`` gives that of a path, or None."""
 
     def __init__(self) -> None:
         self._by_path: dict[str, Node] = {}
+        self.find = self._by_path.get
 
     def __len__(self) -> int:
         return len(self._by_path)
-
-    def find(self, path: str) -> Node | None:
-        return self._by_path.get(path)
 
     def add(self, path: str, file: OpenFile) -> Node:
         """A file that has just been opened."""

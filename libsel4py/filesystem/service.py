@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from libsel4py.abi import VMFault
 from libsel4py.capabilities import Endpoint, Notification, Untyped
 from libsel4py.context import Caller
 from libsel4py.dataspace import SharedMemory
@@ -77,9 +78,11 @@ class FileSystemServer(Directory):
         most = int(settings.get("sessions", MOST_SESSIONS))  # type: ignore[arg-type]  # a wrong type is a TypeError
         self._volume = volume
         self._nodes = Nodes()
+        self._find_node = self._nodes.find
         self._watches = Watches()
         self._grants = Grants()
         self._by_badge = self._grants.by_badge
+        self._session_by_badge: dict[int, FileSession] = {}
         self._badges = Badges(self.server.endpoint, self.task)
         self._sessions: Sessions[FileSession] = Sessions(
             self.task,
@@ -115,8 +118,7 @@ class FileSystemServer(Directory):
             grant = self._connected(caller)
         if grant.session is not None:
             grant.session.ensure_alive()
-        if grant.is_gone or wanted & ~grant.rights:
-            grant.ensure(wanted)
+        grant.ensure(wanted)
         return grant
 
     def _connected(self, caller: Caller) -> Grant:
@@ -172,6 +174,7 @@ class FileSystemServer(Directory):
         self.server.add_client(badge, origin.owner, Directory)
         origin.sessions += 1
         self._living[made] = None
+        self._session_by_badge[badge] = made
         lent.at_end(lambda: self._ended(made))
         return made
 
@@ -180,6 +183,7 @@ class FileSystemServer(Directory):
         self._living.pop(session)
         for badge in [badge for badge, grant in self._by_badge.items() if grant.session is session]:
             del self._by_badge[badge]
+            self._session_by_badge.pop(badge, None)
             self.server.remove_client(badge)
         self._files.ended(session)
 
@@ -211,9 +215,19 @@ class FileSystemServer(Directory):
     # --- names
 
     def stat(self, path: str) -> Stat:
-        full = self._path(path, Access.READ)
+        grant = self._by_badge.get(self.caller.badge)
+        full = None if grant is None else grant.known.get(path)
+        if grant is None or full is None:
+            grant = self._grant(Access.READ)
+            full = join(grant.root, checked(path))
+            grant.remember(path, full)
+        elif grant.session is not None:
+            try:
+                grant.session.look(0)
+            except VMFault:
+                grant.session.ensure_alive()
         found = self._volume.stat(full)
-        node = self._nodes.find(full)
+        node = self._find_node(full)
         return found if node is None else Stat(found.kind, node.file.size(), found.modified_ns)
 
     def list(self, path: str) -> Entries:
@@ -342,7 +356,10 @@ class FileSystemServer(Directory):
         return True
 
     def _handle(self, number: int) -> Handle:
-        return self._in_session()[1].handle(number)
+        session = self._session_by_badge.get(self.caller.badge)
+        if session is None:
+            session = self._in_session()[1]
+        return session.handle(number)
 
     def read_number(self, file: int, offset: int, length: int, at: int) -> int:
         return self._handle(file).read(offset, length, at)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from libsel4py.abi import VMFault
 from libsel4py.capabilities import Notification
 from libsel4py.dataspace import DataSpace, NotADataSpace, SharedMemory
 from libsel4py.filesystem.grants import Grant
@@ -38,7 +39,7 @@ class FileSession:
 
     Attributes:
         narrowed: how many capabilities were narrowed by it. origin: the grant that it was opened by. close: end it.
-        sweep: end all sessions whose memory is gone; how many there were.
+        look: raises VMFault if the memory is gone. sweep: end all sessions whose memory is gone; how many there were.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class FileSession:
         self._buffer: DataSpace | None = None
         self._mapping: Mapping | None = None
         self._life = Life(lent, task)  # type: ignore[arg-type]  # it makes a page of it, and knows no state
+        self.look = self._life.look
         lent.at_end(self._end)
 
     def is_alive(self) -> bool:
@@ -117,7 +119,11 @@ class FileSession:
         return handle
 
     def handle(self, number: int) -> Handle:
-        """Raises StaleHandle."""
+        """An open file of a session that is alive. Raises StaleHandle."""
+        try:
+            self.look(0)
+        except VMFault:
+            self.ensure_alive()
         found = self._handles.get(number)
         if found is None:
             raise StaleHandle(f"the session has no open file {number}")

@@ -91,7 +91,7 @@ class RamVolume:
         self._nodes: dict[str, Folder | RamFile] = {"": Folder(clock())}
 
     def stat(self, path: str, /) -> Stat:
-        node = self._find(path)
+        node = self._nodes.get(path) or self._find(path)
         if node.__class__ is RamFile:
             return Stat(Kind.FILE, node.size(), node.modified_ns)
         return Stat(Kind.DIRECTORY, 0, node.modified_ns)
