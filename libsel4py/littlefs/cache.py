@@ -3,7 +3,9 @@
 Rules. What littlefs programs stays here until its next sync, or until `MOST_DIRTY` bytes are waiting; a sync writes all
 of it and flushes the store. So whatever reaches the medium between two flushes was programmed between two syncs, in any
 order: which is what littlefs bears, since it syncs data before the metadata that names them, and each commit by itself.
-Only sectors that were programmed are written. Erasing a block costs nothing: littlefs takes any contents for erased.
+Only sectors that were programmed are written. Erasing a block does nothing, and what it holds goes on to be what littlefs
+reads: behind each commit it looks at what comes there, and chooses a mark that tells the commit's end from it. So what it
+is shown must be what the medium has, or old commits could come back to life behind a new one.
 Reading goes ahead where blocks are read one after the other. littlefs' callbacks cannot raise: what fails is kept in
 ``error``, and nothing is written from then on.
 """
@@ -19,7 +21,6 @@ SECTOR_BYTES: Final = 512
 AHEAD_BYTES: Final = 256 << 10
 MOST_DIRTY: Final = 2 << 20
 ERR_IO: Final = -5
-ERASED: Final = 0xFF
 
 
 class BlockCache:
@@ -55,7 +56,11 @@ class BlockCache:
         if self.error is not None:
             return ERR_IO
         try:
-            self._block(block)[off : off + len(data)] = data
+            if len(data) == self._block_bytes and block not in self._blocks:
+                self._make_room(1)
+                self._blocks[block] = bytearray(data)
+            else:
+                self._block(block)[off : off + len(data)] = data
             first, end = off & -SECTOR_BYTES, -(-(off + len(data)) // SECTOR_BYTES) * SECTOR_BYTES
             known = self._dirty.get(block)
             self._dirty[block] = (first, end) if known is None else (min(first, known[0]), max(end, known[1]))
@@ -69,9 +74,6 @@ class BlockCache:
     def erase(self, cfg: object, block: int) -> int:
         if self.error is not None:
             return ERR_IO
-        self._blocks[block] = bytearray([ERASED]) * self._block_bytes
-        self._blocks.move_to_end(block)
-        self._dirty.pop(block, None)
         return 0
 
     def sync(self, cfg: object) -> int:

@@ -41,6 +41,7 @@ Result = TypeVar("Result")
 CACHE_BYTES: Final = 4 << 20
 MOST_STATS: Final = 4096
 NAME_BYTES: Final = 255
+MOST_FILE_BYTES: Final = (1 << 31) - 1
 _ERRORS: Final[dict[int, type[FileError]]] = {
     -2: NoSuchFile,
     -17: FileExists,
@@ -126,8 +127,8 @@ class LittleFsVolume:
         self.call(lfs.remove, path)
 
     def rename(self, old: str, new: str, /) -> None:
-        self._stats.clear()
         self._ensure_replaceable(old, new)
+        self._stats.clear()
         self._end(new)
         moved = {path: file for path, file in self._files.items() if path == old or path.startswith(old + "/")}
         for file in moved.values():
@@ -240,6 +241,8 @@ class LittleFsFile:
         self._changed = False
 
     def read(self, offset: int, length: int, /) -> bytes:
+        if offset >= self.size():
+            return b""
         self._seek(offset)
         data = self._volume.call(lfs.file_read, self._open, length)
         self._at = offset + len(data)
@@ -247,8 +250,8 @@ class LittleFsFile:
 
     def write(self, offset: int, data: bytes, /) -> None:
         self._touch()
-        size = self.size()
-        if offset > size:
+        _ensure_possible(offset + len(data))
+        if offset > self.size():
             self._volume.call(lfs.file_truncate, self._open, offset)
         self._seek(offset)
         self._volume.call(lfs.file_write, self._open, data)
@@ -259,6 +262,7 @@ class LittleFsFile:
 
     def truncate(self, size: int, /) -> None:
         self._touch()
+        _ensure_possible(size)
         self._volume.call(lfs.file_truncate, self._open, size)
 
     def sync(self) -> None:
@@ -307,6 +311,11 @@ class LittleFsFile:
             raise NotPermitted("this file system is read-only")
         self._volume.forget(self._path)
         self._changed = True
+
+
+def _ensure_possible(size: int) -> None:
+    if size > MOST_FILE_BYTES:
+        raise NoSpace(f"a file of {size} bytes; littlefs has room for {MOST_FILE_BYTES}")
 
 
 def _meaning(error: LittleFSError, arguments: tuple[object, ...]) -> FileError:
