@@ -7,6 +7,9 @@ empty names, no "." and "..", no NUL; a name has at most 255 bytes, a path 700. 
 A directory capability has rights (`Access`), and hands on the same or less (`narrow`). Most methods work on any; `open`
 and `watch` need a session, for which the client lends memory and whose data space holds what is read and written. What
 a session has made (files, watches, narrowed capabilities) ends with it: then it is `StaleHandle`.
+
+A session names its open files by number as well. So all that a program does with its own files goes by the session's
+one channel; a `File` capability is for who hands a file on, and for its lock.
 """
 
 from __future__ import annotations
@@ -190,9 +193,36 @@ class Directory(Interface):
     def open(self, path: str, flags: Word) -> tuple[Word, Endpoint]:
         """Open a file (`OpenFlags`): its size, and its `File` capability. Needs a session.
 
+        It is a capability to this open file, with what it was opened for, and can be handed on. Bytes move by the
+        session's buffer, or in messages (`File.read_piece`).
+
         The same file is one file, however often it is open. One that is removed or replaced goes on for those who have
         it open, where the file system can do that; where it cannot, it is `StaleHandle`.
         """
+
+    def open_number(self, path: str, flags: Word) -> tuple[int, int]:
+        """As `open`: the file's number in the session, and its size."""
+
+    def read_number(self, file: Word, offset: Word, length: Word, at: Word) -> Word:
+        """`File.read`. Raises StaleHandle: the session has no file of this number; so do all that take one."""
+
+    def write_number(self, file: Word, offset: Word, length: Word, at: Word) -> Word:
+        """`File.write`."""
+
+    def size_number(self, file: Word) -> Word:
+        """`File.size`."""
+
+    def truncate_number(self, file: Word, size: Word) -> None:
+        """`File.truncate`."""
+
+    def sync_number(self, file: Word) -> None:
+        """`File.sync`."""
+
+    def close_number(self, file: Word) -> None:
+        """`File.close`."""
+
+    def file(self, file: Word) -> Endpoint:
+        """The `File` capability of an open file."""
 
     def make_directory(self, path: str) -> None:
         """Make one directory."""
