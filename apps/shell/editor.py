@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from libsel4py.files import FilePath
-
 from apps.shell.session import CommandError, Session
+from libsel4py.files import Path
 from libsel4py.interfaces.console import EndOfInput, Interrupted
 
 PROMPT: Final = ": "
@@ -45,7 +44,7 @@ class _Text:
         self.is_changed = True
 
 
-def edit(session: Session, path: FilePath) -> None:
+def edit(session: Session, path: Path) -> None:
     """Let a person change a file. Raises CommandError: it is no text, or too long; and what file systems raise."""
     text = _Text(_read(path))
     session.tell(f"{path}: {len(text.lines)} lines; h lists the commands\n")
@@ -71,7 +70,7 @@ def edit(session: Session, path: FilePath) -> None:
             warned = False
 
 
-def _carry_out(session: Session, path: FilePath, text: _Text, line: str) -> None:
+def _carry_out(session: Session, path: Path, text: _Text, line: str) -> None:
     match = _COMMAND.fullmatch(line)
     if match is None or (match["rest"] and match["what"] != "s"):
         raise CommandError(f"{line!r} is no command; h lists them")
@@ -92,7 +91,7 @@ def _carry_out(session: Session, path: FilePath, text: _Text, line: str) -> None
             old, new = _substitution(match["rest"])
             text.replace(first, last, [each.replace(old, new) for each in text.lines[first - 1 : last]])
         case "w":
-            path.replace_with("".join(each + "\n" for each in text.lines).encode())
+            path.files.replace_file(path, "".join(each + "\n" for each in text.lines).encode())
             text.is_changed = False
             session.tell(f"{len(text.lines)} lines written\n")
         case "q":
@@ -126,7 +125,7 @@ def _substitution(text: str) -> tuple[str, str]:
     return parts[1], parts[2]
 
 
-def _read(path: FilePath) -> list[str]:
+def _read(path: Path) -> list[str]:
     if not path.exists():
         return []
     if (size := path.stat().size) > MAX_BYTES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import BinaryIO
+from typing import IO
 
 import apps.shell.commands  # noqa: F401 (registers the commands)
 from apps.shell.command import find, run_words
@@ -22,7 +22,7 @@ def run(session: Session, line: str) -> None:
     for words in pipeline.commands:
         find(words[0]).check(words[1:])
     with ExitStack() as stack:
-        source: BinaryIO | None = None
+        source: IO[bytes] | None = None
         if pipeline.source:
             source = stack.enter_context(session.files.open(pipeline.source, "rb"))
         last: Output = session.output

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from io import BufferedReader
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from apps.shell.call import BadArguments
 from apps.shell.streams import Output, PipeFull, ToConsole, Typed
 from libsel4py import ServiceError, Timeout
 from libsel4py.context import Uses
 from libsel4py.environment import ChannelUse
+from libsel4py.files import Files
 from libsel4py.interface import Interface, find_interface, with_timeout
 from libsel4py.interfaces.console import Console
 from libsel4py.interfaces.names import Names
+from libsel4py.interfaces.namespace import Namespace
 from libsel4py.interfaces.system import System
 from libsel4py.task import current_task
 
@@ -49,7 +51,7 @@ class Session:
     system: System
     name: str
     output: Output
-    input: BinaryIO | None = None
+    input: IO[bytes] | None = None
     connections: Uses = field(default_factory=lambda: Uses({}))
     history: list[str] = field(default_factory=list)
     services: dict[str, Interface] = field(default_factory=dict)
@@ -72,7 +74,7 @@ class Session:
         """Show text to the person, wherever the output goes."""
         ToConsole(self.console).write(text.encode())
 
-    def read(self) -> BinaryIO:
+    def read(self) -> IO[bytes]:
         """The input; what the person types, up to Ctrl-D, where neither a pipe nor a file is given."""
         return self.input or BufferedReader(Typed(self.console))
 
@@ -88,6 +90,11 @@ class Session:
             found = self.opened[FILES] = Files(getattr(self.connections, FILES))
         assert isinstance(found, Files)
         return found
+
+    def mounts(self) -> list[str]:
+        """Where there are file systems. Raises CommandError as `files`."""
+        source = getattr(self.connections, FILES) if FILES in self.connections else None
+        return [each.path for each in source.mounts()] if isinstance(source, Namespace) else ["/"]
 
     def keep(self, line: str) -> None:
         """Remember a line, unless it is empty."""

@@ -10,7 +10,7 @@ import codecs
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from libsel4py import ServerDied
 from libsel4py.interfaces.console import Console, EndOfInput
@@ -70,7 +70,7 @@ class ToPipe(Output):
             )
         self._held += data
 
-    def reader(self) -> BinaryIO:
+    def reader(self) -> IO[bytes]:
         """What was written, to be read once."""
         return io.BytesIO(bytes(self._held))
 
@@ -78,7 +78,7 @@ class ToPipe(Output):
 class ToFile(Output):
     """Writes to an open file, which is whole when `finish` returns."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def write(self, data: bytes) -> None:
@@ -112,7 +112,7 @@ class Typed(io.RawIOBase):
         return len(part)
 
 
-def chunks(source: BinaryIO) -> Iterator[bytes]:
+def chunks(source: IO[bytes]) -> Iterator[bytes]:
     """A file's bytes, in pieces of at most `CHUNK_BYTES`."""
     while piece := source.read(CHUNK_BYTES):
         yield piece

@@ -1,17 +1,19 @@
-"""Commands on files: the shell's own namespace, whatever it was given. Paths begin at its root, with or without ``/``."""
+"""Commands on files: the tree that the shell was given. Paths begin at its root, with or without ``/``."""
 
 from __future__ import annotations
 
 import datetime
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from apps.shell.command import command, number
 from apps.shell.editor import edit
 from apps.shell.session import CommandError, Session
 from apps.shell.streams import chunks
 from apps.shell.table import size, table
+from libsel4py.files import Path
 from libsel4py.interfaces.file import Kind, Stat
 
 LINE_BYTES: Final = 16  # of hexdump
@@ -43,22 +45,39 @@ def run_cp(session: Session, arguments: list[str]) -> None:
     source, target = session.files.path(arguments[0]), session.files.path(arguments[1])
     if target.is_dir():
         target = target / source.name
-    if str(source) == str(target):
-        raise CommandError(f"{source} is the file itself")
+    if _is_same(source, target):
+        raise CommandError(f"{target} is the file itself")
+    _copy(source, target)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return str(one).strip("/") == str(other).strip("/")
+
+
+def _copy(source: Path, target: Path) -> None:
     with source.open("rb") as reader, target.open("wb") as writer:
         for piece in chunks(reader):
             writer.write(piece)
 
 
-@command("FROM TO", "rename a file or a directory, or move it into a directory; a file at TO is replaced")
+@command(
+    "FROM TO", "rename, or move into a directory; a file at TO is replaced, at once if it is on the same file system"
+)
 def run_mv(session: Session, arguments: list[str]) -> None:
     source, target = session.files.path(arguments[0]), session.files.path(arguments[1])
     if target.is_dir():
         target = target / source.name
-    source.replace(target)
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV or source.is_dir():
+            raise
+        _copy(source, target)
+        target.files.sync()  # it is there before the other one goes
+        source.unlink()
 
 
-@command("PATH …", "remove files and empty directories")
+@command("PATH [PATH …]", "remove files and empty directories")
 def run_rm(session: Session, arguments: list[str]) -> None:
     for name in arguments:
         path = session.files.path(name)
@@ -68,7 +87,7 @@ def run_rm(session: Session, arguments: list[str]) -> None:
             path.unlink()
 
 
-@command("PATH …", "make directories")
+@command("PATH [PATH …]", "make directories")
 def run_mkdir(session: Session, arguments: list[str]) -> None:
     for name in arguments:
         session.files.path(name).mkdir()
@@ -77,7 +96,8 @@ def run_mkdir(session: Session, arguments: list[str]) -> None:
 @command("", "how much room there is in each file system")
 def run_df(session: Session, arguments: list[str]) -> None:
     rows = []
-    for mount, space in session.files.spaces():
+    for mount in session.mounts():
+        space = session.files.space(mount)
         whole, free = space.blocks * space.block_bytes, space.free_blocks * space.block_bytes
         rows.append((size(whole), size(whole - free), size(free), mount))
     session.write(table(("size", "used", "free", "mounted at"), rows))
@@ -94,11 +114,9 @@ def run_stat(session: Session, arguments: list[str]) -> None:
 @command("PATH [TEXT …]", "make a file of a line of text, or of the input")
 def run_write(session: Session, arguments: list[str]) -> None:
     """The file has its former contents until all of the new ones are there. What is typed ends with Ctrl-D."""
-    if arguments[1:]:
-        data = (" ".join(arguments[1:]) + "\n").encode()
-    else:
-        data = b"".join(chunks(session.read()))
-    session.files.replace_file(arguments[0], data)
+    path, *words = arguments
+    data = f"{' '.join(words)}\n".encode() if words else b"".join(chunks(session.read()))
+    session.files.replace_file(path, data)
 
 
 @command("PATH", "change a text file, line by line")
@@ -146,7 +164,7 @@ def run_wc(session: Session, arguments: list[str]) -> None:
 
 
 @contextmanager
-def _source(session: Session, path: str) -> Iterator[BinaryIO]:
+def _source(session: Session, path: str) -> Iterator[IO[bytes]]:
     """The file, or the command's input if the path is empty, which is not closed."""
     if not path:
         yield session.read()

@@ -6,8 +6,9 @@ import statistics
 import time
 from typing import Final
 
+from apps.shell import command as words
 from apps.shell.call import call, show
-from apps.shell.command import command, number
+from apps.shell.command import command
 from apps.shell.session import CommandError, Session
 from apps.shell.table import seconds, table
 from libsel4py.interfaces.ping import Ping
@@ -29,7 +30,7 @@ def run_call(session: Session, arguments: list[str]) -> None:
 
 @command("[N] [NAME]", "call a Ping service N times (1, pong) and say how long a call takes")
 def run_ping(session: Session, arguments: list[str]) -> None:
-    count = number(arguments[0], 1, MAX_PINGS, "the number of calls") if arguments else 1
+    count = words.number(arguments[0], 1, MAX_PINGS, "the number of calls") if arguments else 1
     name = arguments[1] if len(arguments) > 1 else "pong"
     service = session.service(name)
     if not isinstance(service, Ping):

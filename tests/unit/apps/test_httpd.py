@@ -1,4 +1,4 @@
-"""The HTTP server over the host's own sockets: what clients of the standard library see, and what a hostile one gets."""
+"""The HTTP server over the host's own sockets: what the standard library's client sees, and what a hostile one gets."""
 
 from __future__ import annotations
 
