@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from libsel4py.filesystem.handles import Handle
+from libsel4py.filesystem.waiting import Waiting
 from libsel4py.interfaces.file import File, StaleHandle
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ class FileService(File):
         super().__init__()
         self._served_by = server
         self._handles: dict[int, Handle] = {}
+        self._waiting = Waiting(self.defer_reply)
 
     def add(self, badge: int, handle: Handle) -> None:
         """An open file is to have a capability."""
@@ -59,7 +61,8 @@ class FileService(File):
         self._handle().sync()
 
     def lock(self, exclusive: bool) -> None:
-        self._handle().lock(exclusive, self.defer_reply)
+        handle = self._handle()
+        handle.lock(exclusive, lambda: self._waiting.defer(handle.session.origin.owner))
 
     def try_lock(self, exclusive: bool) -> bool:
         return self._handle().try_lock(exclusive)
