@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from libsel4py.filesystem.handles import Handle
+from libsel4py.filesystem.waiting import Waiting
 from libsel4py.interfaces.file import File, StaleHandle
 
 if TYPE_CHECKING:
-    from libsel4py.filesystem.sessions import FileSession
     from libsel4py.server import Server
 
 
@@ -19,6 +19,7 @@ class FileService(File):
         super().__init__()
         self._served_by = server
         self._handles: dict[int, Handle] = {}
+        self._waiting = Waiting(self.defer_reply)
 
     def add(self, badge: int, handle: Handle) -> None:
         """An open file is to have a capability."""
@@ -26,19 +27,10 @@ class FileService(File):
         self._handles[badge] = handle
         self._served_by.add_client(badge, handle.session.origin.owner, File)
 
-    def close_handle(self, handle: Handle) -> None:
-        """End an open file. Raises as `OpenFile.close`; it is gone all the same."""
-        self._forget(handle.badge)
-        handle.session.drop(handle)
-
-    def ended(self, session: FileSession) -> None:
-        """Forget the files of a session."""
-        for badge in [badge for badge, handle in self._handles.items() if handle.session is session]:
-            self._forget(badge)
-
-    def _forget(self, badge: int) -> None:
-        if self._handles.pop(badge, None) is not None:
-            self._served_by.remove_client(badge)
+    def forget(self, handle: Handle) -> None:
+        """An open file has ended."""
+        if self._handles.pop(handle.badge, None) is not None:
+            self._served_by.remove_client(handle.badge)
 
     def _handle(self) -> Handle:
         handle = self._handles.get(self.caller.badge)
@@ -69,7 +61,8 @@ class FileService(File):
         self._handle().sync()
 
     def lock(self, exclusive: bool) -> None:
-        self._handle().lock(exclusive, self.defer_reply)
+        handle = self._handle()
+        handle.lock(exclusive, lambda: self._waiting.defer(handle.session.origin.owner))
 
     def try_lock(self, exclusive: bool) -> bool:
         return self._handle().try_lock(exclusive)
@@ -78,4 +71,5 @@ class FileService(File):
         self._handle().unlock()
 
     def close(self) -> None:
-        self.close_handle(self._handle())
+        handle = self._handle()
+        handle.session.drop(handle)

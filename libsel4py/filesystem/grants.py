@@ -6,7 +6,7 @@ renamed, and is gone when that is removed; but for what the description names, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -71,43 +71,68 @@ class Grant:
 
 
 class Grants:
-    """All grants, by badge."""
+    """All grants, by badge. What many have costs nobody else more: each question looks at the few that it concerns."""
 
     def __init__(self) -> None:
         self.by_badge: dict[int, Grant] = {}
+        self._by_root: dict[str, dict[Grant, None]] = {}  # but for pinned ones
+        self._narrowed: dict[tuple[str, FileSession | None], dict[Grant, None]] = {}
 
     def add(self, badge: int, grant: Grant) -> None:
+        """A new one. That of a session's own is not counted as narrowed, nor is one of the description."""
         grant.badge = badge
         self.by_badge[badge] = grant
+        if not grant.pinned:
+            self._by_root.setdefault(grant.root, {})[grant] = None
+            if not grant.is_session:
+                self._narrowed.setdefault((grant.owner, grant.session), {})[grant] = None
+
+    def remove(self, badge: int) -> None:
+        """Its capability stands for nothing any more."""
+        grant = self.by_badge.pop(badge)
+        self._forget_root(grant)
+        self._narrowed.pop((grant.owner, grant.session), None)  # all of the session go together
 
     def same(self, wanted: Grant) -> Grant | None:
         """A narrowed grant that is the same already."""
-        for grant in self._narrowed(wanted):
+        for grant in self._narrowed.get((wanted.owner, wanted.session), ()):
             if grant.root == wanted.root and grant.rights == wanted.rights and not grant.is_gone:
                 return grant
         return None
 
     def count(self, like: Grant) -> int:
         """How many narrowed grants the session has, or the connection."""
-        return sum(1 for _ in self._narrowed(like))
+        return len(self._narrowed.get((like.owner, like.session), ()))
 
-    def _narrowed(self, like: Grant) -> Iterator[Grant]:
-        for grant in self.by_badge.values():
-            if grant.owner == like.owner and grant.session is like.session and not (grant.pinned or grant.is_session):
-                yield grant
+    def take_gone(self, like: Grant) -> list[Grant]:
+        """Forget those narrowed grants whose directories were removed; returns them."""
+        group = self._narrowed.get((like.owner, like.session), {})
+        gone = [grant for grant in group if grant.is_gone]
+        for grant in gone:
+            del group[grant], self.by_badge[grant.badge]
+        return gone
 
     def removed(self, path: str) -> None:
-        """A directory is gone."""
-        for grant in self.by_badge.values():
-            if grant.root == path and not grant.pinned:
-                grant.end()
+        """What is at this path is gone."""
+        for grant in self._by_root.pop(path, ()):
+            grant.end()
 
-    def renamed(self, old: str, new: str) -> None:
-        """A directory has another name, and what had that name is replaced."""
+    def renamed(self, old: str, new: str) -> bool:
+        """A directory has another name, and what had that name is replaced. Whether a grant moved."""
         self.removed(new)
-        for grant in self.by_badge.values():
-            if not grant.pinned and is_within(grant.root, old):
-                grant.move(moved(grant.root, old, new))
+        roots = [root for root in self._by_root if is_within(root, old)]
+        for root in roots:
+            grants = self._by_root.pop(root)
+            for grant in grants:
+                grant.move(moved(root, old, new))
+            self._by_root.setdefault(moved(root, old, new), {}).update(grants)
+        return bool(roots)
+
+    def _forget_root(self, grant: Grant) -> None:
+        there = self._by_root.get(grant.root, {})
+        there.pop(grant, None)
+        if not there:
+            self._by_root.pop(grant.root, None)
 
 
 def grants_of_description(configuration: Mapping[str, Value], read_only: bool) -> dict[str, tuple[str, Access]]:

@@ -49,10 +49,13 @@ class Nodes:
         if node is not None:
             node.path = None
 
-    def renamed(self, old: str, new: str) -> None:
+    def renamed(self, old: str, new: str, is_directory: bool) -> None:
         """A file, or a directory with all in it, has another name, and what had that name is replaced."""
         self.removed(new)
-        for path in [path for path in self._by_path if is_within(path, old)]:
+        paths = [old] if old in self._by_path else []
+        if is_directory:
+            paths = [path for path in self._by_path if is_within(path, old)]
+        for path in paths:
             node = self._by_path.pop(path)
             node.path = moved(path, old, new)
             self._by_path[node.path] = node

@@ -18,7 +18,7 @@ from typing import Final
 
 from libsel4py.abi import VMFault
 from libsel4py.capabilities import Endpoint, Notification, Untyped
-from libsel4py.context import Caller
+from libsel4py.context import Caller, per_thread
 from libsel4py.dataspace import SharedMemory
 from libsel4py.errors import InvalidMessage, KernelError
 from libsel4py.filesystem.badges import Badges
@@ -27,7 +27,7 @@ from libsel4py.filesystem.grants import MOST_NARROWED, Grant, Grants, grants_of_
 from libsel4py.filesystem.handles import Handle
 from libsel4py.filesystem.nodes import Nodes
 from libsel4py.filesystem.paths import checked, is_within, join
-from libsel4py.filesystem.sessions import FileSession
+from libsel4py.filesystem.sessions import FileSession, Shared
 from libsel4py.filesystem.volume import Volume
 from libsel4py.filesystem.watches import Watches
 from libsel4py.interfaces.file import (
@@ -99,6 +99,7 @@ class FileSystemServer(Directory):
             for root, _ in self._described.values():
                 self._make_root(root)
         self._files = FileService(self.server)
+        self._shared = Shared(self.task, self._nodes, self._watches, self._sweep, self._files.forget)
         self.server.provide(self._files, File)
 
     def _make_root(self, root: str) -> None:
@@ -166,26 +167,24 @@ class FileSystemServer(Directory):
         return self._badges.directory(badge)
 
     def _begin(self, lent: Session[FileSession], origin: Grant, badge: int) -> FileSession:
-        made = FileSession(
-            lent, lambda: self._sessions.end(lent), self._sweep, self.task, origin, self._nodes, self._watches
-        )
+        made = FileSession(lent, lambda: self._sessions.end(lent), origin, self._shared)
         grant = Grant(origin.root, origin.rights, origin.owner, origin.pinned, made, is_session=True)
         self._grants.add(badge, grant)
         self.server.add_client(badge, origin.owner, Directory)
         origin.sessions += 1
         self._living[made] = None
         self._session_by_badge[badge] = made
+        made.badges.add(badge)
         lent.at_end(lambda: self._ended(made))
         return made
 
     def _ended(self, session: FileSession) -> None:
         session.origin.sessions -= 1
         self._living.pop(session)
-        for badge in [badge for badge, grant in self._by_badge.items() if grant.session is session]:
-            del self._by_badge[badge]
+        for badge in session.badges:
+            self._grants.remove(badge)
             self._session_by_badge.pop(badge, None)
             self.server.remove_client(badge)
-        self._files.ended(session)
 
     def _sweep(self) -> int:
         """End the sessions whose clients have taken their memory back, or are dead; how many."""
@@ -215,7 +214,7 @@ class FileSystemServer(Directory):
     # --- names
 
     def stat(self, path: str) -> Stat:
-        grant = self._by_badge.get(self.caller.badge)
+        grant = self._by_badge.get(per_thread.serving.caller.badge)  # type: ignore[union-attr]  # a method runs
         full = None if grant is None else grant.known.get(path)
         if grant is None or full is None:
             grant = self._grant(Access.READ)
@@ -265,9 +264,11 @@ class FileSystemServer(Directory):
             return
         if is_within(target, full):
             raise BadPath(f"{new!r} is within {old!r}, which cannot be moved into itself")
+        is_directory = self._volume.stat(full).kind is Kind.DIRECTORY
         self._volume.rename(full, target)
-        self._nodes.renamed(full, target)
-        self._grants.renamed(full, target)
+        self._nodes.renamed(full, target, is_directory)
+        if is_directory and self._grants.renamed(full, target):
+            self._watches.moved()
         self._watches.tell(ChangeKind.REMOVED, full)
         self._watches.tell(ChangeKind.CREATED, target)
 
@@ -287,10 +288,14 @@ class FileSystemServer(Directory):
     def _narrowed(self, wanted: Grant) -> Grant:
         if wanted.session is not None:
             wanted.session.ensure_room()
-            wanted.session.narrowed += 1
         elif self._grants.count(wanted) >= MOST_NARROWED:
+            for gone in self._grants.take_gone(wanted):
+                self.server.remove_client(gone.badge)
+        if wanted.session is None and self._grants.count(wanted) >= MOST_NARROWED:
             raise TooManyOpen(f"{wanted.owner} has {MOST_NARROWED} narrowed capabilities: narrow in a session instead")
         self._grants.add(self._badges.new(), wanted)
+        if wanted.session is not None:
+            wanted.session.badges.add(wanted.badge)
         self.server.add_client(wanted.badge, wanted.owner, Directory)
         return wanted
 
@@ -309,7 +314,7 @@ class FileSystemServer(Directory):
         try:
             return handle.size(), self._capability(handle)
         except BaseException:
-            self._files.close_handle(handle)
+            handle.session.drop(handle)
             raise
 
     def open_number(self, path: str, flags: int) -> tuple[int, int]:
@@ -356,7 +361,7 @@ class FileSystemServer(Directory):
         return True
 
     def _handle(self, number: int) -> Handle:
-        session = self._session_by_badge.get(self.caller.badge)
+        session = self._session_by_badge.get(per_thread.serving.caller.badge)  # type: ignore[union-attr]  # a method runs
         if session is None:
             session = self._in_session()[1]
         return session.handle(number)
@@ -377,7 +382,8 @@ class FileSystemServer(Directory):
         self._handle(file).sync()
 
     def close_number(self, file: int) -> None:
-        self._files.close_handle(self._handle(file))
+        handle = self._handle(file)
+        handle.session.drop(handle)
 
     # --- watches
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from libsel4py.abi import VMFault
 from libsel4py.capabilities import Notification
@@ -34,38 +35,43 @@ MOST_BUFFER_FRAMES = 8
 _log = logging.getLogger(__name__)
 
 
-class FileSession:
-    """One session. ``lent`` is what its client has paid, ``end`` ends that.
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sessions of a server have in common.
 
     Attributes:
-        narrowed: how many capabilities were narrowed by it. origin: the grant that it was opened by. close: end it.
-        look: raises VMFault if the memory is gone. sweep: end all sessions whose memory is gone; how many there were.
+        sweep: end all sessions whose memory is gone; how many there were. forget: the capability of an open file.
     """
 
-    def __init__(
-        self,
-        lent: Session[FileSession],
-        end: Callable[[], None],
-        sweep: Callable[[], int],
-        task: Task,
-        origin: Grant,
-        nodes: Nodes,
-        watches: Watches,
-    ) -> None:
+    task: Task
+    nodes: Nodes
+    watches: Watches
+    sweep: Callable[[], int]
+    forget: Callable[[Handle], None]
+
+
+class FileSession:
+    """One session. ``lent`` is what its client has paid, ``close`` ends that and all that the session has.
+
+    Attributes:
+        badges: of its capability, and of those narrowed by it. origin: the grant that it was opened by.
+        look: raises VMFault if the memory is gone.
+    """
+
+    def __init__(self, lent: Session[FileSession], close: Callable[[], None], origin: Grant, shared: Shared) -> None:
         self.origin = origin
-        self.narrowed = 0
-        self.close = end
-        self.sweep = sweep
-        self._task = task
-        self._nodes = nodes
-        self._all_watches = watches
+        self.badges: set[int] = set()
+        self.close = close
+        self.sweep = shared.sweep
+        self._shared = shared
+        self._task = shared.task
         self._handles: dict[int, Handle] = {}
         self._watches: dict[int, Watch] = {}
         self._last = 0
         self._limit = min(MOST_HANDLES, ((1 << lent.size_bits) - PAGE_BYTES) // HANDLE_BYTES)
         self._buffer: DataSpace | None = None
         self._mapping: Mapping | None = None
-        self._life = Life(lent, task)  # type: ignore[arg-type]  # it makes a page of it, and knows no state
+        self._life = Life(lent, self._task)  # type: ignore[arg-type]  # it makes a page of it, and knows no state
         self.look = self._life.look
         lent.at_end(self._end)
 
@@ -81,7 +87,7 @@ class FileSession:
 
     def ensure_room(self) -> None:
         """Raises TooManyOpen: the memory that was lent is used up."""
-        if len(self._handles) + len(self._watches) + self.narrowed >= self._limit:
+        if len(self._handles) + len(self._watches) + len(self.badges) > self._limit:
             raise TooManyOpen(f"the session's memory is enough for {self._limit} handles: close some, or lend more")
 
     # --- the buffer
@@ -115,7 +121,7 @@ class FileSession:
     def add(self, node: Node, flags: OpenFlags) -> Handle:
         """One more handle of an open file."""
         self._last += 1
-        handle = self._handles[self._last] = Handle(self, self._last, node, flags, self._all_watches)
+        handle = self._handles[self._last] = Handle(self, self._last, node, flags, self._shared.watches)
         return handle
 
     def handle(self, number: int) -> Handle:
@@ -129,11 +135,16 @@ class FileSession:
             raise StaleHandle(f"the session has no open file {number}")
         return found
 
+    def handles(self) -> list[Handle]:
+        """All open files."""
+        return list(self._handles.values())
+
     def drop(self, handle: Handle) -> None:
         """End a handle. Raises as `OpenFile.close`; the handle is gone all the same."""
         if self._handles.pop(handle.number, None) is not None:
+            self._shared.forget(handle)
             handle.node.lock.release(handle)
-            self._nodes.leave(handle.node)
+            self._shared.nodes.leave(handle.node)
 
     # --- watches
 
@@ -144,7 +155,7 @@ class FileSession:
             raise TooManyOpen(f"a session has at most {MOST_WATCHES} watches")
         self._last += 1
         watch = self._watches[self._last] = Watch(grant, path, wake)
-        self._all_watches.add(watch)
+        self._shared.watches.add(watch)
         return self._last
 
     def find_watch(self, number: int) -> Watch:
@@ -158,11 +169,11 @@ class FileSession:
         """Raises StaleHandle."""
         watch = self.find_watch(number)
         del self._watches[number]
-        self._all_watches.remove(watch)
+        self._shared.watches.remove(watch)
         self._task.delete(watch.wake)
 
     def _end(self) -> None:
-        for handle in list(self._handles.values()):
+        for handle in self.handles():
             try:
                 self.drop(handle)
             except FileError as error:

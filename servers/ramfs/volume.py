@@ -33,24 +33,37 @@ NODE_BYTES: Final = 1024  # what a name costs, with its path
 
 
 class Folder:
-    """A directory: the names in it."""
+    """A directory: the names in it. ``known``: what `stat` said last, as long as it is so."""
 
-    __slots__ = ("modified_ns", "names")
+    __slots__ = ("_clock", "_modified_ns", "known", "names")
 
-    def __init__(self, modified_ns: int) -> None:
+    def __init__(self, clock: Callable[[], int]) -> None:
         self.names: set[str] = set()
-        self.modified_ns = modified_ns
+        self._clock = clock
+        self.touch()
+
+    def touch(self) -> None:
+        """A name has come or gone."""
+        self._modified_ns = self._clock()
+        self.known: Stat | None = None
+
+    def stat(self) -> Stat:
+        self.known = Stat(Kind.DIRECTORY, 0, self._modified_ns)
+        return self.known
 
 
 class RamFile:
-    """A file, open or not (`libsel4py.filesystem.OpenFile`). ``is_open``: it is closed at the last name's end."""
+    """A file, open or not (`libsel4py.filesystem.OpenFile`).
 
-    __slots__ = ("_clock", "_contents", "has_name", "is_open", "modified_ns")
+    Its bytes go when it has no name and is not open any more. ``known``: what `stat` said last, as long as it is so.
+    """
+
+    __slots__ = ("_clock", "_contents", "_modified_ns", "has_name", "is_open", "known")
 
     def __init__(self, budget: Budget, clock: Callable[[], int]) -> None:
         self._contents = Contents(budget)
         self._clock = clock
-        self.modified_ns = clock()
+        self._touch()
         self.has_name = True
         self.is_open = False
 
@@ -59,14 +72,22 @@ class RamFile:
 
     def write(self, offset: int, data: bytes, /) -> None:
         self._contents.write(offset, data)
-        self.modified_ns = self._clock()
+        self._touch()
 
     def size(self) -> int:
         return self._contents.size
 
     def truncate(self, size: int, /) -> None:
         self._contents.truncate(size)
-        self.modified_ns = self._clock()
+        self._touch()
+
+    def _touch(self) -> None:
+        self._modified_ns = self._clock()
+        self.known: Stat | None = None
+
+    def stat(self) -> Stat:
+        self.known = Stat(Kind.FILE, self._contents.size, self._modified_ns)
+        return self.known
 
     def sync(self) -> None:
         """Memory is all there is."""
@@ -88,13 +109,13 @@ class RamVolume:
     def __init__(self, total: int, clock: Callable[[], int] = time.time_ns) -> None:
         self._budget = Budget(total)
         self._clock = clock
-        self._nodes: dict[str, Folder | RamFile] = {"": Folder(clock())}
+        self._nodes: dict[str, Folder | RamFile] = {"": Folder(clock)}
 
     def stat(self, path: str, /) -> Stat:
-        node = self._nodes.get(path) or self._find(path)
-        if node.__class__ is RamFile:
-            return Stat(Kind.FILE, node.size(), node.modified_ns)
-        return Stat(Kind.DIRECTORY, 0, node.modified_ns)
+        node = self._nodes.get(path)
+        if node is None:
+            node = self._find(path)
+        return node.known or node.stat()
 
     def list(self, path: str, /) -> Iterator[Entry]:
         below = f"{path}/" if path else ""
@@ -122,7 +143,7 @@ class RamVolume:
     def make_directory(self, path: str, /) -> None:
         if path in self._nodes:
             raise FileExists(f"{path!r} is there already")
-        self._add(path, Folder(self._clock()))
+        self._add(path, Folder(self._clock))
 
     def remove(self, path: str, /) -> None:
         self._ensure_empty(path, self._find(path))
@@ -180,7 +201,7 @@ class RamVolume:
         self._budget.take(NODE_BYTES)
         self._nodes[path] = node
         folder.names.add(path.rpartition("/")[2])
-        folder.modified_ns = self._clock()
+        folder.touch()
 
     def _take_out(self, path: str) -> None:
         node = self._nodes.pop(path)
@@ -192,7 +213,7 @@ class RamVolume:
             node.end_if_unused()
 
     def _touch(self, path: str) -> None:
-        self._folder(path).modified_ns = self._clock()
+        self._folder(path).touch()
 
     def _ensure_empty(self, path: str, node: Folder | RamFile) -> None:
         if isinstance(node, Folder) and node.names:
