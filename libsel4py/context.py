@@ -15,6 +15,7 @@ from libsel4py.task import Task, current_task
 
 if TYPE_CHECKING:
     from libsel4py.interface import Interface
+    from libsel4py.server import Server
 
 Client = TypeVar("Client", bound="Interface")
 
@@ -103,6 +104,14 @@ class Component:
 
     _task: Task | None = None
     _uses: Uses | None = None
+    _server: Server | None = None
+
+    @property
+    def server(self) -> Server:
+        """What answers for this component: for who has clients that no description names. Raises RuntimeError: none."""
+        if self._server is None:
+            raise RuntimeError("nothing is served: the runtime makes the server before start()")
+        return self._server
 
     @property
     def task(self) -> Task:

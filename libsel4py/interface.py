@@ -41,7 +41,7 @@ from libsel4py.wire import FIRST_METHOD, IDENTIFY, LAST_METHOD, decode
 Function = TypeVar("Function", bound=Callable[..., Any])
 Stub = TypeVar("Stub", bound="Interface")
 
-RESERVED: Final = frozenset({"task", "uses", "log", "caller", "defer_reply", "start", "run", "on_signal"})
+RESERVED: Final = frozenset({"task", "uses", "server", "log", "caller", "defer_reply", "start", "run", "on_signal"})
 
 
 class Interface(Component):

@@ -140,7 +140,7 @@ def make_server(instance: Any, task: Task) -> Server:
     endpoints = {provided.cptr for provided in environment.provides.values()}
     if len(endpoints) > 1:
         raise TypeError(f"{task.name} was given endpoints {sorted(endpoints)}: a thread can receive on one only")
-    server = Server(Endpoint(endpoints.pop() if endpoints else 0), task)
+    instance._server = server = Server(Endpoint(endpoints.pop() if endpoints else 0), task)
     implemented = {cls.interface_name: cls for cls in interfaces_of(type(instance))}
     for name, provided in environment.provides.items():
         interface = implemented.get(provided.interface.rpartition(":")[2])

@@ -115,6 +115,7 @@ class Server:
     def remove_client(self, badge: int) -> None:
         """Forget a client; what it sends from now on is answered as a stranger's."""
         self.connections.pop(badge, None)
+        self.long_results.forget(badge)
 
     def on_signal(self, bits: int, handler: Callable[[int], None]) -> None:
         """Call ``handler(bits that were set)`` on signals in ``bits``; 0 takes all that nobody else takes."""

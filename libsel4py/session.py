@@ -30,7 +30,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
 
@@ -182,7 +182,7 @@ class Sessions(Generic[State]):
     Args:
         task: whose slots are used. slots: for each session, besides the pool's.
         least_bits: log2 of the smallest pool that is taken.
-        per_client: sessions of one badge. most: of all.
+        per_client: sessions of one client. most: of all. client_of: who counts as one; by default each badge.
     """
 
     def __init__(
@@ -193,6 +193,7 @@ class Sessions(Generic[State]):
         least_bits: int = UNTYPED_MIN_BITS,
         per_client: int = PER_CLIENT,
         most: int = MOST,
+        client_of: Callable[[Caller], Hashable] = lambda caller: caller.badge,
     ) -> None:
         self._task = task or current_task()
         self._slots = slots
@@ -200,7 +201,8 @@ class Sessions(Generic[State]):
         self._per_client = per_client
         self._most = most
         self._sessions: dict[int, Session[State]] = {}
-        self._by_badge: dict[int, int] = {}
+        self._client_of = client_of
+        self._by_client: dict[Hashable, int] = {}
         self._numbers = itertools.count(1)
         self._next_swept = 0
         self._lock = threading.Lock()
@@ -222,7 +224,7 @@ class Sessions(Generic[State]):
             with self._entered(session):
                 session.state = build(session)
         except BaseException:
-            self._end(session)
+            self.end(session)
             raise
         return session
 
@@ -250,7 +252,7 @@ class Sessions(Generic[State]):
             with self._entered(session):
                 yield session
         finally:
-            self._end(session)
+            self.end(session)
 
     def close(self, number: int) -> None:
         """End the calling client's session: all that was made of its pool is deleted, and the pool given up.
@@ -260,7 +262,7 @@ class Sessions(Generic[State]):
         found = self._sessions.get(number)
         if found is None or found.caller.badge != _caller().badge:
             raise UnknownSession(f"you have no session {number}")
-        self._end(found)
+        self.end(found)
 
     def sweep(self, most: int | None = None) -> int:
         """End sessions whose memory was taken back; returns how many. One system call for each that is looked at.
@@ -277,7 +279,7 @@ class Sessions(Generic[State]):
             sessions = [self._sessions[number] for number in chosen]
         dead = [session for session in sessions if not session.is_alive]
         for session in dead:
-            self._end(session)
+            self.end(session)
         return len(dead)
 
     @contextmanager
@@ -289,7 +291,7 @@ class Sessions(Generic[State]):
         except Exception as error:
             if session.is_alive:
                 raise
-            self._end(session)
+            self.end(session)
             if isinstance(error, SessionEnded):
                 raise
             raise SessionEnded(f"the memory of session {session.number} was taken back") from error
@@ -313,10 +315,11 @@ class Sessions(Generic[State]):
             full = self._is_full(caller)
             if not full:
                 self._sessions[session.number] = session
-                self._by_badge[caller.badge] = self._by_badge.get(caller.badge, 0) + 1
+                client = self._client_of(caller)
+                self._by_client[client] = self._by_client.get(client, 0) + 1
         if full:
             session.end()
-            raise TooManySessions(f"{caller.name} has {self._by_badge.get(caller.badge, 0)} sessions of {len(self)}")
+            raise TooManySessions(f"{caller.name} has {self._count(caller)} sessions of {len(self)}")
         return session
 
     def _look_at(self, pool: Untyped) -> int:
@@ -332,15 +335,19 @@ class Sessions(Generic[State]):
         return found.size_bits
 
     def _is_full(self, caller: Caller) -> bool:
-        return self._by_badge.get(caller.badge, 0) >= self._per_client or len(self._sessions) >= self._most
+        return self._count(caller) >= self._per_client or len(self._sessions) >= self._most
 
-    def _end(self, session: Session[State]) -> None:
+    def _count(self, caller: Caller) -> int:
+        return self._by_client.get(self._client_of(caller), 0)
+
+    def end(self, session: Session[State]) -> None:
+        """End a session, whoever calls: for servers that name sessions in another way. Twice is no error."""
         with self._lock:
             if self._sessions.pop(session.number, None) is not None:
-                badge = session.caller.badge
-                self._by_badge[badge] -= 1
-                if not self._by_badge[badge]:
-                    del self._by_badge[badge]
+                client = self._client_of(session.caller)
+                self._by_client[client] -= 1
+                if not self._by_client[client]:
+                    del self._by_client[client]
         session.end()
 
 

@@ -6,7 +6,7 @@ end of its input, with the status that ``exit`` named. No command, and no server
 
 from __future__ import annotations
 
-from apps.shell.commands import run
+from apps.shell.run import run
 from apps.shell.session import Exit, Session, describe
 from libsel4py import Component, ServerDied, component, uses
 from libsel4py.interfaces.console import Console, EndOfInput, Interrupted
@@ -25,8 +25,8 @@ class Main(Component):
     system = uses(System)
 
     def run(self) -> int:
-        session = Session(self.console, self.names, self.system, self.task.name)
-        session.write("sel4py: a microkernel on Linux. help lists the commands.\n")
+        session = Session.begin(self.console, self.names, self.system, self.task.name, self.uses)
+        session.tell("sel4py: a microkernel on Linux. help lists the commands.\n")
         while True:
             try:
                 line = self.console.read_line(PROMPT)
@@ -40,4 +40,4 @@ class Main(Component):
             except Exit as leaving:
                 return leaving.status
             except Exception as error:  # whatever a command comes to, the person is told and asked for the next one
-                session.write(describe(error) + "\n")
+                session.tell(describe(error) + "\n")

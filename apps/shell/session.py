@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from io import BufferedReader
+from typing import IO, Final
 
 from apps.shell.call import BadArguments
-from libsel4py import ServerDied, ServiceError, Timeout
+from apps.shell.streams import Output, PipeFull, ToConsole, Typed
+from libsel4py import ServiceError, Timeout
+from libsel4py.context import Uses
 from libsel4py.environment import ChannelUse
+from libsel4py.files import Files
 from libsel4py.interface import Interface, find_interface, with_timeout
 from libsel4py.interfaces.console import Console
 from libsel4py.interfaces.names import Names
+from libsel4py.interfaces.namespace import Namespace
 from libsel4py.interfaces.system import System
 from libsel4py.task import current_task
 
 # A command cannot be taken back while it waits: a server that has ended for good would keep the shell for ever.
 ANSWER_SECONDS: Final = 10.0
+FILES: Final = "files"  # the connection
 
 
 class CommandError(Exception):
@@ -32,23 +38,63 @@ class Exit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What commands work with. ``services`` keeps what was looked up, by name; ``name`` is this task's."""
+    """What a command works with.
+
+    Attributes:
+        name: this task's. connections: all that the shell was given, by name. history: the lines typed so far.
+        services: what was looked up, by name. input: what a pipe or ``<`` brings; None if there is neither.
+        output: where `write` and `send` go. opened: what was made of connections, by name.
+    """
 
     console: Console
     names: Names
     system: System
     name: str
+    output: Output
+    input: IO[bytes] | None = None
+    connections: Uses = field(default_factory=lambda: Uses({}))
     history: list[str] = field(default_factory=list)
     services: dict[str, Interface] = field(default_factory=dict)
+    opened: dict[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, console: Console, names: Names, system: System, name: str, connections: Uses) -> Session:
+        """A session whose output goes to the console."""
+        return cls(console, names, system, name, ToConsole(console), None, connections)
 
     def write(self, text: str) -> None:
-        """Show text. If the console dies of it, its successor shows it from the beginning."""
-        while True:
-            try:
-                self.console.write(text)
-                return
-            except ServerDied:
-                continue
+        """Put out text."""
+        self.output.write(text.encode())
+
+    def send(self, data: bytes) -> None:
+        """Put out bytes."""
+        self.output.write(data)
+
+    def tell(self, text: str) -> None:
+        """Show text to the person, wherever the output goes."""
+        ToConsole(self.console).write(text.encode())
+
+    def read(self) -> IO[bytes]:
+        """The input; what the person types, up to Ctrl-D, where neither a pipe nor a file is given."""
+        return self.input or BufferedReader(Typed(self.console))
+
+    @property
+    def files(self) -> Files:
+        """The files that the shell was given. Raises CommandError: it was given none."""
+        found = self.opened.get(FILES)
+        if found is None:
+            if FILES not in self.connections:
+                raise CommandError(
+                    f"this shell was given no files: connect it to a namespace or a file system as {FILES}"
+                )
+            found = self.opened[FILES] = Files(getattr(self.connections, FILES))
+        assert isinstance(found, Files)
+        return found
+
+    def mounts(self) -> list[str]:
+        """Where there are file systems. Raises CommandError as `files`."""
+        source = getattr(self.connections, FILES) if FILES in self.connections else None
+        return [each.path for each in source.mounts()] if isinstance(source, Namespace) else ["/"]
 
     def keep(self, line: str) -> None:
         """Remember a line, unless it is empty."""
@@ -70,5 +116,7 @@ def describe(error: Exception) -> str:
     if isinstance(error, Timeout):
         return f"no answer within {ANSWER_SECONDS:.0f} s; ps shows whether the server runs, why TASK what it waits for"
     explanation = getattr(error, "explanation", "")
-    name = "" if isinstance(error, BadArguments | CommandError | ServiceError) else f"{type(error).__name__}: "
+    name = (
+        "" if isinstance(error, BadArguments | CommandError | PipeFull | ServiceError) else f"{type(error).__name__}: "
+    )
     return f"{name}{error}" + (f"\n  {explanation}" if explanation and explanation not in str(error) else "")

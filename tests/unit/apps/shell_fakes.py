@@ -31,9 +31,11 @@ class Script(Console):
         self.shown += text
 
     def read_line(self, prompt: str, echo: bool = True, history: bool = True) -> str:
-        assert (prompt, echo, history) == (PROMPT, True, True)
-        self.answers.append(self.shown)
-        self.shown = ""
+        assert echo
+        assert history == (prompt == PROMPT)
+        if prompt == PROMPT:  # else a command asks for more
+            self.answers.append(self.shown)
+            self.shown = ""
         if not self._lines:
             raise EndOfInput("the script is over")
         line = self._lines.popleft()

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from apps.shell import session
+from apps.shell import session as sessions
 from apps.shell.session import CommandError, Session, describe
 from libsel4py import DEFER, Interface, Timeout, component
 from libsel4py.capabilities import Endpoint
+from libsel4py.context import Uses
 from libsel4py.interface import endpoint_of
 from libsel4py.testing import connect
 
@@ -37,9 +38,10 @@ class Directory:
 
 
 def test_a_server_that_does_not_answer_gives_the_shell_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(sessions, "ANSWER_SECONDS", 0.01)
     with connect(Main) as server:
-        found = Session(None, Directory(endpoint_of(server)), None, "shell").service("silent")  # type: ignore[arg-type]
+        session = Session.begin(None, Directory(endpoint_of(server)), None, "shell", Uses({}))  # type: ignore[arg-type]
+        found = session.service("silent")
         assert isinstance(found, Silent)
         with pytest.raises(Timeout) as waited:
             found.answer()

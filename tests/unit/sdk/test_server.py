@@ -12,6 +12,7 @@ from libsel4py import (
     abi,
 )
 from libsel4py.capabilities import Notification
+from libsel4py.context import Caller, ReplyToken, per_thread
 from libsel4py.environment import SIGNAL_BADGE, Slot
 from libsel4py.errors import TooManyDeferred
 from libsel4py.long_results import LONG_RESULTS_PER_CLIENT, LongResults
@@ -177,6 +178,38 @@ def test_long_results_are_kept_within_bounds() -> None:
     assert data == bytes([1]) * 2000
     with pytest.raises(InvalidMessage):
         kept.fetch(0, tokens[1], 0)
+
+
+class Calling:
+    """A client that is served."""
+
+    def __init__(self, badge: int, name: str) -> None:
+        self.caller = Caller(badge, name)
+
+    def defer(self) -> ReplyToken:
+        raise RuntimeError("nothing is deferred here")
+
+
+def keep(kept: LongResults, badge: int, name: str, data: bytes) -> int:
+    former, per_thread.serving = per_thread.serving, Calling(badge, name)
+    try:
+        return kept.keep(data)
+    finally:
+        per_thread.serving = former
+
+
+def test_who_has_many_badges_loses_its_own_long_results_and_nobody_elses() -> None:
+    kept = LongResults(most_bytes=10_000)
+    mine = keep(kept, 1, "me", b"m" * 3_000)
+    theirs = [keep(kept, 10 + number, "greedy", bytes([number]) * 2_000) for number in range(6)]
+    assert kept.fetch(1, mine, 0)[:1] == b"m"
+    for number in (0, 1, 2):
+        with pytest.raises(InvalidMessage):
+            kept.fetch(10 + number, theirs[number], 0)
+    assert kept.fetch(15, theirs[5], 0)[:1] == b"\5"
+    kept.forget(15)
+    with pytest.raises(InvalidMessage):
+        kept.fetch(15, theirs[5], 0)
 
 
 def test_received_messages_are_plain_values() -> None:

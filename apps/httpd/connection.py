@@ -1,0 +1,133 @@
+"""One client's connection: HTTP/1.1 by h11, request after request, until either side ends it.
+
+Rules. Nothing that a client sends ends the server: a request that is none is answered with 400 where that can be said,
+and the connection ends. Who sends no whole request within `PATIENCE_SECONDS`, or takes nothing for as long, is dropped.
+A request's body is read and thrown away, up to `MOST_BODY_BYTES`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing, suppress
+from http import HTTPStatus
+from typing import Final, Protocol
+
+import h11
+
+from apps.httpd.content import Response, problem
+
+PATIENCE_SECONDS: Final = 30.0
+MOST_BODY_BYTES: Final = 1 << 20
+LINGER_SECONDS: Final = 2.0
+LINGER_BYTES: Final = 4 << 20
+READ_BYTES: Final = 64 << 10
+SERVER: Final = "sel4py-httpd"
+
+
+class Reader(Protocol):
+    """Where requests come from: asyncio's StreamReader, or the SDK's."""
+
+    async def read(self, n: int = -1, /) -> bytes: ...
+
+
+class Writer(Protocol):
+    """Where responses go: asyncio's StreamWriter, or the SDK's."""
+
+    def write(self, data: bytes, /) -> None: ...
+    async def drain(self) -> None: ...
+
+
+Answer = Callable[[bytes, bytes, dict[bytes, bytes]], Response]
+
+
+class _Ended(Exception):
+    """The connection is over."""
+
+
+async def serve(reader: Reader, writer: Writer, answer: Answer) -> int:
+    """Serve a connection to its end; returns how many requests were answered. Closing it is the caller's.
+
+    Raises:
+        OSError: the connection broke. TimeoutError: the client was too slow.
+    """
+    connection = h11.Connection(h11.SERVER)
+    count = 0
+    try:
+        while True:
+            request = await _request(connection, reader)
+            response = answer(request.method, request.target, dict(request.headers))
+            await _respond(connection, writer, request, response)
+            count += 1
+            if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
+                return count
+            connection.start_next_cycle()
+    except _Ended:
+        return count
+    except h11.RemoteProtocolError as error:
+        if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            response = problem(HTTPStatus(error.error_status_hint), str(error))
+            await _respond(connection, writer, None, response)
+            await _linger(reader)
+        return count
+
+
+async def _linger(reader: Reader) -> None:
+    """Take what is still coming: closing on it would be a reset, which may overtake the response."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            left = LINGER_BYTES
+            while left > 0 and (data := await reader.read(READ_BYTES)):
+                left -= len(data)
+
+
+async def _request(connection: h11.Connection, reader: Reader) -> h11.Request:
+    """The next request, its body thrown away."""
+    found: h11.Request | None = None
+    body_bytes = 0
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                connection.receive_data(await reader.read(READ_BYTES))
+            elif isinstance(event, h11.Request):
+                found = event
+            elif isinstance(event, h11.Data):
+                body_bytes += len(event.data)
+                if body_bytes > MOST_BODY_BYTES:
+                    raise h11.RemoteProtocolError("the request's body is too long", error_status_hint=413)
+            elif isinstance(event, h11.EndOfMessage):
+                assert found is not None  # h11 gives a request before its end
+                return found
+            else:
+                raise _Ended
+
+
+async def _respond(connection: h11.Connection, writer: Writer, request: h11.Request | None, response: Response) -> None:
+    length = response.length if response.file else len(response.body)
+    headers = [("Server", SERVER), ("Content-Length", str(length)), *response.headers]
+    head = h11.Response(status_code=response.status.value, reason=response.status.phrase, headers=headers)
+    is_head = request is not None and request.method == b"HEAD"
+    if response.file is None:
+        await _send(connection, writer, head)
+        if response.body and not is_head:
+            await _send(connection, writer, h11.Data(data=response.body))
+    else:
+        with closing(response.file) as file:
+            await _send(connection, writer, head)
+            left = 0 if is_head else response.length
+            while left:
+                piece = file.read(min(left, READ_BYTES))
+                if not piece:  # the file has become shorter: the client sees that it got too little
+                    raise _Ended
+                left -= len(piece)
+                await _send(connection, writer, h11.Data(data=piece))
+    await _send(connection, writer, h11.EndOfMessage())
+
+
+async def _send(connection: h11.Connection, writer: Writer, event: h11.Event) -> None:
+    data = connection.send(event)
+    if data:
+        writer.write(data)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await writer.drain()

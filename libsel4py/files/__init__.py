@@ -1,0 +1,313 @@
+"""Files for programs: `open`, paths, atomic replacement, locks and watches on directories that a task was given.
+
+    files = Files(self.disk)                       # disk = uses(Directory)
+    with files.open("notes.txt", "a") as notes:
+        print("hello", file=notes)
+    files.path("notes.txt").read_text()
+    files.replace_file("state.json", data)         # the old one or the new one, at any moment
+
+Errors are `OSError`s, as everywhere in Python. Paths are relative to what was given; a leading "/" means its root, and
+there is no "..". `Files` has one session with each file system (its memory is lent by this task, 64 KiB and a buffer of
+256 KiB), which it ends at `close`. When a server was restarted its files are stale: `close` this one and make another.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, overload
+
+from libsel4py.capabilities import Endpoint
+from libsel4py.files.errors import as_os_errors, os_error
+from libsel4py.files.modes import TextMode, flags_of, layered
+from libsel4py.files.mount import BUFFER_BYTES, POOL_BITS, Mount
+from libsel4py.files.path import Path
+from libsel4py.files.raw import RawFile
+from libsel4py.files.watcher import Watcher
+from libsel4py.interface import Interface
+from libsel4py.interfaces.file import NAME_BYTES, Access, Directory, Entry, FileError, Kind, Space, Stat
+from libsel4py.task import Task, current_task
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+KNOWN_PATHS: Final = 256
+MOST_BESIDE: Final = 100
+
+
+class Resolver(Protocol):
+    """A namespace: which file system has a path."""
+
+    def resolve(self, path: str) -> tuple[str, Endpoint]:
+        """The rest of the path, and the directory that it is relative to."""
+
+
+class Files:
+    """The files below a directory, or of a namespace.
+
+    Args:
+        source: a `Directory`, its endpoint, or a namespace. task: by default the calling one.
+        buffer_bytes, pool_bits: of each session (`mount.Mount`).
+    Raises:
+        OSError. NotEnoughMemory, OutOfSlots: this task's own.
+    """
+
+    def __init__(
+        self,
+        source: Directory | Endpoint | Resolver,
+        task: Task | None = None,
+        *,
+        buffer_bytes: int = BUFFER_BYTES,
+        pool_bits: int = POOL_BITS,
+    ) -> None:
+        self._task = task or current_task()
+        self._buffer_bytes = buffer_bytes
+        self._pool_bits = pool_bits
+        self._mounts: dict[str, Mount] = {}  # by the path at which a namespace has them
+        self._known: dict[str, tuple[Mount, str]] = {}
+        self._resolver: Resolver | None = None
+        self._is_closed = False
+        if isinstance(source, Endpoint):
+            source = Directory(source)
+        if isinstance(source, Directory):
+            self._mounts[""] = self._mount(source)
+        elif isinstance(source, Interface) or hasattr(source, "resolve"):
+            self._resolver = source
+        else:
+            raise TypeError(f"{source!r} is no Directory and no namespace")
+
+    def close(self) -> None:
+        """End the sessions: what is open of them is stale from now on, and all memory is the task's again."""
+        while self._mounts:
+            self._mounts.popitem()[1].close()
+        self._known.clear()
+        self._is_closed = True
+
+    def __enter__(self) -> Files:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- where a path is
+
+    def _mount(self, directory: Directory) -> Mount:
+        with as_os_errors():
+            return Mount(directory, self._task, self._buffer_bytes, self._pool_bits)
+
+    def _find(self, path: str | Path) -> tuple[Mount, str]:
+        """The session and the path there. Raises OSError, and ValueError once these files are closed."""
+        path = str(path)
+        known = self._known.get(path)
+        if known is None:
+            parts = path.split("/")
+            if "" in parts or "." in parts:
+                parts = [part for part in parts if part not in ("", ".")]
+            known = self._look_up("/".join(parts))
+            if len(self._known) >= KNOWN_PATHS:
+                self._known.clear()
+            self._known[path] = known
+        return known
+
+    def _look_up(self, path: str) -> tuple[Mount, str]:
+        if self._is_closed:
+            raise ValueError("these files are closed")
+        if self._resolver is None:
+            return self._mounts[""], path
+        with as_os_errors(path):
+            rest, directory = self._resolver.resolve("/" + path)
+        prefix = path[: len(path) - len(rest)].rstrip("/") if rest else path
+        try:
+            mount = self._mounts.get(prefix)
+            if mount is None:
+                mount = self._mounts[prefix] = self._mount(Directory(directory))
+        finally:
+            self._task.delete(directory)
+        return mount, rest
+
+    def refresh(self) -> None:
+        """Ask the namespace again where paths are: it may have new mounts. Open files stay as they are."""
+        self._known.clear()
+
+    def path(self, path: str = "") -> Path:
+        """A path to go on from."""
+        return Path(self, path)
+
+    # --- open
+
+    @overload
+    def open(
+        self,
+        path: str | Path,
+        mode: TextMode = "r",
+        buffering: int = ...,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        newline: str | None = ...,
+    ) -> IO[str]: ...
+    @overload
+    def open(
+        self,
+        path: str | Path,
+        mode: str,
+        buffering: int = ...,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        newline: str | None = ...,
+    ) -> IO[Any]: ...
+    def open(
+        self,
+        path: str | Path,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]:
+        """As the builtin; text is UTF-8 unless ``encoding`` says otherwise. Raises OSError, ValueError."""
+        mount, rest = self._find(path)
+        return layered(
+            lambda flags: RawFile(mount, self._task, rest, flags), mode, buffering, encoding, errors, newline
+        )
+
+    def open_raw(self, path: str | Path, mode: str = "rb") -> RawFile:
+        """Without layers above it: each read and write is a request of its own."""
+        mount, rest = self._find(path)
+        return RawFile(mount, self._task, rest, flags_of(mode)[0])
+
+    def fsync(self, file: IO[Any] | io.IOBase) -> None:
+        """Flush the layers of a file and put it on the medium. Raises OSError, TypeError if it is none of these files.
+
+        A new name is on the medium when the file is, or `sync` was called.
+        """
+        file.flush()
+        raw_of(file).sync()
+
+    def replace_file(self, path: str | Path, data: Buffer | str) -> None:
+        """Give a file new contents so that it has the old ones or the new ones at any moment, power loss included.
+
+        They are written to a file beside it, put on the medium, and renamed. Raises OSError; then it has the old ones.
+        """
+        beside = self._beside(Path(self, str(path)))
+        try:
+            with beside:
+                beside.write(data.encode() if isinstance(data, str) else data)
+                beside.sync()
+            self.rename(beside.name, path)
+        except BaseException:
+            with suppress(OSError):
+                self.remove(beside.name)
+            raise
+        mount, _ = self._find(path)
+        with as_os_errors(path):
+            mount.directory.sync()
+
+    def _beside(self, target: Path) -> RawFile:
+        """A new file in the directory of another one."""
+        short = target.name.encode()[: NAME_BYTES - 32].decode(errors="ignore")
+        for number in range(1, MOST_BESIDE + 1):
+            with suppress(FileExistsError):  # somebody replaces the same file now, or was ended when he did
+                return self.open_raw(target.with_name(f".{short}.{number}.new"), "xb")
+        raise FileExistsError(errno.EEXIST, f"{MOST_BESIDE} files .{short}.*.new are in the way", str(target))
+
+    @contextmanager
+    def locked(self, path: str | Path, *, exclusive: bool = True, timeout: float | None = None) -> Iterator[RawFile]:
+        """Hold a file's lock for the length of the block. For an exclusive one the file is made if it is missing.
+
+        Raises OSError; TimeoutError: not in ``timeout`` seconds.
+        """
+        with self.open_raw(path, "ab" if exclusive else "rb") as file:
+            file.lock(exclusive=exclusive, timeout=timeout)
+            yield file
+
+    def watch(self, path: str | Path = "") -> Watcher:
+        """Changes to a path and to all below it."""
+        mount, rest = self._find(path)
+        return Watcher(mount, self._task, rest)
+
+    # --- names
+
+    def stat(self, path: str | Path) -> Stat:
+        mount, rest = self._find(path)
+        try:
+            return mount.directory.stat(rest)
+        except FileError as error:
+            raise os_error(error, path) from error
+
+    def exists(self, path: str | Path) -> bool:
+        return Path(self, str(path)).exists()
+
+    def list(self, path: str | Path = "") -> list[Entry]:
+        """What is in a directory, sorted by name."""
+        mount, rest = self._find(path)
+        with as_os_errors(path):
+            return mount.directory.list(rest)
+
+    def mkdir(self, path: str | Path) -> None:
+        mount, rest = self._find(path)
+        with as_os_errors(path):
+            mount.directory.make_directory(rest)
+
+    def remove(self, path: str | Path) -> None:
+        """Remove a file. Raises IsADirectoryError."""
+        self._remove(path, Kind.FILE)
+
+    def rmdir(self, path: str | Path) -> None:
+        """Remove an empty directory. Raises NotADirectoryError, OSError."""
+        self._remove(path, Kind.DIRECTORY)
+
+    def _remove(self, path: str | Path, kind: Kind) -> None:
+        mount, rest = self._find(path)
+        with as_os_errors(path):
+            found = mount.directory.stat(rest).kind
+        if found is not kind:
+            if kind is Kind.FILE:
+                raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", str(path))
+        with as_os_errors(path):
+            mount.directory.remove(rest)
+
+    def rename(self, old: str | Path, new: str | Path) -> None:
+        """In one step; what has the new name is replaced. Raises OSError; between two file systems EXDEV."""
+        mount, old_rest = self._find(old)
+        target, new_rest = self._find(new)
+        if target is not mount:
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(old), None, str(new))
+        with as_os_errors(old, new):
+            mount.directory.rename(old_rest, new_rest)
+
+    def space(self, path: str | Path = "") -> Space:
+        mount, _ = self._find(path)
+        with as_os_errors(path):
+            return mount.directory.space()
+
+    def sync(self) -> None:
+        """All that was written to the file systems that were used is on their media when this returns."""
+        for mount in list(self._mounts.values()):
+            with as_os_errors():
+                mount.directory.sync()
+
+    def narrow(self, path: str | Path, rights: Access) -> Endpoint:
+        """A `Directory` capability to a subtree, to hand on; of no use to anybody once these files are closed."""
+        mount, rest = self._find(path)
+        with as_os_errors(path):
+            return mount.directory.narrow(rest, rights)
+
+
+def raw_of(file: object) -> RawFile:
+    """The raw file below the layers of `io`. Raises TypeError."""
+    layer = file
+    while not isinstance(layer, RawFile):
+        below = getattr(layer, "buffer", None) or getattr(layer, "raw", None)
+        if below is None:
+            raise TypeError(f"{file!r} is no file of a Files")
+        layer = below
+    return layer
+
+
+__all__ = ["Files", "Mount", "Path", "RawFile", "Resolver", "Watcher", "raw_of"]

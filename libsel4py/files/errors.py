@@ -1,0 +1,63 @@
+"""A file system's errors as the `OSError`s that Python programs expect."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from libsel4py.interfaces.file import (
+    BadPath,
+    DeviceFailed,
+    DirectoryNotEmpty,
+    FileError,
+    FileExists,
+    IsDirectory,
+    Locked,
+    NoSpace,
+    NoSuchFile,
+    NotDirectory,
+    NotPermitted,
+    StaleHandle,
+    TooManyOpen,
+)
+
+ERRNO: Final[dict[type[FileError], int]] = {
+    NoSuchFile: errno.ENOENT,
+    FileExists: errno.EEXIST,
+    IsDirectory: errno.EISDIR,
+    NotDirectory: errno.ENOTDIR,
+    DirectoryNotEmpty: errno.ENOTEMPTY,
+    NoSpace: errno.ENOSPC,
+    NotPermitted: errno.EACCES,
+    BadPath: errno.EINVAL,
+    Locked: errno.EWOULDBLOCK,
+    TooManyOpen: errno.EMFILE,
+    DeviceFailed: errno.EIO,
+    StaleHandle: errno.ESTALE,
+}
+
+
+def os_error(error: FileError, path: object = None, second: object = None) -> OSError:
+    """The `OSError` (FileNotFoundError, PermissionError, …) of the same meaning; the server's words are its note."""
+    number = ERRNO.get(type(error), errno.EIO)
+    text = os.strerror(number)
+    if path is None:
+        made = OSError(number, f"{text}: {error}")
+    elif second is None:
+        made = OSError(number, text, str(path))
+    else:
+        made = OSError(number, text, str(path), None, str(second))
+    made.add_note(str(error))
+    return made
+
+
+@contextmanager
+def as_os_errors(path: object = None, second: object = None) -> Iterator[None]:
+    """Raise `os_error` for each `FileError` of the block."""
+    try:
+        yield
+    except FileError as error:
+        raise os_error(error, path, second) from error

@@ -1,0 +1,75 @@
+"""Answers `File`: what comes by the capability of an open file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from libsel4py.filesystem.handles import Handle
+from libsel4py.filesystem.waiting import Waiting
+from libsel4py.interfaces.file import File, StaleHandle
+
+if TYPE_CHECKING:
+    from libsel4py.server import Server
+
+
+class FileService(File):
+    """Open files by the badge of their capability."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._served_by = server
+        self._handles: dict[int, Handle] = {}
+        self._waiting = Waiting(self.defer_reply)
+
+    def add(self, badge: int, handle: Handle) -> None:
+        """An open file is to have a capability."""
+        handle.badge = badge
+        self._handles[badge] = handle
+        self._served_by.add_client(badge, handle.session.origin.owner, File)
+
+    def forget(self, handle: Handle) -> None:
+        """An open file has ended."""
+        if self._handles.pop(handle.badge, None) is not None:
+            self._served_by.remove_client(handle.badge)
+
+    def _handle(self) -> Handle:
+        handle = self._handles.get(self.caller.badge)
+        if handle is None:
+            raise StaleHandle("the file is closed")
+        handle.session.ensure_alive()
+        return handle
+
+    def read(self, offset: int, length: int, at: int) -> int:
+        return self._handle().read(offset, length, at)
+
+    def write(self, offset: int, length: int, at: int) -> int:
+        return self._handle().write(offset, length, at)
+
+    def read_piece(self, offset: int, length: int) -> bytes:
+        return self._handle().get(offset, length)
+
+    def write_piece(self, offset: int, data: bytes) -> int:
+        return self._handle().put(offset, data)
+
+    def size(self) -> int:
+        return self._handle().size()
+
+    def truncate(self, size: int) -> None:
+        self._handle().truncate(size)
+
+    def sync(self) -> None:
+        self._handle().sync()
+
+    def lock(self, exclusive: bool) -> None:
+        handle = self._handle()
+        handle.lock(exclusive, lambda: self._waiting.defer(handle.session.origin.owner))
+
+    def try_lock(self, exclusive: bool) -> bool:
+        return self._handle().try_lock(exclusive)
+
+    def unlock(self) -> None:
+        self._handle().unlock()
+
+    def close(self) -> None:
+        handle = self._handle()
+        handle.session.drop(handle)

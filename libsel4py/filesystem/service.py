@@ -1,0 +1,414 @@
+"""The server of a volume: a component that implements `Directory` and `File` over a `Volume`.
+
+    @component
+    class Main(FileSystemServer):
+        def start(self) -> None:
+            self.serve_volume(MyVolume(…))
+
+Settings: ``clients = { shell = "rw /", httpd = "r /www" }`` says who has which subtree (made if it is missing);
+without it every client has all. ``sessions`` is how many there may be at once (256), of one client half of them.
+
+Rules. Who calls is known by badge alone, and what it may do by the badge's grant: no request names authority. Nothing
+is done before path and rights are checked. All runs in one thread. What a client makes the server keep is counted.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from libsel4py.abi import VMFault
+from libsel4py.capabilities import Endpoint, Notification, Untyped
+from libsel4py.context import Caller, per_thread
+from libsel4py.dataspace import SharedMemory
+from libsel4py.errors import InvalidMessage, KernelError
+from libsel4py.filesystem.badges import Badges
+from libsel4py.filesystem.file_service import FileService
+from libsel4py.filesystem.grants import MOST_NARROWED, Grant, Grants, grants_of_description
+from libsel4py.filesystem.handles import Handle
+from libsel4py.filesystem.nodes import Nodes
+from libsel4py.filesystem.paths import checked, is_within, join
+from libsel4py.filesystem.sessions import FileSession, Shared
+from libsel4py.filesystem.volume import Volume
+from libsel4py.filesystem.watches import Watches
+from libsel4py.interfaces.file import (
+    LEAST_POOL_BITS,
+    Access,
+    BadPath,
+    Change,
+    ChangeKind,
+    Directory,
+    Entry,
+    File,
+    FileExists,
+    Kind,
+    NoSuchFile,
+    NotDirectory,
+    NotPermitted,
+    OpenFlags,
+    Space,
+    StaleHandle,
+    Stat,
+    TooManyOpen,
+)
+from libsel4py.lowlevel.cspace import OutOfSlots
+from libsel4py.lowlevel.machine import Words
+from libsel4py.lowlevel.vspace import OutOfAddresses
+from libsel4py.session import Session, Sessions, TooManySessions
+from libsel4py.wire import put_failure
+
+MOST_SESSIONS: Final = 256
+SESSIONS_OF_A_GRANT: Final = 16
+LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs
+_NEED_WRITE: Final = OpenFlags.CREATE | OpenFlags.EXCLUSIVE | OpenFlags.TRUNCATE | OpenFlags.APPEND
+_ALL_FLAGS: Final = OpenFlags.READ | OpenFlags.WRITE | _NEED_WRITE
+Entries = list[Entry]
+Changes = list[Change]
+
+
+class FileSystemServer(Directory):
+    """Serves one volume."""
+
+    def serve_volume(self, volume: Volume) -> None:
+        """Begin; to be called in ``start()``.
+
+        Raises:
+            ValueError: a setting is wrong. FileError: a client's subtree cannot be made.
+        """
+        settings = self.task.environment.configuration
+        most = int(settings.get("sessions", MOST_SESSIONS))  # type: ignore[arg-type]  # a wrong type is a TypeError
+        self._volume = volume
+        self._nodes = Nodes()
+        self._find_node = self._nodes.find
+        self._watches = Watches()
+        self._grants = Grants()
+        self._by_badge = self._grants.by_badge
+        self._session_by_badge: dict[int, FileSession] = {}
+        self._badges = Badges(self.server.endpoint, self.task)
+        self._sessions: Sessions[FileSession] = Sessions(
+            self.task,
+            slots=1,
+            least_bits=LEAST_POOL_BITS,
+            per_client=max(1, most // 2),
+            most=most,
+            client_of=lambda caller: caller.name,
+        )
+        self._living: dict[FileSession, None] = {}
+        self._listed = "clients" in settings
+        self._described = grants_of_description(settings, volume.read_only)
+        if not volume.read_only:
+            for root, _ in self._described.values():
+                self._make_root(root)
+        self._files = FileService(self.server)
+        self._shared = Shared(self.task, self._nodes, self._watches, self._sweep, self._files.forget)
+        self.server.provide(self._files, File)
+
+    def _make_root(self, root: str) -> None:
+        for end in [index for index, letter in enumerate(root) if letter == "/"] + [len(root)] * bool(root):
+            try:
+                self._volume.make_directory(root[:end])
+            except FileExists:
+                continue
+
+    # --- who calls
+
+    def _grant(self, wanted: Access = Access.NONE) -> Grant:
+        """The caller's grant, if it is alive and has these rights. Raises StaleHandle, NotPermitted."""
+        caller = self.caller
+        grant = self._by_badge.get(caller.badge)
+        if grant is None:
+            grant = self._connected(caller)
+        if grant.session is not None:
+            grant.session.ensure_alive()
+        grant.ensure(wanted)
+        return grant
+
+    def _connected(self, caller: Caller) -> Grant:
+        """The grant of a connection of the description, made at its first request."""
+        most = Access.READ if self._volume.read_only else Access.ALL
+        root, rights = self._described.get(caller.name, ("", Access.NONE if self._listed else most))
+        grant = Grant(root, rights, caller.name, pinned=True)
+        self._grants.add(caller.badge, grant)
+        return grant
+
+    def _in_session(self, wanted: Access = Access.NONE) -> tuple[Grant, FileSession]:
+        grant = self._grant(wanted)
+        if grant.session is None or not grant.is_session:
+            raise NotPermitted("this needs a session: session(pool) gives a capability that has one")
+        return grant, grant.session
+
+    def _path(self, path: str, wanted: Access) -> str:
+        """A path as the volume calls it. Raises BadPath, StaleHandle, NotPermitted."""
+        return join(self._grant(wanted).root, checked(path))
+
+    def _own_path(self, grant: Grant, path: str) -> str:
+        """The same of a name that is to be made, removed or changed: never the root itself."""
+        if not checked(path):
+            raise NotPermitted("this is the root of the capability: it stays")
+        return join(grant.root, path)
+
+    def on_stranger(self, badge: int, label: int, words: tuple[int, ...]) -> Words | None:
+        """A capability of what there is no more."""
+        return put_failure(StaleHandle("what this capability stood for was closed, or its session is over"), ())
+
+    # --- sessions
+
+    def session(self, pool: Untyped) -> Endpoint:
+        origin = self._grant()
+        self._ensure_slots()
+        if origin.sessions >= SESSIONS_OF_A_GRANT:
+            self._sweep()
+        if origin.sessions >= SESSIONS_OF_A_GRANT:
+            raise TooManyOpen(f"this capability has {origin.sessions} sessions: close one")
+        badge = self._badges.new()
+        try:
+            self._sessions.open(pool, lambda lent: self._begin(lent, origin, badge))
+        except (TooManySessions, OutOfSlots, OutOfAddresses) as error:
+            raise TooManyOpen(str(error)) from error
+        return self._badges.directory(badge)
+
+    def _begin(self, lent: Session[FileSession], origin: Grant, badge: int) -> FileSession:
+        made = FileSession(lent, lambda: self._sessions.end(lent), origin, self._shared)
+        grant = Grant(origin.root, origin.rights, origin.owner, origin.pinned, made, is_session=True)
+        self._grants.add(badge, grant)
+        self.server.add_client(badge, origin.owner, Directory)
+        origin.sessions += 1
+        self._living[made] = None
+        self._session_by_badge[badge] = made
+        made.badges.add(badge)
+        lent.at_end(lambda: self._ended(made))
+        return made
+
+    def _ended(self, session: FileSession) -> None:
+        session.origin.sessions -= 1
+        self._living.pop(session)
+        for badge in session.badges:
+            self._grants.remove(badge)
+            self._session_by_badge.pop(badge, None)
+            self.server.remove_client(badge)
+
+    def _sweep(self) -> int:
+        """End the sessions whose clients have taken their memory back, or are dead; how many."""
+        dead = [session for session in self._living if not session.is_alive()]
+        for session in dead:
+            session.close()
+        return len(dead)
+
+    def _ensure_slots(self) -> None:
+        if self.task.slots.free_count < LEAST_FREE_SLOTS:
+            self._sweep()
+        if self.task.slots.free_count < LEAST_FREE_SLOTS:
+            raise TooManyOpen("the server has no slots left: close sessions, or give it a larger CNode")
+
+    def attach(self, memory: SharedMemory) -> None:
+        _, session = self._in_session()
+        self._ensure_slots()
+        try:
+            session.attach(memory)
+        except (KernelError, OutOfSlots, OutOfAddresses) as error:
+            raise TooManyOpen(f"there is no room for the buffer: {error}") from error
+
+    def close(self) -> None:
+        _, session = self._in_session()
+        session.close()
+
+    # --- names
+
+    def stat(self, path: str) -> Stat:
+        grant = self._by_badge.get(per_thread.serving.caller.badge)  # type: ignore[union-attr]  # a method runs
+        full = None if grant is None else grant.known.get(path)
+        if grant is None or full is None:
+            grant = self._grant(Access.READ)
+            full = join(grant.root, checked(path))
+            grant.remember(path, full)
+        elif grant.session is not None:
+            try:
+                grant.session.look(0)
+            except VMFault:
+                grant.session.ensure_alive()
+        found = self._volume.stat(full)
+        node = self._find_node(full)
+        return found if node is None else Stat(found.kind, node.file.size(), found.modified_ns)
+
+    def list(self, path: str) -> Entries:
+        full = self._path(path, Access.READ)
+        entries = sorted(self._volume.list(full), key=lambda entry: entry.name)
+        if not len(self._nodes):
+            return entries
+        below = f"{full}/" if full else ""
+        return [self._as_it_is(below, entry) for entry in entries]
+
+    def _as_it_is(self, below: str, entry: Entry) -> Entry:
+        node = self._nodes.find(below + entry.name)
+        return entry if node is None else Entry(entry.name, entry.kind, node.file.size())
+
+    def make_directory(self, path: str) -> None:
+        grant = self._grant(Access.WRITE)
+        if not checked(path):
+            raise FileExists("the root is there already")
+        full = self._own_path(grant, path)
+        self._volume.make_directory(full)
+        self._watches.tell(ChangeKind.CREATED, full)
+
+    def remove(self, path: str) -> None:
+        full = self._own_path(self._grant(Access.WRITE), path)
+        self._volume.remove(full)
+        self._nodes.removed(full)
+        self._grants.removed(full)
+        self._watches.tell(ChangeKind.REMOVED, full)
+
+    def rename(self, old: str, new: str) -> None:
+        grant = self._grant(Access.WRITE)
+        full, target = self._own_path(grant, old), self._own_path(grant, new)
+        if full == target:
+            self._volume.stat(full)
+            return
+        if is_within(target, full):
+            raise BadPath(f"{new!r} is within {old!r}, which cannot be moved into itself")
+        is_directory = self._volume.stat(full).kind is Kind.DIRECTORY
+        self._volume.rename(full, target)
+        self._nodes.renamed(full, target, is_directory)
+        if is_directory and self._grants.renamed(full, target):
+            self._watches.moved()
+        self._watches.tell(ChangeKind.REMOVED, full)
+        self._watches.tell(ChangeKind.CREATED, target)
+
+    def narrow(self, path: str, rights: int) -> Endpoint:
+        grant = self._grant()
+        if not 0 < rights <= Access.ALL:
+            raise InvalidMessage(f"rights {rights:#x} are not Access.READ, Access.WRITE or both")
+        full = join(grant.root, checked(path))
+        if self._volume.stat(full).kind is not Kind.DIRECTORY:
+            raise NotDirectory(f"{path!r} is a file, and a capability to a directory was asked for")
+        wanted = Grant(full, grant.rights & Access(rights), grant.owner, session=grant.session)
+        made = self._grants.same(wanted)
+        if made is None:
+            made = self._narrowed(wanted)
+        return self._badges.directory(made.badge)
+
+    def _narrowed(self, wanted: Grant) -> Grant:
+        if wanted.session is not None:
+            wanted.session.ensure_room()
+        elif self._grants.count(wanted) >= MOST_NARROWED:
+            for gone in self._grants.take_gone(wanted):
+                self.server.remove_client(gone.badge)
+        if wanted.session is None and self._grants.count(wanted) >= MOST_NARROWED:
+            raise TooManyOpen(f"{wanted.owner} has {MOST_NARROWED} narrowed capabilities: narrow in a session instead")
+        self._grants.add(self._badges.new(), wanted)
+        if wanted.session is not None:
+            wanted.session.badges.add(wanted.badge)
+        self.server.add_client(wanted.badge, wanted.owner, Directory)
+        return wanted
+
+    def space(self) -> Space:
+        self._grant()
+        return self._volume.space()
+
+    def sync(self) -> None:
+        self._grant()
+        self._volume.sync()
+
+    # --- files
+
+    def open(self, path: str, flags: int) -> tuple[int, Endpoint]:
+        handle = self._open(path, flags)
+        try:
+            return handle.size(), self._capability(handle)
+        except BaseException:
+            handle.session.drop(handle)
+            raise
+
+    def open_number(self, path: str, flags: int) -> tuple[int, int]:
+        handle = self._open(path, flags)
+        return handle.number, handle.size()
+
+    def file(self, file: int) -> Endpoint:
+        return self._capability(self._handle(file))
+
+    def _capability(self, handle: Handle) -> Endpoint:
+        if not handle.badge:
+            self._files.add(self._badges.new(), handle)
+        return self._badges.file(handle.badge)
+
+    def _open(self, path: str, flags: int) -> Handle:
+        wanted = _wanted(flags)
+        grant, session = self._in_session(wanted)
+        session.ensure_room()
+        full = join(grant.root, checked(path))
+        node = self._nodes.find(full)
+        create = bool(flags & OpenFlags.CREATE)
+        if node is None:
+            is_new = bool(create and self._watches) and not self._is_there(full)
+            exclusive = bool(flags & OpenFlags.EXCLUSIVE)
+            node = self._nodes.add(full, self._volume.open(full, create=create, exclusive=exclusive))
+            if is_new:
+                self._watches.tell(ChangeKind.CREATED, full)
+        elif create and flags & OpenFlags.EXCLUSIVE:
+            raise FileExists(f"{path!r} is there already")
+        handle = session.add(node, OpenFlags(flags))
+        try:
+            if flags & OpenFlags.TRUNCATE and node.file.size():
+                handle.truncate(0)
+        except BaseException:
+            session.drop(handle)
+            raise
+        return handle
+
+    def _is_there(self, full: str) -> bool:
+        try:
+            self._volume.stat(full)
+        except NoSuchFile:
+            return False
+        return True
+
+    def _handle(self, number: int) -> Handle:
+        session = self._session_by_badge.get(per_thread.serving.caller.badge)  # type: ignore[union-attr]  # a method runs
+        if session is None:
+            session = self._in_session()[1]
+        return session.handle(number)
+
+    def read_number(self, file: int, offset: int, length: int, at: int) -> int:
+        return self._handle(file).read(offset, length, at)
+
+    def write_number(self, file: int, offset: int, length: int, at: int) -> int:
+        return self._handle(file).write(offset, length, at)
+
+    def size_number(self, file: int) -> int:
+        return self._handle(file).size()
+
+    def truncate_number(self, file: int, size: int) -> None:
+        self._handle(file).truncate(size)
+
+    def sync_number(self, file: int) -> None:
+        self._handle(file).sync()
+
+    def close_number(self, file: int) -> None:
+        handle = self._handle(file)
+        handle.session.drop(handle)
+
+    # --- watches
+
+    def watch(self, path: str, wake: Notification) -> int:
+        grant, session = self._in_session(Access.READ)
+        self._ensure_slots()
+        self._volume.stat(join(grant.root, checked(path)))
+        return session.watch(grant, path, wake)
+
+    def changes(self, watch: int) -> Changes:
+        return self._in_session()[1].find_watch(watch).take()
+
+    def unwatch(self, watch: int) -> None:
+        self._in_session()[1].unwatch(watch)
+
+
+def _wanted(flags: int) -> Access:
+    """The rights that it takes to open a file so. Raises InvalidMessage, NotPermitted."""
+    if flags & ~int(_ALL_FLAGS) or not flags & (OpenFlags.READ | OpenFlags.WRITE):
+        raise InvalidMessage(f"flags {flags:#x} are no OpenFlags with READ or WRITE")
+    if flags & _NEED_WRITE and not flags & OpenFlags.WRITE:
+        raise NotPermitted("CREATE, EXCLUSIVE, TRUNCATE and APPEND need WRITE")
+    wanted = Access.NONE
+    if flags & OpenFlags.READ:
+        wanted |= Access.READ
+    if flags & OpenFlags.WRITE:
+        wanted |= Access.WRITE
+    return wanted

@@ -1,0 +1,184 @@
+"""What a client has at a file system: its buffer, its open files, its watches. All of it ends together.
+
+Rules: how much a session may have is counted against the memory that was lent for it: `HANDLE_BYTES` for each open
+file, watch and narrowed capability, and `MOST_HANDLES` at most. So who opens without end comes to the end of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from libsel4py.abi import VMFault
+from libsel4py.capabilities import Notification
+from libsel4py.dataspace import DataSpace, NotADataSpace, SharedMemory
+from libsel4py.filesystem.grants import Grant
+from libsel4py.filesystem.handles import Handle
+from libsel4py.filesystem.life import PAGE_BYTES, Life
+from libsel4py.filesystem.nodes import Node, Nodes
+from libsel4py.filesystem.watches import MOST_WATCHES, Watch, Watches
+from libsel4py.interfaces.file import (
+    HANDLE_BYTES,
+    MOST_BUFFER_BYTES,
+    MOST_HANDLES,
+    FileError,
+    OpenFlags,
+    StaleHandle,
+    TooManyOpen,
+)
+from libsel4py.mapping import Mapping
+from libsel4py.session import Session
+from libsel4py.task import Task
+
+MOST_BUFFER_FRAMES = 8
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sessions of a server have in common.
+
+    Attributes:
+        sweep: end all sessions whose memory is gone; how many there were. forget: the capability of an open file.
+    """
+
+    task: Task
+    nodes: Nodes
+    watches: Watches
+    sweep: Callable[[], int]
+    forget: Callable[[Handle], None]
+
+
+class FileSession:
+    """One session. ``lent`` is what its client has paid, ``close`` ends that and all that the session has.
+
+    Attributes:
+        badges: of its capability, and of those narrowed by it. origin: the grant that it was opened by.
+        look: raises VMFault if the memory is gone.
+    """
+
+    def __init__(self, lent: Session[FileSession], close: Callable[[], None], origin: Grant, shared: Shared) -> None:
+        self.origin = origin
+        self.badges: set[int] = set()
+        self.close = close
+        self.sweep = shared.sweep
+        self._shared = shared
+        self._task = shared.task
+        self._handles: dict[int, Handle] = {}
+        self._watches: dict[int, Watch] = {}
+        self._last = 0
+        self._limit = min(MOST_HANDLES, ((1 << lent.size_bits) - PAGE_BYTES) // HANDLE_BYTES)
+        self._buffer: DataSpace | None = None
+        self._mapping: Mapping | None = None
+        self._life = Life(lent, self._task)  # type: ignore[arg-type]  # it makes a page of it, and knows no state
+        self.look = self._life.look
+        lent.at_end(self._end)
+
+    def is_alive(self) -> bool:
+        """Whether the client has left its memory here."""
+        return self._life.is_there()
+
+    def ensure_alive(self) -> None:
+        """End the session if its memory is gone. Raises StaleHandle."""
+        if not self._life.is_there():
+            self.close()
+            raise StaleHandle("the session is over: its memory was taken back")
+
+    def ensure_room(self) -> None:
+        """Raises TooManyOpen: the memory that was lent is used up."""
+        if len(self._handles) + len(self._watches) + len(self.badges) > self._limit:
+            raise TooManyOpen(f"the session's memory is enough for {self._limit} handles: close some, or lend more")
+
+    # --- the buffer
+
+    def attach(self, memory: SharedMemory) -> None:
+        """Raises NotADataSpace, OutOfSlots, KernelError."""
+        space = DataSpace.receive(memory, MOST_BUFFER_BYTES, self._task)
+        try:
+            if len(space.frames) > MOST_BUFFER_FRAMES:
+                raise NotADataSpace(f"a buffer has at most {MOST_BUFFER_FRAMES} frames, and this has more")
+            mapping = space.attach()
+        except BaseException:
+            space.close()
+            raise
+        self._detach()
+        self._buffer, self._mapping = space, mapping
+
+    def buffer(self) -> Mapping:
+        """Raises StaleHandle: there is none."""
+        if self._mapping is None:
+            raise StaleHandle("the session has no buffer: attach one")
+        return self._mapping
+
+    def _detach(self) -> None:
+        space, self._buffer, self._mapping = self._buffer, None, None
+        if space is not None:
+            space.close()
+
+    # --- files
+
+    def add(self, node: Node, flags: OpenFlags) -> Handle:
+        """One more handle of an open file."""
+        self._last += 1
+        handle = self._handles[self._last] = Handle(self, self._last, node, flags, self._shared.watches)
+        return handle
+
+    def handle(self, number: int) -> Handle:
+        """An open file of a session that is alive. Raises StaleHandle."""
+        try:
+            self.look(0)
+        except VMFault:
+            self.ensure_alive()
+        found = self._handles.get(number)
+        if found is None:
+            raise StaleHandle(f"the session has no open file {number}")
+        return found
+
+    def handles(self) -> list[Handle]:
+        """All open files."""
+        return list(self._handles.values())
+
+    def drop(self, handle: Handle) -> None:
+        """End a handle. Raises as `OpenFile.close`; the handle is gone all the same."""
+        if self._handles.pop(handle.number, None) is not None:
+            self._shared.forget(handle)
+            handle.node.lock.release(handle)
+            self._shared.nodes.leave(handle.node)
+
+    # --- watches
+
+    def watch(self, grant: Grant, path: str, wake: Notification) -> int:
+        """Raises TooManyOpen."""
+        self.ensure_room()
+        if len(self._watches) >= MOST_WATCHES:
+            raise TooManyOpen(f"a session has at most {MOST_WATCHES} watches")
+        self._last += 1
+        watch = self._watches[self._last] = Watch(grant, path, wake)
+        self._shared.watches.add(watch)
+        return self._last
+
+    def find_watch(self, number: int) -> Watch:
+        """Raises StaleHandle."""
+        found = self._watches.get(number)
+        if found is None:
+            raise StaleHandle(f"the session has no watch {number}")
+        return found
+
+    def unwatch(self, number: int) -> None:
+        """Raises StaleHandle."""
+        watch = self.find_watch(number)
+        del self._watches[number]
+        self._shared.watches.remove(watch)
+        self._task.delete(watch.wake)
+
+    def _end(self) -> None:
+        for handle in self.handles():
+            try:
+                self.drop(handle)
+            except FileError as error:
+                _log.warning("%s was closed with the session of its client: %s", handle.node.path, error)
+        for number in list(self._watches):
+            self.unwatch(number)
+        self._detach()
+        self._life.end()

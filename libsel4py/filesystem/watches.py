@@ -1,0 +1,99 @@
+"""Who is told of changes. A watch keeps a bounded list, and signals when it becomes one.
+
+A signal never waits for anybody, whatever capability the client has given for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from libsel4py.capabilities import Notification
+from libsel4py.filesystem.grants import Grant
+from libsel4py.filesystem.paths import join, parent_of, relative
+from libsel4py.interfaces.file import BadPath, Change, ChangeKind
+from libsel4py.lowlevel.syscalls import Message, nb_send
+
+MOST_CHANGES: Final = 64
+MOST_WATCHES: Final = 16  # of one session
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """``path`` is seen from the root of ``grant``, and so are the paths that it tells."""
+
+    grant: Grant
+    path: str
+    wake: Notification
+    changes: list[Change] = field(default_factory=list)
+
+    def tell(self, kind: ChangeKind, path: str) -> None:
+        """Note a change within what is watched."""
+        change = Change(kind, relative(path, self.grant.root))
+        if self.changes and self.changes[-1] == change:
+            return
+        if len(self.changes) >= MOST_CHANGES:
+            if len(self.changes) == MOST_CHANGES:
+                self.changes.append(Change(ChangeKind.LOST, self.path))
+            return
+        self.changes.append(change)
+        if len(self.changes) == 1:
+            nb_send(self.wake.cptr, Message())
+
+    def take(self) -> list[Change]:
+        """What there was since the last time."""
+        taken, self.changes = self.changes, []
+        return taken
+
+    def watched(self) -> str | None:
+        """As the volume calls it; None if nothing can be there, since the root has too long a name by now."""
+        try:
+            return join(self.grant.root, self.path)
+        except BadPath:
+            return None
+
+
+class Watches:
+    """All watches of the server, by what they watch: a change asks those of the path and above it alone."""
+
+    def __init__(self) -> None:
+        self._watches: dict[Watch, None] = {}
+        self._by_path: dict[str, dict[Watch, None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._watches)
+
+    def add(self, watch: Watch) -> None:
+        self._watches[watch] = None
+        self._index(watch)
+
+    def remove(self, watch: Watch) -> None:
+        self._watches.pop(watch, None)
+        path = watch.watched()
+        if path is not None and path in self._by_path:
+            self._by_path[path].pop(watch, None)
+            if not self._by_path[path]:
+                del self._by_path[path]
+
+    def moved(self) -> None:
+        """Roots have other names."""
+        self._by_path.clear()
+        for watch in self._watches:
+            self._index(watch)
+
+    def _index(self, watch: Watch) -> None:
+        path = watch.watched()
+        if path is not None:
+            self._by_path.setdefault(path, {})[watch] = None
+
+    def tell(self, kind: ChangeKind, path: str | None) -> None:
+        """Something has happened to a path. (None: the file has no name, so nobody is told.)"""
+        if path is None or not self._watches:
+            return
+        above = path
+        while True:
+            for watch in self._by_path.get(above, ()):
+                watch.tell(kind, path)
+            if not above:
+                return
+            above = parent_of(above)

@@ -1,0 +1,324 @@
+"""A littlefs as a `libsel4py.filesystem.Volume`.
+
+Rules. littlefs knows its open files by their place in a directory, which a rename changes: files that are open are
+closed before one and opened again after it, under their new names. A file that is removed or replaced while it is open
+is stale: its blocks may be another's at once. After an error of the medium nothing is believed that littlefs has in
+memory: the volume fails until it is mounted anew, which the next call tries, and files that were open are stale.
+Times are not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, NoReturn, ParamSpec, TypeVar
+
+from littlefs import lfs
+from littlefs.errors import LittleFSError
+
+from libsel4py.interfaces.file import (
+    DeviceFailed,
+    DirectoryNotEmpty,
+    Entry,
+    FileError,
+    FileExists,
+    IsDirectory,
+    Kind,
+    NoSpace,
+    NoSuchFile,
+    NotDirectory,
+    NotPermitted,
+    Space,
+    StaleHandle,
+    Stat,
+)
+from libsel4py.littlefs.cache import BlockCache
+from libsel4py.littlefs.format import read_geometry
+from libsel4py.littlefs.store import BlockStore, StoreFailed
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+CACHE_BYTES: Final = 4 << 20
+MOST_STATS: Final = 4096
+NAME_BYTES: Final = 255
+MOST_FILE_BYTES: Final = (1 << 31) - 1
+_ERRORS: Final[dict[int, type[FileError]]] = {
+    -2: NoSuchFile,
+    -17: FileExists,
+    -20: NotDirectory,
+    -21: IsDirectory,
+    -39: DirectoryNotEmpty,
+    -27: NoSpace,
+    -28: NoSpace,
+    -36: NoSuchFile,
+}
+_READ, _READ_WRITE, _CREATE = (lfs.LFSFileFlag(flags) for flags in (1, 3, 3 | 256))
+_DIRECTORY: Final = 2  # littlefs' type of a directory
+
+
+class LittleFsVolume:
+    """The file system on a store.
+
+    Args:
+        cache_bytes: memory for blocks.
+    Raises:
+        NoFileSystem: there is none. StoreFailed: the medium fails. DeviceFailed: it cannot be mounted.
+    """
+
+    def __init__(self, store: BlockStore, cache_bytes: int = CACHE_BYTES) -> None:
+        self._store = store
+        self._cache_bytes = cache_bytes
+        self._files: dict[str, LittleFsFile] = {}
+        self._stats: dict[str, Stat] = {}
+        self._geometry = read_geometry(store)
+        self._mount()
+
+    @property
+    def read_only(self) -> bool:
+        return self._store.read_only
+
+    def stat(self, path: str, /) -> Stat:
+        known = self._stats.get(path)
+        if known is None:
+            try:
+                found = self.call(lfs.stat, path or "/")
+            except NotDirectory:
+                raise NoSuchFile(f"{path}: something on the way is a file") from None
+            is_directory = found.type == _DIRECTORY
+            known = Stat(Kind.DIRECTORY if is_directory else Kind.FILE, 0 if is_directory else found.size)
+            if len(self._stats) >= MOST_STATS:
+                self._stats.clear()
+            self._stats[path] = known
+        return known
+
+    def list(self, path: str, /) -> Iterator[Entry]:
+        directory = self.call(lfs.dir_open, path or "/")
+        found: list[Entry] = []
+        try:
+            while (each := self.call(lfs.dir_read, directory)) is not None:
+                if each.name not in (".", ".."):
+                    kind = Kind.DIRECTORY if each.type == _DIRECTORY else Kind.FILE
+                    found.append(Entry(each.name, kind, 0 if kind is Kind.DIRECTORY else each.size))
+        finally:
+            self.call(lfs.dir_close, directory)
+        return iter(found)
+
+    def open(self, path: str, /, *, create: bool, exclusive: bool) -> LittleFsFile:
+        known = self._kind(path)
+        if known is Kind.DIRECTORY:
+            raise IsDirectory(f"{path} is a directory")
+        if known is None and not create:
+            raise NoSuchFile(f"there is no {path}")
+        if known is not None and exclusive:
+            raise FileExists(f"{path} exists")
+        file = LittleFsFile(self, path, self._open(path, create=known is None))
+        self._files[path] = file
+        if known is None:
+            self._stats.pop(path, None)
+        return file
+
+    def make_directory(self, path: str, /) -> None:
+        self.call(lfs.mkdir, path)
+        self._stats.clear()
+
+    def remove(self, path: str, /) -> None:
+        self._stats.clear()
+        self._end(path)
+        self.call(lfs.remove, path)
+
+    def rename(self, old: str, new: str, /) -> None:
+        self._ensure_replaceable(old, new)
+        self._stats.clear()
+        self._end(new)
+        moved = {path: file for path, file in self._files.items() if path == old or path.startswith(old + "/")}
+        for file in moved.values():
+            file.rest()
+        try:
+            self.call(lfs.rename, old, new)
+        except FileError:
+            for path, file in moved.items():
+                file.wake(self._open(path), path)
+            raise
+        for path in moved:
+            del self._files[path]
+        for path, file in moved.items():
+            name = new + path[len(old) :]
+            self._files[name] = file
+            file.wake(self._open(name), name)
+
+    def space(self) -> Space:
+        used = self.call(lfs.fs_size)
+        return Space(self._geometry.block_bytes, self._geometry.blocks, self._geometry.blocks - used, NAME_BYTES)
+
+    def sync(self) -> None:
+        for file in list(self._files.values()):
+            file.sync()
+
+    def close(self) -> None:
+        """Close all files, and let go of the store. Raises as `sync`."""
+        for file in list(self._files.values()):
+            file.close()
+        self.call(lfs.unmount)
+
+    # --- what files use ------------------------------------------------------------------------------------
+
+    def call(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """One of littlefs' functions. Raises what it means, and DeviceFailed where the medium fails."""
+        if self._cache.error is not None:
+            self._mount()
+        try:
+            result = function(self._system, *arguments)
+        except LittleFSError as error:
+            if self._cache.error is not None:
+                self._failed(self._cache.error)
+            raise _meaning(error, arguments) from error
+        if self._cache.error is not None:
+            self._failed(self._cache.error)
+        return result
+
+    def forget(self, path: str, file: LittleFsFile | None = None) -> None:
+        """A file has another size from now on, or (``file``) is open no more."""
+        self._stats.pop(path, None)
+        if file is not None and self._files.get(path) is file:
+            del self._files[path]
+
+    # --- inside --------------------------------------------------------------------------------------------
+
+    def _mount(self) -> None:
+        self._cache = BlockCache(self._store, self._geometry.block_bytes, self._cache_bytes)
+        self._system = lfs.LFSFilesystem()
+        self._configuration = self._geometry.configuration(self._cache)  # littlefs keeps no reference of its own
+        self._stats.clear()
+        try:
+            lfs.mount(self._system, self._configuration)
+        except LittleFSError as error:
+            reason = self._cache.error or error
+            self._cache.error = self._cache.error or StoreFailed(f"littlefs: {error}")
+            raise DeviceFailed(f"the file system cannot be mounted: {reason}") from error
+
+    def _failed(self, error: StoreFailed) -> NoReturn:
+        for file in self._files.values():
+            file.end()
+        self._files.clear()
+        raise DeviceFailed(str(error))
+
+    def _kind(self, path: str) -> Kind | None:
+        try:
+            return self.stat(path).kind
+        except NoSuchFile:
+            return None
+
+    def _open(self, path: str, create: bool = False) -> lfs.LFSFile:
+        if self.read_only:
+            return self.call(lfs.file_open, path, _READ)
+        return self.call(lfs.file_open, path, _CREATE if create else _READ_WRITE)
+
+    def _end(self, path: str) -> None:
+        """An open file of this name is stale from now on."""
+        file = self._files.pop(path, None)
+        if file is not None:
+            file.rest()
+            file.end()
+
+    def _ensure_replaceable(self, old: str, new: str) -> None:
+        """littlefs replaces what it finds; which errors that has, is said here, before an open file is touched."""
+        source, target = self.stat(old).kind, self._kind(new)
+        if target is None or source is target:
+            if target is Kind.DIRECTORY and next(self.list(new), None) is not None:
+                raise DirectoryNotEmpty(f"{new} is not empty")
+            return
+        raise IsDirectory(f"{new} is a directory") if target is Kind.DIRECTORY else NotDirectory(f"{new} is a file")
+
+
+class LittleFsFile:
+    """An open file (`libsel4py.filesystem.OpenFile`)."""
+
+    def __init__(self, volume: LittleFsVolume, path: str, handle: lfs.LFSFile) -> None:
+        self._volume = volume
+        self._path = path
+        self._handle: lfs.LFSFile | None = handle
+        self._at = 0
+        self._changed = False
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        if offset >= self.size():
+            return b""
+        self._seek(offset)
+        data = self._volume.call(lfs.file_read, self._open, length)
+        self._at = offset + len(data)
+        return data
+
+    def write(self, offset: int, data: bytes, /) -> None:
+        self._touch()
+        _ensure_possible(offset + len(data))
+        if offset > self.size():
+            self._volume.call(lfs.file_truncate, self._open, offset)
+        self._seek(offset)
+        self._volume.call(lfs.file_write, self._open, data)
+        self._at = offset + len(data)
+
+    def size(self) -> int:
+        return self._volume.call(lfs.file_size, self._open)
+
+    def truncate(self, size: int, /) -> None:
+        self._touch()
+        _ensure_possible(size)
+        self._volume.call(lfs.file_truncate, self._open, size)
+
+    def sync(self) -> None:
+        if self._changed:
+            self._volume.call(lfs.file_sync, self._open)
+            self._changed = False
+
+    def close(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is None:
+            return
+        self._volume.forget(self._path, self)
+        self._volume.call(lfs.file_close, handle)
+
+    # --- the volume's side ---------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """Closed for the length of a rename."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._volume.call(lfs.file_close, handle)
+
+    def wake(self, handle: lfs.LFSFile, path: str) -> None:
+        """Open again, under this name."""
+        self._handle, self._path, self._at, self._changed = handle, path, 0, False
+
+    def end(self) -> None:
+        """Stale from now on. Of a handle that littlefs was not asked to close, nothing is used any more."""
+        self._handle = None
+
+    # --- inside --------------------------------------------------------------------------------------------
+
+    @property
+    def _open(self) -> lfs.LFSFile:
+        if self._handle is None:
+            raise StaleHandle(f"{self._path} was removed, or replaced, or its medium failed")
+        return self._handle
+
+    def _seek(self, offset: int) -> None:
+        if offset != self._at:
+            self._volume.call(lfs.file_seek, self._open, offset, 0)
+            self._at = offset
+
+    def _touch(self) -> None:
+        if self._volume.read_only:
+            raise NotPermitted("this file system is read-only")
+        self._volume.forget(self._path)
+        self._changed = True
+
+
+def _ensure_possible(size: int) -> None:
+    if size > MOST_FILE_BYTES:
+        raise NoSpace(f"a file of {size} bytes; littlefs has room for {MOST_FILE_BYTES}")
+
+
+def _meaning(error: LittleFSError, arguments: tuple[object, ...]) -> FileError:
+    kind = _ERRORS.get(error.code, DeviceFailed)
+    path = next((each for each in arguments if isinstance(each, str)), "a file")
+    return kind(f"{path}: {error}")

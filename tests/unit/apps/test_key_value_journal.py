@@ -1,0 +1,155 @@
+"""The key-value store's journal: what was committed is there, whatever of the last record reached the medium."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps.keyvalue.journal import HEADER, LEAST_COMPACTED, Journal
+
+
+class Folder:
+    """A folder of the host as the journal's disk. ``failing``: operations that are refused, by name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.failing: set[str] = set()
+        self.synced = 0
+
+    def open(self, name: str, mode: str) -> BinaryIO:
+        return cast(BinaryIO, (self.path / name).open(mode, buffering=0))
+
+    def exists(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def sync(self, file: BinaryIO) -> None:
+        if "sync" in self.failing:
+            raise OSError("the disk is gone")
+        self.synced += 1
+
+    def replace(self, old: str, new: str) -> None:
+        if "replace" in self.failing:
+            raise OSError("the disk is gone")
+        (self.path / old).replace(self.path / new)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def read(folder: Folder) -> dict[str, bytes]:
+    journal = Journal(folder, "journal")
+    journal.close()
+    return dict(journal.values)
+
+
+def test_what_is_committed_is_there_when_it_is_opened_again(folder: Folder) -> None:
+    journal = Journal(folder, "journal")
+    journal.commit({"a": b"1", "ö": b"2" * 500, "": b""})
+    journal.commit({"a": b"3", "ö": None, "absent": None})
+    assert folder.synced == 2
+    journal.close()
+    assert read(folder) == {"a": b"3", "": b""}
+
+
+def test_a_record_that_is_not_whole_counts_for_nothing_and_the_journal_goes_on(folder: Folder) -> None:
+    journal = Journal(folder, "journal")
+    journal.commit({"a": b"1", "b": b"1"})
+    first = (folder.path / "journal").stat().st_size
+    journal.commit({"a": b"2", "b": b"2"})
+    journal.close()
+    whole = (folder.path / "journal").read_bytes()
+    for length in range(len(whole) + 1):
+        (folder.path / "journal").write_bytes(whole[:length])
+        wanted = {} if length < first else {"a": b"1", "b": b"1"} if length < len(whole) else {"a": b"2", "b": b"2"}
+        assert read(folder) == wanted, f"{length} of {len(whole)} bytes"
+        journal = Journal(folder, "journal")
+        journal.commit({"c": b"3"})
+        journal.close()
+        assert read(folder) == {**wanted, "c": b"3"}
+
+
+def test_a_record_with_one_wrong_bit_ends_the_reading(folder: Folder) -> None:
+    journal = Journal(folder, "journal")
+    journal.commit({"a": b"1"})
+    first = (folder.path / "journal").stat().st_size
+    journal.commit({"a": b"2"})
+    journal.close()
+    whole = (folder.path / "journal").read_bytes()
+    for bit in range(8 * first, 8 * len(whole)):
+        spoiled = bytearray(whole)
+        spoiled[bit // 8] ^= 1 << bit % 8
+        (folder.path / "journal").write_bytes(spoiled)
+        assert read(folder) == {"a": b"1"}
+
+
+def test_a_commit_that_cannot_be_synced_was_not_made(folder: Folder) -> None:
+    journal = Journal(folder, "journal")
+    journal.commit({"a": b"1"})
+    folder.failing = {"sync"}
+    with pytest.raises(OSError, match="gone"):
+        journal.commit({"a": b"2"})
+    assert dict(journal.values) == {"a": b"1"}
+    folder.failing = set()
+    journal.commit({"b": b"1"})
+    journal.close()
+    assert read(folder) == {"a": b"1", "b": b"1"}
+
+
+def test_compaction_keeps_what_counts_and_sheds_the_rest(folder: Folder) -> None:
+    journal = Journal(folder, "journal")
+    assert not journal.is_due
+    while not journal.is_due:
+        journal.commit({"a": bytes(600), "b": b"kept"})
+    size = (folder.path / "journal").stat().st_size
+    assert size > LEAST_COMPACTED
+    folder.failing = {"replace"}
+    with pytest.raises(OSError, match="gone"):
+        journal.compact()
+    journal.commit({"c": b"after"})
+    folder.failing = set()
+    journal.compact()
+    assert not journal.is_due
+    journal.commit({"d": b"last"})
+    journal.close()
+    assert (folder.path / "journal").stat().st_size < 1000
+    assert read(folder) == {"a": bytes(600), "b": b"kept", "c": b"after", "d": b"last"}
+
+
+def test_a_compacted_journal_may_need_several_records(folder: Folder) -> None:
+    journal = Journal(folder, "journal")
+    wanted = {f"k{number}": bytes([number]) * (1 << 18) for number in range(10)}
+    for key, value in wanted.items():
+        journal.commit({key: value})
+    journal.compact()
+    journal.close()
+    data = (folder.path / "journal").read_bytes()
+    assert HEADER.unpack_from(data)[1] < len(wanted)
+    assert read(folder) == wanted
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from("abc"), st.none() | st.binary(max_size=9), max_size=3), max_size=8),
+    st.integers(0, 8),
+)
+def test_it_is_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, commits: list[dict[str, bytes | None]], at: int
+) -> None:
+    folder, wanted = Folder(tmp_path_factory.mktemp("store")), {}
+    journal = Journal(folder, "journal")
+    for number, changes in enumerate(commits):
+        if number == at:
+            journal.compact()
+        journal.commit(changes)
+        wanted.update({key: value for key, value in changes.items() if value is not None})
+        for key, value in changes.items():
+            if value is None:
+                wanted.pop(key, None)
+        assert dict(journal.values) == wanted
+    journal.close()
+    assert read(folder) == wanted

@@ -1,0 +1,164 @@
+"""The shell's commands on files, pipes and redirection, over a file system in memory and a namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from apps.shell.main import Main
+from libsel4py import Interface
+from libsel4py.context import Uses
+from libsel4py.interfaces.console import EndOfInput
+from libsel4py.testing import connect, system
+from servers.ramfs.main import Main as RamFs
+from servers.vfs.main import Main as Namespace
+from tests.unit.apps.shell_fakes import Directory, Instruments, Script, lines
+
+
+class FileShell:
+    """A shell with files. `run` types lines and returns what each came to."""
+
+    def __init__(self, made: object, files: Interface | None) -> None:
+        self._task = made.first_task  # type: ignore[attr-defined]
+        self._files = files
+
+    def run(self, *typed: str | Exception) -> list[str]:
+        script = Script(*typed)
+        main = Main()
+        main._task = self._task
+        connections: dict[str, Interface] = {"console": script, "names": Directory(), "system": Instruments()}
+        if self._files is not None:
+            connections["files"] = self._files
+        main._uses = Uses(connections)
+        assert main.run() == 0
+        return [*script.answers[1:], script.shown]
+
+    def answer(self, *typed: str | Exception) -> str:
+        """What the last command came to."""
+        return self.run(*typed)[-2]
+
+
+@pytest.fixture
+def shell() -> Iterator[FileShell]:
+    with system() as made, ExitStack() as stack:
+        disk, ram = (stack.enter_context(connect(RamFs)) for _ in range(2))
+        mounts = {"mounts": {"/": "disk", "/tmp": "ram"}}
+        space = stack.enter_context(connect(Namespace, uses={"disk": disk, "ram": ram}, configuration=mounts))
+        yield FileShell(made, space)
+
+
+def test_files_are_written_and_read(shell: FileShell) -> None:
+    assert shell.run("write a one  two", "cat a", "write 'b c' 'x  y'", "cat a 'b c'")[:4] == [
+        "",
+        "one two\n",
+        "",
+        "one two\nx  y\n",
+    ]
+
+
+def test_ls_shows_directories_and_files(shell: FileShell) -> None:
+    answers = shell.run("mkdir docs", "write docs/f text", "ls", "ls docs", "ls docs/f", "mkdir e", "ls e")
+    assert [row[0] for row in lines(answers[2])] == ["name", "docs/"]
+    assert lines(answers[3])[1][:2] == ["f", "5"]
+    assert lines(answers[4])[1][0] == "f"
+    assert answers[6] == ""
+
+
+def test_output_goes_to_files_and_input_comes_from_them(shell: FileShell) -> None:
+    answers = shell.run("help ps > h", "cat < h", "help irq >> h", "wc < h", "cat h | wc")
+    assert (
+        answers[1]
+        == "ps\n  the tasks of this system\n  Time is the processor time that the task's threads have used since its first start.\n"
+    )
+    assert answers[0] == answers[2] == ""
+    assert answers[3] == answers[4] == "5 lines, 27 words, 156 bytes\n"
+
+
+def test_commands_are_joined_by_pipes(shell: FileShell) -> None:
+    made = ("write a apple", "write b banana", "cat a b > all", "cat all | grep an | hexdump")
+    assert shell.answer(*made) == "00000000  62 61 6e 61 6e 61 0a                             |banana.|\n00000007\n"
+    assert shell.answer("ps | head 1 | grep task | wc") == "1 lines, 8 words, 71 bytes\n"
+
+
+def test_nothing_runs_if_a_part_of_the_line_is_wrong(shell: FileShell) -> None:
+    assert "no command 'nonsense'" in shell.answer("write a text | nonsense")
+    assert "a file's name follows it" in shell.answer("write b text >")
+    assert shell.answer("ls") == ""
+
+
+def test_files_are_copied_moved_and_removed(shell: FileShell) -> None:
+    answers = shell.run(
+        "write a text",
+        "cp a b",
+        "mkdir d",
+        "cp a d",
+        "mv b d/c",
+        "ls",
+        "ls d",
+        "rm a d/a d/c d",
+        "ls",
+        "cp x y",
+        "cp d d",
+    )
+    assert [row[0] for row in lines(answers[5])] == ["name", "a", "d/"]
+    assert [row[0] for row in lines(answers[6])] == ["name", "a", "c"]
+    assert answers[8] == ""
+    assert "No such file" in answers[9]
+
+
+def test_a_move_to_another_file_system_is_a_copy_and_a_removal(shell: FileShell) -> None:
+    answers = shell.run("write a text", "mv a /tmp/b", "cat /tmp/b", "ls")
+    assert answers[2] == "text\n"
+    assert answers[3] == ""
+
+
+def test_a_copy_onto_itself_changes_nothing(shell: FileShell) -> None:
+    answers = shell.run("write a text", "cp a /a", "cat a")
+    assert "is the file itself" in answers[1]
+    assert answers[2] == "text\n"
+
+
+def test_df_and_stat_say_how_much_there_is(shell: FileShell) -> None:
+    answers = shell.run("df", "write a text", "stat a", "mkdir d", "stat d")
+    assert [row[-1] for row in lines(answers[0])] == ["at", "/", "/tmp"]
+    assert answers[2].startswith("a: file, 5 bytes, modified ")
+    assert answers[4].startswith("d: directory")
+
+
+def test_a_command_without_input_reads_what_is_typed(shell: FileShell) -> None:
+    assert shell.answer("wc > n", "line one", "two", EndOfInput("Ctrl-D")) == ""
+    assert shell.answer("cat n") == "2 lines, 3 words, 13 bytes\n"
+
+
+class TestEditor:
+    """A line editor: the file changes when it is written, as a whole."""
+
+    @pytest.mark.parametrize(
+        ("commands", "contents"),
+        [
+            (["a", "one", "two", ".", "w", "q"], "one\ntwo\n"),
+            (["0a", "first", ".", "2d", "w", "q"], "first\nold two\n"),
+            (["2c", "new", "newer", ".", "w", "q"], "old one\nnew\nnewer\n"),
+            (["s/old/young/", "w", "q"], "young one\nyoung two\n"),
+            (["2s,two,2,", "w", "q"], "old one\nold 2\n"),
+            (["1,$d", "w", "q"], ""),
+            (["a", "lost", ".", "q", "q"], "old one\nold two\n"),
+        ],
+    )
+    def test_it_changes_lines(self, shell: FileShell, commands: list[str], contents: str) -> None:
+        start = ["write f old one", "write g old two", "cat f g > old"]
+        path = "new" if contents == "one\ntwo\n" else "old"
+        assert shell.run(*start, f"edit {path}", *commands, f"cat {path}")[4] == contents
+
+    def test_it_shows_lines_and_says_what_is_wrong(self, shell: FileShell) -> None:
+        answer = shell.answer("write f only", "edit f", "p", "9p", "x", "h", "q")
+        assert "   1  only\n" in answer
+        assert "there is no line 9" in answer
+        assert "'x' is no command" in answer
+
+
+def test_a_shell_without_files_says_so() -> None:
+    with system() as made:
+        assert "was given no files" in FileShell(made, None).answer("ls")

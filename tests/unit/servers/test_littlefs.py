@@ -1,0 +1,210 @@
+"""littlefs as a file system for clients: the conformance suite, other people's images, a medium that fails."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from littlefs import LittleFS
+from littlefs.context import UserContext
+
+from libsel4py import component
+from libsel4py.filesystem import FileSystemServer
+from libsel4py.interfaces.file import DeviceFailed, FileError, Kind, NoSpace, StaleHandle
+from libsel4py.littlefs import Geometry, LittleFsVolume, MemoryStore, NoFileSystem, StoreFailed, format_store
+from libsel4py.testing import connect, in_background, system
+from libsel4py.testing.file_system import FILE_SYSTEM_CHECKS, Subject, check_file_system
+
+SIZE = 16 << 20
+ONE_REPLY = 32  # which the server keeps for the next one that waits; here both have one pool
+
+
+class FailingStore(MemoryStore):
+    """Fails while it is told to."""
+
+    failing = False
+
+    def read(self, offset: int, size: int, /) -> bytes:
+        self._ensure()
+        return super().read(offset, size)
+
+    def write(self, pieces: object, /) -> None:
+        self._ensure()
+        super().write(pieces)  # type: ignore[arg-type]
+
+    def flush(self) -> None:
+        self._ensure()
+        super().flush()
+
+    def _ensure(self) -> None:
+        if self.failing:
+            raise StoreFailed("the disk is gone")
+
+
+def made(size: int = SIZE) -> FailingStore:
+    store = FailingStore(size)
+    format_store(store)
+    return store
+
+
+@pytest.mark.parametrize("name", FILE_SYSTEM_CHECKS)
+def test_it_is_a_file_system(name: str) -> None:
+    @component
+    class Main(FileSystemServer):
+        def start(self) -> None:
+            self.serve_volume(LittleFsVolume(made()))
+
+    with system() as fake, connect(Main) as directory:
+        task = fake.first_task
+        before = task.memory.statistics().free_bytes
+        assert check_file_system(Subject(directory, task, in_background), name) == [name]
+        assert before - task.memory.statistics().free_bytes <= ONE_REPLY, "the client's memory is not all back"
+
+
+def plain(data: bytearray, geometry: Geometry) -> LittleFS:
+    """The same bytes by the library alone."""
+    return LittleFS(UserContext(buffer=data), block_size=geometry.block_bytes, block_count=geometry.blocks, mount=False)
+
+
+def test_the_plain_library_reads_what_we_write_and_we_what_it_writes() -> None:
+    store = made()
+    volume = LittleFsVolume(store)
+    volume.make_directory("docs")
+    big = random.Random(1).randbytes(1_000_000)
+    file = volume.open("docs/big", create=True, exclusive=True)
+    file.write(0, big)
+    file.close()
+    volume.close()
+    theirs = plain(store.data, Geometry.of(SIZE))
+    theirs.mount()
+    with theirs.open("docs/big", "rb") as reader:
+        assert reader.read() == big
+    with theirs.open("docs/small", "wb") as writer:
+        writer.write(b"theirs")
+    theirs.unmount()
+    again = LittleFsVolume(store)
+    assert sorted(entry.name for entry in again.list("docs")) == ["big", "small"]
+    assert bytes(again.open("docs/small", create=False, exclusive=False).read(0, 100)) == b"theirs"
+
+
+@pytest.mark.parametrize("block_bytes", [512, 4096, 65536])
+def test_an_image_with_blocks_of_another_size_is_read(block_bytes: int) -> None:
+    data = bytearray(64 * block_bytes)
+    theirs = plain(data, Geometry(block_bytes, 64))
+    theirs.format()
+    theirs.mount()
+    with theirs.open("f", "wb") as writer:
+        writer.write(b"x" * 3000)
+    theirs.unmount()
+    volume = LittleFsVolume(MemoryStore(data=data))
+    assert volume.stat("f").size == 3000
+    assert volume.space().block_bytes == block_bytes
+
+
+def test_a_store_without_a_file_system_says_so() -> None:
+    with pytest.raises(NoFileSystem, match="disk create"):
+        LittleFsVolume(MemoryStore(1 << 20))
+    with pytest.raises(ValueError, match="too few"):
+        format_store(MemoryStore(4096))
+
+
+def test_what_is_not_synced_is_not_written_and_what_is_written_is_flushed() -> None:
+    store = made()
+    volume = LittleFsVolume(store)
+    file = volume.open("f", create=True, exclusive=True)
+    file.sync()
+    store.log = []
+    file.write(0, b"x" * 100_000)
+    assert None not in store.log
+    file.sync()
+    assert store.log[-1] is None
+    store.log = []
+    file.sync()
+    assert store.log == []
+
+
+def test_a_file_keeps_its_bytes_when_it_is_renamed_and_is_stale_when_it_is_replaced() -> None:
+    volume = LittleFsVolume(made())
+    volume.make_directory("a")
+    one, two = (volume.open(f"a/{name}", create=True, exclusive=True) for name in ("one", "two"))
+    one.write(0, b"1" * 20_000)
+    two.write(0, b"2")
+    volume.rename("a", "b")
+    one.write(20_000, b"more")
+    volume.rename("b/one", "b/two")
+    assert bytes(one.read(19_999, 10)) == b"1more"
+    with pytest.raises(StaleHandle):
+        two.read(0, 1)
+    volume.remove("b/two")
+    with pytest.raises(StaleHandle):
+        one.size()
+    assert list(volume.list("b")) == []
+
+
+def test_a_medium_that_fails_is_told_and_mounted_again_when_it_is_back() -> None:
+    store = made()
+    volume = LittleFsVolume(store, cache_bytes=0)
+    for number in range(40):
+        file = volume.open(f"f{number}", create=True, exclusive=True)
+        file.write(0, bytes([number]) * 100_000)
+        file.close()
+    file = volume.open("f1", create=False, exclusive=False)
+    store.failing = True
+    with pytest.raises(DeviceFailed):
+        for number in range(40):
+            volume.open(f"f{number}", create=False, exclusive=False).read(0, 100_000)
+    for attempt in (lambda: volume.stat("f30"), lambda: volume.make_directory("d")):
+        with pytest.raises(DeviceFailed):
+            attempt()
+    store.failing = False
+    with pytest.raises(StaleHandle):
+        file.read(0, 10)
+    assert volume.stat("f30").size == 100_000
+    assert bytes(volume.open("f30", create=False, exclusive=False).read(99_999, 2)) == bytes([30])
+    volume.make_directory("d")
+    assert volume.stat("d").kind is Kind.DIRECTORY
+
+
+def test_a_full_disk_is_no_space_and_goes_on() -> None:
+    volume = LittleFsVolume(made(1 << 20))
+    file = volume.open("f", create=True, exclusive=True)
+    with pytest.raises(NoSpace):
+        for at in range(0, 2 << 20, 65536):
+            file.write(at, bytes(65536))
+    file.close()
+    volume.remove("f")
+    again = volume.open("g", create=True, exclusive=True)
+    again.write(0, b"fits")
+    again.sync()
+    assert volume.stat("g").size in (0, 4) and again.size() == 4
+
+
+def test_random_work_is_what_a_dictionary_says() -> None:
+    randomly, store = random.Random(5), made(4 << 20)
+    volume, wanted = LittleFsVolume(store, cache_bytes=0), dict[str, bytes]()
+    for step in range(600):
+        name, other = (randomly.choice("abcdef") for _ in range(2))
+        try:
+            match randomly.randrange(4):
+                case 0:
+                    data = randomly.randbytes(randomly.randrange(60_000))
+                    file = volume.open(name, create=True, exclusive=False)
+                    file.truncate(0)
+                    file.write(0, data)
+                    file.close()
+                    wanted[name] = data
+                case 1 if name != other:
+                    volume.rename(name, other)
+                    wanted[other] = wanted.pop(name)
+                case 2:
+                    volume.remove(name)
+                    del wanted[name]
+                case 3:
+                    volume = LittleFsVolume(store, cache_bytes=0)
+        except FileError:
+            assert name not in wanted
+        if step % 20 == 0:
+            found = {entry.name: entry.size for entry in volume.list("")}
+            assert found == {name: len(data) for name, data in wanted.items()}
+    for name, data in wanted.items():
+        assert bytes(volume.open(name, create=False, exclusive=False).read(0, 100_000)) == data
