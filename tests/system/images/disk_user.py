@@ -90,8 +90,9 @@ class Main(Component):
         found = self.mapping.read(512 * 100, 512 * count)
         return "same" if found == self.mapping.read(0, 512 * count) else "different"
 
-    def speed(self, count: int, times: int) -> str:
+    def speed(self, count: int, times: int, writes: int = 0) -> str:
+        act = self.disk.write if writes else self.disk.read
         start = time.perf_counter()
         for number in range(times):
-            self.disk.read(self.buffer, 0, number * count % (self.geometry.sectors - count), count)
+            act(self.buffer, 0, number * count % (self.geometry.sectors - count), count)
         return f"{(time.perf_counter() - start) / times * 1e6:.0f} us"
