@@ -8,14 +8,14 @@ of status that it writes last; how they are cut into descriptors is the driver's
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
-from hw.devices.virtio import VirtioDevice, VirtioRecord
+from hw.devices.virtio import VirtioDevice
+from hw.devices.virtio_registers import VirtioRecord
 from hw.devices.virtqueue import MOST_SEGMENTS, Chain, DeviceQueue
 from hw.interrupts import Trigger
-from hw.iommu import MAX_TRANSFER, DmaFault, DmaPort, Segment
+from hw.iommu import MAX_TRANSFER, Buffer, DmaFault, DmaPort, Segment
 from hw.ram import Ram, Record, Word
 
 SECTOR_BYTES: Final = 512
@@ -53,8 +53,7 @@ class BlockRecord(Record):
     resets = Word(0)  # what was begun before the last reset is not finished
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request, checked: the bytes are on the disk, and the buffers are as long as they say.
 
     Attributes:
@@ -70,7 +69,7 @@ class Request:
     into: tuple[Segment, ...]
     status: Segment
     resets: int
-    data: bytes = b""
+    data: Buffer = b""
     outcome: Outcome = Outcome.OK
 
 
@@ -106,6 +105,9 @@ class Block(VirtioDevice):
     def configuration(self) -> bytes:
         return _CONFIGURATION.pack(self.sectors, 0, MOST_SEGMENTS - 2, 0, SECTOR_BYTES, 0, 0)
 
+    def report(self) -> dict[str, object]:
+        return super().report() | {"sectors": self.sectors, "read_only": self.read_only}
+
     def was_reset(self) -> None:
         self.own.resets = self.own.resets + 1
 
@@ -120,11 +122,13 @@ class Block(VirtioDevice):
         """
         if not chain.writable:
             return None
-        *before, last = chain.writable
+        last = chain.writable[-1]
         status = Segment(last.address + last.size - 1, 1)
-        into = (*before, *((Segment(last.address, last.size - 1),) if last.size > 1 else ()))
-        outgoing = sum(size for _, size in chain.readable) - HEADER.size
-        incoming = sum(size for _, size in into)
+        into = chain.writable[:-1]
+        if last.size > 1:
+            into += (Segment(last.address, last.size - 1),)
+        outgoing = sum([size for _, size in chain.readable]) - HEADER.size
+        incoming = sum([size for _, size in into])
         if outgoing < 0:
             return None
         resets = self.own.resets
@@ -144,7 +148,7 @@ class Block(VirtioDevice):
         size = outgoing if kind is Kind.OUT else incoming
         if not self._makes_sense(kind, sector, size):
             return Request(chain, None, sector, size, into, status, resets, outcome=Outcome.IOERR)
-        return Request(chain, kind, sector, size, into, status, resets, copied[HEADER.size :])
+        return Request(chain, kind, sector, size, into, status, resets, memoryview(copied)[HEADER.size :])
 
     def _makes_sense(self, kind: Kind, sector: int, size: int) -> bool:
         match kind:

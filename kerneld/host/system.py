@@ -13,6 +13,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,8 @@ from hw.devices.stdio import stdio_backend
 from hw.devices.timer import ClockTimer
 from hw.devices.transfers import Transfers
 from hw.devices.uart import Uart
+from hw.devices.virtio import VirtioDevice
+from hw.devices.virtio_registers import Cause
 from hw.machine import BackendKind, DeviceDescription, Machine, RamLayout
 from kerneld import boot, layout
 from kerneld.entry import Entry
@@ -158,6 +161,8 @@ class System:
 
     def _join_backend(self, number: int, description: DeviceDescription) -> None:
         device = self.machine.bus.devices[number]
+        if isinstance(device, VirtioDevice):
+            device.failed = partial(self._device_failed, description.name)
         if isinstance(device, Clock):
             self._backends[number] = ClockTimer(self.loop, self.machine.bus, device, self.entry.settle)
         elif isinstance(device, Entropy):
@@ -191,6 +196,10 @@ class System:
                     self.entry.host_is_due()
             case _:
                 self.processes.carry_out(message)
+
+    def _device_failed(self, name: str, cause: Cause) -> None:
+        text = f"device {name} needs a reset, for what its driver has done: {cause.explanation}"
+        self.loop.call_soon(self.log, LineKind.DEVICE, text)
 
     def _channel_failed(self, channel: int) -> None:
         self.kernel.channel_failed(channel)

@@ -170,6 +170,8 @@ class Board:
         self._held = [each for each in self._held if each.resets == self.device.own.resets]
         now, self._held = self._held[:count], self._held[count:]
         self.change(lambda: self.device.requests.give_back([self._carry_out(each) for each in now]))
+        if now:
+            self.device.requests.publish(self.bus)
 
     def settle(self) -> None:
         """Let the driver serve interrupts until there is none."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hw.devices.block import Kind
-from hw.devices.virtio import Cause, Status
+from hw.devices.virtio_registers import Cause, Status
 from libsel4py.dataspace import DataSpace, SharedMemory
 from libsel4py.interfaces.block import (
     MOST_BUFFER_FRAMES,
