@@ -27,7 +27,7 @@ MOST_BUFFERS: Final = 8  # of one client
 MOST_BUFFER_FRAMES: Final = 64  # of one client's buffers together
 MOST_BUFFER_BYTES: Final = 16 << 20
 MOST_REQUESTS: Final = 32  # of one `transfer`
-MOST_CALLS: Final = 16  # of one client at a time
+MOST_CALLS: Final = 8  # of one client at a time
 OFFSET_UNIT: Final = 4  # bytes; offsets in buffers are multiples of it
 
 

@@ -105,11 +105,16 @@ class Disk:
         self._number += 1
         self._flushes.append(_Job(FLUSH, 0, None, done, self._number))
 
-    def kick(self) -> None:
-        """Hand the device what waits, and look for its ends for a while; what takes longer ends with an interrupt."""
+    def kick(self, is_over: Callable[[], bool]) -> None:
+        """Hand the device what waits, and look for its ends until ``is_over``, or for a while.
+
+        What takes longer ends with an interrupt.
+        """
+        if self._wants_interrupts:
+            self._want_interrupts(False)
         self._send()
         end = time.perf_counter_ns() + LOOK_NS
-        while self._queue.pending and time.perf_counter_ns() < end:
+        while self._queue.pending and not is_over() and time.perf_counter_ns() < end:
             if self._collect():
                 end = time.perf_counter_ns() + LOOK_NS
         self._wait_for_interrupt()
@@ -117,7 +122,7 @@ class Disk:
     def interrupted(self) -> None:
         """The device's line is high: take what it has done, and let it interrupt again."""
         why = self._ports.acknowledge()
-        self._queue.want_interrupts(False)
+        self._want_interrupts(False)
         self._collect()
         if why & CONFIGURATION_CHANGED and self._ports.needs_reset:
             self._restart("it asks for a reset")
@@ -133,7 +138,7 @@ class Disk:
         self._queue: DriverQueue[_Flight] = DriverQueue(self._mapping, QUEUE_ENTRIES)
         self._slots = list(range(SLOTS))
         features = self._ports.begin(BLOCK, RO_FEATURE | FLUSH_FEATURE)
-        self._queue.want_interrupts(False)
+        self._want_interrupts(False)
         address = self._memory.address
         parts = (0, DriverQueue.available_offset(QUEUE_ENTRIES), DriverQueue.used_offset(QUEUE_ENTRIES))
         self._ports.set_up_queue(0, QUEUE_ENTRIES, *(address + part for part in parts))
@@ -216,9 +221,13 @@ class Disk:
 
     def _wait_for_interrupt(self) -> None:
         """Let the device interrupt for what it has still; what it has done meanwhile is taken now."""
-        while self._queue.pending and self._queue.want_interrupts(True):
-            self._queue.want_interrupts(False)
+        while self._queue.pending and self._want_interrupts(True):
+            self._want_interrupts(False)
             self._collect()
+
+    def _want_interrupts(self, wanted: bool) -> bool:
+        self._wants_interrupts = wanted
+        return self._queue.want_interrupts(wanted)
 
     def _restart(self, reason: str) -> None:
         """Reset a device that misbehaves. All that it had, and all that waits, ends in an error."""

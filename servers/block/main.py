@@ -164,7 +164,7 @@ class Main(Block):
 
     def _finish(self, call: _Call) -> None:
         """Let the disk work; the caller is answered now, or when the disk has done."""
-        self._disk.kick()
+        self._disk.kick(lambda: call.is_over)
         if not call.is_over:
             call.token = self.defer_reply()
         elif call.error is not None:

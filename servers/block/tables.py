@@ -82,7 +82,7 @@ class _Reader:
         ended: list[DiskError | None] = []
         self._disk.read_write(Piece(False, 0, sector, count * SECTOR_BYTES), self._memory, ended.append)
         while not ended:
-            self._disk.kick()
+            self._disk.kick(lambda: bool(ended))
         if ended[0] is not None:
             raise ended[0]
         return self._mapping.read(0, count * SECTOR_BYTES)

@@ -20,6 +20,7 @@ from libsel4py.interfaces.block import (
     Request,
 )
 from libsel4py.testing.block_device import BLOCK_CHECKS, Subject
+from servers.block import disk as driver
 from tests.unit.servers.disk_board import SECTORS, Board, board
 
 SECONDS = 10.0
@@ -86,6 +87,22 @@ def test_many_clients_are_under_way_at_a_time_and_end_in_any_order(
     machine.work()
     for call in calls:
         call.result(SECONDS)
+
+
+def test_who_reads_does_not_wait_for_another_s_flush(
+    machine: Board, disk: Block, space: DataSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = disk.attach(space.share())
+    machine.holds = True
+    flush = machine.calling(disk.flush)
+    waiting = machine._held
+    machine._held, machine.holds = [], False
+    monkeypatch.setattr(driver, "LOOK_NS", 3_600_000_000_000)
+    disk.read(number, 0, 0, 1)
+    assert not flush.done()
+    machine._held = waiting
+    machine.work()
+    flush.result(SECONDS)
 
 
 def test_requests_side_by_side_go_as_one(machine: Board, disk: Block, space: DataSpace) -> None:
