@@ -57,13 +57,14 @@ class CardState(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         mac: its 6 bytes. mtu: bytes of the largest packet in a frame. is_up: there is a link.
-        sent, received: frames since the driver began. dropped: frames that came while no buffer was free, or that
-            were too long or too short.
+        is_open: the client that asks has an opening. sent, received: frames since the driver began.
+        dropped: frames that came while no buffer was free, or that were too long or too short.
     """
 
     mac: bytes
     mtu: int
     is_up: bool
+    is_open: bool
     sent: int
     received: int
     dropped: int
