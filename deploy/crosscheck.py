@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path as FilePath
 from typing import Final
 
+from deploy.host_devices import DiskFile
 from deploy.memory import memory_needed, ram_that_fits
 from deploy.modules import ModulePath, classes, may_be_image, syntax_error
 from deploy.problems import Problems, dotted, suggest
@@ -29,6 +30,7 @@ class Draft:
 
     ram: int
     devices: tuple[Device, ...]
+    disks: dict[str, DiskFile]
     tasks: tuple[TaskDraft, ...]
 
     def task(self, name: str) -> TaskDraft | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from deploy.description import Description
+from deploy.host_devices import opened
 from deploy.management import Management, ManagementError
 from deploy.memory import ROOT_MEMORY
 from deploy.runtime import (
@@ -52,23 +53,25 @@ def run_monitor(options: LaunchOptions) -> int:
     from hw.monitor import MonitorOptions, run
 
     system = options.description.system
-    monitor = MonitorOptions(
-        name=system.name,
-        folder=system_folder(system.name),
-        ram_bytes=system.ram,
-        images=system.images,
-        devices=system.devices,
-        description=options.description.pack(),
-        console=options.console,
-        script=options.script,
-        modules=interface_modules(system),
-        module_paths=options.description.paths,
-        initial_memory_bits=ROOT_MEMORY.bit_length() - 1,
-    )
-    try:
-        return run(monitor)
-    except ValueError as error:
-        raise RuntimeRefused(f"the machine cannot be built: {error}") from error
+    with opened(options.description.disks, options.description.source.parent) as descriptors:
+        monitor = MonitorOptions(
+            name=system.name,
+            folder=system_folder(system.name),
+            ram_bytes=system.ram,
+            images=system.images,
+            devices=system.devices,
+            description=options.description.pack(),
+            console=options.console,
+            script=options.script,
+            modules=interface_modules(system),
+            module_paths=options.description.paths,
+            descriptors=descriptors,
+            initial_memory_bits=ROOT_MEMORY.bit_length() - 1,
+        )
+        try:
+            return run(monitor)
+        except ValueError as error:
+            raise RuntimeRefused(f"the machine cannot be built: {error}") from error
 
 
 def interface_modules(system: System) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from deploy.host_devices import DiskFile, read_disk
 from deploy.problems import dotted, suggest
 from deploy.quantities import format_size
 from deploy.reader import Table, kind
@@ -87,11 +88,14 @@ class TaskDraft:
     paged: int = 0
 
 
-def read_devices(machine: Table) -> tuple[Device, ...]:
-    return tuple(_device(name, table) for name, table in machine.named_tables("devices").items())
+def read_devices(machine: Table) -> tuple[tuple[Device, ...], dict[str, DiskFile]]:
+    """The machine's devices, and what those of the host stand on, by name."""
+    disks: dict[str, DiskFile] = {}
+    devices = [_device(name, table, disks) for name, table in machine.named_tables("devices").items()]
+    return tuple(devices), disks
 
 
-def _device(name: str, table: Table) -> Device:
+def _device(name: str, table: Table, disks: dict[str, DiskFile]) -> Device:
     table.require("type", "'uart'")
     device_type = DeviceType(table.string("type", "uart", tuple(each.value for each in DeviceType)))
     count = PORT_COUNTS[device_type]
@@ -102,6 +106,8 @@ def _device(name: str, table: Table) -> Device:
     backend = None
     if device_type is DeviceType.UART:
         backend = Backend(table.string("backend", "stdio", tuple(each.value for each in Backend)))
+    if device_type is DeviceType.VIRTIO_BLOCK:
+        disks[name] = read_disk(table)
     table.finish()
     return Device(name, device_type, first, first + count - 1, irq, backend)
 

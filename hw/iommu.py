@@ -1,7 +1,8 @@
 """What devices see of RAM: the mappings of their IOSpaces, and nothing else.
 
 Rules. A device reaches memory by its `DmaPort` alone, at addresses of its IOSpace. Who maps what is the kernel's to say
-(`use_translation`): it is asked at each access and nothing is kept, so a mapping that was taken away is gone at once.
+(`use_translation`): it is asked at each access, or says when what it has said is over (`forget`), before anything else
+can happen to the memory; so a mapping that was taken away is gone at once.
 An access is checked in its whole length before the first byte moves: a fault leaves memory alone. Bytes are copied
 once; what a device has read, the driver cannot change any more. Only frames are mapped, so no DMA meets a kernel's
 record, and none needs a transaction.
@@ -20,6 +21,7 @@ from typing import Final, NamedTuple
 from hw._ram import load, store
 from hw.ram import Ram
 
+KEPT: Final = 8  # mappings of which a port knows without asking
 MAX_TRANSFER: Final = 1 << 20  # bytes that one access moves: the kernel does nothing else meanwhile
 
 
@@ -48,12 +50,16 @@ class DmaFault(Exception):
 
 
 class Span(NamedTuple):
-    """What an IOSpace's address means: a physical address, and for how many bytes the mapping goes on from there."""
+    """What an IOSpace's address means: a physical address, and for how many bytes the mapping goes on from there.
+
+    ``before``: as many bytes in front of it are mapped in the same way.
+    """
 
     physical: int
     size: int
     readable: bool
     writable: bool
+    before: int = 0
 
 
 class Segment(NamedTuple):
@@ -97,16 +103,31 @@ class Iommu:
     def __init__(self, ram: Ram) -> None:
         self.ram = ram
         self.translate: Translate = _nothing
+        self.keeps = False
+        self._ports: list[DmaPort] = []
         self.last_faults: dict[int, DmaFault] = {}  # by device number
         self._counts: defaultdict[int, _Counts] = defaultdict(_Counts)
 
-    def use_translation(self, translate: Translate) -> None:
-        """Who says what an address of a device (its number) means: `translate(device, address)`, None for nothing."""
+    def use_translation(self, translate: Translate, keep: bool = False) -> None:
+        """Who says what an address of a device (its number) means: `translate(device, address)`, None for nothing.
+
+        Args:
+            keep: the answers may be kept until `forget` is called.
+        """
         self.translate = translate
+        self.keeps = keep
+        self.forget()
+
+    def forget(self) -> None:
+        """A mapping of some IOSpace is another one from now on, or none."""
+        for port in self._ports:
+            port.forget()
 
     def port(self, device: int) -> DmaPort:
         """What the device of this number reads and writes by."""
-        return DmaPort(self, device, self._counts[device])
+        made = DmaPort(self, device, self._counts[device])
+        self._ports.append(made)
+        return made
 
     def statistics(self, device: int) -> DmaStatistics:
         counts = self._counts[device]
@@ -124,6 +145,11 @@ class DmaPort:
         self._ram = iommu.ram
         self._device = device
         self._counts = counts
+        self._kept: list[tuple[int, int, Span]] = []  # first address, end, and what the first one means
+
+    def forget(self) -> None:
+        """Ask again for each mapping."""
+        self._kept.clear()
 
     def read(self, address: int, size: int) -> bytes:
         """A copy of `size` bytes."""
@@ -212,6 +238,9 @@ class DmaPort:
         return found
 
     def _span(self, address: int, *, write: bool) -> Span:
+        for first, end, kept in self._kept:
+            if first <= address < end and (kept.writable if write else kept.readable):
+                return Span(kept.physical + address - first, end - address, kept.readable, kept.writable)
         span = self._iommu.translate(self._device, address)
         if span is None or span.size <= 0 or span.physical + span.size > self._ram.size:
             raise self._fault(address, FaultKind.NOT_MAPPED)
@@ -219,6 +248,9 @@ class DmaPort:
             raise self._fault(address, FaultKind.WRITE_DENIED)
         if not write and not span.readable:
             raise self._fault(address, FaultKind.READ_DENIED)
+        if self._iommu.keeps:
+            first = Span(span.physical - span.before, span.size + span.before, span.readable, span.writable)
+            self._kept = [(address - span.before, address + span.size, first), *self._kept[: KEPT - 1]]
         return span
 
     def _fault(self, address: int, kind: FaultKind) -> DmaFault:

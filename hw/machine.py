@@ -14,9 +14,11 @@ from enum import Enum
 from typing import Final
 
 from hw.clock import Microseconds, host_microseconds
+from hw.devices.block import Block
 from hw.devices.bus import IoBus
 from hw.devices.clock import Clock
 from hw.devices.device import Device
+from hw.devices.disk_image import DiskImage
 from hw.devices.entropy import Entropy
 from hw.devices.uart import Uart
 from hw.interrupts import Trigger
@@ -30,6 +32,7 @@ class DeviceKind(Enum):
     UART = "uart"
     CLOCK = "clock"
     ENTROPY = "entropy"
+    VIRTIO_BLOCK = "virtio-block"
 
 
 class BackendKind(Enum):
@@ -41,7 +44,12 @@ class BackendKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DeviceDescription:
-    """A device, its first I/O port, its interrupt line (0..63) and, for a UART, its back end."""
+    """A device of the machine.
+
+    Attributes:
+        first_port, irq: where it is; lines are 0..63. backend: of a UART. descriptor: what the device stands on at the
+        host, opened by whoever starts the machine (a disk's image); -1 for none.
+    """
 
     name: str
     kind: DeviceKind
@@ -49,6 +57,7 @@ class DeviceDescription:
     irq: int
     backend: BackendKind | None = None
     trigger: Trigger = Trigger.LEVEL
+    descriptor: int = -1
 
     def plain(self) -> dict[str, object]:
         """As JSON can hold it."""
@@ -60,6 +69,7 @@ class DeviceDescription:
             "irq": self.irq,
             "backend": backend,
             "trigger": self.trigger.value,
+            "descriptor": self.descriptor,
         }
 
     @classmethod
@@ -73,6 +83,7 @@ class DeviceDescription:
             int(str(plain["irq"])),
             None if backend is None else BackendKind(backend),
             Trigger(plain["trigger"]),
+            int(str(plain["descriptor"])),
         )
 
 
@@ -162,3 +173,6 @@ class Machine:
                 return Clock(self.ram, address, number, port, irq, self._now, trigger)
             case DeviceKind.ENTROPY:
                 return Entropy(self.ram, address, number, port, irq, self.iommu.port(number), self._entropy, trigger)
+            case DeviceKind.VIRTIO_BLOCK:
+                image, dma = DiskImage(description.descriptor), self.iommu.port(number)
+                return Block(self.ram, address, number, port, irq, dma, image.sectors, image.read_only, trigger)

@@ -108,7 +108,8 @@ class Monitor:
             self._start_zygote(zygote_end.fileno())
             plain = self._kernel_options(kernel_end.fileno(), theirs.fileno(), description, console)
             with _memory_file(json.dumps(plain).encode()) as text:
-                inherited = (text, description, kernel_end.fileno(), theirs.fileno(), self._ram)
+                inherited = [text, description, kernel_end.fileno(), theirs.fileno(), self._ram]
+                inherited += [each.descriptor for each in self._machine.devices if each.descriptor >= 0]
                 self._start("kerneld", ["-m", "kerneld", "--options", str(text)], (*inherited, *console))
 
     def wait(self) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -47,6 +47,7 @@ class MonitorOptions:
         description: what the initial task is handed in BootInfo.
         console: the back end of all UARTs, instead of what the description says. script: an open descriptor that
             becomes the stdio console's input; it stays the caller's. output: where that console's output goes.
+        descriptors: what devices stand on at the host, by device name; they stay the caller's.
         poll_ns: how long the kernel looks for work before it sleeps. initial_memory_bits: log2 of the
             initial task's private memory, which is taken from RAM; None for 64 MiB, or a quarter of a small RAM.
     """
@@ -62,6 +63,7 @@ class MonitorOptions:
     modules: Sequence[str] = ()
     module_paths: Sequence[Path] = ()
     output: int = 1
+    descriptors: Mapping[str, int] = field(default_factory=dict)
     poll_ns: int = POLL_NS
     initial_memory_bits: int | None = None
 
@@ -78,4 +80,11 @@ class MonitorOptions:
     def _device(self, device: DeviceLike) -> DeviceDescription:
         chosen = device.backend if device.backend is None or self.console is None else self.console
         backend = None if chosen is None else BackendKind(chosen.value)
-        return DeviceDescription(device.name, DeviceKind(device.type.value), device.first_port, device.irq, backend)
+        return DeviceDescription(
+            device.name,
+            DeviceKind(device.type.value),
+            device.first_port,
+            device.irq,
+            backend,
+            descriptor=self.descriptors.get(device.name, -1),
+        )

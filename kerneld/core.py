@@ -68,6 +68,7 @@ class Core:
     Attributes:
         processor_time: microseconds of processor time that a thread has used in this life, by TCB address.
         now: the host's monotonic clock in microseconds.
+        io_changed: called in a transaction that changes what a device sees of memory, so that nobody keeps it.
         touched: TCBs (addresses) whose state this transaction changed; the scheduler settles them before the commit.
     """
 
@@ -77,6 +78,7 @@ class Core:
     ports: IoPorts
     processor_time: Callable[[int], int]
     now: Callable[[], int]
+    io_changed: Callable[[], None] = lambda: None
     touched: dict[int, None] = field(default_factory=dict)
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
 

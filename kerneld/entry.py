@@ -86,6 +86,7 @@ class Entry:
         self._rings = array("Q")  # of each watched ring: frame, submissions consumed, TCB, whether it was served
         self._next = 0
         self._scheduled = False
+        self._host_is_due = False
         self._ended = False
         self._doorbell_count = bytearray(abi.WORD_BYTES)
         self._taken = self._turns = self._doorbells = 0
@@ -119,6 +120,10 @@ class Entry:
         if not self._scheduled and not self._ended:
             self._scheduled = True
             self._loop.call_soon(self._turn)
+
+    def host_is_due(self) -> None:
+        """Something waits for the event loop (a device's work): end this turn without looking for more first."""
+        self._host_is_due = True
 
     def settle(self) -> None:
         """Carry out what a transaction has told that was not made by a turn (a death, a device's input)."""
@@ -194,7 +199,7 @@ class Entry:
                 self._completions.others_told = False
                 os.sched_yield()
             found, self._next, taken, unwatched = _fastpath.serve(
-                ram, self._layout_fast, rings, self._next, 0 if restarts else self._poll_ns
+                ram, self._layout_fast, rings, self._next, 0 if restarts or self._host_is_due else self._poll_ns
             )
             if found >= 0:
                 self._take(found)
@@ -206,6 +211,9 @@ class Entry:
                 self._kernel.continue_one()
                 self._settle()
             elif found < 0 and not taken:
+                if self._host_is_due:
+                    self._host_is_due = False
+                    return True
                 return self._cannot_sleep()
             count += 1
             # A unit of a long operation is much of a turn by itself; of what is short, the clock is the greater part.

@@ -47,6 +47,7 @@ def map_frame(core: Core, slot: Slot, space: VSpace, address: int, rights: int, 
 
 def map_io(core: Core, slot: Slot, space: IoSpace, address: int, rights: int) -> None:
     """Map the capability in a slot, which is not mapped, for the IOSpace's device. Nobody is told: a device asks."""
+    core.io_changed()
     cap = caps.read(slot)
     mapping_table.insert(space, Mapping(address, cap.frame_size_bits, rights, VmAttributes.DEFAULT, slot.address))
     caps.write(slot, caps.mapped(cap, space.address, address, by_io=True))
@@ -60,7 +61,9 @@ def end(core: Core, slot: Slot) -> None:
     space = MappingSpace(core.ram, cap.mapped_space)
     mapping = mapping_table.remove(space, cap.mapped_address)
     slot.word1 = 0
-    if not cap.is_mapped_by_io:
+    if cap.is_mapped_by_io:
+        core.io_changed()
+    else:
         _tell(core, Tell.UNMAP, space, mapping, cap)
 
 
@@ -75,6 +78,7 @@ def empty(core: Core, space: MappingSpace, work: Work, *, lives: bool) -> bool:
         if lives:
             end(core, slot)
         else:
+            core.io_changed()
             mapping_table.remove(space, mapping.address)
             slot.word1 = 0
         if not work.spend():

@@ -134,6 +134,11 @@ class DataSpace:
         return cls(task, frames, sizes, rights, allocated=False)
 
     @property
+    def frame_bytes(self) -> tuple[int, ...]:
+        """The size of each of its frames."""
+        return self._sizes
+
+    @property
     def mapping(self) -> Mapping | None:
         """Where the task sees it; None while it is not attached."""
         return self._mapping

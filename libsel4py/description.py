@@ -34,6 +34,7 @@ class DeviceType(Enum):
     UART = "uart"  # 16550A
     CLOCK = "clock"
     ENTROPY = "entropy"
+    VIRTIO_BLOCK = "virtio-block"
 
 
 class Backend(Enum):
@@ -51,8 +52,13 @@ class Grant(Enum):
     DOMAIN = "domain"
 
 
-PORT_COUNTS: Final[dict[DeviceType, int]] = {DeviceType.UART: 8, DeviceType.CLOCK: 8, DeviceType.ENTROPY: 32}
-DMA_DEVICES: Final = (DeviceType.ENTROPY,)  # those that reach memory by an IOSpace
+PORT_COUNTS: Final[dict[DeviceType, int]] = {
+    DeviceType.UART: 8,
+    DeviceType.CLOCK: 8,
+    DeviceType.ENTROPY: 32,
+    DeviceType.VIRTIO_BLOCK: 0x200,
+}
+DMA_DEVICES: Final = (DeviceType.ENTROPY, DeviceType.VIRTIO_BLOCK)  # those that reach memory by an IOSpace
 
 
 class Device(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

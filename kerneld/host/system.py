@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from hw.clock import host_microseconds
+from hw.devices.block import Block
 from hw.devices.clock import Clock
+from hw.devices.disk import Disk
+from hw.devices.disk_image import DiskImage
 from hw.devices.entropy import Entropy
 from hw.devices.pty import PtyBackend
 from hw.devices.serial_line import SerialBackend, SerialLine
@@ -51,7 +54,7 @@ RAM_LAYOUT: Final = RamLayout(
     layout.DEVICE_RECORD_BYTES,
     layout.DEVICE_RECORD_COUNT,
 )
-Backend = ClockTimer | SerialBackend | Transfers
+Backend = ClockTimer | Disk | SerialBackend | Transfers
 
 
 class System:
@@ -70,7 +73,8 @@ class System:
         self.store = FdStore(monitor, loop)
         self.mappings = Mappings(self.ram, options.ram_fd, self.store, loop)
         self.kernel = Kernel(self.ram, self.machine.bus, self._processor_time, host_microseconds)
-        self.machine.iommu.use_translation(lambda device, address: translate(self.ram, device, address))
+        self.machine.iommu.use_translation(lambda device, address: translate(self.ram, device, address), keep=True)
+        self.kernel.core.io_changed = self.machine.iommu.forget
         self.machine.bus.set_kick(lambda number: self.kernel.outbox.tell(Tell.DEVICE, number))
         self.initial = self.kernel.core.kernel.initial_tcb
         self.was_up = False
@@ -158,6 +162,9 @@ class System:
             self._backends[number] = ClockTimer(self.loop, self.machine.bus, device, self.entry.settle)
         elif isinstance(device, Entropy):
             self._backends[number] = Transfers(self.loop, self.machine.bus, device, self.entry.settle)
+        elif isinstance(device, Block):
+            medium = DiskImage(description.descriptor)
+            self._backends[number] = Disk(self.loop, self.machine.bus, device, medium, self.entry.settle)
         elif isinstance(device, Uart):
             line = SerialLine(self.machine.bus, device, self.entry.settle)
             if description.backend is BackendKind.STDIO:
@@ -181,6 +188,7 @@ class System:
             case Tell.DEVICE:
                 if backend := self._backends.get(message.subject):
                     backend.kicked()
+                    self.entry.host_is_due()
             case _:
                 self.processes.carry_out(message)
 

@@ -28,6 +28,7 @@ class Assign:
     space: IoSpace
 
     def perform(self, core: Core) -> Result:
+        core.io_changed()
         self.space.device_word = self.device + 1
         core.ram.set_word(core.kernel.io_space_word(self.device), self.space.address)
         return ()
@@ -73,6 +74,7 @@ def release(core: Core, space: IoSpace, work: Work) -> bool:
     """The last capability is about to go: the device sees nothing now, and mappings end. False if some are left."""
     device = space.device
     if device is not None:
+        core.io_changed()
         core.ram.set_word(core.kernel.io_space_word(device), 0)
         space.device_word = 0
     return mappings.empty(core, space, work, lives=False)
@@ -89,4 +91,5 @@ def translate(ram: Ram, device: int, address: int) -> Span | None:
         return None
     frame = ram.word(mapping.slot) & OBJECT_MASK
     readable, writable = bool(mapping.rights & Rights.READ), bool(mapping.rights & Rights.WRITE)
-    return Span(frame + address - mapping.address, mapping.end - address, readable, writable)
+    into = address - mapping.address
+    return Span(frame + into, mapping.end - address, readable, writable, into)

@@ -10,6 +10,7 @@ from deploy.description import load
 from hw.devices.clock import Clock
 from hw.devices.entropy import Entropy
 from hw.devices.uart import Uart
+from hw.devices.virtio import VirtioDevice
 from hw.machine import DeviceKind
 from libsel4py.description import PORT_COUNTS, DeviceType
 
@@ -32,16 +33,24 @@ priority = 1
 """
 
 
+NEEDED = {DeviceType.UART: 'backend = "pty"', DeviceType.VIRTIO_BLOCK: 'image = "disk.img"'}
+
+
 @pytest.mark.parametrize("kind", DeviceType)
 def test_it_has_the_machines_ports(kind: DeviceType, tmp_path: Path) -> None:
     file = tmp_path / "one.toml"
-    file.write_text(TEXT.format(type=kind.value, backend='backend = "pty"' if kind is DeviceType.UART else ""))
+    file.write_text(TEXT.format(type=kind.value, backend=NEEDED.get(kind, "")))
     (device,) = load(file).system.devices
     assert device.last_port - device.first_port + 1 == PORT_COUNTS[kind]
 
 
 def test_the_machines_devices_have_as_many() -> None:
-    ports = {DeviceType.UART: Uart.PORTS, DeviceType.CLOCK: Clock.PORTS, DeviceType.ENTROPY: Entropy.PORTS}
+    ports = {
+        DeviceType.UART: Uart.PORTS,
+        DeviceType.CLOCK: Clock.PORTS,
+        DeviceType.ENTROPY: Entropy.PORTS,
+        DeviceType.VIRTIO_BLOCK: VirtioDevice.PORTS,
+    }
     assert ports == PORT_COUNTS
 
 

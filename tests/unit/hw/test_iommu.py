@@ -166,3 +166,47 @@ def test_ram_s_numbers_have_a_size_and_a_place(ram: Ram, address: int, size: int
         load(ram, address, size)
     with pytest.raises(RamError):
         store(ram, address, size, 0)
+
+
+class TestKeeping:
+    """What a port may keep, it does not ask for again, and forgets when it is told to."""
+
+    @pytest.fixture
+    def asked(self, iommu: Iommu) -> list[int]:
+        asked: list[int] = []
+
+        def whole(device: int, address: int) -> Span | None:
+            asked.append(address)
+            span = translate(device, address)
+            return None if span is None else span._replace(before=address % PAGE if address < 0x11000 else 0)
+
+        iommu.use_translation(whole, keep=True)
+        return asked
+
+    def test_a_mapping_is_asked_for_once_in_all_its_length(self, ram: Ram, port: DmaPort, asked: list[int]) -> None:
+        port.write(0x10010, b"one")
+        port.write(0x10000, b"two")
+        assert port.read(0x10FFE, 2) == bytes(2)
+        assert (ram.read(0x9000, 3), ram.read(0x9010, 3)) == (b"two", b"one")
+        assert asked == [0x10010]
+
+    def test_it_ends_where_the_mapping_ends(self, port: DmaPort, asked: list[int]) -> None:
+        port.read(0x10000, 1)
+        port.read(0x10FFF, 2)
+        assert asked == [0x10000, 0x11000]
+        assert fault_of(port, 0x12FFF, 2, write=False)[0] == 0x13000
+
+    def test_rights_are_kept_with_it(self, port: DmaPort, asked: list[int]) -> None:
+        port.read(0x20000, 1)
+        assert fault_of(port, 0x20000, 1, write=True) == (0x20000, FaultKind.WRITE_DENIED)
+        port.write(0x21000, b"x")
+        assert fault_of(port, 0x21000, 1, write=False) == (0x21000, FaultKind.READ_DENIED)
+
+    def test_what_is_forgotten_is_gone(self, iommu: Iommu, port: DmaPort) -> None:
+        gone = False
+        iommu.use_translation(lambda device, address: None if gone else translate(device, address), keep=True)
+        port.read(0x10000, 1)
+        gone = True
+        port.read(0x10000, 1)  # whoever says so has not said that it is over
+        iommu.forget()
+        assert fault_of(port, 0x10000, 1, write=False) == (0x10000, FaultKind.NOT_MAPPED)

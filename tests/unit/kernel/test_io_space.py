@@ -214,9 +214,9 @@ def test_a_device_sees_frames_of_all_sizes_where_they_are_mapped(machine: Machin
     large = mapped(machine, space, 1 << 20, 16)
     assert sees(machine) is None
     assign(machine, 0, space)
-    assert sees(machine, AT + 10) == Span(machine.slot(small).object + 10, PAGE - 10, True, True)
+    assert sees(machine, AT + 10) == Span(machine.slot(small).object + 10, PAGE - 10, True, True, 10)
     end = (1 << 20) + (1 << 16)
-    assert sees(machine, end - 1) == Span(machine.slot(large).object + (1 << 16) - 1, 1, True, True)
+    assert sees(machine, end - 1) == Span(machine.slot(large).object + (1 << 16) - 1, 1, True, True, (1 << 16) - 1)
     for address in (AT - 1, AT + PAGE, end, 0, -1, IO_MAPPING_END, 1 << 64, machine.slot(small).object):
         assert sees(machine, address) is None
     assert sees(machine, device=1) is None
@@ -363,3 +363,16 @@ def test_the_view_of_io_spaces(machine: Machine, space: int) -> None:
 def test_a_refused_map_io_says_why(machine: Machine, space: int, address: int, rights: int, said: str) -> None:
     map_io(machine, machine.retype(ObjectType.FRAME, 12), space, address, rights)
     assert said in explain.last_refusal(machine.kernel.core, machine.root.tcb)
+
+
+def test_whoever_keeps_what_a_device_sees_is_told_of_each_change(machine: Machine, space: int) -> None:
+    told: list[None] = []
+    machine.kernel.core.io_changed = lambda: told.append(None)
+    frame = mapped(machine, space, AT)
+    assign(machine, 0, space)
+    assert len(told) == 2
+    machine.root.call(frame, Label.FRAME_UNMAP)
+    assert len(told) == 3
+    mapped(machine, space, AT)
+    machine.delete(space)
+    assert len(told) >= 5

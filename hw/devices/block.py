@@ -1,0 +1,158 @@
+"""A disk: virtio's block device. Requests come by one queue, and are carried out by `hw.devices.disk` after the commit.
+
+Source: VIRTIO 1.2, section 5.2. Sectors have 512 bytes. Offered: FLUSH, SEG_MAX, BLK_SIZE, and RO for a disk that
+cannot be written. A request is a header of 16 bytes that the device reads, data that it reads or writes, and one byte
+of status that it writes last; how they are cut into descriptors is the driver's matter.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from hw.devices.virtio import VirtioDevice, VirtioRecord
+from hw.devices.virtqueue import MOST_SEGMENTS, Chain, DeviceQueue
+from hw.interrupts import Trigger
+from hw.iommu import MAX_TRANSFER, DmaFault, DmaPort, Segment
+from hw.ram import Ram, Record, Word
+
+SECTOR_BYTES: Final = 512
+HEADER: Final = struct.Struct("<IIQ")  # type, reserved, sector
+MOST_DATA: Final = MAX_TRANSFER - HEADER.size
+ID_BYTES: Final = 20
+SEG_MAX, RO, BLK_SIZE, FLUSH = 1 << 2, 1 << 5, 1 << 6, 1 << 9  # feature bits
+_CONFIGURATION: Final = struct.Struct(
+    "<QIIIIQB3x"
+)  # capacity, size_max, seg_max, geometry, blk_size, topology, writeback
+
+
+class Kind(IntEnum):
+    """What a request asks for (its type)."""
+
+    IN = 0
+    OUT = 1
+    FLUSH = 4
+    GET_ID = 8
+
+
+class Outcome(IntEnum):
+    """The status byte."""
+
+    OK = 0
+    IOERR = 1
+    UNSUPP = 2
+
+
+class BlockRecord(Record):
+    """What is this device's own, behind the transport's part of the page."""
+
+    __slots__ = ()
+
+    resets = Word(0)  # what was begun before the last reset is not finished
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, checked: the bytes are on the disk, and the buffers are as long as they say.
+
+    Attributes:
+        chain: to be given back. kind: None for one that is refused with ``outcome``. sector: the first. size: of the
+        data, in bytes. into: where data is written to, and ``status`` where the status byte is. resets: the device's
+        count of resets when the request was taken.
+    """
+
+    chain: Chain
+    kind: Kind | None
+    sector: int
+    size: int
+    into: tuple[Segment, ...]
+    status: Segment
+    resets: int
+    data: bytes = b""
+    outcome: Outcome = Outcome.OK
+
+
+class Block(VirtioDevice):
+    """The device.
+
+    Args:
+        sectors: how many the disk has. read_only: it takes no writes.
+    """
+
+    DEVICE_ID = 2
+    QUEUES = 1
+
+    def __init__(
+        self,
+        ram: Ram,
+        address: int,
+        number: int,
+        first_port: int,
+        irq: int,
+        dma: DmaPort,
+        sectors: int,
+        read_only: bool = False,
+        trigger: Trigger = Trigger.LEVEL,
+    ) -> None:
+        super().__init__(ram, address, number, first_port, irq, dma, trigger)
+        self.OFFERED = SEG_MAX | BLK_SIZE | FLUSH | (RO if read_only else 0)
+        self.sectors = sectors
+        self.read_only = read_only
+        self.requests = DeviceQueue(self, 0)
+        self.own = BlockRecord(ram, address + VirtioRecord.OWN)
+
+    def configuration(self) -> bytes:
+        return _CONFIGURATION.pack(self.sectors, 0, MOST_SEGMENTS - 2, 0, SECTOR_BYTES, 0, 0)
+
+    def was_reset(self) -> None:
+        self.own.resets = self.own.resets + 1
+
+    def read_request(self, chain: Chain) -> Request | None:
+        """What a chain asks for, its data copied. None: it is no request at all.
+
+        A request that makes no sense on this disk, or whose data cannot be reached, is one that is answered with IOERR
+        or UNSUPP: it is one client's mistake, and the driver's others go on.
+
+        Raises:
+            DmaFault: header or status, which are the driver's own, cannot be reached.
+        """
+        if not chain.writable:
+            return None
+        *before, last = chain.writable
+        status = Segment(last.address + last.size - 1, 1)
+        into = (*before, *((Segment(last.address, last.size - 1),) if last.size > 1 else ()))
+        outgoing = sum(size for _, size in chain.readable) - HEADER.size
+        incoming = sum(size for _, size in into)
+        if outgoing < 0:
+            return None
+        resets = self.own.resets
+        self.dma.ensure(status.address, 1, write=True)
+        if max(outgoing, incoming) > MOST_DATA:
+            return Request(chain, None, 0, 0, into, status, resets, outcome=Outcome.IOERR)
+        try:
+            copied = self.dma.gather(chain.readable)
+        except DmaFault:
+            self.dma.ensure(chain.readable[0].address, min(HEADER.size, chain.readable[0].size), write=False)
+            return Request(chain, None, 0, 0, into, status, resets, outcome=Outcome.IOERR)
+        number, _, sector = HEADER.unpack_from(copied)
+        try:
+            kind = Kind(number)
+        except ValueError:
+            return Request(chain, None, 0, 0, into, status, resets, outcome=Outcome.UNSUPP)
+        size = outgoing if kind is Kind.OUT else incoming
+        if not self._makes_sense(kind, sector, size):
+            return Request(chain, None, sector, size, into, status, resets, outcome=Outcome.IOERR)
+        return Request(chain, kind, sector, size, into, status, resets, copied[HEADER.size :])
+
+    def _makes_sense(self, kind: Kind, sector: int, size: int) -> bool:
+        match kind:
+            case Kind.FLUSH:
+                return True
+            case Kind.GET_ID:
+                return size >= ID_BYTES
+            case _:
+                if kind is Kind.OUT and self.read_only:
+                    return False
+                return size % SECTOR_BYTES == 0 and sector + size // SECTOR_BYTES <= self.sectors

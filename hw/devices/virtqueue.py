@@ -1,0 +1,167 @@
+"""A split virtqueue, the device's side: takes descriptor chains, gives them back used.
+
+Source: VIRTIO 1.2, section 2.7. All of it lies in the driver's memory, and is reached by DMA.
+
+Rules. The available ring and the descriptor table are copied once for each `take`, and the copies are checked; what the
+driver writes later changes nothing. Work of a turn is bounded by ``most`` chains of `MOST_SEGMENTS` each. A head that
+was taken is marked in the queue's record until it is given back: a kernel that is started again finds those that were
+under way (`interrupted`) and does them once more, which is why a device's requests must bear that. What makes no sense
+ends in `VirtioDevice.fail`, and the queue gives nothing more. All but `has_more` runs inside a transaction.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from hw.devices.virtio import MOST_ENTRIES, Cause, Feature, QueueRecord, VirtioDevice
+from hw.iommu import DmaFault, Segment
+
+NEXT, WRITE, INDIRECT = 1, 2, 4  # flags of a descriptor
+NO_INTERRUPT: Final = 1  # flag of the available ring
+DESCRIPTOR: Final = struct.Struct("<QIHH")  # address, length, flags, next
+USED: Final = struct.Struct("<II")  # head, bytes written
+MOST_SEGMENTS: Final = MOST_ENTRIES
+_INDEX: Final = (1 << 16) - 1
+_WORDS: Final = MOST_ENTRIES // 64
+
+
+class Chain(NamedTuple):
+    """A request: what the device reads, and what it writes, in the IOSpace. ``head`` names it."""
+
+    head: int
+    readable: tuple[Segment, ...]
+    writable: tuple[Segment, ...]
+
+
+class _BadChain(Exception):
+    """The descriptors are no chain."""
+
+
+class DeviceQueue:
+    """Queue ``index`` of a device."""
+
+    def __init__(self, device: VirtioDevice, index: int) -> None:
+        self._device = device
+        self._ram = device.ram
+        self._dma = device.dma
+        self._queue: QueueRecord = device.queues[index]
+        self._marks = self._queue.address + QueueRecord.in_flight
+
+    def take(self, most: int) -> list[Chain]:
+        """Up to ``most`` chains that the driver has made available, in order."""
+        return self._guarded(lambda: self._take(most))
+
+    def interrupted(self) -> list[Chain]:
+        """Chains that were taken, and not given back, by who had this queue before (a kernel that died)."""
+        heads = [head for head in range(MOST_ENTRIES) if self._is_marked(head)]
+        return self._guarded(lambda: self._chains(heads, self._table())) if heads else []
+
+    def give_back(self, used: Sequence[tuple[int, int]]) -> None:
+        """Chains are done: (head, bytes written to it) each. The driver is interrupted, if it wants to be."""
+        queue = self._queue
+        if not used or not self._device.is_live or not queue.ready:
+            return
+        try:
+            for head, written in used:
+                self._mark(head, False)
+                self._dma.write(queue.device + 4 + 8 * (queue.used & queue.size - 1), USED.pack(head, written))
+                queue.used = queue.used + 1 & _INDEX
+            self._dma.store16(queue.device + 2, queue.used)
+            if not self._dma.load16(queue.driver) & NO_INTERRUPT:
+                self._device.interrupt_used()
+        except DmaFault:
+            self._device.fail(Cause.DMA_FAULT)
+
+    def has_more(self) -> bool:
+        """Whether `take` would find something, be it a fault. Needs no transaction."""
+        queue = self._queue
+        if not self._device.is_live or not queue.ready:
+            return False
+        try:
+            return self._dma.load16(queue.driver + 2) != queue.taken
+        except DmaFault:
+            return True
+
+    # --- inside --------------------------------------------------------------------------------------------
+
+    def _guarded(self, work: Callable[[], list[Chain]]) -> list[Chain]:
+        if not self._device.is_live or not self._queue.ready:
+            return []
+        try:
+            return work()
+        except DmaFault:
+            self._device.fail(Cause.DMA_FAULT)
+        except _BadChain:
+            self._device.fail(Cause.BAD_CHAIN)
+        return []
+
+    def _take(self, most: int) -> list[Chain]:
+        queue = self._queue
+        size, taken = queue.size, queue.taken
+        count = self._dma.load16(queue.driver + 2) - taken & _INDEX
+        if count > size:
+            self._device.fail(Cause.BAD_INDEX)
+            return []
+        count = min(count, most)
+        if not count:
+            return []
+        copied = self._dma.gather((Segment(queue.driver + 4, 2 * size), Segment(queue.descriptors, 16 * size)))
+        ring = memoryview(copied)[: 2 * size].cast("H")
+        heads = [ring[taken + at & size - 1] for at in range(count)]
+        chains = self._chains(heads, memoryview(copied)[2 * size :])
+        for head in heads:
+            if self._is_marked(head):
+                raise _BadChain
+            self._mark(head, True)
+        queue.taken = taken + count & _INDEX
+        return chains
+
+    def _table(self) -> memoryview:
+        return memoryview(self._dma.read(self._queue.descriptors, 16 * self._queue.size))
+
+    def _chains(self, heads: Sequence[int], table: memoryview) -> list[Chain]:
+        return [self._chain(head, table) for head in heads]
+
+    def _chain(self, head: int, table: memoryview) -> Chain:
+        if head >= self._queue.size:
+            raise _BadChain
+        address, length, flags, _ = DESCRIPTOR.unpack_from(table, 16 * head)
+        if not flags & INDIRECT:
+            return _walk(head, head, table, self._queue.size)
+        if not self._device.features & Feature.INDIRECT_DESC or flags & NEXT or length % 16:
+            raise _BadChain
+        if not 0 < length <= 16 * MOST_SEGMENTS:
+            raise _BadChain
+        return _walk(head, 0, memoryview(self._dma.read(address, length)), length // 16, nested=True)
+
+    def _is_marked(self, head: int) -> bool:
+        return bool(self._ram.word(self._marks + 8 * (head >> 6)) >> (head & 63) & 1)
+
+    def _mark(self, head: int, is_taken: bool) -> None:
+        address, bit = self._marks + 8 * (head >> 6), 1 << (head & 63)
+        word = self._ram.word(address)
+        self._ram.set_word(address, word | bit if is_taken else word & ~bit)
+
+
+def _walk(head: int, at: int, table: memoryview, size: int, nested: bool = False) -> Chain:
+    """Follow a chain through a copied table. Raises _BadChain."""
+    readable: list[Segment] = []
+    writable: list[Segment] = []
+    for _ in range(min(size, MOST_SEGMENTS)):
+        if at >= size:
+            break
+        address, length, flags, following = DESCRIPTOR.unpack_from(table, 16 * at)
+        if (flags & INDIRECT and (nested or at != head)) or not length:
+            break
+        if flags & WRITE:
+            writable.append(Segment(address, length))
+        elif writable:
+            break
+        else:
+            readable.append(Segment(address, length))
+        if not flags & NEXT:
+            return Chain(head, tuple(readable), tuple(writable))
+        at = following
+    raise _BadChain
