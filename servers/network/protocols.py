@@ -99,7 +99,7 @@ class TcpIp(Protocol):
     """A stack."""
 
     def add_interface(self, mac: bytes, mtu: int, transmit: Callable[[bytes], None], /) -> NetInterface:
-        """An interface by whose function frames are sent. Of IPv6 it has its link-local address, and what routers say."""
+        """An interface that sends by a function. Of IPv6 it has its link-local address, and what routers say."""
 
     def set_name_servers(self, hosts: list[str], /) -> None:
         """Ask these for names. Raises BadAddress."""

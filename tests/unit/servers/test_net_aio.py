@@ -11,7 +11,7 @@ import pytest
 from libsel4py import aio
 from libsel4py.net_aio import AsyncNet
 from libsel4py.testing import worker_threads
-from tests.unit.servers.loopback import WINDOW
+from tests.loopback_stack import WINDOW
 from tests.unit.servers.test_network import opened, served
 
 

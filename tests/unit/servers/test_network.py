@@ -26,7 +26,7 @@ from servers.network.rules import MOST_LAYERS
 from servers.network.service import NetworkServer
 from servers.network.timers import Timers
 from servers.network.turns import Turns
-from tests.unit.servers.loopback import WINDOW, Loopback
+from tests.loopback_stack import WINDOW, Loopback
 
 WAIT: Final = 10.0  # seconds until a call that should return has hung
 
