@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from libsel4py.errors import TooManyDeferred
 from libsel4py.interfaces import network
 from libsel4py.interfaces.network import NetworkError
 
@@ -49,3 +50,5 @@ def as_os_error() -> Iterator[None]:
         yield
     except NetworkError as error:
         raise os_error(error) from error
+    except TooManyDeferred as error:
+        raise OSError(errno.ENOBUFS, str(error)) from error

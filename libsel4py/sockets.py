@@ -8,9 +8,9 @@
 A `NetSocket` has the methods of Python's `socket.socket` that programs use, with the same meaning, and raises the same
 `OSError`s. It has no descriptor: what waits by `select` does not work with it, and asyncio has `libsel4py.net_aio`.
 
-Rules: a call moves at most `WINDOW_BYTES`, by a window of the session's buffer that is the calling thread's meanwhile;
-so as many threads as there are windows are within a call at one time, and no bytes of two sockets meet. A thread that
-waits for bytes to come holds a window.
+Rules: a call moves at most `WINDOW_BYTES`, by a window of the session's buffer that is the calling thread's meanwhile,
+so that no bytes of two sockets meet. Who waits keeps its window, which saves two calls; but nobody waits with the last
+one, so that any number of threads may wait at one time.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from libsel4py.interfaces.network import (
     MOST_BACKLOG,
     MOST_TRANSFER,
     Address,
+    Events,
     InterfaceState,
     Kind,
     Network,
@@ -65,7 +66,7 @@ class Net:
     Args:
         network: the server's client. task: whose memory is lent and whose data space is the buffer.
         pool_bits: log2 of the bytes that are lent: 16 KiB for each socket, and a page.
-        windows: how many threads can be within a call at one time, 64 KiB for each.
+        windows: of the buffer, 64 KiB each.
     Raises:
         NotEnoughMemory: the task's pool has no room. OSError: the server refuses.
     Attributes:
@@ -99,6 +100,10 @@ class Net:
             yield at
         finally:
             self._windows.put(at)
+
+    def may_wait(self) -> bool:
+        """Whether who has a window may keep it while it waits."""
+        return not self._windows.empty()
 
     def socket(self, family: int = AF_INET, type: int = SOCK_STREAM) -> NetSocket:  # as `socket.socket` names it
         """A new socket. Raises OSError: too many, or the family or type is none of these."""
@@ -267,28 +272,36 @@ class NetSocket:
     # --- bytes
 
     def send(self, data: Buffer, flags: int = 0) -> int:
-        with memoryview(data).cast("B") as view, self._net.window() as at, as_os_error():
-            return self._send(view[:WINDOW_BYTES], at, self._limit)
+        with memoryview(data).cast("B") as view, as_os_error():
+            return self._send(view[:WINDOW_BYTES], _Until(self._limit))
 
     def sendall(self, data: Buffer, flags: int = 0) -> None:
-        until = None if self._timeout is None else time.monotonic() + self._timeout
-        with memoryview(data).cast("B") as view, self._net.window() as at, as_os_error():
+        until = _Until(self._limit)
+        with memoryview(data).cast("B") as view, as_os_error():
             sent = 0
             while sent < len(view):
-                limit = self._limit if until is None else max(0, int((until - time.monotonic()) * 1e9))
-                sent += self._send(view[sent : sent + WINDOW_BYTES], at, limit)
+                sent += self._send(view[sent : sent + WINDOW_BYTES], until)
 
-    def _send(self, view: memoryview, at: int, limit: int) -> int:
-        self._net.mapping.write(at, view)
-        sent = self._session.send(self.number, len(view), at, limit)
-        if sent == AGAIN:
-            raise self._late()
-        return sent
+    def _send(self, view: memoryview, until: _Until) -> int:
+        while True:
+            with self._net.window() as at:
+                self._net.mapping.write(at, view)
+                limit = until.left() if self._net.may_wait() else 0
+                sent = self._session.send(self.number, len(view), at, limit)
+            if sent != AGAIN:
+                return sent
+            self._wait_without_window(Events.WRITABLE, limit, until)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        with self._net.window() as at, as_os_error():
-            length = self._receive(size, at)
-            return self._net.mapping.read(at, length)
+        until = _Until(self._limit)
+        with as_os_error():
+            while True:
+                with self._net.window() as at:
+                    limit = until.left() if self._net.may_wait() else 0
+                    length = self._session.receive(self.number, min(size, WINDOW_BYTES), at, limit)
+                    if length != AGAIN:
+                        return self._net.mapping.read(at, length)
+                self._wait_without_window(Events.READABLE, limit, until)
 
     def recv_into(self, buffer: Buffer, size: int = 0, flags: int = 0) -> int:
         with memoryview(buffer).cast("B") as view:
@@ -296,11 +309,10 @@ class NetSocket:
             view[: len(data)] = data
             return len(data)
 
-    def _receive(self, size: int, at: int) -> int:
-        length = self._session.receive(self.number, min(size, WINDOW_BYTES), at, self._limit)
-        if length == AGAIN:
+    def _wait_without_window(self, events: Events, limit: int, until: _Until) -> None:
+        """Nothing was to be had in time. Raises OSError if that was all the time there is."""
+        if limit or not until.left() or not self._session.wait(self.number, events, until.left()):
             raise self._late()
-        return length
 
     def sendto(self, data: Buffer, *flags_and_address: Any) -> int:
         """``sendto(data, address)`` or ``sendto(data, flags, address)``."""
@@ -312,11 +324,15 @@ class NetSocket:
             return len(view)
 
     def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, Place]:
-        with self._net.window() as at, as_os_error():
-            came = self._session.receive_from(self.number, min(size, WINDOW_BYTES), at, self._limit)
-            if came.length == AGAIN:
-                raise self._late()
-            return self._net.mapping.read(at, came.length), _place(came.peer)
+        until = _Until(self._limit)
+        with as_os_error():
+            while True:
+                with self._net.window() as at:
+                    limit = until.left() if self._net.may_wait() else 0
+                    came = self._session.receive_from(self.number, min(size, WINDOW_BYTES), at, limit)
+                    if came.length != AGAIN:
+                        return self._net.mapping.read(at, came.length), _place(came.peer)
+                self._wait_without_window(Events.READABLE, limit, until)
 
     def _late(self) -> OSError:
         if self._limit == 0:
@@ -417,6 +433,20 @@ class _SocketFile(io.RawIOBase):
         if not self.closed:
             super().close()
             self._sock._file_closed()
+
+
+class _Until:
+    """A moment until which a call that is made of several has time."""
+
+    def __init__(self, limit: int) -> None:
+        self._end = limit if limit in (0, FOREVER) else time.monotonic_ns() + limit
+        self._limit = limit
+
+    def left(self) -> int:
+        """Nanoseconds that are left; 0 if there are none, `FOREVER` if there is no end."""
+        if self._limit in (0, FOREVER):
+            return self._limit
+        return max(0, self._end - time.monotonic_ns())
 
 
 def time_limit(timeout: float | None) -> int:

@@ -125,10 +125,10 @@ class Kind(IntEnum):
 
 
 class Events(IntFlag):
-    """What is waited for, and what is there. ERROR and CLOSED need not be asked for.
+    """What is waited for, and what is there. ERROR need not be asked for.
 
     READABLE: bytes, the end, a datagram or a connection to accept. WRITABLE: room, or the connection is made.
-    CLOSED: the other side sends no more.
+    CLOSED: the other side sends no more; it is told beside others, and not waited for.
     """
 
     NONE = 0

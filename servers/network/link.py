@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES: Final = 2 << 20  # of one direction, at most
 LEAST_BUFFERS: Final = 16
-CALL_SECONDS: Final = 2.0
+OPEN_SECONDS: Final = 5.0  # until a driver that begins, too, serves
+LOOK_SECONDS: Final = 0.1  # of all that clients wait meanwhile
 MOST_FRAMES: Final = 64  # that are taken in one turn
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ class Link:
     """
 
     def __init__(self, card: Ethernet, task: Task) -> None:
-        self._card = with_timeout(card, CALL_SECONDS)
+        self._card = with_timeout(card, OPEN_SECONDS)
+        self._looked_at = with_timeout(card, LOOK_SECONDS)
         self._task = task
         self.is_open = False
         self.state: CardState | None = None
@@ -91,7 +93,7 @@ class Link:
         Raises as `open`; the link is closed then.
         """
         try:
-            state = self._card.state()
+            state = self._looked_at.state()
             if state.is_open and self.is_open:
                 self.state = state
                 return False

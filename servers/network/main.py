@@ -93,6 +93,7 @@ class Main(NetworkServer):
     def _look(self) -> None:
         """See after the driver."""
         self._look_later()
+        self.sweep()
         was_open = self._link.is_open
         try:
             if self._link.look():

@@ -79,30 +79,8 @@ class DatagramSocket(StackSocket, Protocol):
         """The next datagram, whole, or None."""
 
 
-class NetInterface(Protocol):
-    """One of the stack's interfaces. Prefixes are written as "10.0.2.15/24", "fd00::2/64"."""
-
-    def set_up(self, up: bool, /) -> None:
-        """There is a link, or none."""
-
-    def add_address(self, prefix: str, /) -> None:
-        """Raises BadAddress."""
-
-    def set_gateway(self, host: str, /) -> None:
-        """Raises BadAddress."""
-
-    def start_dhcp(self) -> None:
-        """Ask for an IPv4 address, gateway and name servers, and keep them."""
-
-
-class TcpIp(Protocol):
-    """A stack."""
-
-    def add_interface(self, mac: bytes, mtu: int, transmit: Callable[[bytes], None], /) -> NetInterface:
-        """An interface that sends by a function. Of IPv6 it has its link-local address, and what routers say."""
-
-    def set_name_servers(self, hosts: list[str], /) -> None:
-        """Ask these for names. Raises BadAddress."""
+class SocketStack(Protocol):
+    """What makes sockets."""
 
     def stream(self, version: int, /) -> StreamSocket: ...
     def datagrams(self, version: int, /) -> DatagramSocket: ...
@@ -121,3 +99,29 @@ class TcpIp(Protocol):
         Unreachable."""
 
     def interfaces(self) -> list[InterfaceState]: ...
+
+
+class NetInterface(Protocol):
+    """One of the stack's interfaces. Prefixes are written as "10.0.2.15/24", "fd00::2/64"."""
+
+    def set_up(self, up: bool, /) -> None:
+        """There is a link, or none."""
+
+    def add_address(self, prefix: str, /) -> None:
+        """Raises BadAddress."""
+
+    def set_gateway(self, host: str, /) -> None:
+        """Raises BadAddress."""
+
+    def start_dhcp(self) -> None:
+        """Ask for an IPv4 address, gateway and name servers, and keep them."""
+
+
+class TcpIp(SocketStack, Protocol):
+    """A stack with interfaces."""
+
+    def add_interface(self, mac: bytes, mtu: int, transmit: Callable[[bytes], None], /) -> NetInterface:
+        """An interface that sends by a function. Of IPv6 it has its link-local address, and what routers say."""
+
+    def set_name_servers(self, hosts: list[str], /) -> None:
+        """Ask these for names. Raises BadAddress."""

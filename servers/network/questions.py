@@ -16,7 +16,7 @@ from servers.network.rules import address
 from servers.network.turns import Turns
 
 if TYPE_CHECKING:
-    from servers.network.protocols import TcpIp
+    from servers.network.protocols import SocketStack
 
 MOST_OF_ONE: Final = 8
 MOST: Final = 32
@@ -28,7 +28,7 @@ LATE: Final = -1
 class Questions:
     """Asks the stack, and answers who asked."""
 
-    def __init__(self, stack: TcpIp, turns: Turns) -> None:
+    def __init__(self, stack: SocketStack, turns: Turns) -> None:
         self._stack = stack
         self._turns = turns
         self._open: Counter[str] = Counter()

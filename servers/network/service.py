@@ -10,6 +10,8 @@ is done before it is permitted. All runs in one thread. What a client makes the 
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from libsel4py.capabilities import Endpoint, Notification, Untyped
@@ -62,9 +64,10 @@ from servers.network.sockets import Attempt, NetSocket, ensure_sends
 from servers.network.turns import Turns, moment, wait_for
 
 if TYPE_CHECKING:
-    from servers.network.protocols import TcpIp
+    from servers.network.protocols import SocketStack
 
 MOST_SESSIONS: Final = 256
+MOST_DEFERRED: Final = 1024  # of all clients
 LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs
 _ALL_EVENTS: Final = Events.READABLE | Events.WRITABLE | Events.ERROR | Events.CLOSED
 Texts = list[str]
@@ -75,7 +78,7 @@ InterfaceStates = list[InterfaceState]
 class NetworkServer(Network):
     """Serves one stack."""
 
-    def serve_stack(self, stack: TcpIp, turns: Turns) -> None:
+    def serve_stack(self, stack: SocketStack, turns: Turns) -> None:
         """Begin; to be called in ``start()``. Raises ValueError: a setting is wrong."""
         settings = self.task.environment.configuration
         most = int(settings.get("sessions", MOST_SESSIONS))  # type: ignore[arg-type]  # a wrong type is a TypeError
@@ -95,6 +98,8 @@ class NetworkServer(Network):
             most=most,
             client_of=lambda caller: caller.name,
         )
+        self._waiting: Counter[str] = Counter()
+        self.server.allow_deferred(MOST_DEFERRED)
         self._handed_on = SocketService(self.server, turns)
         self.server.provide(self._handed_on, Socket)
 
@@ -155,6 +160,7 @@ class NetworkServer(Network):
             self._timers,
             self._turns.changed,
             self._dropped,
+            self._waiting,
         )
         self._grants.add(badge, Grant(origin.policy, origin.owner, made, is_session=True))
         self.server.add_client(badge, origin.owner, Network)
@@ -167,6 +173,13 @@ class NetworkServer(Network):
         for badge in self._grants.of_session(session):
             del self._by_badge[badge]
             self.server.remove_client(badge)
+
+    def sweep(self) -> None:
+        """End sessions whose clients have taken their memory back, or have ended. One load for each."""
+        for grant in list(self._by_badge.values()):
+            if grant.session is not None and grant.is_session:
+                with suppress(StaleSocket):
+                    grant.session.ensure_alive()
 
     def _dropped(self, sock: NetSocket) -> None:
         self._turns.dropped(sock)
@@ -309,7 +322,9 @@ class NetworkServer(Network):
         if length > MOST_DATAGRAM:
             raise TooLong(f"a datagram has at most {MOST_DATAGRAM} bytes, and not {length}")
         _ensure_port(to.port, least=1)
-        grant.policy.ensure(Verb.CONNECT, sock.transport, _ensure_version(sock, to.host), to.port)
+        host = _ensure_version(sock, to.host)
+        if (str(host), to.port) not in sock.heard:
+            grant.policy.ensure(Verb.CONNECT, sock.transport, host, to.port)
         sent = sock.datagrams.send_to(session.get(length, at), to.host, to.port)
         self._turns.turn()
         return bool(sent) or not length

@@ -7,6 +7,7 @@ copied once, by a guarded access.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -38,15 +39,14 @@ if TYPE_CHECKING:
     from servers.network.protocols import StackSocket
 
 MOST_BUFFER_FRAMES: Final = 8
-MOST_WAITING: Final = 32  # calls of one session that wait
+MOST_WAITING: Final = 128  # calls of one client of the description that wait
 
 
 class NetworkSession:
     """One session. ``lent`` is what its client has paid.
 
     Attributes:
-        origin: the grant that it was opened by. close: end it. waiting: calls that wait. narrowed: capabilities that
-            were narrowed by it.
+        origin: the grant that it was opened by. close: end it. narrowed: capabilities that were narrowed by it.
     """
 
     def __init__(
@@ -58,10 +58,11 @@ class NetworkSession:
         timers: Timers,
         changed: Callable[[NetSocket], None],
         dropped: Callable[[NetSocket], None],
+        waiting: Counter[str],
     ) -> None:
         self.origin = origin
         self.close = end
-        self.waiting = 0
+        self._waiting = waiting
         self.narrowed = 0
         self._task = task
         self._timers = timers
@@ -140,9 +141,13 @@ class NetworkSession:
             raise TooManySockets(f"the session's memory is enough for {self._limit} sockets: close some, or lend more")
 
     def ensure_may_wait(self) -> None:
-        """Raises TooManySockets: too many calls of the session wait."""
-        if self.waiting >= MOST_WAITING:
-            raise TooManySockets(f"{self.waiting} calls of the session wait already: use watch() for many sockets")
+        """Raises TooManySockets: too many calls of the client wait."""
+        if self._waiting[self.origin.owner] >= MOST_WAITING:
+            raise TooManySockets(f"{MOST_WAITING} calls of the client wait already: use watch() for many sockets")
+
+    def waits(self, change: int) -> None:
+        """One call more, or one less, waits."""
+        self._waiting[self.origin.owner] += change
 
     def adopt(self, kind: Kind, version: int, raw: StackSocket) -> NetSocket:
         """One more socket; broken off if there is no room for it. Raises TooManySockets."""

@@ -6,6 +6,7 @@ has happened at the socket, until it gives a value, raises, or its time is over.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from servers.network.protocols import DatagramSocket, StackSocket, StreamSocket
     from servers.network.sessions import NetworkSession
 
+MOST_HEARD: Final = 64
 NOT_YET: Final = object()  # what an attempt gives that has to be made again
+_log = logging.getLogger(__name__)
 TRANSPORTS: Final = {Kind.STREAM: Transport.TCP, Kind.DATAGRAM: Transport.UDP}
 Attempt = Callable[[], object]
 
@@ -41,6 +44,7 @@ class NetSocket:
 
     Attributes:
         badge: of its capability, or 0 while it has none. listens: connections are accepted by it.
+        heard: from whom datagrams came last: they may be answered.
     """
 
     def __init__(self, session: NetworkSession, number: int, kind: Kind, version: int, raw: StackSocket) -> None:
@@ -50,6 +54,7 @@ class NetSocket:
         self.version = version
         self.badge = 0
         self.listens = False
+        self.heard: dict[tuple[str, int], None] = {}
         self.raw = raw
         self._armed = Events.NONE
         self._waiters: deque[Waiter] = deque()
@@ -89,9 +94,10 @@ class NetSocket:
         return found
 
     def try_wait(self, wanted: Events) -> object:
-        """The events of these that are there, or `NOT_YET`."""
-        found = self.events() & (wanted | Events.ERROR | Events.CLOSED)
-        return int(found) if found else NOT_YET
+        """The events of these that are there (and CLOSED with them, where it is so), or `NOT_YET`."""
+        there = self.events()
+        found = there & (wanted | Events.ERROR)
+        return int(found | (there & Events.CLOSED)) if found else NOT_YET
 
     def try_accept(self) -> object:
         raw = self.stream.accept()
@@ -132,6 +138,9 @@ class NetSocket:
                 raise self.raw.error
             return NOT_YET
         data, host, port = datagram
+        self.heard[host, port] = None
+        if len(self.heard) > MOST_HEARD:
+            del self.heard[next(iter(self.heard))]
         self.session.put(mapping, at, data[:length])
         return Datagram(min(len(data), length), Address(host, port), len(data) > length)
 
@@ -145,7 +154,7 @@ class NetSocket:
         if when is not None:
             waiter.timer = timers.at(when, lambda: self._too_late(waiter))
         self._waiters.append(waiter)
-        self.session.waiting += 1
+        self.session.waits(1)
 
     def changed(self, timers: Timers) -> None:
         """Something happened: let those go on who can, and tell of what was asked for."""
@@ -154,7 +163,9 @@ class NetSocket:
             waiter = waiters.popleft()
             try:
                 value = waiter.attempt()
-            except NetworkError as error:
+            except Exception as error:  # whatever it is, it belongs to the one who waits
+                if not isinstance(error, NetworkError):
+                    _log.exception("what %s waited for raised", waiter.token.caller.name)
                 self._done(waiter, timers)
                 waiter.token.fail(error)
                 continue
@@ -167,13 +178,13 @@ class NetSocket:
             self._tell()
 
     def _done(self, waiter: Waiter, timers: Timers) -> None:
-        self.session.waiting -= 1
+        self.session.waits(-1)
         if waiter.timer is not None:
             timers.cancel(waiter.timer)
 
     def _too_late(self, waiter: Waiter) -> None:
         self._waiters.remove(waiter)
-        self.session.waiting -= 1
+        self.session.waits(-1)
         waiter.token.complete(waiter.late)
 
     # --- who is told

@@ -15,7 +15,7 @@ from servers.network.sockets import NOT_YET, Attempt, NetSocket
 from servers.network.timers import Timers
 
 if TYPE_CHECKING:
-    from servers.network.protocols import TcpIp
+    from servers.network.protocols import SocketStack
 
 MOST_ROUNDS: Final = 16
 MOST_LIMIT_NS: Final = 1 << 62  # a longer time limit is none
@@ -27,7 +27,7 @@ class Turns:
 
     def __init__(
         self,
-        stack: TcpIp,
+        stack: SocketStack,
         timers: Timers,
         flush: Callable[[], None] = lambda: None,
         set_clock: Callable[[float | None], None] = lambda moment: None,

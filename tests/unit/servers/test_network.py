@@ -363,6 +363,52 @@ def test_calls_that_wait_are_counted_and_end_with_their_socket() -> None:
             waits.result(WAIT)
 
 
+def test_more_threads_may_wait_than_there_are_windows() -> None:
+    with served() as (_, client), opened(client, 19) as made:
+        pairs = [pair(made) for _ in range(4)]
+        waits = [in_background(near.recv, 10) for near, _ in pairs]
+        for number, (_, far) in enumerate(pairs):
+            far.sendall(b"%d" % number)
+        assert [each.result(WAIT) for each in waits] == [b"0", b"1", b"2", b"3"]
+
+
+def test_a_client_that_ended_is_swept() -> None:
+    with served() as (server, client), opened(client) as made:
+        lent = pool(18)
+        session = Network(client.session(lent))
+        with made.create_server(("", 80)) as listener:
+            session.connect(session.socket(Kind.STREAM, 4), "127.0.0.1", 80, FOREVER)
+            far = listener.accept()[0]
+            current_task().cnode.revoke(lent.cptr)
+            server.sweep()
+            with pytest.raises(ConnectionResetError):
+                far.recv(1)
+
+
+def test_a_datagram_may_be_answered_by_who_may_only_listen() -> None:
+    with served(test="listen udp 7") as (server, client), opened(client) as made:
+        one = made.socket(type=socket.SOCK_DGRAM)
+        one.bind(("", 7))
+        asker = server.stack.datagrams(4)
+        asker.send_to(b"who?", "127.0.0.1", 7)
+        _, sender = one.recvfrom(10)
+        assert one.sendto(b"me", sender) == 2
+        assert asker.recv_from() == (b"me", "127.0.0.1", 7)
+        with pytest.raises(PermissionError):
+            one.sendto(b"me", (sender[0], sender[1] + 1))
+
+
+def test_what_is_closed_does_not_wake_who_waits_to_write() -> None:
+    with served() as (_, client), opened(client) as made:
+        near, far = pair(made)
+        far.shutdown(socket.SHUT_WR)
+        near.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            near.sendall(bytes(2 * WINDOW))
+        made.session.arm(near.number, Events.WRITABLE)
+        assert made.session.ready() == []
+
+
 # --- a socket that is handed on
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Final
 
 from libsel4py.dataspace import NotADataSpace
@@ -30,7 +31,7 @@ def test_calls_with_any_arguments_end_in_clean_errors() -> None:
         def text() -> str:
             return chooser.choice(TEXTS)
 
-        calls = {
+        calls: dict[str, Callable[[], object]] = {
             "socket": lambda: session.socket(number(), number()),
             "usual socket": lambda: session.socket(chooser.choice((1, 2)), chooser.choice((4, 6))),
             "bind": lambda: session.bind(number(), text(), number()),
