@@ -16,14 +16,20 @@ paths = ["{root}"]
 [machine]
 ram = "512M"
 
+[machine.devices.clock0]
+type = "clock"
+port = 0x40
+irq = 0
+
 [task.network]
 image = "tests.system.images.loopback_network"
 priority = 180
 restart = "always"
 pool = "1M"
 slot_bits = 12
+devices = {{ clock = "clock0" }}
 provides = {{ network = "libsel4py.interfaces.network:Network" }}
-config = {{ clients = {{ pages = "listen tcp 80", user = "connect tcp 127.0.0.0/8, listen tcp 90-101" }} }}
+config = {{ clients = {{ pages = "listen tcp 80", user = "connect tcp 127.0.0.0/8, listen tcp 90-101, ping *" }} }}
 
 [task.pages]
 image = "tests.system.images.net_pages"
@@ -44,7 +50,7 @@ uses = {{ network = {{ from = "network.network", rights = "rwgp" }} }}
 """
 
 
-@pytest.mark.parametrize("scene", ["pages", "asyncio", "calls", "taken_back", "rules"])
+@pytest.mark.parametrize("scene", ["pages", "asyncio", "calls", "taken_back", "rules", "late"])
 def test_the_network_is_served(sel4py: Supervisor, tmp_path: Path, scene: str) -> None:
     description = tmp_path / "networking.toml"
     description.write_text(SYSTEM.format(root=ROOT, scene=scene))

@@ -101,6 +101,24 @@ class Main(Component):
             return
         raise AssertionError("a session outlived its memory")
 
+    def late(self, net: Net) -> None:
+        """What does not come in time ends in time: the soonest first, whatever was asked for first."""
+        with net.create_server(("", 90)) as listener:
+            near = net.create_connection((HOST, 90))
+            far, _ = listener.accept()
+        start = time.monotonic()
+        assert net.ping(HOST, timeout=0.3) is None
+        assert time.monotonic() - start >= 0.3
+        for seconds in (0.2, 0.01, 0.05):
+            near.settimeout(seconds)
+            start = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                near.recv(1)
+                raise AssertionError("bytes came that nobody sent")
+            assert seconds <= time.monotonic() - start < seconds + 5
+        far.sendall(b"in time")
+        assert near.recv(10) == b"in time"
+
     def rules(self, net: Net) -> None:
         narrowed = Network(self.network.narrow(["listen tcp 100"]))
         with Net(narrowed) as other:
