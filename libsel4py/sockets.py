@@ -15,6 +15,7 @@ one, so that any number of threads may wait at one time.
 
 from __future__ import annotations
 
+import errno
 import io
 import queue
 import socket as host_socket
@@ -77,7 +78,6 @@ class Net:
         self, network: Network, task: Task | None = None, *, pool_bits: int = POOL_BITS, windows: int = WINDOWS
     ) -> None:
         self._task = task = task or current_task()
-        self._network = network
         self._pool = Untyped(task.memory.allocate(ObjectType.UNTYPED, pool_bits).start)
         self._space = DataSpace.allocate(windows * WINDOW_BYTES, task)
         with as_os_error():
@@ -222,7 +222,7 @@ class NetSocket:
     def number(self) -> int:
         """Its number in the session. Raises OSError: it is closed."""
         if self._number < 0:
-            raise OSError(9, "the socket is closed")
+            raise OSError(errno.EBADF, "the socket is closed")
         return self._number
 
     # --- connections
@@ -250,7 +250,9 @@ class NetSocket:
         with as_os_error():
             done = self._session.connect(self.number, host, address[1], self._limit)
         if not done:
-            raise BlockingIOError(115, "the connection is being made") if self._limit == 0 else self._late()
+            raise (
+                BlockingIOError(errno.EINPROGRESS, "the connection is being made") if self._limit == 0 else self._late()
+            )
 
     def getsockname(self) -> Place:
         with as_os_error():
@@ -260,7 +262,7 @@ class NetSocket:
         with as_os_error():
             peer = _place(self._session.ends(self.number)[1])
         if not peer[1]:
-            raise OSError(107, "the socket is not connected")
+            raise OSError(errno.ENOTCONN, "the socket is not connected")
         return peer
 
     def shutdown(self, how: int) -> None:
@@ -320,7 +322,7 @@ class NetSocket:
         with memoryview(data).cast("B") as view, self._net.window() as at, as_os_error():
             self._net.mapping.write(at, view[:WINDOW_BYTES])
             if not self._session.send_to(self.number, len(view), at, Address(host, port)):
-                raise BlockingIOError(11, "there is no room for a datagram now")
+                raise BlockingIOError(errno.EAGAIN, "there is no room for a datagram now")
             return len(view)
 
     def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, Place]:
@@ -336,7 +338,7 @@ class NetSocket:
 
     def _late(self) -> OSError:
         if self._limit == 0:
-            return BlockingIOError(11, "nothing can be done now without waiting")
+            return BlockingIOError(errno.EAGAIN, "nothing can be done now without waiting")
         return TimeoutError("timed out")
 
     # --- files, and the end

@@ -100,9 +100,12 @@ class Main(Ethernet):
     # --- inside --------------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
-        opening = self._opening
-        if opening is not None:
-            self._guarded(opening.pump)
+        if self._opening is not None:
+            self._guarded(self._pump_once)
+
+    def _pump_once(self) -> None:
+        if self._opening is not None and self._opening.pump() and self._bell is not None:
+            self._bell.signal()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Do it; who breaks the rules loses the opening, and the card is begun anew."""

@@ -8,7 +8,7 @@ opening is over (`HostilePeer`, `VMFault`). A buffer that the card has comes bac
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from libsel4py.bulk import Buffer, Consumer, Piece, Producer
 from libsel4py.interfaces.ethernet import HEADER_BYTES as ETHERNET_HEADER_BYTES
@@ -21,6 +21,8 @@ from servers.ethernet.card import HEADER_BYTES, NO_HEADER, RECEIVE, SEND, Card
 if TYPE_CHECKING:
     from libsel4py.capabilities import Notification
     from libsel4py.dataspace import DataSpace
+
+MOST_ROUNDS: Final = 16  # until others who ask the driver have their turn
 
 
 class Opening:
@@ -85,16 +87,16 @@ class Opening:
         """Whether its memory is still there."""
         return identify(self.space.frames[0].cptr).type == "FRAME"
 
-    def pump(self) -> None:
-        """Move what can be moved, until both sides will say when there is more.
+    def pump(self) -> bool:
+        """Move what can be moved; whether there is more. If not, both sides will say when there is.
 
         Raises:
             HostilePeer, VMFault: it is the client's fault. HostileDevice: the card's.
         """
         if self._wake is None:
-            return
+            return False
         received, sent = self._card.received, self._card.sent
-        while True:
+        for _ in range(MOST_ROUNDS):
             self._collect()
             self._send()
             self._fill()
@@ -103,7 +105,8 @@ class Opening:
             came = received.want_interrupts(True)
             gone = sent.want_interrupts(sent.pending >= self._lazy)
             if is_asleep and not came and not (gone and sent.pending >= self._lazy):
-                return
+                return False
+        return True
 
     def _collect(self) -> None:
         """What the card has done."""

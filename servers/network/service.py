@@ -289,6 +289,8 @@ class NetworkServer(Network):
         sock = session.find(socket)
         _ensure_port(port, least=1)
         grant.policy.ensure(Verb.CONNECT, sock.transport, _ensure_version(sock, host), port)
+        if sock.raw.error is not None:
+            raise sock.raw.error
         sock.raw.connect(host, port)
         self._turns.turn()
         return self._wait(sock, sock.try_connected, False, time_limit)  # type: ignore[return-value]  # True
