@@ -5,6 +5,7 @@ The queues are real ones; the test is the device, and looks into the client's me
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -266,3 +267,46 @@ def test_the_two_rings_do_not_overlap() -> None:
     size = buffer_bytes(MTU)
     assert receive_offset(7, size) >= ring_layout(7, size).size
     assert opening_bytes(7, 9, size) == receive_offset(7, size) + ring_layout(9, size).size
+
+
+def test_a_client_that_writes_anything_anywhere_is_hostile_or_harmless() -> None:
+    chooser = random.Random(11)
+    hostile = 0
+    with linked() as (driver, link):
+        queues = ring_layout(256, buffer_bytes(MTU)).data
+        for _ in range(150):
+            link.look()
+            room = driver.card.offered(0)
+            for _ in range(20):
+                start = chooser.choice((0, receive_offset(256, buffer_bytes(MTU))))
+                at = start + chooser.choice((0, 8, 64, 128, 136, queues // 2, chooser.randrange(queues - 64)))
+                driver.memory.write(at, chooser.choice((b"\1", chooser.randbytes(8), chooser.randbytes(32))))
+                if room:
+                    driver.card.use(0, room.pop()[0], chooser.randrange(buffer_bytes(MTU) - HEADROOM))
+                try:
+                    pump(driver)
+                except HostilePeer:
+                    hostile += 1
+                    break
+            driver.die()
+    assert hostile > 50
+
+
+def test_a_device_that_writes_anything_anywhere_is_hostile_or_harmless() -> None:
+    chooser = random.Random(12)
+    hostile = 0
+    with linked() as (driver, link):
+        for _ in range(150):
+            link.look()
+            for _ in range(20):
+                at = chooser.choice((0, QUEUE_BYTES)) + chooser.randrange(DriverQueue.bytes_of(16))
+                driver.card.queues.write(at, chooser.randbytes(chooser.randrange(1, 9)))
+                link.transmit(FRAME)
+                link.flush()
+                try:
+                    pump(driver)
+                except HostileDevice:
+                    hostile += 1
+                    break
+            driver.die()
+    assert hostile > 10
