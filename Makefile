@@ -20,7 +20,8 @@ SYSTEM ?= workstation
 REQUIRE_SPIN ?=
 ARGS ?=
 PY := $(VENV)/bin/python
-SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.h) libsel4py/abi.py hw/header.py setup.py
+SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.h servers/network/_lwip/*) libsel4py/abi.py \
+    hw/header.py setup.py
 
 run: build
 	$(PY) -m deploy.cli up $(SYSTEM) $(ARGS)
@@ -90,5 +91,5 @@ $(VENV)/extensions.stamp: $(VENV)/environment.stamp $(SOURCES)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -f hw/*.so kerneld/*.so hw/abi.h
+	rm -f hw/*.so kerneld/*.so servers/network/*.so hw/abi.h
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

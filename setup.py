@@ -1,5 +1,7 @@
 """The C extensions. The ABI header is made from libsel4py/abi.py before they are compiled."""
 
+import os
+import runpy
 import sys
 from pathlib import Path
 
@@ -36,11 +38,30 @@ def extension(name: str, folder: str) -> Extension:
     )
 
 
+def network_stack() -> list[Extension]:
+    """The network server's, of lwIP's source and ours; none where that cannot be had."""
+    folder = "servers/network/_lwip"
+    fetch = runpy.run_path(str(ROOT / folder / "fetch.py"))
+    try:
+        source = fetch["source"](ROOT)
+    except fetch["NoLwip"] as error:
+        print(f"the network server is built without its stack: {error}", file=sys.stderr)
+        return []
+    core = [path for name in ("core", "core/ipv4", "core/ipv6") for path in sorted((source / "src" / name).glob("*.c"))]
+    theirs = [*core, source / "src/netif/ethernet.c"]
+    made = extension("servers.network._lwip", folder)
+    made.sources += [os.path.relpath(path, ROOT) for path in theirs]
+    made.include_dirs = [folder, os.path.relpath(source / "src/include", ROOT)]
+    made.extra_compile_args = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-w"]
+    return [made]
+
+
 setup(
     ext_modules=[
         extension("hw._ram", "hw/_ram"),
         extension("hw._cpu", "hw/_cpu"),
         extension("kerneld._fastpath", "kerneld/_fastpath"),
+        *network_stack(),
     ],
     cmdclass={"build_ext": BuildExtensions},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},

@@ -5,6 +5,7 @@
     ring = Producer(space.attach(), layout, wake=peer.signal, sleep=bell.wait)
 
 Not the task's own notification: that one is bound to its thread, and whoever waits on it takes signals of all others.
+A server, which waits at its endpoint, is rung by that one all the same: `server_bell`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from types import TracebackType
 
 from libsel4py.abi import ObjectType, Rights
 from libsel4py.capabilities import Notification
+from libsel4py.environment import SIGNAL_BADGE
 from libsel4py.task import Task, current_task
 
 BADGE = 1
+SERVER_BIT = 1 << 62  # of a task's notification; devices and the signals of its description have lower ones
 
 
 class Bell:
@@ -53,3 +56,18 @@ class Bell:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def server_bell(task: Task | None = None) -> Notification:
+    """A capability by which another task may signal `SERVER_BIT` to this one's server (`Server.on_signal`).
+
+    It takes a slot, and is the caller's to delete. Raises OutOfSlots.
+    """
+    task = task or current_task()
+    slot = task.slots.allocate()
+    try:
+        task.cnode.mint(slot, task.cnode, task.notification.cptr, SIGNAL_BADGE | SERVER_BIT, Rights.WRITE)
+    except BaseException:
+        task.slots.free(slot)
+        raise
+    return Notification(slot)

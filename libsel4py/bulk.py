@@ -324,9 +324,9 @@ class Producer(_Side):
         """
         self._active.put(self._entry(buffer, length, start, tag), 1)
 
-    def submit_all(self, filled: Iterable[tuple[Buffer, int]], tag: int = 0) -> None:
-        """As `submit` for each buffer with its length, and with one signal at most for all."""
-        entries = [self._entry(buffer, length, 0, tag) for buffer, length in filled]
+    def submit_all(self, filled: Iterable[tuple[Buffer, int]], tag: int = 0, start: int = 0) -> None:
+        """As `submit` for each buffer with its length, all from ``start`` on, and with one signal at most."""
+        entries = [self._entry(buffer, length, start, tag) for buffer, length in filled]
         if entries:
             self._active.put(b"".join(entries), len(entries))
 

@@ -117,6 +117,10 @@ class Server:
         self.connections.pop(badge, None)
         self.long_results.forget(badge)
 
+    def allow_deferred(self, most: int) -> None:
+        """Owe so many replies at one time at most: for who bounds them by client itself."""
+        self._max_deferred = most
+
     def on_signal(self, bits: int, handler: Callable[[int], None]) -> None:
         """Call ``handler(bits that were set)`` on signals in ``bits``; 0 takes all that nobody else takes."""
         if bits:

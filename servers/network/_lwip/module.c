@@ -1,0 +1,254 @@
+/* The module: sockets by number, what happened at them, time and randomness. */
+#include "shim.h"
+
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+struct sock *shim_socks[MOST_SOCKETS];
+static int32_t happened[MOST_SOCKETS];
+static int32_t happened_count;
+static int32_t next_number;
+static bool is_begun;
+
+u32_t sys_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (u32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+}
+
+uint32_t shim_random(void)
+{
+    static uint32_t pool[64];
+    static unsigned used = 64;
+    if (used == 64) {
+        size_t have = 0;
+        while (have < sizeof pool) {
+            ssize_t got = getrandom((char *)pool + have, sizeof pool - have, 0);
+            if (got < 0)
+                abort(); /* a stack whose numbers can be guessed is worse than none */
+            have += (size_t)got;
+        }
+        used = 0;
+    }
+    return pool[used++];
+}
+
+int32_t sock_new(enum kind kind)
+{
+    for (int32_t tried = 0; tried < MOST_SOCKETS; tried++) {
+        int32_t number = next_number;
+        next_number = (next_number + 1) % MOST_SOCKETS;
+        if (shim_socks[number])
+            continue;
+        struct sock *sock = calloc(1, sizeof *sock);
+        if (!sock)
+            return -1;
+        sock->kind = kind;
+        shim_socks[number] = sock;
+        return number;
+    }
+    return -1;
+}
+
+void sock_happened(int32_t number)
+{
+    struct sock *sock = shim_socks[number];
+    if (sock && !sock->listed) {
+        sock->listed = true;
+        happened[happened_count++] = number; /* a socket is listed once: there is room for all */
+    }
+}
+
+void sock_free(int32_t number)
+{
+    struct sock *sock = shim_socks[number];
+    if (sock->kind == UDP)
+        udp_sock_free(sock);
+    else
+        tcp_sock_free(number, sock);
+    if (sock->listed)
+        for (int32_t at = 0; at < happened_count; at++)
+            if (happened[at] == number)
+                happened[at] = -1;
+    free(sock);
+    shim_socks[number] = NULL;
+}
+
+struct sock *sock_get(PyObject *number)
+{
+    long found = PyLong_AsLong(number);
+    if (found == -1 && PyErr_Occurred())
+        return NULL;
+    if (found < 0 || found >= MOST_SOCKETS || !shim_socks[found]) {
+        PyErr_Format(PyExc_ValueError, "there is no socket %ld", found);
+        return NULL;
+    }
+    return shim_socks[found];
+}
+
+PyObject *raise_error(err_t error)
+{
+    PyObject *arguments = Py_BuildValue("(is)", (int)error, "lwIP");
+    if (arguments) {
+        PyErr_SetObject(PyExc_OSError, arguments);
+        Py_DECREF(arguments);
+    }
+    return NULL;
+}
+
+static FUNCTION(begin)
+{
+    (void)module, (void)arguments, (void)count;
+    if (is_begun) {
+        PyErr_SetString(PyExc_RuntimeError, "a process has one stack");
+        return NULL;
+    }
+    is_begun = true;
+    lwip_init();
+    Py_RETURN_NONE;
+}
+
+/* Do what is due. Returns the milliseconds to the next timer. */
+static FUNCTION(poll_timers)
+{
+    (void)module, (void)arguments, (void)count;
+    tcp_close_rest();
+    netif_poll_all();
+    sys_check_timeouts();
+    netif_poll_all();
+    if (PyErr_Occurred())
+        return NULL;
+    return PyLong_FromUnsignedLong(sys_timeouts_sleeptime());
+}
+
+static FUNCTION(events)
+{
+    (void)module, (void)arguments, (void)count;
+    if (!happened_count)
+        Py_RETURN_NONE;
+    PyObject *list = PyList_New(0);
+    for (int32_t at = 0; list && at < happened_count; at++) {
+        if (happened[at] < 0)
+            continue;
+        shim_socks[happened[at]]->listed = false;
+        PyObject *number = PyLong_FromLong(happened[at]);
+        if (!number || PyList_Append(list, number) < 0) {
+            Py_XDECREF(number);
+            Py_CLEAR(list);
+            break;
+        }
+        Py_DECREF(number);
+    }
+    happened_count = 0;
+    return list;
+}
+
+/* (readable, writable, ended, error) of a socket. */
+static FUNCTION(state)
+{
+    (void)module, (void)count;
+    struct sock *sock = sock_get(arguments[0]);
+    if (!sock)
+        return NULL;
+    int readable = 0, writable = 0;
+    if (sock->kind == UDP) {
+        readable = sock->count > 0;
+        writable = 1;
+    } else if (sock->kind == LISTENER) {
+        readable = sock->accepted_count > 0;
+    } else {
+        readable = sock->received != NULL || sock->ended || sock->error;
+        writable = sock->error ||
+                   (sock->connected && !sock->shut && sock->pcb.tcp && tcp_sndbuf(sock->pcb.tcp) > 0 &&
+                    tcp_sndqueuelen(sock->pcb.tcp) < TCP_SND_QUEUELEN);
+    }
+    return Py_BuildValue("(iiii)", readable, writable, sock->ended, (int)sock->error);
+}
+
+/* ((host, port), (host, port)): here and there. */
+static FUNCTION(ends)
+{
+    (void)module, (void)count;
+    struct sock *sock = sock_get(arguments[0]);
+    if (!sock)
+        return NULL;
+    const ip_addr_t *here = NULL, *there = NULL;
+    unsigned here_port = 0, there_port = 0;
+    if (sock->kind == UDP) {
+        here = &sock->pcb.udp->local_ip, here_port = sock->pcb.udp->local_port;
+        if (sock->pcb.udp->flags & UDP_FLAGS_CONNECTED)
+            there = &sock->pcb.udp->remote_ip, there_port = sock->pcb.udp->remote_port;
+    } else if (sock->pcb.tcp) {
+        here = &sock->pcb.tcp->local_ip, here_port = sock->pcb.tcp->local_port;
+        if (sock->kind == TCP && (sock->connected || sock->connecting))
+            there = &sock->pcb.tcp->remote_ip, there_port = sock->pcb.tcp->remote_port;
+    }
+    PyObject *first = here ? text_of(here) : PyUnicode_FromString("");
+    PyObject *second = there ? text_of(there) : PyUnicode_FromString("");
+    if (!first || !second) {
+        Py_XDECREF(first);
+        Py_XDECREF(second);
+        return NULL;
+    }
+    return Py_BuildValue("((NI)(NI))", first, here_port, second, there_port);
+}
+
+static FUNCTION(end)
+{
+    (void)module, (void)count;
+    struct sock *sock = sock_get(arguments[0]);
+    if (!sock)
+        return NULL;
+    sock_free((int32_t)PyLong_AsLong(arguments[0]));
+    Py_RETURN_NONE;
+}
+
+#define METHOD(name, function) {name, (PyCFunction)(void (*)(void))function, METH_FASTCALL, NULL}
+static PyMethodDef methods[] = {
+    METHOD("begin", begin),
+    METHOD("poll", poll_timers),
+    METHOD("events", events),
+    METHOD("state", state),
+    METHOD("ends", ends),
+    METHOD("end", end),
+    METHOD("add_interface", net_add_interface),
+    METHOD("input", net_input),
+    METHOD("set_up", net_set_up),
+    METHOD("add_address", net_add_address),
+    METHOD("set_gateway", net_set_gateway),
+    METHOD("start_dhcp", net_dhcp),
+    METHOD("interface", net_state),
+    METHOD("set_name_servers", net_set_name_servers),
+    METHOD("name_servers", net_name_servers),
+    METHOD("resolve", net_resolve),
+    METHOD("ping", net_ping),
+    METHOD("answers", net_answers),
+    METHOD("has_address", net_has_address),
+    METHOD("stream", tcp_stream),
+    METHOD("stream_bind", tcp_bind_to),
+    METHOD("stream_connect", tcp_connect_to),
+    METHOD("listen", tcp_listen_at),
+    METHOD("accept", tcp_accept_one),
+    METHOD("send", tcp_send_some),
+    METHOD("receive", tcp_receive_some),
+    METHOD("shutdown", tcp_shut),
+    METHOD("set_prompt", tcp_prompt),
+    METHOD("close", tcp_end),
+    METHOD("datagrams", udp_socket),
+    METHOD("datagrams_bind", udp_bind_to),
+    METHOD("datagrams_connect", udp_connect_to),
+    METHOD("send_to", udp_send_one),
+    METHOD("receive_from", udp_receive_one),
+    {0},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "servers.network._lwip", .m_size = -1, .m_methods = methods,
+};
+
+__attribute__((visibility("default"))) PyMODINIT_FUNC PyInit__lwip(void)
+{
+    return PyModule_Create(&definition);
+}

@@ -1,0 +1,403 @@
+/* TCP. */
+#include "shim.h"
+
+#include <string.h>
+
+enum { MOST_CLOSING = MOST_SOCKETS };
+static struct tcp_pcb *closing[MOST_CLOSING]; /* for which lwIP had no memory to close them */
+static unsigned closing_count;
+
+static int32_t number_of(void *argument)
+{
+    return (int32_t)(intptr_t)argument - 1; /* 0 is lwIP's for none */
+}
+
+static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *data, err_t error)
+{
+    (void)pcb, (void)error;
+    int32_t number = number_of(argument);
+    struct sock *sock = number < 0 ? NULL : shim_socks[number];
+    if (!sock) {
+        if (data)
+            pbuf_free(data);
+        return ERR_OK;
+    }
+    if (!data) {
+        sock->ended = true;
+    } else {
+        struct packet *packet = malloc(sizeof *packet);
+        if (!packet)
+            return ERR_MEM; /* lwIP keeps it and comes again */
+        *packet = (struct packet){.data = data};
+        if (sock->received)
+            sock->last->next = packet;
+        else
+            sock->received = packet;
+        sock->last = packet;
+        sock->received_bytes += data->tot_len;
+    }
+    sock_happened(number);
+    return ERR_OK;
+}
+
+static err_t on_sent(void *argument, struct tcp_pcb *pcb, u16_t length)
+{
+    (void)pcb, (void)length;
+    if (number_of(argument) >= 0)
+        sock_happened(number_of(argument));
+    return ERR_OK;
+}
+
+static err_t on_connected(void *argument, struct tcp_pcb *pcb, err_t error)
+{
+    (void)pcb, (void)error;
+    struct sock *sock = shim_socks[number_of(argument)];
+    sock->connected = true;
+    sock->connecting = false;
+    sock_happened(number_of(argument));
+    return ERR_OK;
+}
+
+static void on_error(void *argument, err_t error)
+{
+    int32_t number = number_of(argument);
+    struct sock *sock = number < 0 ? NULL : shim_socks[number];
+    if (!sock)
+        return;
+    sock->pcb.any = NULL; /* lwIP has freed it */
+    sock->error = error;
+    sock_happened(number);
+}
+
+static void join(struct tcp_pcb *pcb, int32_t number)
+{
+    tcp_arg(pcb, (void *)(intptr_t)(number + 1));
+    tcp_recv(pcb, on_receive);
+    tcp_sent(pcb, on_sent);
+    tcp_err(pcb, on_error);
+}
+
+static void part(struct tcp_pcb *pcb)
+{
+    tcp_arg(pcb, NULL);
+    tcp_err(pcb, NULL);
+    tcp_recv(pcb, NULL);
+    tcp_sent(pcb, NULL);
+}
+
+static err_t on_accept(void *argument, struct tcp_pcb *pcb, err_t error)
+{
+    int32_t at = number_of(argument);
+    struct sock *listener = at < 0 ? NULL : shim_socks[at];
+    if (!listener || error != ERR_OK || !pcb)
+        return ERR_VAL;
+    int32_t number = listener->accepted_count < listener->backlog ? sock_new(TCP) : -1;
+    if (number < 0)
+        return ERR_MEM; /* lwIP aborts the connection */
+    struct sock *sock = shim_socks[number];
+    sock->pcb.tcp = pcb;
+    sock->connected = true;
+    join(pcb, number);
+    tcp_backlog_delayed(pcb);
+    listener->accepted[listener->accepted_count++] = number;
+    sock_happened(at);
+    return ERR_OK;
+}
+
+/* Bytes that came and were not read are let go; lwIP then resets instead of closing, as TCP wants it. */
+static void close_pcb(struct tcp_pcb *pcb)
+{
+    part(pcb);
+    if (tcp_close(pcb) != ERR_OK)
+        closing[closing_count++] = pcb;
+}
+
+void tcp_close_rest(void)
+{
+    unsigned count = closing_count;
+    closing_count = 0;
+    for (unsigned at = 0; at < count; at++)
+        if (tcp_close(closing[at]) != ERR_OK)
+            closing[closing_count++] = closing[at];
+}
+
+static void end_pcb(struct sock *sock, bool break_off)
+{
+    struct tcp_pcb *pcb = sock->pcb.tcp;
+    sock->pcb.tcp = NULL;
+    if (!pcb)
+        return;
+    if (sock->kind == LISTENER) {
+        tcp_arg(pcb, NULL);
+        tcp_close(pcb); /* a listener's never fails */
+    } else if (break_off || sock->received || closing_count == MOST_CLOSING) {
+        part(pcb);
+        tcp_abort(pcb);
+    } else {
+        close_pcb(pcb);
+    }
+}
+
+void tcp_sock_free(int32_t number, struct sock *sock)
+{
+    (void)number;
+    end_pcb(sock, true);
+    while (sock->received) {
+        struct packet *packet = sock->received;
+        sock->received = packet->next;
+        pbuf_free(packet->data);
+        free(packet);
+    }
+    for (uint32_t at = 0; at < sock->accepted_count; at++)
+        sock_free(sock->accepted[at]);
+    free(sock->accepted);
+}
+
+FUNCTION(tcp_stream)
+{
+    (void)module, (void)count;
+    long version = PyLong_AsLong(arguments[0]);
+    int32_t number = sock_new(TCP);
+    if (number < 0)
+        return raise_error(ERR_MEM);
+    struct tcp_pcb *pcb = tcp_new_ip_type(version == 6 ? IPADDR_TYPE_V6 : IPADDR_TYPE_V4);
+    if (!pcb) {
+        free(shim_socks[number]);
+        shim_socks[number] = NULL;
+        return raise_error(ERR_MEM);
+    }
+    ip_set_option(pcb, SOF_REUSEADDR);
+    shim_socks[number]->pcb.tcp = pcb;
+    join(pcb, number);
+    return PyLong_FromLong(number);
+}
+
+static struct sock *live(PyObject *number)
+{
+    struct sock *sock = sock_get(number);
+    if (sock && !sock->pcb.any) {
+        raise_error(sock->error ? (err_t)sock->error : (err_t)ERR_CLSD);
+        return NULL;
+    }
+    return sock;
+}
+
+static int end_of(PyObject *const *arguments, ip_addr_t *address, unsigned *port)
+{
+    *port = (unsigned)PyLong_AsUnsignedLong(arguments[1]);
+    if (PyErr_Occurred())
+        return -1;
+    return address_of(arguments[0], address);
+}
+
+FUNCTION(tcp_bind_to)
+{
+    (void)module, (void)count;
+    ip_addr_t address;
+    unsigned port;
+    struct sock *sock = live(arguments[0]);
+    if (!sock || end_of(arguments + 1, &address, &port) < 0)
+        return NULL;
+    err_t error = tcp_bind(sock->pcb.tcp, &address, (u16_t)port);
+    if (error != ERR_OK)
+        return raise_error(error);
+    Py_RETURN_NONE;
+}
+
+FUNCTION(tcp_connect_to)
+{
+    (void)module, (void)count;
+    ip_addr_t address;
+    unsigned port;
+    struct sock *sock = live(arguments[0]);
+    if (!sock || end_of(arguments + 1, &address, &port) < 0)
+        return NULL;
+    if (sock->kind != TCP || sock->connected || sock->connecting)
+        return raise_error(ERR_ISCONN);
+    err_t error = tcp_connect(sock->pcb.tcp, &address, (u16_t)port, on_connected);
+    if (error != ERR_OK)
+        return raise_error(error);
+    sock->connecting = true;
+    Py_RETURN_NONE;
+}
+
+FUNCTION(tcp_listen_at)
+{
+    (void)module, (void)count;
+    struct sock *sock = live(arguments[0]);
+    if (!sock)
+        return NULL;
+    long backlog = PyLong_AsLong(arguments[1]);
+    if (sock->kind != TCP || sock->connected || sock->connecting)
+        return raise_error(ERR_ISCONN);
+    if (backlog < 1 || backlog > 255)
+        backlog = backlog < 1 ? 1 : 255;
+    int32_t *accepted = calloc((size_t)backlog, sizeof *accepted);
+    err_t error = ERR_MEM;
+    struct tcp_pcb *listening = NULL;
+    if (accepted)
+        listening = tcp_listen_with_backlog_and_err(sock->pcb.tcp, (u8_t)backlog, &error);
+    if (!listening) {
+        free(accepted);
+        return raise_error(error);
+    }
+    sock->kind = LISTENER; /* lwIP has freed the former PCB */
+    sock->pcb.tcp = listening;
+    sock->accepted = accepted;
+    sock->backlog = (uint32_t)backlog;
+    tcp_arg(listening, (void *)(intptr_t)(PyLong_AsLong(arguments[0]) + 1));
+    tcp_accept(listening, on_accept);
+    Py_RETURN_NONE;
+}
+
+FUNCTION(tcp_accept_one)
+{
+    (void)module, (void)count;
+    struct sock *sock = sock_get(arguments[0]);
+    if (!sock)
+        return NULL;
+    if (!sock->accepted_count)
+        Py_RETURN_NONE;
+    int32_t number = sock->accepted[0];
+    memmove(sock->accepted, sock->accepted + 1, --sock->accepted_count * sizeof *sock->accepted);
+    if (shim_socks[number]->pcb.tcp)
+        tcp_backlog_accepted(shim_socks[number]->pcb.tcp);
+    return PyLong_FromLong(number);
+}
+
+FUNCTION(tcp_send_some)
+{
+    (void)module, (void)count;
+    struct sock *sock = live(arguments[0]);
+    if (!sock)
+        return NULL;
+    if (sock->kind != TCP || !sock->connected)
+        return raise_error(ERR_CONN);
+    if (sock->shut)
+        return raise_error(ERR_CLSD);
+    Py_buffer data;
+    if (PyObject_GetBuffer(arguments[1], &data, PyBUF_SIMPLE) < 0)
+        return NULL;
+    struct tcp_pcb *pcb = sock->pcb.tcp;
+    size_t sent = 0;
+    while (sent < (size_t)data.len) {
+        size_t part = (size_t)data.len - sent, room = tcp_sndbuf(pcb);
+        part = part < room ? part : room;
+        part = part < 0x8000 ? part : 0x8000;
+        if (!part)
+            break;
+        err_t error = tcp_write(pcb, (const char *)data.buf + sent, (u16_t)part, TCP_WRITE_FLAG_COPY);
+        if (error != ERR_OK)
+            break; /* out of queue or memory: what was taken is on its way, and acknowledgements make room */
+        sent += part;
+    }
+    PyBuffer_Release(&data);
+    tcp_output(pcb);
+    if (PyErr_Occurred())
+        return NULL;
+    return PyLong_FromSize_t(sent);
+}
+
+FUNCTION(tcp_receive_some)
+{
+    (void)module, (void)count;
+    struct sock *sock = sock_get(arguments[0]);
+    if (!sock)
+        return NULL;
+    Py_ssize_t wanted = PyLong_AsSsize_t(arguments[1]);
+    if (wanted < 0)
+        return PyErr_Occurred() ? NULL : raise_error(ERR_ARG);
+    if (!sock->received) {
+        if (sock->ended)
+            return PyBytes_FromStringAndSize("", 0);
+        if (sock->error)
+            return raise_error((err_t)sock->error);
+        Py_RETURN_NONE;
+    }
+    size_t size = sock->received_bytes < (size_t)wanted ? sock->received_bytes : (size_t)wanted, done = 0;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (!bytes)
+        return NULL;
+    char *target = PyBytes_AsString(bytes);
+    while (done < size) {
+        struct packet *packet = sock->received;
+        struct pbuf *first = packet->data;
+        size_t part = first->len - sock->head;
+        part = part < size - done ? part : size - done;
+        memcpy(target + done, (const char *)first->payload + sock->head, part);
+        done += part;
+        sock->head += part;
+        if (sock->head == first->len) {
+            struct pbuf *rest = first->next;
+            if (rest)
+                pbuf_ref(rest);
+            pbuf_free(first);
+            packet->data = rest;
+            sock->head = 0;
+            if (!rest) {
+                sock->received = packet->next;
+                free(packet);
+            }
+        }
+    }
+    sock->received_bytes -= size;
+    for (size_t left = size; left && sock->pcb.tcp;) {
+        u16_t part = (u16_t)(left < 0xFFFF ? left : 0xFFFF);
+        tcp_recved(sock->pcb.tcp, part);
+        left -= part;
+    }
+    if (PyErr_Occurred())
+        Py_CLEAR(bytes);
+    return bytes;
+}
+
+FUNCTION(tcp_shut)
+{
+    (void)module, (void)count;
+    struct sock *sock = live(arguments[0]);
+    if (!sock)
+        return NULL;
+    int receive = PyObject_IsTrue(arguments[1]), send = PyObject_IsTrue(arguments[2]);
+    if (sock->kind != TCP || !sock->connected)
+        return raise_error(ERR_CONN);
+    if (receive)
+        sock->ended = true;
+    if (send && !sock->shut) {
+        /* Never both: lwIP would free the PCB, and what still comes would be answered by a reset. */
+        err_t error = tcp_shutdown(sock->pcb.tcp, 0, 1);
+        if (error != ERR_OK)
+            return raise_error(error);
+        sock->shut = true;
+    }
+    Py_RETURN_NONE;
+}
+
+FUNCTION(tcp_prompt)
+{
+    (void)module, (void)count;
+    struct sock *sock = live(arguments[0]);
+    if (!sock)
+        return NULL;
+    if (sock->kind == TCP) {
+        if (PyObject_IsTrue(arguments[1]))
+            tcp_nagle_disable(sock->pcb.tcp);
+        else
+            tcp_nagle_enable(sock->pcb.tcp);
+    }
+    Py_RETURN_NONE;
+}
+
+/* close(number): what was sent is still delivered. The number is nobody's afterwards. */
+FUNCTION(tcp_end)
+{
+    (void)module, (void)count;
+    struct sock *sock = sock_get(arguments[0]);
+    if (!sock)
+        return NULL;
+    if (sock->kind != UDP)
+        end_pcb(sock, false);
+    sock_free((int32_t)PyLong_AsLong(arguments[0]));
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}

@@ -1,0 +1,183 @@
+"""The server's side of a network card: frames to and from the driver, by two rings in memory of the server's own.
+
+Rules. Nothing here waits for the driver but `open` and `look`, which have a time limit. A frame for which there is no
+buffer is dropped, as a network drops it. The driver may end at any moment: `look` finds that out, and opens anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from libsel4py.bell import server_bell
+from libsel4py.bulk import Buffer, Consumer, HostilePeer, Producer
+from libsel4py.dataspace import DataSpace
+from libsel4py.errors import RemoteError, ServerDied, ServiceError, Timeout
+from libsel4py.interface import with_timeout
+from libsel4py.interfaces.ethernet import (
+    HEADROOM,
+    MOST_BUFFERS,
+    CardState,
+    Ethernet,
+    buffer_bytes,
+    opening_bytes,
+    receive_offset,
+    ring_layout,
+)
+from libsel4py.mapping import Mapping, map_memory
+from libsel4py.task import Task
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer as Bytes
+
+    from libsel4py.capabilities import Notification
+
+MEMORY_BYTES: Final = 2 << 20  # of one direction, at most
+LEAST_BUFFERS: Final = 16
+OPEN_SECONDS: Final = 5.0  # until a driver that begins, too, serves
+LOOK_SECONDS: Final = 0.1  # of all that clients wait meanwhile
+MOST_FRAMES: Final = 64  # that are taken in one turn
+_log = logging.getLogger(__name__)
+
+
+class Link:
+    """One card.
+
+    Attributes:
+        is_open: frames go. state: what the driver has told last. dropped: frames for which there was no buffer.
+        received, sent, received_bytes, sent_bytes: frames since the server began.
+    """
+
+    def __init__(self, card: Ethernet, task: Task) -> None:
+        self._card = with_timeout(card, OPEN_SECONDS)
+        self._looked_at = with_timeout(card, LOOK_SECONDS)
+        self._task = task
+        self.is_open = False
+        self.state: CardState | None = None
+        self.dropped = self.received = self.sent = self.received_bytes = self.sent_bytes = 0
+        self._space: DataSpace | None = None
+        self._mappings: list[Mapping] = []
+        self._peer: Notification | None = None
+        self._filled: list[tuple[Buffer, int]] = []
+
+    def open(self) -> CardState:
+        """Open the card. Raises ServiceError, ServerDied, Timeout, RemoteError: it cannot be opened now."""
+        self.close()
+        state = self.state = self._card.state()
+        size = buffer_bytes(state.mtu)
+        count = max(LEAST_BUFFERS, min(MOST_BUFFERS, MEMORY_BYTES // size))
+        space = self._space = DataSpace.allocate(opening_bytes(count, count, size), self._task)
+        mapping = space.attach()
+        shared = space.share()
+        try:
+            self._card.open(shared, count, count, size)
+        finally:
+            space.drop(shared)
+        layout, behind = ring_layout(count, size), receive_offset(count, size)
+        out, back = (map_memory(mapping.address + at, layout.size, True) for at in (0, behind))
+        self._mappings = [out, back]
+        self._out = Producer(out, layout, self._ring)
+        self._back = Consumer(back, layout, self._ring)
+        bell = server_bell(self._task)
+        try:
+            self._peer = self._card.bells(bell)
+        finally:
+            self._task.delete(bell)
+        self.is_open = True
+        return state
+
+    def look(self) -> bool:
+        """See after the driver, and open the card again if need be; whether that was done.
+
+        Raises as `open`; the link is closed then.
+        """
+        try:
+            state = self._looked_at.state()
+            if state.is_open and self.is_open:
+                self.state = state
+                return False
+            self.open()
+        except (ServiceError, RemoteError, ServerDied, Timeout):
+            self.close()
+            raise
+        return True
+
+    def transmit(self, frame: Bytes) -> None:
+        """Have a frame sent by the next `flush`; it is dropped if there is no buffer."""
+        buffer = self._acquire() if self.is_open else None
+        if buffer is None:
+            self.dropped += 1
+            return
+        length = len(memoryview(frame))
+        if length > len(buffer.view) - HEADROOM:
+            self._out.give_back(buffer)
+            self.dropped += 1
+            return
+        buffer.view[HEADROOM : HEADROOM + length] = frame
+        self._filled.append((buffer, length))
+        self.sent += 1
+        self.sent_bytes += length
+
+    def flush(self) -> None:
+        """Let the driver see what is to be sent."""
+        if self._filled:
+            filled, self._filled = self._filled, []
+            self._out.submit_all(filled, start=HEADROOM)
+
+    def receive(self, take: Callable[[Bytes], None]) -> bool:
+        """Hand on frames that came, up to `MOST_FRAMES`; whether there may be more.
+
+        If there are none, the driver will ring when one comes. A driver that breaks the rings' rules is as one that
+        has ended.
+        """
+        if not self.is_open:
+            return False
+        try:
+            return self._receive(take)
+        except HostilePeer as error:
+            _log.error("the card's driver breaks the rings' rules: %s", error)
+        self.close()  # here, where no traceback holds views of the memory any more
+        return False
+
+    def _receive(self, take: Callable[[Bytes], None]) -> bool:
+        pieces = self._back.take_nowait(MOST_FRAMES)
+        if not pieces:
+            return not self._back.arm()
+        for piece in pieces:
+            self.received_bytes += len(piece.view)
+            take(piece.view)
+        self.received += len(pieces)
+        self._back.release(*pieces)
+        return True
+
+    def close(self) -> None:
+        """Let go of the card's memory; the driver finds out."""
+        if self.is_open:
+            self.is_open = False
+            for buffer, _ in self._filled:
+                buffer.view.release()
+            self._filled.clear()
+            self._out.close()
+            self._back.close()
+        for mapping in self._mappings:
+            mapping.release()
+        self._mappings.clear()
+        space, self._space = self._space, None
+        if space is not None:
+            space.close()
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            self._task.delete(peer)
+
+    def _acquire(self) -> Buffer | None:
+        try:
+            return self._out.acquire_nowait()
+        except HostilePeer as error:
+            _log.error("the card's driver breaks the rings' rules: %s", error)
+        self.close()
+        return None
+
+    def _ring(self) -> None:
+        if self._peer is not None:
+            self._peer.signal()

@@ -1,0 +1,106 @@
+"""The network server: lwIP over a card's driver, offered to clients, each with its rules.
+
+Must be given: a connection ``card`` (`Ethernet`), and a device ``clock``, for the stack's timers. Settings:
+``addresses``, ``gateways`` and ``name_servers`` (`servers.network.settings`); ``clients`` and ``sessions``
+(`servers.network.service`).
+
+The driver may end and come back: it is looked after every `LOOK_SECONDS`, and opened anew. Connections outlive that.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import msgspec
+
+from libsel4py import component, on_notification
+from libsel4py.bell import SERVER_BIT, server_bell
+from libsel4py.context import uses
+from libsel4py.errors import RemoteError, ServerDied, ServiceError, Timeout
+from libsel4py.interfaces.ethernet import Ethernet
+from libsel4py.interfaces.network import InterfaceState
+from servers.network.alarm import Alarm
+from servers.network.link import Link
+from servers.network.service import NetworkServer
+from servers.network.settings import settings_of_description
+from servers.network.stack import Stack
+from servers.network.timers import Timers
+from servers.network.turns import Turns
+
+LOOK_SECONDS: Final = 2.0
+MOST_BATCHES: Final = 4  # of frames, until clients have their turn
+
+
+@component
+class Main(NetworkServer):
+    """The server."""
+
+    card = uses(Ethernet)
+
+    def start(self) -> None:
+        settings = settings_of_description(self.task.environment.configuration)
+        stack = Stack()
+        self._link = Link(self.card, self.task)
+        self._alarm = Alarm(self.task.environment.devices["clock"])
+        self._input = stack.input
+        self._own_bell = server_bell(self.task)
+        self._all_turns = turns = Turns(stack, Timers(), self._link.flush, self._alarm.set)
+        self.serve_stack(stack, turns)
+        state = self._link.open()
+        self._interface = stack.add_interface(state.mac, state.mtu, self._link.transmit)
+        self._interface.set_up(state.is_up)
+        settings.apply(stack, self._interface)
+        self.server.on_signal(SERVER_BIT, lambda bits: self._frames())
+        self._look_later()
+        self._frames()
+
+    def _frames(self) -> None:
+        """The driver rings: frames came, or buffers are free again."""
+        for _ in range(MOST_BATCHES):
+            more = self._link.receive(self._input)
+            self._all_turns.turn()
+            if not more:
+                return
+        self._own_bell.signal()
+
+    @on_notification("clock")
+    def on_clock(self) -> None:
+        """Something is due."""
+        self._alarm.rang()
+        self._all_turns.turn()
+
+    def interfaces(self) -> list[InterfaceState]:
+        link = self._link
+        return [
+            msgspec.structs.replace(
+                state,
+                is_up=state.is_up and link.is_open,
+                received=link.received,
+                received_bytes=link.received_bytes,
+                sent=link.sent,
+                sent_bytes=link.sent_bytes,
+                dropped=link.dropped,
+            )
+            if state.mac
+            else state
+            for state in super().interfaces()
+        ]
+
+    def _look_later(self) -> None:
+        self._all_turns.timers.at(time.monotonic() + LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """See after the driver."""
+        self._look_later()
+        self.sweep()
+        was_open = self._link.is_open
+        try:
+            if self._link.look():
+                self.log.info("the card was opened again")
+                self._own_bell.signal()  # what came meanwhile
+        except (ServiceError, RemoteError, ServerDied, Timeout) as error:
+            if was_open:
+                self.log.warning("the card's driver is gone: %s", error)
+        state = self._link.state
+        self._interface.set_up(self._link.is_open and state is not None and state.is_up)

@@ -1,0 +1,101 @@
+"""What is asked of the network without a socket: names and echoes.
+
+Rule: a client has at most `MOST_OF_ONE` questions that are not answered, all together `MOST`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from libsel4py.context import DEFER, ReplyToken
+from libsel4py.interfaces.network import BadAddress, NameServerFailed, NetworkError, TooManySockets
+from servers.network.rules import address
+from servers.network.turns import Turns
+
+if TYPE_CHECKING:
+    from servers.network.protocols import SocketStack
+
+MOST_OF_ONE: Final = 8
+MOST: Final = 32
+MOST_NAME_BYTES: Final = 253
+MOST_PING_BYTES: Final = 1400
+LATE: Final = -1
+
+
+class Questions:
+    """Asks the stack, and answers who asked."""
+
+    def __init__(self, stack: SocketStack, turns: Turns) -> None:
+        self._stack = stack
+        self._turns = turns
+        self._open: Counter[str] = Counter()
+
+    def lookup(self, owner: str, name: str, until: float | None, defer: Callable[[], ReplyToken]) -> list[str]:
+        """Addresses of a name; the caller waits. Raises BadAddress, TooManySockets."""
+        try:
+            return [str(address(name))]
+        except BadAddress:
+            if not name or len(name.encode()) > MOST_NAME_BYTES or not name.isascii() or "\0" in name:
+                raise BadAddress(f"a name has 1 to {MOST_NAME_BYTES} ASCII letters") from None
+        question = self._question(owner, until, defer, NameServerFailed(f"no answer for {name!r} in time"))
+        self._stack.resolve(name, question.answer)
+        self._turns.turn()
+        return DEFER
+
+    def ping(self, owner: str, host: str, size: int, until: float | None, defer: Callable[[], ReplyToken]) -> int:
+        """Nanoseconds until the echo came; the caller waits. Raises BadAddress, Unreachable, TooManySockets."""
+        if not 0 <= size <= MOST_PING_BYTES:
+            raise BadAddress(f"an echo request has 0 to {MOST_PING_BYTES} bytes, and not {size}")
+        question = self._question(owner, until, defer, LATE)
+        began = time.monotonic_ns()
+        try:
+            question.forget = self._stack.ping(host, size, lambda: question.answer(time.monotonic_ns() - began))
+        except NetworkError as error:
+            question.answer(error)
+        self._turns.turn()
+        return DEFER
+
+    def _question(self, owner: str, until: float | None, defer: Callable[[], ReplyToken], late: object) -> Question:
+        if self._open[owner] >= MOST_OF_ONE or self._open.total() >= MOST:
+            raise TooManySockets(f"{owner} waits for {self._open[owner]} answers already")
+        question = Question(defer(), lambda: self._ended(owner))
+        self._open[owner] += 1
+        if until is not None:
+            timer = self._turns.timers.at(until, lambda: question.answer(late))
+            question.cancel = lambda: self._turns.timers.cancel(timer)
+        return question
+
+    def _ended(self, owner: str) -> None:
+        self._open[owner] -= 1
+        if not self._open[owner]:
+            del self._open[owner]
+
+
+class Question:
+    """One. It is answered once; what comes later is dropped.
+
+    Attributes:
+        forget: tells the stack that nobody waits any more. cancel: ends its time limit.
+    """
+
+    def __init__(self, token: ReplyToken, ended: Callable[[], None]) -> None:
+        self._token: ReplyToken | None = token
+        self._ended = ended
+        self.forget: Callable[[], None] = lambda: None
+        self.cancel: Callable[[], None] = lambda: None
+
+    def answer(self, value: object) -> None:
+        """Answer it with a value, or with an error."""
+        token, self._token = self._token, None
+        if token is None:
+            return
+        self.cancel()
+        self.forget()
+        self._ended()
+        if isinstance(value, Exception):
+            token.fail(value)
+        else:
+            token.complete(value)
