@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from deploy.description import Description
+from deploy.description import SYSTEMS, Description
 from deploy.host_devices import opened
 from deploy.management import Management, ManagementError
 from deploy.memory import ROOT_MEMORY
@@ -26,6 +26,7 @@ from deploy.runtime import (
     ensure_private,
     release,
     running,
+    state_folder,
     system_folder,
     take,
     wait_ended,
@@ -53,7 +54,7 @@ def run_monitor(options: LaunchOptions) -> int:
     from hw.monitor import MonitorOptions, run
 
     system = options.description.system
-    with opened(options.description.disks, options.description.source.parent) as descriptors:
+    with opened(options.description.disks, _disk_folder(options.description)) as descriptors:
         monitor = MonitorOptions(
             name=system.name,
             folder=system_folder(system.name),
@@ -72,6 +73,12 @@ def run_monitor(options: LaunchOptions) -> int:
             return run(monitor)
         except ValueError as error:
             raise RuntimeRefused(f"the machine cannot be built: {error}") from error
+
+
+def _disk_folder(description: Description) -> Path:
+    """What paths of disks count from: the description's folder, or the user's own if it came with sel4py."""
+    own = description.source.resolve().parent
+    return state_folder(description.system.name) if own == SYSTEMS and description.disks else own
 
 
 def interface_modules(system: System) -> tuple[str, ...]:

@@ -49,6 +49,20 @@ def runtime_folder() -> Path:
     return Path(f"/tmp/sel4py-{os.getuid()}")
 
 
+def state_folder(name: str) -> Path:
+    """Where a system that comes with sel4py keeps its disks, made if it is missing. Raises RuntimeRefused."""
+    if chosen := os.environ.get("SEL4PY_STATE_DIR"):
+        base = Path(chosen).absolute()
+    elif kept := os.environ.get("XDG_STATE_HOME"):
+        base = Path(kept).absolute() / "sel4py"
+    else:
+        home = Path.home()
+        base = home / ".local" / "state" / "sel4py" if os.access(home, os.W_OK) else runtime_folder() / "state"
+    ensure_private(base)
+    ensure_private(base / name)
+    return base / name
+
+
 def ensure_private(folder: Path) -> None:
     """Makes ``folder`` if it is missing. Raises RuntimeRefused unless it is a folder that only this user can enter."""
     try:

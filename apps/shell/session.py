@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from io import BufferedReader
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from apps.shell.call import BadArguments
 from apps.shell.streams import Output, PipeFull, ToConsole, Typed
@@ -17,11 +17,13 @@ from libsel4py.interfaces.console import Console
 from libsel4py.interfaces.names import Names
 from libsel4py.interfaces.namespace import Namespace
 from libsel4py.interfaces.system import System
+from libsel4py.sockets import Net
 from libsel4py.task import current_task
 
 # A command cannot be taken back while it waits: a server that has ended for good would keep the shell for ever.
 ANSWER_SECONDS: Final = 10.0
-FILES: Final = "files"  # the connection
+FILES, NETWORK = "files", "network"  # connections
+NET_POOL_BITS: Final = 18
 
 
 class CommandError(Exception):
@@ -83,18 +85,30 @@ class Session:
         """The files that the shell was given. Raises CommandError: it was given none."""
         found = self.opened.get(FILES)
         if found is None:
-            if FILES not in self.connections:
-                raise CommandError(
-                    f"this shell was given no files: connect it to a namespace or a file system as {FILES}"
-                )
-            found = self.opened[FILES] = Files(getattr(self.connections, FILES))
+            found = self.opened[FILES] = Files(self._connection(FILES, "files", "a namespace or a file system"))
         assert isinstance(found, Files)
+        return found
+
+    @property
+    def net(self) -> Net:
+        """Sockets, by the shell's rules. Raises CommandError: it was given no network."""
+        found = self.opened.get(NETWORK)
+        if found is None:
+            network = self._connection(NETWORK, "network", "a network server")
+            found = self.opened[NETWORK] = Net(network, pool_bits=NET_POOL_BITS)
+        assert isinstance(found, Net)
         return found
 
     def mounts(self) -> list[str]:
         """Where there are file systems. Raises CommandError as `files`."""
-        source = getattr(self.connections, FILES) if FILES in self.connections else None
+        source = self._connection(FILES, "files", "a namespace or a file system")
         return [each.path for each in source.mounts()] if isinstance(source, Namespace) else ["/"]
+
+    def _connection(self, name: str, what: str, to: str) -> Any:  # of whatever interface the description says
+        try:
+            return getattr(self.connections, name)
+        except AttributeError:
+            raise CommandError(f"this shell was given no {what}: connect it to {to} as {name}") from None
 
     def keep(self, line: str) -> None:
         """Remember a line, unless it is empty."""

@@ -193,26 +193,27 @@ class Files:
 
         They are written to a file beside it, put on the medium, and renamed. Raises OSError; then it has the old ones.
         """
-        beside = self._beside(Path(self, str(path)))
+        beside, file = self._beside(Path(self, str(path)))
         try:
-            with beside:
-                beside.write(data.encode() if isinstance(data, str) else data)
-                beside.sync()
-            self.rename(beside.name, path)
+            with file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                file.sync()
+            self.rename(beside, path)
         except BaseException:
             with suppress(OSError):
-                self.remove(beside.name)
+                self.remove(beside)
             raise
         mount, _ = self._find(path)
         with as_os_errors(path):
             mount.directory.sync()
 
-    def _beside(self, target: Path) -> RawFile:
+    def _beside(self, target: Path) -> tuple[Path, RawFile]:
         """A new file in the directory of another one."""
         short = target.name.encode()[: NAME_BYTES - 32].decode(errors="ignore")
         for number in range(1, MOST_BESIDE + 1):
             with suppress(FileExistsError):  # somebody replaces the same file now, or was ended when he did
-                return self.open_raw(target.with_name(f".{short}.{number}.new"), "xb")
+                path = target.with_name(f".{short}.{number}.new")
+                return path, self.open_raw(path, "xb")
         raise FileExistsError(errno.EEXIST, f"{MOST_BESIDE} files .{short}.*.new are in the way", str(target))
 
     @contextmanager

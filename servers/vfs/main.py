@@ -4,7 +4,7 @@ Must be given: connections to file systems. Settings: ``mounts = { "/" = "disk",
 of connections; ``clients`` as every file system has it (`libsel4py.filesystem.service`): who has which part of the tree.
 
 Rules. What a client gets is narrowed to its part of the tree and its rights by the file system itself. A directory that
-a client has mounted may be anybody's: it is asked with a time limit, and what does not answer is unmounted. What was
+a client has mounted may be anybody's: it is asked with a time limit; what does not answer is unmounted. What was
 given out is kept, and asked whether it still works, since a file system that was started again knows nothing of it.
 """
 
@@ -18,8 +18,9 @@ from libsel4py.capabilities import Endpoint
 from libsel4py.errors import KernelError, RemoteError, ServerDied, Timeout
 from libsel4py.filesystem.badges import Badges
 from libsel4py.filesystem.grants import grants_of_description
+from libsel4py.filesystem.paths import relative
 from libsel4py.interface import endpoint_of, with_timeout
-from libsel4py.interfaces.file import Access, DeviceFailed, Directory, FileError, NotPermitted, StaleHandle, TooManyOpen
+from libsel4py.interfaces.file import Access, DeviceFailed, Directory, FileError, FileExists, NotPermitted, StaleHandle, TooManyOpen
 from libsel4py.interfaces.namespace import MountPoint, Namespace
 from libsel4py.signature import Word
 from servers.vfs.tree import Mounted, Tree, View, places
@@ -49,6 +50,9 @@ class Main(Namespace):
             if not isinstance(directory, Directory):
                 raise ValueError(f"mounts: {name} at {path} is no file system")
             self._tree.add(Mounted(path.strip("/"), directory))
+        for root, rights in self._described.values():
+            if rights & Access.WRITE:
+                self._make_root(root)
 
     def resolve(self, path: str) -> tuple[str, Endpoint]:
         view = self._view()
@@ -93,6 +97,16 @@ class Main(Namespace):
         return self._badges.directory(badge)
 
     # --- inside --------------------------------------------------------------------------------------------
+
+    def _make_root(self, root: str) -> None:
+        """A client's part of the tree is there before the client."""
+        mounted = self._tree.find(root)
+        names = relative(root, mounted.path).split("/") if root != mounted.path else []
+        for count in range(1, len(names) + 1):
+            try:
+                mounted.directory.make_directory("/".join(names[:count]))
+            except FileExists:
+                continue
 
     def _view(self) -> View:
         """The caller's part of the tree. Raises StaleHandle, FileError."""

@@ -9,11 +9,13 @@ from typing import Final
 from apps.shell import command as words
 from apps.shell.call import call, show
 from apps.shell.command import command
+from apps.shell.commands.network import ping_host
 from apps.shell.session import CommandError, Session
 from apps.shell.table import seconds, table
 from libsel4py.interfaces.ping import Ping
 
 MAX_PINGS: Final = 1_000_000
+MOST_ECHOES: Final = 100
 
 
 @command("", "the services that this shell can find")
@@ -28,8 +30,13 @@ def run_call(session: Session, arguments: list[str]) -> None:
     session.write(text + "\n" if text else "")
 
 
-@command("[N] [NAME]", "call a Ping service N times (1, pong) and say how long a call takes")
+@command("[N or HOST] [NAME or N]", "call a Ping service N times (1, pong), or send N echo requests (3) to a host")
 def run_ping(session: Session, arguments: list[str]) -> None:
+    """Ping 1000 calls pong, ping 1000 echo another service that speaks Ping; ping 10.0.2.2 goes out on the network."""
+    if arguments and not arguments[0].isdigit():
+        echoes = words.number(arguments[1], 1, MOST_ECHOES, "the number of requests") if arguments[1:] else 3
+        ping_host(session, arguments[0], echoes)
+        return
     count = words.number(arguments[0], 1, MAX_PINGS, "the number of calls") if arguments else 1
     name = arguments[1] if len(arguments) > 1 else "pong"
     service = session.service(name)

@@ -92,7 +92,7 @@ class UserNetwork:
         self.link.close()
 
     def _receive(self, frame: bytes) -> None:
-        if len(frame) < ETHERNET_BYTES or frame[:6] not in (GATEWAY_MAC, BROADCAST_MAC) and not frame[0] & 1:
+        if len(frame) < ETHERNET_BYTES or (frame[:6] not in (GATEWAY_MAC, BROADCAST_MAC) and not frame[0] & 1):
             return
         kind = int.from_bytes(frame[12:14], "big")
         body = memoryview(frame)[ETHERNET_BYTES:]

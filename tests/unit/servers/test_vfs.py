@@ -97,6 +97,12 @@ def test_a_part_inside_of_a_file_system_is_all_that_is_seen_of_it() -> None:
         assert [entry.name for entry in files.list("/")] == ["mine", "name"]
 
 
+def test_a_client_s_part_is_made_if_it_is_missing() -> None:
+    with mounted(clients={"test": "rw /tmp/var/lib"}) as space, opened(space) as files:
+        files.path("/mine").write_text("x")
+        assert files.path("mine").read_text() == "x"
+
+
 def test_who_is_not_listed_has_no_right() -> None:
     with mounted(clients={"other": "rw /"}) as space, opened(space) as files, pytest.raises(PermissionError):
         files.path("/name").read_text()

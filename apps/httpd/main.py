@@ -1,0 +1,99 @@
+"""A web server: the files that it was given, over HTTP/1.1.
+
+Must be given: connections ``network`` (with a rule that lets it listen) and ``files`` (a file system, or a namespace), a
+further thread, and a pool of 8 MiB for 256 connections. Settings: ``port`` (80).
+
+A file system that was started again has other files than before: those that were open end their responses too early, and
+the next request opens it anew. Without its network server it ends, and is started again by its restart policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import BinaryIO, Final, cast
+
+from apps.httpd import connection
+from apps.httpd.content import Response, answer
+from libsel4py import Component, aio, component
+from libsel4py.context import uses
+from libsel4py.files import Files
+from libsel4py.interfaces.file import Kind, Stat
+from libsel4py.interfaces.network import Network
+from libsel4py.net_aio import AsyncNet
+from libsel4py.sockets import Net
+
+PORT: Final = 80
+MOST_CONNECTIONS: Final = 250
+POOL_BITS: Final = 22  # of the network session: 16 KiB a socket
+FILES_POOL_BITS: Final = 18  # 512 bytes for each file that is being sent
+BUFFER_BYTES: Final = 256 << 10
+
+
+class FileTree:
+    """The files, opened anew when their server has been started again."""
+
+    def __init__(self, component: Component) -> None:
+        self._component = component
+        self._files: Files | None = None
+
+    def stat(self, path: str) -> Stat:
+        try:
+            return self._open().stat(path)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+        self._close()
+        return self._open().stat(path)
+
+    def names(self, path: str) -> list[str]:
+        return [entry.name + "/" * (entry.kind is Kind.DIRECTORY) for entry in self._open().list(path)]
+
+    def open(self, path: str) -> BinaryIO:
+        return cast(BinaryIO, self._open().open(path, "rb", buffering=0))
+
+    def _open(self) -> Files:
+        if self._files is None:
+            source = self._component.uses.files
+            self._files = Files(source, buffer_bytes=BUFFER_BYTES, pool_bits=FILES_POOL_BITS)
+        return self._files
+
+    def _close(self) -> None:
+        files, self._files = self._files, None
+        if files is not None:
+            files.close()
+
+
+@component
+class Main(Component):
+    """The server."""
+
+    network = uses(Network)
+
+    def run(self) -> int:
+        with Net(self.network, pool_bits=POOL_BITS) as net:
+            aio.run(self._serve(net))
+        return 0
+
+    async def _serve(self, net: Net) -> None:
+        port = int(self.task.environment.configuration.get("port", PORT))  # type: ignore[arg-type]  # a number
+        tree = FileTree(self)
+        room = asyncio.Semaphore(MOST_CONNECTIONS)
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            async with room:
+                try:
+                    await connection.serve(reader, writer, lambda *request: self._answer(tree, *request))
+                except (OSError, TimeoutError) as error:
+                    self.log.debug("a client is gone: %s", error)
+                finally:
+                    writer.close()
+
+        async with AsyncNet(net) as network, await network.start_server(connected, "", port) as server:
+            self.log.info("serving at port %d", port)
+            await server.serve_forever()
+
+    def _answer(self, tree: FileTree, method: bytes, target: bytes, headers: dict[bytes, bytes]) -> Response:
+        response = answer(tree, method, target, headers)
+        self.log.debug("%s %s: %d", method, target, response.status.value)
+        return response

@@ -1,0 +1,83 @@
+"""Commands on the network, as far as the shell's rules go."""
+
+from __future__ import annotations
+
+import socket
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from typing import Final
+from urllib.parse import urlsplit
+
+from apps.shell.command import command
+from apps.shell.session import CommandError, Session
+from apps.shell.table import seconds, size, table
+from libsel4py.sockets import Net
+
+SECONDS: Final = 5.0
+PORTS: Final = {"http": 80}
+
+
+@command("", "the network interfaces, their addresses, and what went through them")
+def run_ifconfig(session: Session, arguments: list[str]) -> None:
+    for each in session.net.interfaces():
+        state = "up" if each.is_up else "down"
+        session.write(f"{each.name}: {state}, {each.mac}, packets of {each.mtu} bytes\n")
+        for name, texts in (
+            ("addresses", each.addresses),
+            ("gateways", each.gateways),
+            ("name servers", each.name_servers),
+        ):
+            session.write(f"  {name:12}  {', '.join(texts) or 'none'}\n")
+        session.write(f"  received      {each.received} frames, {size(each.received_bytes)}, {each.dropped} dropped\n")
+        session.write(f"  sent          {each.sent} frames, {size(each.sent_bytes)}\n")
+
+
+@command("HOST", "the addresses of a name")
+def run_nslookup(session: Session, arguments: list[str]) -> None:
+    try:
+        found = session.net.lookup(arguments[0], SECONDS)
+    except socket.gaierror as error:
+        raise CommandError(f"{arguments[0]}: {error.args[-1]}") from error
+    session.write(table(("name", "address"), [(arguments[0], each) for each in found]))
+
+
+def ping_host(session: Session, host: str, count: int) -> None:
+    """Send echo requests to a host, one after the other. Raises CommandError: none was answered."""
+    address = session.net.lookup(host, SECONDS)[0]
+    answered = 0
+    for at in range(count):
+        taken = session.net.ping(address)
+        if taken is None:
+            session.write(f"{address}: no answer within {SECONDS:.0f} s\n")
+        else:
+            answered += 1
+            session.write(f"{address}: answer {at + 1} in {seconds(int(taken * 1e9))}\n")
+    if not answered:
+        raise CommandError(f"{host} does not answer")
+
+
+@command("URL", "get a page by HTTP, and put out its body")
+def run_fetch(session: Session, arguments: list[str]) -> None:
+    parts = urlsplit(arguments[0])
+    if parts.scheme not in PORTS or not parts.hostname:
+        raise CommandError(f"{arguments[0]!r} is no address of a page: write http://HOST[:PORT]/PATH")
+    client = HTTPConnection(parts.hostname, parts.port or PORTS[parts.scheme], timeout=SECONDS)
+    client.sock = _connect(session.net, parts.hostname, client.port)  # type: ignore[assignment]  # a socket of ours
+    try:
+        client.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+        response = client.getresponse()
+        while piece := response.read(65536):
+            session.send(piece)
+    except HTTPException as error:
+        raise CommandError(f"{parts.hostname} answers with something that is no HTTP: {error!r}") from error
+    finally:
+        client.close()
+    if response.status != HTTPStatus.OK:
+        raise CommandError(f"{parts.hostname} answers {response.status} {response.reason}")
+
+
+def _connect(net: Net, host: str, port: int) -> object:
+    try:
+        return net.create_connection((host, port), SECONDS)
+    except socket.gaierror as error:
+        raise CommandError(f"{host}: {error.args[-1]}") from error
