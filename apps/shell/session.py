@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from io import BufferedReader
 from typing import IO, Any, Final
@@ -98,6 +99,15 @@ class Session:
             found = self.opened[NETWORK] = Net(network, pool_bits=NET_POOL_BITS)
         assert isinstance(found, Net)
         return found
+
+    def forget_stale(self, error: Exception) -> bool:
+        """Whether an error says that a file system was started again; its files are opened anew by the next command."""
+        if not isinstance(error, OSError) or error.errno != errno.ESTALE:
+            return False
+        stale = self.opened.pop(FILES, None)
+        if isinstance(stale, Files):
+            stale.close()
+        return True
 
     def mounts(self) -> list[str]:
         """Where there are file systems. Raises CommandError as `files`."""
