@@ -53,11 +53,13 @@ from libsel4py.interfaces.file import (
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.vspace import OutOfAddresses
+from libsel4py.results import MAX_LONG_RESULT, encode
 from libsel4py.session import Session, Sessions, TooManySessions
 from libsel4py.wire import put_failure
 
 MOST_SESSIONS: Final = 256
 SESSIONS_OF_A_GRANT: Final = 16
+MOST_SURELY_SHORT: Final = 2_000  # entries
 LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs
 _NEED_WRITE: Final = OpenFlags.CREATE | OpenFlags.EXCLUSIVE | OpenFlags.TRUNCATE | OpenFlags.APPEND
 _ALL_FLAGS: Final = OpenFlags.READ | OpenFlags.WRITE | _NEED_WRITE
@@ -226,20 +228,23 @@ class FileSystemServer(Directory):
             except VMFault:
                 grant.session.ensure_alive()
         found = self._volume.stat(full)
-        node = self._find_node(full)
-        return found if node is None else Stat(found.kind, node.file.size(), found.modified_ns)
+        if self._find_node(full) is not None and (size := self._nodes.size(full)) is not None:
+            return Stat(found.kind, size, found.modified_ns)
+        return found
 
     def list(self, path: str) -> Entries:
         full = self._path(path, Access.READ)
         entries = sorted(self._volume.list(full), key=lambda entry: entry.name)
+        if len(entries) > MOST_SURELY_SHORT and len(encode(entries)) > MAX_LONG_RESULT:
+            raise TooManyOpen(f"the {len(entries)} names in {path!r} take more than {MAX_LONG_RESULT} bytes to say")
         if not len(self._nodes):
             return entries
         below = f"{full}/" if full else ""
         return [self._as_it_is(below, entry) for entry in entries]
 
     def _as_it_is(self, below: str, entry: Entry) -> Entry:
-        node = self._nodes.find(below + entry.name)
-        return entry if node is None else Entry(entry.name, entry.kind, node.file.size())
+        size = self._nodes.size(below + entry.name)
+        return entry if size is None else Entry(entry.name, entry.kind, size)
 
     def make_directory(self, path: str) -> None:
         grant = self._grant(Access.WRITE)
@@ -334,7 +339,7 @@ class FileSystemServer(Directory):
         grant, session = self._in_session(wanted)
         session.ensure_room()
         full = join(grant.root, checked(path))
-        node = self._nodes.find(full)
+        node = None if self._nodes.size(full) is None else self._nodes.find(full)
         create = bool(flags & OpenFlags.CREATE)
         if node is None:
             is_new = bool(create and self._watches) and not self._is_there(full)
