@@ -26,6 +26,7 @@ from libsel4py.filesystem.file_service import FileService
 from libsel4py.filesystem.grants import MOST_NARROWED, Grant, Grants, grants_of_description
 from libsel4py.filesystem.handles import Handle
 from libsel4py.filesystem.nodes import Nodes
+from libsel4py.filesystem.opening import opening
 from libsel4py.filesystem.paths import checked, is_within, join
 from libsel4py.filesystem.sessions import FileSession, Shared
 from libsel4py.filesystem.volume import Volume
@@ -44,7 +45,6 @@ from libsel4py.interfaces.file import (
     NoSuchFile,
     NotDirectory,
     NotPermitted,
-    OpenFlags,
     Space,
     StaleHandle,
     Stat,
@@ -61,8 +61,8 @@ MOST_SESSIONS: Final = 256
 SESSIONS_OF_A_GRANT: Final = 16
 MOST_SURELY_SHORT: Final = 2_000  # entries
 LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs
-_NEED_WRITE: Final = OpenFlags.CREATE | OpenFlags.EXCLUSIVE | OpenFlags.TRUNCATE | OpenFlags.APPEND
-_ALL_FLAGS: Final = OpenFlags.READ | OpenFlags.WRITE | _NEED_WRITE
+READ: Final = int(Access.READ)
+WRITE: Final = int(Access.WRITE)
 Entries = list[Entry]
 Changes = list[Change]
 
@@ -113,7 +113,7 @@ class FileSystemServer(Directory):
 
     # --- who calls
 
-    def _grant(self, wanted: Access = Access.NONE) -> Grant:
+    def _grant(self, wanted: int = 0) -> Grant:
         """The caller's grant, if it is alive and has these rights. Raises StaleHandle, NotPermitted."""
         caller = self.caller
         grant = self._by_badge.get(caller.badge)
@@ -127,18 +127,18 @@ class FileSystemServer(Directory):
     def _connected(self, caller: Caller) -> Grant:
         """The grant of a connection of the description, made at its first request."""
         most = Access.READ if self._volume.read_only else Access.ALL
-        root, rights = self._described.get(caller.name, ("", Access.NONE if self._listed else most))
+        root, rights = self._described.get(caller.name, ("", 0 if self._listed else int(most)))
         grant = Grant(root, rights, caller.name, pinned=True)
         self._grants.add(caller.badge, grant)
         return grant
 
-    def _in_session(self, wanted: Access = Access.NONE) -> tuple[Grant, FileSession]:
+    def _in_session(self, wanted: int = 0) -> tuple[Grant, FileSession]:
         grant = self._grant(wanted)
         if grant.session is None or not grant.is_session:
             raise NotPermitted("this needs a session: session(pool) gives a capability that has one")
         return grant, grant.session
 
-    def _path(self, path: str, wanted: Access) -> str:
+    def _path(self, path: str, wanted: int) -> str:
         """A path as the volume calls it. Raises BadPath, StaleHandle, NotPermitted."""
         return join(self._grant(wanted).root, checked(path))
 
@@ -219,7 +219,7 @@ class FileSystemServer(Directory):
         grant = self._by_badge.get(per_thread.serving.caller.badge)  # type: ignore[union-attr]  # a method runs
         full = None if grant is None else grant.known.get(path)
         if grant is None or full is None:
-            grant = self._grant(Access.READ)
+            grant = self._grant(READ)
             full = join(grant.root, checked(path))
             grant.remember(path, full)
         elif grant.session is not None:
@@ -233,7 +233,7 @@ class FileSystemServer(Directory):
         return found
 
     def list(self, path: str) -> Entries:
-        full = self._path(path, Access.READ)
+        full = self._path(path, READ)
         entries = sorted(self._volume.list(full), key=lambda entry: entry.name)
         if len(entries) > MOST_SURELY_SHORT and len(encode(entries)) > MAX_LONG_RESULT:
             raise TooManyOpen(f"the {len(entries)} names in {path!r} take more than {MAX_LONG_RESULT} bytes to say")
@@ -247,7 +247,7 @@ class FileSystemServer(Directory):
         return entry if size is None else Entry(entry.name, entry.kind, size)
 
     def make_directory(self, path: str) -> None:
-        grant = self._grant(Access.WRITE)
+        grant = self._grant(WRITE)
         if not checked(path):
             raise FileExists("the root is there already")
         full = self._own_path(grant, path)
@@ -255,14 +255,14 @@ class FileSystemServer(Directory):
         self._watches.tell(ChangeKind.CREATED, full)
 
     def remove(self, path: str) -> None:
-        full = self._own_path(self._grant(Access.WRITE), path)
+        full = self._own_path(self._grant(WRITE), path)
         self._volume.remove(full)
         self._nodes.removed(full)
         self._grants.removed(full)
         self._watches.tell(ChangeKind.REMOVED, full)
 
     def rename(self, old: str, new: str) -> None:
-        grant = self._grant(Access.WRITE)
+        grant = self._grant(WRITE)
         full, target = self._own_path(grant, old), self._own_path(grant, new)
         if full == target:
             self._volume.stat(full)
@@ -279,12 +279,12 @@ class FileSystemServer(Directory):
 
     def narrow(self, path: str, rights: int) -> Endpoint:
         grant = self._grant()
-        if not 0 < rights <= Access.ALL:
+        if not 0 < rights <= READ | WRITE:
             raise InvalidMessage(f"rights {rights:#x} are not Access.READ, Access.WRITE or both")
         full = join(grant.root, checked(path))
         if self._volume.stat(full).kind is not Kind.DIRECTORY:
             raise NotDirectory(f"{path!r} is a file, and a capability to a directory was asked for")
-        wanted = Grant(full, grant.rights & Access(rights), grant.owner, session=grant.session)
+        wanted = Grant(full, grant.rights & rights, grant.owner, session=grant.session)
         made = self._grants.same(wanted)
         if made is None:
             made = self._narrowed(wanted)
@@ -335,27 +335,26 @@ class FileSystemServer(Directory):
         return self._badges.file(handle.badge)
 
     def _open(self, path: str, flags: int) -> Handle:
-        wanted = _wanted(flags)
-        grant, session = self._in_session(wanted)
+        how = opening(flags)
+        grant, session = self._in_session(how.access)
         session.ensure_room()
         full = join(grant.root, checked(path))
         node = None if self._nodes.size(full) is None else self._nodes.find(full)
-        create = bool(flags & OpenFlags.CREATE)
         if node is None:
-            is_new = bool(create and self._watches) and not self._is_there(full)
-            exclusive = bool(flags & OpenFlags.EXCLUSIVE)
-            node = self._nodes.add(full, self._volume.open(full, create=create, exclusive=exclusive))
+            is_new = bool(how.creates and self._watches) and not self._is_there(full)
+            file = self._volume.open(full, create=how.creates, exclusive=how.is_exclusive)
+            node = self._nodes.add(full, file)
             if is_new:
                 self._watches.tell(ChangeKind.CREATED, full)
-        elif create and flags & OpenFlags.EXCLUSIVE:
+        elif how.is_exclusive:
             raise FileExists(f"{path!r} is there already")
-        handle = session.add(node, OpenFlags(flags))
-        try:
-            if flags & OpenFlags.TRUNCATE and node.file.size():
+        handle = session.add(node, how)
+        if how.truncates and node.file.size():
+            try:
                 handle.truncate(0)
-        except BaseException:
-            session.drop(handle)
-            raise
+            except BaseException:
+                session.drop(handle)
+                raise
         return handle
 
     def _is_there(self, full: str) -> bool:
@@ -393,7 +392,7 @@ class FileSystemServer(Directory):
     # --- watches
 
     def watch(self, path: str, wake: Notification) -> int:
-        grant, session = self._in_session(Access.READ)
+        grant, session = self._in_session(READ)
         self._ensure_slots()
         self._volume.stat(join(grant.root, checked(path)))
         return session.watch(grant, path, wake)
@@ -403,17 +402,3 @@ class FileSystemServer(Directory):
 
     def unwatch(self, watch: int) -> None:
         self._in_session()[1].unwatch(watch)
-
-
-def _wanted(flags: int) -> Access:
-    """The rights that it takes to open a file so. Raises InvalidMessage, NotPermitted."""
-    if flags & ~int(_ALL_FLAGS) or not flags & (OpenFlags.READ | OpenFlags.WRITE):
-        raise InvalidMessage(f"flags {flags:#x} are no OpenFlags with READ or WRITE")
-    if flags & _NEED_WRITE and not flags & OpenFlags.WRITE:
-        raise NotPermitted("CREATE, EXCLUSIVE, TRUNCATE and APPEND need WRITE")
-    wanted = Access.NONE
-    if flags & OpenFlags.READ:
-        wanted |= Access.READ
-    if flags & OpenFlags.WRITE:
-        wanted |= Access.WRITE
-    return wanted

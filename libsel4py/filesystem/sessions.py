@@ -17,13 +17,13 @@ from libsel4py.filesystem.grants import Grant
 from libsel4py.filesystem.handles import Handle
 from libsel4py.filesystem.life import PAGE_BYTES, Life
 from libsel4py.filesystem.nodes import Node, Nodes
+from libsel4py.filesystem.opening import Opening
 from libsel4py.filesystem.watches import MOST_WATCHES, Watch, Watches
 from libsel4py.interfaces.file import (
     HANDLE_BYTES,
     MOST_BUFFER_BYTES,
     MOST_HANDLES,
     FileError,
-    OpenFlags,
     StaleHandle,
     TooManyOpen,
 )
@@ -118,10 +118,10 @@ class FileSession:
 
     # --- files
 
-    def add(self, node: Node, flags: OpenFlags) -> Handle:
+    def add(self, node: Node, how: Opening) -> Handle:
         """One more handle of an open file."""
         self._last += 1
-        handle = self._handles[self._last] = Handle(self, self._last, node, flags, self._shared.watches)
+        handle = self._handles[self._last] = Handle(self, self._last, node, how, self._shared.watches)
         return handle
 
     def handle(self, number: int) -> Handle:
