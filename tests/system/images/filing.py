@@ -78,6 +78,35 @@ class Main(Component):
             with pytest.raises(StaleHandle):
                 narrow.list("")
 
+    def holds(self) -> None:
+        """Hold a lock and have a removed file open, and wait to be killed."""
+        with Files(self.disk) as files:
+            file = files.open_raw("lock", "ab")
+            file.lock()
+            files.path("big").write_bytes(bytes(5 << 20))
+            big = files.open_raw("big")
+            files.remove("big")
+            files.mkdir("held")
+            with files.watch("held") as watcher:
+                watcher.wait()
+            big.close()
+
+    def outlives(self) -> None:
+        """The holder of a lock is killed while this one waits for it: then it has it, and the room of its files."""
+        system: System = self.uses.system
+        with Files(self.disk) as files:
+            with files.watch() as watcher:
+                while not files.exists("held"):
+                    watcher.wait(60.0)
+            with files.open_raw("lock", "ab") as file:
+                assert not file.try_lock()
+                with pytest.raises(OSError, match="No space"):
+                    files.path("mine").write_bytes(bytes(5 << 20))
+                system.kill("holder")
+                file.lock(timeout=30.0)
+                files.path("mine").write_bytes(bytes(5 << 20))
+                assert files.stat("mine").size == 5 << 20
+
     def exhausts(self) -> None:
         """Open without end, in every way; the other client, which runs beside, must not notice."""
         with lend(self.task, 15) as pool:
