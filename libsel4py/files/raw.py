@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from libsel4py.capabilities import Endpoint
 from libsel4py.errors import KernelError, RemoteError, ServerDied, ServiceError, Timeout
-from libsel4py.files.errors import as_os_errors, os_error
+from libsel4py.files.errors import FAILURES, as_os_errors, os_error
 from libsel4py.files.mount import Mount
 from libsel4py.interface import with_timeout
-from libsel4py.interfaces.file import AT_END, File, FileError, OpenFlags
+from libsel4py.interfaces.file import AT_END, File, OpenFlags
 from libsel4py.task import Task
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class RawFile(io.RawIOBase):
         self._open = False
         try:
             self._number, size = mount.directory.open_number(path, int(flags))
-        except FileError as error:
+        except FAILURES as error:
             raise os_error(error, path) from error
         self._open = True
         self._mount = mount
@@ -86,7 +86,7 @@ class RawFile(io.RawIOBase):
                 wanted = min(most, len(target) - done)
                 try:
                     count = mount.directory.read_number(self._number, self._position + done, wanted, 0)
-                except FileError as error:
+                except FAILURES as error:
                     raise os_error(error, self.name) from error
                 target[done : done + count] = mount.buffer[:count]
                 done += count
@@ -119,7 +119,7 @@ class RawFile(io.RawIOBase):
                 offset = AT_END if self._appends else self._position + done
                 try:
                     mount.directory.write_number(self._number, offset, count, 0)
-                except FileError as error:
+                except FAILURES as error:
                     raise os_error(error, self.name) from error
                 done += count
         self._position = self._size() if self._appends else self._position + done
@@ -162,7 +162,7 @@ class RawFile(io.RawIOBase):
         self._ensure(True, "")
         try:
             self._mount.directory.sync_number(self._number)
-        except FileError as error:
+        except FAILURES as error:
             raise os_error(error, self.name) from error
 
     def close(self) -> None:
@@ -173,7 +173,7 @@ class RawFile(io.RawIOBase):
                 if self._file is not None:
                     self._task.delete(self._file)
                 self._mount.directory.close_number(self._number)
-            except FileError as error:
+            except FAILURES as error:
                 raise os_error(error, self.name) from error
             finally:
                 super().close()

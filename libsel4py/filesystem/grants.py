@@ -47,8 +47,8 @@ class Grant:
     known: dict[str, str] = field(default_factory=dict)
 
     def remember(self, path: str, full: str) -> None:
-        """A path that may be looked at. (Long ones and many are not kept: clients choose them.)"""
-        if len(path) <= MOST_LETTERS:
+        """A path that may be looked at. (Long ones and many are not kept, since clients choose them.)"""
+        if len(path) <= MOST_LETTERS and (self.is_session or self.pinned):
             if len(self.known) >= MOST_KNOWN:
                 self.known.clear()
             self.known[path] = full

@@ -14,6 +14,7 @@ is done before path and rights are checked. All runs in one thread. What a clien
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from libsel4py.abi import VMFault
@@ -59,6 +60,7 @@ from libsel4py.wire import put_failure
 
 MOST_SESSIONS: Final = 256
 SESSIONS_OF_A_GRANT: Final = 16
+MOST_DEPTH: Final = 16  # of sessions that were opened by sessions
 MOST_SURELY_SHORT: Final = 2_000  # entries
 LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs
 READ: Final = int(Access.READ)
@@ -95,6 +97,8 @@ class FileSystemServer(Directory):
             client_of=lambda caller: caller.name,
         )
         self._living: dict[FileSession, None] = {}
+        self._ending: list[FileSession] = []
+        self._is_ending = False
         self._listed = "clients" in settings
         self._described = grants_of_description(settings, volume.read_only)
         if not volume.read_only:
@@ -161,6 +165,8 @@ class FileSystemServer(Directory):
             self._sweep()
         if origin.sessions >= SESSIONS_OF_A_GRANT:
             raise TooManyOpen(f"this capability has {origin.sessions} sessions: close one")
+        if origin.session is not None and origin.session.depth >= MOST_DEPTH:
+            raise TooManyOpen(f"this session was opened by a session, and so on {MOST_DEPTH} times: that is enough")
         badge = self._badges.new()
         try:
             self._sessions.open(pool, lambda lent: self._begin(lent, origin, badge))
@@ -187,12 +193,23 @@ class FileSystemServer(Directory):
             self._grants.remove(badge)
             self._session_by_badge.pop(badge, None)
             self.server.remove_client(badge)
+        self._end_all(session.children)
+
+    def _end_all(self, sessions: Iterable[FileSession]) -> None:
+        """End sessions, and those that were opened by them."""
+        self._ending += sessions
+        if not self._is_ending:
+            self._is_ending = True
+            try:
+                while self._ending:
+                    self._ending.pop().close()
+            finally:
+                self._is_ending = False
 
     def _sweep(self) -> int:
         """End the sessions whose clients have taken their memory back, or are dead; how many."""
         dead = [session for session in self._living if not session.is_alive()]
-        for session in dead:
-            session.close()
+        self._end_all(dead)
         return len(dead)
 
     def _ensure_slots(self) -> None:

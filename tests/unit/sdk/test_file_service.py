@@ -13,7 +13,7 @@ from libsel4py.filesystem import FileSystemServer
 from libsel4py.filesystem.badges import FIRST_BADGE, Badges
 from libsel4py.filesystem.grants import MOST_NARROWED
 from libsel4py.filesystem.paths import checked, is_within, join, moved, parent_of, relative
-from libsel4py.filesystem.service import LEAST_FREE_SLOTS
+from libsel4py.filesystem.service import LEAST_FREE_SLOTS, MOST_DEPTH
 from libsel4py.filesystem.waiting import MOST_OF_A_CLIENT
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.file import Access, BadPath, Directory, File, Locked, StaleHandle, TooManyOpen
@@ -272,3 +272,19 @@ def test_an_exclusive_file_is_made_once(subject: Subject) -> None:
         assert (number, size) == (1, 0)
         assert other.directory.open_number("f", NEW) == (1, 0)
         assert isinstance(client.directory, Directory)
+
+
+def test_a_long_row_of_sessions_comes_to_an_end_and_ends_with_the_first(made: TestSystem) -> None:
+    with connect(Main) as directory, ExitStack() as stack:
+        row = [directory]
+        for _ in range(1 + MOST_DEPTH):
+            pool = stack.enter_context(lend(made.first_task, 13))
+            row.append(Directory(row[-1].session(pool.untyped)))
+        pool = stack.enter_context(lend(made.first_task, 13))
+        with pytest.raises(TooManyOpen, match="that is enough"):
+            row[-1].session(pool.untyped)
+        assert row[-1].stat("").kind == row[0].stat("").kind
+        row[1].close()
+        for each in row[1:]:
+            with pytest.raises(StaleHandle):
+                each.stat("")
