@@ -14,7 +14,6 @@ is done before path and rights are checked. All runs in one thread. What a clien
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from libsel4py.abi import VMFault
@@ -29,11 +28,11 @@ from libsel4py.filesystem.handles import Handle
 from libsel4py.filesystem.nodes import Nodes
 from libsel4py.filesystem.opening import opening
 from libsel4py.filesystem.paths import checked, is_within, join
-from libsel4py.filesystem.sessions import FileSession, Shared
+from libsel4py.filesystem.session_table import SessionTable
+from libsel4py.filesystem.sessions import FileSession
 from libsel4py.filesystem.volume import Volume
 from libsel4py.filesystem.watches import Watches
 from libsel4py.interfaces.file import (
-    LEAST_POOL_BITS,
     Access,
     BadPath,
     Change,
@@ -55,14 +54,10 @@ from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.vspace import OutOfAddresses
 from libsel4py.results import MAX_LONG_RESULT, encode
-from libsel4py.session import Session, Sessions, TooManySessions
 from libsel4py.wire import put_failure
 
 MOST_SESSIONS: Final = 256
-SESSIONS_OF_A_GRANT: Final = 16
-MOST_DEPTH: Final = 16  # of sessions that were opened by sessions
 MOST_SURELY_SHORT: Final = 2_000  # entries
-LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs
 READ: Final = int(Access.READ)
 WRITE: Final = int(Access.WRITE)
 Entries = list[Entry]
@@ -86,27 +81,18 @@ class FileSystemServer(Directory):
         self._watches = Watches()
         self._grants = Grants()
         self._by_badge = self._grants.by_badge
-        self._session_by_badge: dict[int, FileSession] = {}
         self._badges = Badges(self.server.endpoint, self.task)
-        self._sessions: Sessions[FileSession] = Sessions(
-            self.task,
-            slots=1,
-            least_bits=LEAST_POOL_BITS,
-            per_client=max(1, most // 2),
-            most=most,
-            client_of=lambda caller: caller.name,
-        )
-        self._living: dict[FileSession, None] = {}
-        self._ending: list[FileSession] = []
-        self._is_ending = False
         self._listed = "clients" in settings
         self._described = grants_of_description(settings, volume.read_only)
         if not volume.read_only:
             for root, _ in self._described.values():
                 self._make_root(root)
         self._files = FileService(self.server)
-        self._shared = Shared(self.task, self._nodes, self._watches, self._sweep, self._files.forget)
         self.server.provide(self._files, File)
+        self._sessions = SessionTable(
+            self.server, self._badges, self._grants, self._nodes, self._watches, self._files.forget, most
+        )
+        self._session_by_badge = self._sessions.by_badge
 
     def _make_root(self, root: str) -> None:
         for end in [index for index, letter in enumerate(root) if letter == "/"] + [len(root)] * bool(root):
@@ -159,68 +145,11 @@ class FileSystemServer(Directory):
     # --- sessions
 
     def session(self, pool: Untyped) -> Endpoint:
-        origin = self._grant()
-        self._ensure_slots()
-        if origin.sessions >= SESSIONS_OF_A_GRANT:
-            self._sweep()
-        if origin.sessions >= SESSIONS_OF_A_GRANT:
-            raise TooManyOpen(f"this capability has {origin.sessions} sessions: close one")
-        if origin.session is not None and origin.session.depth >= MOST_DEPTH:
-            raise TooManyOpen(f"this session was opened by a session, and so on {MOST_DEPTH} times: that is enough")
-        badge = self._badges.new()
-        try:
-            self._sessions.open(pool, lambda lent: self._begin(lent, origin, badge))
-        except (TooManySessions, OutOfSlots, OutOfAddresses) as error:
-            raise TooManyOpen(str(error)) from error
-        return self._badges.directory(badge)
-
-    def _begin(self, lent: Session[FileSession], origin: Grant, badge: int) -> FileSession:
-        made = FileSession(lent, lambda: self._sessions.end(lent), origin, self._shared)
-        grant = Grant(origin.root, origin.rights, origin.owner, origin.pinned, made, is_session=True)
-        self._grants.add(badge, grant)
-        self.server.add_client(badge, origin.owner, Directory)
-        origin.sessions += 1
-        self._living[made] = None
-        self._session_by_badge[badge] = made
-        made.badges.add(badge)
-        lent.at_end(lambda: self._ended(made))
-        return made
-
-    def _ended(self, session: FileSession) -> None:
-        session.origin.sessions -= 1
-        self._living.pop(session)
-        for badge in session.badges:
-            self._grants.remove(badge)
-            self._session_by_badge.pop(badge, None)
-            self.server.remove_client(badge)
-        self._end_all(session.children)
-
-    def _end_all(self, sessions: Iterable[FileSession]) -> None:
-        """End sessions, and those that were opened by them."""
-        self._ending += sessions
-        if not self._is_ending:
-            self._is_ending = True
-            try:
-                while self._ending:
-                    self._ending.pop().close()
-            finally:
-                self._is_ending = False
-
-    def _sweep(self) -> int:
-        """End the sessions whose clients have taken their memory back, or are dead; how many."""
-        dead = [session for session in self._living if not session.is_alive()]
-        self._end_all(dead)
-        return len(dead)
-
-    def _ensure_slots(self) -> None:
-        if self.task.slots.free_count < LEAST_FREE_SLOTS:
-            self._sweep()
-        if self.task.slots.free_count < LEAST_FREE_SLOTS:
-            raise TooManyOpen("the server has no slots left: close sessions, or give it a larger CNode")
+        return self._badges.directory(self._sessions.open(self._grant(), pool))
 
     def attach(self, memory: SharedMemory) -> None:
         _, session = self._in_session()
-        self._ensure_slots()
+        self._sessions.ensure_slots()
         try:
             session.attach(memory)
         except (KernelError, OutOfSlots, OutOfAddresses) as error:
@@ -410,7 +339,7 @@ class FileSystemServer(Directory):
 
     def watch(self, path: str, wake: Notification) -> int:
         grant, session = self._in_session(READ)
-        self._ensure_slots()
+        self._sessions.ensure_slots()
         self._volume.stat(join(grant.root, checked(path)))
         return session.watch(grant, path, wake)
 

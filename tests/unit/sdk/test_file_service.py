@@ -13,7 +13,7 @@ from libsel4py.filesystem import FileSystemServer
 from libsel4py.filesystem.badges import FIRST_BADGE, Badges
 from libsel4py.filesystem.grants import MOST_NARROWED
 from libsel4py.filesystem.paths import checked, is_within, join, moved, parent_of, relative
-from libsel4py.filesystem.service import LEAST_FREE_SLOTS, MOST_DEPTH
+from libsel4py.filesystem.session_table import LEAST_FREE_SLOTS, MOST_DEPTH
 from libsel4py.filesystem.waiting import MOST_OF_A_CLIENT
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.file import Access, BadPath, Directory, File, Locked, StaleHandle, TooManyOpen
