@@ -12,7 +12,15 @@ import pytest
 from libsel4py import Component, Endpoint, Interface, component, uses
 from libsel4py.capabilities import Untyped
 from libsel4py.dataspace import SharedMemory
-from libsel4py.errors import InvalidMessage, KernelError, RemoteError, ServerDied, ServiceError
+from libsel4py.errors import (
+    IllegalOperation,
+    InvalidCapability,
+    InvalidMessage,
+    KernelError,
+    RemoteError,
+    ServerDied,
+    ServiceError,
+)
 from libsel4py.files import Files
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.file import (
@@ -166,6 +174,7 @@ class Attack:
         self.chance = chance
 
     def run(self) -> None:
+        self.badges()
         self.paths()
         self.messages()
         self.capabilities()
@@ -176,6 +185,16 @@ class Attack:
                 files.path("page").write_text("gone")
             with pytest.raises(PermissionError):
                 files.remove("page")
+
+    def badges(self) -> None:
+        """A capability that has a badge gives none with another one, and nobody can receive by it."""
+        slot, endpoint = self.task.slots.allocate(), endpoint_of(self.disk)
+        for badge in (0, 1, 2, 1 << 40, 1 << 63):
+            with pytest.raises(IllegalOperation):
+                self.task.cnode.mint(slot, self.task.cnode, endpoint.cptr, badge)
+        self.task.slots.free(slot)
+        with pytest.raises(InvalidCapability):
+            endpoint.listen()
 
     def paths(self) -> None:
         names = ["..", ".", "", "secret", "pub", "page", "x" * 255, "x" * 5000, "\0", "/", "é" * 200, "..\\", "%2e%2e"]
