@@ -21,14 +21,14 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, overload
 
 from libsel4py.capabilities import Endpoint
-from libsel4py.files.errors import as_os_errors, os_error
+from libsel4py.files.errors import FAILURES, as_os_errors, os_error
 from libsel4py.files.modes import TextMode, flags_of, layered
 from libsel4py.files.mount import BUFFER_BYTES, POOL_BITS, Mount
 from libsel4py.files.path import Path
 from libsel4py.files.raw import RawFile
 from libsel4py.files.watcher import Watcher
 from libsel4py.interface import Interface
-from libsel4py.interfaces.file import NAME_BYTES, Access, Directory, Entry, FileError, Kind, Space, Stat
+from libsel4py.interfaces.file import NAME_BYTES, Access, Directory, Entry, Kind, Space, Stat
 from libsel4py.task import Task, current_task
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ class Files:
         mount, rest = self._find(path)
         try:
             return mount.directory.stat(rest)
-        except FileError as error:
+        except FAILURES as error:
             raise os_error(error, path) from error
 
     def exists(self, path: str | Path) -> bool:

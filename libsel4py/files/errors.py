@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from libsel4py.errors import InvalidCapability
 from libsel4py.interfaces.file import (
     BadPath,
     DeviceFailed,
@@ -24,7 +25,9 @@ from libsel4py.interfaces.file import (
     TooManyOpen,
 )
 
-ERRNO: Final[dict[type[FileError], int]] = {
+FAILURES: Final = (FileError, InvalidCapability)  # the latter: somebody has revoked the capability itself
+
+ERRNO: Final[dict[type[Exception], int]] = {
     NoSuchFile: errno.ENOENT,
     FileExists: errno.EEXIST,
     IsDirectory: errno.EISDIR,
@@ -40,9 +43,9 @@ ERRNO: Final[dict[type[FileError], int]] = {
 }
 
 
-def os_error(error: FileError, path: object = None, second: object = None) -> OSError:
-    """The `OSError` (FileNotFoundError, PermissionError, …) of the same meaning; the server's words are its note."""
-    number = ERRNO.get(type(error), errno.EIO)
+def os_error(error: Exception, path: object = None, second: object = None) -> OSError:
+    """The `OSError` (FileNotFoundError, …) that means what one of `FAILURES` does; the server's words are its note."""
+    number = errno.ESTALE if isinstance(error, InvalidCapability) else ERRNO.get(type(error), errno.EIO)
     text = os.strerror(number)
     if path is None:
         made = OSError(number, f"{text}: {error}")
@@ -56,8 +59,8 @@ def os_error(error: FileError, path: object = None, second: object = None) -> OS
 
 @contextmanager
 def as_os_errors(path: object = None, second: object = None) -> Iterator[None]:
-    """Raise `os_error` for each `FileError` of the block."""
+    """Raise `os_error` for what `FAILURES` names."""
     try:
         yield
-    except FileError as error:
+    except FAILURES as error:
         raise os_error(error, path, second) from error

@@ -14,7 +14,7 @@ from libsel4py.capabilities import Endpoint
 from libsel4py.dataspace import DataSpace
 from libsel4py.environment import ChannelUse
 from libsel4py.errors import KernelError, NotEnoughMemory, RemoteError, ServerDied, ServiceError
-from libsel4py.interface import endpoint_of
+from libsel4py.interface import endpoint_of, with_timeout
 from libsel4py.interfaces.file import Directory
 from libsel4py.lending import lend
 from libsel4py.task import Task
@@ -22,6 +22,7 @@ from libsel4py.task import Task
 BUFFER_BYTES: Final = 256 << 10
 LEAST_BUFFER_BYTES: Final = 16 << 10
 POOL_BITS: Final = 16
+CLOSE_SECONDS: Final = 1.0  # a server that does not answer learns of it by its memory
 
 
 class Mount:
@@ -63,8 +64,8 @@ class Mount:
     def close(self) -> None:
         """End it, and have the memory back, whatever the server says."""
         undo, self._undo = self._undo, ExitStack()
-        with undo, suppress(ServiceError, KernelError, RemoteError, ServerDied):
-            self.directory.close()
+        with undo, suppress(ServiceError, KernelError, RemoteError, ServerDied, TimeoutError):
+            with_timeout(self.directory, CLOSE_SECONDS).close()
 
 
 def _space(task: Task, size: int) -> DataSpace:

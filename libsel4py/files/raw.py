@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from libsel4py.capabilities import Endpoint
 from libsel4py.errors import KernelError, RemoteError, ServerDied, ServiceError, Timeout
-from libsel4py.files.errors import as_os_errors, os_error
+from libsel4py.files.errors import FAILURES, as_os_errors, os_error
 from libsel4py.files.mount import Mount
 from libsel4py.interface import with_timeout
-from libsel4py.interfaces.file import AT_END, File, FileError, OpenFlags
+from libsel4py.interfaces.file import AT_END, File, OpenFlags
 from libsel4py.task import Task
 
 if TYPE_CHECKING:
@@ -28,29 +28,36 @@ class RawFile(io.RawIOBase):
     """An open file. Made by `Files.open`.
 
     Attributes:
-        name: its path. mode: as `io.FileIO` says it.
+        name: its path.
     """
 
     def __init__(self, mount: Mount, task: Task, path: str, flags: OpenFlags) -> None:
         self._open = False
-        with as_os_errors(path):
-            self._number, size = mount.directory.open_number(path, flags)
+        try:
+            self._number, size = mount.directory.open_number(path, int(flags))
+        except FAILURES as error:
+            raise os_error(error, path) from error
         self._open = True
         self._mount = mount
         self._task = task
         self._flags = flags
-        self._position = size if flags & OpenFlags.APPEND else 0
+        self._reads, self._writes, self._appends = _MEANING[flags]
+        self._position = size if self._appends else 0
         self._file: Endpoint | None = None
         self.name = path
-        self.mode = _mode(flags)
+
+    @property
+    def mode(self) -> str:
+        """As `io.FileIO` says it."""
+        return _mode(self._flags)
 
     # --- what it can do
 
     def readable(self) -> bool:
-        return bool(self._flags & OpenFlags.READ)
+        return self._reads
 
     def writable(self) -> bool:
-        return bool(self._flags & OpenFlags.WRITE)
+        return self._writes
 
     def seekable(self) -> bool:
         return True
@@ -65,7 +72,7 @@ class RawFile(io.RawIOBase):
 
     def readinto(self, buffer: Buffer, /) -> int:
         """Up to the length of ``buffer``; returns how many. Raises OSError."""
-        self._ensure(self.readable(), "readable")
+        self._ensure(self._reads, "readable")
         with memoryview(buffer).cast("B") as target:
             count = self._read(target)
         self._position += count
@@ -79,7 +86,7 @@ class RawFile(io.RawIOBase):
                 wanted = min(most, len(target) - done)
                 try:
                     count = mount.directory.read_number(self._number, self._position + done, wanted, 0)
-                except FileError as error:
+                except FAILURES as error:
                     raise os_error(error, self.name) from error
                 target[done : done + count] = mount.buffer[:count]
                 done += count
@@ -89,7 +96,7 @@ class RawFile(io.RawIOBase):
 
     def readall(self) -> bytes:
         """All from here to the end."""
-        self._ensure(self.readable(), "readable")
+        self._ensure(self._reads, "readable")
         data = bytearray(max(0, self._size() - self._position) + 1)  # one more, so that the end is seen
         while True:
             with memoryview(data) as view:
@@ -102,21 +109,20 @@ class RawFile(io.RawIOBase):
 
     def write(self, data: Buffer, /) -> int:
         """All of it; returns how many bytes. Raises OSError."""
-        self._ensure(self.writable(), "writable")
+        self._ensure(self._writes, "writable")
         mount, done = self._mount, 0
-        appends = bool(self._flags & OpenFlags.APPEND)
         with memoryview(data).cast("B") as source, mount.lock:
             most = len(mount.buffer)
             while done < len(source):
                 count = min(most, len(source) - done)
                 mount.buffer[:count] = source[done : done + count]
-                offset = AT_END if appends else self._position + done
+                offset = AT_END if self._appends else self._position + done
                 try:
                     mount.directory.write_number(self._number, offset, count, 0)
-                except FileError as error:
+                except FAILURES as error:
                     raise os_error(error, self.name) from error
                 done += count
-        self._position = self._size() if appends else self._position + done
+        self._position = self._size() if self._appends else self._position + done
         return done
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
@@ -141,7 +147,7 @@ class RawFile(io.RawIOBase):
 
     def truncate(self, size: int | None = None, /) -> int:
         """Cut or lengthen it; at the position by default. The position stays."""
-        self._ensure(self.writable(), "writable")
+        self._ensure(self._writes, "writable")
         size = self._position if size is None else size
         with as_os_errors(self.name):
             self._mount.directory.truncate_number(self._number, size)
@@ -154,8 +160,10 @@ class RawFile(io.RawIOBase):
     def sync(self) -> None:
         """What was written is on the medium when this returns (`Files.fsync` flushes buffers first)."""
         self._ensure(True, "")
-        with as_os_errors(self.name):
+        try:
             self._mount.directory.sync_number(self._number)
+        except FAILURES as error:
+            raise os_error(error, self.name) from error
 
     def close(self) -> None:
         """End it. Raises OSError: what was written could not be kept. It is closed all the same."""
@@ -164,8 +172,9 @@ class RawFile(io.RawIOBase):
             try:
                 if self._file is not None:
                     self._task.delete(self._file)
-                with as_os_errors(self.name):
-                    self._mount.directory.close_number(self._number)
+                self._mount.directory.close_number(self._number)
+            except FAILURES as error:
+                raise os_error(error, self.name) from error
             finally:
                 super().close()
         else:
@@ -217,6 +226,12 @@ class RawFile(io.RawIOBase):
 
     def _stub(self) -> File:
         return File(self.capability())
+
+
+_MEANING: Final = {  # whether such a file reads, writes and appends
+    flags: tuple(bool(flags & each) for each in (OpenFlags.READ, OpenFlags.WRITE, OpenFlags.APPEND))
+    for flags in map(OpenFlags, range(64))
+}
 
 
 def _mode(flags: OpenFlags) -> str:

@@ -28,14 +28,15 @@ class Grant:
     """A subtree with rights.
 
     Attributes:
-        root: its path in the volume. owner: the client of the description whose it is in the end.
+        root: its path in the volume. rights: the number of an `Access`. owner: the client of the description whose it
+        is in the end.
         pinned: it is a name, and follows no directory. session: whose end is its end.
         is_session: it is the session's own capability, and no narrowed one. sessions: how many were opened by it.
         known: paths that were checked, and may be looked at, with what the volume calls them.
     """
 
     root: str
-    rights: Access
+    rights: int
     owner: str
     pinned: bool = False
     session: FileSession | None = None
@@ -46,8 +47,8 @@ class Grant:
     known: dict[str, str] = field(default_factory=dict)
 
     def remember(self, path: str, full: str) -> None:
-        """A path that may be looked at. (Long ones and many are not kept: clients choose them.)"""
-        if len(path) <= MOST_LETTERS:
+        """A path that may be looked at. (Long ones and many are not kept, since clients choose them.)"""
+        if len(path) <= MOST_LETTERS and (self.is_session or self.pinned):
             if len(self.known) >= MOST_KNOWN:
                 self.known.clear()
             self.known[path] = full
@@ -62,7 +63,7 @@ class Grant:
         self.root = root
         self.known.clear()
 
-    def ensure(self, wanted: Access) -> None:
+    def ensure(self, wanted: int) -> None:
         """Raises StaleHandle, NotPermitted."""
         if self.is_gone:
             raise StaleHandle("the directory of this capability was removed")
@@ -135,7 +136,7 @@ class Grants:
             self._by_root.pop(grant.root, None)
 
 
-def grants_of_description(configuration: Mapping[str, Value], read_only: bool) -> dict[str, tuple[str, Access]]:
+def grants_of_description(configuration: Mapping[str, Value], read_only: bool) -> dict[str, tuple[str, int]]:
     """Root and rights by client, from the setting ``clients = { shell = "rw /", httpd = "r /www" }``.
 
     Raises:
@@ -148,7 +149,7 @@ def grants_of_description(configuration: Mapping[str, Value], read_only: bool) -
     return {name: _parse(name, text, most) for name, text in given.items()}
 
 
-def _parse(name: str, text: Scalar, most: Access) -> tuple[str, Access]:
+def _parse(name: str, text: Scalar, most: Access) -> tuple[str, int]:
     letters, _, path = str(text).partition(" ")
     rights = Access.NONE
     for letter in letters:
@@ -156,10 +157,10 @@ def _parse(name: str, text: Scalar, most: Access) -> tuple[str, Access]:
             raise ValueError(f'clients.{name} = {text!r}: rights are "r" or "rw", then a space and the path')
         rights |= _LETTERS[letter]
     try:
-        return checked(path.strip().strip("/")), rights & most
+        return checked(path.strip().strip("/")), int(rights & most)
     except BadPath as error:
         raise ValueError(f"clients.{name} = {text!r}: {error}") from error
 
 
-def _name(rights: Access) -> str:
+def _name(rights: int) -> str:
     return " and ".join(right.name.lower() for right in (Access.READ, Access.WRITE) if right & rights and right.name)

@@ -12,6 +12,7 @@ from libsel4py.abi import VMFault
 from libsel4py.context import ReplyToken
 from libsel4py.errors import InvalidMessage
 from libsel4py.filesystem.nodes import Node
+from libsel4py.filesystem.opening import Opening
 from libsel4py.filesystem.watches import Watches
 from libsel4py.interfaces.file import (
     AT_END,
@@ -19,7 +20,6 @@ from libsel4py.interfaces.file import (
     ChangeKind,
     NoSpace,
     NotPermitted,
-    OpenFlags,
     StaleHandle,
 )
 
@@ -40,14 +40,14 @@ class Handle:
 
     __slots__ = ("_appends", "_reads", "_watches", "_writes", "badge", "node", "number", "session")
 
-    def __init__(self, session: FileSession, number: int, node: Node, flags: OpenFlags, watches: Watches) -> None:
+    def __init__(self, session: FileSession, number: int, node: Node, how: Opening, watches: Watches) -> None:
         self.session = session
         self.number = number
         self.node = node
         self.badge = 0
-        self._reads = bool(flags & OpenFlags.READ)
-        self._writes = bool(flags & OpenFlags.WRITE)
-        self._appends = bool(flags & OpenFlags.APPEND)
+        self._reads = how.reads
+        self._writes = how.writes
+        self._appends = how.appends
         self._watches = watches
         node.users += 1
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from libsel4py.filesystem.locks import FileLock
 from libsel4py.filesystem.paths import is_within, moved
 from libsel4py.filesystem.volume import OpenFile
+from libsel4py.interfaces.file import StaleHandle
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +29,17 @@ class Nodes:
 
     def __len__(self) -> int:
         return len(self._by_path)
+
+    def size(self, path: str) -> int | None:
+        """Bytes of an open file; None if it is not open. One that the volume has given up loses its name here."""
+        node = self._by_path.get(path)
+        if node is None:
+            return None
+        try:
+            return node.file.size()
+        except StaleHandle:
+            self.removed(path)
+            return None
 
     def add(self, path: str, file: OpenFile) -> Node:
         """A file that has just been opened."""

@@ -26,12 +26,13 @@ from libsel4py.filesystem.file_service import FileService
 from libsel4py.filesystem.grants import MOST_NARROWED, Grant, Grants, grants_of_description
 from libsel4py.filesystem.handles import Handle
 from libsel4py.filesystem.nodes import Nodes
+from libsel4py.filesystem.opening import opening
 from libsel4py.filesystem.paths import checked, is_within, join
-from libsel4py.filesystem.sessions import FileSession, Shared
+from libsel4py.filesystem.session_table import SessionTable
+from libsel4py.filesystem.sessions import FileSession
 from libsel4py.filesystem.volume import Volume
 from libsel4py.filesystem.watches import Watches
 from libsel4py.interfaces.file import (
-    LEAST_POOL_BITS,
     Access,
     BadPath,
     Change,
@@ -44,7 +45,6 @@ from libsel4py.interfaces.file import (
     NoSuchFile,
     NotDirectory,
     NotPermitted,
-    OpenFlags,
     Space,
     StaleHandle,
     Stat,
@@ -53,14 +53,13 @@ from libsel4py.interfaces.file import (
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.vspace import OutOfAddresses
-from libsel4py.session import Session, Sessions, TooManySessions
+from libsel4py.results import MAX_LONG_RESULT, encode
 from libsel4py.wire import put_failure
 
 MOST_SESSIONS: Final = 256
-SESSIONS_OF_A_GRANT: Final = 16
-LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs
-_NEED_WRITE: Final = OpenFlags.CREATE | OpenFlags.EXCLUSIVE | OpenFlags.TRUNCATE | OpenFlags.APPEND
-_ALL_FLAGS: Final = OpenFlags.READ | OpenFlags.WRITE | _NEED_WRITE
+MOST_SURELY_SHORT: Final = 2_000  # entries
+READ: Final = int(Access.READ)
+WRITE: Final = int(Access.WRITE)
 Entries = list[Entry]
 Changes = list[Change]
 
@@ -82,25 +81,18 @@ class FileSystemServer(Directory):
         self._watches = Watches()
         self._grants = Grants()
         self._by_badge = self._grants.by_badge
-        self._session_by_badge: dict[int, FileSession] = {}
         self._badges = Badges(self.server.endpoint, self.task)
-        self._sessions: Sessions[FileSession] = Sessions(
-            self.task,
-            slots=1,
-            least_bits=LEAST_POOL_BITS,
-            per_client=max(1, most // 2),
-            most=most,
-            client_of=lambda caller: caller.name,
-        )
-        self._living: dict[FileSession, None] = {}
         self._listed = "clients" in settings
         self._described = grants_of_description(settings, volume.read_only)
         if not volume.read_only:
             for root, _ in self._described.values():
                 self._make_root(root)
         self._files = FileService(self.server)
-        self._shared = Shared(self.task, self._nodes, self._watches, self._sweep, self._files.forget)
         self.server.provide(self._files, File)
+        self._sessions = SessionTable(
+            self.server, self._badges, self._grants, self._nodes, self._watches, self._files.forget, most
+        )
+        self._session_by_badge = self._sessions.by_badge
 
     def _make_root(self, root: str) -> None:
         for end in [index for index, letter in enumerate(root) if letter == "/"] + [len(root)] * bool(root):
@@ -111,7 +103,7 @@ class FileSystemServer(Directory):
 
     # --- who calls
 
-    def _grant(self, wanted: Access = Access.NONE) -> Grant:
+    def _grant(self, wanted: int = 0) -> Grant:
         """The caller's grant, if it is alive and has these rights. Raises StaleHandle, NotPermitted."""
         caller = self.caller
         grant = self._by_badge.get(caller.badge)
@@ -125,18 +117,18 @@ class FileSystemServer(Directory):
     def _connected(self, caller: Caller) -> Grant:
         """The grant of a connection of the description, made at its first request."""
         most = Access.READ if self._volume.read_only else Access.ALL
-        root, rights = self._described.get(caller.name, ("", Access.NONE if self._listed else most))
+        root, rights = self._described.get(caller.name, ("", 0 if self._listed else int(most)))
         grant = Grant(root, rights, caller.name, pinned=True)
         self._grants.add(caller.badge, grant)
         return grant
 
-    def _in_session(self, wanted: Access = Access.NONE) -> tuple[Grant, FileSession]:
+    def _in_session(self, wanted: int = 0) -> tuple[Grant, FileSession]:
         grant = self._grant(wanted)
         if grant.session is None or not grant.is_session:
             raise NotPermitted("this needs a session: session(pool) gives a capability that has one")
         return grant, grant.session
 
-    def _path(self, path: str, wanted: Access) -> str:
+    def _path(self, path: str, wanted: int) -> str:
         """A path as the volume calls it. Raises BadPath, StaleHandle, NotPermitted."""
         return join(self._grant(wanted).root, checked(path))
 
@@ -153,55 +145,11 @@ class FileSystemServer(Directory):
     # --- sessions
 
     def session(self, pool: Untyped) -> Endpoint:
-        origin = self._grant()
-        self._ensure_slots()
-        if origin.sessions >= SESSIONS_OF_A_GRANT:
-            self._sweep()
-        if origin.sessions >= SESSIONS_OF_A_GRANT:
-            raise TooManyOpen(f"this capability has {origin.sessions} sessions: close one")
-        badge = self._badges.new()
-        try:
-            self._sessions.open(pool, lambda lent: self._begin(lent, origin, badge))
-        except (TooManySessions, OutOfSlots, OutOfAddresses) as error:
-            raise TooManyOpen(str(error)) from error
-        return self._badges.directory(badge)
-
-    def _begin(self, lent: Session[FileSession], origin: Grant, badge: int) -> FileSession:
-        made = FileSession(lent, lambda: self._sessions.end(lent), origin, self._shared)
-        grant = Grant(origin.root, origin.rights, origin.owner, origin.pinned, made, is_session=True)
-        self._grants.add(badge, grant)
-        self.server.add_client(badge, origin.owner, Directory)
-        origin.sessions += 1
-        self._living[made] = None
-        self._session_by_badge[badge] = made
-        made.badges.add(badge)
-        lent.at_end(lambda: self._ended(made))
-        return made
-
-    def _ended(self, session: FileSession) -> None:
-        session.origin.sessions -= 1
-        self._living.pop(session)
-        for badge in session.badges:
-            self._grants.remove(badge)
-            self._session_by_badge.pop(badge, None)
-            self.server.remove_client(badge)
-
-    def _sweep(self) -> int:
-        """End the sessions whose clients have taken their memory back, or are dead; how many."""
-        dead = [session for session in self._living if not session.is_alive()]
-        for session in dead:
-            session.close()
-        return len(dead)
-
-    def _ensure_slots(self) -> None:
-        if self.task.slots.free_count < LEAST_FREE_SLOTS:
-            self._sweep()
-        if self.task.slots.free_count < LEAST_FREE_SLOTS:
-            raise TooManyOpen("the server has no slots left: close sessions, or give it a larger CNode")
+        return self._badges.directory(self._sessions.open(self._grant(), pool))
 
     def attach(self, memory: SharedMemory) -> None:
         _, session = self._in_session()
-        self._ensure_slots()
+        self._sessions.ensure_slots()
         try:
             session.attach(memory)
         except (KernelError, OutOfSlots, OutOfAddresses) as error:
@@ -217,7 +165,7 @@ class FileSystemServer(Directory):
         grant = self._by_badge.get(per_thread.serving.caller.badge)  # type: ignore[union-attr]  # a method runs
         full = None if grant is None else grant.known.get(path)
         if grant is None or full is None:
-            grant = self._grant(Access.READ)
+            grant = self._grant(READ)
             full = join(grant.root, checked(path))
             grant.remember(path, full)
         elif grant.session is not None:
@@ -226,23 +174,26 @@ class FileSystemServer(Directory):
             except VMFault:
                 grant.session.ensure_alive()
         found = self._volume.stat(full)
-        node = self._find_node(full)
-        return found if node is None else Stat(found.kind, node.file.size(), found.modified_ns)
+        if self._find_node(full) is not None and (size := self._nodes.size(full)) is not None:
+            return Stat(found.kind, size, found.modified_ns)
+        return found
 
     def list(self, path: str) -> Entries:
-        full = self._path(path, Access.READ)
+        full = self._path(path, READ)
         entries = sorted(self._volume.list(full), key=lambda entry: entry.name)
+        if len(entries) > MOST_SURELY_SHORT and len(encode(entries)) > MAX_LONG_RESULT:
+            raise TooManyOpen(f"the {len(entries)} names in {path!r} take more than {MAX_LONG_RESULT} bytes to say")
         if not len(self._nodes):
             return entries
         below = f"{full}/" if full else ""
         return [self._as_it_is(below, entry) for entry in entries]
 
     def _as_it_is(self, below: str, entry: Entry) -> Entry:
-        node = self._nodes.find(below + entry.name)
-        return entry if node is None else Entry(entry.name, entry.kind, node.file.size())
+        size = self._nodes.size(below + entry.name)
+        return entry if size is None else Entry(entry.name, entry.kind, size)
 
     def make_directory(self, path: str) -> None:
-        grant = self._grant(Access.WRITE)
+        grant = self._grant(WRITE)
         if not checked(path):
             raise FileExists("the root is there already")
         full = self._own_path(grant, path)
@@ -250,14 +201,14 @@ class FileSystemServer(Directory):
         self._watches.tell(ChangeKind.CREATED, full)
 
     def remove(self, path: str) -> None:
-        full = self._own_path(self._grant(Access.WRITE), path)
+        full = self._own_path(self._grant(WRITE), path)
         self._volume.remove(full)
         self._nodes.removed(full)
         self._grants.removed(full)
         self._watches.tell(ChangeKind.REMOVED, full)
 
     def rename(self, old: str, new: str) -> None:
-        grant = self._grant(Access.WRITE)
+        grant = self._grant(WRITE)
         full, target = self._own_path(grant, old), self._own_path(grant, new)
         if full == target:
             self._volume.stat(full)
@@ -274,12 +225,12 @@ class FileSystemServer(Directory):
 
     def narrow(self, path: str, rights: int) -> Endpoint:
         grant = self._grant()
-        if not 0 < rights <= Access.ALL:
+        if not 0 < rights <= READ | WRITE:
             raise InvalidMessage(f"rights {rights:#x} are not Access.READ, Access.WRITE or both")
         full = join(grant.root, checked(path))
         if self._volume.stat(full).kind is not Kind.DIRECTORY:
             raise NotDirectory(f"{path!r} is a file, and a capability to a directory was asked for")
-        wanted = Grant(full, grant.rights & Access(rights), grant.owner, session=grant.session)
+        wanted = Grant(full, grant.rights & rights, grant.owner, session=grant.session)
         made = self._grants.same(wanted)
         if made is None:
             made = self._narrowed(wanted)
@@ -330,27 +281,26 @@ class FileSystemServer(Directory):
         return self._badges.file(handle.badge)
 
     def _open(self, path: str, flags: int) -> Handle:
-        wanted = _wanted(flags)
-        grant, session = self._in_session(wanted)
+        how = opening(flags)
+        grant, session = self._in_session(how.access)
         session.ensure_room()
         full = join(grant.root, checked(path))
-        node = self._nodes.find(full)
-        create = bool(flags & OpenFlags.CREATE)
+        node = None if self._nodes.size(full) is None else self._nodes.find(full)
         if node is None:
-            is_new = bool(create and self._watches) and not self._is_there(full)
-            exclusive = bool(flags & OpenFlags.EXCLUSIVE)
-            node = self._nodes.add(full, self._volume.open(full, create=create, exclusive=exclusive))
+            is_new = bool(how.creates and self._watches) and not self._is_there(full)
+            file = self._volume.open(full, create=how.creates, exclusive=how.is_exclusive)
+            node = self._nodes.add(full, file)
             if is_new:
                 self._watches.tell(ChangeKind.CREATED, full)
-        elif create and flags & OpenFlags.EXCLUSIVE:
+        elif how.is_exclusive:
             raise FileExists(f"{path!r} is there already")
-        handle = session.add(node, OpenFlags(flags))
-        try:
-            if flags & OpenFlags.TRUNCATE and node.file.size():
+        handle = session.add(node, how)
+        if how.truncates and node.file.size():
+            try:
                 handle.truncate(0)
-        except BaseException:
-            session.drop(handle)
-            raise
+            except BaseException:
+                session.drop(handle)
+                raise
         return handle
 
     def _is_there(self, full: str) -> bool:
@@ -388,8 +338,8 @@ class FileSystemServer(Directory):
     # --- watches
 
     def watch(self, path: str, wake: Notification) -> int:
-        grant, session = self._in_session(Access.READ)
-        self._ensure_slots()
+        grant, session = self._in_session(READ)
+        self._sessions.ensure_slots()
         self._volume.stat(join(grant.root, checked(path)))
         return session.watch(grant, path, wake)
 
@@ -398,17 +348,3 @@ class FileSystemServer(Directory):
 
     def unwatch(self, watch: int) -> None:
         self._in_session()[1].unwatch(watch)
-
-
-def _wanted(flags: int) -> Access:
-    """The rights that it takes to open a file so. Raises InvalidMessage, NotPermitted."""
-    if flags & ~int(_ALL_FLAGS) or not flags & (OpenFlags.READ | OpenFlags.WRITE):
-        raise InvalidMessage(f"flags {flags:#x} are no OpenFlags with READ or WRITE")
-    if flags & _NEED_WRITE and not flags & OpenFlags.WRITE:
-        raise NotPermitted("CREATE, EXCLUSIVE, TRUNCATE and APPEND need WRITE")
-    wanted = Access.NONE
-    if flags & OpenFlags.READ:
-        wanted |= Access.READ
-    if flags & OpenFlags.WRITE:
-        wanted |= Access.WRITE
-    return wanted

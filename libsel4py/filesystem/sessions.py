@@ -17,13 +17,13 @@ from libsel4py.filesystem.grants import Grant
 from libsel4py.filesystem.handles import Handle
 from libsel4py.filesystem.life import PAGE_BYTES, Life
 from libsel4py.filesystem.nodes import Node, Nodes
+from libsel4py.filesystem.opening import Opening
 from libsel4py.filesystem.watches import MOST_WATCHES, Watch, Watches
 from libsel4py.interfaces.file import (
     HANDLE_BYTES,
     MOST_BUFFER_BYTES,
     MOST_HANDLES,
     FileError,
-    OpenFlags,
     StaleHandle,
     TooManyOpen,
 )
@@ -55,6 +55,7 @@ class FileSession:
 
     Attributes:
         badges: of its capability, and of those narrowed by it. origin: the grant that it was opened by.
+        children: sessions that were opened by these, which end with it. depth: how many sessions are above it.
         look: raises VMFault if the memory is gone.
     """
 
@@ -72,16 +73,26 @@ class FileSession:
         self._buffer: DataSpace | None = None
         self._mapping: Mapping | None = None
         self._life = Life(lent, self._task)  # type: ignore[arg-type]  # it makes a page of it, and knows no state
-        self.look = self._life.look
+        self.children: set[FileSession] = set()
+        self._parent = origin.session
+        self.depth: int = 0 if self._parent is None else self._parent.depth + 1
+        self.look = self._life.look if self._parent is None else self._look_at_all
         lent.at_end(self._end)
+        if self._parent is not None:
+            self._parent.children.add(self)
 
     def is_alive(self) -> bool:
-        """Whether the client has left its memory here."""
-        return self._life.is_there()
+        """Whether its client has left its memory here, and so has that of the session by which it was opened."""
+        return self._life.is_there() and (self._parent is None or self._parent.is_alive())
+
+    def _look_at_all(self, offset: int) -> int:
+        assert self._parent is not None
+        self._parent.look(offset)
+        return self._life.look(offset)
 
     def ensure_alive(self) -> None:
         """End the session if its memory is gone. Raises StaleHandle."""
-        if not self._life.is_there():
+        if not self.is_alive():
             self.close()
             raise StaleHandle("the session is over: its memory was taken back")
 
@@ -118,10 +129,10 @@ class FileSession:
 
     # --- files
 
-    def add(self, node: Node, flags: OpenFlags) -> Handle:
+    def add(self, node: Node, how: Opening) -> Handle:
         """One more handle of an open file."""
         self._last += 1
-        handle = self._handles[self._last] = Handle(self, self._last, node, flags, self._shared.watches)
+        handle = self._handles[self._last] = Handle(self, self._last, node, how, self._shared.watches)
         return handle
 
     def handle(self, number: int) -> Handle:
@@ -173,6 +184,8 @@ class FileSession:
         self._task.delete(watch.wake)
 
     def _end(self) -> None:
+        if self._parent is not None:
+            self._parent.children.discard(self)
         for handle in self.handles():
             try:
                 self.drop(handle)

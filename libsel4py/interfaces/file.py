@@ -170,7 +170,8 @@ class Directory(Interface):
     def session(self, pool: Untyped) -> Endpoint:
         """The same subtree with the same rights, as a capability with a session of its own.
 
-        It ends at `close`, and when the memory is taken back: its files are `StaleHandle` then, its locks free.
+        It ends at `close`, and when the memory is taken back: its files are `StaleHandle` then, its locks free. So do
+        sessions that were opened by it, or by a capability that it has narrowed.
 
         Raises:
             NotEnoughMemory: fewer than 2**`LEAST_POOL_BITS` bytes. TooManyOpen: the client has too many sessions.

@@ -115,7 +115,7 @@ class Supervisor:
         """
         running = self._tasks[number]
         self._end_threads(running)
-        leftovers.answer_callers(self._authority, running.objects)
+        self._clear(running)
         self._take_over(running)
         running.note(Life.DONE, f"dead: done, with status {code}", f"said that it is done, with status {code}")
         if running.task.essential:
@@ -164,7 +164,7 @@ class Supervisor:
         elif running.task.essential:
             raise Essential(status)
         elif running.life is Life.DEAD:
-            leftovers.answer_callers(self._authority, running.objects)
+            self._clear(running)
             self._take_over(running)
 
     def _may_restart(self, running: RunningTask) -> bool:
@@ -184,11 +184,15 @@ class Supervisor:
     def _restart(self, running: RunningTask) -> None:
         _log.warning("%s is %s: it is started again", running.task.name, running.state)
         self._end_threads(running)
-        occupied = leftovers.answer_callers(self._authority, running.objects)
-        leftovers.clear(running.objects, running.environment.first_free_slot, occupied)
+        self._clear(running)
         running.restarts += 1
         running.restarted_at.append(self._clock())
         self._start(running, f"started again ({running.restarts})")
+
+    def _clear(self, running: RunningTask) -> None:
+        """Take back what the task had: whoever serves it sees that the memory which it had lent is gone."""
+        occupied = leftovers.answer_callers(self._authority, running.objects)
+        leftovers.clear(running.objects, running.environment.first_free_slot, occupied)
 
     def _start(self, running: RunningTask, event: str) -> None:
         task_objects.start(running.objects, running.image)

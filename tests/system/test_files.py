@@ -74,3 +74,9 @@ def test_a_server_that_is_killed_leaves_stale_files_and_takes_new_ones(sel4py: S
     grants = 'grants = ["system-information"]\n'
     restart = HEAD.replace("slot_bits", 'restart = "always"\nslot_bits')
     run(sel4py, tmp_path, restart + config() + client("survives") + grants)
+
+
+def test_who_waits_for_a_lock_has_it_when_its_holder_is_killed(sel4py: Supervisor, tmp_path: Path) -> None:
+    grants = 'grants = ["system-information"]\n'
+    holder = client("holds", "holder", essential="false")
+    run(sel4py, tmp_path, HEAD + config() + holder + client("outlives") + grants)

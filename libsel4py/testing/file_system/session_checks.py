@@ -188,12 +188,24 @@ def _0081(subject: Subject) -> None:
 
 @check
 def _0082(subject: Subject) -> None:
-    """FILE0082 A session opens sessions, with its rights, that live on their own memory."""
+    """FILE0082 A session opens sessions, on memory of their own; they end with it, and it does not end with them."""
     with subject.client() as client:
         client.put("f", b"bytes")
         with subject.client(client.directory) as second:
-            client.directory.close()
             assert second.get("f") == b"bytes"
+            second.directory.close()
+        with subject.narrowed(client.directory, "", Access.READ) as narrow, subject.client(narrow) as third:
+            assert third.get("f") == b"bytes"
+            file = third.open("f", READ)
+            client.directory.close()
+            refused(StaleHandle, "stat", lambda: third.directory.stat("f"))
+            refused(StaleHandle, "read", lambda: file.read(0, 1, 0))
+    with subject.client() as client, subject.client(client.directory) as second:
+        number, _ = second.directory.open_number("f", READ)
+        assert second.directory.stat("f").size == 5
+        client.pool.take_back()
+        refused(StaleHandle, "stat", lambda: second.directory.stat("f"))
+        refused(StaleHandle, "read", lambda: second.directory.read_number(number, 0, 1, 0))
 
 
 @check

@@ -12,7 +12,15 @@ import pytest
 from libsel4py import Component, Endpoint, Interface, component, uses
 from libsel4py.capabilities import Untyped
 from libsel4py.dataspace import SharedMemory
-from libsel4py.errors import InvalidMessage, KernelError, RemoteError, ServerDied, ServiceError
+from libsel4py.errors import (
+    IllegalOperation,
+    InvalidCapability,
+    InvalidMessage,
+    KernelError,
+    RemoteError,
+    ServerDied,
+    ServiceError,
+)
 from libsel4py.files import Files
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.file import (
@@ -78,6 +86,35 @@ class Main(Component):
             with pytest.raises(StaleHandle):
                 narrow.list("")
 
+    def holds(self) -> None:
+        """Hold a lock and have a removed file open, and wait to be killed."""
+        with Files(self.disk) as files:
+            file = files.open_raw("lock", "ab")
+            file.lock()
+            files.path("big").write_bytes(bytes(5 << 20))
+            big = files.open_raw("big")
+            files.remove("big")
+            files.mkdir("held")
+            with files.watch("held") as watcher:
+                watcher.wait()
+            big.close()
+
+    def outlives(self) -> None:
+        """The holder of a lock is killed while this one waits for it: then it has it, and the room of its files."""
+        system: System = self.uses.system
+        with Files(self.disk) as files:
+            with files.watch() as watcher:
+                while not files.exists("held"):
+                    watcher.wait(60.0)
+            with files.open_raw("lock", "ab") as file:
+                assert not file.try_lock()
+                with pytest.raises(OSError, match="No space"):
+                    files.path("mine").write_bytes(bytes(5 << 20))
+                system.kill("holder")
+                file.lock(timeout=30.0)
+                files.path("mine").write_bytes(bytes(5 << 20))
+                assert files.stat("mine").size == 5 << 20
+
     def exhausts(self) -> None:
         """Open without end, in every way; the other client, which runs beside, must not notice."""
         with lend(self.task, 15) as pool:
@@ -137,6 +174,7 @@ class Attack:
         self.chance = chance
 
     def run(self) -> None:
+        self.badges()
         self.paths()
         self.messages()
         self.capabilities()
@@ -147,6 +185,16 @@ class Attack:
                 files.path("page").write_text("gone")
             with pytest.raises(PermissionError):
                 files.remove("page")
+
+    def badges(self) -> None:
+        """A capability that has a badge gives none with another one, and nobody can receive by it."""
+        slot, endpoint = self.task.slots.allocate(), endpoint_of(self.disk)
+        for badge in (0, 1, 2, 1 << 40, 1 << 63):
+            with pytest.raises(IllegalOperation):
+                self.task.cnode.mint(slot, self.task.cnode, endpoint.cptr, badge)
+        self.task.slots.free(slot)
+        with pytest.raises(InvalidCapability):
+            endpoint.listen()
 
     def paths(self) -> None:
         names = ["..", ".", "", "secret", "pub", "page", "x" * 255, "x" * 5000, "\0", "/", "é" * 200, "..\\", "%2e%2e"]

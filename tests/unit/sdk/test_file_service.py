@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from libsel4py import Endpoint
+from libsel4py import Endpoint, component
+from libsel4py.filesystem import FileSystemServer
 from libsel4py.filesystem.badges import FIRST_BADGE, Badges
 from libsel4py.filesystem.grants import MOST_NARROWED
 from libsel4py.filesystem.paths import checked, is_within, join, moved, parent_of, relative
-from libsel4py.filesystem.service import LEAST_FREE_SLOTS
+from libsel4py.filesystem.session_table import LEAST_FREE_SLOTS, MOST_DEPTH
 from libsel4py.filesystem.waiting import MOST_OF_A_CLIENT
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.file import Access, BadPath, Directory, File, Locked, StaleHandle, TooManyOpen
@@ -21,6 +23,7 @@ from libsel4py.testing import TestSystem, connect, in_background, system
 from libsel4py.testing.file_system import Subject
 from libsel4py.testing.file_system.subject import NEW, READ
 from servers.ramfs.main import Main
+from servers.ramfs.volume import RamFile, RamVolume
 
 SECONDS = 10.0
 
@@ -161,6 +164,64 @@ def test_a_description_gives_one_client_no_more_than_half_of_the_sessions(made: 
             directory.session(pools[2].untyped)
 
 
+# --- volumes that give up
+
+
+class Fragile:
+    """An open file that can be given up, as a volume does whose medium has failed."""
+
+    def __init__(self, file: RamFile) -> None:
+        self.file, self.is_given_up = file, False
+
+    def __getattr__(self, name: str) -> Any:
+        if self.is_given_up and name != "close":
+            raise StaleHandle("the medium failed")
+        return getattr(self.file, name)
+
+
+class FragileVolume(RamVolume):
+    def open(self, path: str, /, *, create: bool, exclusive: bool) -> Any:
+        self.opened = Fragile(super().open(path, create=create, exclusive=exclusive))
+        return self.opened
+
+
+def test_a_file_that_the_volume_gave_up_can_be_looked_at_and_opened_anew(made: TestSystem) -> None:
+    volume = FragileVolume(1 << 20)
+
+    @component
+    class Server(FileSystemServer):
+        def start(self) -> None:
+            self.serve_volume(volume)
+
+    looks: list[Callable[[Directory], object]] = [
+        lambda directory: directory.stat("f"),
+        lambda directory: directory.list(""),
+        lambda directory: directory.open_number("f", READ),
+    ]
+    with connect(Server) as directory:
+        for look in looks:
+            with Subject(directory, made.first_task).client() as client:
+                file = client.open("f")
+                file.write_piece(0, b"bytes")
+                volume.opened.is_given_up = True
+                with pytest.raises(StaleHandle):
+                    file.size()
+                look(client.directory)
+                with pytest.raises(StaleHandle):
+                    file.read_piece(0, 5)
+                assert client.open("f").read_piece(0, 5) == b"bytes"
+                file.close()
+                assert directory.stat("f").size == 5
+
+
+def test_a_list_that_is_too_long_to_say_is_refused() -> None:
+    with connect(Main, configuration={"bytes": 64 << 20}) as directory:
+        for number in range(5_000):
+            directory.make_directory(f"{number:0240}")
+        with pytest.raises(TooManyOpen, match="5000 names"):
+            directory.list("")
+
+
 # --- what others may see
 
 
@@ -211,3 +272,19 @@ def test_an_exclusive_file_is_made_once(subject: Subject) -> None:
         assert (number, size) == (1, 0)
         assert other.directory.open_number("f", NEW) == (1, 0)
         assert isinstance(client.directory, Directory)
+
+
+def test_a_long_row_of_sessions_comes_to_an_end_and_ends_with_the_first(made: TestSystem) -> None:
+    with connect(Main) as directory, ExitStack() as stack:
+        row = [directory]
+        for _ in range(1 + MOST_DEPTH):
+            pool = stack.enter_context(lend(made.first_task, 13))
+            row.append(Directory(row[-1].session(pool.untyped)))
+        pool = stack.enter_context(lend(made.first_task, 13))
+        with pytest.raises(TooManyOpen, match="that is enough"):
+            row[-1].session(pool.untyped)
+        assert row[-1].stat("").kind == row[0].stat("").kind
+        row[1].close()
+        for each in row[1:]:
+            with pytest.raises(StaleHandle):
+                each.stat("")

@@ -442,3 +442,13 @@ def test_a_namespace_is_asked_once_for_each_path_and_has_one_session_a_mount(dis
 def test_what_is_no_directory_and_no_namespace_is_refused(disk: Disk) -> None:
     with pytest.raises(TypeError, match="no Directory and no namespace"):
         Files("disk", disk.task)  # type: ignore[arg-type]  # what is tested
+
+
+def test_a_capability_that_was_revoked_is_stale(disk: Disk) -> None:
+    with disk.more() as files:
+        endpoint = files._mounts[""].endpoint
+        disk.task.cnode.delete(endpoint.cptr)
+        for act in (lambda: files.stat("f"), lambda: files.open("f"), lambda: files.list()):
+            with pytest.raises(OSError, match="Stale") as caught:
+                act()
+            assert caught.value.errno == errno.ESTALE

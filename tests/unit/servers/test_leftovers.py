@@ -48,6 +48,25 @@ def test_the_successor_finds_what_its_predecessor_found(board: Root) -> None:
     assert board.authority.slots.free_count == free
 
 
+@pytest.mark.parametrize("how", ["ended", "killed", "done"])
+def test_what_a_task_had_made_goes_with_it_also_if_it_is_not_started_again(how: str) -> None:
+    """It may have been lent to a server, which sees by this that its client is dead."""
+    with root(task("it"), check=False) as board:
+        board.supervisor.start_all()
+        before = board.held("it")
+        words = (ObjectType.NOTIFICATION, 0, 0, 0, 40, 3)
+        board.act_for("it").call(Slot.POOL, abi.Label.UNTYPED_RETYPE, words, [Slot.CNODE])
+        assert len(board.held("it")) == len(before) + 3
+        running = board.running("it")
+        if how == "ended":
+            board.ended("it", FAILED)
+        elif how == "killed":
+            board.supervisor.kill(running)
+        else:
+            board.supervisor.exited(running.number, 0)
+        assert board.held("it").keys() == before.keys()
+
+
 def test_the_channels_of_a_client_end_with_it(board: Root) -> None:
     """They were paid from its pool, which is whole again for its next life."""
     server, client = board.act_for("server"), board.act_for("client")
