@@ -1,4 +1,4 @@
-"""``python -m bench [kernel] [ipc] [memory] [--quick] [--json FILE] [--plot FILE]``: measure, and say which goals hold.
+"""``python -m bench [PART …] [--quick] [--json FILE] [--plot FILE]``: measure, and say which goals hold.
 
 Exit status 1 only where even the best round is past twice a goal, so that noise never decides.
 """
@@ -13,8 +13,9 @@ from bench import kernel
 from bench.ipc import run as ipc
 from bench.memory import run as memory
 from bench.report import console, join, print_report, write_json
+from bench.storage import run as storage
 
-PARTS = ("kernel", "ipc", "memory")
+PARTS = ("kernel", "ipc", "memory", "storage")
 
 
 def main() -> int:
@@ -37,6 +38,8 @@ def main() -> int:
             reports.append(kernel.run(kernel.QUICK if options.quick else kernel.FULL, progress))
         elif part == "memory":
             reports.append(memory.run(memory.QUICK if options.quick else memory.FULL, progress))
+        elif part == "storage":
+            reports.append(storage.run(storage.QUICK if options.quick else storage.FULL, progress))
         else:
             reports.append(ipc.run(ipc.QUICK if options.quick else ipc.FULL, progress, options.plot))
         print_report(reports[-1], console())

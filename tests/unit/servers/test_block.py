@@ -250,6 +250,16 @@ def test_a_device_that_never_does_better_is_given_up(machine: Board, disk: Block
     with pytest.raises(DiskError, match="given up"):
         disk.flush()
     assert disk.geometry().sectors == SECTORS
+    machine.change(lambda: machine.device.configuration_changed())
+    machine.settle()  # it interrupts once more, and then its line is masked
+    assert machine.masked
+
+
+def test_a_request_that_comes_back_without_a_status_has_failed(machine: Board, disk: Block, space: DataSpace) -> None:
+    number = disk.attach(space.share())
+    machine.garbage = lambda: used(machine, (0, 0))
+    with pytest.raises(DiskError, match="status 255"):
+        disk.read(number, 0, 0, 1)
 
 
 def test_a_device_that_asks_for_a_reset_gets_it(machine: Board, disk: Block, space: DataSpace) -> None:
