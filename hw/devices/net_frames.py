@@ -4,8 +4,8 @@ A descriptor of frames gives and takes an Ethernet frame a read and a write: a S
 
 Rules. Nothing blocks, and a turn of the event loop is bounded: `FRAMES_A_TURN` and about `BYTES_A_TURN` each way. The
 descriptor is read only while the driver has offered buffers, so what waits stays with the host; a frame for which the
-buffer is too small is dropped, counted, and the buffer is used for the next one. What the descriptor does not take waits
-with its chain. When the other side has gone the link is down: what is sent is dropped, as on a cable that hangs.
+buffer is too small is dropped, counted, and the buffer is used for the next one. What the descriptor does not take
+waits with its chain. When the other side has gone the link is down: what is sent is dropped, as on a cable that hangs.
 
 Memory of frames may be a driver's client's, and be gone: a frame that cannot be reached is not sent, and a buffer that
 cannot be is given back with nothing in it.
