@@ -54,7 +54,8 @@ def run_monitor(options: LaunchOptions) -> int:
     from hw.monitor import MonitorOptions, run
 
     system = options.description.system
-    with opened(options.description.disks, _disk_folder(options.description)) as descriptors:
+    description = options.description
+    with opened(description.host_parts, _disk_folder(description), system.name) as host:
         monitor = MonitorOptions(
             name=system.name,
             folder=system_folder(system.name),
@@ -66,7 +67,9 @@ def run_monitor(options: LaunchOptions) -> int:
             script=options.script,
             modules=interface_modules(system),
             module_paths=options.description.paths,
-            descriptors=descriptors,
+            descriptors=host.descriptors,
+            networks=host.networks,
+            helpers=host.helpers,
             initial_memory_bits=ROOT_MEMORY.bit_length() - 1,
         )
         try:
@@ -78,7 +81,7 @@ def run_monitor(options: LaunchOptions) -> int:
 def _disk_folder(description: Description) -> Path:
     """What paths of disks count from: the description's folder, or the user's own if it came with sel4py."""
     own = description.source.resolve().parent
-    return state_folder(description.system.name) if own == SYSTEMS and description.disks else own
+    return state_folder(description.system.name) if own == SYSTEMS and description.host_parts else own
 
 
 def interface_modules(system: System) -> tuple[str, ...]:

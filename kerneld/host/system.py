@@ -23,6 +23,8 @@ from hw.devices.clock import Clock
 from hw.devices.disk import Disk
 from hw.devices.disk_image import DiskImage
 from hw.devices.entropy import Entropy
+from hw.devices.net import Net
+from hw.devices.net_frames import NetFrames
 from hw.devices.pty import PtyBackend
 from hw.devices.serial_line import SerialBackend, SerialLine
 from hw.devices.stdio import stdio_backend
@@ -57,7 +59,7 @@ RAM_LAYOUT: Final = RamLayout(
     layout.DEVICE_RECORD_BYTES,
     layout.DEVICE_RECORD_COUNT,
 )
-Backend = ClockTimer | Disk | SerialBackend | Transfers
+Backend = ClockTimer | Disk | NetFrames | SerialBackend | Transfers
 
 
 class System:
@@ -170,6 +172,9 @@ class System:
         elif isinstance(device, Block):
             medium = DiskImage(description.descriptor)
             self._backends[number] = Disk(self.loop, self.machine.bus, device, medium, self.entry.settle)
+        elif isinstance(device, Net):
+            frames = description.descriptor
+            self._backends[number] = NetFrames(self.loop, self.machine.bus, device, frames, self.entry.settle)
         elif isinstance(device, Uart):
             line = SerialLine(self.machine.bus, device, self.entry.settle)
             if description.backend is BackendKind.STDIO:

@@ -18,7 +18,7 @@ import uvloop
 
 from hw.devices.user_network.addresses import HostAddress, resolver_of
 from hw.devices.user_network.network import NetworkOptions, UserNetwork
-from hw.parent_death import die_with_parent
+from hw.helpers import begin_helper
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--no-outgoing", action="store_true")
     parser.add_argument("--forward", action="append", default=[])
     arguments = parser.parse_args()
-    die_with_parent(arguments.parent)
+    begin_helper(arguments.parent)
     options = NetworkOptions(arguments.mac, arguments.mtu, not arguments.no_outgoing, _resolver())
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_serve(socket.socket(fileno=arguments.frames), options, arguments.forward))

@@ -18,7 +18,6 @@ PREFIX: Final = ipaddress.IPv6Address("fd00::").packed
 GATEWAY6: Final = ipaddress.IPv6Address("fd00::2").packed
 DNS6: Final = ipaddress.IPv6Address("fd00::3").packed
 LINK_LOCAL6: Final = ipaddress.IPv6Address("fe80::2").packed
-ALL_NODES6: Final = ipaddress.IPv6Address("ff02::1").packed
 NETWORK6: Final = ipaddress.IPv6Network("fd00::/64")
 
 OURS: Final = frozenset((GATEWAY, DNS, GATEWAY6, DNS6, LINK_LOCAL6))

@@ -17,7 +17,7 @@ _TYPE, _REQUESTED, _SERVER = 53, 50, 54
 
 def answer(request: memoryview, mtu: int) -> bytes | None:
     """The reply to a client's message, as a UDP payload; None: it gets none."""
-    if len(request) < _HEADER.size + 4 or request[_HEADER.size : _HEADER.size + 4] != COOKIE:
+    if len(request) < _HEADER.size + 4 or bytes(request[_HEADER.size : _HEADER.size + 4]) != COOKIE:
         return None
     operation, kind, size, _, transaction, _, flags, client, _, _, relay, hardware = _HEADER.unpack_from(request)
     if operation != 1 or kind != 1 or size != 6:

@@ -18,7 +18,8 @@ from hw.devices.user_network.addresses import (
     OURS,
     PREFIX,
 )
-from hw.devices.user_network.packets import ICMP, ICMP6, Bytes, Packet, checksum, pseudo_header
+from hw.devices.user_network.packets import ICMP, ICMP6, Packet, checksum, pseudo_header
+from hw.iommu import Buffer
 
 _ARP: Final = struct.Struct("!HHBBH6s4s6s4s")
 _ROUTER_SOLICITATION, _ROUTER_ADVERTISEMENT, _NEIGHBOUR_SOLICITATION, _NEIGHBOUR_ADVERTISEMENT = 133, 134, 135, 136
@@ -83,7 +84,7 @@ def summed6(body: bytes, source: bytes, target: bytes) -> bytes:
     return body[:2] + total.to_bytes(2, "big") + body[4:]
 
 
-def _summed(body: Bytes) -> bytes:
+def _summed(body: Buffer) -> bytes:
     return bytes(body[:2]) + checksum(body).to_bytes(2, "big") + bytes(body[4:])
 
 

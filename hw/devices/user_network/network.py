@@ -12,9 +12,9 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hw.devices.frame_link import FrameLink
 from hw.devices.user_network import dhcp
 from hw.devices.user_network.addresses import (
-    ALL_NODES6,
     BROADCAST_MAC,
     DNS,
     DNS6,
@@ -23,7 +23,6 @@ from hw.devices.user_network.addresses import (
     HostAddress,
     host_address,
 )
-from hw.devices.user_network.link import FrameLink
 from hw.devices.user_network.neighbours import (
     arp_answer,
     echo_answer,
@@ -40,7 +39,6 @@ from hw.devices.user_network.packets import (
     IPV6,
     TCP,
     UDP,
-    Bytes,
     Packet,
     checksum,
     ethernet_header,
@@ -51,6 +49,7 @@ from hw.devices.user_network.packets import (
 )
 from hw.devices.user_network.tcp import Tcp
 from hw.devices.user_network.udp import Udp, datagram
+from hw.iommu import Buffer
 
 BROADCAST = b"\xff" * 4
 
@@ -104,18 +103,17 @@ class UserNetwork:
         packet = ip_packet(body, kind)
         if packet is None:
             return
-        match packet.protocol:
-            case 6:
-                if not frame[0] & 1:
-                    self.tcp.receive(packet)
-            case 17:
-                self._datagram(packet)
-            case 1 if kind == IPV4:
-                reply = echo_answer(packet)
-                if reply is not None:
-                    self._send_ip(packet.target, packet.source, ICMP, reply, b"")
-            case 58 if kind == IPV6:
-                self._icmp6(packet)
+        if packet.protocol == TCP:
+            if not frame[0] & 1:
+                self.tcp.receive(packet)
+        elif packet.protocol == UDP:
+            self._datagram(packet)
+        elif packet.protocol == ICMP and kind == IPV4:
+            reply = echo_answer(packet)
+            if reply is not None:
+                self._send_ip(packet.target, packet.source, ICMP, reply, b"")
+        elif packet.protocol == ICMP6 and kind == IPV6:
+            self._icmp6(packet)
 
     def _datagram(self, packet: Packet) -> None:
         found = datagram(packet)
@@ -145,12 +143,8 @@ class UserNetwork:
         if not is_sound(packet):
             return
         answer = icmp6_answer(packet, self._options.mtu)
-        if answer is not None:
-            target = packet.source if any(packet.source) else ALL_NODES6
-            if target is packet.source:
-                self._send_ip(answer[1], target, ICMP6, answer[0], b"")
-            # Who asks without an address is looking whether somebody has it (duplicate address detection): of ours,
-            # somebody has, and the advertisement goes to all.
+        if answer is not None and any(packet.source):  # who asks without an address looks whether it is free
+            self._send_ip(answer[1], packet.source, ICMP6, answer[0], b"")
 
     def _unreachable(self, packet: Packet) -> None:
         if len(packet.source) == 4:
@@ -164,13 +158,10 @@ class UserNetwork:
             return None
         return host_address(target, port, options.resolver if options.outgoing else None)
 
-    def _send_ip(self, source: bytes, target: bytes, protocol: int, header: bytes, data: Bytes) -> None:
+    def _send_ip(self, source: bytes, target: bytes, protocol: int, header: bytes, data: Buffer) -> None:
         ethernet = self._to_guest4 if len(source) == 4 else self._to_guest6
         head = ethernet + ip_header(source, target, protocol, len(header) + len(data)) + header
         if data:
             self.link.send(head, data)
         else:
             self.link.send(head)
-
-
-__all__ = ["TCP", "NetworkOptions", "UserNetwork"]

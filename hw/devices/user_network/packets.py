@@ -9,13 +9,13 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
+from hw.iommu import Buffer
+
 ETHERNET_BYTES: Final = 14
 IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 _IPV4: Final = struct.Struct("!BBHHHBBH4s4s")
 _IPV6: Final = struct.Struct("!IHBB16s16s")
-
-Bytes = bytes | bytearray | memoryview
 
 
 class Packet(NamedTuple):
@@ -28,7 +28,7 @@ class Packet(NamedTuple):
     whole: memoryview
 
 
-def checksum(*parts: Bytes) -> int:
+def checksum(*parts: Buffer) -> int:
     """The Internet checksum of parts, all but the last of an even length.
 
     The ones' complement sum of 16-bit words is the number that they write, modulo 2**16 - 1 (RFC 1071, section 2).

@@ -11,18 +11,19 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from hw.devices.frame_link import FrameLink
 from hw.devices.user_network.addresses import GATEWAY, GUEST, HostAddress
-from hw.devices.user_network.link import FrameLink
-from hw.devices.user_network.packets import TCP, Bytes, Packet
+from hw.devices.user_network.packets import TCP, Packet
 from hw.devices.user_network.tcp_connection import Connection, Key
 from hw.devices.user_network.tcp_segment import ACK, FIN, RST, SYN, Segment, ahead, read_segment, segment_header
+from hw.iommu import Buffer
 
 MOST_CONNECTIONS: Final = 1024
 TICK_SECONDS: Final = 0.25
 FIRST_PORT, LAST_PORT = 49152, 65535
 ACCEPTS_A_TURN: Final = 16
 
-SendIp = Callable[[bytes, bytes, int, bytes, Bytes], None]  # source, target, protocol, header, data
+SendIp = Callable[[bytes, bytes, int, bytes, Buffer], None]  # source, target, protocol, header, data
 
 
 class Tcp:

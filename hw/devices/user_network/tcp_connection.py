@@ -1,8 +1,8 @@
 """A TCP connection that is the guest's on one side, and a socket of the host on the other.
 
-Rules. Nothing blocks. Bytes are read from either side only as far as the other has room, so memory is bounded: what the
-host's socket does not take closes the guest's window, and a full window or link stops the reading of the socket. Each
-direction ends by itself (a FIN and SHUT_WR stand for each other), a reset ends both, on both sides.
+Rules. Nothing blocks. Bytes are read from either side only as far as the other has room, so memory is bounded: what
+the host's socket does not take closes the guest's window, and a full window or link stops the reading of the socket.
+Each direction ends by itself (a FIN and SHUT_WR stand for each other), a reset ends both, on both sides.
 Source: RFC 9293, 5961 (challenge acknowledgements), 7323 (window scaling).
 """
 

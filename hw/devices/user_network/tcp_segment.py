@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-from hw.devices.user_network.packets import TCP, Bytes, Packet, checksum, is_sound, pseudo_header
+from hw.devices.user_network.packets import TCP, Packet, checksum, is_sound, pseudo_header
+from hw.iommu import Buffer
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 _HEADER: Final = struct.Struct("!HHIIBBHHH")
@@ -57,7 +58,7 @@ def segment_header(
     acknowledged: int,
     flags: int,
     window: int,
-    data: Bytes = b"",
+    data: Buffer = b"",
     options: bytes = b"",
 ) -> bytes:
     """The header of a segment that carries ``data``, with its checksum. Options: whole words."""

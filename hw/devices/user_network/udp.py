@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from hw.devices.frame_link import FrameLink
 from hw.devices.user_network.addresses import GATEWAY, GUEST, HostAddress
-from hw.devices.user_network.link import FrameLink
-from hw.devices.user_network.packets import UDP, Bytes, Packet, checksum, pseudo_header
+from hw.devices.user_network.packets import UDP, Packet, checksum, pseudo_header
 from hw.devices.user_network.tcp import SendIp
+from hw.iommu import Buffer
 
 MOST_FLOWS: Final = 512
 IDLE_SECONDS: Final = 60.0
@@ -188,7 +189,7 @@ class Udp:
 
 def datagram(packet: Packet) -> tuple[tuple[int, int], memoryview] | None:
     """Ports and data of a UDP packet, or None. Source: RFC 768."""
-    data: Bytes = packet.payload
+    data: Buffer = packet.payload
     if len(data) < _HEADER.size:
         return None
     source, target, size, total = _HEADER.unpack_from(data)

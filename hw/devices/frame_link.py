@@ -1,7 +1,7 @@
 """The descriptor of frames: a SOCK_SEQPACKET socket, a frame each message. Lossless, in order, with back pressure.
 
 Rules. Nothing blocks. What the socket does not take waits in a queue; who makes many frames looks at `is_blocked`
-first, and is told by `drained` when it may go on. Past `MOST_QUEUED` frames are dropped, and counted.
+first, and is told by `drained` when it may go on. Past ``most`` frames are dropped, and counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from hw.devices.user_network.packets import Bytes
+from hw.iommu import Buffer
 
 FRAMES_A_TURN: Final = 64
 MOST_QUEUED: Final = 4096
@@ -24,7 +24,7 @@ class FrameLink:
 
     Args:
         received: called with each frame. turn_ended: called after each bounded batch of them. drained: the queue has
-        become empty. ended: the other side is gone.
+        become empty. ended: the other side is gone. most: frames that may wait.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class FrameLink:
         turn_ended: Callable[[], None],
         drained: Callable[[], None],
         ended: Callable[[], None],
+        most: int = MOST_QUEUED,
     ) -> None:
         self._loop = loop
         self._end = end
@@ -42,6 +43,7 @@ class FrameLink:
         self._turn_ended = turn_ended
         self._drained = drained
         self._ended = ended
+        self._most = most
         self._queue: deque[bytes] = deque()
         self.dropped = 0
         end.setblocking(False)
@@ -51,7 +53,7 @@ class FrameLink:
     def is_blocked(self) -> bool:
         return bool(self._queue)
 
-    def send(self, *parts: Bytes) -> None:
+    def send(self, *parts: Buffer) -> None:
         """Send a frame, or keep it until the socket takes it."""
         if not self._queue:
             try:
@@ -62,7 +64,7 @@ class FrameLink:
             except OSError:  # nobody is there any more; the reader notices
                 self.dropped += 1
                 return
-        if len(self._queue) >= MOST_QUEUED:
+        if len(self._queue) >= self._most:
             self.dropped += 1
         else:
             self._queue.append(b"".join(parts))
