@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path as FilePath
 from typing import Final
 
-from deploy.host_devices import DiskFile
+from deploy.host_devices import HostPart
 from deploy.memory import memory_needed, ram_that_fits
 from deploy.modules import ModulePath, classes, may_be_image, syntax_error
 from deploy.problems import Problems, dotted, suggest
@@ -30,7 +30,7 @@ class Draft:
 
     ram: int
     devices: tuple[Device, ...]
-    disks: dict[str, DiskFile]
+    host_parts: dict[str, HostPart]
     tasks: tuple[TaskDraft, ...]
 
     def task(self, name: str) -> TaskDraft | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.crosscheck import Draft, badges, check
-from deploy.host_devices import DiskFile
+from deploy.host_devices import HostPart
 from deploy.modules import ModulePath
 from deploy.problems import BadDescription, Problems, dotted
 from deploy.reader import NAME_PATTERN, NAME_RULE, Table
@@ -34,13 +34,14 @@ PACKED_LIMIT: Final = (1 << abi.BOOT_INFO_FRAME_BITS) - abi.BOOT_INFO_EXTRA * ab
 class Description:
     """A checked description: the system, and what of this host belongs to it.
 
-    ``paths`` are folders that its images are loaded from as well, ``disks`` the images of its disks, by device name.
+    ``paths`` are folders that its images are loaded from as well, ``host_parts`` what its devices stand on, by device
+    name.
     """
 
     source: Path
     system: System
     paths: tuple[Path, ...]
-    disks: dict[str, DiskFile] = field(default_factory=dict)
+    host_parts: dict[str, HostPart] = field(default_factory=dict)
 
     def pack(self) -> bytes:
         """What root is handed in BootInfo, as msgpack."""
@@ -88,7 +89,7 @@ def load(path: Path, ram: int | None = None, name: str | None = None) -> Descrip
         finding = f"the description packs to {len(checked.pack())} bytes"
         problems.add(("task",), finding, f"BootInfo holds {PACKED_LIMIT}: use fewer tasks, or less config")
     problems.ensure_none()
-    return Description(path, checked, paths, draft.disks)
+    return Description(path, checked, paths, draft.host_parts)
 
 
 def _parse(path: Path) -> tuple[str, dict[str, object]]:
@@ -136,12 +137,12 @@ def _read_system(table: Table, path: Path, name: str | None) -> tuple[str, tuple
 def _read_draft(top: Table, ram: int | None) -> Draft:
     machine = top.table("machine")
     size = machine.size("ram", RAM_DEFAULT, RAM_LOW, RAM_HIGH, power_of_two=False)
-    devices, disks = read_devices(machine)
+    devices, host_parts = read_devices(machine)
     machine.finish()
     tasks = tuple(read_task(name, table) for name, table in top.named_tables("task").items())
     if not top.values.get("task"):
         top.problems.add(("task",), "the system has no task", "add [task.NAME] with image = 'package.module'")
-    return Draft(ram or size, devices, disks, tasks)
+    return Draft(ram or size, devices, host_parts, tasks)
 
 
 def _resolve(draft: Draft, ordered: tuple[TaskDraft, ...]) -> tuple[Task, ...]:

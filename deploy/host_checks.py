@@ -152,6 +152,16 @@ def _eventfd() -> tuple[bool, str]:
     return True, "eventfd"
 
 
+def _reads_nowait() -> tuple[bool, str]:
+    descriptor = os.open(os.getcwd(), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        os.pwrite(descriptor, b"x", 0)
+        os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
+        return True, "this folder's file system has RWF_NOWAIT"
+    finally:
+        os.close(descriptor)
+
+
 def _descriptors() -> tuple[bool, str]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = "unlimited" if hard == resource.RLIM_INFINITY else str(hard)
@@ -211,6 +221,7 @@ _PROBES: Final = (
     _Probe("namespaces", False, "stops a task from seeing host processes and networks", _namespaces),
     _Probe("two cores", False, "calls between running tasks without a switch", _cores),
     _Probe("time slice", False, "a task that wakes up need not wait for the host's next clock tick", _time_slice),
+    _Probe("reads nowait", False, "a disk's reads of what is in the host's memory, without a thread", _reads_nowait),
     _Probe("/dev/net/tun", False, "network back end tap", _device("/dev/net/tun")),
     _Probe("/dev/kvm", False, "hardware virtual machines", _device("/dev/kvm")),
     _Probe("spin", False, "model checking of the shared-memory protocols (Debian package spin)", _program("spin")),

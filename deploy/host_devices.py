@@ -1,4 +1,6 @@
-"""What a machine's devices stand on at the host: image files. Read from the description, opened when the system starts.
+"""What a machine's devices stand on at the host: image files, networks.
+
+Read from the description, opened when the system starts.
 
 Rules. A description's tasks never see this: `libsel4py.description` holds nothing of the host. Paths count from the
 description's own file. All is opened by the process that becomes the monitor, which hands the kernel descriptors.
@@ -8,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import close
 from pathlib import Path
 from typing import Final
 
+from deploy.host_network import NetworkLink, open_link
 from deploy.reader import Table
 from deploy.runtime import RuntimeRefused
 from hw.devices.disk_image import SECTOR_BYTES, ImageError, open_image
+from hw.helpers import Helper
+from hw.machine import NetworkInterface
 
 IMAGE_LOW, IMAGE_HIGH = 4096, 1 << 44
 _KIND: Final = "a disk's image, such as 'disk.img'; the path counts from this file's folder"
@@ -43,15 +48,38 @@ def read_disk(table: Table) -> DiskFile:
     return DiskFile(path, size, read_only)
 
 
+HostPart = DiskFile | NetworkLink
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Descriptors and network interfaces by device name, and the processes at the other ends of descriptors."""
+
+    descriptors: dict[str, int] = field(default_factory=dict)
+    networks: dict[str, NetworkInterface] = field(default_factory=dict)
+    helpers: list[Helper] = field(default_factory=list)
+
+
 @contextmanager
-def opened(disks: Mapping[str, DiskFile], folder: Path) -> Iterator[dict[str, int]]:
-    """Descriptors by device name, open until the block ends. Raises RuntimeRefused: one cannot be had."""
+def opened(parts: Mapping[str, HostPart], folder: Path, system: str) -> Iterator[Opened]:
+    """All of it, open until the block ends. Raises RuntimeRefused: one cannot be had."""
     with ExitStack() as stack:
-        found: dict[str, int] = {}
-        for name, disk in disks.items():
-            try:
-                found[name] = open_image(folder / disk.path, disk.size, disk.read_only)
-            except ImageError as error:
-                raise RuntimeRefused(f"device {name}: {error}") from error
-            stack.callback(close, found[name])
+        found = Opened()
+        for name, part in parts.items():
+            if isinstance(part, DiskFile):
+                found.descriptors[name] = _open_disk(stack, name, part, folder)
+                continue
+            found.descriptors[name], helper = open_link(stack, system, name, part)
+            found.networks[name] = part.interface_of(system, name)
+            if helper is not None:
+                found.helpers.append(helper)
         yield found
+
+
+def _open_disk(stack: ExitStack, name: str, disk: DiskFile, folder: Path) -> int:
+    try:
+        descriptor = open_image(folder / disk.path, disk.size, disk.read_only)
+    except ImageError as error:
+        raise RuntimeRefused(f"device {name}: {error}") from error
+    stack.callback(close, descriptor)
+    return descriptor

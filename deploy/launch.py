@@ -53,7 +53,8 @@ def run_monitor(options: LaunchOptions) -> int:
     from hw.monitor import MonitorOptions, run
 
     system = options.description.system
-    with opened(options.description.disks, options.description.source.parent) as descriptors:
+    description = options.description
+    with opened(description.host_parts, description.source.parent, system.name) as host:
         monitor = MonitorOptions(
             name=system.name,
             folder=system_folder(system.name),
@@ -65,7 +66,9 @@ def run_monitor(options: LaunchOptions) -> int:
             script=options.script,
             modules=interface_modules(system),
             module_paths=options.description.paths,
-            descriptors=descriptors,
+            descriptors=host.descriptors,
+            networks=host.networks,
+            helpers=host.helpers,
             initial_memory_bits=ROOT_MEMORY.bit_length() - 1,
         )
         try:

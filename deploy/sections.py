@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from deploy.host_devices import DiskFile, read_disk
+from deploy.host_devices import HostPart, read_disk
+from deploy.host_network import read_network
 from deploy.problems import dotted, suggest
 from deploy.quantities import format_size
 from deploy.reader import Table, kind
@@ -88,14 +89,14 @@ class TaskDraft:
     paged: int = 0
 
 
-def read_devices(machine: Table) -> tuple[tuple[Device, ...], dict[str, DiskFile]]:
+def read_devices(machine: Table) -> tuple[tuple[Device, ...], dict[str, HostPart]]:
     """The machine's devices, and what those of the host stand on, by name."""
-    disks: dict[str, DiskFile] = {}
-    devices = [_device(name, table, disks) for name, table in machine.named_tables("devices").items()]
-    return tuple(devices), disks
+    host_parts: dict[str, HostPart] = {}
+    devices = [_device(name, table, host_parts) for name, table in machine.named_tables("devices").items()]
+    return tuple(devices), host_parts
 
 
-def _device(name: str, table: Table, disks: dict[str, DiskFile]) -> Device:
+def _device(name: str, table: Table, host_parts: dict[str, HostPart]) -> Device:
     table.require("type", "'uart'")
     device_type = DeviceType(table.string("type", "uart", tuple(each.value for each in DeviceType)))
     count = PORT_COUNTS[device_type]
@@ -107,7 +108,9 @@ def _device(name: str, table: Table, disks: dict[str, DiskFile]) -> Device:
     if device_type is DeviceType.UART:
         backend = Backend(table.string("backend", "stdio", tuple(each.value for each in Backend)))
     if device_type is DeviceType.VIRTIO_BLOCK:
-        disks[name] = read_disk(table)
+        host_parts[name] = read_disk(table)
+    if device_type is DeviceType.VIRTIO_NET:
+        host_parts[name] = read_network(table)
     table.finish()
     return Device(name, device_type, first, first + count - 1, irq, backend)
 

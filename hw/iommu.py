@@ -249,8 +249,8 @@ class DmaPort:
         if not write and not span.readable:
             raise self._fault(address, FaultKind.READ_DENIED)
         if self._iommu.keeps:
-            first = Span(span.physical - span.before, span.size + span.before, span.readable, span.writable)
-            self._kept = [(address - span.before, address + span.size, first), *self._kept[: KEPT - 1]]
+            whole = Span(span.physical - span.before, span.size + span.before, span.readable, span.writable)
+            self._kept = [(address - span.before, address + span.size, whole), *self._kept[: KEPT - 1]]
         return span
 
     def _fault(self, address: int, kind: FaultKind) -> DmaFault:

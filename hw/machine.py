@@ -20,6 +20,7 @@ from hw.devices.clock import Clock
 from hw.devices.device import Device
 from hw.devices.disk_image import DiskImage
 from hw.devices.entropy import Entropy
+from hw.devices.net import Net
 from hw.devices.uart import Uart
 from hw.interrupts import Trigger
 from hw.iommu import Iommu
@@ -33,6 +34,7 @@ class DeviceKind(Enum):
     CLOCK = "clock"
     ENTROPY = "entropy"
     VIRTIO_BLOCK = "virtio-block"
+    VIRTIO_NET = "virtio-net"
 
 
 class BackendKind(Enum):
@@ -43,12 +45,21 @@ class BackendKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkInterface:
+    """What a network device is on its link: hardware address, and MTU in bytes of an IP packet."""
+
+    mac: bytes
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceDescription:
     """A device of the machine.
 
     Attributes:
         first_port, irq: where it is; lines are 0..63. backend: of a UART. descriptor: what the device stands on at the
-        host, opened by whoever starts the machine (a disk's image); -1 for none.
+        host, opened by whoever starts the machine (a disk's image, a network's frames); -1 for none. network: of a
+        network device.
     """
 
     name: str
@@ -58,6 +69,7 @@ class DeviceDescription:
     backend: BackendKind | None = None
     trigger: Trigger = Trigger.LEVEL
     descriptor: int = -1
+    network: NetworkInterface | None = None
 
     def plain(self) -> dict[str, object]:
         """As JSON can hold it."""
@@ -70,12 +82,13 @@ class DeviceDescription:
             "backend": backend,
             "trigger": self.trigger.value,
             "descriptor": self.descriptor,
+            "network": None if self.network is None else [self.network.mac.hex(), self.network.mtu],
         }
 
     @classmethod
     def from_plain(cls, plain: dict[str, object]) -> DeviceDescription:
         """What `plain` gave. Raises KeyError or ValueError if it is something else."""
-        backend = plain["backend"]
+        backend, network = plain["backend"], plain["network"]
         return cls(
             str(plain["name"]),
             DeviceKind(plain["kind"]),
@@ -84,6 +97,7 @@ class DeviceDescription:
             None if backend is None else BackendKind(backend),
             Trigger(plain["trigger"]),
             int(str(plain["descriptor"])),
+            NetworkInterface(bytes.fromhex(network[0]), int(network[1])) if isinstance(network, list) else None,
         )
 
 
@@ -176,3 +190,9 @@ class Machine:
             case DeviceKind.VIRTIO_BLOCK:
                 image, dma = DiskImage(description.descriptor), self.iommu.port(number)
                 return Block(self.ram, address, number, port, irq, dma, image.sectors, image.read_only, trigger)
+            case DeviceKind.VIRTIO_NET:
+                network = description.network
+                if network is None:
+                    raise ValueError(f"the network device {description.name} has no hardware address")
+                dma = self.iommu.port(number)
+                return Net(self.ram, address, number, port, irq, dma, network.mac, network.mtu, trigger)

@@ -29,6 +29,7 @@ import msgpack
 from hw.cpu import hide_memory
 from hw.devices.stdio import RawTerminal
 from hw.fd_store import FdStore, close_all
+from hw.helpers import Helpers, Process
 from hw.machine import BackendKind, MachineDescription, create_ram
 from hw.module_path import python_command, python_environment
 from hw.monitor_options import MonitorOptions
@@ -89,6 +90,7 @@ class Monitor:
         self._store = FdStore()
         self._channel: socket.socket | None = None
         self._processes: list[tuple[subprocess.Popen[bytes], int]] = []  # with their pidfds: zygote, kernel
+        self._helpers = Helpers(self._start)
         self._status: int | None = None
         self._signals = 0
         self._wakeup, self._wakeup_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -105,12 +107,15 @@ class Monitor:
         self._channel = ours
         kernel_end, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, kernel_end, zygote_end, _memory_file(self._options.description) as description:
+            for helper in self._options.helpers:
+                self._helpers.start(helper)
             self._start_zygote(zygote_end.fileno())
             plain = self._kernel_options(kernel_end.fileno(), theirs.fileno(), description, console)
             with _memory_file(json.dumps(plain).encode()) as text:
                 inherited = [text, description, kernel_end.fileno(), theirs.fileno(), self._ram]
                 inherited += [each.descriptor for each in self._machine.devices if each.descriptor >= 0]
-                self._start("kerneld", ["-m", "kerneld", "--options", str(text)], (*inherited, *console))
+                arguments = ["-m", "kerneld", "--options", str(text)]
+                self._processes.append(self._start("kerneld", arguments, (*inherited, *console)))
 
     def wait(self) -> int:
         """Wait for the system's end; returns its exit status."""
@@ -119,7 +124,8 @@ class Monitor:
         poll.register(self._channel.fileno(), select.POLLIN)
         poll.register(self._wakeup, select.POLLIN)
         kernel, pidfd = self._processes[-1]
-        poll.register(pidfd, select.POLLIN)
+        for descriptor in (pidfd, *self._helpers.descriptors):
+            poll.register(descriptor, select.POLLIN)
         deadline_ms: float | None = None
         while True:
             ready = [descriptor for descriptor, _ in poll.poll(deadline_ms)]
@@ -127,6 +133,8 @@ class Monitor:
                 return self._give_up()
             if self._channel.fileno() in ready and not self._receive():
                 poll.unregister(self._channel.fileno())
+            for each in [descriptor for descriptor in ready if descriptor in self._helpers.descriptors]:
+                self._helper_ended(each, poll)
             if self._wakeup in ready:
                 os.read(self._wakeup, 64)
                 self._signals += 1
@@ -149,11 +157,19 @@ class Monitor:
             process.wait()
             os.close(pidfd)
         self._processes.clear()
+        self._helpers.close()
         if self._channel is not None:
             self._channel.close()
         self._store.close()
         self._restore_signals()
         close_all((self._ram, self._wakeup, self._wakeup_end))
+
+    def _helper_ended(self, pidfd: int, poll: select.poll) -> None:
+        poll.unregister(pidfd)
+        said, again = self._helpers.ended(pidfd)
+        print(f"{self._options.name}: {said}", file=sys.stderr)
+        if again is not None:
+            poll.register(again, select.POLLIN)
 
     def _give_up(self) -> int:
         print(f"{self._options.name} did not end in time and is killed", file=sys.stderr)
@@ -187,9 +203,9 @@ class Monitor:
         arguments += ["--import", ",".join(dict.fromkeys(self._options.modules))]
         for folder in self._options.module_paths:
             arguments += ["--path", str(folder)]
-        self._start("zygote", arguments, (descriptor,))
+        self._processes.append(self._start("zygote", arguments, (descriptor,)))
 
-    def _start(self, name: str, arguments: list[str], descriptors: Sequence[int]) -> None:
+    def _start(self, name: str, arguments: Sequence[str], descriptors: Sequence[int]) -> Process:
         log = os.open(
             self._options.folder / "logs" / f"{name}.log",
             os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
@@ -207,7 +223,7 @@ class Monitor:
             )
         finally:
             os.close(log)
-        self._processes.append((process, os.pidfd_open(process.pid)))
+        return process, os.pidfd_open(process.pid)
 
     def _kernel_options(
         self, zygote: int, monitor: int, description: int, console: tuple[int, ...]

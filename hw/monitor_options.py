@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from hw.machine import BackendKind, DeviceDescription, DeviceKind, MachineDescription
+from hw.helpers import Helper
+from hw.machine import BackendKind, DeviceDescription, DeviceKind, MachineDescription, NetworkInterface
 
 POLL_NS: Final = 50_000
 INITIAL_MEMORY_BITS: Final = 26
@@ -48,6 +49,7 @@ class MonitorOptions:
         console: the back end of all UARTs, instead of what the description says. script: an open descriptor that
             becomes the stdio console's input; it stays the caller's. output: where that console's output goes.
         descriptors: what devices stand on at the host, by device name; they stay the caller's.
+        networks: what network devices are, by device name. helpers: processes at the other ends of the descriptors.
         poll_ns: how long the kernel looks for work before it sleeps. initial_memory_bits: log2 of the
             initial task's private memory, which is taken from RAM; None for 64 MiB, or a quarter of a small RAM.
     """
@@ -64,6 +66,8 @@ class MonitorOptions:
     module_paths: Sequence[Path] = ()
     output: int = 1
     descriptors: Mapping[str, int] = field(default_factory=dict)
+    networks: Mapping[str, NetworkInterface] = field(default_factory=dict)
+    helpers: Sequence[Helper] = ()
     poll_ns: int = POLL_NS
     initial_memory_bits: int | None = None
 
@@ -87,4 +91,5 @@ class MonitorOptions:
             device.irq,
             backend,
             descriptor=self.descriptors.get(device.name, -1),
+            network=self.networks.get(device.name),
         )

@@ -18,7 +18,8 @@ import msgpack
 import uvloop
 
 from hw.cpu import hide_memory
-from kerneld.host.linux import die_with_parent, set_process_name
+from hw.parent_death import die_with_parent
+from kerneld.host.linux import set_process_name
 from kerneld.host.options import KernelOptions
 from kerneld.host.system import System
 

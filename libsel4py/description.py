@@ -35,6 +35,7 @@ class DeviceType(Enum):
     CLOCK = "clock"
     ENTROPY = "entropy"
     VIRTIO_BLOCK = "virtio-block"
+    VIRTIO_NET = "virtio-net"
 
 
 class Backend(Enum):
@@ -57,8 +58,10 @@ PORT_COUNTS: Final[dict[DeviceType, int]] = {
     DeviceType.CLOCK: 8,
     DeviceType.ENTROPY: 32,
     DeviceType.VIRTIO_BLOCK: 0x200,
+    DeviceType.VIRTIO_NET: 0x200,
 }
-DMA_DEVICES: Final = (DeviceType.ENTROPY, DeviceType.VIRTIO_BLOCK)  # those that reach memory by an IOSpace
+# Those that reach memory by an IOSpace.
+DMA_DEVICES: Final = (DeviceType.ENTROPY, DeviceType.VIRTIO_BLOCK, DeviceType.VIRTIO_NET)
 
 
 class Device(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

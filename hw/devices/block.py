@@ -8,14 +8,14 @@ of status that it writes last; how they are cut into descriptors is the driver's
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
-from hw.devices.virtio import VirtioDevice, VirtioRecord
+from hw.devices.virtio import VirtioDevice
+from hw.devices.virtio_registers import VirtioRecord
 from hw.devices.virtqueue import MOST_SEGMENTS, Chain, DeviceQueue
 from hw.interrupts import Trigger
-from hw.iommu import MAX_TRANSFER, DmaFault, DmaPort, Segment
+from hw.iommu import MAX_TRANSFER, Buffer, DmaFault, DmaPort, Segment
 from hw.ram import Ram, Record, Word
 
 SECTOR_BYTES: Final = 512
@@ -53,8 +53,7 @@ class BlockRecord(Record):
     resets = Word(0)  # what was begun before the last reset is not finished
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request, checked: the bytes are on the disk, and the buffers are as long as they say.
 
     Attributes:
@@ -70,7 +69,7 @@ class Request:
     into: tuple[Segment, ...]
     status: Segment
     resets: int
-    data: bytes = b""
+    data: Buffer = b""
     outcome: Outcome = Outcome.OK
 
 
@@ -144,7 +143,7 @@ class Block(VirtioDevice):
         size = outgoing if kind is Kind.OUT else incoming
         if not self._makes_sense(kind, sector, size):
             return Request(chain, None, sector, size, into, status, resets, outcome=Outcome.IOERR)
-        return Request(chain, kind, sector, size, into, status, resets, copied[HEADER.size :])
+        return Request(chain, kind, sector, size, into, status, resets, memoryview(copied)[HEADER.size :])
 
     def _makes_sense(self, kind: Kind, sector: int, size: int) -> bool:
         match kind:

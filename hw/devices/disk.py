@@ -1,51 +1,34 @@
-"""A disk's back end: carries out the block device's requests on an image.
+"""A disk's back end: carries out the block device's requests on a medium.
 
-Reads that the host has in memory are made at once; all else is done by a thread of the disk's own, one request after
-the other, so that a flush comes after the writes that were taken before it. Requests are taken in bounded turns of the
-event loop, and at most `MOST_BYTES` are under way. What was taken and not finished when a kernel died is done again by
-the next one: reading, writing and flushing twice does no harm, since the driver has not been told that it was done once.
+Rules. A turn of the event loop is bounded: `CHAINS_A_TURN` chains are taken, and about `BYTES_A_TURN` are moved; at
+most about `MOST_BYTES` are with the thread. What the medium does without blocking is done in the turn; all else is done
+by a thread of the disk's own, one request after the other, so a flush comes after all writes that were done before it.
+Requests may be finished in another order than they came in.
+
+A write that the driver is told of is with the medium, which outlives the kernel; a flush that it is told of is on the
+medium for good. What was under way when a kernel died is done again by the next one (`DeviceQueue.recover`): reading,
+writing and flushing twice does no harm, since the driver has not been told that it was done once. For the same reason
+the thread gets its requests before the turn is committed, and wakes while the turn goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
-import threading
 from collections import deque
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from hw.devices.block import ID_BYTES, SECTOR_BYTES, Block, Kind, Outcome, Request
 from hw.devices.bus import IoBus
-from hw.devices.virtio import Cause
+from hw.devices.medium import Answer, Medium, MediumThread
+from hw.devices.virtio_registers import Cause
 from hw.devices.virtqueue import Chain
 from hw.iommu import DmaFault
 
 CHAINS_A_TURN: Final = 32
-MOST_BYTES: Final = 8 << 20  # of requests under way
+BYTES_A_TURN: Final = 1 << 20
+MOST_BYTES: Final = 8 << 20
 IDENTITY: Final = b"sel4py-disk".ljust(ID_BYTES, b"\0")
-
-
-class Medium(Protocol):
-    """What keeps the bytes: `hw.devices.disk_image.DiskImage`, or in a test anything that does the same.
-
-    A test that records what is written and when it is flushed sees here the order in which a loss of power cuts.
-    """
-
-    def read(self, offset: int, size: int, /) -> bytes:
-        """May block. Raises OSError."""
-
-    def read_now(self, offset: int, size: int, /) -> bytes | bytearray | None:
-        """The same if it does not block, else None. Raises OSError."""
-
-    def write(self, offset: int, data: bytes, /) -> None:
-        """May block. Raises OSError."""
-
-    def flush(self) -> None:
-        """All that was written before is on the medium when this returns. May block. Raises OSError."""
-
-
-Done = tuple[Request, bytes | bytearray, Outcome]
 
 
 class Disk:
@@ -62,16 +45,17 @@ class Disk:
         self._loop = loop
         self._bus = bus
         self._device = device
+        self._requests = device.requests
         self._medium = medium
         self._changed = changed
         self._bytes = 0  # of what the thread has
-        self._jobs: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._finished: deque[Done] = deque()
+        self._given_back = 0  # in this turn
         self._soon: asyncio.Handle | None = None
         self._closed = False
-        self._interrupted = True  # what a former kernel has taken is looked for first
-        self._thread = threading.Thread(target=self._work, name="disk", daemon=True)
-        self._thread.start()
+        self._resets = device.own.resets  # what waits was taken after so many
+        self._waiting: deque[Chain] = deque(self._requests.recover(bus))  # taken, and not looked at
+        self._thread = MediumThread(medium)
+        loop.add_reader(self._thread.bell, self._rung)
         self.kicked()
 
     def kicked(self) -> None:
@@ -86,117 +70,95 @@ class Disk:
         self._closed = True
         if self._soon is not None:
             self._soon.cancel()
-        self._jobs.put(None)
-        self._thread.join()
+        self._loop.remove_reader(self._thread.bell)
+        self._thread.close()
 
-    # --- on the event loop ---------------------------------------------------------------------------------
+    def _rung(self) -> None:
+        self._thread.answer_bell()
+        self._turn()
 
     def _turn(self) -> None:
-        self._soon = None
-        done = [self._finished.popleft() for _ in range(len(self._finished))]
-        self._bytes -= sum(request.size for request, _, _ in done)
-        for request in self._take():
-            answered = self._at_once(request)
-            if answered is not None:
-                done.append(answered)
-            else:
-                self._bytes += request.size
-                self._jobs.put(request)
-        more = False
-        if done:
-            written = [(each, self._transfer(*each)) for each in done]
-            self._bus.change(self._device, lambda: self._finish(written))
-        if self._bytes < MOST_BYTES and self._device.is_live:
-            more = self._device.requests.has_more()
-        if done or more:
-            self._changed()
-        if more or self._finished:
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        self._bus.change(self._device, self._work)
+        if self._given_back:
+            self._requests.publish(self._bus)
+        if self._bytes < MOST_BYTES and (self._waiting or self._requests.has_more()):
             self.kicked()
+        if self._given_back or not self._device.is_live:
+            self._changed()
 
-    def _take(self) -> list[Request]:
+    # --- inside the transaction ----------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        answers = self._thread.finished_nowait()
+        for answer in answers:
+            self._bytes -= answer.request.size
+        for request in self._requests_nowait():
+            answered = self._at_once(request)
+            if answered is None:
+                self._bytes += request.size
+                self._thread.carry_out(request)
+            else:
+                answers.append(answered)
+        self._given_back = len(answers)
+        if answers:
+            self._requests.give_back(self._delivered(answers))
+
+    def _requests_nowait(self) -> Iterator[Request]:
         """Requests that begin now. A chain that is none stops the device."""
-        chains: list[Chain] = []
-        if self._bytes >= MOST_BYTES:
-            return []
-        requests = self._device.requests
-        if self._interrupted:
-            self._interrupted = False
-            chains = requests.interrupted()
-        self._bus.change(self._device, lambda: chains.extend(requests.take(CHAINS_A_TURN)))
-        found: list[Request] = []
-        for chain in chains:
+        device = self._device
+        if self._resets != device.own.resets or not device.is_live:
+            self._waiting.clear()
+            self._resets = device.own.resets
+        if not self._waiting:
+            self._waiting.extend(self._requests.take(CHAINS_A_TURN))
+        budget = min(BYTES_A_TURN, MOST_BYTES - self._bytes)
+        while self._waiting and budget > 0:
             try:
-                request = self._device.read_request(chain)
+                request = device.read_request(self._waiting.popleft())
             except DmaFault:
-                self._fail(Cause.DMA_FAULT)
-                return []
+                device.fail(Cause.DMA_FAULT)
+                return
             if request is None:
-                self._fail(Cause.BAD_REQUEST)
-                return []
-            found.append(request)
-        return found
+                device.fail(Cause.BAD_REQUEST)
+                return
+            budget -= request.size
+            yield request
 
-    def _at_once(self, request: Request) -> Done | None:
+    def _at_once(self, request: Request) -> Answer | None:
         """What needs no thread. None: it does."""
         match request.kind:
-            case None:
-                return request, b"", request.outcome
-            case Kind.GET_ID:
-                return request, IDENTITY, Outcome.OK
-            case Kind.IN if self._jobs.empty():
+            case Kind.IN:
                 try:
                     data = self._medium.read_now(request.sector * SECTOR_BYTES, request.size)
                 except OSError:
-                    return request, b"", Outcome.IOERR
-                return None if data is None else (request, data, Outcome.OK)
+                    return Answer(request, outcome=Outcome.IOERR)
+                return None if data is None else Answer(request, data)
+            case Kind.GET_ID:
+                return Answer(request, IDENTITY)
+            case None:
+                return Answer(request, outcome=request.outcome)
             case _:
                 return None
 
-    def _transfer(self, request: Request, data: bytes | bytearray, outcome: Outcome) -> int:
-        """Put data and status where the driver wants them; returns how many bytes, or -1: it cannot be."""
-        if request.resets != self._device.own.resets:
-            return -1
-        dma = self._device.dma
-        written = 0
-        if data:
+    def _delivered(self, answers: Sequence[Answer]) -> Iterator[tuple[int, int]]:
+        """Put data and status where the driver wants them: (head, bytes written) of each that could be."""
+        device = self._device
+        dma, resets = device.dma, device.own.resets
+        for request, data, outcome in answers:
+            if request.resets != resets:
+                continue
+            written = 0
             try:
-                written = dma.scatter(request.into, data)
+                if data:
+                    written = dma.scatter(request.into, data)
             except DmaFault:  # the buffer is gone: its owner's matter
                 outcome = Outcome.IOERR
-        try:
-            dma.write(request.status.address, bytes([outcome]))
-        except DmaFault:
-            return -1
-        return written + 1
-
-    def _finish(self, written: list[tuple[Done, int]]) -> None:
-        alive = [each for each in written if each[0][0].resets == self._device.own.resets]
-        if any(count < 0 for _, count in alive):
-            self._device.fail(Cause.DMA_FAULT)
-        self._device.requests.give_back([(done[0].chain.head, count) for done, count in alive if count >= 0])
-
-    def _fail(self, cause: Cause) -> None:
-        self._bus.change(self._device, lambda: self._device.fail(cause))
-        self._changed()
-
-    # --- on the thread -------------------------------------------------------------------------------------
-
-    def _work(self) -> None:
-        while (request := self._jobs.get()) is not None:
-            self._finished.append(self._carry_out(request))
-            if not self._closed:
-                self._loop.call_soon_threadsafe(self.kicked)
-
-    def _carry_out(self, request: Request) -> Done:
-        offset = request.sector * SECTOR_BYTES
-        try:
-            match request.kind:
-                case Kind.IN:
-                    return request, self._medium.read(offset, request.size), Outcome.OK
-                case Kind.OUT:
-                    self._medium.write(offset, request.data)
-                case Kind.FLUSH:
-                    self._medium.flush()
-        except OSError:
-            return request, b"", Outcome.IOERR
-        return request, b"", Outcome.OK
+            try:
+                dma.write(request.status.address, bytes((outcome,)))
+            except DmaFault:
+                device.fail(Cause.DMA_FAULT)
+                return
+            yield request.chain.head, written + 1

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from hw.iommu import Buffer
+
 SECTOR_BYTES: Final = 512
 _RWF_NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 
@@ -57,7 +59,7 @@ def _check_size(descriptor: int, path: Path, size: int | None, read_only: bool) 
 
 
 class DiskImage:
-    """An open image, as `hw.devices.disk.Medium`. The descriptor stays the caller's."""
+    """An open image, as `hw.devices.medium.Medium`. The descriptor stays the caller's."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -88,7 +90,7 @@ class DiskImage:
             self._asks_first = False
         return None
 
-    def write(self, offset: int, data: bytes, /) -> None:
+    def write(self, offset: int, data: Buffer, /) -> None:
         view = memoryview(data)
         while view:
             count = os.pwrite(self._descriptor, view, offset)

@@ -13,124 +13,34 @@ and a `Cause` in the record; nothing is done until the driver resets the device.
 from __future__ import annotations
 
 from abc import abstractmethod
-from enum import IntEnum, IntFlag
+from collections.abc import Callable
 from typing import Final
 
 from hw.devices.device import Device
+from hw.devices.virtio_registers import (
+    CONFIG,
+    CONFIG_INTERRUPT,
+    MAGIC,
+    MOST_ENTRIES,
+    REQUIRED,
+    USED_INTERRUPT,
+    VENDOR,
+    VERSION,
+    Cause,
+    Feature,
+    QueueRecord,
+    Register,
+    Status,
+    VirtioRecord,
+)
 from hw.interrupts import Trigger
 from hw.iommu import DmaPort
-from hw.ram import Ram, Record, Word
+from hw.ram import Ram
 
-MAGIC: Final = int.from_bytes(b"virt", "little")
-VERSION: Final = 2
-VENDOR: Final = int.from_bytes(b"SEL4", "little")
-MOST_QUEUES: Final = 4
-MOST_ENTRIES: Final = 256
 _LOW: Final = (1 << 32) - 1
-
-
-class Register(IntEnum):
-    """Offsets of registers. Names as in the standard, table 4.1."""
-
-    MAGIC_VALUE = 0x000
-    VERSION = 0x004
-    DEVICE_ID = 0x008
-    VENDOR_ID = 0x00C
-    DEVICE_FEATURES = 0x010
-    DEVICE_FEATURES_SEL = 0x014
-    DRIVER_FEATURES = 0x020
-    DRIVER_FEATURES_SEL = 0x024
-    QUEUE_SEL = 0x030
-    QUEUE_SIZE_MAX = 0x034
-    QUEUE_SIZE = 0x038
-    QUEUE_READY = 0x044
-    QUEUE_NOTIFY = 0x050
-    INTERRUPT_STATUS = 0x060
-    INTERRUPT_ACK = 0x064
-    STATUS = 0x070
-    QUEUE_DESC_LOW = 0x080
-    QUEUE_DESC_HIGH = 0x084
-    QUEUE_DRIVER_LOW = 0x090
-    QUEUE_DRIVER_HIGH = 0x094
-    QUEUE_DEVICE_LOW = 0x0A0
-    QUEUE_DEVICE_HIGH = 0x0A4
-    CONFIG_GENERATION = 0x0FC
-
-
-CONFIG: Final = 0x100
-
-
-class Status(IntFlag):
-    """The device status field, section 2.1."""
-
-    ACKNOWLEDGE = 1
-    DRIVER = 2
-    DRIVER_OK = 4
-    FEATURES_OK = 8
-    NEEDS_RESET = 64
-    FAILED = 128
-
-
-class Feature(IntFlag):
-    """Feature bits of all devices, section 6."""
-
-    INDIRECT_DESC = 1 << 28
-    VERSION_1 = 1 << 32
-    ACCESS_PLATFORM = 1 << 33
-
-
-REQUIRED: Final = Feature.VERSION_1 | Feature.ACCESS_PLATFORM
-USED_INTERRUPT, CONFIG_INTERRUPT = 1, 2  # bits of INTERRUPT_STATUS
-
-
 # The same as plain numbers, for what is asked at each request.
 _DRIVER_OK, _FEATURES_OK = int(Status.DRIVER_OK), int(Status.FEATURES_OK)
 _LIVE: Final = int(Status.DRIVER_OK | Status.NEEDS_RESET)
-
-
-class Cause(IntEnum):
-    """Why a device needs a reset."""
-
-    NONE = 0
-    BAD_REGISTER = 1  # a queue was set up or used against the rules
-    BAD_INDEX = 2  # the available index ran ahead of the queue
-    BAD_CHAIN = 3  # a descriptor chain is no chain: out of the table, too long, in the wrong order
-    DMA_FAULT = 4  # a queue or a buffer lies outside of the IOSpace
-    BAD_REQUEST = 5  # a chain that no request of this device looks like
-
-
-class QueueRecord(Record):
-    """A queue as the driver has set it up, and how far the device is in it."""
-
-    __slots__ = ()
-
-    SIZE = 128
-
-    size = Word(0)
-    ready = Word(8)
-    descriptors = Word(16)
-    driver = Word(24)  # the available ring
-    device = Word(32)  # the used ring
-    taken = Word(40)  # chains taken, modulo 2**16
-    used = Word(48)  # chains given back, modulo 2**16
-    in_flight = 64  # offset of a bit for each head that was taken and not given back
-
-
-class VirtioRecord(Record):
-    """The transport's registers. A device's own record begins at `OWN`."""
-
-    __slots__ = ()
-
-    OWN = 64 + MOST_QUEUES * QueueRecord.SIZE
-
-    status = Word(0)
-    interrupt = Word(8)
-    device_select = Word(16)
-    driver_select = Word(24)
-    features = Word(32)  # what the driver has accepted
-    queue_select = Word(40)
-    generation = Word(48)
-    cause = Word(56)
 
 
 class VirtioDevice(Device):
@@ -138,7 +48,8 @@ class VirtioDevice(Device):
 
     Attributes:
         DEVICE_ID: section 5. QUEUES: how many it has. OFFERED: feature bits beside those that all devices offer.
-        queues: their records. dma: the way to RAM.
+        queues: their records. dma: the way to RAM. failed: called with the cause, inside the transaction, when the
+        device has come to need a reset.
     """
 
     PORTS = 0x200
@@ -159,6 +70,7 @@ class VirtioDevice(Device):
         super().__init__(ram, address, number, first_port, irq, trigger)
         self.state = VirtioRecord(ram, address)
         self.dma = dma
+        self.failed: Callable[[Cause], None] = lambda cause: None
         self.queues = [QueueRecord(ram, address + 64 + index * QueueRecord.SIZE) for index in range(self.QUEUES)]
 
     # --- what a subclass says ------------------------------------------------------------------------------
@@ -185,11 +97,17 @@ class VirtioDevice(Device):
         """Whether the driver lets it work."""
         return self.state.status & _LIVE == _DRIVER_OK
 
+    @property
+    def has_used_interrupt(self) -> bool:
+        """Whether the driver was interrupted for used buffers, and has not acknowledged it."""
+        return bool(self.state.interrupt & USED_INTERRUPT)
+
     def fail(self, cause: Cause) -> None:
         """Stop: the driver has done something that makes no sense. Inside a transaction."""
         state = self.state
         if not state.status & Status.NEEDS_RESET:
             state.cause = int(cause)
+            self.failed(cause)
             state.status = state.status | Status.NEEDS_RESET
             if state.status & Status.DRIVER_OK:
                 state.interrupt = state.interrupt | CONFIG_INTERRUPT

@@ -3,19 +3,24 @@
 Source: VIRTIO 1.2, section 2.7. All of it lies in the driver's memory, and is reached by DMA.
 
 Rules. The available ring and the descriptor table are copied once for each `take`, and the copies are checked; what the
-driver writes later changes nothing. Work of a turn is bounded by ``most`` chains of `MOST_SEGMENTS` each. A head that
-was taken is marked in the queue's record until it is given back: a kernel that is started again finds those that were
-under way (`interrupted`) and does them once more, which is why a device's requests must bear that. What makes no sense
-ends in `VirtioDevice.fail`, and the queue gives nothing more. All but `has_more` runs inside a transaction.
+driver writes later changes nothing. Work of a turn is bounded by ``most`` chains of `MOST_SEGMENTS` each. What makes no
+sense ends in `VirtioDevice.fail`, and the queue gives nothing more.
+
+The queue's record in RAM says what was done, and the driver sees it after the commit alone: `take` and `give_back` run
+inside a transaction, `publish` behind it. So a kernel that dies in between is followed by one that finds the record,
+and calls `recover`: what was given back is published, and heads that were taken and not given back, each of which has
+its mark in the record, are done once more. A device's requests must bear to be done twice, as long as nobody was told.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from hw.devices.virtio import MOST_ENTRIES, Cause, Feature, QueueRecord, VirtioDevice
+from hw.devices.bus import IoBus
+from hw.devices.virtio import VirtioDevice
+from hw.devices.virtio_registers import MOST_ENTRIES, Cause, Feature, QueueRecord
 from hw.iommu import DmaFault, Segment
 
 NEXT, WRITE, INDIRECT = 1, 2, 4  # flags of a descriptor
@@ -53,26 +58,43 @@ class DeviceQueue:
         """Up to ``most`` chains that the driver has made available, in order."""
         return self._guarded(lambda: self._take(most))
 
-    def interrupted(self) -> list[Chain]:
-        """Chains that were taken, and not given back, by who had this queue before (a kernel that died)."""
-        heads = [head for head in range(MOST_ENTRIES) if self._is_marked(head)]
-        return self._guarded(lambda: self._chains(heads, self._table())) if heads else []
-
-    def give_back(self, used: Sequence[tuple[int, int]]) -> None:
-        """Chains are done: (head, bytes written to it) each. The driver is interrupted, if it wants to be."""
+    def give_back(self, used: Iterable[tuple[int, int]]) -> None:
+        """Chains are done: (head, bytes written to it) each. The driver is to be interrupted, if it wants that."""
         queue = self._queue
-        if not used or not self._device.is_live or not queue.ready:
+        if not self._device.is_live or not queue.ready:
             return
+        index = before = queue.used
+        mask = queue.size - 1
         try:
             for head, written in used:
                 self._mark(head, False)
-                self._dma.write(queue.device + 4 + 8 * (queue.used & queue.size - 1), USED.pack(head, written))
-                queue.used = queue.used + 1 & _INDEX
-            self._dma.store16(queue.device + 2, queue.used)
-            if not self._dma.load16(queue.driver) & NO_INTERRUPT:
-                self._device.interrupt_used()
+                self._dma.write(queue.device + 4 + 8 * (index & mask), USED.pack(head, written))
+                index = index + 1 & _INDEX
+            if index != before:
+                queue.used = index
+                if self._wants_interrupt():
+                    self._device.interrupt_used()
         except DmaFault:
             self._device.fail(Cause.DMA_FAULT)
+
+    def publish(self, bus: IoBus) -> None:
+        """Show the driver what was given back, after the commit. One that has asked for interrupts since gets one."""
+        queue, device = self._queue, self._device
+        if not device.is_live or not queue.ready:
+            return
+        try:
+            self._dma.store16(queue.device + 2, queue.used)
+            if not device.has_used_interrupt and self._wants_interrupt():
+                bus.change(device, device.interrupt_used)
+        except DmaFault:
+            bus.change(device, lambda: device.fail(Cause.DMA_FAULT))
+
+    def recover(self, bus: IoBus) -> list[Chain]:
+        """Go on where a kernel that died has left this queue: the chains that are to be done once more."""
+        found: list[Chain] = []
+        bus.change(self._device, lambda: found.extend(self._guarded(self._recover)))
+        self.publish(bus)
+        return found
 
     def has_more(self) -> bool:
         """Whether `take` would find something, be it a fault. Needs no transaction."""
@@ -96,6 +118,16 @@ class DeviceQueue:
         except _BadChain:
             self._device.fail(Cause.BAD_CHAIN)
         return []
+
+    def _recover(self) -> list[Chain]:
+        queue = self._queue
+        if self._dma.load16(queue.device + 2) != queue.used:  # the interrupt may have come before what it is for
+            self._device.interrupt_used()
+        heads = [head for head in range(MOST_ENTRIES) if self._is_marked(head)]
+        return self._chains(heads, self._table()) if heads else []
+
+    def _wants_interrupt(self) -> bool:
+        return not self._dma.load16(self._queue.driver) & NO_INTERRUPT
 
     def _take(self, most: int) -> list[Chain]:
         queue = self._queue

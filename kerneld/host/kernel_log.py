@@ -24,6 +24,7 @@ LONGEST: Final = 500  # characters of a line
 class LineKind(Enum):
     START = "a thread does not start"
     END = "a process is ended"
+    DEVICE = "a device needs a reset"
     SYSTEM = "of the system itself"
 
 

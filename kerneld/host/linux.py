@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import time
 from typing import Final
 
-PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the host kill this process when its parent (the thread that forked it) ends. prctl(2), PR_SET_PDEATHSIG.
-
-    Args:
-        parent: who the parent was when this process was made. If it is gone already, this process ends now.
-    """
-    _checked(_libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def set_process_name(name: str) -> None:

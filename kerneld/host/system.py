@@ -13,6 +13,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,12 +23,16 @@ from hw.devices.clock import Clock
 from hw.devices.disk import Disk
 from hw.devices.disk_image import DiskImage
 from hw.devices.entropy import Entropy
+from hw.devices.net import Net
+from hw.devices.net_frames import NetFrames
 from hw.devices.pty import PtyBackend
 from hw.devices.serial_line import SerialBackend, SerialLine
 from hw.devices.stdio import stdio_backend
 from hw.devices.timer import ClockTimer
 from hw.devices.transfers import Transfers
 from hw.devices.uart import Uart
+from hw.devices.virtio import VirtioDevice
+from hw.devices.virtio_registers import Cause
 from hw.machine import BackendKind, DeviceDescription, Machine, RamLayout
 from kerneld import boot, layout
 from kerneld.entry import Entry
@@ -54,7 +59,7 @@ RAM_LAYOUT: Final = RamLayout(
     layout.DEVICE_RECORD_BYTES,
     layout.DEVICE_RECORD_COUNT,
 )
-Backend = ClockTimer | Disk | SerialBackend | Transfers
+Backend = ClockTimer | Disk | NetFrames | SerialBackend | Transfers
 
 
 class System:
@@ -158,6 +163,8 @@ class System:
 
     def _join_backend(self, number: int, description: DeviceDescription) -> None:
         device = self.machine.bus.devices[number]
+        if isinstance(device, VirtioDevice):
+            device.failed = partial(self._device_failed, description.name)
         if isinstance(device, Clock):
             self._backends[number] = ClockTimer(self.loop, self.machine.bus, device, self.entry.settle)
         elif isinstance(device, Entropy):
@@ -165,6 +172,9 @@ class System:
         elif isinstance(device, Block):
             medium = DiskImage(description.descriptor)
             self._backends[number] = Disk(self.loop, self.machine.bus, device, medium, self.entry.settle)
+        elif isinstance(device, Net):
+            frames = description.descriptor
+            self._backends[number] = NetFrames(self.loop, self.machine.bus, device, frames, self.entry.settle)
         elif isinstance(device, Uart):
             line = SerialLine(self.machine.bus, device, self.entry.settle)
             if description.backend is BackendKind.STDIO:
@@ -191,6 +201,10 @@ class System:
                     self.entry.host_is_due()
             case _:
                 self.processes.carry_out(message)
+
+    def _device_failed(self, name: str, cause: Cause) -> None:
+        text = f"device {name} needs a reset, for what its driver has done: {cause.explanation}"
+        self.loop.call_soon(self.log, LineKind.DEVICE, text)
 
     def _channel_failed(self, channel: int) -> None:
         self.kernel.channel_failed(channel)

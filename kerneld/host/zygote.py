@@ -26,8 +26,9 @@ from typing import Final
 import msgpack
 
 from hw.cpu import hide_memory
+from hw.parent_death import die_with_parent
 from kerneld.host import child
-from kerneld.host.linux import die_with_parent, set_process_name
+from kerneld.host.linux import set_process_name
 from kerneld.host.task_logs import TaskLogs
 
 MESSAGE_BYTES: Final = 1 << 14

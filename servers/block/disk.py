@@ -2,7 +2,7 @@
 
 Rules. A request's header and status byte lie in slots of the driver's own memory, its data in a client's. Each request
 ends in one call of its ``done``, whatever happens: a device that breaks its protocol, or asks for a reset, is reset,
-and all that it had under way ends in `DiskError`. After `LEAST_LIFE` resets without a request in between it is given up.
+and all that it had under way ends in `DiskError`. After `LEAST_LIFE` resets without an end in between it is given up.
 """
 
 from __future__ import annotations

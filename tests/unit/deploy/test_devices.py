@@ -33,7 +33,11 @@ priority = 1
 """
 
 
-NEEDED = {DeviceType.UART: 'backend = "pty"', DeviceType.VIRTIO_BLOCK: 'image = "disk.img"'}
+NEEDED = {
+    DeviceType.UART: 'backend = "pty"',
+    DeviceType.VIRTIO_BLOCK: 'image = "disk.img"',
+    DeviceType.VIRTIO_NET: 'backend = "user"',
+}
 
 
 @pytest.mark.parametrize("kind", DeviceType)
@@ -50,6 +54,7 @@ def test_the_machines_devices_have_as_many() -> None:
         DeviceType.CLOCK: Clock.PORTS,
         DeviceType.ENTROPY: Entropy.PORTS,
         DeviceType.VIRTIO_BLOCK: VirtioDevice.PORTS,
+        DeviceType.VIRTIO_NET: VirtioDevice.PORTS,
     }
     assert ports == PORT_COUNTS
 

@@ -6,16 +6,19 @@ import asyncio
 import os
 import random
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hw.devices.block import FLUSH, RO, Block, Kind, Outcome
-from hw.devices.disk import IDENTITY, Disk, Medium
+from hw.devices.disk import IDENTITY, Disk
 from hw.devices.disk_image import DiskImage, ImageError, open_image
-from hw.devices.virtio import Cause, Register, Status
+from hw.devices.medium import Medium
+from hw.devices.virtio_registers import Cause, Register, Status
 from hw.devices.virtqueue import NEXT, WRITE
+from hw.iommu import Buffer
 from tests.unit.hw.virtio_driver import AT, FRAME_BYTES, IRQ, NUMBER, PORT, RECORD, Guest
 
 SECTORS = 64
@@ -31,6 +34,8 @@ class Recorder(Medium):
         self.log: list[object] = []
         self.reads_now = False
         self.broken = False
+        self.gate = threading.Event()  # flushes wait for it
+        self.gate.set()
 
     def read(self, offset: int, size: int) -> bytes:
         self._ensure()
@@ -40,13 +45,14 @@ class Recorder(Medium):
     def read_now(self, offset: int, size: int) -> bytes | None:
         return self.read(offset, size) if self.reads_now else None
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: Buffer) -> None:
         self._ensure()
         self.log.append(("write", offset, len(data)))
         self.bytes[offset : offset + len(data)] = data
 
     def flush(self) -> None:
         self._ensure()
+        assert self.gate.wait(20)
         self.log.append("flush")
 
     def _ensure(self) -> None:
@@ -64,9 +70,14 @@ class System:
         device = self.guest.device
         assert isinstance(device, Block)
         self.device = device
-        self.disk = Disk(self.loop, self.guest.bus, device, medium, self.changes.set)
+        self.counts: list[int] = []  # of requests used, at each change
+        self.disk = Disk(self.loop, self.guest.bus, device, medium, self.changed)
         self.guest.bus.set_kick(lambda number: self.disk.kicked())
         self.next = 0
+
+    def changed(self) -> None:
+        self.counts.append(len(self.guest.used()))
+        self.changes.set()
 
     def request(self, kind: int, sector: int = 0, outgoing: bytes = b"", incoming: int = 0, slot: int = 0) -> None:
         """Offer a request; its header, data and status have places of their own by ``slot``."""
@@ -138,6 +149,45 @@ def test_it_writes_and_flushes_in_order(system: System, medium: Recorder) -> Non
     assert medium.log == [("write", 512, 512), ("write", 2560, 512), "flush", ("write", 512, 512)]
     assert [system.status(slot) for slot in range(4)] == [Outcome.OK] * 4
     assert medium.bytes[512:1024] == b"c" * 512
+
+
+def test_a_read_from_memory_overtakes_a_flush(system: System, medium: Recorder) -> None:
+    medium.reads_now = True
+    medium.gate.clear()
+    system.request(Kind.FLUSH, slot=0)
+    system.request(Kind.IN, 0, incoming=512, slot=1)
+    assert system.run(1) == [(3, 513)]
+    medium.gate.set()
+    assert [head for head, _ in system.run(2)] == [3, 0]
+
+
+def test_a_turn_moves_about_a_mebibyte(medium: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hw.devices.disk.BYTES_A_TURN", 1024)
+    medium.reads_now = True
+    system = System(medium)
+    system.guest.begin(size=16)
+    for slot in range(5):
+        system.request(Kind.IN, slot, incoming=512, slot=slot)
+    system.run(5)
+    assert system.counts == [2, 4, 5]
+    system.close()
+
+
+def test_what_waits_at_a_reset_is_forgotten(medium: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hw.devices.disk.BYTES_A_TURN", 512)
+    medium.reads_now = True
+    system = System(medium)
+    system.guest.begin(size=16)
+    for slot in range(5):
+        system.request(Kind.IN, slot, incoming=512, slot=slot)
+    system.guest.set(Register.QUEUE_NOTIFY, 0)
+    system.loop.run_until_complete(asyncio.sleep(0))
+    system.guest.set(Register.STATUS, 0)
+    system.guest.begin(size=16)
+    system.request(Kind.GET_ID, incoming=20)
+    assert system.run(1) == [(0, 21)]
+    system.close()
+    assert len(medium.log) < 5
 
 
 def test_it_says_its_name(system: System) -> None:

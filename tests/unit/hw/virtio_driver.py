@@ -10,7 +10,8 @@ import struct
 from collections.abc import Callable
 
 from hw.devices.bus import IoBus
-from hw.devices.virtio import CONFIG, REQUIRED, Register, Status, VirtioDevice
+from hw.devices.virtio import VirtioDevice
+from hw.devices.virtio_registers import CONFIG, REQUIRED, Register, Status
 from hw.iommu import DmaPort, Iommu, Span
 from hw.ram import Ram
 

@@ -1,0 +1,93 @@
+"""What a disk keeps its bytes on, and the thread that waits for it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections import deque
+from typing import NamedTuple, Protocol
+
+from hw.devices.block import SECTOR_BYTES, Kind, Outcome, Request
+from hw.iommu import Buffer
+
+
+class Medium(Protocol):
+    """What keeps the bytes: `hw.devices.disk_image.DiskImage`, or in a test anything that does the same.
+
+    A test that records writes with their data, and flushes, has the log that a loss of power cuts: what stands before a
+    flush that returned is kept, and of what stands behind the last one any part may be lost. All but `read_now` runs on
+    the disk's thread, one call after the other.
+    """
+
+    def read(self, offset: int, size: int, /) -> Buffer:
+        """``size`` bytes. May block. Raises OSError."""
+
+    def read_now(self, offset: int, size: int, /) -> Buffer | None:
+        """The same if it does not block, else None. Raises OSError."""
+
+    def write(self, offset: int, data: Buffer, /) -> None:
+        """Store all of it. May block. Raises OSError."""
+
+    def flush(self) -> None:
+        """All that was written before is on the medium when this returns. May block. Raises OSError."""
+
+
+class Answer(NamedTuple):
+    """A request that was carried out, and what it gives the driver."""
+
+    request: Request
+    data: Buffer = b""
+    outcome: Outcome = Outcome.OK
+
+
+class MediumThread:
+    """Carries out requests, one after the other, on a thread of its own.
+
+    `bell` is a descriptor that becomes readable after something has come to `finished_nowait`. Whom it wakes calls
+    `answer_bell` first: what is finished later rings again.
+    """
+
+    def __init__(self, medium: Medium) -> None:
+        self._medium = medium
+        self._jobs: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._finished: deque[Answer] = deque()
+        self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = threading.Thread(target=self._work, name="disk", daemon=True)
+        self._thread.start()
+
+    def carry_out(self, request: Request) -> None:
+        self._jobs.put(request)
+
+    def finished_nowait(self) -> list[Answer]:
+        """What was finished since the last call."""
+        return [self._finished.popleft() for _ in range(len(self._finished))]
+
+    def answer_bell(self) -> None:
+        """Make the bell quiet. It has rung."""
+        os.eventfd_read(self.bell)
+
+    def close(self) -> None:
+        """Wait until all is carried out that was given."""
+        self._jobs.put(None)
+        self._thread.join()
+        os.close(self.bell)
+
+    def _work(self) -> None:
+        while (request := self._jobs.get()) is not None:
+            self._finished.append(self._carried_out(request))
+            os.eventfd_write(self.bell, 1)
+
+    def _carried_out(self, request: Request) -> Answer:
+        offset = request.sector * SECTOR_BYTES
+        try:
+            match request.kind:
+                case Kind.IN:
+                    return Answer(request, self._medium.read(offset, request.size))
+                case Kind.OUT:
+                    self._medium.write(offset, request.data)
+                case Kind.FLUSH:
+                    self._medium.flush()
+        except OSError:
+            return Answer(request, outcome=Outcome.IOERR)
+        return Answer(request)

@@ -1,0 +1,198 @@
+"""All TCP connections of the guest: finds the one that a segment belongs to, makes new ones, refuses others.
+
+Rules. At most `MOST_CONNECTIONS`; more are refused with a reset. One clock serves all of them, while there are any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from hw.devices.frame_link import FrameLink
+from hw.devices.user_network.addresses import GATEWAY, GUEST, HostAddress
+from hw.devices.user_network.packets import TCP, Packet
+from hw.devices.user_network.tcp_connection import Connection, Key
+from hw.devices.user_network.tcp_segment import ACK, FIN, RST, SYN, Segment, ahead, read_segment, segment_header
+from hw.iommu import Buffer
+
+MOST_CONNECTIONS: Final = 1024
+TICK_SECONDS: Final = 0.25
+FIRST_PORT, LAST_PORT = 49152, 65535
+ACCEPTS_A_TURN: Final = 16
+
+SendIp = Callable[[bytes, bytes, int, bytes, Buffer], None]  # source, target, protocol, header, data
+
+
+class Tcp:
+    """``reach``: where on the host an address and port of the guest's lead; None: nowhere.
+
+    Args:
+        mtu: the link's, in bytes of an IP packet.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        send: SendIp,
+        reach: Callable[[bytes, int], HostAddress | None],
+        mtu: int,
+    ) -> None:
+        self._loop = loop
+        self._send = send
+        self._reach = reach
+        self._mtu = mtu
+        self.link: FrameLink | None = None
+        self._connections: dict[Key, Connection] = {}
+        self._owed: dict[Key, Connection] = {}
+        self._waiting: dict[Key, Connection] = {}
+        self._listeners: list[socket.socket] = []
+        self._next_port = FIRST_PORT
+        self._tick: asyncio.TimerHandle | None = None
+
+    @property
+    def count(self) -> int:
+        """Connections there are."""
+        return len(self._connections)
+
+    def receive(self, packet: Packet) -> None:
+        segment = read_segment(packet)
+        if segment is None:
+            return
+        key = (packet.source, segment.source_port, packet.target, segment.target_port)
+        connection = self._connections.get(key)
+        if connection is not None:
+            connection.receive(segment)
+        elif segment.flags & (SYN | ACK | RST) == SYN:
+            self._connect(key, segment)
+        elif not segment.flags & RST:
+            self._refuse(key, segment)
+
+    def turn_ended(self) -> None:
+        """The guest has sent no more for now: acknowledge what came."""
+        owed, self._owed = self._owed, {}
+        for connection in owed.values():
+            connection.acknowledge()
+
+    def drained(self) -> None:
+        """The link takes frames again."""
+        waiting, self._waiting = self._waiting, {}
+        for connection in waiting.values():
+            connection.resume()
+
+    def forward(self, listener: socket.socket, guest_port: int) -> None:
+        """Connections to ``listener``, which is this object's from now on, lead to a port of the guest's."""
+        listener.setblocking(False)
+        self._listeners.append(listener)
+        self._loop.add_reader(listener, self._accept, listener, guest_port)
+
+    def close(self) -> None:
+        for connection in list(self._connections.values()):
+            connection.abort(tell_guest=False)
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
+            listener.close()
+        self._listeners.clear()
+        if self._tick is not None:
+            self._tick.cancel()
+
+    # --- the way of a connection ---------------------------------------------------------------------------
+
+    @property
+    def is_blocked(self) -> bool:
+        return self.link is not None and self.link.is_blocked
+
+    def transmit(
+        self, key: Key, sequence: int, acknowledged: int, flags: int, window: int, data: bytes, options: bytes
+    ) -> None:
+        guest, guest_port, other, other_port = key
+        header = segment_header(
+            (other, other_port), (guest, guest_port), sequence, acknowledged, flags, window, data, options
+        )
+        if flags & ACK:
+            self._owed.pop(key, None)  # this segment says it
+        self._send(other, guest, TCP, header, data)
+
+    def owes_acknowledgement(self, connection: Connection) -> None:
+        self._owed[connection.key] = connection
+
+    def waits_for_link(self, connection: Connection) -> None:
+        self._waiting[connection.key] = connection
+
+    def gone(self, connection: Connection) -> None:
+        for table in (self._connections, self._owed, self._waiting):
+            if table.get(connection.key) is connection:
+                del table[connection.key]
+
+    # --- inside --------------------------------------------------------------------------------------------
+
+    def _connect(self, key: Key, syn: Segment) -> None:
+        address = self._reach(key[2], key[3])
+        if address is None or len(self._connections) >= MOST_CONNECTIONS:
+            self._refuse(key, syn)
+            return
+        try:
+            host = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+        except OSError:  # no more descriptors
+            self._refuse(key, syn)
+            return
+        _prepare(host)
+        if host.connect_ex(address) not in (0, errno.EINPROGRESS):
+            host.close()
+            self._refuse(key, syn)
+            return
+        self._add(Connection.asked_by_guest(self._loop, self, key, host, self._most(key), syn))
+
+    def _refuse(self, key: Key, segment: Segment) -> None:
+        if segment.flags & ACK:
+            self.transmit(key, segment.acknowledged, 0, RST, 0, b"", b"")
+            return
+        size = len(segment.data) + bool(segment.flags & SYN) + bool(segment.flags & FIN)
+        self.transmit(key, 0, ahead(segment.sequence, size), RST | ACK, 0, b"", b"")
+
+    def _accept(self, listener: socket.socket, guest_port: int) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                host, _ = listener.accept()
+            except OSError:  # none left, or no more descriptors
+                return
+            key = self._free_key(guest_port)
+            if key is None:
+                host.close()
+                continue
+            _prepare(host)
+            self._add(Connection.asked_by_host(self._loop, self, key, host, self._most(key)))
+
+    def _free_key(self, guest_port: int) -> Key | None:
+        """A port of the gateway's that no connection to this one has."""
+        if len(self._connections) >= MOST_CONNECTIONS:
+            return None
+        while True:  # there are more ports than connections
+            port = self._next_port
+            self._next_port = port + 1 if port < LAST_PORT else FIRST_PORT
+            key = (GUEST, guest_port, GATEWAY, port)
+            if key not in self._connections:
+                return key
+
+    def _most(self, key: Key) -> int:
+        return self._mtu - 20 - (40 if len(key[0]) == 16 else 20)
+
+    def _add(self, connection: Connection) -> None:
+        self._connections[connection.key] = connection
+        if self._tick is None:
+            self._tick = self._loop.call_later(TICK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._tick = None
+        now = self._loop.time()
+        for connection in list(self._connections.values()):
+            connection.expire(now)
+        if self._connections:
+            self._tick = self._loop.call_later(TICK_SECONDS, self._look)
+
+
+def _prepare(host: socket.socket) -> None:
+    host.setblocking(False)
+    host.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

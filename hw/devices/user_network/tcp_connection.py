@@ -1,0 +1,362 @@
+"""A TCP connection that is the guest's on one side, and a socket of the host on the other.
+
+Rules. Nothing blocks. Bytes are read from either side only as far as the other has room, so memory is bounded: what
+the host's socket does not take closes the guest's window, and a full window or link stops the reading of the socket. Each
+direction ends by itself (a FIN and SHUT_WR stand for each other), a reset ends both, on both sides.
+Source: RFC 9293, 5961 (challenge acknowledgements), 7323 (window scaling).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections import deque
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from hw.devices.user_network.tcp_segment import ACK, FIN, PSH, RST, SYN, Segment, ahead, behind, syn_options
+from hw.devices.user_network.tcp_sending import Sending
+
+WINDOW: Final = 1 << 20  # bytes that the guest may be ahead of the host's socket
+SCALE: Final = 5
+READS_A_TURN: Final = 16
+_RESET: Final = struct.pack("ii", 1, 0)  # linger: close sends a reset
+
+
+class Way(Protocol):
+    """How a connection's segments get to the guest: `hw.devices.user_network.tcp.Tcp`."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """The link takes no more; `Connection.resume` is called when it does."""
+
+    def transmit(
+        self, key: Key, sequence: int, acknowledged: int, flags: int, window: int, data: bytes, options: bytes
+    ) -> None: ...
+
+    def owes_acknowledgement(self, connection: Connection) -> None:
+        """Call `acknowledge` at the end of this turn."""
+
+    def waits_for_link(self, connection: Connection) -> None: ...
+
+    def gone(self, connection: Connection) -> None: ...
+
+
+Key = tuple[bytes, int, bytes, int]  # the guest's address and port, the other's
+
+
+class State(Enum):
+    CONNECTING = auto()  # the guest has asked, the host has not answered
+    SYN_SENT = auto()  # the host has asked, the guest has not answered
+    SYN_RECEIVED = auto()
+    OPEN = auto()
+    GONE = auto()
+
+
+class Connection:
+    """Made by `asked_by_guest` or `asked_by_host`. The socket is this connection's."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, way: Way, key: Key, host: socket.socket, most: int, state: State
+    ) -> None:
+        self.key = key
+        self.state = state
+        self.sending = Sending(int.from_bytes(os.urandom(4), "big"), self._send)
+        self._loop = loop
+        self._way = way
+        self._host = host
+        self._most = most  # bytes of data in a segment
+        self._offered_mss = most
+        self._scale: int | None = SCALE  # of the windows that we tell
+        self._guest_scale = 0
+        self._expected = 0  # the guest's next sequence number
+        self._told_window = 0
+        self._pending: deque[memoryview] = deque()  # for the host's socket
+        self._pending_bytes = 0
+        self._reads = self._writes = False
+        self._host_ended = self._guest_ended = False
+        self._fin: int | None = None  # the sequence number behind our FIN
+
+    @classmethod
+    def asked_by_guest(
+        cls, loop: asyncio.AbstractEventLoop, way: Way, key: Key, host: socket.socket, most: int, syn: Segment
+    ) -> Connection:
+        """The guest connects; ``host`` is a socket that does, which tells by being writable."""
+        made = cls(loop, way, key, host, most, State.CONNECTING)
+        made._take_syn(syn)
+        loop.add_writer(host, made._connected)
+        made._writes = True
+        return made
+
+    @classmethod
+    def asked_by_host(
+        cls, loop: asyncio.AbstractEventLoop, way: Way, key: Key, host: socket.socket, most: int
+    ) -> Connection:
+        """Somebody has connected to a forwarded port."""
+        made = cls(loop, way, key, host, most, State.SYN_SENT)
+        made.sending.send(SYN, b"", 1, loop.time())
+        return made
+
+    # --- from the guest ------------------------------------------------------------------------------------
+
+    def receive(self, segment: Segment) -> None:
+        match self.state:
+            case State.CONNECTING:
+                if segment.flags & RST:
+                    self.abort(tell_guest=False)
+            case State.SYN_SENT:
+                self._answered(segment)
+            case State.SYN_RECEIVED | State.OPEN:
+                self._receive(segment)
+
+    def acknowledge(self) -> None:
+        """Tell the guest what we have, and what we take."""
+        if self.state in (State.SYN_RECEIVED, State.OPEN):
+            self._way.transmit(self.key, self.sending.next, self._expected, ACK, self._window(), b"", b"")
+
+    def expire(self, now: float) -> None:
+        """Look at the clock: send again what nobody has answered."""
+        deadline = self.sending.deadline
+        if deadline is None:
+            if self.state is State.OPEN and not self.sending.window and not self._host_ended:
+                self._probe(now)
+        elif deadline <= now and not self.sending.expired(now):
+            self.abort()
+
+    def resume(self) -> None:
+        """The link takes frames again."""
+        if self.state is State.OPEN:
+            self._read()
+
+    def abort(self, tell_guest: bool = True) -> None:
+        """End it with a reset on both sides."""
+        if self.state is State.GONE:
+            return
+        if tell_guest:
+            flags = RST | ACK
+            self._way.transmit(self.key, self.sending.next, self._expected, flags, 0, b"", b"")
+        self._host.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._close()
+
+    # --- inside: segments ----------------------------------------------------------------------------------
+
+    def _take_syn(self, syn: Segment) -> None:
+        self._expected = ahead(syn.sequence, 1)
+        self._most = min(self._most, syn.mss)
+        if syn.scale is None:
+            self._scale = None
+        else:
+            self._guest_scale = syn.scale
+        self.sending.window = syn.window
+
+    def _answered(self, segment: Segment) -> None:
+        """In SYN_SENT."""
+        if not segment.flags & ACK or segment.acknowledged != self.sending.next:
+            if segment.flags & ACK and not segment.flags & RST:
+                self._way.transmit(self.key, segment.acknowledged, 0, RST, 0, b"", b"")
+            return
+        if segment.flags & RST:
+            self.abort(tell_guest=False)
+        elif segment.flags & SYN:
+            self._take_syn(segment)
+            self.sending.acknowledge(segment.acknowledged, self._loop.time())
+            self._way.owes_acknowledgement(self)
+            self._opened()
+
+    def _receive(self, segment: Segment) -> None:
+        flags = segment.flags
+        distance = behind(self._expected, segment.sequence)
+        if flags & RST:
+            if distance == 0:
+                self.abort(tell_guest=False)
+            elif -WINDOW <= distance < 0:
+                self.acknowledge()
+            return
+        if flags & SYN:
+            if self.state is State.SYN_RECEIVED and distance == 1:
+                return  # our answer is sent again when it is due
+            self.acknowledge()
+            return
+        if not flags & ACK or not self._take_acknowledgement(segment):
+            return
+        if segment.data or flags & FIN:
+            self._take_data(segment, distance)
+        self._settle()
+
+    def _take_acknowledgement(self, segment: Segment) -> bool:
+        sending = self.sending
+        number, window = segment.acknowledged, segment.window << self._guest_scale
+        if not sending.acknowledge(number, self._loop.time()):
+            self.acknowledge()
+            return False
+        if self.state is State.SYN_RECEIVED:
+            if number != sending.next:
+                return False
+            sending.window = window
+            self._opened()
+        elif behind(number, sending.first) == 0:
+            if window == sending.window and not segment.data and not segment.flags & FIN:
+                sending.duplicate()
+            sending.window = window
+        return True
+
+    def _take_data(self, segment: Segment, distance: int) -> None:
+        self._way.owes_acknowledgement(self)
+        data, size = segment.data, len(segment.data)
+        if not 0 <= distance <= size or self._guest_ended:
+            return  # of the past, or with a hole before it: what was acknowledged is said again
+        room = WINDOW - self._pending_bytes
+        fresh = data[distance : distance + room]
+        self._expected = ahead(self._expected, len(fresh))
+        if fresh:
+            self._to_host(fresh)
+        if segment.flags & FIN and distance + len(fresh) == size and self.state is not State.GONE:
+            self._expected = ahead(self._expected, 1)
+            self._guest_ended = True
+            self._end_writing()
+
+    def _settle(self) -> None:
+        """After a segment: read on, or find that all is over."""
+        if self.state is not State.OPEN:
+            return
+        if self._fin is not None and behind(self.sending.first, self._fin) >= 0:
+            if self._guest_ended and not self._pending:
+                self.acknowledge()
+                self._close()
+        elif not self._reads and not self._host_ended:
+            self._read()
+
+    def _send(self, sequence: int, flags: int, data: bytes) -> None:
+        options = syn_options(self._offered_mss, self._scale) if flags & SYN else b""
+        self._way.transmit(self.key, sequence, self._expected, flags, self._window(flags), data, options)
+
+    def _window(self, flags: int = 0) -> int:
+        shift = 0 if flags & SYN or self._scale is None else self._scale
+        self._told_window = min(WINDOW - self._pending_bytes, 0xFFFF << shift)
+        return self._told_window >> shift
+
+    def _probe(self, now: float) -> None:
+        """The guest's window is closed: a byte that it may refuse makes it tell its window again."""
+        try:
+            data = self._host.recv(1)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.abort()
+            return
+        if data:
+            self.sending.send(ACK | PSH, data, 1, now)
+        else:
+            self._host_finished()
+
+    # --- inside: the host's socket -------------------------------------------------------------------------
+
+    def _connected(self) -> None:
+        self._stop_writing()
+        if self._host.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.abort()
+            return
+        self.state = State.SYN_RECEIVED
+        self.sending.send(SYN | ACK, b"", 1, self._loop.time())
+
+    def _opened(self) -> None:
+        self.state = State.OPEN
+        self._read()
+
+    def _read(self) -> None:
+        """Move what the host has sent to the guest, as far as there is room."""
+        if self.state is not State.OPEN or self._host_ended:
+            return
+        for _ in range(READS_A_TURN):
+            room = self.sending.room
+            if room < self._most and (room == 0 or self.sending.in_flight):
+                self._stop_reading()  # an acknowledgement lets it go on
+                return
+            if self._way.is_blocked:
+                self._stop_reading()
+                self._way.waits_for_link(self)
+                return
+            try:
+                data = self._host.recv(min(room, self._most))
+            except BlockingIOError:
+                break
+            except OSError:
+                self.abort()
+                return
+            if not data:
+                self._host_finished()
+                return
+            self.sending.send(ACK | PSH, data, len(data), self._loop.time())
+        if not self._reads:
+            self._reads = True
+            self._loop.add_reader(self._host, self._read)
+
+    def _host_finished(self) -> None:
+        self._host_ended = True
+        self._stop_reading()
+        self.sending.send(FIN | ACK, b"", 1, self._loop.time())
+        self._fin = self.sending.next
+
+    def _to_host(self, data: memoryview) -> None:
+        if not self._pending:
+            try:
+                data = data[self._host.send(data) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.abort()
+                return
+        if data:
+            self._pending.append(data)
+            self._pending_bytes += len(data)
+            if not self._writes:
+                self._writes = True
+                self._loop.add_writer(self._host, self._write)
+
+    def _write(self) -> None:
+        while self._pending:
+            try:
+                count = self._host.send(self._pending[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.abort()
+                return
+            self._pending_bytes -= count
+            if count == len(self._pending[0]):
+                self._pending.popleft()
+            else:
+                self._pending[0] = self._pending[0][count:]
+            if self._told_window < WINDOW // 2 <= WINDOW - self._pending_bytes:
+                self.acknowledge()
+        self._stop_writing()
+        if self._guest_ended:
+            self._end_writing()
+            self._settle()
+
+    def _end_writing(self) -> None:
+        if not self._pending:
+            try:
+                self._host.shutdown(socket.SHUT_WR)
+            except OSError:  # its peer has reset it: reading tells
+                return
+
+    def _stop_reading(self) -> None:
+        if self._reads:
+            self._loop.remove_reader(self._host)
+            self._reads = False
+
+    def _stop_writing(self) -> None:
+        if self._writes:
+            self._loop.remove_writer(self._host)
+            self._writes = False
+
+    def _close(self) -> None:
+        self.state = State.GONE
+        self._stop_reading()
+        self._stop_writing()
+        self._pending.clear()
+        self._host.close()
+        self._way.gone(self)

@@ -1,0 +1,102 @@
+"""A kernel that dies at any store of the disk's work: the next one finishes every request, and tells of each once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from hw.devices.block import FLUSH, Kind, Outcome
+from hw.devices.bus import IoBus
+from hw.devices.disk import Disk
+from hw.devices.virtio_registers import Register, Status
+from hw.devices.virtqueue import DeviceQueue
+from hw.ram import Interrupted
+from tests.unit.hw.test_block import DATA, Recorder, System
+
+REQUESTS = 4
+MOST_STORES = 80
+
+
+class Crashing(System):
+    """Its kernel dies at a store, and another one comes."""
+
+    def __init__(self, medium: Recorder) -> None:
+        super().__init__(medium)
+        self.medium = medium
+        self.deaths = 0
+
+    def finish(self) -> None:
+        """Until all requests are used, with as many kernels as that takes."""
+        self.loop.set_exception_handler(lambda loop, context: self._died(context["exception"]))
+        self.guest.set(Register.QUEUE_NOTIFY, 0)
+
+        async def finished() -> None:
+            while len(self.guest.used()) < REQUESTS or not self.guest.get(Register.INTERRUPT_STATUS):
+                assert not self.guest.get(Register.STATUS) & Status.NEEDS_RESET
+                self.changes.clear()
+                await self.changes.wait()
+
+        self.loop.run_until_complete(asyncio.wait_for(finished(), 20))
+
+    def _died(self, error: object) -> None:
+        assert isinstance(error, Interrupted), error
+        self.deaths += 1
+        self.disk.close()
+        self.guest.set(Register.INTERRUPT_ACK, 1)  # the driver looks meanwhile: an interrupt that came early is gone
+        self.disk = Disk(self.loop, self.guest.bus, self.device, self.medium, self.changes.set)
+        self.changes.set()
+
+
+def crashing(medium: Recorder) -> Crashing:
+    system = Crashing(medium)
+    system.guest.begin(FLUSH, size=16)
+    system.request(Kind.OUT, 1, b"a" * 512, slot=0)
+    system.request(Kind.FLUSH, slot=1)
+    system.request(Kind.IN, 9, incoming=512, slot=2)
+    system.request(Kind.GET_ID, incoming=20, slot=3)
+    return system
+
+
+def ensure_finished(system: Crashing, medium: Recorder) -> None:
+    system.finish()
+    assert sorted(system.guest.used()) == [(0, 1), (3, 1), (6, 513), (9, 21)]
+    assert [system.status(slot) for slot in range(REQUESTS)] == [Outcome.OK] * REQUESTS
+    assert system.guest.read(DATA + 0x2000, 512) == medium.bytes[9 * 512 : 10 * 512]
+    assert medium.bytes[512:1024] == b"a" * 512
+    written, flushed = medium.log.index(("write", 512, 512)), len(medium.log) - 1 - medium.log[::-1].index("flush")
+    assert written < flushed
+
+
+@pytest.mark.parametrize("reads_now", [False, True])
+@pytest.mark.parametrize("made", [False, True])
+def test_at_every_store(reads_now: bool, made: bool) -> None:
+    for store in range(MOST_STORES):
+        medium = Recorder()
+        medium.reads_now = reads_now
+        system = crashing(medium)
+        try:
+            system.guest.ram.interrupt_at(store, made)
+            ensure_finished(system, medium)
+            if not system.deaths:
+                assert store > 10
+                return
+        finally:
+            system.guest.ram.disarm()
+            system.close()
+    raise AssertionError(f"the work has more than {MOST_STORES} stores")
+
+
+def test_between_the_commit_and_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = DeviceQueue.publish
+
+    def killed(queue: DeviceQueue, bus: IoBus) -> None:
+        monkeypatch.setattr(DeviceQueue, "publish", publish)
+        raise Interrupted("killed")
+
+    medium = Recorder()
+    system = crashing(medium)
+    monkeypatch.setattr(DeviceQueue, "publish", killed)
+    ensure_finished(system, medium)
+    assert system.deaths == 1
+    system.close()
