@@ -22,6 +22,7 @@ from libsel4py.interfaces.network import (
 )
 
 WINDOW: Final = 8192
+ANY: Final = ("0.0.0.0", "::")
 HOSTS: Final = {4: "127.0.0.1", 6: "::1"}
 
 
@@ -83,7 +84,7 @@ class _Socket:
             self.on_event(self)
 
     def bind(self, host: str, port: int, /) -> None:
-        self.local = (host or HOSTS[self.version], self.stack.take_port(self, port))
+        self.local = (HOSTS[self.version] if host in ANY else host, self.stack.take_port(self, port))
 
     def leave(self) -> None:
         if self.stack.ports.get((type(self), self.local[1])) is self:
@@ -116,7 +117,7 @@ class Stream(_Socket):
 
     def listen(self, backlog: int, /) -> None:
         if not self.local[1]:
-            self.bind("", 0)
+            self.bind("0.0.0.0", 0)
         self.backlog = deque(maxlen=backlog)
 
     def accept(self) -> Stream | None:
@@ -131,7 +132,7 @@ class Stream(_Socket):
             self.tell()
             return
         if not self.local[1]:
-            self.bind("", 0)
+            self.bind("0.0.0.0", 0)
         made = Stream(self.stack, self.version)
         made.local, made.peer, made.other = (host, port), self.local, self
         self.peer, self.other = (host, port), made
@@ -210,7 +211,7 @@ class Datagrams(_Socket):
 
     def send_to(self, data: bytes, host: str, port: int, /) -> int:
         if not self.local[1]:
-            self.bind("", 0)
+            self.bind("0.0.0.0", 0)
         target = self.stack.ports.get((Datagrams, port))
         if target is not None:
             target.came.append((data, *self.local))

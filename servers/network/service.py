@@ -66,6 +66,7 @@ from servers.network.turns import Turns, moment, wait_for
 if TYPE_CHECKING:
     from servers.network.protocols import SocketStack
 
+ANY_HOST: Final = {4: "0.0.0.0", 6: "::"}
 MOST_SESSIONS: Final = 256
 MOST_DEFERRED: Final = 1024  # of all clients
 LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs
@@ -264,9 +265,7 @@ class NetworkServer(Network):
             _ensure_version(sock, host)
         if port or sock.kind is Kind.STREAM:
             grant.policy.ensure(Verb.LISTEN, sock.transport, None, port)
-        elif not host:
-            port = 0
-        sock.raw.bind(host, port)
+        sock.raw.bind(host or ANY_HOST[sock.version], port)
         return sock.raw.local[1]
 
     def listen(self, socket: int, backlog: int) -> None:

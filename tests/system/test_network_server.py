@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from servers.network.stack import is_built
 from tests.system.supervisor import ROOT, Supervisor
 
+CLIENTS = '{ pages = "listen tcp 80", user = "connect tcp 127.0.0.0/8, listen tcp 90-101, ping *" }'
 SYSTEM = """
 [system]
 name = "networking"
@@ -29,7 +31,7 @@ pool = "1M"
 slot_bits = 12
 devices = {{ clock = "clock0" }}
 provides = {{ network = "libsel4py.interfaces.network:Network" }}
-config = {{ clients = {{ pages = "listen tcp 80", user = "connect tcp 127.0.0.0/8, listen tcp 90-101, ping *" }} }}
+config = {{ stack = "{stack}", clients = {clients} }}
 
 [task.pages]
 image = "tests.system.images.net_pages"
@@ -50,10 +52,13 @@ uses = {{ network = {{ from = "network.network", rights = "rwgp" }} }}
 """
 
 
+@pytest.mark.parametrize(
+    "stack", ["loopback", pytest.param("lwip", marks=pytest.mark.skipif(not is_built(), reason="lwIP is not built"))]
+)
 @pytest.mark.parametrize("scene", ["pages", "asyncio", "calls", "taken_back", "rules", "late"])
-def test_the_network_is_served(sel4py: Supervisor, tmp_path: Path, scene: str) -> None:
+def test_the_network_is_served(sel4py: Supervisor, tmp_path: Path, scene: str, stack: str) -> None:
     description = tmp_path / "networking.toml"
-    description.write_text(SYSTEM.format(root=ROOT, scene=scene))
+    description.write_text(SYSTEM.format(root=ROOT, scene=scene, stack=stack, clients=CLIENTS))
     ended = sel4py.run("up", description)
     logs = sel4py.run("logs", "--system", "networking").output
 

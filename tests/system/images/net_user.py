@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import socket
 import time
 
 from libsel4py import Component, aio, component, uses
@@ -78,6 +79,7 @@ class Main(Component):
         with net.create_server(("", 90)) as listener:
             near = net.create_connection((HOST, 90))
             far, _ = listener.accept()
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(200):
             near.send(b"x")
             far.recv(1)
@@ -106,9 +108,6 @@ class Main(Component):
         with net.create_server(("", 90)) as listener:
             near = net.create_connection((HOST, 90))
             far, _ = listener.accept()
-        start = time.monotonic()
-        assert net.ping(HOST, timeout=0.3) is None
-        assert time.monotonic() - start >= 0.3
         for seconds in (0.2, 0.01, 0.05):
             near.settimeout(seconds)
             start = time.monotonic()

@@ -1,0 +1,130 @@
+"""A whole network: the host asks a task for pages, through gateway, card, driver, lwIP and the network server."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from servers.network.stack import is_built
+from tests.system.images.net_pages import PAGE_BYTES
+from tests.system.supervisor import ROOT, Supervisor
+
+pytestmark = pytest.mark.skipif(not is_built(), reason="lwIP is not built")
+
+SYSTEM = """
+[system]
+name = "served"
+paths = ["{root}"]
+
+[machine]
+ram = "512M"
+
+[machine.devices.clock0]
+type = "clock"
+port = 0x40
+irq = 0
+
+[machine.devices.net0]
+type = "virtio-net"
+port = 0x1000
+irq = 5
+backend = "user"
+mtu = {mtu}
+forward = ["tcp:127.0.0.1:{port}-80"]
+
+[task.ethernet]
+image = "servers.ethernet.main"
+priority = 200
+restart = "always"
+pool = "256K"
+slot_bits = 10
+provides = {{ card = "libsel4py.interfaces.ethernet:Ethernet" }}
+devices = {{ card = {{ device = "net0", io_space = "4K" }} }}
+
+[task.network]
+image = "servers.network.main"
+priority = 180
+restart = "always"
+memory = "64M"
+pool = "16M"
+slot_bits = 12
+uses = {{ card = {{ from = "ethernet.card", rights = "rwgp" }} }}
+devices = {{ clock = "clock0" }}
+provides = {{ network = "libsel4py.interfaces.network:Network" }}
+config = {{ addresses = "{addresses}", gateways = "{gateways}" }}
+
+[task.pages]
+image = "tests.system.images.net_pages"
+threads = 2
+pool = "4M"
+slot_bits = 10
+config = {{ scene = "pages" }}
+uses = {{ network = {{ from = "network.network", rights = "rwgp" }} }}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def served(sel4py: Supervisor, folder: Path, *, mtu: int = 1500, dhcp: bool = False) -> Iterator[int]:
+    """A system whose pages are at a port of this host."""
+    port = free_port()
+    description = folder / "served.toml"
+    static = {"addresses": "10.0.2.15/24", "gateways": "10.0.2.2"}
+    where = {"addresses": "dhcp", "gateways": ""} if dhcp else static
+    description.write_text(SYSTEM.format(root=ROOT, port=port, mtu=mtu, **where))
+    sel4py.ok("up", description, "--detach")
+    try:
+        yield port
+    finally:
+        sel4py.ok("down", "--system", "served")
+        sel4py.wait_ended("served")
+
+
+def page(port: int, path: str) -> bytes:
+    """A page of the task's. It may begin to listen later than the host asks."""
+    until = time.monotonic() + 30
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read()
+        except (ConnectionError, http.client.HTTPException):
+            if time.monotonic() > until:
+                raise
+        finally:
+            connection.close()
+
+
+def expected(path: str) -> bytes:
+    return (path.encode() * PAGE_BYTES)[:PAGE_BYTES]
+
+
+@pytest.mark.parametrize(("mtu", "dhcp"), [(1500, False), (65535, False), (1500, True)])
+def test_the_host_fetches_pages(sel4py: Supervisor, tmp_path: Path, mtu: int, dhcp: bool) -> None:
+    with served(sel4py, tmp_path, mtu=mtu, dhcp=dhcp) as port:
+        assert page(port, "/first/") == expected("/first/")
+        start = time.perf_counter()
+        for number in range(10):
+            path = f"/{number}/"
+            assert hashlib.sha256(page(port, path)).digest() == hashlib.sha256(expected(path)).digest()
+        print(f"mtu {mtu}: {10 / (time.perf_counter() - start):.1f} MiB/s")
+
+
+def test_connections_outlive_the_driver(sel4py: Supervisor, tmp_path: Path) -> None:
+    with served(sel4py, tmp_path) as port:
+        assert page(port, "/before/") == expected("/before/")
+        sel4py.ok("kill", "ethernet", "--system", "served")
+        assert page(port, "/after/") == expected("/after/")
