@@ -4,8 +4,10 @@ Rules. littlefs knows its open files by their place in a directory, which a rena
 closed before one and opened again after it, under their new names. A file that is removed or replaced while it is open
 is stale: its blocks may be another's at once. What a power loss left half done is finished at the mount: littlefs alone
 waits for the first write, and until then shows neither an entry that was on its way to another directory nor some of
-its neighbours. After an error of the medium nothing is believed that littlefs has in
-memory: the volume fails until it is mounted anew, which the next call tries, and files that were open are stale.
+its neighbours. A mount begins with a flush: a server that ended may have left writes that the medium shows and has not
+kept yet, and whatever is built on them must not outlive them. After an error of the medium nothing is believed that
+littlefs has in memory: the volume fails until it is mounted anew, which the next call tries, and files that were open
+are stale.
 Times are not kept.
 """
 
@@ -194,8 +196,12 @@ class LittleFsVolume:
         self._configuration = self._geometry.configuration(self._cache)  # littlefs keeps no reference of its own
         self._stats.clear()
         try:
+            store.flush()
             lfs.mount(self._system, self._configuration)
             lfs.fs_mkconsistent(self._system)
+        except StoreFailed as error:
+            self._cache.error = error
+            raise DeviceFailed(str(error)) from error
         except LittleFSError as error:
             reason = self._cache.error or error
             self._cache.error = self._cache.error or StoreFailed(f"littlefs: {error}")
