@@ -1,4 +1,4 @@
-"""littlefs through its cache, with the power cut in every state: ``python -m tests.storage.power_loss --states 1000000``.
+"""littlefs with the power cut in every state; in many: ``python -m tests.storage.power_loss --states 1000000``.
 
 Prints a line each minute and the figures at the end; a loss ends it with the seed that shows it again.
 """
@@ -70,7 +70,8 @@ def main() -> None:
     found = survive_many(options.states, options.samples, options.seed)
     for kind, count in found.states.items():
         print(f"{count:9} {kind.value}")
-    print(f"{found.total:9} states in {time.monotonic() - begin:.0f} s, and {found.again} after a second cut; none lost anything")
+    seconds = time.monotonic() - begin
+    print(f"{found.total:9} states in {seconds:.0f} s, and {found.again} after a second cut; none lost anything")
 
 
 if __name__ == "__main__":

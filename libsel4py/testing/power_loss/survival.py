@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from libsel4py.filesystem.volume import Volume
 from libsel4py.littlefs.store import MemoryStore
-from libsel4py.testing.power_loss.cuts import Cut, Epoch, Kind, cuts, epochs
+from libsel4py.testing.power_loss.cuts import Cut, Kind, Piece, cuts, epochs
 from libsel4py.testing.power_loss.work import Tree, Work, random_work, read_tree
 
 Mount = Callable[[MemoryStore], Volume]
@@ -21,7 +21,7 @@ class Lost(AssertionError):
 
 @dataclass
 class Found:
-    """States that were looked at, by kind; ``again``: those after whose recovery the power went once more."""
+    """States that were looked at, by kind; ``again``: those of work that went on after one of them."""
 
     states: Counter[Kind] = field(default_factory=Counter)
     again: int = 0
@@ -38,7 +38,9 @@ class Survival:
         mount: makes a volume of a medium. Raises whatever it likes: that is a loss.
         randomly: chooses what is sampled.
         samples: how many longer and how many torn sequences of each epoch.
-        again: of so many states the next one is mounted for writing, and the power goes again in what is done there.
+        again: of so many states the next one is mounted for writing, and the power goes in what is done there. In turn
+            the first time was the power, too, or the server's end alone: then the medium still has in its cache what
+            was written and not flushed, shows it, and may lose it yet.
     """
 
     def __init__(self, mount: Mount, randomly: random.Random, samples: int = 4, again: int = 0) -> None:
@@ -48,37 +50,37 @@ class Survival:
         self._samples = samples
         self._again = again
 
-    def look(self, medium: bytes, log: list[tuple[int, bytes] | None], work: Work, most: int | None = None) -> None:
-        """Look at the states of a log, ``most`` of them at most. Raises Lost with the first one that is not as it must be.
+    def look(self, medium: bytes, log: list[Piece | None], work: Work, most: int | None = None, since: int = 0) -> None:
+        """Look at the states of a log, ``most`` of them at most. Raises Lost with the first that is not as it must be.
 
         Args:
             medium: what it held before the log.
+            since: flushes before this position in the log end epochs that are not looked at.
         """
         image = bytearray(medium)
         for number, epoch in enumerate(epochs(log)):
-            allowed = work.allowed(epoch.begin, epoch.end)
-            for cut in cuts(epoch, self._randomly, self._samples):
+            allowed = work.allowed(epoch.end)
+            for cut in cuts(epoch, self._randomly, self._samples) if epoch.end > since else ():
                 if most is not None and self.found.total >= most:
                     return
-                self._look_at(image, epoch, number, cut, allowed)
+                self._look_at(image, number, cut, allowed)
             for offset, data in epoch.writes:
                 image[offset : offset + len(data)] = data
 
-    def _look_at(self, image: bytearray, epoch: Epoch, number: int, cut: Cut, allowed: list[Tree]) -> None:
-        before = [(offset, bytes(image[offset : offset + len(data)])) for offset, data in cut.written]
+    def _look_at(self, image: bytearray, number: int, cut: Cut, allowed: list[Tree]) -> None:
+        before = bytes(image)
         for offset, data in cut.written:
             image[offset : offset + len(data)] = data
         try:
             held = self._held(image, allowed)
             self.found.states[cut.kind] += 1
             if self._again and self.found.total % self._again == 0:
-                self._go_on(image, held)
+                self._go_on(before, image, cut, held)
         except Exception as error:
             where = [(offset, len(data)) for offset, data in cut.written]
             raise Lost(f"flush {number}, {cut.kind.value}, written (offset, bytes) {where}: {error}") from error
         finally:
-            for offset, data in reversed(before):
-                image[offset : offset + len(data)] = data
+            image[:] = before
 
     def _held(self, image: bytearray, allowed: list[Tree]) -> Tree:
         held = read_tree(self._mount(MemoryStore(data=image, read_only=True)))
@@ -86,16 +88,18 @@ class Survival:
             raise Lost(f"it holds {_shown(held)}, and not one of {[_shown(tree) for tree in allowed]}")
         return held
 
-    def _go_on(self, image: bytearray, held: Tree) -> None:
+    def _go_on(self, before: bytes, image: bytearray, cut: Cut, held: Tree) -> None:
         """Work on what was left, and let the power go at each write of that, too."""
-        medium = bytes(image)
-        store = MemoryStore(data=bytearray(medium))
-        store.log = log = []
+        by_power = self.found.total // self._again % 2 == 0
+        store = MemoryStore(data=bytearray(image))
+        log: list[Piece | None] = [] if by_power else [*cut.written]
+        store.log = log
+        since = len(log)
         work = Work(self._mount(store), lambda: len(log), held)
-        for operation in random_work(self._randomly, work, 3, len(medium) // 5):
+        for operation in random_work(self._randomly, work, 3, len(before) // 5):
             work.do(operation)
         second = Survival(self._mount, self._randomly, 1)
-        second.look(medium, log, work)
+        second.look(bytes(image) if by_power else before, log, work, since=since)
         self.found.again += second.found.total
 
 

@@ -1,7 +1,7 @@
 """Work on a volume, with what its tree is after each step.
 
 Rules. An operation says which trees it goes through: while it runs a medium may show any of them, or the one before;
-once it has returned and the medium was flushed, the last one and nothing older. Bytes that were written and not synced
+once it has returned, the last one and nothing older. Bytes that were written and not synced
 show in none.
 """
 
@@ -67,11 +67,14 @@ class Work:
         if trees:
             self.tree = trees[-1]
 
-    def allowed(self, begin: int, end: int) -> list[Tree]:
-        """What the medium may show that has all that was logged before ``begin``, and some of what was before ``end``."""
+    def allowed(self, end: int) -> list[Tree]:
+        """What the medium may show in the epoch that ends with the flush at ``end``, whatever of it was written.
+
+        An operation that returned before that flush has promised to last without it.
+        """
         found = [self.first]
         for step in self.steps:
-            if step.end <= begin:
+            if step.end <= end:
                 found = [step.trees[-1]] if step.trees else found
             elif step.begin < end:
                 found.extend(step.trees)
@@ -211,7 +214,9 @@ def _choose(randomly: random.Random, tree: Tree, unsynced: set[str], most_bytes:
     files = [path for path, held in tree.items() if held is not None and path not in unsynced]
     folders = [path for path, held in tree.items() if held is None]
     room = most_bytes - sum(max(len(held), _BLOCK) for held in tree.values() if held is not None)
-    name = randomly.choice(("put", "append", "overwrite", "cut", "replace", "write", "sync", "mkdir", "remove", "rename"))
+    name = randomly.choice(
+        ("put", "append", "overwrite", "cut", "replace", "write", "sync", "mkdir", "remove", "rename")
+    )
     data = randomly.randbytes(_size(randomly, max(1, room)))
     fresh = _fresh(randomly, folders)
     match name:
@@ -261,4 +266,7 @@ def _written(old: bytes, at: int, data: bytes) -> bytes:
 
 def _renamed(tree: Tree, old: str, new: str) -> Tree:
     kept = {path: held for path, held in tree.items() if path != new}
-    return {new + path[len(old) :] if path == old or path.startswith(old + "/") else path: held for path, held in kept.items()}
+    return {
+        new + path[len(old) :] if path == old or path.startswith(old + "/") else path: held
+        for path, held in kept.items()
+    }
