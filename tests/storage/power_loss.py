@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from libsel4py.littlefs import LittleFsVolume, MemoryStore, format_store
+from libsel4py.littlefs.check import check
 from libsel4py.testing.power_loss import Found, Lost, Operation, Survival, Work, random_work, scripted_work
 
 SIZES: Final = (120 << 10, 240 << 10, 1 << 20)  # whose blocks have 4, 8 and 16 KiB
@@ -23,6 +24,11 @@ REPORT_SECONDS: Final = 60
 
 def mount(store: MemoryStore) -> LittleFsVolume:
     return LittleFsVolume(store, cache_bytes=0)
+
+
+def problems(store: MemoryStore) -> list[str]:
+    health = check(store)
+    return [*health.problems, *([f"{health.orphans} orphans"] if health.orphans else [])]
 
 
 def survive(size: int, seed: int, samples: int, most: int | None, scripted: bool = False) -> Found:
@@ -38,7 +44,7 @@ def survive(size: int, seed: int, samples: int, most: int | None, scripted: bool
         operations = random_work(randomly, work, OPERATIONS, size // 5)
     for operation in operations:
         work.do(operation)
-    survival = Survival(mount, randomly, samples, AGAIN)
+    survival = Survival(mount, randomly, samples, AGAIN, problems)
     try:
         survival.look(medium, log, work, most)
     except Lost as error:

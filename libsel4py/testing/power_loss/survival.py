@@ -41,14 +41,23 @@ class Survival:
         again: of so many states the next one is mounted for writing, and the power goes in what is done there. In turn
             the first time was the power, too, or the server's end alone: then the medium still has in its cache what
             was written and not flushed, shows it, and may lose it yet.
+        problems: what a check of the whole medium finds; asked as often.
     """
 
-    def __init__(self, mount: Mount, randomly: random.Random, samples: int = 4, again: int = 0) -> None:
+    def __init__(
+        self,
+        mount: Mount,
+        randomly: random.Random,
+        samples: int = 4,
+        again: int = 0,
+        problems: Callable[[MemoryStore], list[str]] | None = None,
+    ) -> None:
         self.found = Found()
         self._mount = mount
         self._randomly = randomly
         self._samples = samples
         self._again = again
+        self._problems = problems
 
     def look(self, medium: bytes, log: list[Piece | None], work: Work, most: int | None = None, since: int = 0) -> None:
         """Look at the states of a log, ``most`` of them at most. Raises Lost with the first that is not as it must be.
@@ -95,6 +104,8 @@ class Survival:
         log: list[Piece | None] = [] if by_power else [*cut.written]
         store.log = log
         since = len(log)
+        if self._problems is not None and (found := self._problems(store)):
+            raise Lost(f"a check finds: {'; '.join(found)}")
         work = Work(self._mount(store), lambda: len(log), held)
         for operation in random_work(self._randomly, work, 3, len(before) // 5):
             work.do(operation)
