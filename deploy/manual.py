@@ -43,12 +43,18 @@ def commands() -> str:
 def _command(name: str, command: click.Command | None) -> str:
     if command is None:
         raise ValueError(f"deploy.cli has no command {name!r}, which COMMANDS lists")
+    if isinstance(command, click.Group):
+        inner = "\n".join(_command(f"{name} {each}", found) for each, found in command.commands.items())
+        return f"### {name}\n\n{_help(command)}\n\n{inner}"
     arguments = [each for each in command.params if isinstance(each, click.Argument)]
     options = [each for each in command.params if isinstance(each, click.Option)]
     usage = " ".join(("sel4py", name, *map(_argument, arguments), "[OPTIONS]"))
     rows = [f"| `{_option(each)}` | {each.help} |\n" for each in options]
-    paragraphs = "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n"))
-    return f"### {name}\n\n    {usage}\n\n{paragraphs}\n\n| option | what it does |\n| --- | --- |\n{''.join(rows)}"
+    return f"### {name}\n\n    {usage}\n\n{_help(command)}\n\n| option | what it does |\n| --- | --- |\n{''.join(rows)}"
+
+
+def _help(command: click.Command) -> str:
+    return "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n"))
 
 
 def _argument(argument: click.Argument) -> str:

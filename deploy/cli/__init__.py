@@ -18,6 +18,7 @@ COMMANDS = (
     "inspect",
     "image",
     "fsck",
+    "disk",
     "check",
     "new",
     "doctor",

@@ -76,11 +76,12 @@ def _remember(context: click.Context, parameter: click.Parameter, value: bool) -
 
 def _expected() -> tuple[type[Exception], ...]:
     """Errors that are answers, not bugs. Looked up only when something was raised, so that commands load quickly."""
+    from deploy.disk import DiskRefused
     from deploy.management import ManagementError
     from deploy.problems import BadDescription
     from deploy.runtime import RuntimeRefused
 
-    return (Failure, ManagementError, BadDescription, RuntimeRefused, OSError)
+    return (Failure, DiskRefused, ManagementError, BadDescription, RuntimeRefused, OSError)
 
 
 def _fail(error: Exception, as_json: bool) -> NoReturn:

@@ -2,8 +2,12 @@
 
 Rules. littlefs knows its open files by their place in a directory, which a rename changes: files that are open are
 closed before one and opened again after it, under their new names. A file that is removed or replaced while it is open
-is stale: its blocks may be another's at once. After an error of the medium nothing is believed that littlefs has in
-memory: the volume fails until it is mounted anew, which the next call tries, and files that were open are stale.
+is stale: its blocks may be another's at once. What a power loss left half done is finished at the mount: littlefs alone
+waits for the first write, and until then shows neither an entry that was on its way to another directory nor some of
+its neighbours. A mount begins with a flush: a server that ended may have left writes that the medium shows and has not
+kept yet, and whatever is built on them must not outlive them. After an error of the medium nothing is believed that
+littlefs has in memory: the volume fails until it is mounted anew, which the next call tries, and files that were open
+are stale.
 Times are not kept.
 """
 
@@ -33,6 +37,7 @@ from libsel4py.interfaces.file import (
 )
 from libsel4py.littlefs.cache import BlockCache
 from libsel4py.littlefs.format import read_geometry
+from libsel4py.littlefs.overlay import Overlay
 from libsel4py.littlefs.store import BlockStore, StoreFailed
 
 Parameters = ParamSpec("Parameters")
@@ -185,12 +190,18 @@ class LittleFsVolume:
     # --- inside --------------------------------------------------------------------------------------------
 
     def _mount(self) -> None:
-        self._cache = BlockCache(self._store, self._geometry.block_bytes, self._cache_bytes)
+        store = Overlay(self._store) if self.read_only else self._store
+        self._cache = BlockCache(store, self._geometry.block_bytes, self._cache_bytes)
         self._system = lfs.LFSFilesystem()
         self._configuration = self._geometry.configuration(self._cache)  # littlefs keeps no reference of its own
         self._stats.clear()
         try:
+            store.flush()
             lfs.mount(self._system, self._configuration)
+            lfs.fs_mkconsistent(self._system)
+        except StoreFailed as error:
+            self._cache.error = error
+            raise DeviceFailed(str(error)) from error
         except LittleFSError as error:
             reason = self._cache.error or error
             self._cache.error = self._cache.error or StoreFailed(f"littlefs: {error}")

@@ -6,9 +6,9 @@ from typing import Final
 
 from libsel4py.dataspace import DataSpace
 from libsel4py.interfaces.block import SECTOR_BYTES, BadRequest, DiskError
+from libsel4py.partitions import BadTable, Partition, read_table
 from libsel4py.task import Task
 from servers.block.disk import Disk
-from servers.block.partitions import BadTable, Partition, read_table
 from servers.block.requests import Extent, Piece
 
 PARTITIONS: Final = "partitions"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -47,9 +48,11 @@ def good(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_and_json(name: str) -> None:
-    result = sel4py(name, "--help")
-    assert result.exit_code == 0
-    assert "--json" in result.stdout
+    command = main.get_command(click.Context(main), name)
+    for words in [(name, inner) for inner in command.commands] if isinstance(command, click.Group) else [(name,)]:
+        result = sel4py(*words, "--help")
+        assert result.exit_code == 0
+        assert "--json" in result.stdout
 
 
 def test_unknown_command_is_a_usage_error() -> None:

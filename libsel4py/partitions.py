@@ -1,4 +1,4 @@
-"""Which sectors a partition has: the tables of MBR and GPT, read from a disk that may hold anything.
+"""Which sectors a partition has: the tables of MBR and GPT, read from a disk that may hold anything, and a new one.
 
 Sources: UEFI 2.10, chapter 5 (GPT, protective MBR); the MBR as IBM PC DOS left it: four entries of 16 bytes at 446, and
 logical drives in a chain of such tables. Partitions have their numbers as on Linux: 1 to 4, logical drives from 5 on.
@@ -15,9 +15,11 @@ from typing import Final
 from libsel4py.interfaces.block import SECTOR_BYTES
 
 MOST_PARTITIONS: Final = 128
+FIRST_SECTOR: Final = 2048  # of a new partition: at 1 MiB, as every tool of today has it
 _MBR: Final = struct.Struct("<B3xB3xII")  # status, type, first, sectors
 _GPT: Final = struct.Struct("<8sIIIIQQQQ16sQIII")
 _ENTRY: Final = struct.Struct("<16s16sQQQ72s")
+_LINUX: Final = 0x83
 _EXTENDED: Final = (0x05, 0x0F, 0x85)
 _PROTECTIVE: Final = 0xEE
 
@@ -51,6 +53,17 @@ def read_table(read: Read, sectors: int) -> dict[int, Partition]:
         elif kind:
             found[number] = _within(number, start, count, sectors)
     return found
+
+
+def one_partition(sectors: int) -> tuple[bytes, Partition]:
+    """Sector 0 of a disk with one partition, and where that is. Raises ValueError: it is too small or too large."""
+    count = sectors - FIRST_SECTOR
+    if not 0 < count < 1 << 32:
+        raise ValueError(f"a table of one partition needs more than {FIRST_SECTOR} sectors and less than 2 TiB")
+    table = bytearray(SECTOR_BYTES)
+    _MBR.pack_into(table, 446, 0, _LINUX, FIRST_SECTOR, count)
+    table[510:512] = b"\x55\xaa"
+    return bytes(table), Partition(FIRST_SECTOR, count)
 
 
 def _logical(read: Read, base: int, sectors: int) -> dict[int, Partition]:
