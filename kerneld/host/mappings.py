@@ -24,11 +24,10 @@ from kerneld.host.chores import Chores, Piece
 from kerneld.host.fd_store import FdStore
 from kerneld.host.frame_memory import BLOCK, WITHDRAWN_AT_ONCE, FrameMemory
 from kerneld.host.frame_refill import Refill
-from kerneld.host.frame_use import FrameUse, Holding, access
+from kerneld.host.frame_use import READ, WRITE, FrameUse, Holding, access
 from kerneld.host.map_mail import Handed
 from kerneld.host.process import Phase, Process
 from kerneld.host.withdrawals import Withdrawals
-from libsel4py.abi import Rights
 
 HANDED_AT_A_TIME: Final = 16  # mappings of one frame
 FORGOTTEN_AT_A_TIME: Final = 64  # of a process that ends
@@ -150,7 +149,7 @@ class Mappings:
         """
         self.frame_fd(frame, size)
         use = self._uses.setdefault(frame, FrameUse(frame, size))
-        holding = use.add(process, address, Rights.READ)
+        holding = use.add(process, address, READ)
         use.hand(holding)
         self._held.setdefault(process, {})[address] = use
         process.map_mail.begins_with(address, size)
@@ -270,7 +269,7 @@ class Mappings:
         own = self._memory.descriptor(use.address, use.size)
         given = access(holding.rights)
         use.given[holding.process] = use.given.get(holding.process, 0) | given
-        if given & Rights.WRITE:
+        if given & WRITE:
             return Handed(own, opened=False)
         return Handed(os.open(f"/proc/self/fd/{own}", os.O_RDONLY | os.O_CLOEXEC), opened=True)
 
