@@ -256,15 +256,32 @@ def _free_node(space: MappingSpace, node: int) -> None:
 
 def _retrace(space: MappingSpace, path: _Path, child: int) -> None:
     """Hang ``child`` below the end of the path, and balance upwards as far as heights change."""
-    ram = space.ram
+    word, set_word = space.ram.word, space.ram.set_word
     while path:
         node, link = path.pop()
-        height = ram.word(node + _LOWER) >> _HEIGHT_SHIFT
-        _set_link(space, node, link, child)
-        child = _balance(space, node)
-        if child == node and ram.word(node + _LOWER) >> _HEIGHT_SHIFT == height:
-            return
-    space.root = MappingNode(ram, child) if child else None
+        lower, higher = before, other = word(node + _LOWER), word(node + _HIGHER)
+        if link == _LOWER:
+            lower = before & ~NODE_MASK | child
+        else:
+            higher = child
+        below = lower & NODE_MASK
+        left = word(below + _LOWER) >> _HEIGHT_SHIFT if below else 0
+        right = word(higher + _LOWER) >> _HEIGHT_SHIFT if higher else 0
+        height = 1 + (left if left > right else right)
+        if higher != other:
+            set_word(node + _HIGHER, higher)
+        if -1 <= left - right <= 1:
+            now = height << _HEIGHT_SHIFT | below
+            if now != before:
+                set_word(node + _LOWER, now)
+            if height == before >> _HEIGHT_SHIFT:
+                return
+            child = node
+        else:
+            if lower != before:
+                set_word(node + _LOWER, lower)
+            child = _balance(space, node)
+    space.root = MappingNode(space.ram, child) if child else None
 
 
 def _set_link(space: MappingSpace, node: int, link: int, child: int) -> None:
@@ -293,13 +310,10 @@ def _measure(space: MappingSpace, node: int) -> None:
 
 
 def _balance(space: MappingSpace, node: int) -> int:
-    """Make the heights of a node's children differ by one at most; returns the node that is on top then."""
+    """The heights of a node's children differ by two: turn it; returns the node that is on top then."""
     lower, higher = _links(space, node)
-    lean = _height(space, lower) - _height(space, higher)
-    if -1 <= lean <= 1:
-        _measure(space, node)
-        return node
-    heavy, link, other = (lower, _LOWER, _HIGHER) if lean > 1 else (higher, _HIGHER, _LOWER)
+    leans_low = _height(space, lower) > _height(space, higher)
+    heavy, link, other = (lower, _LOWER, _HIGHER) if leans_low else (higher, _HIGHER, _LOWER)
     inner, outer = (space.ram.word(heavy + side) & NODE_MASK for side in (other, link))
     if _height(space, inner) > _height(space, outer):
         _set_link(space, node, link, _rotate(space, heavy, other))

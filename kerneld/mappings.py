@@ -9,6 +9,8 @@ Rules: these functions never refuse. What may be mapped where is `objects/frame.
 
 from __future__ import annotations
 
+from typing import Final
+
 from kerneld import caps, mapping_table
 from kerneld.caps import Cap
 from kerneld.core import Core
@@ -18,11 +20,14 @@ from kerneld.records import IoSpace, MappingSpace, Slot, Tcb, VSpace
 from kerneld.work import Work
 from libsel4py.abi import Rights, VmAttributes
 
+_READ: Final = int(Rights.READ)
+_READ_AND_WRITE: Final = int(Rights.READ | Rights.WRITE)
+
 
 def access(cap: Cap, asked: int) -> int:
     """The rights of a mapping: what the capability has of what is asked. Without Read there is none (x86)."""
-    both = cap.rights & asked & (Rights.READ | Rights.WRITE)
-    return both if both & Rights.READ else 0
+    both = cap.rights & asked & _READ_AND_WRITE
+    return both if both & _READ else 0
 
 
 def map_frame(core: Core, slot: Slot, space: VSpace, address: int, rights: int, attributes: int) -> bool:

@@ -6,19 +6,22 @@ frame (4..119). The frame can change under our hands; what was copied is what co
 
 from __future__ import annotations
 
+from typing import Final
+
 from kerneld import cspace
 from kerneld.failures import Fault, LookupFailure
 from kerneld.records import Slot, Tcb
 from libsel4py import abi
 from libsel4py.abi import EntryFlags
 
-INLINE_WORDS = abi.MESSAGE_REGISTERS + abi.TAIL_MESSAGE_WORDS
+INLINE_WORDS: Final = abi.MESSAGE_REGISTERS + abi.TAIL_MESSAGE_WORDS
+_INLINE: Final = int(EntryFlags.INLINE)
 
 
 def message_length(tcb: Tcb) -> int:
     """Words that the thread's message really has: what its info word says, cut to what can carry it."""
     length = min(tcb.info & 127, abi.MESSAGE_MAX_LENGTH)
-    if tcb.entry_flags & EntryFlags.INLINE:
+    if tcb.entry_flags & _INLINE:
         return min(length, INLINE_WORDS)
     return length if tcb.trap_frame else min(length, abi.MESSAGE_REGISTERS)
 
@@ -30,7 +33,7 @@ def message_words(tcb: Tcb) -> tuple[int, ...]:
     if length <= abi.MESSAGE_REGISTERS:
         return registers[:length]
     more = length - abi.MESSAGE_REGISTERS
-    if tcb.entry_flags & EntryFlags.INLINE:
+    if tcb.entry_flags & _INLINE:
         return registers + tcb.ram.words(tcb.address + Tcb.TAIL + abi.TAIL_MR, more)
     first = tcb.trap_frame + abi.IPC_MESSAGE + abi.MESSAGE_REGISTERS * abi.WORD_BYTES
     return registers + tcb.ram.words(first, more)
@@ -41,7 +44,7 @@ def extra_cap_addresses(tcb: Tcb) -> tuple[int, ...]:
     count = tcb.info >> 7 & 3
     if not count:
         return ()
-    if tcb.entry_flags & EntryFlags.INLINE:
+    if tcb.entry_flags & _INLINE:
         return tcb.ram.words(tcb.address + Tcb.TAIL + abi.TAIL_CAPS, min(count, abi.TAIL_CAP_SLOTS))
     frame = tcb.trap_frame
     return tcb.ram.words(frame + abi.IPC_CAPS_OR_BADGES, count) if frame else ()

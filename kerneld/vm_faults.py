@@ -24,7 +24,15 @@ from libsel4py import abi
 from libsel4py.abi import FaultLabel, PageFault, Rights, Syscall
 
 _FAULT: Final = Syscall.FAULT & abi.WORD_MASK
-_TOLD_BY_TASK: Final = PageFault.WRITE | PageFault.FETCH | PageFault.GUARDED
+# Plain numbers: every page that is missed comes by here.
+_WRITE: Final = int(PageFault.WRITE)
+_FETCH: Final = int(PageFault.FETCH)
+_GUARDED: Final = int(PageFault.GUARDED)
+_TOLD_BY_TASK: Final = _WRITE | _FETCH | _GUARDED
+_USER: Final = int(PageFault.USER)
+_PRESENT: Final = int(PageFault.PRESENT)
+_NEEDED_TO_WRITE: Final = int(Rights.WRITE)
+_NEEDED_TO_READ: Final = int(Rights.READ)
 _NOBODY_RESOLVES: Final = (1, 0, 0, 0)
 
 
@@ -34,20 +42,20 @@ def look_up(core: Core, tcb: Tcb) -> None:
     Raises:
         Fault: a VM_FAULT, of the words FaultIP, Addr, PrefetchFault, FSR.
     """
-    address, kind = tcb.mr0, PageFault(tcb.mr2) & _TOLD_BY_TASK
+    address, kind = tcb.mr0, tcb.mr2 & _TOLD_BY_TASK
     space = listening.address_space(tcb)
     mapping = mapping_table.find(space, address) if space is not None else None
     if mapping is not None and _allows(mapping, kind):
         mappings.takes_memory(core, tcb.address)  # as such a system call it ends when what is under way is done
         return
-    status = kind | PageFault.USER | (PageFault.NONE if mapping is None else PageFault.PRESENT)
-    words = (tcb.mr1, address, int(PageFault.FETCH in kind), int(status))
+    status = kind | _USER | (0 if mapping is None else _PRESENT)
+    words = (tcb.mr1, address, int(kind & _FETCH != 0), status)
     raise Fault(FaultLabel.VM_FAULT, words, _sentence(address, tcb.mr1, kind, mapping))
 
 
 def fail_guarded(core: Core, tcb: Tcb) -> bool:
     """End the guarded FAULT of a thread that nobody can answer any more. False if it is none: the thread stops."""
-    if not tcb.in_trap or tcb.op != _FAULT or not tcb.mr2 & PageFault.GUARDED:
+    if not tcb.in_trap or tcb.op != _FAULT or not tcb.mr2 & _GUARDED:
         return False
     tcb.fault_label = FaultLabel.NULL_FAULT
     completion.complete(core, tcb, registers=_NOBODY_RESOLVES)
@@ -68,14 +76,14 @@ def end(core: Core, tcb: Tcb) -> None:
     scheduler.set_state(core, tcb, ThreadState.RESTART)
 
 
-def _allows(mapping: Mapping, kind: PageFault) -> bool:
+def _allows(mapping: Mapping, kind: int) -> bool:
     """Whether a mapping is good for such an access. Managed memory is never run."""
-    needed = Rights.WRITE if PageFault.WRITE in kind else Rights.READ
-    return PageFault.FETCH not in kind and bool(mapping.rights & needed)
+    needed = _NEEDED_TO_WRITE if kind & _WRITE else _NEEDED_TO_READ
+    return not kind & _FETCH and bool(mapping.rights & needed)
 
 
-def _sentence(address: int, ip: int, kind: PageFault, mapping: Mapping | None) -> str:
-    what = "wrote to" if PageFault.WRITE in kind else "ran into" if PageFault.FETCH in kind else "read from"
+def _sentence(address: int, ip: int, kind: int, mapping: Mapping | None) -> str:
+    what = "wrote to" if kind & _WRITE else "ran into" if kind & _FETCH else "read from"
     if mapping is None:
         why = "nothing is mapped"
     else:

@@ -5,9 +5,10 @@ window at its physical address, so that kernel and devices go on seeing one cont
 growing: to truncate it takes the memory away from whoever has it mapped, and nothing can bring it back.
 
 A frame's bytes can *move* to another file: from RAM to a memfd of its own, from there to another one, or back to RAM.
-They move a chunk at a time, holes stay holes, and what has moved shows in the window at once: what kernel and devices
-write meanwhile is not lost. Once all has moved the old memfd is truncated, from its end on and a part at a time, since
-giving a gigabyte back takes the host a tenth of a second. What is gone cannot be reached: nobody reads zeroes there.
+They move a chunk at a time, holes stay holes, a chunk of zeroes becomes one, and what has moved shows in the window at
+once: what kernel and devices write meanwhile is not lost. Once all has moved the old memfd is truncated, from its end
+on and a part at a time, since giving a gigabyte back takes the host a tenth of a second. What is gone cannot be
+reached: nobody reads zeroes there.
 
 Rule: physical address and size name a frame; a frame that is destroyed is forgotten here (`gone`) before its memory
 is used again.
@@ -61,7 +62,8 @@ class FrameMemory:
         self._withdraw = withdraw
         self._frames: dict[int, OwnMemory] = {}
         self._moves: dict[int, Move] = {}  # under way, by the frame's address
-        self._buffer = memoryview(bytearray(CHUNK))
+        self._copied = bytearray(CHUNK)
+        self._buffer = memoryview(self._copied)
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -141,7 +143,10 @@ class FrameMemory:
         end = min(data + CHUNK, move.size)
         if data < end:
             read = os.preadv(source, [self._buffer[: end - data]], source_base + data)
-            os.pwrite(target, self._buffer[:read], target_base + data)
+            if not self._copied.startswith(bytes(read)):
+                os.pwrite(target, self._buffer[:read], target_base + data)
+            elif move.target is None:  # what was zeroed, or only read, needs no page
+                discard(self._ram_fd, move.address + data, read)
         map_fixed(self._ram, move.address + move.at, end - move.at, target, target_base + move.at)
         if move.source is None and data < end:
             # Covered from now on; when the frame is gone, zeroes are to show, not what it once held.

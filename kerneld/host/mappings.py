@@ -22,13 +22,12 @@ from hw.ram import Ram
 from kerneld.host.barrier import Barrier
 from kerneld.host.chores import Chores, Piece
 from kerneld.host.fd_store import FdStore
-from kerneld.host.frame_memory import BLOCK, WITHDRAWN_AT_ONCE, FrameMemory
+from kerneld.host.frame_memory import BLOCK, CHUNK, WITHDRAWN_AT_ONCE, FrameMemory
 from kerneld.host.frame_refill import Refill
-from kerneld.host.frame_use import FrameUse, Holding, access
+from kerneld.host.frame_use import READ, WRITE, FrameUse, Holding, access
 from kerneld.host.map_mail import Handed
 from kerneld.host.process import Phase, Process
 from kerneld.host.withdrawals import Withdrawals
-from libsel4py.abi import Rights
 
 HANDED_AT_A_TIME: Final = 16  # mappings of one frame
 FORGOTTEN_AT_A_TIME: Final = 64  # of a process that ends
@@ -47,6 +46,7 @@ class Mappings:
         self._uses: dict[int, FrameUse] = {}  # by the frame's physical address
         self._held: dict[Process, dict[int, FrameUse]] = {}  # by the address of the mapping
         self._kept: dict[Process, set[FrameUse]] = {}  # trap frames of its own that it has lost and goes on to have
+        self._scheduled: dict[Refill, None] = {}  # not begun yet: losses of one turn make one
         self._idle: dict[int, int] = {}  # bytes of frames with a memfd that nobody has mapped any more
         self._attached: Callable[[int], Collection[Process]] = lambda frame: ()
         self._losing: Callable[[int], None] = lambda frame: None
@@ -150,7 +150,7 @@ class Mappings:
         """
         self.frame_fd(frame, size)
         use = self._uses.setdefault(frame, FrameUse(frame, size))
-        holding = use.add(process, address, Rights.READ)
+        holding = use.add(process, address, READ)
         use.hand(holding)
         self._held.setdefault(process, {})[address] = use
         process.map_mail.begins_with(address, size)
@@ -186,8 +186,13 @@ class Mappings:
     def wait(self, process: Process | None, then: Callable[[], None]) -> bool:
         """Call `then` once what was lost so far is taken away, and the process was told all of what it has.
 
-        False, and no call, if that is so now.
+        False, and no call, if that is so now. What one small frame takes is done at once: to hold a completion and to
+        come back to it takes longer.
         """
+        if len(self._scheduled) == 1:
+            (refill,) = self._scheduled
+            if refill.use.size <= CHUNK:
+                self._begin(refill)
         if self._barrier.wait(partial(self._then, process, then)):
             return True
         return process is not None and process.map_mail.when_sent(then)
@@ -208,6 +213,11 @@ class Mappings:
 
     # --- one frame
 
+    def _begin(self, refill: Refill) -> bool:
+        """Always False: it is a chore's only piece."""
+        self._scheduled.pop(refill, None)
+        return refill.begin()
+
     def _advance(self, use: FrameUse, *changed: Process) -> None:
         """Do what is to be done next for a frame. ``changed``: whose mappings of it have."""
         if use.refill is not None:
@@ -217,11 +227,14 @@ class Mappings:
         for process in attached.intersection(lost):
             self._kept.setdefault(process, set()).add(use)
         if not attached.issuperset(lost):
-            use.refill = self._new_refill(use)
-            self._chores.add(use.refill.begin)
-        elif use.is_wanted and use.address not in self._memory:
+            refill = use.refill = self._new_refill(use)
+            self._scheduled[refill] = None
+            self._chores.add(partial(self._begin, refill))
+        elif use.is_wanted and use.address not in self._memory and use.size > CHUNK:
             use.refill = self._new_refill(use)
             use.refill.begin()
+        elif use.is_wanted and not self._has_memory(use):
+            return
         elif use.is_unused:
             del self._uses[use.address]
             if use.address in self._memory and not self._attached(use.address):
@@ -229,6 +242,20 @@ class Mappings:
         elif self._hand_some(use):
             self._barrier.begin(use)
             self._chores.add(partial(self._hand_more, use))
+
+    def _has_memory(self, use: FrameUse) -> bool:
+        """Give the frame, of a chunk at the most, a memfd if it has none: nobody is to be asked, nor to wait for it.
+
+        False if the host has nothing for it; those who hold it are ended.
+        """
+        while use.address not in self._memory:
+            try:
+                self._move_now(use.address, use.size, to_own=True)
+            except OSError as error:
+                if not self._make_room():
+                    self._refuse(use, error)
+                    return False
+        return True
 
     def _new_refill(self, use: FrameUse) -> Refill:
         refill = Refill(use, self._memory, self._loop, self._chores, self._losing, self._refilled, self._barrier.end)
@@ -270,7 +297,7 @@ class Mappings:
         own = self._memory.descriptor(use.address, use.size)
         given = access(holding.rights)
         use.given[holding.process] = use.given.get(holding.process, 0) | given
-        if given & Rights.WRITE:
+        if given & WRITE:
             return Handed(own, opened=False)
         return Handed(os.open(f"/proc/self/fd/{own}", os.O_RDONLY | os.O_CLOEXEC), opened=True)
 

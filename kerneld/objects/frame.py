@@ -7,6 +7,7 @@ capability is mapped at most once; who wants a frame at two addresses copies the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from kerneld import caps, mapping_table, mappings
 from kerneld.caps import Cap
@@ -22,7 +23,7 @@ from kerneld.objects import io_space
 from kerneld.records import CapType, IoSpace, MappingSpace, Slot, VSpace
 from libsel4py.abi import IO_MAPPING_END, MAPPING_BASE, MAPPING_END, Error, Label, VmAttributes
 
-_ATTRIBUTES = VmAttributes.WRITE_THROUGH | VmAttributes.CACHE_DISABLED | VmAttributes.WRITE_COMBINING
+_ATTRIBUTES: Final = int(VmAttributes.WRITE_THROUGH | VmAttributes.CACHE_DISABLED | VmAttributes.WRITE_COMBINING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,7 @@ async def turn() -> None:
 
 def in_scene(work: Callable[[Scene], Awaitable[None]]) -> None:
     """Run a test, and see that it leaves no descriptor."""
+    gc.collect()  # the windows of tests before
     before = _descriptors()
 
     async def within() -> None:

@@ -127,6 +127,20 @@ def test_ram_gives_covered_pages_back(ram: Ram, ram_fd: int, memory: Memory) -> 
     assert held - os.fstat(ram_fd).st_blocks == SIZE // 512
 
 
+def test_what_is_all_zeroes_takes_no_memory_where_it_moves(ram: Ram, ram_fd: int, memory: Memory) -> None:
+    first = memory.frame_fd(FRAME, SIZE)
+    os.pwrite(first, bytes(SIZE), 0)
+    os.pwrite(ram_fd, b"stale" * 100, FRAME)  # by a kernel that ended while the frame moved there
+    finish(memory.move(FRAME, SIZE, False))
+    assert ram.read(FRAME, SIZE) == bytes(SIZE)
+    os.pwrite(ram_fd, bytes(SIZE), FRAME)
+    second = memory.frame_fd(FRAME, SIZE)
+    assert os.fstat(second).st_blocks == 0
+    os.pwrite(second, b"x", SIZE - 1)
+    finish(memory.move(FRAME, SIZE, True))
+    assert ram.read(FRAME, SIZE) == bytes(SIZE - 1) + b"x"
+
+
 def test_only_whole_pages_inside_of_ram_are_laid_over(ram: Ram, ram_fd: int) -> None:
     for address, size in ((FRAME + 8, 4096), (FRAME, 100), (RAM_BYTES, 4096), (FRAME, 0)):
         with pytest.raises(RamError):

@@ -162,7 +162,29 @@ def test_a_process_that_has_the_frame_elsewhere_too_loses_nothing() -> None:
         assert task.told_ops() == ["UNMAP"]
         scene.map(task, 2, READ, FRAME)
         scene.unmap(task, 1)
-        assert scene.mappings.wait(None, lambda: None)
+        assert os.fstat(task.kept[0]).st_size == PAGE
+        await scene.settled()
+        assert os.fstat(task.kept[0]).st_size == 0
+
+    in_scene(work)
+
+
+def test_what_a_call_takes_of_one_small_frame_is_gone_without_waiting() -> None:
+    async def work(scene: Scene) -> None:
+        first, second = scene.task(), scene.task()
+        for task in (first, second):
+            scene.map(task, 0, BOTH, FRAME)
+            task.told_ops()
+        scene.map(first, 1, BOTH, OTHER)
+        first.told_ops()
+        first.maps[BASE + PAGE][:4] = b"kept"
+        scene.unmap(first, 1)
+        assert os.fstat(first.kept[1]).st_size == PAGE
+        assert not scene.mappings.wait(None, lambda: None)
+        assert os.fstat(first.kept[1]).st_size == 0
+        assert scene.ram.read(OTHER, 4) == b"kept"
+        scene.unmap(first, 0)
+        assert scene.mappings.wait(None, lambda: None), "another process may be storing to it, and has to be asked"
 
     in_scene(work)
 
@@ -354,7 +376,7 @@ def test_who_waits_waits_for_what_began_before_and_for_what_its_own_process_is_t
     async def work(scene: Scene) -> None:
         task, young = scene.task(), scene.task(live=False)
         assert not scene.mappings.wait(task.process, lambda: None)
-        scene.map(young, 0, BOTH, FRAME)
+        scene.map(young, 0, BOTH, LARGE, LARGE_SIZE)
         assert not scene.mappings.wait(task.process, lambda: None)
         seen: list[str] = []
         assert scene.mappings.wait(young.process, lambda: seen.append("told"))
