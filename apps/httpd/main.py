@@ -1,10 +1,10 @@
 """A web server: the files that it was given, over HTTP/1.1.
 
-Must be given: connections ``network`` (with a rule that lets it listen) and ``files`` (a file system, or a namespace), a
-further thread, and a pool of 8 MiB for 256 connections. Settings: ``port`` (80).
+Must be given: connections ``network`` (with a rule that lets it listen) and ``files`` (a file system, or a namespace),
+a further thread, and a pool of 8 MiB for 250 connections. Settings: ``port`` (80).
 
-A file system that was started again has other files than before: those that were open end their responses too early, and
-the next request opens it anew. Without its network server it ends, and is started again by its restart policy.
+A file system that was started again knows nothing of open files: those that were being sent end too early, and the
+next request opens it anew. Without its network server it ends, and is started again by its restart policy.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 Rules. What littlefs programs stays here until its next sync, or until `MOST_DIRTY` bytes are waiting; a sync writes all
 of it and flushes the store. So whatever reaches the medium between two flushes was programmed between two syncs, in any
 order: which is what littlefs bears, since it syncs data before the metadata that names them, and each commit by itself.
-Only sectors that were programmed are written. Erasing a block does nothing, and what it holds goes on to be what littlefs
-reads: behind each commit it looks at what comes there, and chooses a mark that tells the commit's end from it. So what it
-is shown must be what the medium has, or old commits could come back to life behind a new one.
+Only sectors that were programmed are written. Erasing a block does nothing, and what it holds goes on to be what
+littlefs reads: behind each commit it looks at what comes there, and chooses a mark that tells the commit's end from it.
+So what it is shown must be what the medium has, or old commits could come back to life behind a new one.
 Reading goes ahead where blocks are read one after the other. littlefs' callbacks cannot raise: what fails is kept in
 ``error``, and nothing is written from then on.
 """

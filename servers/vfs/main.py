@@ -1,7 +1,7 @@
 """The tree of file systems: gives out directories by path, and is not asked again until somebody needs another one.
 
 Must be given: connections to file systems. Settings: ``mounts = { "/" = "disk", "/tmp" = "ram" }``, paths and the names
-of connections; ``clients`` as every file system has it (`libsel4py.filesystem.service`): who has which part of the tree.
+of connections; ``clients`` as every file system has it (`libsel4py.filesystem.service`): who has which part of it.
 
 Rules. What a client gets is narrowed to its part of the tree and its rights by the file system itself. A directory that
 a client has mounted may be anybody's: it is asked with a time limit; what does not answer is unmounted. What was
@@ -20,7 +20,16 @@ from libsel4py.filesystem.badges import Badges
 from libsel4py.filesystem.grants import grants_of_description
 from libsel4py.filesystem.paths import relative
 from libsel4py.interface import endpoint_of, with_timeout
-from libsel4py.interfaces.file import Access, DeviceFailed, Directory, FileError, FileExists, NotPermitted, StaleHandle, TooManyOpen
+from libsel4py.interfaces.file import (
+    Access,
+    DeviceFailed,
+    Directory,
+    FileError,
+    FileExists,
+    NotPermitted,
+    StaleHandle,
+    TooManyOpen,
+)
 from libsel4py.interfaces.namespace import MountPoint, Namespace
 from libsel4py.signature import Word
 from servers.vfs.tree import Mounted, Tree, View, places
@@ -86,7 +95,7 @@ class Main(Namespace):
 
     def narrow(self, path: str, rights: Word) -> Endpoint:
         view = self._view()
-        wanted = View(view.full(path), view.rights & Access(rights & Access.ALL), view.owner)
+        wanted = View(view.full(path), view.rights & Access(int(rights) & int(Access.ALL)), view.owner)
         for badge, known in self._views.items():
             if known == wanted:
                 return self._badges.directory(badge)
@@ -118,7 +127,7 @@ class Main(Namespace):
             raise StaleHandle("this namespace was given out by a server that has ended: ask for it again")
         if caller.name in self._described:
             root, rights = self._described[caller.name]
-            return View(root, rights, caller.name)
+            return View(root, Access(rights), caller.name)
         if self._listed:
             return View("", Access.NONE, caller.name)
         return View("", Access.ALL, caller.name)

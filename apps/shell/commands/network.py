@@ -62,7 +62,7 @@ def run_fetch(session: Session, arguments: list[str]) -> None:
     if parts.scheme not in PORTS or not parts.hostname:
         raise CommandError(f"{arguments[0]!r} is no address of a page: write http://HOST[:PORT]/PATH")
     client = HTTPConnection(parts.hostname, parts.port or PORTS[parts.scheme], timeout=SECONDS)
-    client.sock = _connect(session.net, parts.hostname, client.port)  # type: ignore[assignment]  # a socket of ours
+    client.sock = _connect(session.net, parts.hostname, client.port)  # a socket of ours
     try:
         client.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
         response = client.getresponse()

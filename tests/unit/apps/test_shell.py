@@ -157,7 +157,7 @@ def test_history_has_the_lines_that_were_typed(shell: Shell) -> None:
         ("log pong 0", "the number of lines is a number from 1 to 1000, not '0'"),
         ("log pong many", "the number of lines is a number from 1 to 1000, not 'many'"),
         ("ping 0", "the number of calls is a number from 1 to 1000000, not '0'"),
-                ("ping ²", "the number of calls is a number from 1 to 1000000, not '²'"),
+        ("ping ²", "the number of calls is a number from 1 to 1000000, not '²'"),
         ("ping 1 nobody", "shell may find pong, odd, and 'nobody' is not among it"),
         ("exit 256", "the exit status is a number from 0 to 255, not '256'"),
         ("exit x", "the exit status is a number from 0 to 255, not 'x'"),

@@ -68,10 +68,7 @@ def test_ls_shows_directories_and_files(shell: FileShell) -> None:
 
 def test_output_goes_to_files_and_input_comes_from_them(shell: FileShell) -> None:
     answers = shell.run("help ps > h", "cat < h", "help irq >> h", "wc < h", "cat h | wc")
-    assert (
-        answers[1]
-        == "ps\n  the tasks of this system\n  Time is the processor time that the task's threads have used since its first start.\n"
-    )
+    assert answers[1].startswith("ps\n  the tasks of this system\n  Time is the processor time")
     assert answers[0] == answers[2] == ""
     assert answers[3] == answers[4] == "5 lines, 27 words, 156 bytes\n"
 
