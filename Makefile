@@ -20,7 +20,7 @@ SYSTEM ?= workstation
 REQUIRE_SPIN ?=
 ARGS ?=
 PY := $(VENV)/bin/python
-SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.h servers/network/_lwip/*) libsel4py/abi.py \
+SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.h servers/network/_lwip/* servers/network/_lwip/arch/*) libsel4py/abi.py \
     hw/header.py setup.py
 
 run: build

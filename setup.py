@@ -51,6 +51,7 @@ def network_stack() -> list[Extension]:
     theirs = [*core, source / "src/netif/ethernet.c"]
     made = extension("servers.network._lwip", folder)
     made.sources += [os.path.relpath(path, ROOT) for path in theirs]
+    made.depends += [f"{folder}/arch/cc.h", f"{folder}/fetch.py"]
     made.include_dirs = [folder, os.path.relpath(source / "src/include", ROOT)]
     made.extra_compile_args = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-w"]
     return [made]

@@ -71,6 +71,7 @@
 #define LWIP_TCP_KEEPALIVE 1
 #define TCP_LISTEN_BACKLOG 1
 #define TCP_MSL 15000UL
+#define LWIP_TCP_RTO_TIME 1000
 #define LWIP_RANDOMIZE_INITIAL_LOCAL_PORTS 1
 
 /* Ours: a fast sum, numbers that nobody can guess, and the IPv6 gateway of the settings. */

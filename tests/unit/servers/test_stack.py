@@ -237,7 +237,7 @@ def test_events_are_told_of() -> None:
     def client(stack: Stack) -> Work:
         sock = yield from connected(stack)
         sock.send(b"x")
-        yield from until(lambda: sock.closed)
+        yield from until(lambda: sock.closed or sock.error)
         sock.close()
 
     run_pair(server, client)
@@ -335,8 +335,9 @@ def test_addresses_that_are_none_are_refused() -> None:
         first, second = stack.stream(4), stack.stream(4)
         first.bind(ADDRESSES[0], PORT)
         first.listen(1)
+        second.bind(ADDRESSES[0], PORT)
         with pytest.raises(AddressInUse):
-            second.bind(ADDRESSES[0], PORT)
+            second.listen(1)
         with pytest.raises(AddressNotHere):
             stack.stream(4).bind("10.9.9.9", PORT)
         with pytest.raises(BadAddress):
