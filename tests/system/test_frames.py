@@ -1,6 +1,9 @@
-"""Frames in real processes: what a task can do with what is mapped, and what is left when it is taken away."""
+"""Frames in real processes: there when they are touched; what a task can do with them; and what is left when they are
+taken away."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
@@ -10,6 +13,7 @@ from tests.system.images import mapper
 
 TOUCHER = "tests.system.images.toucher"
 MAPPER = "tests.system.images.mapper"
+MAPPING, MAPPED = "tests.system.images.mapping", "tests.system.images.mapped"
 RAM_BYTES = 1 << 30
 
 
@@ -24,3 +28,11 @@ def test_a_frame_that_many_tasks_share_is_taken_from_all(tasks: int) -> None:
     """The driver reads it in each, revokes it, and has each access after that fault to its handler."""
     with BootedSystem(SYSTEMS / "paging.toml") as system:
         assert system.order(f"revoke {tasks}")["faults"] == tasks
+
+
+@pytest.mark.parametrize("scene", ["keep", "often", "many", "share", "revoke"])
+def test_frames_come_and_go(boot: Boot, scene: str) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    system = boot(scene, MAPPED, image=MAPPING)
+    assert system.wait() == 0, system.logs()
+    assert len(os.listdir("/proc/self/fd")) <= before
