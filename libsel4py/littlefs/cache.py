@@ -1,18 +1,18 @@
 """Blocks in memory, between littlefs and its store.
 
-Rules. What littlefs programs stays here until its next sync, or until `MOST_DIRTY` bytes are waiting; a sync writes all
-of it and flushes the store. So whatever reaches the medium between two flushes was programmed between two syncs, in any
-order: which is what littlefs bears, since it syncs data before the metadata that names them, and each commit by itself.
-Only sectors that were programmed are written. Erasing a block does nothing, and what it holds goes on to be what
-littlefs reads: behind each commit it looks at what comes there, and chooses a mark that tells the commit's end from it.
-So what it is shown must be what the medium has, or old commits could come back to life behind a new one.
-Reading goes ahead where blocks are read one after the other. littlefs' callbacks cannot raise: what fails is kept in
-``error``, and nothing is written from then on.
+Rules. What littlefs programs stays here until its next sync, or until `MOST_DIRTY` bytes are waiting; a sync writes
+all of it and flushes the store. So whatever reaches the medium between two flushes was programmed between two syncs,
+in any order: which is what littlefs bears, since it syncs data before the metadata that names them, and each commit by
+itself. Only sectors that were programmed are written. Erasing a block does nothing, and what it holds goes on to be
+what littlefs reads: behind each commit it looks at what comes there, and chooses a mark that tells the commit's end
+from it. So what it is shown must be what the medium has, or old commits could come back to life behind a new one.
+Reading goes ahead where a file is read all over. littlefs' callbacks cannot raise: what fails is kept in ``error``,
+and nothing is written from then on.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Final
 
 from libsel4py.littlefs.store import BlockStore, StoreFailed
@@ -20,6 +20,7 @@ from libsel4py.littlefs.store import BlockStore, StoreFailed
 SECTOR_BYTES: Final = 512
 AHEAD_BYTES: Final = 256 << 10
 MOST_DIRTY: Final = 2 << 20
+RECENT: Final = 12
 ERR_IO: Final = -5
 
 
@@ -36,11 +37,13 @@ class BlockCache:
         self._block_bytes = block_bytes
         self._count = store.size // block_bytes
         self._ahead = max(1, AHEAD_BYTES // block_bytes)
+        self._run = self._ahead.bit_length()  # one look-up misses fewer blocks of one area
         self._most = max(2 * self._ahead, most_bytes // block_bytes)
         self._most_dirty = max(1, min(MOST_DIRTY // block_bytes, self._most // 2))
         self._blocks: OrderedDict[int, bytearray] = OrderedDict()
         self._dirty: dict[int, tuple[int, int]] = {}  # of each block the bytes that are to be written, whole sectors
-        self._last = -2  # block that was missing last
+        self._missed: deque[int] = deque(maxlen=RECENT)  # areas of the blocks that were missing last
+        self._awaited: deque[int] = deque(maxlen=RECENT)  # the area behind each that was read whole then, or -1
 
     # --- what littlefs calls -------------------------------------------------------------------------------
 
@@ -94,21 +97,29 @@ class BlockCache:
         found = self._blocks.get(block)
         if found is None:
             return self._load(block)
+        self._blocks.move_to_end(block)
         return found
 
     def _load(self, block: int) -> bytearray:
-        """Bring a block in, and those behind it where the one before it was the last to be missing, or is here."""
-        count = 1
-        if block == self._last + 1 or block - 1 in self._blocks:
-            most = min(self._ahead, self._count - block)
-            while count < most and block + count not in self._blocks:
-                count += 1
-        size = self._block_bytes
-        data = memoryview(self.store.read(block * size, count * size))
-        self._make_room(count)
-        for at in range(count):
-            self._blocks[block + at] = bytearray(data[at * size : (at + 1) * size])
-        self._last = block + count - 1
+        """Bring a block in, with what is missing of its area where the area is read all over.
+
+        littlefs finds a file's blocks by pointers in later ones, halving the way, so that a file that is read from its
+        beginning is not read block by block, and one look-up reads several blocks that are near to each other. Many
+        misses in one area say that it is read all over; then one in the area behind says that this goes on.
+        """
+        area = block // self._ahead
+        first, end, awaited = block, block + 1, -1
+        if area in self._awaited or self._missed.count(area) >= self._run:
+            first, awaited = area * self._ahead, area + 1
+            end = min(first + self._ahead, self._count)
+        self._missed.append(area)
+        self._awaited.append(awaited)
+        missing = [each for each in range(first, end) if each not in self._blocks]
+        first, size = missing[0], self._block_bytes
+        data = memoryview(self.store.read(first * size, (missing[-1] + 1 - first) * size))
+        self._make_room(len(missing))
+        for each in missing:
+            self._blocks[each] = bytearray(data[(each - first) * size : (each - first + 1) * size])
         return self._blocks[block]
 
     def _make_room(self, count: int) -> None:

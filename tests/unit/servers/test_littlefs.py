@@ -10,7 +10,6 @@ from littlefs.context import UserContext
 
 from libsel4py import component
 from libsel4py.filesystem import FileSystemServer
-from libsel4py.filesystem.volume import OpenFile
 from libsel4py.interfaces.file import DeviceFailed, FileError, Kind, NoSpace, StaleHandle
 from libsel4py.littlefs import Geometry, LittleFsVolume, MemoryStore, NoFileSystem, StoreFailed, format_store
 from libsel4py.testing import connect, in_background, system
@@ -142,16 +141,6 @@ def test_a_file_keeps_its_bytes_when_it_is_renamed_and_is_stale_when_it_is_repla
     assert list(volume.list("b")) == []
 
 
-def read_all(volume: LittleFsVolume) -> None:
-    for entry in list(volume.list("")):
-        volume.open(entry.name, create=False, exclusive=False).read(0, 100_000)
-
-
-def fill(file: OpenFile) -> None:
-    for at in range(0, 2 << 20, 65536):
-        file.write(at, bytes(65536))
-
-
 def test_a_medium_that_fails_is_told_and_mounted_again_when_it_is_back() -> None:
     store = made()
     volume = LittleFsVolume(store, cache_bytes=0)
@@ -161,8 +150,13 @@ def test_a_medium_that_fails_is_told_and_mounted_again_when_it_is_back() -> None
         file.close()
     file = volume.open("f1", create=False, exclusive=False)
     store.failing = True
+
+    def read_all() -> None:
+        for number in range(40):
+            volume.open(f"f{number}", create=False, exclusive=False).read(0, 100_000)
+
     with pytest.raises(DeviceFailed):
-        read_all(volume)
+        read_all()
     for attempt in (lambda: volume.stat("f30"), lambda: volume.make_directory("d")):
         with pytest.raises(DeviceFailed):
             attempt()
@@ -178,13 +172,19 @@ def test_a_medium_that_fails_is_told_and_mounted_again_when_it_is_back() -> None
 def test_a_full_disk_is_no_space_and_goes_on() -> None:
     volume = LittleFsVolume(made(1 << 20))
     file = volume.open("f", create=True, exclusive=True)
+
+    def fill() -> None:
+        for at in range(0, 2 << 20, 65536):
+            file.write(at, bytes(65536))
+
     with pytest.raises(NoSpace):
-        fill(file)
+        fill()
     file.close()
     volume.remove("f")
     again = volume.open("g", create=True, exclusive=True)
     again.write(0, b"fits")
     again.sync()
+    assert volume.stat("g").size in (0, 4)
     assert again.size() == 4
 
 
