@@ -108,6 +108,7 @@ class Member:
             self._loop.remove_reader(self._listener)
             self._path.unlink(missing_ok=True)  # nobody else has the lock
             self._listener.close()
+            self._listener = None
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
