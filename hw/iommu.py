@@ -153,12 +153,24 @@ class DmaPort:
 
     def read(self, address: int, size: int) -> bytes:
         """A copy of `size` bytes."""
-        return self.gather((Segment(address, size),))
+        physical = self._kept_address(address, size, write=False)
+        if physical is None:
+            return self.gather((Segment(address, size),))
+        self._counts.reads += 1
+        self._counts.read_bytes += size
+        return self._ram.read(physical, size)
 
     def write(self, address: int, data: Buffer) -> None:
         """Store bytes."""
         view = memoryview(data).cast("B")
-        self.scatter((Segment(address, len(view)),), view)
+        size = len(view)
+        physical = self._kept_address(address, size, write=True)
+        if physical is None:
+            self.scatter((Segment(address, size),), view)
+            return
+        self._counts.writes += 1
+        self._counts.written_bytes += size
+        self._ram.poke(physical, view)
 
     def gather(self, segments: Iterable[Segment]) -> bytes:
         """A copy of all segments' bytes, one behind the other. How many segments there are is the device's to bound."""
@@ -219,7 +231,8 @@ class DmaPort:
         """The physical address of an aligned number, which no mapping's end can cut: mappings are whole pages."""
         if address % size:
             raise self._fault(address, FaultKind.MISALIGNED)
-        return self._span(address, write=write).physical
+        physical = self._kept_address(address, size, write)
+        return self._span(address, write=write).physical if physical is None else physical
 
     def _spans(self, segments: Iterable[Segment], *, write: bool) -> list[tuple[int, int]]:
         """The physical (address, bytes) that the segments are made of, all of them allowed."""
@@ -229,6 +242,10 @@ class DmaPort:
             total += size
             if total > MAX_TRANSFER:
                 raise self._fault(address, FaultKind.TOO_LONG)
+            physical = self._kept_address(address, size, write)
+            if physical is not None:
+                found.append((physical, size))
+                continue
             while size > 0:
                 span = self._span(address, write=write)
                 part = min(size, span.size)
@@ -236,6 +253,14 @@ class DmaPort:
                 address += part
                 size -= part
         return found
+
+    def _kept_address(self, address: int, size: int, write: bool) -> int | None:
+        """Where bytes are that lie in one mapping of which the port knows; None: to be asked for."""
+        if 0 < size <= MAX_TRANSFER:
+            for first, end, kept in self._kept:
+                if first <= address and address + size <= end and (kept.writable if write else kept.readable):
+                    return kept.physical + address - first
+        return None
 
     def _span(self, address: int, *, write: bool) -> Span:
         for first, end, kept in self._kept:

@@ -105,6 +105,9 @@ class Block(VirtioDevice):
     def configuration(self) -> bytes:
         return _CONFIGURATION.pack(self.sectors, 0, MOST_SEGMENTS - 2, 0, SECTOR_BYTES, 0, 0)
 
+    def report(self) -> dict[str, object]:
+        return super().report() | {"sectors": self.sectors, "read_only": self.read_only}
+
     def was_reset(self) -> None:
         self.own.resets = self.own.resets + 1
 
@@ -119,11 +122,13 @@ class Block(VirtioDevice):
         """
         if not chain.writable:
             return None
-        *before, last = chain.writable
+        last = chain.writable[-1]
         status = Segment(last.address + last.size - 1, 1)
-        into = (*before, *((Segment(last.address, last.size - 1),) if last.size > 1 else ()))
-        outgoing = sum(size for _, size in chain.readable) - HEADER.size
-        incoming = sum(size for _, size in into)
+        into = chain.writable[:-1]
+        if last.size > 1:
+            into += (Segment(last.address, last.size - 1),)
+        outgoing = sum([size for _, size in chain.readable]) - HEADER.size
+        incoming = sum([size for _, size in into])
         if outgoing < 0:
             return None
         resets = self.own.resets

@@ -65,6 +65,10 @@ class Device(ABC):
     def output(self) -> bool:
         """Whether the device asks for an interrupt."""
 
+    def report(self) -> dict[str, object]:
+        """What people want to know of its state, as plain values."""
+        return {}
+
     def sample(self) -> None:
         """Keep the edge if the output went up. Inside the transaction that may have changed it."""
         if self.trigger is Trigger.LEVEL:

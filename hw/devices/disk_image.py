@@ -6,6 +6,7 @@ system that names the same image is refused while the first one runs.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Final
 from hw.iommu import Buffer
 
 SECTOR_BYTES: Final = 512
+_NOT_KNOWN: Final = (errno.EOPNOTSUPP, errno.EINVAL)  # what file systems say that do not have the flag
 _RWF_NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 
 
@@ -84,10 +86,9 @@ class DiskImage:
         try:
             if os.preadv(self._descriptor, [data], offset, _RWF_NOWAIT) == size:
                 return data
-        except BlockingIOError:
-            return None
-        except OSError:  # this file system does not know the flag
-            self._asks_first = False
+        except OSError as error:  # not in memory; or an error, which the read that blocks will tell of
+            if error.errno in _NOT_KNOWN:
+                self._asks_first = False
         return None
 
     def write(self, offset: int, data: Buffer, /) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 from collections import deque
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from hw.devices.block import SECTOR_BYTES, Kind, Outcome, Request
 from hw.iommu import Buffer
+
+SWITCH_S: Final = 50e-6
 
 
 class Medium(Protocol):
@@ -46,9 +49,14 @@ class MediumThread:
 
     `bell` is a descriptor that becomes readable after something has come to `finished_nowait`. Whom it wakes calls
     `answer_bell` first: what is finished later rings again.
+
+    A request takes the interpreter's lock three times. A busy kernel would keep it for 5 ms each time, as Python's
+    threads do by default: from the first such thread on, this process's give it up after `SWITCH_S` seconds.
     """
 
     def __init__(self, medium: Medium) -> None:
+        if sys.getswitchinterval() > SWITCH_S:
+            sys.setswitchinterval(SWITCH_S)
         self._medium = medium
         self._jobs: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._finished: deque[Answer] = deque()

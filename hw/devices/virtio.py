@@ -127,6 +127,11 @@ class VirtioDevice(Device):
     def reset(self) -> None:
         return None
 
+    def report(self) -> dict[str, object]:
+        cause = Cause(self.state.cause)
+        found: dict[str, object] = {"status": Status(self.state.status).name or "RESET"}
+        return found | ({"needs_reset": cause.explanation} if cause is not Cause.NONE else {})
+
     def output(self) -> bool:
         return bool(self.state.interrupt)
 

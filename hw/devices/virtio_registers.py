@@ -76,7 +76,7 @@ class Cause(IntEnum):
 
     explanation: str
 
-    def __new__(cls, value: int, explanation: str) -> Cause:
+    def __new__(cls, value: int, explanation: str = "") -> Cause:
         made = int.__new__(cls, value)
         made._value_ = value
         made.explanation = explanation

@@ -144,8 +144,6 @@ class DeviceQueue:
         heads = [ring[taken + at & size - 1] for at in range(count)]
         chains = self._chains(heads, memoryview(copied)[2 * size :])
         for head in heads:
-            if self._is_marked(head):
-                raise _BadChain
             self._mark(head, True)
         queue.taken = taken + count & _INDEX
         return chains
@@ -174,6 +172,8 @@ class DeviceQueue:
     def _mark(self, head: int, is_taken: bool) -> None:
         address, bit = self._marks + 8 * (head >> 6), 1 << (head & 63)
         word = self._ram.word(address)
+        if is_taken and word & bit:
+            raise _BadChain
         self._ram.set_word(address, word | bit if is_taken else word & ~bit)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from hw.clock import host_microseconds
 from kerneld import explain, inspection, invariants
+from kerneld.host.device_view import devices
 from kerneld.host.image import save_image
 from kerneld.host.linux import processor_time_us
 from kerneld.records import CapType, Tcb, ThreadState
@@ -89,8 +90,11 @@ def kill(system: System, request: Request) -> object:
 
 def inspect(system: System, request: Request) -> object:
     what = _text(request, "what")
+    if what == "devices":
+        return devices(system.machine, system.options.machine.devices)
     if what not in inspection.VIEWS:
-        raise Refused(f"nothing is called {what!r} that can be inspected; there are {', '.join(inspection.VIEWS)}")
+        views = ", ".join((*inspection.VIEWS, "devices"))
+        raise Refused(f"nothing is called {what!r} that can be inspected; there are {views}")
     return inspection.VIEWS[what](system.ram)
 
 

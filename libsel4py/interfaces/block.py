@@ -24,8 +24,11 @@ from libsel4py.signature import Word
 
 SECTOR_BYTES: Final = 512
 MOST_BUFFERS: Final = 8  # of one client
+MOST_BUFFER_FRAMES: Final = 64  # of one client's buffers together
 MOST_BUFFER_BYTES: Final = 16 << 20
 MOST_REQUESTS: Final = 32  # of one `transfer`
+MOST_CALLS: Final = 16  # of one client at a time
+OFFSET_UNIT: Final = 4  # bytes; offsets in buffers are multiples of it
 
 
 class DiskError(ServiceError):
@@ -33,7 +36,7 @@ class DiskError(ServiceError):
 
 
 class BadRequest(ServiceError):
-    """Outside of the partition, or of the buffer, or of no buffer."""
+    """Outside of the partition, or of the buffer, or of no buffer; or more at a time than a client may ask for."""
 
 
 class ReadOnlyDisk(ServiceError):
@@ -51,6 +54,21 @@ class Geometry(msgspec.Struct, frozen=True, array_like=True):
     sectors: int
     read_only: bool
     most_sectors: int
+
+    def check(self, request: Request, buffer_bytes: int) -> None:
+        """What a disk refuses before it begins. Raises BadRequest, ReadOnlyDisk."""
+        sector, count, offset = request.sector, request.count, request.offset
+        size = count * self.sector_bytes
+        if not 1 <= count <= self.most_sectors:
+            raise BadRequest(f"{count} sectors in one request: 1 to {self.most_sectors} are taken")
+        if not 0 <= sector <= self.sectors - count:
+            raise BadRequest(f"sectors {sector} to {sector + count - 1} of a disk with {self.sectors}")
+        if offset % OFFSET_UNIT or not 0 <= offset <= buffer_bytes - size:
+            raise BadRequest(
+                f"{size} bytes from {offset} on, in a buffer of {buffer_bytes}: offsets are multiples of {OFFSET_UNIT}"
+            )
+        if request.write and self.read_only:
+            raise ReadOnlyDisk("this disk cannot be written")
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
@@ -72,15 +90,23 @@ class Block(Interface):
         """Let the disk reach a data space; returns the buffer's number.
 
         Raises:
-            NotADataSpace: it is none, or larger than `MOST_BUFFER_BYTES`. BadRequest: the client has `MOST_BUFFERS`.
-            DiskError: the driver has no room for it.
+            NotADataSpace: it is none, or larger than `MOST_BUFFER_BYTES`. BadRequest: the client has `MOST_BUFFERS`,
+            or `MOST_BUFFER_FRAMES`. DiskError: the driver has no room for it.
         """
 
     def detach(self, buffer: Word) -> None:
-        """The disk reaches the buffer no more when this returns. Raises BadRequest: there is none of this number."""
+        """The disk reaches the buffer no more when this returns; requests that use it end in DiskError.
+
+        Raises:
+            BadRequest: there is none of this number.
+        """
 
     def read(self, buffer: Word, offset: Word, sector: Word, count: Word) -> None:
-        """Sectors to a buffer, ``offset`` bytes from its start. Raises BadRequest, DiskError."""
+        """Sectors to a buffer, ``offset`` bytes from its start.
+
+        Raises:
+            BadRequest: see `Geometry.check`; or there are `MOST_CALLS` of this client under way. DiskError.
+        """
 
     def write(self, buffer: Word, offset: Word, sector: Word, count: Word) -> None:
         """Sectors from a buffer. Raises BadRequest, ReadOnlyDisk, DiskError."""
@@ -88,7 +114,8 @@ class Block(Interface):
     def transfer(self, buffer: Word, requests: list[Request]) -> None:
         """Up to `MOST_REQUESTS` at a time; returns when all are done. Raises as `read` and `write`.
 
-        Requests that lie side by side, on the disk and in the buffer, are made as one.
+        What is refused (BadRequest, ReadOnlyDisk) is refused whole: nothing is read or written then. Requests that lie
+        side by side are made as one.
         """
 
     def flush(self) -> None:

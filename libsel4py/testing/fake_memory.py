@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from libsel4py.abi import FRAME_MIN_BITS, MAPPING_BASE, MAPPING_END, Error, Rights, VMFault
+from libsel4py.abi import FRAME_MIN_BITS, IO_MAPPING_END, MAPPING_BASE, MAPPING_END, Error, Rights, VMFault
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -58,6 +58,8 @@ class Mapped:
 class FakeSpace:
     """The mappings of the one address space, and the accesses to them."""
 
+    base, end = MAPPING_BASE, MAPPING_END
+
     def __init__(self) -> None:
         self.mapped: dict[int, Mapped] = {}  # by slot
         self.words = threading.Lock()
@@ -67,7 +69,7 @@ class FakeSpace:
         former = self.mapped.get(slot)
         if address % frame.size:
             return Error.ALIGNMENT_ERROR, ()
-        if not MAPPING_BASE <= address <= MAPPING_END - frame.size or (former and former.address != address):
+        if not self.base <= address <= self.end - frame.size or (former and former.address != address):
             return Error.INVALID_ARGUMENT, (0,)
         if any(each.slot != slot and _overlap(each, address, frame.size) for each in self.mapped.values()):
             return Error.DELETE_FIRST, ()
@@ -96,6 +98,28 @@ class FakeSpace:
         made = FakeMapping(-1, size, access=mmap.ACCESS_DEFAULT if writable else mmap.ACCESS_READ)
         made.begin(self, address, writable)
         return made
+
+
+class FakeIoSpace(FakeSpace):
+    """What a device reaches: an object for a slot of `FakeObjects`, by which a fake device does its DMA.
+
+    Every access raises `VMFault` where the IOSpace has no such mapping.
+    """
+
+    base, end = 0, IO_MAPPING_END
+
+    def read(self, address: int, length: int) -> bytes:
+        """What the device reads there."""
+        pieces = self.pieces(address, length, Rights.READ)
+        return b"".join(os.pread(frame.descriptor, count, start) for frame, start, count in pieces)
+
+    def write(self, address: int, data: Buffer) -> None:
+        """What the device writes; nothing, if it cannot write all of it."""
+        view = memoryview(data).cast("B")
+        done = 0
+        for frame, start, count in list(self.pieces(address, len(view), Rights.WRITE)):
+            os.pwrite(frame.descriptor, view[done : done + count], start)
+            done += count
 
 
 class FakeMapping(mmap.mmap):

@@ -25,7 +25,7 @@ from libsel4py.abi import (
     object_size_bits,
 )
 from libsel4py.environment import CNODE_DEPTH, Slot
-from libsel4py.testing.fake_memory import FakeFrame, FakeSpace
+from libsel4py.testing.fake_memory import FakeFrame, FakeIoSpace, FakeSpace
 
 Outcome = tuple[int, tuple[int, ...]]
 _DONE: Final[Outcome] = (Error.NO_ERROR, ())
@@ -198,8 +198,10 @@ class FakeObjects:
             case Label.FRAME_MAP if isinstance(cap.object, FakeFrame):
                 address, rights, _ = request.words[:3]
                 return self.space.map(slot, cap.object, address, Rights(rights) & cap.rights)
+            case Label.FRAME_MAP_IO if isinstance(cap.object, FakeFrame):
+                return self._map_io(slot, cap, cap.object, request)
             case Label.FRAME_UNMAP:
-                self.space.unmap(slot)
+                self._unmap(slot)
                 return _DONE
             case Label.CHANNEL_CONNECT:
                 return self._connect(cap, self.caps.get(request.caps[0]))
@@ -240,10 +242,24 @@ class FakeObjects:
         channel.number, channel.target, channel.badge = next(self._numbers), target.object, target.badge
         return Error.NO_ERROR, (channel.number,)
 
+    def _map_io(self, slot: int, cap: FakeCap, frame: FakeFrame, request: Request) -> Outcome:
+        target = self.caps.get(request.caps[0])
+        if target is None or not isinstance(target.object, FakeIoSpace) or slot in self.space.mapped:
+            return Error.INVALID_CAPABILITY, (0,)
+        rights, address = request.words[:2]
+        return target.object.map(slot, frame, address, Rights(rights) & cap.rights)
+
+    def _unmap(self, slot: int) -> None:
+        """End the mapping of a slot's capability, by task and by device."""
+        self.space.unmap(slot)
+        for cap in self.caps.values():
+            if isinstance(cap.object, FakeIoSpace):
+                cap.object.unmap(slot)
+
     def _remove(self, slot: int) -> FakeCap | None:
         """Empty a slot. (The tests copy no channel's capability: its first is its last.)"""
         cap = self.caps.pop(slot, None)
-        self.space.unmap(slot)
+        self._unmap(slot)
         if cap is not None and isinstance(cap.object, FakeChannel):
             cap.object.target = None
         if cap is not None and isinstance(cap.object, FakeCNode) and not self._is_held(cap.object):

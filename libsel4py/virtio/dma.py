@@ -57,11 +57,18 @@ class DmaSpace:
             undo.pop_all()
         return memory
 
-    def unmap(self, memory: DmaMemory) -> None:
-        """The device reaches it no more when this returns. What was revoked meanwhile is no error."""
+    def withdraw(self, memory: DmaMemory) -> None:
+        """The device reaches it no more when this returns. What was revoked meanwhile is no error.
+
+        Its addresses are given to nothing else before `unmap`: for memory of which the device has requests still.
+        """
         for copy in memory.copies:
             self._task.delete(copy)
         memory.copies.clear()
+
+    def unmap(self, memory: DmaMemory) -> None:
+        """Withdraw it, and let other memory have its addresses: the device has no requests for it any more."""
+        self.withdraw(memory)
         self._addresses.free(memory.address)
 
     def _copy(self, frame: Frame) -> Frame:

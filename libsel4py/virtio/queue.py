@@ -133,24 +133,27 @@ class DriverQueue(Generic[Token]):
         return True
 
     def used(self) -> list[tuple[Token, int]]:
-        """What the device has done since the last call: (token, bytes written) each. Raises HostileDevice, VMFault."""
+        """What the device has done since the last call: (token, bytes written) each.
+
+        Raises:
+            HostileDevice: all that the device had is pending still, for `drain`. VMFault.
+        """
         index = self._mapping.load_word(self._used) >> 16 & _INDEX
         count = index - self._taken & _INDEX
         if not count:
             return []
         if count > len(self._pending):
             raise HostileDevice(f"the device has given {count} requests back, and was given {len(self._pending)}")
-        found = []
-        for _ in range(count):
-            place = self._taken & self.size - 1
-            head, written = _ENTRY.unpack(self._mapping.read(self._used + 4 + 8 * place, _ENTRY.size))
-            pending = self._pending.pop(head, None)
-            if pending is None or written > pending.writable:
+        found: dict[int, int] = {}  # bytes written, by head
+        for at in range(self._taken, self._taken + count):
+            place = self._used + 4 + 8 * (at & self.size - 1)
+            head, written = _ENTRY.unpack(self._mapping.read(place, _ENTRY.size))
+            pending = self._pending.get(head)
+            if pending is None or head in found or written > pending.writable:
                 raise HostileDevice(f"the device gives back request {head} with {written} bytes, which makes no sense")
-            self._free += reversed(pending.descriptors)
-            self._taken = self._taken + 1 & _INDEX
-            found.append((pending.token, written))
-        return found
+            found[head] = written
+        self._taken = self._taken + count & _INDEX
+        return [(self._end(head), written) for head, written in found.items()]
 
     def want_interrupts(self, wanted: bool) -> bool:
         """Say whether the device is to interrupt for this queue; whether there is something used now, for who waits.
@@ -166,6 +169,11 @@ class DriverQueue(Generic[Token]):
         tokens = [each.token for each in self._pending.values()]
         self._pending.clear()
         return tokens
+
+    def _end(self, head: int) -> Token:
+        pending = self._pending.pop(head)
+        self._free += reversed(pending.descriptors)
+        return pending.token
 
     def _word(self) -> int:
         return self._flags | self._published << 16 | int.from_bytes(self._first, "little") << 32

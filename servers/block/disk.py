@@ -7,10 +7,11 @@ and all that it had under way ends in `DiskError`. After `LEAST_LIFE` resets wit
 
 from __future__ import annotations
 
+import logging
 import struct
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,11 +20,13 @@ from libsel4py.dataspace import DataSpace
 from libsel4py.environment import Device
 from libsel4py.interfaces.block import SECTOR_BYTES, DiskError
 from libsel4py.task import Task
-from libsel4py.virtio import BLOCK, DmaMemory, DmaSpace, DriverQueue, HostileDevice, Segment, VirtioPorts
-from servers.block.requests import Piece
+from libsel4py.virtio import BLOCK, DeviceRefused, DmaMemory, DmaSpace, DriverQueue, HostileDevice, Segment, VirtioPorts
+from libsel4py.virtio.transport import CONFIGURATION_CHANGED
+from servers.block.requests import MOST_SECTORS, Piece
 
 QUEUE_ENTRIES: Final = 128
-SLOTS: Final = QUEUE_ENTRIES // 3  # a request has three segments: header, data, status
+MOST_JOINED: Final = 8  # requests that go as one
+SLOTS: Final = QUEUE_ENTRIES // 3  # a request has three segments or more: header, data, status
 SLOT_BYTES: Final = 32
 QUEUE_BYTES: Final = 4096
 HEADER: Final = struct.Struct("<IIQ")
@@ -31,20 +34,34 @@ STATUS_AT: Final = HEADER.size
 IN, OUT, FLUSH = 0, 1, 4
 RO_FEATURE, FLUSH_FEATURE = 1 << 5, 1 << 9
 LOOK_NS: Final = 150_000  # about what an interrupt costs from device to driver, with the wake-ups on its way
-LEAST_LIFE: Final = 3
+MOST_RESETS: Final = 3
 
 Done = Callable[[DiskError | None], None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
-    """A request on its way: what it is, where its data is, and who waits. ``slot`` while the device has it."""
+    """A request: what it is, where its data is, and who waits. ``number`` counts up; ``alone``: it is not joined."""
 
     kind: int
     sector: int
     data: Segment | None
     done: Done
-    slot: int = -1
+    number: int
+    alone: bool = False
+
+    @property
+    def end(self) -> int:
+        """The sector behind it."""
+        return self.sector + (self.data.size // SECTOR_BYTES if self.data else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """Jobs that the device has as one request, whose header and status are in a slot."""
+
+    jobs: Sequence[_Job]
+    slot: int
 
 
 class Disk:
@@ -57,6 +74,7 @@ class Disk:
     """
 
     def __init__(self, task: Task, device: Device) -> None:
+        self._log = logging.getLogger(task.name)
         self._ports = VirtioPorts(IOPort(device.io_port), device.first_port)
         self._irq = IRQHandler(device.irq_handler)
         self.dma = DmaSpace(task, IOSpace(device.io_space))
@@ -65,20 +83,27 @@ class Disk:
         self._mapping = self._space.attach()
         self._memory: DmaMemory = self.dma.map(self._space)
         self._waiting: deque[_Job] = deque()
+        self._flushes: deque[_Job] = deque()
+        self._writes: dict[int, None] = {}  # numbers of those that have not ended, oldest first
+        self._number = 0
         self._resets = 0
+        self._given_up = ""
         self._begin()
+        self.sectors = int.from_bytes(self._ports.configuration(0, 8), "little")
 
     def read_write(self, piece: Piece, buffer: DmaMemory, done: Done) -> None:
         """Begin a request; `kick` lets the device see it."""
         kind = OUT if piece.write else IN
-        self._waiting.append(_Job(kind, piece.sector, Segment(buffer.address + piece.offset, piece.size), done))
+        self._number += 1
+        if piece.write:
+            self._writes[self._number] = None
+        data = Segment(buffer.address + piece.offset, piece.size)
+        self._waiting.append(_Job(kind, piece.sector, data, done, self._number))
 
     def flush(self, done: Done) -> None:
-        """Begin a flush of all that was done before."""
-        if self._can_flush:
-            self._waiting.append(_Job(FLUSH, 0, None, done))
-        else:
-            done(None)  # a device without the feature writes through
+        """Begin a flush of all writes that began before. (A device without the feature writes through.)"""
+        self._number += 1
+        self._flushes.append(_Job(FLUSH, 0, None, done, self._number))
 
     def kick(self) -> None:
         """Hand the device what waits, and look for its ends for a while; what takes longer ends with an interrupt."""
@@ -87,54 +112,71 @@ class Disk:
         while self._queue.pending and time.perf_counter_ns() < end:
             if self._collect():
                 end = time.perf_counter_ns() + LOOK_NS
-        if self._queue.pending and self._queue.want_interrupts(True):
-            self._collect()
+        self._wait_for_interrupt()
 
     def interrupted(self) -> None:
         """The device's line is high: take what it has done, and let it interrupt again."""
-        self._ports.acknowledge()
+        why = self._ports.acknowledge()
         self._queue.want_interrupts(False)
         self._collect()
-        if self._queue.pending and self._ports.needs_reset:
+        if why & CONFIGURATION_CHANGED and self._ports.needs_reset:
             self._restart("it asks for a reset")
-        if self._queue.pending and self._queue.want_interrupts(True):
-            self._collect()
-        self._irq.ack()
+        self._wait_for_interrupt()
+        if not self._given_up:  # or its line stays masked
+            self._irq.ack()
 
     # --- inside --------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Set the device up, with an empty queue."""
-        features = self._ports.begin(BLOCK, RO_FEATURE | FLUSH_FEATURE)
+        """Set the device up, with an empty queue. Raises DeviceRefused."""
         self._mapping.write(0, bytes(QUEUE_BYTES))
-        self._queue: DriverQueue[_Job] = DriverQueue(self._mapping, QUEUE_ENTRIES)
-        self._queue.want_interrupts(False)
+        self._queue: DriverQueue[_Flight] = DriverQueue(self._mapping, QUEUE_ENTRIES)
         self._slots = list(range(SLOTS))
+        features = self._ports.begin(BLOCK, RO_FEATURE | FLUSH_FEATURE)
+        self._queue.want_interrupts(False)
         address = self._memory.address
         parts = (0, DriverQueue.available_offset(QUEUE_ENTRIES), DriverQueue.used_offset(QUEUE_ENTRIES))
         self._ports.set_up_queue(0, QUEUE_ENTRIES, *(address + part for part in parts))
         self._ports.go()
         self.read_only = bool(features & RO_FEATURE)
         self._can_flush = bool(features & FLUSH_FEATURE)
-        self.sectors = int.from_bytes(self._ports.configuration(0, 8), "little")
         self._irq.ack()
 
     def _send(self) -> None:
-        while self._waiting and self._slots:
-            job = self._waiting.popleft()
-            job.slot = self._slots.pop()
-            at = QUEUE_BYTES + job.slot * SLOT_BYTES
-            self._mapping.write(at, HEADER.pack(job.kind, 0, job.sector) + b"\xff")
-            header = Segment(self._memory.address + at, HEADER.size)
-            status = Segment(self._memory.address + at + STATUS_AT, 1)
-            if job.data is None:
-                self._queue.add((header,), (status,), job)
-            elif job.kind == OUT:
-                self._queue.add((header, job.data), (status,), job)
-            else:
-                self._queue.add((header,), (job.data, status), job)
+        """Hand over what waits, as far as there is room."""
+        if self._given_up:
+            self._end_all([*self._waiting, *self._flushes], self._given_up)
+            return
+        while self._slots and self._queue.free >= MOST_JOINED + 2 and (jobs := self._next()):
+            self._hand_over(_Flight(jobs, self._slots.pop()))
         if self._queue.publish():
             self._ports.notify(0)
+
+    def _next(self) -> list[_Job]:
+        """What goes next, as one request."""
+        while self._flushes and next(iter(self._writes), self._number + 1) > self._flushes[0].number:
+            job = self._flushes.popleft()
+            if self._can_flush:
+                return [job]
+            self._end(job, None)
+        if not self._waiting:
+            return []
+        jobs = [self._waiting.popleft()]
+        while self._waiting and len(jobs) < MOST_JOINED and _fits(jobs, self._waiting[0]):
+            jobs.append(self._waiting.popleft())
+        return jobs
+
+    def _hand_over(self, flight: _Flight) -> None:
+        at = QUEUE_BYTES + flight.slot * SLOT_BYTES
+        first = flight.jobs[0]
+        self._mapping.write(at, HEADER.pack(first.kind, 0, first.sector) + b"\xff")
+        header = Segment(self._memory.address + at, HEADER.size)
+        status = Segment(self._memory.address + at + STATUS_AT, 1)
+        data = [job.data for job in flight.jobs if job.data is not None]
+        if first.kind == OUT:
+            self._queue.add((header, *data), (status,), flight)
+        else:
+            self._queue.add((header,), (*data, status), flight)
 
     def _collect(self) -> bool:
         """Take what the device has done, and send what has waited for room; whether anything was done."""
@@ -146,23 +188,59 @@ class Disk:
         if not used:
             return False
         self._resets = 0
-        for job, _ in used:
-            status = self._mapping.read(QUEUE_BYTES + job.slot * SLOT_BYTES + STATUS_AT, 1)[0]
-            self._slots.append(job.slot)
-            job.done(DiskError(f"the device answers with status {status}") if status else None)
+        for flight, _ in used:
+            status = self._mapping.read(QUEUE_BYTES + flight.slot * SLOT_BYTES + STATUS_AT, 1)[0]
+            self._slots.append(flight.slot)
+            self._land(flight.jobs, status)
         self._send()
         return True
 
+    def _land(self, jobs: Sequence[_Job], status: int) -> None:
+        if status and len(jobs) > 1:
+            for job in reversed(jobs):
+                job.alone = True
+                self._waiting.appendleft(job)
+            return
+        for job in jobs:
+            self._end(job, DiskError(f"the device answers with status {status}") if status else None)
+
+    def _end(self, job: _Job, error: DiskError | None) -> None:
+        self._writes.pop(job.number, None)
+        job.done(error)
+
+    def _end_all(self, jobs: Sequence[_Job], reason: str) -> None:
+        self._waiting.clear()
+        self._flushes.clear()
+        for job in jobs:
+            self._end(job, DiskError(reason))
+
+    def _wait_for_interrupt(self) -> None:
+        """Let the device interrupt for what it has still; what it has done meanwhile is taken now."""
+        while self._queue.pending and self._queue.want_interrupts(True):
+            self._queue.want_interrupts(False)
+            self._collect()
+
     def _restart(self, reason: str) -> None:
         """Reset a device that misbehaves. All that it had, and all that waits, ends in an error."""
-        self._ports.reset()
+        had = [job for flight in self._queue.drain() for job in flight.jobs]
         self._resets += 1
-        ended = [*self._queue.drain(), *self._waiting]
-        self._waiting.clear()
-        if self._resets <= LEAST_LIFE:
+        try:
+            if self._resets > MOST_RESETS:
+                self._ports.reset()
+                raise DeviceRefused(f"it was reset {MOST_RESETS} times, and has done nothing in between")
             self._begin()
-        for job in ended:
-            job.done(DiskError(f"the disk was reset: {reason}"))
+            self._log.warning("the disk was reset: %s", reason)
+        except DeviceRefused as error:
+            self._given_up = f"the disk is given up: {reason}; {error}"
+            self._log.error(self._given_up)
+        self._end_all([*had, *self._waiting, *self._flushes], f"the disk was reset: {reason}")
+
+
+def _fits(jobs: Sequence[_Job], job: _Job) -> bool:
+    """Whether a job lies behind these, and can go with them."""
+    last = jobs[-1]
+    is_next = job.kind == last.kind and job.sector == last.end and not (job.alone or last.alone)
+    return is_next and job.end - jobs[0].sector <= MOST_SECTORS
 
 
 assert SLOTS * SLOT_BYTES <= QUEUE_BYTES

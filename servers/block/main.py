@@ -7,6 +7,7 @@ cannot write. Clients' buffers are theirs: the driver maps them for the device a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from libsel4py import component, on_notification
@@ -15,9 +16,10 @@ from libsel4py.dataspace import DataSpace, SharedMemory
 from libsel4py.errors import KernelError
 from libsel4py.interfaces.block import (
     MOST_BUFFER_BYTES,
+    MOST_BUFFER_FRAMES,
     MOST_BUFFERS,
+    MOST_CALLS,
     MOST_REQUESTS,
-    SECTOR_BYTES,
     BadRequest,
     Block,
     DiskError,
@@ -29,35 +31,46 @@ from libsel4py.lowlevel.identify import identify
 from libsel4py.signature import Word
 from libsel4py.virtio import DmaMemory
 from servers.block.disk import Disk
-from servers.block.requests import MOST_SECTORS, Extent, checked
+from servers.block.requests import Extent, checked
 from servers.block.tables import extents
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Buffer:
-    """A client's data space, and where the device has it."""
+    """A client's data space, and where the device has it. ``used``: requests that the device may have for it."""
 
     space: DataSpace
     memory: DmaMemory
+    used: int = 0
+    is_gone: bool = False
 
     @property
     def is_alive(self) -> bool:
         return identify(self.space.frames[0].cptr).type == "FRAME"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Client:
-    """What a client has attached, by number."""
+    """What a client has attached, by number, and how many calls of its are under way."""
 
     buffers: dict[int, _Buffer] = field(default_factory=dict)
     next: int = 1
+    calls: int = 0
+
+    def has_room(self, frames: int) -> bool:
+        """For one more buffer, of so many frames."""
+        held = sum(len(buffer.space.frames) for buffer in self.buffers.values())
+        return len(self.buffers) < MOST_BUFFERS and held + frames <= MOST_BUFFER_FRAMES
 
 
-class _Waiting:
+class _Call:
     """A call that is answered when its last request has ended: at once, or by its token."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, client: _Client, count: int, over: Callable[[], None] = lambda: None) -> None:
+        client.calls += 1
+        self._client = client
         self._left = count
+        self._over = over
         self.error: DiskError | None = None
         self.token: ReplyToken | None = None
 
@@ -68,7 +81,11 @@ class _Waiting:
     def done(self, error: DiskError | None) -> None:
         self._left -= 1
         self.error = self.error or error
-        if self._left or self.token is None:
+        if self._left:
+            return
+        self._client.calls -= 1
+        self._over()
+        if self.token is None:
             return
         if self.error is None:
             self.token.complete()
@@ -86,18 +103,18 @@ class Main(Block):
         self._extents = extents(self._disk, self.task)
 
     def geometry(self) -> Geometry:
-        extent = self._extent()
-        return Geometry(SECTOR_BYTES, extent.sectors, extent.read_only, MOST_SECTORS)
+        return self._extent().geometry
 
     def attach(self, memory: SharedMemory) -> Word:
         self._extent()
-        client = self._clients.setdefault(self.caller.badge, _Client())
-        self._sweep(client)
-        if len(client.buffers) == MOST_BUFFERS:
-            raise BadRequest(f"a client has {MOST_BUFFERS} buffers at most: detach one")
+        client = self._client()
         space = DataSpace.receive(memory, MOST_BUFFER_BYTES, self.task)
         try:
+            self._ensure_room(client, len(space.frames))
             mapped = self._disk.dma.map(space)
+        except BadRequest:
+            space.close()
+            raise
         except (KernelError, OutOfSlots, MemoryError) as error:
             space.close()
             raise DiskError(f"the driver has no room for this buffer: {error}") from error
@@ -122,9 +139,9 @@ class Main(Block):
 
     def flush(self) -> None:
         self._extent()
-        waiting = _Waiting(1)
-        self._disk.flush(waiting.done)
-        self._finish(waiting)
+        call = _Call(self._ready_client(), 1)
+        self._disk.flush(call.done)
+        self._finish(call)
 
     @on_notification("disk")
     def on_disk(self) -> None:
@@ -134,32 +151,38 @@ class Main(Block):
     # --- inside --------------------------------------------------------------------------------------------
 
     def _transfer(self, number: int, requests: list[Request] | tuple[Request, ...]) -> None:
-        buffer = self._buffer(self._client(), number)
+        client = self._ready_client()
+        buffer = self._buffer(client, number)
         pieces = checked(requests, self._extent(), buffer.space.size)
         if not pieces:
             return
-        waiting = _Waiting(len(pieces))
+        buffer.used += 1
+        call = _Call(client, len(pieces), lambda: self._release(buffer))
         for piece in pieces:
-            self._disk.read_write(piece, buffer.memory, waiting.done)
-        self._finish(waiting)
+            self._disk.read_write(piece, buffer.memory, call.done)
+        self._finish(call)
 
-    def _finish(self, waiting: _Waiting) -> None:
+    def _finish(self, call: _Call) -> None:
         """Let the disk work; the caller is answered now, or when the disk has done."""
         self._disk.kick()
-        if not waiting.is_over:
-            waiting.token = self.defer_reply()
-        elif waiting.error is not None:
-            raise waiting.error
+        if not call.is_over:
+            call.token = self.defer_reply()
+        elif call.error is not None:
+            raise call.error
 
     def _extent(self) -> Extent:
         """The caller's part of the disk. Raises BadRequest: it has none."""
         return self._extents.of(self.caller.name)
 
     def _client(self) -> _Client:
-        found = self._clients.get(self.caller.badge)
-        if found is None:
-            raise BadRequest("attach a buffer first")
-        return found
+        return self._clients.setdefault(self.caller.badge, _Client())
+
+    def _ready_client(self) -> _Client:
+        """The caller, who may have one more call under way. Raises BadRequest."""
+        client = self._client()
+        if client.calls >= MOST_CALLS:
+            raise BadRequest(f"{client.calls} calls of {self.caller.name} are under way: wait for one of them")
+        return client
 
     def _buffer(self, client: _Client, number: int) -> _Buffer:
         found = client.buffers.get(number)
@@ -171,8 +194,26 @@ class Main(Block):
     def _drop(self, client: _Client, number: int) -> None:
         buffer = self._buffer(client, number)
         del client.buffers[number]
-        self._disk.dma.unmap(buffer.memory)
+        self._disk.dma.withdraw(buffer.memory)
         buffer.space.close()
+        buffer.is_gone = True
+        buffer.used += 1
+        self._release(buffer)
+
+    def _release(self, buffer: _Buffer) -> None:
+        """A call that used the buffer is over. The last one lets others have its addresses, if it is gone."""
+        buffer.used -= 1
+        if buffer.is_gone and not buffer.used:
+            self._disk.dma.unmap(buffer.memory)
+
+    def _ensure_room(self, client: _Client, frames: int) -> None:
+        """Each frame is a mapping of the IOSpace, which all clients share. Raises BadRequest."""
+        if not client.has_room(frames):
+            self._sweep(client)
+        if not client.has_room(frames):
+            raise BadRequest(
+                f"a client has {MOST_BUFFERS} buffers at most, of {MOST_BUFFER_FRAMES} frames together: detach one"
+            )
 
     def _sweep(self, client: _Client) -> None:
         """Drop buffers whose memory their owner has taken back, by its end for example."""

@@ -36,6 +36,11 @@ def test_a_device_stops_and_the_system_goes_on(sel4py: Supervisor, tmp_path: Pat
     terminal = sel4py.terminal("up", description)
     terminal.until(b"survived")
     assert sel4py.result("fsck") == {"broken": []}
+    uart, disk = sel4py.rows("inspect", "devices")
+    assert (uart["name"], uart["ports"], disk["type"]) == ("uart0", "0x3f8-0x3ff", "virtio-block")
+    assert disk["state"]["needs_reset"] in {cause.explanation for cause in Cause}  # type: ignore[index]
+    assert "NEEDS_RESET" in disk["state"]["status"]  # type: ignore[index]
+    assert disk["faults"]
     log = sel4py.ok("logs", "kerneld")
     for cause in (Cause.BAD_REQUEST, Cause.BAD_CHAIN, Cause.DMA_FAULT, Cause.BAD_INDEX):
         assert f"device disk0 needs a reset, for what its driver has done: {cause.explanation}\n" in log

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from hw.devices.block import FLUSH, RO, Block, Kind, Outcome
 from hw.devices.disk import IDENTITY, Disk
 from hw.devices.disk_image import DiskImage, ImageError, open_image
-from hw.devices.medium import Medium
+from hw.devices.medium import SWITCH_S, Medium
 from hw.devices.virtio_registers import Cause, Register, Status
 from hw.devices.virtqueue import NEXT, WRITE
 from hw.iommu import Buffer
@@ -190,6 +192,10 @@ def test_what_waits_at_a_reset_is_forgotten(medium: Recorder, monkeypatch: pytes
     assert len(medium.log) < 5
 
 
+def test_a_busy_kernel_does_not_keep_the_thread_waiting(system: System) -> None:
+    assert sys.getswitchinterval() <= SWITCH_S  # 5 ms by default, three times a request
+
+
 def test_it_says_its_name(system: System) -> None:
     system.request(Kind.GET_ID, incoming=20)
     system.run(1)
@@ -330,6 +336,34 @@ class TestImage:
         assert image.read((1 << 20) - 1, 5) == b"\0abc\0"
         assert bytes(image.read_now((1 << 20) - 1, 5) or b"\0abc\0") == b"\0abc\0"
         os.close(first)
+
+    @pytest.mark.parametrize(
+        ("number", "asked"), [(errno.EAGAIN, 2), (errno.EIO, 2), (errno.EOPNOTSUPP, 1), (errno.EINVAL, 1)]
+    )
+    def test_what_does_not_come_at_once_is_read_by_the_thread(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, asked: int
+    ) -> None:
+        calls = []
+
+        def refuse(*arguments: object) -> int:
+            calls.append(arguments)
+            raise OSError(number, "refused")
+
+        monkeypatch.setattr(os, "preadv", refuse)
+        descriptor = open_image(tmp_path / "disk.img", 4096, read_only=False)
+        image = DiskImage(descriptor)
+        assert [image.read_now(0, 512), image.read_now(0, 512)] == [None, None]
+        assert (len(calls), image.read(0, 512)) == (asked, bytes(512))
+        os.close(descriptor)
+
+    def test_an_image_that_becomes_shorter_is_an_error_of_the_disk(self, tmp_path: Path) -> None:
+        path = tmp_path / "disk.img"
+        descriptor = open_image(path, 4096, read_only=False)
+        image = DiskImage(descriptor)
+        os.truncate(path, 1024)
+        with pytest.raises(OSError, match="shorter than 4096 bytes"):
+            image.read(512, 1024)
+        os.close(descriptor)
 
     def test_a_size_that_is_none_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "disk.img"
