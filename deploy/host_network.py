@@ -92,7 +92,7 @@ def open_link(stack: ExitStack, system: str, device: str, link: NetworkLink) -> 
         stack.enter_context(end)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     frames = ["--frames", str(theirs.fileno())]
-    name = f"network-{device}"
+    name = f"network.{device}"  # no task has such a name
     if link.backend is NetworkBackend.SWITCH:
         folder = runtime_folder() / ".links"  # no system has such a name
         ensure_private(folder.parent)

@@ -45,6 +45,7 @@ class FrameLink:
         self._ended = ended
         self._most = most
         self._queue: deque[bytes] = deque()
+        self._closed = False
         self.dropped = 0
         end.setblocking(False)
         loop.add_reader(end, self._read)
@@ -55,6 +56,8 @@ class FrameLink:
 
     def send(self, *parts: Buffer) -> None:
         """Send a frame, or keep it until the socket takes it."""
+        if self._closed:
+            return
         if not self._queue:
             try:
                 self._end.sendmsg(parts)
@@ -70,6 +73,9 @@ class FrameLink:
             self._queue.append(b"".join(parts))
 
     def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         self._loop.remove_reader(self._end)
         self._loop.remove_writer(self._end)
         self._queue.clear()

@@ -79,6 +79,7 @@ class Member:
     ) -> None:
         self._loop = loop
         self._path = path
+        self._lock_path = Path(f"{path}.lock")
         self._handle: Send = lambda frame: None
         self._listener: socket.socket | None = None
         self._lock = -1
@@ -106,9 +107,11 @@ class Member:
         self._links.clear()
         if self._listener is not None:
             self._loop.remove_reader(self._listener)
-            self._path.unlink(missing_ok=True)  # nobody else has the lock
+            self._path.unlink(missing_ok=True)  # nobody else has the lock yet
             self._listener.close()
+            self._listener = None
         if self._lock >= 0:
+            self._lock_path.unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = -1
 
@@ -122,14 +125,17 @@ class Member:
             self._again = self._loop.call_later(RETRY_SECONDS, self._join)
 
     def _take_lock(self) -> bool:
-        lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return False
-        self._lock = lock
-        return True
+            # A switch that ends removes its lock while it holds it: what was locked may be nobody's lock any more.
+            if os.path.samestat(os.fstat(lock), os.stat(self._lock_path)):
+                self._lock = lock
+                return True
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(lock)
+        return False
 
     def _serve(self) -> None:
         self._path.unlink(missing_ok=True)

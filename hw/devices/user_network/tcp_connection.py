@@ -22,6 +22,7 @@ from hw.devices.user_network.tcp_sending import Sending
 WINDOW: Final = 1 << 20  # bytes that the guest may be ahead of the host's socket
 SCALE: Final = 5
 READS_A_TURN: Final = 16
+MOST_EARLY: Final = 16  # segments that are kept until what is before them comes
 _RESET: Final = struct.pack("ii", 1, 0)  # linger: close sends a reset
 
 
@@ -75,6 +76,7 @@ class Connection:
         self._told_window = 0
         self._pending: deque[memoryview] = deque()  # for the host's socket
         self._pending_bytes = 0
+        self._early: dict[int, Segment] = {}  # by sequence number: what came with a hole before it
         self._reads = self._writes = False
         self._host_ended = self._guest_ended = False
         self._fin: int | None = None  # the sequence number behind our FIN
@@ -204,9 +206,21 @@ class Connection:
 
     def _take_data(self, segment: Segment, distance: int) -> None:
         self._way.owes_acknowledgement(self)
+        if -WINDOW <= distance < 0 and len(self._early) < MOST_EARLY:
+            self._early[segment.sequence] = segment
+        if distance < 0:
+            self.acknowledge()  # at once: three of the same make the guest send the missing one again
+        self._take_in_order(segment, distance)
+        for sequence in sorted(self._early, key=lambda number: behind(number, self._expected)):
+            if behind(sequence, self._expected) > 0:
+                return
+            if early := self._early.pop(sequence, None):  # none is left when the host's socket has failed
+                self._take_in_order(early, behind(self._expected, sequence))
+
+    def _take_in_order(self, segment: Segment, distance: int) -> None:
         data, size = segment.data, len(segment.data)
         if not 0 <= distance <= size or self._guest_ended:
-            return  # of the past, or with a hole before it: what was acknowledged is said again
+            return  # of the past, or with a hole before it
         room = WINDOW - self._pending_bytes
         fresh = data[distance : distance + room]
         self._expected = ahead(self._expected, len(fresh))
@@ -358,5 +372,6 @@ class Connection:
         self._stop_reading()
         self._stop_writing()
         self._pending.clear()
+        self._early.clear()
         self._host.close()
         self._way.gone(self)

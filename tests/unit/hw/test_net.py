@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from hw.devices.device import Device
 from hw.devices.net import HEADER, MAC, MTU, RECEIVED, STATUS, Net
 from hw.devices.net_frames import FRAMES_A_TURN, NetFrames
 from hw.devices.virtio_registers import CONFIG_INTERRUPT, USED_INTERRUPT, Cause, Register, Status
@@ -84,6 +85,20 @@ class System:
 
         self.loop.run_until_complete(turn())
 
+    def works(self) -> int:
+        """How often the interface works while nothing happens."""
+        counted: list[object] = []
+        change = self.guest.bus.change
+
+        def count(device: Device, work: Callable[[], None]) -> None:
+            counted.append(device)
+            change(device, work)
+
+        self.guest.bus.change = count  # type: ignore[method-assign]
+        self.turns(20)
+        self.guest.bus.change = change  # type: ignore[method-assign]
+        return len(counted)
+
     def used(self, queue: int) -> int:
         return len(self.guest.used(queue))
 
@@ -154,6 +169,7 @@ def test_without_buffers_frames_stay_with_the_host(system: System) -> None:
     system.until(lambda: system.used(RX) == 1)
     system.there.send(frame(2))
     system.turns()
+    assert system.works() == 0  # it waits for buffers
     assert system.used(RX) == 1
     assert system.here.recv(2000) == frame(2)  # nobody has read it
 
@@ -187,6 +203,7 @@ def test_a_full_link_keeps_frames_with_the_driver(system: System) -> None:
         system.transmit(frame(1))
     system.turns()
     assert system.used(TX) == 0
+    assert system.works() == 0  # it waits for room
     for _ in range(filled):
         assert system.there.recv(2000) == filler
     system.until(lambda: system.used(TX) == 1)

@@ -217,6 +217,21 @@ def test_an_acknowledgement_of_what_was_not_sent_changes_nothing(guest: UserGues
     assert host.recv(100) == b"sound"
 
 
+def test_all_that_was_lost_is_sent_again_as_acknowledgements_come() -> None:
+    sent: list[int] = []
+    sending = Sending(0xFFFF_FFFE, lambda sequence, flags, data: sent.append(sequence))
+    sending.window = 100
+    for _ in range(3):
+        sending.send(DATA, b"ab", 2, now=0.0)
+    for _ in range(3):
+        sending.duplicate()
+    assert sending.acknowledge(0, now=0.5)
+    assert sent == [0xFFFF_FFFE, 0, 2, 0xFFFF_FFFE, 0]
+    assert sending.in_flight == 4
+    assert sending.acknowledge(4, now=0.6)
+    assert sending.deadline is None
+
+
 def test_what_nobody_acknowledges_is_sent_again_and_then_given_up() -> None:
     sent: list[tuple[int, int, bytes]] = []
     sending = Sending(7, lambda sequence, flags, data: sent.append((sequence, flags, data)))
