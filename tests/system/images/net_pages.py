@@ -18,7 +18,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        body = (self.path.encode() * PAGE_BYTES)[:PAGE_BYTES]
+        body = b"small" if self.path == "/small" else (self.path.encode() * PAGE_BYTES)[:PAGE_BYTES]
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
