@@ -170,7 +170,7 @@ FUNCTION(net_add_address)
         err_t error = netif_add_ip6_address(&interface->netif, ip_2_ip6(&address), &at);
         if (error != ERR_OK)
             return raise_error(error);
-        netif_ip6_addr_set_state(&interface->netif, at, IP6_ADDR_TENTATIVE);
+        netif_ip6_addr_set_state(&interface->netif, at, IP6_ADDR_PREFERRED); /* somebody has chosen it: it is used at once */
     } else {
         ip4_addr_t mask;
         ip4_addr_set_u32(&mask, length ? lwip_htonl(0xFFFFFFFFu << (32 - length)) : 0);

@@ -1,0 +1,399 @@
+"""lwIP as the server uses it: two stacks over a link, whatever the link does to frames; and frames that are none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import time
+from collections.abc import Callable, Generator
+
+import pytest
+
+from libsel4py.interfaces.network import (
+    AddressInUse,
+    AddressNotHere,
+    BadAddress,
+    Closed,
+    NameServerFailed,
+    NameUnknown,
+    NetworkError,
+    NotConnected,
+    Refused,
+    Reset,
+    TooLong,
+)
+from servers.network.stack import Stack, TcpSocket, is_built
+from tests.unit.servers.stack_pair import ADDRESSES, SIX, Link, run_pair
+
+pytestmark = pytest.mark.skipif(
+    not is_built(), reason="this tree was built without lwIP's source (make build says why)"
+)
+
+PORT = 7000
+Work = Generator[None, None, None]
+
+
+def until(condition: Callable[[], object], seconds: float = 40) -> Generator[None, None, object]:
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not happen in time"
+        yield
+    return found
+
+
+def listening(stack: Stack, version: int = 4, backlog: int = 8) -> TcpSocket:
+    listener = stack.stream(version)
+    listener.bind("0.0.0.0" if version == 4 else "::", PORT)
+    listener.listen(backlog)
+    return listener
+
+
+def connected(stack: Stack, host: str = ADDRESSES[0]) -> Generator[None, None, TcpSocket]:
+    sock = stack.stream(6 if ":" in host else 4)
+    sock.connect(host, PORT)
+    yield from until(lambda: sock.writable or sock.error)
+    if sock.error is not None:
+        raise sock.error
+    return sock
+
+
+def sent(sock: TcpSocket, data: bytes) -> Generator[None, None, None]:
+    view = memoryview(data)
+    while view:
+        count = sock.send(bytes(view[:65536]))
+        view = view[count:]
+        if not count:
+            yield
+
+
+def received(sock: TcpSocket, size: int = -1) -> Generator[None, None, bytes]:
+    """So many bytes, or all up to the end."""
+    parts, left = [], size
+    while left:
+        data = sock.recv(min(left, 65536) if left > 0 else 65536)
+        if data is None:
+            yield
+            continue
+        if not data:
+            assert size < 0, f"the end came {left} bytes too early"
+            break
+        parts.append(data)
+        left -= len(data) if left > 0 else 0
+    return b"".join(parts)
+
+
+def exchange(size: int, host: str = ADDRESSES[0]) -> tuple[Callable[[Stack], Work], Callable[[Stack], Work]]:
+    """Both sides send so many bytes at the same time, and check the other's."""
+    there, back = random.Random(1).randbytes(size), random.Random(2).randbytes(size)
+
+    def talk(sock: TcpSocket, ours: bytes, theirs: bytes) -> Work:
+        view, parts, count = memoryview(ours), [], 0
+        while view or count < len(theirs):
+            moved = sock.send(bytes(view[:65536])) if view else 0
+            view = view[moved:]
+            data = sock.recv(65536)
+            if data:
+                parts.append(data)
+                count += len(data)
+            elif not moved:
+                yield
+        assert hashlib.sha256(b"".join(parts)).digest() == hashlib.sha256(theirs).digest()
+        sock.shutdown(False, True)
+        assert (yield from received(sock)) == b""
+        sock.close()
+
+    def server(stack: Stack) -> Work:
+        listener = listening(stack, 6 if ":" in host else 4)
+        yield from until(lambda: listener.readable)
+        sock = listener.accept()
+        assert sock is not None
+        yield from talk(sock, back, there)
+
+    def client(stack: Stack) -> Work:
+        yield
+        sock = yield from connected(stack, host)
+        yield from talk(sock, there, back)
+
+    return server, client
+
+
+@pytest.mark.parametrize("mtu", [1280, 1500, 9000, 65535])
+def test_bytes_go_both_ways(mtu: int) -> None:
+    run_pair(*exchange(4 << 20), mtu=mtu)
+
+
+def test_bytes_go_both_ways_over_ipv6() -> None:
+    run_pair(*exchange(1 << 20, SIX[0]))
+
+
+@pytest.mark.parametrize(
+    "link",
+    [Link(loss=0.02), Link(repeat=0.05), Link(reorder=0.1), Link(loss=0.01, repeat=0.02, reorder=0.05, seed=7)],
+    ids=["loss", "repeat", "reorder", "all"],
+)
+def test_what_a_bad_link_does_is_not_seen(link: Link) -> None:
+    run_pair(*exchange(300_000), link=link)
+
+
+def test_the_first_byte_of_many_connections_comes_and_their_ends() -> None:
+    count = 200
+
+    def server(stack: Stack) -> Work:
+        listener = listening(stack, backlog=64)
+        left = count
+        open_ones: list[TcpSocket] = []
+        while left:
+            while (sock := listener.accept()) is not None:
+                open_ones.append(sock)
+            for sock in list(open_ones):
+                data = sock.recv(10)
+                if data:
+                    sock.send(data)
+                elif data == b"":
+                    sock.close()
+                    open_ones.remove(sock)
+                    left -= 1
+            yield
+
+    def client(stack: Stack) -> Work:
+        socks = []
+        for number in range(count):
+            sock = stack.stream(4)
+            sock.connect(ADDRESSES[0], PORT)
+            socks.append(sock)
+            if number % 32 == 31:
+                yield from until(lambda: all(each.writable or each.error for each in socks))
+        yield from until(lambda: all(each.writable or each.error for each in socks))
+        assert not any(sock.error for sock in socks)
+        for number, sock in enumerate(socks):
+            sock.send(b"%d" % number)
+        for number, sock in enumerate(socks):
+            assert (yield from received(sock, len(b"%d" % number))) == b"%d" % number
+            sock.close()
+
+    run_pair(server, client)
+
+
+def test_a_connection_is_refused_reset_and_half_closed() -> None:
+    def server(stack: Stack) -> Work:
+        listener = listening(stack)
+        yield from until(lambda: listener.readable)
+        first = listener.accept()
+        assert first is not None
+        assert first.peer[0] == ADDRESSES[1]
+        assert (yield from received(first)) == b"all"
+        yield from sent(first, b"still here")
+        first.close()
+        yield from until(lambda: listener.readable)
+        second = listener.accept()
+        assert second is not None
+        second.abort()
+
+    def client(stack: Stack) -> Work:
+        refused = stack.stream(4)
+        refused.connect(ADDRESSES[0], PORT + 1)
+        yield from until(lambda: refused.error)
+        assert isinstance(refused.error, Refused)
+        refused.close()
+        sock = yield from connected(stack)
+        yield from sent(sock, b"all")
+        sock.shutdown(False, True)
+        with pytest.raises(Closed):
+            sock.send(b"more")
+        assert (yield from received(sock)) == b"still here"
+        sock.close()
+        sock = yield from connected(stack)
+        yield from until(lambda: sock.error)
+        assert isinstance(sock.error, Reset)
+        with pytest.raises(NetworkError):
+            sock.send(b"x")
+        sock.close()
+
+    run_pair(server, client)
+
+
+def test_events_are_told_of() -> None:
+    def server(stack: Stack) -> Work:
+        told: list[object] = []
+        listener = listening(stack)
+        listener.on_event = told.append
+        yield from until(lambda: told)
+        assert told == [listener]
+        sock = listener.accept()
+        assert sock is not None
+        sock.on_event = told.append
+        yield from until(lambda: sock in told)
+        assert sock.readable
+        sock.close()
+
+    def client(stack: Stack) -> Work:
+        sock = yield from connected(stack)
+        sock.send(b"x")
+        yield from until(lambda: sock.closed)
+        sock.close()
+
+    run_pair(server, client)
+
+
+def test_what_waits_in_one_connection_is_bounded_and_goes_on_when_it_is_read() -> None:
+    size = 8 << 20
+
+    def server(stack: Stack) -> Work:
+        listener = listening(stack)
+        yield from until(lambda: listener.readable)
+        sock = listener.accept()
+        assert sock is not None
+        stop = time.monotonic() + 0.5
+        yield from until(lambda: time.monotonic() > stop)
+        data = yield from received(sock)
+        assert len(data) == size
+        sock.close()
+
+    def client(stack: Stack) -> Work:
+        sock = yield from connected(stack)
+        stop = time.monotonic() + 0.3
+        count = 0
+        while time.monotonic() < stop:
+            count += sock.send(bytes(65536))
+            yield
+        assert count < size // 2
+        yield from sent(sock, bytes(size - count))
+        sock.shutdown(False, True)
+        yield from until(lambda: sock.closed)
+        sock.close()
+
+    run_pair(server, client)
+
+
+def test_datagrams_come_whole_and_from_whom_they_say() -> None:
+    def server(stack: Stack) -> Work:
+        sock = stack.datagrams(4)
+        sock.bind("0.0.0.0", PORT)
+        yield from until(lambda: sock.readable)
+        data, host, port = sock.recv_from() or (b"", "", 0)
+        assert (data, host) == (b"x" * 5000, ADDRESSES[1])
+        assert sock.send_to(b"answer", host, port) == 6
+        with pytest.raises(NotConnected):
+            sock.send(b"to whom?")
+        with pytest.raises(TooLong):
+            sock.send_to(bytes(65508), host, port)
+
+    def client(stack: Stack) -> Work:
+        sock = stack.datagrams(4)
+        sock.connect(ADDRESSES[0], PORT)
+        for _ in range(100):  # the first one may be lost while addresses are looked up
+            sock.send(b"x" * 5000)
+            stop = time.monotonic() + 0.2
+            yield from until(lambda: sock.readable or time.monotonic() > stop)
+            if sock.readable:
+                break
+        assert sock.recv_from() == (b"answer", ADDRESSES[0], PORT)
+        assert sock.recv_from() is None
+        sock.close()
+
+    run_pair(server, client)
+
+
+@pytest.mark.parametrize("hosts", [ADDRESSES, SIX])
+def test_an_echo_comes_back(hosts: tuple[str, str]) -> None:
+    def server(stack: Stack) -> Work:
+        stop = time.monotonic() + 1
+        yield from until(lambda: time.monotonic() > stop)
+
+    def client(stack: Stack) -> Work:
+        answered: list[None] = []
+        for _ in range(20):
+            stack.ping(hosts[0], 56, lambda: answered.append(None))
+            stop = time.monotonic() + 0.2
+            yield from until(lambda: answered or time.monotonic() > stop)
+            if answered:
+                return
+        raise AssertionError("no echo came")
+
+    run_pair(server, client)
+
+
+def alone(work: Callable[[Stack], None]) -> None:
+    """Run with a stack of its own and nobody at the other end."""
+
+    def side(stack: Stack) -> Work:
+        work(stack)
+        return
+        yield
+
+    run_pair(side, lambda stack: iter(()))  # type: ignore[arg-type,return-value]
+
+
+def test_addresses_that_are_none_are_refused() -> None:
+    def work(stack: Stack) -> None:
+        first, second = stack.stream(4), stack.stream(4)
+        first.bind(ADDRESSES[0], PORT)
+        first.listen(1)
+        with pytest.raises(AddressInUse):
+            second.bind(ADDRESSES[0], PORT)
+            second.listen(1)
+        with pytest.raises(AddressNotHere):
+            stack.stream(4).bind("10.9.9.9", PORT)
+        with pytest.raises(BadAddress):
+            stack.stream(4).bind("nowhere", PORT)
+        with pytest.raises(BadAddress):
+            stack.set_name_servers(["x"])
+        answers: list[object] = []
+        stack.resolve("10.0.0.9", answers.append)
+        assert answers == [["10.0.0.9"]]
+        stack.resolve("x" * 300, answers.append)
+        assert isinstance(answers[1], NameUnknown | NameServerFailed)
+
+    alone(work)
+
+
+def test_a_process_has_one_stack() -> None:
+    def work(stack: Stack) -> None:
+        assert stack.interfaces()[0].addresses[0] == f"{ADDRESSES[0]}/24"
+        with pytest.raises(RuntimeError, match="one stack"):
+            Stack()
+
+    alone(work)
+
+
+def frames_of_all_kinds(randomly: random.Random, count: int) -> Generator[bytes, None, None]:
+    """Random bytes, and frames that begin as good ones do."""
+    us, them = bytes((2, 0, 0, 0, 0, 1)), bytes((2, 0, 0, 0, 0, 9))
+    kinds = (b"\x08\x00", b"\x08\x06", b"\x86\xdd", b"\x81\x00")
+    for _ in range(count):
+        body = bytearray(randomly.randbytes(randomly.choice((0, 20, 28, 40, 60, 200, 1500))))
+        kind = randomly.choice(kinds)
+        if kind == b"\x08\x00" and len(body) >= 20:
+            body[0], body[2:4] = 0x45, len(body).to_bytes(2, "big")
+            body[9], body[16:20] = randomly.choice((1, 6, 17, 2)), bytes((10, 0, 0, 1))
+            if randomly.random() < 0.8:
+                body[6:8] = b"\0\0"
+            body[10:12] = b"\0\0"
+            total = sum(int.from_bytes(body[at : at + 2], "big") for at in range(0, 20, 2))
+            total = (total & 0xFFFF) + (total >> 16)
+            body[10:12] = (~((total & 0xFFFF) + (total >> 16)) & 0xFFFF).to_bytes(2, "big")
+        elif kind == b"\x86\xdd" and len(body) >= 40:
+            body[0], body[4:6] = 0x60, (len(body) - 40).to_bytes(2, "big")
+            body[6] = randomly.choice((0, 6, 17, 43, 44, 58, 60))
+            body[24:40] = bytes.fromhex("fd000000000000000000000000000001")
+        yield (us if randomly.random() < 0.9 else b"\xff" * 6) + them + kind + bytes(body)
+        if randomly.random() < 0.1:
+            yield randomly.randbytes(randomly.randrange(100))
+
+
+@pytest.mark.parametrize("count", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_no_frame_ends_the_stack(count: int) -> None:
+    def work(stack: Stack) -> None:
+        listener = listening(stack)
+        sock = stack.datagrams(4)
+        sock.bind("0.0.0.0", PORT)
+        for number, frame in enumerate(frames_of_all_kinds(random.Random(3), count)):
+            stack.input(frame)
+            if number % 64 == 0:
+                stack.poll()
+        assert not listener.error
+        assert stack.interfaces()[0].is_up
+        assert os.getpid() > 0
+
+    alone(work)
