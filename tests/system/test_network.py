@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import http.client
@@ -65,7 +66,7 @@ image = "tests.system.images.net_pages"
 threads = 2
 pool = "4M"
 slot_bits = 10
-config = {{ scene = "pages" }}
+config = {{ scene = "{scene}" }}
 uses = {{ network = {{ from = "network.network", rights = "rwgp" }} }}
 """
 
@@ -78,13 +79,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def served(sel4py: Supervisor, folder: Path, *, mtu: int = 1500, dhcp: bool = False) -> Iterator[int]:
+def served(
+    sel4py: Supervisor, folder: Path, *, mtu: int = 1500, dhcp: bool = False, scene: str = "pages"
+) -> Iterator[int]:
     """A system whose pages are at a port of this host."""
     port = free_port()
     description = folder / "served.toml"
     static = {"addresses": "10.0.2.15/24", "gateways": "10.0.2.2"}
     where = {"addresses": "dhcp", "gateways": ""} if dhcp else static
-    description.write_text(SYSTEM.format(root=ROOT, port=port, mtu=mtu, **where))
+    description.write_text(SYSTEM.format(root=ROOT, port=port, mtu=mtu, scene=scene, **where))
     sel4py.ok("up", description, "--detach")
     try:
         yield port
@@ -128,3 +131,25 @@ def test_connections_outlive_the_driver(sel4py: Supervisor, tmp_path: Path) -> N
         assert page(port, "/before/") == expected("/before/")
         sel4py.ok("kill", "ethernet", "--system", "served")
         assert page(port, "/after/") == expected("/after/")
+
+
+def test_many_connections_at_once_are_echoed(sel4py: Supervisor, tmp_path: Path) -> None:
+    async def one(port: int, number: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        data = bytes([number]) * 10_000
+        writer.write(data)
+        writer.write_eof()
+        assert await reader.read(-1) == data
+        writer.close()
+
+    async def main(port: int) -> None:
+        while True:  # until the task listens
+            try:
+                await one(port, 0)
+            except (ConnectionError, AssertionError):
+                continue
+            break
+        await asyncio.gather(*(one(port, number) for number in range(50)))
+
+    with served(sel4py, tmp_path, scene="asyncio") as port:
+        asyncio.run(asyncio.wait_for(main(port), 40))
