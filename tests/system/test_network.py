@@ -64,7 +64,7 @@ config = {{ addresses = "{addresses}", gateways = "{gateways}" }}
 [task.pages]
 image = "tests.system.images.net_pages"
 threads = 2
-pool = "4M"
+pool = "8M"
 slot_bits = 10
 config = {{ scene = "{scene}" }}
 uses = {{ network = {{ from = "network.network", rights = "rwgp" }} }}
@@ -149,7 +149,7 @@ def test_many_connections_at_once_are_echoed(sel4py: Supervisor, tmp_path: Path)
             except (ConnectionError, AssertionError):
                 continue
             break
-        await asyncio.gather(*(one(port, number) for number in range(50)))
+        await asyncio.gather(*(one(port, number) for number in range(200)))
 
     with served(sel4py, tmp_path, scene="asyncio") as port:
         asyncio.run(asyncio.wait_for(main(port), 40))

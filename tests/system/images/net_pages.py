@@ -40,7 +40,7 @@ class Main(Component):
     network = uses(Network)
 
     def run(self) -> None:
-        with Net(self.network) as net:
+        with Net(self.network, pool_bits=22) as net:
             if self.task.environment.configuration["scene"] == "asyncio":
                 aio.run(self._echo(net))
             else:
