@@ -153,3 +153,69 @@ def test_many_connections_at_once_are_echoed(sel4py: Supervisor, tmp_path: Path)
 
     with served(sel4py, tmp_path, scene="asyncio") as port:
         asyncio.run(asyncio.wait_for(main(port), 40))
+
+
+SIDE = """
+[machine.devices.clock{number}]
+type = "clock"
+port = {clock_port}
+irq = {clock_irq}
+
+[machine.devices.net{number}]
+type = "virtio-net"
+port = {port}
+irq = {irq}
+backend = "switch"
+link = "lan"
+mac = "02:00:00:00:00:0{number}"
+mtu = {mtu}
+
+[task.ethernet{number}]
+image = "servers.ethernet.main"
+priority = 200
+pool = "256K"
+slot_bits = 10
+provides = {{ card = "libsel4py.interfaces.ethernet:Ethernet" }}
+devices = {{ card = {{ device = "net{number}", io_space = "4K" }} }}
+
+[task.network{number}]
+image = "servers.network.main"
+priority = 180
+memory = "64M"
+pool = "16M"
+slot_bits = 12
+uses = {{ card = {{ from = "ethernet{number}.card", rights = "rwgp" }} }}
+devices = {{ clock = "clock{number}" }}
+provides = {{ network = "libsel4py.interfaces.network:Network" }}
+config = {{ addresses = "10.0.2.{number}/24, fd00::{number}/64" }}
+
+[task.side{number}]
+image = "tests.system.images.{image}"
+essential = {essential}
+threads = 1
+pool = "8M"
+slot_bits = 10
+config = {{ scene = "pages", host = "{host}" }}
+uses = {{ network = {{ from = "network{number}.network", rights = "rwgp" }} }}
+"""
+
+
+def side(number: int, image: str, mtu: int, *, host: str = "", essential: str = "false") -> str:
+    ports = {"port": 0x1000 + 0x200 * number, "clock_port": 0x40 + 8 * number}
+    lines = {"irq": 2 * number, "clock_irq": 2 * number + 1}
+    return SIDE.format(number=number, image=image, mtu=mtu, host=host, essential=essential, **ports, **lines)
+
+
+@pytest.mark.parametrize("mtu", [1500, 65535])
+def test_two_stacks_fetch_pages_through_a_switch(sel4py: Supervisor, tmp_path: Path, mtu: int) -> None:
+    description = tmp_path / "linked.toml"
+    description.write_text(
+        f'[system]\nname = "linked"\npaths = ["{ROOT}"]\n\n[machine]\nram = "512M"\n'
+        + side(1, "net_pages", mtu)
+        + side(2, "net_user", mtu, host="10.0.2.1", essential="true")
+    )
+    ended = sel4py.run("up", description)
+    logs = sel4py.run("logs", "--system", "linked").output
+    for lock in (tmp_path / "run").rglob("lan.lock"):  # a link's lock stays, whoever takes it next
+        lock.unlink()
+    assert ended.status == 0, f"{ended}\n{logs}"
