@@ -1,12 +1,14 @@
 """The server's side of a network card: frames to and from the driver, by two rings in memory of the server's own.
 
-Rules. Nothing here waits for the driver but `open` and `look`, which have a time limit. A frame for which there is no
-buffer is dropped, as a network drops it. The driver may end at any moment: `look` finds that out, and opens anew.
+Rules. Nothing here waits for the driver but `open` and `look`, which have a time limit. Frames for which there is no
+buffer wait for one, up to a bound; more are dropped, as a network drops them. The driver may end at any moment: `look`
+finds that out, and opens anew.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES: Final = 2 << 20  # of one direction, at most
 LEAST_BUFFERS: Final = 16
+MOST_WAITING_BYTES: Final = 8 << 20  # of frames for which there is no buffer yet
 OPEN_SECONDS: Final = 5.0  # until a driver that begins, too, serves
 LOOK_SECONDS: Final = 0.1  # of all that clients wait meanwhile
 MOST_FRAMES: Final = 64  # that are taken in one turn
@@ -45,7 +48,7 @@ class Link:
     """One card.
 
     Attributes:
-        is_open: frames go. state: what the driver has told last. dropped: frames for which there was no buffer.
+        is_open: frames go. state: what the driver has told last. dropped: frames for which there was no room.
         received, sent, received_bytes, sent_bytes: frames since the server began.
     """
 
@@ -60,6 +63,9 @@ class Link:
         self._mappings: list[Mapping] = []
         self._peer: Notification | None = None
         self._filled: list[tuple[Buffer, int]] = []
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._room = 0
 
     def open(self) -> CardState:
         """Open the card. Raises ServiceError, ServerDied, Timeout, RemoteError: it cannot be opened now."""
@@ -77,6 +83,7 @@ class Link:
         layout, behind = ring_layout(count, size), receive_offset(count, size)
         out, back = (map_memory(mapping.address + at, layout.size, True) for at in (0, behind))
         self._mappings = [out, back]
+        self._room = size - HEADROOM
         self._out = Producer(out, layout, self._ring)
         self._back = Consumer(back, layout, self._ring)
         bell = server_bell(self._task)
@@ -103,27 +110,36 @@ class Link:
             raise
         return True
 
-    def transmit(self, frame: Bytes) -> None:
-        """Have a frame sent by the next `flush`; it is dropped if there is no buffer."""
-        buffer = self._acquire() if self.is_open else None
-        if buffer is None:
+    def transmit(self, frame: bytes) -> None:
+        """Have a frame sent by the next `flush`; it waits if there is no buffer, and is dropped if too many wait."""
+        if not self.is_open or len(frame) > self._room or self._waiting_bytes > MOST_WAITING_BYTES:
             self.dropped += 1
             return
-        length = len(memoryview(frame))
-        if length > len(buffer.view) - HEADROOM:
-            self._out.give_back(buffer)
-            self.dropped += 1
-            return
-        buffer.view[HEADROOM : HEADROOM + length] = frame
-        self._filled.append((buffer, length))
         self.sent += 1
-        self.sent_bytes += length
+        self.sent_bytes += len(frame)
+        if self._waiting or not self._fill(frame):
+            self._waiting.append(frame)
+            self._waiting_bytes += len(frame)
 
     def flush(self) -> None:
-        """Let the driver see what is to be sent."""
-        if self._filled:
-            filled, self._filled = self._filled, []
-            self._out.submit_all(filled, start=HEADROOM)
+        """Let the driver see what is to be sent. If there are too few buffers it will ring when some are free."""
+        while True:
+            while self._waiting and self._fill(self._waiting[0]):
+                self._waiting_bytes -= len(self._waiting.popleft())
+            if self._filled:
+                filled, self._filled = self._filled, []
+                self._out.submit_all(filled, start=HEADROOM)
+            if not self._waiting or not self.is_open or self._out.arm():
+                return
+
+    def _fill(self, frame: bytes) -> bool:
+        """Put a frame into a buffer; whether there was one."""
+        buffer = self._acquire() if self.is_open else None
+        if buffer is None:
+            return False
+        buffer.view[HEADROOM : HEADROOM + len(frame)] = frame
+        self._filled.append((buffer, len(frame)))
+        return True
 
     def receive(self, take: Callable[[Bytes], None]) -> bool:
         """Hand on frames that came, up to `MOST_FRAMES`; whether there may be more.
@@ -158,6 +174,8 @@ class Link:
             for buffer, _ in self._filled:
                 buffer.view.release()
             self._filled.clear()
+            self._waiting.clear()
+            self._waiting_bytes = 0
             self._out.close()
             self._back.close()
         for mapping in self._mappings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import http.client
@@ -63,9 +64,9 @@ config = {{ addresses = "{addresses}", gateways = "{gateways}" }}
 [task.pages]
 image = "tests.system.images.net_pages"
 threads = 2
-pool = "4M"
+pool = "8M"
 slot_bits = 10
-config = {{ scene = "pages" }}
+config = {{ scene = "{scene}" }}
 uses = {{ network = {{ from = "network.network", rights = "rwgp" }} }}
 """
 
@@ -78,13 +79,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def served(sel4py: Supervisor, folder: Path, *, mtu: int = 1500, dhcp: bool = False) -> Iterator[int]:
+def served(
+    sel4py: Supervisor, folder: Path, *, mtu: int = 1500, dhcp: bool = False, scene: str = "pages"
+) -> Iterator[int]:
     """A system whose pages are at a port of this host."""
     port = free_port()
     description = folder / "served.toml"
     static = {"addresses": "10.0.2.15/24", "gateways": "10.0.2.2"}
     where = {"addresses": "dhcp", "gateways": ""} if dhcp else static
-    description.write_text(SYSTEM.format(root=ROOT, port=port, mtu=mtu, **where))
+    description.write_text(SYSTEM.format(root=ROOT, port=port, mtu=mtu, scene=scene, **where))
     sel4py.ok("up", description, "--detach")
     try:
         yield port
@@ -128,3 +131,91 @@ def test_connections_outlive_the_driver(sel4py: Supervisor, tmp_path: Path) -> N
         assert page(port, "/before/") == expected("/before/")
         sel4py.ok("kill", "ethernet", "--system", "served")
         assert page(port, "/after/") == expected("/after/")
+
+
+def test_many_connections_at_once_are_echoed(sel4py: Supervisor, tmp_path: Path) -> None:
+    async def one(port: int, number: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        data = bytes([number]) * 10_000
+        writer.write(data)
+        writer.write_eof()
+        assert await reader.read(-1) == data
+        writer.close()
+
+    async def main(port: int) -> None:
+        while True:  # until the task listens
+            try:
+                await one(port, 0)
+            except (ConnectionError, AssertionError):
+                continue
+            break
+        await asyncio.gather(*(one(port, number) for number in range(200)))
+
+    with served(sel4py, tmp_path, scene="asyncio") as port:
+        asyncio.run(asyncio.wait_for(main(port), 40))
+
+
+SIDE = """
+[machine.devices.clock{number}]
+type = "clock"
+port = {clock_port}
+irq = {clock_irq}
+
+[machine.devices.net{number}]
+type = "virtio-net"
+port = {port}
+irq = {irq}
+backend = "switch"
+link = "lan"
+mac = "02:00:00:00:00:0{number}"
+mtu = {mtu}
+
+[task.ethernet{number}]
+image = "servers.ethernet.main"
+priority = 200
+pool = "256K"
+slot_bits = 10
+provides = {{ card = "libsel4py.interfaces.ethernet:Ethernet" }}
+devices = {{ card = {{ device = "net{number}", io_space = "4K" }} }}
+
+[task.network{number}]
+image = "servers.network.main"
+priority = 180
+memory = "64M"
+pool = "16M"
+slot_bits = 12
+uses = {{ card = {{ from = "ethernet{number}.card", rights = "rwgp" }} }}
+devices = {{ clock = "clock{number}" }}
+provides = {{ network = "libsel4py.interfaces.network:Network" }}
+config = {{ addresses = "10.0.2.{number}/24, fd00::{number}/64" }}
+
+[task.side{number}]
+image = "tests.system.images.{image}"
+essential = {essential}
+threads = 1
+pool = "8M"
+slot_bits = 10
+config = {{ scene = "pages", host = "{host}" }}
+uses = {{ network = {{ from = "network{number}.network", rights = "rwgp" }} }}
+"""
+
+
+def side(number: int, image: str, mtu: int, *, host: str = "", essential: str = "false") -> str:
+    ports = {"port": 0x1000 + 0x200 * number, "clock_port": 0x40 + 8 * number}
+    lines = {"irq": 2 * number, "clock_irq": 2 * number + 1}
+    return SIDE.format(number=number, image=image, mtu=mtu, host=host, essential=essential, **ports, **lines)
+
+
+@pytest.mark.parametrize("mtu", [1500, 65535])
+def test_two_stacks_fetch_pages_through_a_switch(sel4py: Supervisor, tmp_path: Path, mtu: int) -> None:
+    description = tmp_path / "linked.toml"
+    description.write_text(
+        f'[system]\nname = "linked"\npaths = ["{ROOT}"]\n\n[machine]\nram = "512M"\n'
+        + side(1, "net_pages", mtu)
+        + side(2, "net_user", mtu, host="10.0.2.1", essential="true")
+    )
+    ended = sel4py.run("up", description)
+    logs = sel4py.run("logs", "--system", "linked").output
+    for lock in (tmp_path / "run").rglob("lan.lock"):  # a link's lock stays, whoever takes it next
+        lock.unlink()
+    assert ended.status == 0, f"{ended}\n{logs}"

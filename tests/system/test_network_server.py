@@ -36,7 +36,7 @@ config = {{ stack = "{stack}", clients = {clients} }}
 [task.pages]
 image = "tests.system.images.net_pages"
 threads = 1
-pool = "4M"
+pool = "8M"
 slot_bits = 10
 config = {{ scene = "{scene}" }}
 uses = {{ network = {{ from = "network.network", rights = "rwgp" }} }}

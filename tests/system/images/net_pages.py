@@ -18,7 +18,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        body = (self.path.encode() * PAGE_BYTES)[:PAGE_BYTES]
+        body = b"small" if self.path == "/small" else (self.path.encode() * PAGE_BYTES)[:PAGE_BYTES]
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -40,7 +40,7 @@ class Main(Component):
     network = uses(Network)
 
     def run(self) -> None:
-        with Net(self.network) as net:
+        with Net(self.network, pool_bits=22) as net:
             if self.task.environment.configuration["scene"] == "asyncio":
                 aio.run(self._echo(net))
             else:

@@ -1,4 +1,7 @@
-"""A client of the network: each scene is a method; what goes wrong is an exception. Configuration: ``scene``."""
+"""A client of the network: each scene is a method; what goes wrong is an exception.
+
+Configuration: ``scene``; ``host``, where `net_pages` serves (this system itself, if nothing is said).
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,19 @@ HOST = "127.0.0.1"
 class Connection(http.client.HTTPConnection):
     """Only the set-up of the connection is another."""
 
-    def __init__(self, net: Net) -> None:
-        super().__init__(HOST, 80)
+    def __init__(self, net: Net, host: str) -> None:
+        super().__init__(host, 80)
         self._net = net
 
     def connect(self) -> None:
-        self.sock = connected(self._net)
+        self.sock = connected(self._net, self.host)
 
 
-def connected(net: Net) -> NetSocket:
+def connected(net: Net, host: str = HOST) -> NetSocket:
     """A connection to the other task, which may listen later than this one asks."""
     while True:
         with contextlib.suppress(ConnectionRefusedError):
-            return net.create_connection((HOST, 80))
+            return net.create_connection((host, 80))
 
 
 @component
@@ -46,7 +49,7 @@ class Main(Component):
             getattr(self, str(self.task.environment.configuration["scene"]))(net)
 
     def pages(self, net: Net) -> None:
-        connection = Connection(net)
+        connection = Connection(net, str(self.task.environment.configuration.get("host", HOST)))
         start = time.perf_counter()
         for number in range(20):
             connection.request("GET", f"/{number}/")
