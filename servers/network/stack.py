@@ -1,7 +1,7 @@
 """The TCP/IP stack: lwIP, as the network server uses it (`servers.network.protocols`). One of them a process.
 
-lwIP (BSD) is compiled from its own source with a shim (`_lwip`), which knows sockets by number and says at which of them
-something happened. Nothing here waits; everything runs in one thread. After each call of the stack sockets are told.
+lwIP (BSD) is compiled from its own source with a shim (`_lwip`), which knows sockets by number and says at which of
+them something happened. Nothing here waits; everything runs in one thread. After each call of the stack sockets are told.
 """
 
 from __future__ import annotations
@@ -152,16 +152,12 @@ class _Socket:
 class TcpSocket(_Socket):
     """A stream, or a listener (`StreamSocket`)."""
 
-    def __init__(self, stack: Stack, number: int) -> None:
-        super().__init__(stack, number)
-        self._connects = False
-
     @property
     def error(self) -> NetworkError | None:
-        code = _lwip.state(self._number)[3]
+        *_, code, was_connected = _lwip.state(self._number)
         if not code:
             return None
-        if code == _RESET and self._connects and not self.peer[0]:
+        if code == _RESET and not was_connected:
             return Refused("nobody listens there")
         return _ERRORS.get(code, Reset)(_words(code))
 
@@ -170,7 +166,6 @@ class TcpSocket(_Socket):
         self._do(f"{host}:{port}", _lwip.stream_bind, host, port)
 
     def connect(self, host: str, port: int, /) -> None:
-        self._connects = True
         self._do(f"{host}:{port}", _lwip.stream_connect, host, port)
 
     def listen(self, backlog: int, /) -> None:

@@ -50,6 +50,7 @@
 #define IP_FRAG 1
 #define LWIP_IPV6_REASS 1
 #define LWIP_IPV6_FRAG 1
+#define IPV6_FRAG_COPYHEADER 1 /* a pointer is too long to be kept in the fragment's header */
 #define IP_FORWARD 0
 #define LWIP_MULTICAST_PING 0
 #define LWIP_BROADCAST_PING 0
