@@ -195,7 +195,7 @@ static FUNCTION(state)
                    (sock->connected && !sock->shut && sock->pcb.tcp && tcp_sndbuf(sock->pcb.tcp) > 0 &&
                     tcp_sndqueuelen(sock->pcb.tcp) < TCP_SND_QUEUELEN);
     }
-    return Py_BuildValue("(iiiii)", readable, writable, sock->ended, (int)sock->error, sock->connected);
+    return Py_BuildValue("(iiiii)", readable, writable, sock->ended || sock->error, (int)sock->error, sock->connected);
 }
 
 /* ((host, port), (host, port)): here and there. */

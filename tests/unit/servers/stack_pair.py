@@ -133,7 +133,10 @@ def _carry(links: list[socket.socket], link: Link) -> None:
     while living and time.monotonic() < until:
         for descriptor in select.select(list(living), [], [], 0.05)[0]:
             number = living[descriptor]
-            frame = links[number].recv(FRAME_BYTES)
+            try:
+                frame = links[number].recv(FRAME_BYTES)
+            except ConnectionResetError:  # it has hung up with frames unread
+                frame = b""
             if not frame:
                 del living[descriptor]
                 continue
