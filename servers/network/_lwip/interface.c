@@ -89,7 +89,7 @@ FUNCTION(net_add_interface)
     if (!interface)
         return raise_error(ERR_MEM);
     memcpy(interface->mac, mac, 6);
-    interface->mtu = (uint16_t)mtu;
+    interface->mtu = (uint16_t)(mtu < MOST_MTU ? mtu : MOST_MTU);
     Py_INCREF(arguments[2]);
     interface->transmit = arguments[2];
     if (!netif_add(&interface->netif, NULL, NULL, NULL, interface, prepare, ethernet_input)) {

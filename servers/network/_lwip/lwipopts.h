@@ -1,23 +1,35 @@
-/* What of lwIP is built, and how large it may grow. One thread calls it (NO_SYS). All memory is malloc's: the process's
- * own limit bounds it, and what cannot be had is an error of one connection. What the other side can make it keep is
- * bounded by the windows and queues below. */
-#ifndef SEL4PY_LWIPOPTS_H
-#define SEL4PY_LWIPOPTS_H
+/* lwIP as this stack uses it: one thread, no operating system, the raw interface.
+ *
+ * Rules: what the other side can make the stack keep is bounded, by the pools and windows below. A frame's length fits
+ * in 16 bits, so that an interface's MTU is at most 65520. */
 
-#include <stdint.h>
+#ifndef LWIPOPTS_H
+#define LWIPOPTS_H
 
 #define NO_SYS 1
 #define SYS_LIGHTWEIGHT_PROT 0
 #define LWIP_SOCKET 0
 #define LWIP_NETCONN 0
-#define LWIP_STATS 0
 
-#define MEM_LIBC_MALLOC 1
-#define MEMP_MEM_MALLOC 1
+/* memory: pbufs by malloc, everything else in pools */
 #define MEM_ALIGNMENT 8
-#define PBUF_POOL_SIZE 64 /* lwIP's own answers; what comes in is of malloc */
+#define MEM_LIBC_MALLOC 1
+#define MEMP_MEM_MALLOC 0
+#define MEMP_NUM_TCP_PCB 2048 /* when there are none left, the oldest that waits for its end goes */
+#define MEMP_NUM_TCP_PCB_LISTEN 256
+#define MEMP_NUM_UDP_PCB 1024
+#define MEMP_NUM_RAW_PCB 4
+#define MEMP_NUM_TCP_SEG 8192
+#define MEMP_NUM_PBUF 2048
+#define MEMP_NUM_REASSDATA 16
+#define MEMP_NUM_FRAG_PBUF 256
+#define MEMP_NUM_ARP_QUEUE 64
+#define MEMP_NUM_ND6_QUEUE 64
+#define MEMP_NUM_SYS_TIMEOUT 32
+#define PBUF_POOL_SIZE 64 /* those that lwIP itself receives into: none */
 #define IP_REASS_MAX_PBUFS 128
 
+/* protocols */
 #define LWIP_IPV4 1
 #define LWIP_IPV6 1
 #define LWIP_ARP 1
@@ -27,20 +39,27 @@
 #define LWIP_TCP 1
 #define LWIP_DHCP 1
 #define LWIP_DNS 1
+#define LWIP_IGMP 1
 #define LWIP_IPV6_MLD 1
 #define LWIP_IPV6_AUTOCONFIG 1
-#define DHCP_DOES_ARP_CHECK 0
+#define LWIP_IPV6_SCOPES 0
 #define LWIP_ND6_RDNSS_MAX_DNS_SERVERS 2
+#define LWIP_ND6_LISTEN_RA 1
+#define DHCP_DOES_ARP_CHECK 0
 #define IP_REASSEMBLY 1
 #define IP_FRAG 1
+#define LWIP_IPV6_REASS 1
+#define LWIP_IPV6_FRAG 1
+#define IPV6_FRAG_COPYHEADER 1 /* a pointer is too long to be kept in the fragment's header */
 #define IP_FORWARD 0
+#define LWIP_MULTICAST_PING 0
+#define LWIP_BROADCAST_PING 0
 #define LWIP_NETIF_LOOPBACK 1
 #define LWIP_HAVE_LOOPIF 1
 #define LWIP_LOOPBACK_MAX_PBUFS 256
 #define ARP_TABLE_SIZE 64
 #define ARP_QUEUEING 1
-#define ARP_QUEUE_LEN 64
-#define LWIP_ND6_QUEUEING 1
+#define ARP_QUEUE_LEN 16
 #define LWIP_ND6_NUM_NEIGHBORS 64
 #define LWIP_ND6_NUM_DESTINATIONS 64
 #define LWIP_IPV6_NUM_ADDRESSES 6
@@ -48,35 +67,44 @@
 #define DNS_MAX_REQUESTS 64
 #define DNS_MAX_SERVERS 4
 #define LWIP_DHCP_PROVIDE_DNS_SERVERS 4
-#define SO_REUSE 1
 
-/* A segment fills the interface's MTU, whatever that is (TCP_CALCULATE_EFF_SEND_MSS); this is only its bound, and lwIP's
- * own arithmetic of 16 bits has none larger. */
-#define TCP_MSS 16000
+/* TCP: windows of 1 MiB, scaled */
+#define TCP_MSS 65480 /* what the interface's MTU leaves of it */
 #define LWIP_WND_SCALE 1
 #define TCP_RCV_SCALE 5
 #define TCP_WND (1024 * 1024)
 #define TCP_SND_BUF (1024 * 1024)
 #define TCP_SND_QUEUELEN 4096
-#define TCP_SNDLOWAT 1024
+#define TCP_SNDLOWAT 1
 #define TCP_SNDQUEUELOWAT 4000
-#define MEMP_NUM_TCP_SEG 8192
-#define MEMP_NUM_TCP_PCB 2048
-#define MEMP_NUM_SYS_TIMEOUT 32
 #define TCP_OVERSIZE 1460
-#define TCP_QUEUE_OOSEQ 1
 #define TCP_OOSEQ_MAX_BYTES (1024 * 1024)
 #define TCP_OOSEQ_MAX_PBUFS 1024
 #define LWIP_TCP_SACK_OUT 1
-#define LWIP_TCP_KEEPALIVE 1
 #define TCP_LISTEN_BACKLOG 1
-#define TCP_MSL 15000UL
+#define TCP_DEFAULT_LISTEN_BACKLOG 64
+#define TCP_TMR_INTERVAL 100 /* ms; what is lost at the end of a burst is sent again after a multiple of it */
 #define LWIP_TCP_RTO_TIME 1000
+#define TCP_MSL 15000UL
+#define LWIP_TCP_KEEPALIVE 1
 #define LWIP_RANDOMIZE_INITIAL_LOCAL_PORTS 1
+#define SO_REUSE 1
+#define LWIP_DISABLE_TCP_SANITY_CHECKS 1 /* they reckon with 16 bits; the shim asserts what matters */
 
-/* Ours: a fast sum, numbers that nobody can guess, and the IPv6 gateway of the settings. */
+/* interfaces */
+#define LWIP_SINGLE_NETIF 0
+#define LWIP_NETIF_HOSTNAME 0
+#define LWIP_NUM_NETIF_CLIENT_DATA 0
+#define ETH_PAD_SIZE 0
+#define LWIP_STATS 0
+
+/* ours: a fast sum, numbers that nobody can guess, and the IPv6 gateway of the settings */
+#include <stddef.h>
+#include <stdint.h>
 uint16_t shim_checksum(const void *data, int length);
+uint32_t shim_random(void);
 #define LWIP_CHKSUM shim_checksum
+#define LWIP_RAND() shim_random()
 #define LWIP_HOOK_FILENAME "hooks.h"
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port) shim_random()
 #define LWIP_HOOK_ND6_GET_GW(netif, dest) shim_gateway6(netif, dest)

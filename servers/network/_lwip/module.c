@@ -35,6 +35,35 @@ uint32_t shim_random(void)
     return pool[used++];
 }
 
+/* The Internet checksum, not inverted, in the order of the bytes: sums of 32-bit words, 64 bits wide. */
+uint16_t shim_checksum(const void *data, int length)
+{
+    const uint8_t *bytes = data;
+    uint64_t a = 0, b = 0, c = 0, d = 0;
+    uint32_t words[8], word = 0;
+    for (; length >= 32; length -= 32, bytes += 32) {
+        memcpy(words, bytes, 32);
+        a += (uint64_t)words[0] + words[4];
+        b += (uint64_t)words[1] + words[5];
+        c += (uint64_t)words[2] + words[6];
+        d += (uint64_t)words[3] + words[7];
+    }
+    a += b + c + d;
+    for (; length >= 4; length -= 4, bytes += 4) {
+        memcpy(&word, bytes, 4);
+        a += word;
+    }
+    word = 0;
+    if (length > 0)
+        memcpy(&word, bytes, (size_t)length);
+    a += word;
+    a = (a & 0xFFFFFFFF) + (a >> 32);
+    a = (a & 0xFFFFFFFF) + (a >> 32);
+    a = (a & 0xFFFF) + (a >> 16);
+    a = (a & 0xFFFF) + (a >> 16);
+    return (uint16_t)a;
+}
+
 int32_t sock_new(enum kind kind)
 {
     for (int32_t tried = 0; tried < MOST_SOCKETS; tried++) {
@@ -70,8 +99,10 @@ void sock_free(int32_t number)
         tcp_sock_free(number, sock);
     if (sock->listed)
         for (int32_t at = 0; at < happened_count; at++)
-            if (happened[at] == number)
-                happened[at] = -1;
+            if (happened[at] == number) {
+                happened[at] = happened[--happened_count]; /* the list never holds more than there are sockets */
+                break;
+            }
     free(sock);
     shim_socks[number] = NULL;
 }
@@ -164,7 +195,7 @@ static FUNCTION(state)
                    (sock->connected && !sock->shut && sock->pcb.tcp && tcp_sndbuf(sock->pcb.tcp) > 0 &&
                     tcp_sndqueuelen(sock->pcb.tcp) < TCP_SND_QUEUELEN);
     }
-    return Py_BuildValue("(iiiii)", readable, writable, sock->ended, (int)sock->error, sock->connected);
+    return Py_BuildValue("(iiiii)", readable, writable, sock->ended || sock->error, (int)sock->error, sock->connected);
 }
 
 /* ((host, port), (host, port)): here and there. */

@@ -29,7 +29,7 @@
 #include "lwip/udp.h"
 #include "netif/ethernet.h"
 
-enum { MOST_SOCKETS = 4096, MOST_NETIFS = 4, MOST_DATAGRAMS = 128, MOST_DATAGRAM_BYTES = 512 << 10 };
+enum { MOST_SOCKETS = 4096, MOST_NETIFS = 4, MOST_PACKETS = 2048, MOST_MTU = 65520, MOST_DATAGRAMS = 128, MOST_DATAGRAM_BYTES = 512 << 10 };
 enum kind { FREE, TCP, LISTENER, UDP };
 
 /* What came in one piece. Not joined to one chain: a chain's length has 16 bits, and a window has more. */
@@ -52,9 +52,11 @@ struct sock {
         void *any; /* NULL: lwIP has ended it */
     } pcb;
     struct packet *received, *last; /* TCP: not read yet, oldest first */
-    size_t received_bytes;
+    size_t received_bytes, received_packets;
     size_t head;                 /* of the first one's first pbuf this much is read already */
-    bool ended, connected, connecting, shut, listed, is_detached;
+    bool ended, connected, connecting, shut, listed;
+    bool is_finished; /* the other side has sent its end */
+    bool is_deaf; /* nobody reads any more: what comes is let go */
     int8_t error;
     int32_t *accepted;           /* LISTENER: sockets that came, oldest first */
     uint32_t accepted_count, backlog;

@@ -12,9 +12,24 @@ static int32_t number_of(void *argument)
     return (int32_t)(intptr_t)argument - 1; /* 0 is lwIP's for none */
 }
 
+static void part(struct tcp_pcb *pcb)
+{
+    tcp_arg(pcb, NULL);
+    tcp_err(pcb, NULL);
+    tcp_recv(pcb, NULL);
+    tcp_sent(pcb, NULL);
+}
+
+/* Both sides have sent their end: the PCB only waits, and lwIP will free it without a word. */
+static void let_go(struct sock *sock)
+{
+    part(sock->pcb.tcp);
+    sock->pcb.tcp = NULL;
+}
+
 static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *data, err_t error)
 {
-    (void)pcb, (void)error;
+    (void)error;
     int32_t number = number_of(argument);
     struct sock *sock = number < 0 ? NULL : shim_socks[number];
     if (!sock) {
@@ -23,7 +38,14 @@ static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *data, 
         return ERR_OK;
     }
     if (!data) {
-        sock->ended = true;
+        sock->ended = sock->is_finished = true;
+        if (sock->shut)
+            let_go(sock);
+    } else if (sock->is_deaf) {
+        tcp_recved(pcb, data->tot_len);
+        pbuf_free(data);
+    } else if (sock->received_packets == MOST_PACKETS) {
+        return ERR_MEM; /* many small ones would keep much more than the window says: lwIP comes again */
     } else {
         struct packet *packet = malloc(sizeof *packet);
         if (!packet)
@@ -35,6 +57,7 @@ static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *data, 
             sock->received = packet;
         sock->last = packet;
         sock->received_bytes += data->tot_len;
+        sock->received_packets++;
     }
     sock_happened(number);
     return ERR_OK;
@@ -75,14 +98,6 @@ static void join(struct tcp_pcb *pcb, int32_t number)
     tcp_recv(pcb, on_receive);
     tcp_sent(pcb, on_sent);
     tcp_err(pcb, on_error);
-}
-
-static void part(struct tcp_pcb *pcb)
-{
-    tcp_arg(pcb, NULL);
-    tcp_err(pcb, NULL);
-    tcp_recv(pcb, NULL);
-    tcp_sent(pcb, NULL);
 }
 
 static err_t on_accept(void *argument, struct tcp_pcb *pcb, err_t error)
@@ -336,6 +351,7 @@ FUNCTION(tcp_receive_some)
             sock->head = 0;
             if (!rest) {
                 sock->received = packet->next;
+                sock->received_packets--;
                 free(packet);
             }
         }
@@ -351,6 +367,28 @@ FUNCTION(tcp_receive_some)
     return bytes;
 }
 
+static void drop_received(struct sock *sock)
+{
+    while (sock->received) {
+        struct packet *packet = sock->received;
+        sock->received = packet->next;
+        pbuf_free(packet->data);
+        free(packet);
+    }
+    sock->received_packets = sock->received_bytes = sock->head = 0;
+}
+
+static void stop_hearing(struct sock *sock)
+{
+    for (size_t left = sock->received_bytes; left;) {
+        u16_t part = (u16_t)(left < 0xFFFF ? left : 0xFFFF);
+        tcp_recved(sock->pcb.tcp, part);
+        left -= part;
+    }
+    drop_received(sock);
+    sock->ended = sock->is_deaf = true;
+}
+
 FUNCTION(tcp_shut)
 {
     (void)module, (void)count;
@@ -361,13 +399,15 @@ FUNCTION(tcp_shut)
     if (sock->kind != TCP || !sock->connected)
         return raise_error(ERR_CONN);
     if (receive)
-        sock->ended = true;
+        stop_hearing(sock);
     if (send && !sock->shut) {
         /* Never both: lwIP would free the PCB, and what still comes would be answered by a reset. */
         err_t error = tcp_shutdown(sock->pcb.tcp, 0, 1);
         if (error != ERR_OK)
             return raise_error(error);
         sock->shut = true;
+        if (sock->is_finished && sock->pcb.tcp)
+            let_go(sock);
     }
     Py_RETURN_NONE;
 }
