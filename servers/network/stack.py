@@ -1,7 +1,7 @@
 """The TCP/IP stack: lwIP, as the network server uses it (`servers.network.protocols`). One of them a process.
 
 lwIP (BSD) is compiled from its own source with a shim (`_lwip`), which knows sockets by number and says at which of
-them something happened. Nothing here waits; everything runs in one thread. After each call of the stack sockets are told.
+them something happened. Nothing here waits; everything runs in one thread. After each call sockets are told.
 """
 
 from __future__ import annotations

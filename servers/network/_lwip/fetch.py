@@ -1,8 +1,8 @@
 """Finds lwIP's source, and brings it where it is not: ``build/lwip``.
 
 In this order: the folder that LWIP_SOURCE names; what was brought before; Debian's source package, by apt, in folders
-of this tree, as any user. Its checksum is known: nothing else is compiled. Where none can be had the build goes on without
-the network server's stack, and says so.
+of this tree, as any user. Its checksum is known: nothing else is compiled. Where none can be had the build goes on
+without the network server's stack, and says so.
 """
 
 from __future__ import annotations
