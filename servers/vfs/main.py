@@ -59,9 +59,8 @@ class Main(Namespace):
             if not isinstance(directory, Directory):
                 raise ValueError(f"mounts: {name} at {path} is no file system")
             self._tree.add(Mounted(path.strip("/"), directory))
-        for root, rights in self._described.values():
-            if rights & Access.WRITE:
-                self._make_root(root)
+        for root, _ in self._described.values():
+            self._make_root(root)
 
     def resolve(self, path: str) -> tuple[str, Endpoint]:
         view = self._view()
