@@ -69,10 +69,10 @@ def opened(parts: Mapping[str, HostPart], folder: Path, system: str) -> Iterator
             if isinstance(part, DiskFile):
                 found.descriptors[name] = _open_disk(stack, name, part, folder)
                 continue
-            found.descriptors[name], helper = open_link(stack, system, name, part)
-            found.networks[name] = part.interface_of(system, name)
-            if helper is not None:
-                found.helpers.append(helper)
+            link = open_link(stack, system, name, part)
+            found.descriptors[name], found.networks[name] = link.descriptor, link.interface
+            if link.helper is not None:
+                found.helpers.append(link.helper)
         yield found
 
 

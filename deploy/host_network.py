@@ -14,9 +14,9 @@ import re
 import socket
 import struct
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from deploy.problems import dotted
 from deploy.reader import NAME_PATTERN, NAME_RULE, Table
@@ -51,10 +51,10 @@ class NetworkLink:
     link: str = ""
     interface: str = ""
 
-    def interface_of(self, system: str, device: str) -> NetworkInterface:
-        """The machine's side of it."""
+    def interface_of(self, system: str, device: str, forwards: tuple[str, ...] = ()) -> NetworkInterface:
+        """The machine's side of it. ``forwards``: what was opened, with the ports that the host has chosen."""
         made = b"\x52\x54\x00" + hashlib.sha256(f"{system}/{device}".encode()).digest()[:3]
-        return NetworkInterface(self.mac or made, self.mtu)
+        return NetworkInterface(self.mac or made, self.mtu, forwards)
 
 
 def read_network(table: Table) -> NetworkLink:
@@ -81,12 +81,21 @@ def read_network(table: Table) -> NetworkLink:
             return NetworkLink(backend, mac, mtu, interface=interface)
 
 
-def open_link(stack: ExitStack, system: str, device: str, link: NetworkLink) -> tuple[int, Helper | None]:
-    """The kernel's descriptor of frames, and the process at its other end. Raises RuntimeRefused."""
+class OpenLink(NamedTuple):
+    """The kernel's descriptor of frames, the process at its other end, and what the machine has of it."""
+
+    descriptor: int
+    helper: Helper | None
+    interface: NetworkInterface
+
+
+def open_link(stack: ExitStack, system: str, device: str, link: NetworkLink) -> OpenLink:
+    """All that a network device stands on, open as long as ``stack``. Raises RuntimeRefused."""
+    interface = link.interface_of(system, device)
     if link.backend is NetworkBackend.TAP:
         descriptor = _open_tap(device, link.interface)
         stack.callback(os.close, descriptor)
-        return descriptor, None
+        return OpenLink(descriptor, None, interface)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in (ours, theirs):
         stack.enter_context(end)
@@ -98,18 +107,21 @@ def open_link(stack: ExitStack, system: str, device: str, link: NetworkLink) -> 
         ensure_private(folder.parent)
         ensure_private(folder)
         arguments = [*frames, "--path", str(folder / link.link)]
-        return ours.fileno(), Helper(name, "hw.devices.network_switch", arguments, (theirs.fileno(),))
-    interface = link.interface_of(system, device)
+        helper = Helper(name, "hw.devices.network_switch", arguments, (theirs.fileno(),))
+        return OpenLink(ours.fileno(), helper, interface)
     arguments = [*frames, "--mac", interface.mac.hex(), "--mtu", str(link.mtu)]
     inherited = [theirs.fileno()]
+    opened: list[str] = []
     if not link.outgoing:
         arguments.append("--no-outgoing")
     for forward in link.forwards:
         listener = _listen(device, forward)
         stack.enter_context(listener)
         inherited.append(listener.fileno())
+        opened.append(str(replace(forward, host_port=listener.getsockname()[1])))
         arguments += ["--forward", f"{listener.fileno()}:{forward.guest_port}"]
-    return ours.fileno(), Helper(name, "hw.devices.user_network", arguments, inherited)
+    helper = Helper(name, "hw.devices.user_network", arguments, inherited)
+    return OpenLink(ours.fileno(), helper, link.interface_of(system, device, tuple(opened)))
 
 
 def _mac(table: Table) -> bytes | None:

@@ -46,10 +46,26 @@ class BackendKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NetworkInterface:
-    """What a network device is on its link: hardware address, and MTU in bytes of an IP packet."""
+    """What a network device is on its link: hardware address, and MTU in bytes of an IP packet.
+
+    ``forwards``: ports of the host that lead to it, for people.
+    """
 
     mac: bytes
     mtu: int
+    forwards: tuple[str, ...] = ()
+
+    def plain(self) -> list[object]:
+        """As JSON can hold it."""
+        return [self.mac.hex(), self.mtu, *self.forwards]
+
+    @classmethod
+    def from_plain(cls, plain: object) -> NetworkInterface | None:
+        """What `plain` gave, or None for None. Raises ValueError."""
+        if not isinstance(plain, list):
+            return None
+        mac, mtu, *forwards = plain
+        return cls(bytes.fromhex(mac), int(mtu), tuple(map(str, forwards)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +98,7 @@ class DeviceDescription:
             "backend": backend,
             "trigger": self.trigger.value,
             "descriptor": self.descriptor,
-            "network": None if self.network is None else [self.network.mac.hex(), self.network.mtu],
+            "network": None if self.network is None else self.network.plain(),
         }
 
     @classmethod
@@ -97,7 +113,7 @@ class DeviceDescription:
             None if backend is None else BackendKind(backend),
             Trigger(plain["trigger"]),
             int(str(plain["descriptor"])),
-            NetworkInterface(bytes.fromhex(network[0]), int(network[1])) if isinstance(network, list) else None,
+            NetworkInterface.from_plain(network),
         )
 
 

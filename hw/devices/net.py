@@ -88,6 +88,20 @@ class Net(VirtioDevice):
     def configuration(self) -> bytes:
         return _CONFIGURATION.pack(self.mac, 0 if self.own.is_down else LINK_UP, 1, self.mtu)
 
+    def report(self) -> dict[str, object]:
+        own = self.own
+        return super().report() | {
+            "mac": self.mac.hex(":"),
+            "mtu": self.mtu,
+            "link": "down" if own.is_down else "up",
+            "received": own.received,
+            "received_bytes": own.received_bytes,
+            "sent": own.sent,
+            "sent_bytes": own.sent_bytes,
+            "dropped": own.dropped,
+            "refused": own.refused,
+        }
+
     def was_reset(self) -> None:
         self.own.resets = self.own.resets + 1
 

@@ -13,6 +13,7 @@ def devices(machine: Machine, descriptions: tuple[DeviceDescription, ...]) -> li
 def _row(machine: Machine, number: int, description: DeviceDescription) -> dict[str, object]:
     device = machine.bus.devices[number]
     dma = machine.iommu.statistics(number)
+    network = description.network
     fault = machine.iommu.last_faults.get(number)
     return {
         "device": number,
@@ -25,5 +26,5 @@ def _row(machine: Machine, number: int, description: DeviceDescription) -> dict[
         "written_bytes": dma.written_bytes,
         "faults": dma.faults,
         "last_fault": None if fault is None else f"{fault.kind.name} at 0x{fault.address:x}",
-        "state": device.report(),
+        "state": device.report() | ({"forwards": list(network.forwards)} if network and network.forwards else {}),
     }

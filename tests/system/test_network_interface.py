@@ -91,6 +91,11 @@ def test_datagrams_by_a_forwarded_port(sel4py: Supervisor, tmp_path: Path) -> No
         for size in (1, 500, 1472):
             assert exchange(client, b"x" * size) == b"x" * size
         terminal.until(b"echoed 3")
+        row = next(each for each in sel4py.rows("inspect", "devices") if each["name"] == "net0")
+        state = row["state"]
+        assert isinstance(state, dict)
+        assert state["forwards"] == [f"udp:127.0.0.1:{port}-9"]
+        assert (state["link"], state["received"], state["sent"]) == ("up", 3, 3)
         helper = helper_of(terminal.process.pid)
         os.kill(helper, signal.SIGKILL)
         terminal.until(b"is started again")
