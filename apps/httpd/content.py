@@ -45,7 +45,7 @@ class Tree(Protocol):
 
 @dataclass(slots=True)
 class Response:
-    """A status, headers, and a body: bytes, or ``length`` bytes of a file from where it stands; its sender closes it."""
+    """Status, headers, and a body: bytes, or ``length`` bytes of a file from where it stands; its sender closes it."""
 
     status: HTTPStatus
     headers: list[tuple[str, str]] = field(default_factory=list)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servers.block.partitions import BadTable, Partition, read_table
+from libsel4py.partitions import BadTable, Partition, read_table
 
 SECTORS = 2048
 LINUX, EXTENDED, PROTECTIVE = 0x83, 0x05, 0xEE
