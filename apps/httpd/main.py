@@ -4,7 +4,7 @@ Must be given: connections ``network`` (with a rule that lets it listen) and ``f
 a further thread, and a pool of 8 MiB for 250 connections. Settings: ``port`` (80).
 
 A file system that was started again knows nothing of open files: those that were being sent end too early, and the
-next request opens it anew. Without its network server it ends, and is started again by its restart policy.
+next request opens it anew. A network server that was started again does not know it: it must be started again, too.
 """
 
 from __future__ import annotations
