@@ -4,7 +4,8 @@ Must be given: connections ``network`` (with a rule that lets it listen) and ``f
 a further thread, and a pool of 8 MiB for 250 connections. Settings: ``port`` (80).
 
 A file system that was started again knows nothing of open files: those that were being sent end too early, and the
-next request opens it anew. Without its network server it ends, and is started again by its restart policy.
+next request opens it anew. A network server that was started again
+knows nothing of this one, which ends, and is started again by its restart policy.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ MOST_CONNECTIONS: Final = 250
 POOL_BITS: Final = 22  # of the network session: 16 KiB a socket
 FILES_POOL_BITS: Final = 18  # 512 bytes for each file that is being sent
 BUFFER_BYTES: Final = 256 << 10
+LOOK_SECONDS: Final = 2.0  # how often it looks whether the network server still knows it
 
 
 class FileTree:
@@ -71,9 +73,12 @@ class Main(Component):
     network = uses(Network)
 
     def run(self) -> int:
-        with Net(self.network, pool_bits=POOL_BITS) as net:
-            aio.run(self._serve(net))
-        return 0
+        try:
+            with Net(self.network, pool_bits=POOL_BITS) as net:
+                aio.run(self._serve(net))
+        except OSError as error:
+            self.log.error("the network is gone: %s", error)
+        return 1
 
     async def _serve(self, net: Net) -> None:
         port = int(self.task.environment.configuration.get("port", PORT))  # type: ignore[arg-type]  # a number
@@ -89,9 +94,11 @@ class Main(Component):
                 finally:
                     writer.close()
 
-        async with AsyncNet(net) as network, await network.start_server(connected, "", port) as server:
+        async with AsyncNet(net) as network, await network.start_server(connected, "", port):
             self.log.info("serving at port %d", port)
-            await server.serve_forever()
+            while True:
+                await asyncio.sleep(LOOK_SECONDS)
+                net.interfaces()  # nobody tells of a session that is over; this call does
 
     def _answer(self, tree: FileTree, method: bytes, target: bytes, headers: dict[bytes, bytes]) -> Response:
         response = answer(tree, method, target, headers)

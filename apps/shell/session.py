@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BufferedReader
 from typing import IO, Any, Final
@@ -24,6 +25,7 @@ from libsel4py.task import current_task
 # A command cannot be taken back while it waits: a server that has ended for good would keep the shell for ever.
 ANSWER_SECONDS: Final = 10.0
 FILES, NETWORK = "files", "network"  # connections
+STALE: Final = {errno.ESTALE: (FILES, "a file system"), errno.EBADF: (NETWORK, "the network server")}
 NET_POOL_BITS: Final = 18
 
 
@@ -100,14 +102,17 @@ class Session:
         assert isinstance(found, Net)
         return found
 
-    def forget_stale(self, error: Exception) -> bool:
-        """Whether an error says that a file system was started again; its files are opened anew by the next command."""
-        if not isinstance(error, OSError) or error.errno != errno.ESTALE:
-            return False
-        stale = self.opened.pop(FILES, None)
-        if isinstance(stale, Files):
-            stale.close()
-        return True
+    def forget_stale(self, error: Exception) -> str:
+        """What an error says was started again, or nothing. The next command opens it anew."""
+        known = STALE.get(error.errno or 0) if isinstance(error, OSError) else None
+        if known is None:
+            return ""
+        connection, server = known
+        stale = self.opened.pop(connection, None)
+        if isinstance(stale, Files | Net):
+            with suppress(OSError):  # the server knows it no more; the memory is ours again all the same
+                stale.close()
+        return server
 
     def mounts(self) -> list[str]:
         """Where there are file systems. Raises CommandError as `files`."""

@@ -100,11 +100,12 @@ class Terminal:
 
 
 class Supervisor:
-    """Runs `sel4py` with ``folder`` as its runtime folder."""
+    """Runs `sel4py` with ``folder`` as its runtime folder, and one beside it for disks."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = {**os.environ, "SEL4PY_RUNTIME_DIR": str(folder), "COLUMNS": "200"}
+        self.environment["SEL4PY_STATE_DIR"] = str(folder.with_name(folder.name + "-state"))
         self._processes: list[subprocess.Popen[bytes]] = []
         self._terminals: list[Terminal] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.system.supervisor import PROMPT, Supervisor, Terminal
 KILLED = ("serial", "console", "names")
 ROUNDS = 3
 CALLS = 3
+FOUND_OUT_SECONDS = 30.0  # it looks every 2
 
 
 @pytest.fixture
@@ -70,4 +72,25 @@ def test_what_was_typed_before_the_serial_driver_died_is_still_in_the_line(
     terminal.until(b"call pong pi")
     sel4py.ok("kill", "serial")
     ask(terminal, "ng 42", "\n42\r")
+    leave(terminal)
+
+
+def test_what_stands_on_a_file_system_or_the_network_goes_on_with_its_next_life(terminal: Terminal) -> None:
+    """Handles do not survive a server; those who had them open them anew."""
+    ask(terminal, "write /www/index.html hello from the disk", "")
+    ask(terminal, "call store put first '\"aGk=\"'", "")
+    ask(terminal, "kill littlefs", "littlefs was ended")
+    ask(terminal, "cat /www/index.html", "Stale")
+    ask(terminal, "cat /www/index.html", "\nhello from the disk\r")
+    ask(terminal, "call store put second '\"aGE=\"'", "")
+    ask(terminal, "call store keys", '["first","second"]')
+    ask(terminal, "fetch http://10.0.2.15/", "\nhello from the disk\r")
+    ask(terminal, "kill network", "network was ended")
+    ask(terminal, "ping 10.0.2.2", "the network server was started again")
+    ask(terminal, "ping 10.0.2.2", "answer 3 in")
+    deadline = time.monotonic() + FOUND_OUT_SECONDS
+    while "started again" not in ask(terminal, "log httpd", "started"):
+        assert time.monotonic() < deadline, "the web server has not found out"
+    while "hello from the disk" not in ask(terminal, "fetch http://10.0.2.15/", "\n"):
+        assert time.monotonic() < deadline, "the web server does not serve"
     leave(terminal)
