@@ -45,7 +45,7 @@ def sees(machine: Machine, address: int = AT, device: int = 0) -> Span | None:
 def test_IOSPACE0001_reaches(machine: Machine, space: int) -> None:
     """A device reaches a frame that is mapped in its IOSpace, at the address that was given."""
     frame = mapped(machine, space)
-    assert sees(machine, AT + 8) == Span(held(machine, frame).object + 8, 4096 - 8, True, True)
+    assert sees(machine, AT + 8) == Span(held(machine, frame).object + 8, 4096 - 8, True, True, 8)
 
 
 def test_IOSPACE0002_nothing_else(machine: Machine, space: int) -> None:

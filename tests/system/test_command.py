@@ -16,11 +16,13 @@ from tests.system.supervisor import PROMPT, Supervisor
 SLOT_BYTES, PREVIOUS = 32, 16  # of a capability slot: its size, and where its link in the derivation order is
 LEAVE = b"\x1d"
 
+QUIET = Path(__file__).with_name("quiet.toml")
+
 
 @pytest.fixture
 def detached(sel4py: Supervisor) -> Supervisor:
-    """The supervisor, with a workstation in the background. The test ends it."""
-    output = sel4py.ok("up", "workstation", "--detach")
+    """The supervisor, with a small system called workstation in the background. The test ends it."""
+    output = sel4py.ok("up", QUIET, "--detach")
     assert output == "workstation is up; talk to it with: sel4py console --system workstation\n"
     return sel4py
 
@@ -212,7 +214,7 @@ def test_what_cannot_be_done_is_refused_with_what_could(detached: Supervisor) ->
 
 
 def test_the_console_of_a_system_on_a_terminal_cannot_be_joined(sel4py: Supervisor) -> None:
-    terminal = sel4py.terminal("up", "workstation")
+    terminal = sel4py.terminal("up", QUIET)
     terminal.until(PROMPT)
     refused = sel4py.run("console")
     assert refused.status == 1

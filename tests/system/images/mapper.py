@@ -31,6 +31,7 @@ PAGE_BITS: Final = 12
 PAGE: Final = 1 << PAGE_BITS
 READ_WRITE: Final = Rights.READ | Rights.WRITE
 IS_WRITE: Final = {READ: False, C_READ: False, WRITE: True, C_WRITE: True}
+TOUCHED = {READ: 1, WRITE: 1, C_READ: PAGE, C_WRITE: PAGE}  # bytes
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,12 @@ class Parent:
         assert (message.badge, message.label) == (child.number, RESULT), message
         return message.words[0]
 
-    def fault(self, child: Child, address: int, kind: PageFault) -> None:
-        """The child faults at this address, in this way."""
+    def fault(self, child: Child, address: int, kind: PageFault, size: int = 1) -> None:
+        """The child faults in this way, at this address, or at any of ``size`` bytes: in which order is memcpy's matter."""
         message = self.next()
         assert (message.badge, message.label) == (child.number, FaultLabel.VM_FAULT), message
         ip, at, prefetch, fsr = message.words
-        assert at == address, hex(at)
+        assert at in range(address, address + size), hex(at)
         assert PageFault(fsr) == kind | PageFault.USER, PageFault(fsr)
         assert prefetch == bool(kind & PageFault.FETCH)
         assert ip, "no instruction pointer"
@@ -139,7 +140,7 @@ def rights(parent: Parent) -> None:
         child.order(access, address, 7)
         if not allowed:
             kind = PageFault.WRITE if IS_WRITE[access] else PageFault.NONE
-            parent.fault(child, address, kind | PageFault.PRESENT)
+            parent.fault(child, address, kind | PageFault.PRESENT, TOUCHED[access])
             frame.unmap()
             master.map(address, READ_WRITE, 0, vspace=child.vspace)
             parent.reply.send(Message())
@@ -174,7 +175,8 @@ def taken(parent: Parent) -> None:
         child.order(access, address, 5)
         if take is not fewer or IS_WRITE[access]:
             kind = PageFault.WRITE if IS_WRITE[access] else PageFault.NONE
-            parent.fault(child, address, kind | (PageFault.PRESENT if take is fewer else PageFault.NONE))
+            present = PageFault.PRESENT if take is fewer else PageFault.NONE
+            parent.fault(child, address, kind | present, TOUCHED[access])
             if take is fewer:
                 frame.unmap()
             master.map(address, READ_WRITE, 0, vspace=child.vspace)  # its contents are kept
