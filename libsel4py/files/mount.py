@@ -7,6 +7,8 @@ back) ends its files: nothing is opened again in silence. Who wants to go on mak
 from __future__ import annotations
 
 import threading
+from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Final
 
@@ -39,6 +41,7 @@ class Mount:
 
     def __init__(self, directory: Directory, task: Task, buffer_bytes: int, pool_bits: int) -> None:
         self.lock = threading.RLock()
+        self._left: deque[Callable[[], object]] = deque()
         self._task = task
         with ExitStack() as undo:
             self._pool = lend(task, pool_bits)
@@ -60,6 +63,16 @@ class Mount:
     def endpoint(self) -> Endpoint:
         """The session's capability."""
         return endpoint_of(self.directory)
+
+    def leave(self, job: Callable[[], object]) -> None:
+        """Keep what a finalizer has to do until `settle` (`lowlevel.collecting`)."""
+        self._left.append(job)
+
+    def settle(self) -> None:
+        """Do what finalizers have left; there is nobody to tell what goes wrong."""
+        while self._left:
+            with suppress(OSError, ServiceError, KernelError, RemoteError, ServerDied):
+                self._left.popleft()()
 
     def close(self) -> None:
         """End it, and have the memory back, whatever the server says."""

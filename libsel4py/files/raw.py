@@ -16,6 +16,7 @@ from libsel4py.files.errors import FAILURES, as_os_errors, os_error
 from libsel4py.files.mount import Mount
 from libsel4py.interface import with_timeout
 from libsel4py.interfaces.file import AT_END, File, OpenFlags
+from libsel4py.lowlevel.collecting import is_collecting
 from libsel4py.task import Task
 
 if TYPE_CHECKING:
@@ -110,6 +111,13 @@ class RawFile(io.RawIOBase):
     def write(self, data: Buffer, /) -> int:
         """All of it; returns how many bytes. Raises OSError."""
         self._ensure(self._writes, "writable")
+        if is_collecting():  # a buffered file was forgotten with bytes in it
+            kept = bytes(data)
+            self._mount.leave(lambda: self._write(kept))
+            return len(kept)
+        return self._write(data)
+
+    def _write(self, data: Buffer) -> int:
         mount, done = self._mount, 0
         with memoryview(data).cast("B") as source, mount.lock:
             most = len(mount.buffer)
@@ -169,16 +177,24 @@ class RawFile(io.RawIOBase):
         """End it. Raises OSError: what was written could not be kept. It is closed all the same."""
         if self._open and not self.closed:
             self._open = False
+            if is_collecting():
+                self._mount.leave(self._end)
+                super().close()
+                return
             try:
-                if self._file is not None:
-                    self._task.delete(self._file)
-                self._mount.directory.close_number(self._number)
+                self._mount.settle()
+                self._end()
             except FAILURES as error:
                 raise os_error(error, self.name) from error
             finally:
                 super().close()
         else:
             super().close()
+
+    def _end(self) -> None:
+        if self._file is not None:
+            self._task.delete(self._file)
+        self._mount.directory.close_number(self._number)
 
     def __del__(self) -> None:
         """As `close`, of a file that its program has forgotten; there is nobody to tell what goes wrong."""

@@ -110,7 +110,7 @@ class Parent:
         return message.words[0]
 
     def fault(self, child: Child, address: int, kind: PageFault, size: int = 1) -> None:
-        """The child faults in this way, at this address, or at any of ``size`` bytes: in which order is memcpy's matter."""
+        """The child faults in this way at this address, or at one of ``size`` bytes: the order is memcpy's matter."""
         message = self.next()
         assert (message.badge, message.label) == (child.number, FaultLabel.VM_FAULT), message
         ip, at, prefetch, fsr = message.words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -452,3 +453,22 @@ def test_a_capability_that_was_revoked_is_stale(disk: Disk) -> None:
             with pytest.raises(OSError, match="Stale") as caught:
                 act()
             assert caught.value.errno == errno.ESTALE
+
+
+def test_a_forgotten_file_is_closed_by_no_system_call_of_the_collector(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    whole = disk.made.kernel.trap
+    monkeypatch.setattr(disk.made.kernel, "trap", lambda *words: (calls.append("trap"), whole(*words))[1])
+    file = disk.files.open_raw("forgotten", "wb")
+    file.lock()
+    circle: list[object] = [file]
+    circle.append(circle)
+    del file, circle
+    calls.clear()
+    gc.collect()
+    assert calls == []
+    disk.files.open("next", "wb").close()
+    with disk.more() as others, others.locked("forgotten", timeout=SECONDS):
+        pass  # its lock went with it

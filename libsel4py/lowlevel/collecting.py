@@ -1,0 +1,28 @@
+"""Whether the garbage collector runs in this thread: what it finalizes must make no system call then.
+
+The collector may run anywhere, in the midst of a message that is being put together as well, and a thread has one
+message area. So a finalizer that has something to tell a server keeps it, and it is told at the next good moment.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import Any
+
+_threads: set[int] = set()
+
+
+def is_collecting() -> bool:
+    """Whether the calling thread is in the collector."""
+    return threading.get_ident() in _threads
+
+
+def _note(phase: str, info: dict[str, Any]) -> None:
+    if phase == "start":
+        _threads.add(threading.get_ident())
+    else:
+        _threads.discard(threading.get_ident())
+
+
+gc.callbacks.append(_note)
