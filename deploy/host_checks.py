@@ -82,6 +82,13 @@ def _extension(name: str) -> Callable[[], tuple[bool, str]]:
     return look
 
 
+def _lwip() -> tuple[bool, str]:
+    stack = importlib.import_module("servers.network.stack")
+    if stack.is_built():
+        return True, "built"
+    return False, "not built: make build says why; LWIP_SOURCE names a folder that has its source"
+
+
 def _memfd() -> tuple[bool, str]:
     descriptor = os.memfd_create("sel4py-doctor", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
@@ -222,6 +229,7 @@ _PROBES: Final = (
     _Probe("two cores", False, "calls between running tasks without a switch", _cores),
     _Probe("time slice", False, "a task that wakes up need not wait for the host's next clock tick", _time_slice),
     _Probe("reads nowait", False, "a disk's reads of what is in the host's memory, without a thread", _reads_nowait),
+    _Probe("lwIP", False, "the network server's TCP/IP stack", _lwip),
     _Probe("/dev/net/tun", False, "network back end tap", _device("/dev/net/tun")),
     _Probe("/dev/kvm", False, "hardware virtual machines", _device("/dev/kvm")),
     _Probe("spin", False, "model checking of the shared-memory protocols (Debian package spin)", _program("spin")),

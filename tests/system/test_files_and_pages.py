@@ -1,0 +1,119 @@
+"""The workstation's disk and network: what a person does with files in the shell, and what the host fetches of them."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import random
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from servers.network.stack import is_built
+from tests.system.supervisor import Supervisor
+
+IMAGE = "workstation/workstation.img"
+SCRIPT = """\
+write notes one line
+cat notes > copy
+cat notes copy | grep line | wc
+mkdir docs
+cp notes docs
+mv copy docs/moved
+ls docs
+write /tmp/scratch gone tomorrow
+cat /tmp/scratch | hexdump
+stat docs/moved
+rm docs/notes
+ls /docs
+call store put ada "\\"MTgxNQ==\\""
+cat nowhere
+exit
+"""
+
+
+def answers(shown: str) -> list[str]:
+    """What came behind each prompt, without the line that was typed."""
+    return [part.partition("\n")[2] for part in shown.replace("\r", "").split("sel4py> ")[1:]]
+
+
+def image_of(sel4py: Supervisor) -> Path:
+    return Path(sel4py.environment["SEL4PY_STATE_DIR"]) / IMAGE
+
+
+def test_files_are_there_when_the_power_comes_back(sel4py: Supervisor) -> None:
+    first = sel4py.run("up", "workstation", typed=SCRIPT.encode())
+    assert first.status == 0, first.error
+    told = answers(first.output)
+    assert told[2] == "2 lines, 4 words, 18 bytes\n"
+    assert [row.split()[0] for row in told[6].splitlines()] == ["name", "moved", "notes"]
+    assert "|gone tomorrow.|" in told[8]
+    assert told[9].startswith("docs/moved: file, 9 bytes")
+    assert [row.split()[0] for row in told[11].splitlines()] == ["name", "moved"]
+    assert "No such file" in told[13]
+    again = answers(
+        sel4py.run("up", "workstation", typed=b"cat docs/moved\nls /tmp\ncall store get ada\nexit\n").output
+    )
+    assert again[:3] == ["one line\n", "", '"MTgxNQ=="\n']
+    assert sel4py.run("disk", "check", image_of(sel4py)).status == 0
+
+
+@pytest.fixture
+def pages(sel4py: Supervisor, tmp_path: Path) -> tuple[Supervisor, int, bytes]:
+    """A workstation with a page that the host put on its disk; the port of the host that leads to it; the page."""
+    if not is_built():
+        pytest.skip("this tree was built without lwIP (sel4py doctor)")
+    page = random.Random(5).randbytes(4 << 20)
+    (tmp_path / "page").write_bytes(page)
+    sel4py.run("up", "workstation", typed=b"mkdir www\nexit\n")
+    sel4py.ok("disk", "import", image_of(sel4py), tmp_path / "page", "www/page")
+    sel4py.ok("up", "workstation", "--detach")
+    (card,) = [row for row in sel4py.rows("inspect", "devices") if row["name"] == "net0"]
+    found = re.search(r"127\.0\.0\.1:(\d+)", str(card))
+    assert found is not None, card
+    return sel4py, int(found[1]), page
+
+
+def fetch(port: int, path: str, **headers: str) -> tuple[int, bytes]:
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    client.request("GET", path, headers=headers)
+    response = client.getresponse()
+    found = response.status, response.read()
+    client.close()
+    return found
+
+
+def test_the_host_fetches_pages_of_the_disk(pages: tuple[Supervisor, int, bytes]) -> None:
+    sel4py, port, page = pages
+    status, body = fetch(port, "/page")
+    assert (status, hashlib.sha256(body).digest()) == (200, hashlib.sha256(page).digest())
+    assert fetch(port, "/page", Range="bytes=1000000-1000009") == (206, page[1000000:1000010])
+    assert fetch(port, "/no")[0] == 404
+    assert fetch(port, "/../var/store")[0] == 404
+    assert b'<a href="page">' in fetch(port, "/")[1]
+    with ThreadPoolExecutor(200) as clients:
+        found = list(clients.map(lambda at: fetch(port, "/page", Range=f"bytes={at}-{at + 99}"), range(200)))
+    assert found == [(206, page[at : at + 100]) for at in range(200)]
+    sel4py.ok("down")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_hundred_megabytes_come_whole(sel4py: Supervisor, tmp_path: Path) -> None:
+    """The workstation's disk has 64 MiB: a page of 52 MiB is fetched twice."""
+    if not is_built():
+        pytest.skip("this tree was built without lwIP (sel4py doctor)")
+    page = random.Random(6).randbytes(52 << 20)
+    (tmp_path / "page").write_bytes(page)
+    sel4py.run("up", "workstation", typed=b"mkdir www\nexit\n")
+    sel4py.ok("disk", "import", image_of(sel4py), tmp_path / "page", "www/page")
+    sel4py.ok("up", "workstation", "--detach")
+    (card,) = [row for row in sel4py.rows("inspect", "devices") if row["name"] == "net0"]
+    found = re.search(r"127\.0\.0\.1:(\d+)", str(card))
+    assert found is not None, card
+    for _ in range(2):
+        status, body = fetch(int(found[1]), "/page")
+        assert (status, hashlib.sha256(body).digest()) == (200, hashlib.sha256(page).digest())
+    sel4py.ok("down")
