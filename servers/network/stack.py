@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 import servers.network._lwip as _lwip  # without lwIP at the build, a folder with nothing to import in it
 
 End = tuple[str, int]
+QUIET_SECONDS: Final = 2.0
 TIMERS_FIRST: Final = 0xFFFF_FFFF  # lwIP's: no timer
 ECHOES: Final = 1 << 16
 # lwIP's err_t.
@@ -298,10 +299,17 @@ class Stack:
         self.happened()
 
     def poll(self) -> float | None:
-        """Do what is due; the seconds until there is something more."""
-        wait = _lwip.poll()
+        """Do what is due; the seconds until there is something more.
+
+        While nothing is under way, the timers only let addresses and fragments age: they bear to be late, and an idle
+        system is not woken for them so often.
+        """
+        wait, is_quiet = _lwip.poll()
         self.happened()
-        return None if wait == TIMERS_FIRST else wait / 1000
+        if wait == TIMERS_FIRST:
+            return None
+        is_quiet = is_quiet and not self._names and not self._echoes
+        return max(wait / 1000, QUIET_SECONDS) if is_quiet else wait / 1000
 
     def resolve(self, name: str, done: Callable[[list[str] | NetworkError], None], /) -> None:
         """Look a name up; ``done`` is told, perhaps at once."""

@@ -5,6 +5,7 @@
 
 #include "lwip/icmp.h"
 #include "lwip/inet_chksum.h"
+#include "lwip/prot/dhcp.h"
 
 struct interface {
     struct netif netif;
@@ -69,8 +70,18 @@ static err_t prepare(struct netif *netif)
     netif->mtu6 = interface->mtu;
     netif->hwaddr_len = 6;
     memcpy(netif->hwaddr, interface->mac, 6);
-    netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET | NETIF_FLAG_MLD6;
+    netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
     return ERR_OK;
+}
+
+bool net_is_quiet(void)
+{
+    for (unsigned at = 0; at < interface_count; at++) {
+        struct dhcp *dhcp = netif_dhcp_data(&interfaces[at]->netif);
+        if (dhcp && dhcp->state != DHCP_STATE_BOUND && dhcp->state != DHCP_STATE_OFF)
+            return false;
+    }
+    return tcp_active_pcbs == NULL && tcp_tw_pcbs == NULL;
 }
 
 FUNCTION(net_add_interface)

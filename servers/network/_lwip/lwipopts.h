@@ -39,8 +39,9 @@
 #define LWIP_TCP 1
 #define LWIP_DHCP 1
 #define LWIP_DNS 1
-#define LWIP_IGMP 1
-#define LWIP_IPV6_MLD 1
+/* Groups are for routers of multicast, which our links have none of; their timers would tick ten times a second. */
+#define LWIP_IGMP 0
+#define LWIP_IPV6_MLD 0
 #define LWIP_IPV6_AUTOCONFIG 1
 #define LWIP_IPV6_SCOPES 0
 #define LWIP_ND6_RDNSS_MAX_DNS_SERVERS 2

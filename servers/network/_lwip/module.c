@@ -141,7 +141,7 @@ static FUNCTION(begin)
     Py_RETURN_NONE;
 }
 
-/* Do what is due. Returns the milliseconds to the next timer. */
+/* Do what is due. Returns the milliseconds to the next timer, and whether those that are left only let things age. */
 static FUNCTION(poll_timers)
 {
     (void)module, (void)arguments, (void)count;
@@ -151,7 +151,7 @@ static FUNCTION(poll_timers)
     netif_poll_all();
     if (PyErr_Occurred())
         return NULL;
-    return PyLong_FromUnsignedLong(sys_timeouts_sleeptime());
+    return Py_BuildValue("(kO)", (unsigned long)sys_timeouts_sleeptime(), net_is_quiet() ? Py_True : Py_False);
 }
 
 static FUNCTION(events)

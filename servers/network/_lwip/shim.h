@@ -75,6 +75,8 @@ PyObject *raise_error(err_t error);            /* OSError with lwIP's number */
 int address_of(PyObject *text, ip_addr_t *address);
 PyObject *text_of(const ip_addr_t *address);
 
+bool net_is_quiet(void);                       /* no connection, and no address being asked for */
+
 #define FUNCTION(name) PyObject *name(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 FUNCTION(net_add_interface);
 FUNCTION(net_input);
