@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.booted import SYSTEMS, BootedSystem
 from bench.report import Report
 from bench.rounds import Goal, Series, interleave, ratio_goal
+from bench.storage.own_files import OwnFiles
 
 ROOT = Path(__file__).parents[2]
 SECTOR, IMAGE_BYTES = 512, 64 << 20
@@ -26,6 +27,16 @@ WAYS = {
     "64 KiB written": ("write", 128),
     "4 KiB written and flushed": ("sync", 8),
 }
+# Of files: order, bytes, divisor of the number of requests; and how many times the other's speed is wanted.
+FILE_WAYS = {
+    "64 KiB of a file read": ("file-read", 65536, 4, 0.8),
+    "64 KiB of a file written": ("file-write", 65536, 8, 0.8),
+    "4 KiB of a file read at random": ("file-random", 4096, 1, 0.5),
+    "small file created, synced and closed": ("create", 800, 16, 1.0),
+    "stat": ("stat", 0, 1, 1 / 1.5),
+}
+FILE_OURS, FILE_THEIRS = "by app, server, driver and device", "by littlefs in one process"
+TMPFS = "by the host's os.stat of a tmpfs"
 OURS, THEIRS = "by driver and device", "by one process"
 
 
@@ -47,16 +58,26 @@ def run(sizes: Sizes, progress: Callable[[str], None]) -> Report:
         progress("starting the system")
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sel4py-bench-disk-")))
         own = stack.enter_context(OwnFile(folder / "own.img"))
+        files = stack.enter_context(OwnFiles(folder / "own-files.img", IMAGE_BYTES))
         system = stack.enter_context(BootedSystem(_description(folder)))
         turns: dict[str, Callable[[], float]] = {}
         for name, (order, count) in WAYS.items():
             times = {"sync": sizes.requests // 10, "many": sizes.requests // MANY}.get(order, sizes.requests)
             turns[f"{name} {OURS}"] = _asked(system, f"{order} {count} {times}")
             turns[f"{name} {THEIRS}"] = own.turn(order, count, times)
+        for name, (order, size, divisor, _) in FILE_WAYS.items():
+            times = sizes.requests // divisor
+            turns[f"{name} {FILE_OURS}"] = _asked(system, f"{order} {size} {times}")
+            turns[f"{name} {_peer(name)}"] = files.turn(order, size, times)
         system.order(f"write 1024 {IMAGE_BYTES // SECTOR // 1024}")  # no holes, as in the other file
         progress(f"{sizes.rounds} interleaved rounds")
         series = interleave(turns, sizes.rounds)
     goals = [_stated(series, name) for name in WAYS]
+    for name, (_, _, _, bound) in FILE_WAYS.items():
+        ours, theirs = series[f"{name} {FILE_OURS}"], series[f"{name} {_peer(name)}"]
+        goals.append(
+            ratio_goal(f"{ours.name}, against {_peer(name)[3:]}", ours, theirs, bound, faster=True, decides=False)
+        )
     rate = 65536 / series[f"64 KiB read {OURS}"].median / 1e6
     return Report(list(series.values()), goals, facts=[f"64 KiB reads through driver and device: {rate:.0f} MB/s"])
 
@@ -102,6 +123,10 @@ class OwnFile:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
+
+
+def _peer(name: str) -> str:
+    return TMPFS if name == "stat" else FILE_THEIRS
 
 
 def _description(folder: Path) -> Path:
