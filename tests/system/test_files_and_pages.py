@@ -6,15 +6,18 @@ import hashlib
 import http.client
 import random
 import re
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from servers.network.stack import is_built
-from tests.system.supervisor import Supervisor
+from tests.system.supervisor import PROMPT, ROOT, Supervisor
 
 IMAGE = "workstation/workstation.img"
+CLIENTS = 200
 SCRIPT = """\
 write notes one line
 cat notes > copy
@@ -93,10 +96,53 @@ def test_the_host_fetches_pages_of_the_disk(pages: tuple[Supervisor, int, bytes]
     assert fetch(port, "/no")[0] == 404
     assert fetch(port, "/../var/store")[0] == 404
     assert b'<a href="page">' in fetch(port, "/")[1]
-    with ThreadPoolExecutor(200) as clients:
-        found = list(clients.map(lambda at: fetch(port, "/page", Range=f"bytes={at}-{at + 99}"), range(200)))
-    assert found == [(206, page[at : at + 100]) for at in range(200)]
+    together = Barrier(CLIENTS)
+
+    def connected_at_once(at: int) -> tuple[int, bytes]:
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        client.connect()
+        together.wait(60)
+        client.request("GET", "/page", headers={"Range": f"bytes={at}-{at + 99}"})
+        response = client.getresponse()
+        found = response.status, response.read()
+        client.close()
+        return found
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        found = list(clients.map(connected_at_once, range(CLIENTS)))
+    assert found == [(206, page[at : at + 100]) for at in range(CLIENTS)]
     sel4py.ok("down")
+
+
+def test_a_hostile_client_of_the_web_server_hurts_nobody(pages: tuple[Supervisor, int, bytes]) -> None:
+    sel4py, port, page = pages
+    randomly = random.Random(9)
+    for number in range(300):
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(randomly.choice((b"", b"GET ", b"GET / HTTP/1.1\r\n")) + randomly.randbytes(number))
+    assert fetch(port, "/page", Range="bytes=0-9") == (206, page[:10])
+    assert {row["name"]: row["restarts"] for row in sel4py.rows("ps")}["httpd"] == 0
+    sel4py.ok("down")
+
+
+def test_two_nodes_reach_each_other_by_their_switch(sel4py: Supervisor) -> None:
+    if not is_built():
+        pytest.skip("this tree was built without lwIP (sel4py doctor)")
+    folder = ROOT / "deploy" / "systems" / "two-nodes"
+    beta = sel4py.terminal("up", folder / "beta.toml")
+    beta.until(PROMPT)
+    beta.type(b"write hello from beta\r")
+    beta.until(PROMPT)
+    script = "ping 10.1.0.2 5\nfetch http://10.1.0.2/hello\nping 10.9.0.1\nifconfig\nexit\n"
+    told = answers(sel4py.run("up", folder / "alpha.toml", typed=script.encode()).output)
+    assert "10.1.0.2: answer" in told[0]
+    assert told[1] == "from beta\n"
+    assert "no rule permits: ping 10.9.0.1" in told[2]
+    assert "10.1.0.1/24" in told[3]
+    beta.type(b"exit\r")
+    assert beta.wait() == 0
+    for lock in sel4py.folder.glob("**/*.lock"):
+        lock.unlink()  # a switch's lock stays for the next one
 
 
 @pytest.mark.slow

@@ -39,6 +39,7 @@ class PlainUser:
         environment = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
         environment |= {
             "SEL4PY_RUNTIME_DIR": str(self.folder),
+            "SEL4PY_STATE_DIR": str(self.folder / "state"),
             "HOME": str(self.folder),
             "PYTHONDONTWRITEBYTECODE": "1",
         }

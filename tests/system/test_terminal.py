@@ -25,7 +25,11 @@ def test_keys_reach_the_shell_and_the_escape_ends_the_system(tmp_path: Path) -> 
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
-        environment = {**os.environ, "SEL4PY_RUNTIME_DIR": str(tmp_path)}
+        environment = {
+            **os.environ,
+            "SEL4PY_RUNTIME_DIR": str(tmp_path / "run"),
+            "SEL4PY_STATE_DIR": str(tmp_path / "state"),
+        }
         os.execve(sys.executable, [sys.executable, "-m", "deploy.cli", "up", "workstation"], environment)
     pidfd = os.pidfd_open(pid)
     try:
