@@ -27,13 +27,13 @@ WAYS = {
     "64 KiB written": ("write", 128),
     "4 KiB written and flushed": ("sync", 8),
 }
-# Of files: order, bytes, divisor of the number of requests; and how many times the other's speed is wanted.
+# Of files: order, bytes, share of the number of requests; and how many times the other's speed is wanted.
 FILE_WAYS = {
-    "64 KiB of a file read": ("file-read", 65536, 4, 0.8),
-    "64 KiB of a file written": ("file-write", 65536, 8, 0.8),
+    "64 KiB of a file read": ("file-read", 65536, 0.25, 0.8),
+    "64 KiB of a file written": ("file-write", 65536, 0.125, 0.8),
     "4 KiB of a file read at random": ("file-random", 4096, 1, 0.5),
-    "small file created, synced and closed": ("create", 800, 16, 1.0),
-    "stat": ("stat", 0, 1, 1 / 1.5),
+    "small file created, synced and closed": ("create", 800, 0.0625, 1.0),
+    "stat": ("stat", 0, 16, 1 / 1.5),
 }
 FILE_OURS, FILE_THEIRS = "by app, server, driver and device", "by littlefs in one process"
 TMPFS = "by the host's os.stat of a tmpfs"
@@ -65,8 +65,8 @@ def run(sizes: Sizes, progress: Callable[[str], None]) -> Report:
             times = {"sync": sizes.requests // 10, "many": sizes.requests // MANY}.get(order, sizes.requests)
             turns[f"{name} {OURS}"] = _asked(system, f"{order} {count} {times}")
             turns[f"{name} {THEIRS}"] = own.turn(order, count, times)
-        for name, (order, size, divisor, _) in FILE_WAYS.items():
-            times = sizes.requests // divisor
+        for name, (order, size, share, _) in FILE_WAYS.items():
+            times = int(sizes.requests * share)
             turns[f"{name} {FILE_OURS}"] = _asked(system, f"{order} {size} {times}")
             turns[f"{name} {_peer(name)}"] = files.turn(order, size, times)
         system.order(f"write 1024 {IMAGE_BYTES // SECTOR // 1024}")  # no holes, as in the other file
