@@ -170,8 +170,8 @@ def test_interface_calls_travel_through_the_kernel(board: Bench) -> None:
 
 
 def test_a_channel_whose_page_does_not_come_leaves_nothing(board: Bench) -> None:
-    studio, task = _serve(board, Painter())
     pool = board.machine.retype(ObjectType.UNTYPED, 16)
+    studio, task = _serve(board, Painter())
     with as_task(task):
         task.memory.add(Untyped(pool), 16)
         slots = task.slots.free_count
@@ -204,8 +204,8 @@ def test_a_server_that_has_stopped_takes_no_channels(board: Bench) -> None:
 
 def test_capabilities_travel_through_the_kernel(board: Bench) -> None:
     painter = Painter()
-    studio, task = _serve(board, painter)
     first, second, third = (Untyped(board.machine.retype(ObjectType.UNTYPED, 12)) for _ in range(3))
+    studio, task = _serve(board, painter)
     with as_task(task):
         assert studio.lend(first, 1) == 1
         assert studio.lend(second, 2) == 2
@@ -218,10 +218,10 @@ def test_capabilities_travel_through_the_kernel(board: Bench) -> None:
 
 
 def test_time_limits_cancel_a_call_in_the_kernel(board: Bench) -> None:
+    idle = Endpoint(board.machine.retype(ObjectType.ENDPOINT))
     studio, task = _serve(board, Painter())
     with as_task(task):
         assert studio.add(0, 0) == 0
-        idle = Endpoint(board.machine.retype(ObjectType.ENDPOINT))
         with pytest.raises(Timeout):
             with_timeout(Studio(idle), 0.01).add(1, 1)
         assert studio.add(0, 1) == 1
