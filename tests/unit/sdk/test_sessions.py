@@ -283,15 +283,16 @@ def test_a_bug_of_the_servers_leaves_the_session(board: Board) -> None:
 
 
 def test_what_is_no_plain_memory_is_no_pool(board: Board) -> None:
-    alice, _ = board.serve()
     machine = board.machine
+    endpoint = machine.retype(ObjectType.ENDPOINT)
+    alice, _ = board.serve()
     device = next(
         slot
         for slot in range(InitialSlot.FIRST_FREE, 100)
         if caps.read(machine.slot(slot)).type == abi.CapType.UNTYPED and caps.read(machine.slot(slot)).is_device
     )
     before = free_slots(board)
-    for slot, what in ((device, "device memory"), (machine.retype(ObjectType.ENDPOINT), "ENDPOINT")):
+    for slot, what in ((device, "device memory"), (endpoint, "ENDPOINT")):
         with pytest.raises(InvalidMessage, match=f"this is {what}"):
             alice.open(Untyped(slot), 1)
     assert free_slots(board)[0] >= before[0] - 1
