@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from servers.network.stack import is_built
 from tests.system.supervisor import PROMPT, Supervisor, Terminal
 
 KILLED = ("serial", "console", "names")
@@ -75,6 +76,7 @@ def test_what_was_typed_before_the_serial_driver_died_is_still_in_the_line(
     leave(terminal)
 
 
+@pytest.mark.skipif(not is_built(), reason="this tree was built without lwIP (sel4py doctor)")
 def test_what_stands_on_a_file_system_or_the_network_goes_on_with_its_next_life(terminal: Terminal) -> None:
     """Handles do not survive a server; those who had them open them anew."""
     ask(terminal, "write /www/index.html hello from the disk", "")
