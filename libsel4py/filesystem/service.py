@@ -17,11 +17,11 @@ from __future__ import annotations
 from typing import Final
 
 from libsel4py.abi import VMFault
+from libsel4py.badges import Badges
 from libsel4py.capabilities import Endpoint, Notification, Untyped
 from libsel4py.context import Caller, per_thread
 from libsel4py.dataspace import SharedMemory
 from libsel4py.errors import InvalidMessage, KernelError
-from libsel4py.filesystem.badges import Badges
 from libsel4py.filesystem.file_service import FileService
 from libsel4py.filesystem.grants import MOST_NARROWED, Grant, Grants, grants_of_description
 from libsel4py.filesystem.handles import Handle

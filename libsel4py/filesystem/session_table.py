@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from libsel4py.badges import Badges
 from libsel4py.capabilities import Untyped
-from libsel4py.filesystem.badges import Badges
 from libsel4py.filesystem.grants import Grant, Grants
 from libsel4py.filesystem.handles import Handle
 from libsel4py.filesystem.nodes import Nodes

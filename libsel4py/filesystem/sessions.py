@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 from libsel4py.abi import VMFault
 from libsel4py.capabilities import Notification
-from libsel4py.dataspace import DataSpace, NotADataSpace, SharedMemory
+from libsel4py.dataspace import SharedMemory
 from libsel4py.filesystem.grants import Grant
 from libsel4py.filesystem.handles import Handle
-from libsel4py.filesystem.life import PAGE_BYTES, Life
 from libsel4py.filesystem.nodes import Node, Nodes
 from libsel4py.filesystem.opening import Opening
 from libsel4py.filesystem.watches import MOST_WATCHES, Watch, Watches
@@ -29,9 +28,9 @@ from libsel4py.interfaces.file import (
 )
 from libsel4py.mapping import Mapping
 from libsel4py.session import Session
+from libsel4py.session_memory import PAGE_BYTES, Life, SessionBuffer
 from libsel4py.task import Task
 
-MOST_BUFFER_FRAMES = 8
 _log = logging.getLogger(__name__)
 
 
@@ -70,8 +69,7 @@ class FileSession:
         self._watches: dict[int, Watch] = {}
         self._last = 0
         self._limit = min(MOST_HANDLES, ((1 << lent.size_bits) - PAGE_BYTES) // HANDLE_BYTES)
-        self._buffer: DataSpace | None = None
-        self._mapping: Mapping | None = None
+        self._buffer = SessionBuffer(self._task, MOST_BUFFER_BYTES)
         self._life = Life(lent, self._task)  # type: ignore[arg-type]  # it makes a page of it, and knows no state
         self.children: set[FileSession] = set()
         self._parent = origin.session
@@ -105,27 +103,14 @@ class FileSession:
 
     def attach(self, memory: SharedMemory) -> None:
         """Raises NotADataSpace, OutOfSlots, KernelError."""
-        space = DataSpace.receive(memory, MOST_BUFFER_BYTES, self._task)
-        try:
-            if len(space.frames) > MOST_BUFFER_FRAMES:
-                raise NotADataSpace(f"a buffer has at most {MOST_BUFFER_FRAMES} frames, and this has more")
-            mapping = space.attach()
-        except BaseException:
-            space.close()
-            raise
-        self._detach()
-        self._buffer, self._mapping = space, mapping
+        self._buffer.attach(memory)
 
     def buffer(self) -> Mapping:
         """Raises StaleHandle: there is none."""
-        if self._mapping is None:
+        mapping = self._buffer.mapping
+        if mapping is None:
             raise StaleHandle("the session has no buffer: attach one")
-        return self._mapping
-
-    def _detach(self) -> None:
-        space, self._buffer, self._mapping = self._buffer, None, None
-        if space is not None:
-            space.close()
+        return mapping
 
     # --- files
 
@@ -193,5 +178,5 @@ class FileSession:
                 _log.warning("%s was closed with the session of its client: %s", handle.node.path, error)
         for number in list(self._watches):
             self.unwatch(number)
-        self._detach()
+        self._buffer.detach()
         self._life.end()

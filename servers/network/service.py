@@ -14,11 +14,11 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from libsel4py.badges import Badges
 from libsel4py.capabilities import Endpoint, Notification, Untyped
 from libsel4py.context import Caller
 from libsel4py.dataspace import SharedMemory
 from libsel4py.errors import InvalidMessage, KernelError
-from libsel4py.filesystem.badges import Badges
 from libsel4py.interfaces.network import (
     AGAIN,
     LEAST_POOL_BITS,

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from libsel4py.abi import VMFault
 from libsel4py.capabilities import Notification
-from libsel4py.dataspace import DataSpace, NotADataSpace, SharedMemory
+from libsel4py.dataspace import SharedMemory
 from libsel4py.errors import InvalidMessage
-from libsel4py.filesystem.life import PAGE_BYTES, Life
 from libsel4py.interfaces.network import (
     MOST_BUFFER_BYTES,
     MOST_SOCKETS,
@@ -30,6 +29,7 @@ from libsel4py.interfaces.network import (
 from libsel4py.lowlevel.syscalls import Message, nb_send
 from libsel4py.mapping import Mapping
 from libsel4py.session import Session
+from libsel4py.session_memory import PAGE_BYTES, Life, SessionBuffer
 from libsel4py.task import Task
 from servers.network.sockets import NetSocket
 from servers.network.timers import Timers
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from servers.network.grants import Grant
     from servers.network.protocols import StackSocket
 
-MOST_BUFFER_FRAMES: Final = 8
 MOST_WAITING: Final = 128  # calls of one client of the description that wait
 
 
@@ -71,8 +70,7 @@ class NetworkSession:
         self._sockets: dict[int, NetSocket] = {}
         self._last = 0
         self._limit = min(MOST_SOCKETS, ((1 << lent.size_bits) - PAGE_BYTES) // SOCKET_BYTES)
-        self._buffer: DataSpace | None = None
-        self._mapping: Mapping | None = None
+        self._buffer = SessionBuffer(task, MOST_BUFFER_BYTES)
         self._wake: Notification | None = None
         self._ready: dict[int, int] = {}
         self._life = Life(lent, task)  # type: ignore[arg-type]  # it makes a page of it, and knows no state
@@ -88,20 +86,11 @@ class NetworkSession:
 
     def attach(self, memory: SharedMemory) -> None:
         """Raises NotADataSpace, OutOfSlots, KernelError."""
-        space = DataSpace.receive(memory, MOST_BUFFER_BYTES, self._task)
-        try:
-            if len(space.frames) > MOST_BUFFER_FRAMES:
-                raise NotADataSpace(f"a buffer has at most {MOST_BUFFER_FRAMES} frames, and this has more")
-            mapping = space.attach()
-        except BaseException:
-            space.close()
-            raise
-        self._detach()
-        self._buffer, self._mapping = space, mapping
+        self._buffer.attach(memory)
 
     def buffer(self, length: int, at: int) -> Mapping:
         """The buffer, if these bytes are in it. Raises StaleSocket: there is none; InvalidMessage."""
-        mapping = self._mapping
+        mapping = self._buffer.mapping
         if mapping is None:
             raise StaleSocket("the session has no buffer: attach one")
         if length > MOST_TRANSFER or at < 0 or length > mapping.size - at:
@@ -119,7 +108,7 @@ class NetworkSession:
 
     def put(self, mapping: Mapping, at: int, data: bytes) -> None:
         """Bytes to the buffer. Raises StaleSocket: it is another by now, or gone; NotPermitted: it is read-only."""
-        if mapping is not self._mapping:
+        if mapping is not self._buffer.mapping:
             raise StaleSocket("another buffer was attached while this waited")
         try:
             mapping.write(at, data)
@@ -127,11 +116,6 @@ class NetworkSession:
             raise StaleSocket("the buffer's memory was taken back") from error
         except TypeError as error:
             raise NotPermitted("the buffer is read-only memory: attach one that can be written") from error
-
-    def _detach(self) -> None:
-        space, self._buffer, self._mapping = self._buffer, None, None
-        if space is not None:
-            space.close()
 
     # --- sockets
 
@@ -201,5 +185,5 @@ class NetworkSession:
         wake, self._wake = self._wake, None
         if wake is not None:
             self._task.delete(wake)
-        self._detach()
+        self._buffer.detach()
         self._life.end()

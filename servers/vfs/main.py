@@ -14,9 +14,9 @@ import builtins
 from typing import Final
 
 from libsel4py import component
+from libsel4py.badges import Badges
 from libsel4py.capabilities import Endpoint
 from libsel4py.errors import KernelError, RemoteError, ServerDied, Timeout
-from libsel4py.filesystem.badges import Badges
 from libsel4py.filesystem.grants import grants_of_description
 from libsel4py.filesystem.paths import relative
 from libsel4py.interface import endpoint_of, with_timeout

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from libsel4py import Endpoint, component
+from libsel4py.badges import FIRST_BADGE, Badges
 from libsel4py.filesystem import FileSystemServer
-from libsel4py.filesystem.badges import FIRST_BADGE, Badges
 from libsel4py.filesystem.grants import MOST_NARROWED
 from libsel4py.filesystem.paths import checked, is_within, join, moved, parent_of, relative
 from libsel4py.filesystem.session_table import LEAST_FREE_SLOTS, MOST_DEPTH
