@@ -20,8 +20,7 @@ import io
 import queue
 import socket as host_socket
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -44,7 +43,7 @@ from libsel4py.interfaces.network import (
     NetworkError,
     Shut,
 )
-from libsel4py.lowlevel.collecting import is_collecting
+from libsel4py.lowlevel.collecting import Leftovers, is_collecting
 from libsel4py.net_errors import as_os_error
 from libsel4py.task import Task, current_task
 
@@ -73,7 +72,7 @@ class Net:
     Raises:
         NotEnoughMemory: the task's pool has no room. OSError: the server refuses.
     Attributes:
-        session: the session's client, for what is not wrapped here.
+        session: the session's client, for what is not wrapped here. leftovers: of the finalizers of its sockets.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class Net:
             self._space.drop(shared)
         self.mapping = self._space.attach()
         self._windows: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._left: deque[Callable[[], object]] = deque()
+        self.leftovers = Leftovers()
         for number in range(windows):
             self._windows.put(number * WINDOW_BYTES)
 
@@ -112,18 +111,9 @@ class Net:
         """A new socket. Raises OSError: too many, or the family or type is none of these."""
         if family not in _VERSIONS or type not in _KINDS:
             raise OSError("a socket is of AF_INET or AF_INET6, and of SOCK_STREAM or SOCK_DGRAM")
-        self.settle()
+        self.leftovers.settle()
         with as_os_error():
             return NetSocket(self, self.session.socket(_KINDS[type], _VERSIONS[family]), family, type)
-
-    def leave(self, job: Callable[[], object]) -> None:
-        """Keep what a finalizer has to do until `settle` (`lowlevel.collecting`)."""
-        self._left.append(job)
-
-    def settle(self) -> None:
-        """Do what finalizers have left."""
-        while self._left:
-            self._left.popleft()()
 
     def create_connection(
         self, address: Place, timeout: float | None = None, source_address: Place | None = None
@@ -384,7 +374,7 @@ class NetSocket:
         """End it when its files are closed as well. Nothing happens the second time."""
         self._closing = True
         if is_collecting():
-            self._net.leave(self.close)
+            self._net.leftovers.leave(self.close)
             return
         if not self._files and self._number >= 0:
             number, self._number = self._number, -1
@@ -441,7 +431,7 @@ class _SocketFile(io.RawIOBase):
     def write(self, data: Buffer) -> int | None:
         if is_collecting():  # a buffered file was forgotten with bytes in it
             kept = bytes(data)
-            self._sock._net.leave(lambda: self._sock.sendall(kept))
+            self._sock._net.leftovers.leave(lambda: self._sock.sendall(kept))
             return len(kept)
         try:
             return self._sock.send(data)

@@ -7,8 +7,6 @@ back) ends its files: nothing is opened again in silence. Who wants to go on mak
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Final
 
@@ -19,6 +17,7 @@ from libsel4py.errors import KernelError, NotEnoughMemory, RemoteError, ServerDi
 from libsel4py.interface import endpoint_of, with_timeout
 from libsel4py.interfaces.file import Directory
 from libsel4py.lending import lend
+from libsel4py.lowlevel.collecting import Leftovers
 from libsel4py.task import Task
 
 BUFFER_BYTES: Final = 256 << 10
@@ -35,13 +34,14 @@ class Mount:
         has not got so much. pool_bits: log2 of the bytes that are lent; 512 of them stand for an open file.
     Attributes:
         directory: the session's own capability, called. buffer: its memory, in place. lock: to use it under.
+        leftovers: of the finalizers of its files.
     Raises:
         FileError; NotEnoughMemory, OutOfSlots: this task's own.
     """
 
     def __init__(self, directory: Directory, task: Task, buffer_bytes: int, pool_bits: int) -> None:
         self.lock = threading.RLock()
-        self._left: deque[Callable[[], object]] = deque()
+        self.leftovers = Leftovers()
         self._task = task
         with ExitStack() as undo:
             self._pool = lend(task, pool_bits)
@@ -63,16 +63,6 @@ class Mount:
     def endpoint(self) -> Endpoint:
         """The session's capability."""
         return endpoint_of(self.directory)
-
-    def leave(self, job: Callable[[], object]) -> None:
-        """Keep what a finalizer has to do until `settle` (`lowlevel.collecting`)."""
-        self._left.append(job)
-
-    def settle(self) -> None:
-        """Do what finalizers have left; there is nobody to tell what goes wrong."""
-        while self._left:
-            with suppress(OSError, ServiceError, KernelError, RemoteError, ServerDied):
-                self._left.popleft()()
 
     def close(self) -> None:
         """End it, and have the memory back, whatever the server says."""

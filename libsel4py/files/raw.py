@@ -113,7 +113,7 @@ class RawFile(io.RawIOBase):
         self._ensure(self._writes, "writable")
         if is_collecting():  # a buffered file was forgotten with bytes in it
             kept = bytes(data)
-            self._mount.leave(lambda: self._write(kept))
+            self._mount.leftovers.leave(lambda: self._write(kept))
             return len(kept)
         return self._write(data)
 
@@ -178,11 +178,11 @@ class RawFile(io.RawIOBase):
         if self._open and not self.closed:
             self._open = False
             if is_collecting():
-                self._mount.leave(self._end)
+                self._mount.leftovers.leave(self._end)
                 super().close()
                 return
             try:
-                self._mount.settle()
+                self._mount.leftovers.settle()
                 self._end()
             except FAILURES as error:
                 raise os_error(error, self.name) from error

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+from libsel4py.errors import KernelError, RemoteError, ServerDied, ServiceError
 
 _threads: set[int] = set()
 
@@ -16,6 +21,23 @@ _threads: set[int] = set()
 def is_collecting() -> bool:
     """Whether the calling thread is in the collector."""
     return threading.get_ident() in _threads
+
+
+class Leftovers:
+    """What finalizers have left to do."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[Callable[[], object]] = deque()
+
+    def leave(self, job: Callable[[], object]) -> None:
+        """Keep a job until `settle`."""
+        self._jobs.append(job)
+
+    def settle(self) -> None:
+        """Do them, outside of the collector; there is nobody to tell what goes wrong."""
+        while self._jobs:
+            with suppress(OSError, ServiceError, KernelError, RemoteError, ServerDied):
+                self._jobs.popleft()()
 
 
 def _note(phase: str, info: dict[str, Any]) -> None:
