@@ -14,11 +14,9 @@ from typing import Final
 
 from littlefs import lfs
 
+from bench.tasks.disk_driver import FILE_BYTES, PIECE, PRIME
 from libsel4py.littlefs import Geometry
 
-FILE_BYTES: Final = 16 << 20
-PIECE: Final = 65536
-PRIME: Final = 7919
 TMPFS: Final = "/dev/shm"
 _READ_WRITE, _CREATE = lfs.LFSFileFlag(3), lfs.LFSFileFlag(3 | 256 | 1024)
 

@@ -14,11 +14,11 @@ from bench.booted import SYSTEMS, BootedSystem
 from bench.report import Report
 from bench.rounds import Goal, Series, interleave, ratio_goal
 from bench.storage.own_files import OwnFiles
+from bench.tasks.disk_driver import PRIME
 
 ROOT = Path(__file__).parents[2]
 SECTOR, IMAGE_BYTES = 512, 64 << 20
 MANY = 32  # requests a call
-PRIME = 7919  # steps over the disk
 STATED = 0.0  # at least so much: always so
 WAYS = {
     "64 KiB read": ("read", 128),
