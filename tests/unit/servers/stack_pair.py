@@ -24,8 +24,7 @@ SIX = ("fd00::1", "fd00::2")
 SECONDS = 60.0
 FRAME_BYTES = 70_000
 BUFFER_BYTES = 4 << 20
-LINGER_SECONDS = 0.3  # a side that has done answers for so long: the other one may miss an acknowledgement
-
+REPORT_BYTES = 4000  # a pipe takes it in one piece
 
 WELL = "it came to its end"
 
@@ -55,8 +54,7 @@ def run_pair(first: Side, second: Side, link: Link | None = None, mtu: int = 150
     for _, write in reports:
         os.close(write)
     try:
-        _carry([ours for ours, _ in ends], link or Link())
-        said = [_read(read) for read, _ in reports]
+        said = _carry([ours for ours, _ in ends], [read for read, _ in reports], link or Link())
         assert said == [WELL, WELL], "\n".join(said)  # who crashes says nothing
     finally:
         for ours, _ in ends:
@@ -68,24 +66,29 @@ def run_pair(first: Side, second: Side, link: Link | None = None, mtu: int = 150
             os.waitpid(child, 0)
 
 
-def _side(side: Side, number: int, ends: list[tuple[socket.socket, socket.socket]], reports: object, mtu: int) -> None:
+def _side(
+    side: Side, number: int, ends: list[tuple[socket.socket, socket.socket]], reports: list[tuple[int, int]], mtu: int
+) -> None:
     """A child's life; never returns."""
-    report = reports[number][1]  # type: ignore[index]
+    report = reports[number][1]
     try:
         link = ends[number][1]
         for ours, theirs in ends:
             ours.close()
             if theirs is not link:
                 theirs.close()
-        _live(side, number, link, mtu)
-        os.write(report, WELL.encode())
+        for _, write in reports:
+            if write != report:
+                os.close(write)
+        _live(side, number, link, mtu, report)
     except BaseException:
-        os.write(report, traceback.format_exc().encode()[-4000:])
+        os.write(report, traceback.format_exc().encode()[-REPORT_BYTES:])
     finally:
         os._exit(0)
 
 
-def _live(side: Side, number: int, link: socket.socket, mtu: int) -> None:
+def _live(side: Side, number: int, link: socket.socket, mtu: int, report: int) -> None:
+    """The side's work. One that has done goes on to answer until the link ends: the other may still miss something."""
     link.setblocking(False)
     link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     stack = Stack()
@@ -96,10 +99,11 @@ def _live(side: Side, number: int, link: socket.socket, mtu: int) -> None:
     interface.add_address(f"{SIX[number]}/64")
     work = side(stack)
     until = time.monotonic() + SECONDS
-    last = None
-    while time.monotonic() < (last or until):
-        if last is None and next(work, work) is work:
-            last = time.monotonic() + LINGER_SECONDS
+    done = False
+    while done or time.monotonic() < until:
+        if not done and next(work, work) is work:
+            done = True
+            os.write(report, WELL.encode())
         wait = stack.poll()
         while out:
             try:
@@ -119,19 +123,24 @@ def _live(side: Side, number: int, link: socket.socket, mtu: int) -> None:
             came = True
         if not came:
             select.select([link], [link] if out else [], [], min(wait if wait is not None else 1.0, 0.01))
-    assert last is not None, "this side did not end in time"
+    raise AssertionError("this side did not end in time")
 
 
-def _carry(links: list[socket.socket], link: Link) -> None:
-    """Frames from each to the other, until both have hung up."""
+def _carry(links: list[socket.socket], reports: list[int], link: Link) -> list[str]:
+    """Frames from each to the other, until both have said how they came to their ends, or hung up; what they said."""
     randomly = random.Random(link.seed)
     held: list[list[bytes]] = [[], []]
     living = {each.fileno(): number for number, each in enumerate(links)}
     for each in links:
         each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    said: dict[int, str] = {}
     until = time.monotonic() + SECONDS + 5
-    while living and time.monotonic() < until:
-        for descriptor in select.select(list(living), [], [], 0.05)[0]:
+    while len(said) < len(reports) and time.monotonic() < until:
+        waiting = [report for report in reports if report not in said]
+        for descriptor in select.select([*living, *waiting], [], [], 1.0)[0]:
+            if descriptor in waiting:
+                said[descriptor] = os.read(descriptor, REPORT_BYTES).decode()
+                continue
             number = living[descriptor]
             try:
                 frame = links[number].recv(FRAME_BYTES)
@@ -152,10 +161,4 @@ def _carry(links: list[socket.socket], link: Link) -> None:
                     links[1 - number].send(each)
                 except OSError:
                     break
-
-
-def _read(descriptor: int) -> str:
-    said = b""
-    while part := os.read(descriptor, 4096):
-        said += part
-    return said.decode()
+    return [said.get(report, "it said nothing") for report in reports]
