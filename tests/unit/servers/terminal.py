@@ -81,9 +81,14 @@ class Bench:
         with console._lock:
             waiting = len(console._readers)
         future = in_background(client.read_line, prompt, **options)
+        future.add_done_callback(lambda _: self._wake())  # it may be answered before anybody looks
         with console._lock:
             assert console._lock.wait_for(lambda: len(console._readers) != waiting or future.done(), SECONDS)
         return future
+
+    def _wake(self) -> None:
+        with self.console._lock:
+            self.console._lock.notify_all()
 
 
 @contextmanager
