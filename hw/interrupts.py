@@ -52,6 +52,10 @@ class InterruptLines:
         else:
             self.high &= ~bit
 
+    def forget(self, irq: int) -> None:
+        """Take a line as low until its device changes next."""
+        self.high &= ~(1 << irq)
+
     def deliverable(self, may_interrupt: Callable[[int], bool]) -> Iterator[int]:
         """The high lines that the kernel takes now, lowest first, each once."""
         high = self.high

@@ -33,6 +33,7 @@ class IoBus:
                     raise ValueError(f"two devices have port {port:#x}; give one of them another first port")
                 self._ports[port] = device
         self.lines = InterruptLines(self.devices.values())
+        self._losing: dict[int, int] = {}  # how many of a line's next interrupts are lost
 
     def set_kick(self, kick: Callable[[int], None]) -> None:
         """Who is told, inside the transaction, that the device of this number needs the host."""
@@ -69,7 +70,24 @@ class IoBus:
 
     def pending_lines(self, may_interrupt: Callable[[int], bool]) -> Iterator[int]:
         """Lines that interrupt now. Cheap when there is none: look at `lines.high` before."""
-        return self.lines.deliverable(may_interrupt)
+        lines = self.lines.deliverable(may_interrupt)
+        return self._not_lost(lines) if self._losing else lines
+
+    def lose_interrupts(self, irq: int, count: int) -> None:
+        """Fault injection: so many of the line's next interrupts never come. A level that stays high is seen again when
+        its device changes next."""
+        self._losing[irq] = self._losing.get(irq, 0) + count
+
+    def _not_lost(self, lines: Iterator[int]) -> Iterator[int]:
+        for irq in lines:
+            left = self._losing.pop(irq, 0)
+            if not left:
+                yield irq
+                continue
+            if left > 1:
+                self._losing[irq] = left - 1
+            self.taken(irq)
+            self.lines.forget(irq)
 
     def taken(self, irq: int) -> None:
         """The kernel has taken an interrupt of this line."""

@@ -50,6 +50,7 @@ class Disk:
         self._changed = changed
         self._bytes = 0  # of what the thread has
         self._given_back = 0  # in this turn
+        self._failing = 0  # of the next requests
         self._soon: asyncio.Handle | None = None
         self._closed = False
         self._resets = device.own.resets  # what waits was taken after so many
@@ -62,6 +63,10 @@ class Disk:
         """Go on with what the driver wants."""
         if self._soon is None and not self._closed:
             self._soon = self._loop.call_soon(self._turn)
+
+    def fail_next(self, count: int) -> None:
+        """Fault injection: so many of the next requests end with an error of the medium, and do nothing."""
+        self._failing += count
 
     def close(self) -> None:
         """End the thread, after what it was given; what it finishes is not told any more."""
@@ -129,6 +134,9 @@ class Disk:
 
     def _at_once(self, request: Request) -> Answer | None:
         """What needs no thread. None: it does."""
+        if self._failing and request.kind is not None:
+            self._failing -= 1
+            return Answer(request, outcome=Outcome.IOERR)
         match request.kind:
             case Kind.IN:
                 try:

@@ -56,6 +56,7 @@ class NetFrames:
         self._readable = self._blocked = False
         self._received = self._sent = 0  # chains given back in this turn
         self._closed = False
+        self._losing = 0  # of the next frames
         if device.own.is_down:  # the descriptor is another one now, perhaps
             bus.change(device, device.link_began)
         self.kicked()
@@ -64,6 +65,10 @@ class NetFrames:
         """Go on with what the driver wants."""
         if self._soon is None and not self._closed:
             self._soon = self._loop.call_soon(self._turn)
+
+    def lose_next(self, count: int) -> None:
+        """Fault injection: so many of the next frames, of both directions together, do not arrive."""
+        self._losing += count
 
     def close(self) -> None:
         if self._closed:
@@ -160,7 +165,7 @@ class NetFrames:
     def _write(self, frame: memoryview) -> bool:
         """Whether a frame is gone, or nobody is there to get it. False: it has to wait."""
         device = self._device
-        if device.own.is_down:
+        if device.own.is_down or self._is_lost():
             return True
         try:
             os.write(self._descriptor, frame)
@@ -187,6 +192,8 @@ class NetFrames:
             frame = self._read()
             if frame is None:
                 return
+            if self._is_lost():
+                continue
             written = device.deliver(self._buffers[0], frame)
             if written is None:
                 device.fail(Cause.BAD_REQUEST)
@@ -209,3 +216,9 @@ class NetFrames:
             self._device.link_ended()
             return None
         return frame
+
+    def _is_lost(self) -> bool:
+        if not self._losing:
+            return False
+        self._losing -= 1
+        return True

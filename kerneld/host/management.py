@@ -18,12 +18,14 @@ import msgpack
 import zmq
 import zmq.asyncio
 
+from kerneld.host.injection import inject
 from kerneld.host.operations import OPERATIONS, Refused
 
 if TYPE_CHECKING:
     from kerneld.host.system import System
 
 REQUEST_BYTES: Final = 1 << 16
+ALL_OPERATIONS: Final = OPERATIONS | {"inject": inject}
 EVENTS_KEPT: Final = 1000  # a listener that is this far behind misses events
 
 
@@ -99,9 +101,9 @@ class Management:
             raise Refused(f"the request is not msgpack: {error}") from error
         if not isinstance(request, dict) or not isinstance(request.get("op"), str):
             raise Refused('a request is a map with "op" and that operation\'s arguments')
-        operation = OPERATIONS.get(request["op"])
+        operation = ALL_OPERATIONS.get(request["op"])
         if operation is None:
-            raise Refused(f"there is no operation {request['op']!r}; there are {', '.join(OPERATIONS)}")
+            raise Refused(f"there is no operation {request['op']!r}; there are {', '.join(ALL_OPERATIONS)}")
         try:
             return operation(self._system, request)
         except Refused:

@@ -122,6 +122,10 @@ class System:
             self.was_up = self.initial.state in waiting
         return self.was_up
 
+    def back_end(self, number: int) -> Backend | None:
+        """What carries out the work of the device of this number."""
+        return self._backends.get(number)
+
     # --- what Processes reports ----------------------------------------------------------------------------
 
     def died(self, tcb: Tcb, status: int) -> None:
