@@ -117,22 +117,13 @@ class Management:
 
     def events(self, seconds: float) -> Generator[Mapping[str, object] | None, None, None]:
         """What the system tells, as it comes; None whenever nothing came for ``seconds``. Never ends by itself."""
-        socket = self._context.socket(zmq.SUB)
-        try:
-            socket.linger = 0
-            socket.reconnect_ivl = 20
-            socket.subscribe(b"")
-            socket.connect(f"ipc://{self.folder / 'events'}")
+        with self.listen() as listener:
             while True:
-                if not socket.poll(round(seconds * 1000)):
-                    yield None
-                    continue
-                try:
-                    yield msgspec.msgpack.decode(socket.recv_multipart()[-1], type=dict[str, object])
-                except msgspec.MsgspecError:
-                    continue
-        finally:
-            socket.close()
+                yield listener.next(seconds)
+
+    def listen(self) -> Listener:
+        """Hear what the system tells from now on. Close it before this."""
+        return Listener(self._context, self.folder)
 
     def _result(self, data: bytes) -> object:
         try:
@@ -142,6 +133,35 @@ class Management:
         if not reply.ok:
             raise Refused(reply.error or "the system gave no reason")
         return reply.result
+
+
+class Listener:
+    """What a system tells. Use as a context manager."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> None:
+        self._socket = context.socket(zmq.SUB)
+        self._socket.linger = 0
+        self._socket.reconnect_ivl = 20
+        self._socket.subscribe(b"")
+        self._socket.connect(f"ipc://{folder / 'events'}")
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def next(self, seconds: float) -> Mapping[str, object] | None:
+        """The next event; None if none came for ``seconds``. What is no event is passed over."""
+        until = time.monotonic() + seconds
+        while self._socket.poll(max(0, round((until - time.monotonic()) * 1000))):
+            try:
+                return msgspec.msgpack.decode(self._socket.recv_multipart()[-1], type=dict[str, object])
+            except msgspec.MsgspecError:
+                continue
+        return None
 
 
 def _is_up(status: object) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, Protocol, TypeVar, cast, overload
 
@@ -67,17 +67,27 @@ DEFER: Final[Never] = cast(Never, _Deferred())
 
 
 class Uses:
-    """A component's connections by the local names of its system description: ``self.uses.console``."""
+    """A component's connections by the local names of its system description: ``self.uses.console``.
 
-    def __init__(self, clients: dict[str, Interface], make: Callable[[str], Interface] | None = None) -> None:
+    Args:
+        clients: those that exist. names: those that ``make`` makes when they are asked for first.
+    """
+
+    def __init__(
+        self,
+        clients: dict[str, Interface],
+        names: Collection[str] = (),
+        make: Callable[[str], Interface] | None = None,
+    ) -> None:
         self._clients = clients
+        self._names = names
         self._make = make
 
     def __getattr__(self, name: str) -> Any:  # the interface is known at run time; `uses(Console)` gives a typed one
         if name.startswith("__"):
             raise AttributeError(name)
         found = self._clients.get(name)
-        if found is None and self._make is not None:
+        if found is None and self._make is not None and name in self._names:
             found = self._clients[name] = self._make(name)
         if found is None:
             raise AttributeError(
@@ -87,13 +97,13 @@ class Uses:
         return found
 
     def __contains__(self, name: object) -> bool:
-        return name in self._clients
+        return name in self._clients or name in self._names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._clients)
+        return iter(dict.fromkeys((*self._clients, *self._names)))
 
     def _known(self) -> str:
-        return ", ".join(sorted(self._clients)) or "none"
+        return ", ".join(sorted(self)) or "none"
 
 
 class Component:

@@ -110,20 +110,13 @@ def make(cls: type[Component], task: Task) -> Any:
     """An instance with its task and connections in place before ``__init__`` runs."""
     instance = cls.__new__(cls)
     instance._task = task
-    instance._uses = Uses({}, lambda name: _connect(task, name))
+    instance._uses = Uses({}, task.environment.connections, lambda name: _connect(task, name))
     instance.__init__()  # type: ignore[misc]  # attributes must be there before it
     return instance
 
 
 def _connect(task: Task, name: str) -> Interface:
-    environment = task.environment
-    connection = environment.connections.get(name)
-    if connection is None:
-        known = ", ".join(sorted(environment.connections)) or "none"
-        raise AttributeError(
-            f"task {environment.name} has no connection {name!r}: its system description gives it {known}. "
-            "Add it there as a connection"
-        )
+    connection = task.environment.connections[name]
     interface = find_interface(connection.interface)
     task.channels.offer(Endpoint(connection.cptr), connection.channel)
     return interface(Endpoint(connection.cptr))

@@ -14,6 +14,7 @@ COMMANDS = (
     "ps",
     "why",
     "kill",
+    "chaos",
     "logs",
     "inspect",
     "image",

@@ -206,7 +206,7 @@ def test_descriptions_that_do_not_match_the_class_are_refused(
 
 
 def test_connections_are_named_when_missing_or_of_another_kind(fake: TestSystem) -> None:
-    with pytest.raises(AttributeError, match=r"task x has no connection 'console': .* gives it none"):
+    with pytest.raises(AttributeError, match=r"this task has no connection 'console': .* gives it none"):
         start(Hello, Environment("x"))
     with pytest.raises(TypeError, match="connection 'console' speaks Clock, and the component wants Console"):
         start(Hello, Environment("x", {"console": Connection(9, "libsel4py.interfaces.clock:Clock")}))

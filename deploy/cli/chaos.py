@@ -1,0 +1,201 @@
+"""``sel4py chaos``: start a system, hurt it at random, and tell what became of it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from deploy.cli.output import Failure, Report, reported, wants_json
+from deploy.cli.rendering import line, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from deploy.chaos.campaign import Outcome
+    from deploy.chaos.schedule import Fault
+    from libsel4py.description import System
+
+DEFAULT_FAULTS = "kill,hang,slow"
+
+
+def _faults(context: click.Context, parameter: click.Parameter, value: str) -> tuple[Fault, ...]:
+    from deploy.chaos.schedule import Fault
+
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    known = {fault.value: fault for fault in Fault}
+    if names == ["all"]:
+        return tuple(Fault)
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise click.BadParameter(f"{', '.join(unknown) or 'nothing'} is no fault; there are {', '.join(known)}, or all")
+    return tuple(dict.fromkeys(known[name] for name in names))
+
+
+@click.command()
+@click.argument("system")
+@click.option("--faults", callback=_faults, default=DEFAULT_FAULTS, show_default=True, help="Which, by commas; or all.")
+@click.option("--rate", type=click.FloatRange(0, 1000, min_open=True), default=2.0, help="Faults a second [2].")
+@click.option("--duration", type=click.FloatRange(0, min_open=True), default=30.0, help="Seconds at most [30].")
+@click.option("--count", type=click.IntRange(1), help="Faults at most.")
+@click.option("--seed", type=click.IntRange(0), help="Repeats the schedule of the run that printed it.")
+@click.option("--targets", default="", help="The tasks and devices to hit, by commas, instead of all that may be.")
+@click.option("--workload", metavar="COMMAND", help="Run COMMAND beside it, again and again; it fails by its status.")
+@click.option("--name", metavar="NAME", help="Call the system NAME, to run it beside others.")
+@reported
+def command(
+    system: str,
+    faults: tuple[Fault, ...],
+    rate: float,
+    duration: float,
+    count: int | None,
+    seed: int | None,
+    targets: str,
+    workload: str | None,
+    name: str | None,
+) -> Report:
+    """Start SYSTEM, inject faults into it at random times, and report what was seen.
+
+    Workloads are tasks of the system that count what they see (libsel4py.workload), and a command of this host. The
+    exit status is 0 if nothing was wrong: no lost or wrong data, no violated invariant, and all runs again at the end.
+    Errors that a client was told of are counted, and no fault of the system's.
+    """
+    from deploy.chaos.campaign import Campaign, Plan
+    from deploy.chaos.workloads import HostWorkload
+    from deploy.description import find, load
+    from deploy.launch import LaunchOptions, launch_detached
+    from deploy.runtime import system_folder
+    from libsel4py.description import Backend
+
+    description = load(find(system), name=name)
+    chosen = tuple(each.strip() for each in targets.split(",") if each.strip())
+    _check_targets(description.system, chosen, faults)
+    drawn = int.from_bytes(os.urandom(4), "little") if seed is None else seed
+    plan = Plan(faults, rate, drawn, duration, count, chosen)
+    own = description.system.name
+    with ExitStack() as stack:
+        launch_detached(LaunchOptions(description, Backend.PTY))
+        stack.callback(_take_down, own)
+        host = None
+        if workload is not None:
+            host = HostWorkload(shlex.split(workload), {**os.environ, "SEL4PY_SYSTEM": own})
+            stack.callback(host.close)
+        show = stack.enter_context(_Progress())
+        outcome = Campaign(description.system, plan, system_folder(own), host).run(show)
+    return Report(outcome.plain(), lambda: _show(outcome), outcome.ok)
+
+
+def _check_targets(system: System, chosen: tuple[str, ...], faults: tuple[Fault, ...]) -> None:
+    from deploy.chaos.schedule import NoTarget, schedule
+
+    names = [*(task.name for task in system.tasks), *(device.name for device in system.devices)]
+    if unknown := [each for each in chosen if each not in names]:
+        raise Failure(f"{system.name} has no {', '.join(unknown)}; there are {', '.join(names)}")
+    try:
+        schedule(system, faults, 1.0, 0, chosen)
+    except NoTarget as error:
+        raise Failure(str(error)) from error
+
+
+def _take_down(name: str) -> None:
+    """End the system in order, or by force where its kernel does not answer."""
+    from deploy.management import Management, ManagementError
+    from deploy.runtime import clean_after, end_forcibly, running, wait_ended
+
+    for system in running():
+        if system.name != name:
+            continue
+        try:
+            with Management(system.folder) as management:
+                management.request("down")
+        except ManagementError:
+            end_forcibly(system)
+        if not wait_ended(system, 10.0):
+            end_forcibly(system)
+            wait_ended(system, 10.0)
+        clean_after(system)
+
+
+class _Progress:
+    """What is seen while it goes on: a table on a terminal, else a line now and then; on standard error."""
+
+    _EVERY = 20  # of the calls, where there is no terminal
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._update: Callable[[Table], None] | None = None
+        self._calls = 0
+
+    def __enter__(self) -> Callable[[Outcome], None]:
+        if sys.stderr.isatty() and not wants_json():
+            from rich.console import Console
+            from rich.live import Live
+
+            live = self._stack.enter_context(Live(console=Console(stderr=True), transient=True))
+            self._update = live.update
+        return self._show
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def _show(self, outcome: Outcome) -> None:
+        self._calls += 1
+        if self._update is not None:
+            self._update(_live(outcome))
+        elif self._calls % self._EVERY == 0:
+            injected = sum(outcome.injected.values())
+            click.echo(f"{injected} faults so far, {_wrong(outcome)} wrong, seed {outcome.plan.seed}", err=True)
+
+
+def _live(outcome: Outcome) -> Table:
+    from rich.table import Table
+
+    drawn = Table(title=f"chaos, seed {outcome.plan.seed}")
+    for column in _FAULT_COLUMNS:
+        drawn.add_column(column)
+    for row in _fault_rows(outcome):
+        drawn.add_row(*map(str, row))
+    for name, counts in outcome.workloads.items():
+        drawn.add_row(name, str(counts.attempts), f"{counts.failed} failed", f"{counts.wrong} wrong")
+    return drawn
+
+
+_FAULT_COLUMNS = ("fault", "injected", "skipped", "recovered", "p50 ms", "p99 ms", "max ms")
+
+
+def _fault_rows(outcome: Outcome) -> list[list[object]]:
+    told = outcome.plain()["faults"]
+    assert isinstance(told, dict)
+    keys = ("injected", "skipped", "recovered", "p50_ms", "p99_ms", "max_ms")
+    return [[name, *(each.get(key, "-") for key in keys)] for name, each in told.items()]
+
+
+def _wrong(outcome: Outcome) -> int:
+    return sum(counts.wrong for counts in outcome.workloads.values())
+
+
+def _show(outcome: Outcome) -> None:
+    table(_FAULT_COLUMNS, _fault_rows(outcome))
+    if outcome.workloads:
+        keys = ("lives", "attempts", "failed", "checks", "wrong", "p50_us", "p99_us", "max_us")
+        rows = [[name, *(counts.plain()[key] for key in keys)] for name, counts in sorted(outcome.workloads.items())]
+        table(("workload", *(key.replace("_", " ") for key in keys)), rows)
+        for name, counts in sorted(outcome.workloads.items()):
+            for text in counts.texts[:5]:
+                line(f"{name}: {text}")
+    if outcome.host is not None:
+        line(f"command: {outcome.host['runs']} runs, {outcome.host['failed']} failed {outcome.host['first_failure']}")
+    for skip in outcome.skips:
+        line(f"not done: {skip}")
+    for violation in outcome.violations:
+        line(f"violated: {violation}")
+    if outcome.missing:
+        line(f"not running at the end: {', '.join(outcome.missing)}")
+    if outcome.lost:
+        line(f"the system was lost: {outcome.lost}")
+    line(f"seed {outcome.plan.seed}: {'nothing was wrong' if outcome.ok else 'something was wrong'}")
