@@ -69,7 +69,7 @@ REFUSALS = (
     ({"fault": "fire"}, "inject takes 'fault', one of hang, slow"),
     ({"fault": "hang", "task": "nobody", "ms": 1}, "no task that runs is called 'nobody'; there are block"),
     ({"fault": "hang", "task": "pong", "ms": 0}, "takes 'ms', a whole number from 1 to"),
-    ({"fault": "disk-error", "device": "tape", "count": 1}, "no device is called 'tape'; there are disk0"),
+    ({"fault": "disk-error", "device": "tape", "count": 1}, "no device is called 'tape'; there are uart0, disk0"),
     ({"fault": "net-loss", "device": "disk0", "count": 1}, "disk0 is no network interface"),
     ({"fault": "corrupt-message", "task": "pong", "bit": True}, "takes 'bit', a whole number from 0 to"),
 )
