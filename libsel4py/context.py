@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, Protocol, TypeVar, cast, overload
 
-from libsel4py.keeper import Kept, Request
+from libsel4py.keeper import Kept
 from libsel4py.state import keeper_of
 from libsel4py.task import Task, current_task
 
@@ -55,7 +55,6 @@ class Serving(Protocol):
 
 class _PerThread(threading.local):
     serving: Serving | None = None
-    request: Request | None = None  # the remembered one whose method runs
 
 
 per_thread: Final = _PerThread()

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from libsel4py.abi import Syscall
 from libsel4py.context import Caller, per_thread
 from libsel4py.dispatch import Entry
+from libsel4py.keeper import current
 from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
 from libsel4py.wire import as_words, put_failure
@@ -66,7 +67,7 @@ class Deferred:
         self._way_back = way_back
         self._entry = entry
         self._caller = caller
-        self._request = per_thread.request
+        self._request = current.request
         if self._request is not None:
             self._request.deferred = True
         self._done = False

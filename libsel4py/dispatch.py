@@ -18,7 +18,7 @@ from libsel4py import abi
 from libsel4py.capabilities import Capability
 from libsel4py.context import DEFER, per_thread
 from libsel4py.errors import InvalidMessage
-from libsel4py.keeper import Keeper, Request
+from libsel4py.keeper import Keeper, Request, current
 from libsel4py.lowlevel.machine import Answer
 from libsel4py.results import (
     EXTRA_CAPS,
@@ -92,7 +92,7 @@ def _once(
         request = keeper.begin(method, caller.name, caller.badge, lane, count)
         if not isinstance(request, Request):
             return request
-        former, per_thread.request = per_thread.request, request
+        former, current.request = current.request, request
         try:
             answer = pack(function(*arguments, **keywords))
         except Exception as error:
@@ -100,7 +100,7 @@ def _once(
                 request.fail(error)
             raise
         finally:
-            per_thread.request = former
+            current.request = former
         if not request.deferred:
             request.complete(answer)
         return answer

@@ -77,8 +77,8 @@ _decode_record: Final = msgspec.msgpack.Decoder(_Record).decode
 class Kept(Generic[Value]):
     """A value that is there again in the task's next life, as it was when it was last committed.
 
-    A remembered method's end commits it. Others say so: ``commit()``. A server of several threads changes it, and ends
-    its remembered methods, under ``lock``.
+    A remembered method's end commits it, with the method's answer. Others say so: ``commit()``. A server of several
+    threads changes it, and ends its remembered methods, under ``lock``.
     """
 
     def __init__(self, keeper: Keeper, kind: Callable[[], Value]) -> None:
@@ -88,13 +88,22 @@ class Kept(Generic[Value]):
         self.lock = keeper.lock
         self.value: Value = self.decoded(keeper.value)
 
-    def commit(self) -> None:
-        """Make the value durable as it is now.
+    def commit(self, then: Callable[[], None] | None = None) -> None:
+        """Make the value durable as it is now, and do ``then`` what must not be done before.
+
+        In a remembered method both wait for its end, so that the change is not durable without its answer.
 
         Raises:
-            JournalFull: it is too large for the task's ``state``; it is again what it was at the last commit.
+            JournalFull: it is too large for the task's ``state``; it is again what it was at the last commit. In a
+                remembered method its end raises that, to the client.
         """
+        request = current.request
+        if request is not None and request.keeper is self._keeper and not request.deferred:
+            request.then += [then] if then is not None else []
+            return
         self._keeper.commit()
+        if then is not None:
+            then()
 
     def decoded(self, data: bytes) -> Value:
         """The value that was kept as these bytes; a fresh one, if there are none or they make none."""
@@ -107,9 +116,13 @@ class Kept(Generic[Value]):
 
 
 class Request:
-    """A remembered request that is being carried out. ``deferred``: its answer comes later."""
+    """A remembered request that is being carried out.
 
-    __slots__ = ("client", "count", "deferred", "keeper", "key", "method")
+    Attributes:
+        deferred: its answer comes later. then: what is to be done when it is durable.
+    """
+
+    __slots__ = ("client", "count", "deferred", "keeper", "key", "method", "then")
 
     def __init__(self, keeper: Keeper, method: Method, client: str, key: tuple[int, int], count: int) -> None:
         self.keeper = keeper
@@ -118,20 +131,35 @@ class Request:
         self.key = key
         self.count = count
         self.deferred = False
+        self.then: list[Callable[[], None]] = []
 
     def complete(self, answer: Answer) -> None:
         """Remember what it is answered, and commit. Raises JournalFull: it is not, and the value is as it was."""
         match answer:
             case (1, int(word), 0, 0, 0):
-                self.keeper.remember(self, Outcome.OK, word)
+                self._remember(Outcome.OK, word)
             case tuple():
-                self.keeper.remember(self, Outcome.OK, None)
+                self._remember(Outcome.OK, None)
             case bytes() | int():
-                self.keeper.remember(self, Outcome.OK, answer)
+                self._remember(Outcome.OK, answer)
 
     def fail(self, error: Exception) -> None:
         """As `complete`, for an exception."""
-        self.keeper.remember(self, *pack_failure(error, self.method.raises))
+        self._remember(*pack_failure(error, self.method.raises))
+
+    def _remember(self, outcome: Outcome, payload: bytes | int | None) -> None:
+        self.keeper.remember(self, outcome, payload)
+        then, self.then = self.then, []
+        for action in then:
+            action()
+
+
+class _PerThread(threading.local):
+    request: Request | None = None
+
+
+#: The remembered request whose method the calling thread runs.
+current: Final = _PerThread()
 
 
 class Keeper:

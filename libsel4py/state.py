@@ -10,13 +10,17 @@ itself, as a `Journal`. The memory's frames are root's: a task's end, by whateve
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
-from libsel4py.capabilities import Frame
+from libsel4py.abi import CapType
+from libsel4py.capabilities import Capability, Frame
 from libsel4py.dataspace import READ_WRITE, DataSpace
 from libsel4py.errors import KernelError
 from libsel4py.journal import Journal
 from libsel4py.keeper import Keeper
+from libsel4py.lowlevel.cspace import OutOfSlots
+from libsel4py.lowlevel.identify import identify
 from libsel4py.mapping import Mapping
 from libsel4py.task import Task, current_task
 
@@ -54,3 +58,54 @@ def attach_state(task: Task | None = None) -> Mapping:
             frame.unmap()
         task.state = DataSpace(task, [frame], [environment.state_bytes], READ_WRITE, allocated=False)
     return task.state.attach()
+
+
+class StateSlots:
+    """Capabilities that the task's next life finds: the description's ``state_slots``.
+
+    What is kept there is known by its slot's number, which belongs into the kept value. In which order the two change
+    says what a death between them leaves: a capability that the value does not name, which `begin` deletes. So a slot
+    is filled before the value names it, and emptied when the value names it no more.
+
+    A task without such slots keeps its capabilities as long as its process lives, in slots like all others.
+    """
+
+    def __init__(self, task: Task | None = None) -> None:
+        self._task = task or current_task()
+        environment = self._task.environment
+        first = environment.first_state_slot
+        self._slots = range(first, first + environment.state_slots)
+        self._free = set(self._slots)
+
+    def begin(self, named: Iterable[int]) -> set[int]:
+        """Which of the slots that the kept value names hold something; all others are emptied."""
+        found = {slot for slot in named if slot in self._free and identify(slot).type != CapType.NULL.name}
+        self._free -= found
+        for slot in self._free:
+            self._task.cnode.delete(slot)
+        return found
+
+    def put(self, capability: Capability) -> int:
+        """Keep a capability that has a slot of its own, which is given back; returns its number from here on.
+
+        Raises:
+            OutOfSlots: there is no room; the capability is the caller's, as it was.
+        """
+        if not self._slots:
+            return capability.cptr
+        if not self._free:
+            raise OutOfSlots(f"all {len(self._slots)} state_slots of {self._task.name} are in use")
+        slot, cnode = min(self._free), self._task.cnode
+        cnode.delete(slot)
+        cnode.copy(slot, cnode, capability.cptr)
+        self._task.delete(capability)
+        self._free.remove(slot)
+        return slot
+
+    def drop(self, slot: int) -> None:
+        """Delete what is kept there."""
+        if slot in self._slots:
+            self._task.cnode.delete(slot)
+            self._free.add(slot)
+        else:
+            self._task.delete(Capability(slot))
