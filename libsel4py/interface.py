@@ -34,6 +34,7 @@ from libsel4py.capabilities import Endpoint
 from libsel4py.context import Component
 from libsel4py.errors import InterfaceMismatch, InvalidMessage
 from libsel4py.lowlevel.syscalls import FOREVER_NS, nanoseconds
+from libsel4py.request_ids import Lane
 from libsel4py.signature import Method, Repeat, Value, options_of, read_method
 from libsel4py.stub import ask, compile_stub
 from libsel4py.wire import FIRST_METHOD, IDENTIFY, LAST_METHOD, decode
@@ -62,6 +63,7 @@ class Interface(Component):
     _endpoint: Endpoint
     _cptr: int
     _timeout_ns: int = FOREVER_NS
+    _lane: Lane | None = None
 
     def __init__(self, endpoint: Endpoint | None = None, *, timeout: float | None = None) -> None:
         if not is_declaration(type(self)):
@@ -224,6 +226,18 @@ def with_timeout(stub: Stub, timeout: float | None) -> Stub:
     """The same client with another time limit for each call, in seconds."""
     other = copy.copy(stub)
     other._timeout_ns = nanoseconds(timeout)
+    return other
+
+
+def on_lane(stub: Stub, lane: Lane) -> Stub:
+    """The same client, whose remembered requests go by this lane: for one thread, that keeps the lane over its lives.
+
+    An implementation in the place of a client, as tests have it, is returned as it is.
+    """
+    if not is_declaration(type(stub)):
+        return stub
+    other = copy.copy(stub)
+    other._lane = lane
     return other
 
 

@@ -180,7 +180,7 @@ class Keeper:
         self._answers: dict[tuple[int, int], KeptAnswer] = {}  # by badge and lane, the oldest first
         self._bytes = 0
         self._lanes: Counter[str] = Counter()
-        self._under_way: dict[tuple[int, int], int] = {}
+        self._under_way: dict[tuple[int, int], Request] = {}
         for data in journal.records if journal is not None else ():
             record = _decode_record(data)
             self.value = self.value if record.value is None else record.value
@@ -219,20 +219,22 @@ class Keeper:
                         f"{method.full_name}: this request's id is that of another, or of an older one"
                     )
                 return kept.answer()
-            if self._under_way.get(key, -1) >= count:
+            former = self._under_way.get(key)
+            if former is not None and former.count >= count and not (repeated and former.count == count):
                 raise InvalidMessage(
                     f"{method.full_name}: this request is under way, or the client has gone on from it"
                 )
             if repeated and self._forgets:
                 raise RequestForgotten(method.full_name)
-            self._under_way[key] = count
-        return Request(self, method, client, key, count)
+            # Where it is under way, its sender's former life will not hear the answer: this one does, and counts.
+            self._under_way[key] = request = Request(self, method, client, key, count)
+        return request
 
     def remember(self, request: Request, outcome: Outcome, payload: bytes | int | None) -> None:
         """Commit an answer with the value; for a request that the client has gone on from, the value alone."""
         with self.lock:
             answers = []
-            if self._under_way.get(request.key) == request.count:
+            if self._under_way.get(request.key) is request:
                 del self._under_way[request.key]
                 badge, lane = request.key
                 label = request.method.label

@@ -28,23 +28,42 @@ clock: Final = time.monotonic_ns
 
 @dataclass(slots=True)
 class Lane:
-    """One row of requests. ``count`` is that of the last one."""
+    """One row of requests.
+
+    A client that keeps a lane's name, and its count with what the answer has made of it, goes on in its next life as
+    if it had not died (`libsel4py.interface.on_lane`): it says that the next request may have been sent before.
+
+    Attributes:
+        count: of the last request. unanswered: the next one is the last one again.
+    """
 
     name: int
     count: int = 0
+    unanswered: bool = False
+
+    @classmethod
+    def new(cls) -> Lane:
+        """One that nobody else has."""
+        return cls(int.from_bytes(os.urandom(8), "little"))
+
+    def next(self) -> int:
+        """The second word of the next request's id."""
+        if self.unanswered:
+            self.unanswered = False
+            return self.count | REPEATED
+        self.count += 1
+        return self.count
 
 
 _free: deque[Lane] = deque()  # of this process; append and pop are atomic
 
 
 def take_lane() -> Lane:
-    """A lane that no call uses now, with its next request's count."""
+    """A lane that no call uses now."""
     try:
-        lane = _free.pop()
+        return _free.pop()
     except IndexError:
-        lane = Lane(int.from_bytes(os.urandom(8), "little"))
-    lane.count += 1
-    return lane
+        return Lane.new()
 
 
 give_back_lane: Final = _free.append

@@ -66,11 +66,12 @@ def _repeating(sending: list[str], *before: str) -> list[str]:
 
 def _with_request_id(sending: list[str]) -> list[str]:
     return [
-        "request_ = take_lane_()",
-        "lane_, count_ = request_.name, request_.count",
+        "request_ = take_lane_() if self._lane is None else self._lane",
+        "lane_, count_ = request_.name, request_.next()",
         "try:",
         *_indented(sending),
-        "finally: give_back_lane_(request_)",
+        "finally:",
+        "    if request_ is not self._lane: give_back_lane_(request_)",
     ]
 
 

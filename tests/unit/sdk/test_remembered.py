@@ -32,7 +32,7 @@ from libsel4py.capabilities import Reply
 from libsel4py.context import Caller
 from libsel4py.environment import Slot
 from libsel4py.errors import RequestForgotten
-from libsel4py.interface import fingerprint
+from libsel4py.interface import fingerprint, on_lane
 from libsel4py.journal import LEAST_BYTES, JournalFull
 from libsel4py.keeper import MOST_LANES, Keeper, KeptAnswer, Request
 from libsel4py.lowlevel.syscalls import Message
@@ -216,6 +216,17 @@ def test_a_request_that_is_under_way_is_not_begun_again() -> None:
     assert lives.carry_out(1, 2) == 1, "what comes too late is not remembered"
 
 
+def test_a_client_that_goes_on_in_its_next_life_hears_what_its_former_one_waited_for() -> None:
+    lives = Lives()
+    former = lives.keeper.begin(METHODS["add"], "ada", 7, 1, 1)
+    later = lives.keeper.begin(METHODS["add"], "ada", 7, 1, 1 | ids.REPEATED)
+    assert isinstance(former, Request)
+    assert isinstance(later, Request)
+    former.complete((1, 98, 0, 0, 0))
+    later.complete((1, 99, 0, 0, 0))
+    assert lives.carry_out(1, 1 | ids.REPEATED) == 99
+
+
 def test_without_a_journal_a_repeated_request_is_not_carried_out() -> None:
     keeper = Keeper()
     with pytest.raises(RequestForgotten):
@@ -342,6 +353,18 @@ def test_a_remembered_call_is_made_again_with_its_id() -> None:
         assert (label, amount, count) == (METHODS["add"].label, 4, 1)
         assert again == (label, lane, 1 | ids.REPEATED, 4)
         assert further == (label, lane, 2, 4)
+
+
+def test_a_lane_that_its_client_keeps_goes_on() -> None:
+    answers = [Message(0, (5,))] * 3
+    with served_by_hand(*answers) as (till, requests):
+        lane = ids.Lane(77, 4, unanswered=True)
+        mine = on_lane(till, lane)
+        mine.add(1)
+        mine.add(1)
+        till.add(1)
+    assert [request[1:3] for request in requests[:2]] == [(77, 4 | ids.REPEATED), (77, 5)]
+    assert requests[2][1] != 77
 
 
 def test_another_life_of_the_client_has_other_ids() -> None:
