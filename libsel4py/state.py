@@ -60,6 +60,17 @@ def attach_state(task: Task | None = None) -> Mapping:
     return task.state.attach()
 
 
+def ensure_state(task: Task, least_bytes: int) -> None:
+    """Refuse a state that is too small for what a server keeps. None at all is not refused.
+
+    Raises:
+        ValueError: it has less; the text says what to give the task.
+    """
+    given = task.environment.state_bytes
+    if 0 < given < least_bytes:
+        raise ValueError(f'{task.name} has a state of {given} bytes: give it state = "{least_bytes >> 10}K", or none')
+
+
 class StateSlots:
     """Capabilities that the task's next life finds: the description's ``state_slots``.
 
