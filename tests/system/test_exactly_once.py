@@ -57,3 +57,50 @@ def test_what_was_counted_is_there_once_whenever_the_server_is_killed(
 @pytest.mark.slow
 def test_a_hundred_thousand_kills(sel4py: Supervisor, tmp_path: Path) -> None:
     count(sel4py, tmp_path, 100_000, seed=2, seconds=4 * 3600)
+
+
+STORING = """
+[system]
+name = "storing"
+paths = ["{root}"]
+
+[task.datastore]
+image = "servers.datastore.main"
+restart = "always"
+provides = {{ store = "libsel4py.interfaces.data_store:DataStore" }}
+state = "64K"
+state_slots = 4
+
+[task.names]
+image = "servers.names.main"
+restart = "always"
+provides = {{ names = "libsel4py.interfaces.names:Names" }}
+state = "16K"
+state_slots = 2
+config = {{ open = ["echo"] }}
+
+[task.pong]
+image = "apps.pong.main"
+provides = {{ pong = "libsel4py.interfaces.ping:Ping" }}
+
+[task.client]
+image = "tests.system.images.storing_on"
+essential = true
+threads = 1
+grants = ["system-information"]
+
+[task.client.uses]
+store = {{ from = "datastore.store", rights = "wgp" }}
+names = {{ from = "names.names", rights = "wgp" }}
+pong = "pong.pong"
+"""
+
+
+def test_what_is_published_and_registered_is_there_whenever_the_servers_are_killed(
+    sel4py: Supervisor, tmp_path: Path
+) -> None:
+    description = tmp_path / "storing.toml"
+    description.write_text(STORING.format(root=ROOT))
+    ended = sel4py.run("up", description)
+    logs = "" if not ended.status else sel4py.run("logs", "--system", "storing").output
+    assert ended.status == 0, f"{ended}\n{logs[-4000:]}"
