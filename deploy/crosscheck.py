@@ -102,6 +102,11 @@ def _check_task(task: TaskDraft, modules: ModulePath, problems: Problems) -> Non
         finding = f"{dotted(task.path)} has {name!r} both among its uses and its devices"
         problems.add((*task.path, "devices", name), finding, "rename one of them")
 
+    # Half of the CNode is for everything else.
+    if 2 * task.state_slots > 1 << task.slot_bits:
+        finding = f"{dotted(task.path)} keeps {task.state_slots} capabilities in a CNode of {1 << task.slot_bits} slots"
+        problems.add((*task.path, "state_slots"), finding, "give it slot_bits for twice as many, or keep fewer")
+
     # Root puts its own endpoints under these names.
     for use in task.uses:
         if use.name in RESERVED_CONNECTIONS:

@@ -183,6 +183,8 @@ def _resolve(draft: Draft, ordered: tuple[TaskDraft, ...]) -> tuple[Task, ...]:
             config=task.config,
             pager=task.pager,
             paged=task.paged,
+            state=task.state,
+            state_slots=task.state_slots,
         )
         for task in ordered
     )

@@ -27,6 +27,7 @@ def demands(tasks: Sequence[TaskDraft]) -> list[int]:
             SLOT_BYTES << task.slot_bits,
             task.memory,
             *([task.pool] if task.pool else []),
+            *([task.state] if task.state else []),
             *[THREAD_OVERHEAD] * task.threads,
             *[assigned.io_space for assigned in task.devices if assigned.io_space],
         ]

@@ -40,6 +40,8 @@ PRIORITY_DEFAULT: Final = 100
 PRIORITY_HIGH: Final = abi.PRIORITIES - 2  # root alone runs at the highest
 IO_SPACE_LOW, IO_SPACE_HIGH = 1 << abi.IO_SPACE_MIN_BITS, 1 << 30
 SLICE_DEFAULT_US: Final = 10_000
+STATE_LOW, STATE_HIGH = 1 << abi.FRAME_MIN_BITS, 1 << abi.FRAME_MAX_BITS  # one frame
+STATE_SLOTS_HIGH: Final = 1024
 THREADS_HIGH: Final = 63
 SLOT_BITS_DEFAULT, SLOT_BITS_LOW, SLOT_BITS_HIGH = 10, 7, 16
 BADGE_HIGH: Final = SIGNAL_BADGE - 1
@@ -87,6 +89,8 @@ class TaskDraft:
     config: dict[str, object]
     pager: str = ""
     paged: int = 0
+    state: int = 0
+    state_slots: int = 0
 
 
 def read_devices(machine: Table) -> tuple[tuple[Device, ...], dict[str, HostPart]]:
@@ -141,6 +145,8 @@ def read_task(name: str, table: Table) -> TaskDraft:
         config=_config(table),
         pager=table.string("pager", ""),
         paged=table.size("paged", 0, 0, RAM_HIGH, power_of_two=False),
+        state=table.size("state", 0, STATE_LOW, STATE_HIGH),
+        state_slots=table.integer("state_slots", 0, 0, STATE_SLOTS_HIGH),
     )
     table.finish()
     return draft

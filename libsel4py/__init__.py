@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         NotEnoughMemory,
         RangeError,
         RemoteError,
+        RequestForgotten,
         RevokeFirst,
         ServerDied,
         ServiceError,
@@ -52,7 +53,21 @@ if TYPE_CHECKING:
         UnknownMethod,
         VMFault,
     )
-    from libsel4py.interface import Interface, borrows, local, long_result, method, oneway, raises, verify, with_timeout
+    from libsel4py.interface import (
+        Interface,
+        borrows,
+        idempotent,
+        local,
+        long_result,
+        method,
+        oneway,
+        raises,
+        remembered,
+        verify,
+        with_timeout,
+    )
+    from libsel4py.journal import CorruptJournal, Journal, JournalFull
+    from libsel4py.keeper import Kept
     from libsel4py.runtime import component, on_notification, set_thread_entry
     from libsel4py.signature import Word
 
@@ -66,10 +81,12 @@ _HOMES = {
     "context": "DEFER Caller Component ReplyToken uses",
     "errors": (
         "AlignmentError DeleteFirst FailedLookup IllegalOperation InterfaceMismatch InvalidArgument InvalidCapability "
-        "InvalidMessage KernelError MessageTooLong NotEnoughMemory RangeError RemoteError RevokeFirst ServerDied "
-        "ServiceError Timeout TruncatedMessage UnknownMethod VMFault"
+        "InvalidMessage KernelError MessageTooLong NotEnoughMemory RangeError RemoteError RequestForgotten RevokeFirst "
+        "ServerDied ServiceError Timeout TruncatedMessage UnknownMethod VMFault"
     ),
-    "interface": "Interface borrows local long_result method oneway raises verify with_timeout",
+    "interface": "Interface borrows idempotent local long_result method oneway raises remembered verify with_timeout",
+    "journal": "CorruptJournal Journal JournalFull",
+    "keeper": "Kept",
     "signature": "Word",
 }
 _HOME_OF = {name: f"libsel4py.{module}" for module, names in _HOMES.items() for name in names.split()}
@@ -83,6 +100,7 @@ __all__ = [
     "Capability",
     "Channel",
     "Component",
+    "CorruptJournal",
     "DataSpace",
     "DeleteFirst",
     "Domain",
@@ -99,6 +117,9 @@ __all__ = [
     "InvalidArgument",
     "InvalidCapability",
     "InvalidMessage",
+    "Journal",
+    "JournalFull",
+    "Kept",
     "KernelError",
     "MessageTooLong",
     "NotEnoughMemory",
@@ -107,6 +128,7 @@ __all__ = [
     "RemoteError",
     "Reply",
     "ReplyToken",
+    "RequestForgotten",
     "RevokeFirst",
     "SchedContext",
     "SchedControl",
@@ -122,12 +144,14 @@ __all__ = [
     "Word",
     "borrows",
     "component",
+    "idempotent",
     "local",
     "long_result",
     "method",
     "on_notification",
     "oneway",
     "raises",
+    "remembered",
     "set_thread_entry",
     "signal_many",
     "uses",

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, Protocol, TypeVar, cast, overload
 
+from libsel4py.keeper import Kept
+from libsel4py.state import keeper_of
 from libsel4py.task import Task, current_task
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from libsel4py.server import Server
 
 Client = TypeVar("Client", bound="Interface")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,18 @@ class Component:
         if serving is None:
             raise RuntimeError("nobody is calling: caller is known only while a server method runs on this thread")
         return serving.caller
+
+    def kept(self, kind: Callable[[], Value]) -> Kept[Value]:
+        """A value of this type (a dict, a msgspec.Struct of defaults) that this task's next life finds as it was.
+
+        What former lives had committed; ``kind()`` where there is nothing, or nothing that fits the type. Remembered
+        methods commit it when they end, others say ``commit()``. It lasts as long as the process, if the description
+        gives the task no ``state``.
+
+        Raises:
+            ValueError: it is called twice.
+        """
+        return keeper_of(self._task).keep(kind)
 
     def defer_reply(self) -> ReplyToken:
         """Keep the caller waiting and answer later: return `DEFER` (or nothing, if ``-> None``) afterwards.

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from libsel4py.abi import Syscall
 from libsel4py.context import Caller, per_thread
 from libsel4py.dispatch import Entry
+from libsel4py.keeper import current
 from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
 from libsel4py.wire import as_words, put_failure
@@ -66,6 +67,9 @@ class Deferred:
         self._way_back = way_back
         self._entry = entry
         self._caller = caller
+        self._request = current.request
+        if self._request is not None:
+            self._request.deferred = True
         self._done = False
         self._lock = threading.Lock()
 
@@ -83,9 +87,12 @@ class Deferred:
         self._finish()
         former, per_thread.serving = per_thread.serving, _Completing(self._caller)
         try:
-            self._way_back.send(as_words(self._entry.pack(value)))
+            answer = self._entry.pack(value)
+            if self._request is not None:
+                self._request.complete(answer)
+            self._way_back.send(as_words(answer))
         except Exception as error:
-            self._way_back.send(put_failure(error, self._entry.method.raises))
+            self._fail(error)
             raise
         finally:
             per_thread.serving = former
@@ -93,7 +100,14 @@ class Deferred:
     def fail(self, error: Exception) -> None:
         """Answer with an exception. Raises RuntimeError if it has been answered already."""
         self._finish()
-        self._way_back.send(put_failure(error, self._entry.method.raises))
+        self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        try:
+            if self._request is not None:
+                self._request.fail(error)
+        finally:
+            self._way_back.send(put_failure(error, self._entry.method.raises))
 
     def fail_unless_done(self, error: Exception) -> None:
         """For the loop: the method raised after it had deferred."""

@@ -117,7 +117,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
     ``threads`` counts the TCBs beside the first one. ``names`` is what this task can look up at the names server.
     ``config`` is handed to the component as it stands. ``pager`` is the task that answers its page faults, which gives
-    it ``paged`` bytes at `environment.PAGED_ADDRESS`; an empty name means that it has none.
+    it ``paged`` bytes at `environment.PAGED_ADDRESS`; an empty name means that it has none. ``state`` bytes (a power of
+    two, or 0) and the capabilities in ``state_slots`` slots of its CNode outlive its process.
     """
 
     name: str
@@ -140,6 +141,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     config: dict[str, object] = {}
     pager: str = ""
     paged: int = 0
+    state: int = 0
+    state_slots: int = 0
 
 
 class Client(msgspec.Struct, frozen=True):

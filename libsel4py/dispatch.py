@@ -16,8 +16,9 @@ import msgspec
 
 from libsel4py import abi
 from libsel4py.capabilities import Capability
-from libsel4py.context import DEFER
+from libsel4py.context import DEFER, per_thread
 from libsel4py.errors import InvalidMessage
+from libsel4py.keeper import Keeper, Request, current
 from libsel4py.lowlevel.machine import Answer
 from libsel4py.results import (
     EXTRA_CAPS,
@@ -29,7 +30,7 @@ from libsel4py.results import (
     signed_expression,
     take_capability,
 )
-from libsel4py.signature import Kind, Method
+from libsel4py.signature import Kind, Method, Repeat
 from libsel4py.task import current_task
 from libsel4py.wire import EMPTY, MAX_BYTES, UNDECODABLE, decode, get
 
@@ -45,9 +46,13 @@ class Entry:
     pack: Callable[[Any], Answer]
 
 
-def bind(methods: dict[str, Method], implementation: object, keep: KeepLong) -> dict[int, Entry]:
+def bind(
+    methods: dict[str, Method], implementation: object, keep: KeepLong, keeper: Callable[[], Keeper] = Keeper
+) -> dict[int, Entry]:
     """Handlers by label for an object that implements these methods.
 
+    Args:
+        keeper: what remembers answers; asked for if there is a method that wants it.
     Raises:
         TypeError: the object lacks a method.
     """
@@ -56,19 +61,51 @@ def bind(methods: dict[str, Method], implementation: object, keep: KeepLong) -> 
         function = getattr(implementation, name, None)
         if not callable(function):
             raise TypeError(f"{type(implementation).__name__} does not implement {method.full_name}")
-        table[method.label] = _entry(method, function, keep)
+        remembering = keeper() if method.repeat is Repeat.REMEMBERED else None
+        table[method.label] = _entry(method, function, keep, remembering)
     return table
 
 
-def _entry(method: Method, function: Callable[..., Any], keep: KeepLong) -> Entry:
+def _entry(method: Method, function: Callable[..., Any], keep: KeepLong, keeper: Keeper | None) -> Entry:
     pack_result = packer(method)
 
     def pack(result: Any) -> Answer:
         return EMPTY if result is DEFER else pack_result(result, keep)
 
+    if keeper is not None:
+        function = _once(method, function, pack, keeper)
     if method.capability is not None:
         return Entry(method, _capability_handler(method, function, pack), pack)
     return Entry(method, _compiled_handler(method, function, pack), pack)
+
+
+def _once(
+    method: Method, function: Callable[..., Any], pack: Callable[[Any], Answer], keeper: Keeper
+) -> Callable[..., Answer]:
+    """The method of a remembered request: it gives the answer, and is carried out if there is none yet."""
+
+    def once(lane: int, count: int, *arguments: Any, **keywords: Any) -> Answer:
+        serving = per_thread.serving
+        if serving is None:
+            raise RuntimeError("nobody is calling: remembered methods are called by a server's loop")
+        caller = serving.caller
+        request = keeper.begin(method, caller.name, caller.badge, lane, count)
+        if not isinstance(request, Request):
+            return request
+        former, current.request = current.request, request
+        try:
+            answer = pack(function(*arguments, **keywords))
+        except Exception as error:
+            if not request.deferred:
+                request.fail(error)
+            raise
+        finally:
+            current.request = former
+        if not request.deferred:
+            request.complete(answer)
+        return answer
+
+    return once
 
 
 def _compiled_handler(method: Method, function: Callable[..., Any], pack: Callable[[Any], Answer]) -> Handler:
@@ -106,6 +143,8 @@ def _compiled_handler(method: Method, function: Callable[..., Any], pack: Callab
 
 
 def _result_lines(method: Method) -> list[str]:
+    if method.repeat is Repeat.REMEMBERED:
+        return ["return result"]
     if not method.result_in_register:
         # What is too long for a message, `pack` takes care of, or says so.
         packed = ["data = encode(result)", f"if len(data) <= {MAX_BYTES}: return data", "return pack(result)"]

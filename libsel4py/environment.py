@@ -107,6 +107,8 @@ class Environment(msgspec.Struct, frozen=True):
         worker_threads: how many threads beside the first root will start for this task (`libsel4py.aio`).
         configuration: the description's settings for this task.
         paged: the tasks that it is the pager of, by name. paged_bytes: what it is paged itself, at `PAGED_ADDRESS`.
+        state, state_bytes: the frame whose contents its next life finds (`libsel4py.state`); 0 if there is none.
+        first_state_slot, state_slots: slots whose capabilities its next life finds.
     """
 
     name: str
@@ -122,3 +124,7 @@ class Environment(msgspec.Struct, frozen=True):
     configuration: dict[str, Value] = {}
     paged: dict[str, Paged] = {}
     paged_bytes: int = 0
+    state: int = 0
+    state_bytes: int = 0
+    first_state_slot: int = 0
+    state_slots: int = 0

@@ -217,6 +217,13 @@ class ServerDied(ConnectionError):
     """The server died after it had taken the request: it may have run, and will not be answered."""
 
 
+class RequestForgotten(ServerDied):
+    """The server's successor was asked again, and cannot know whether the request was carried out.
+
+    Its task has no ``state`` in the system description, or lost it.
+    """
+
+
 class MessageTooLong(ValueError):
     """A message does not fit the 119 words behind its length. The text says what to use instead."""
 

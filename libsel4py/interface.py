@@ -34,14 +34,17 @@ from libsel4py.capabilities import Endpoint
 from libsel4py.context import Component
 from libsel4py.errors import InterfaceMismatch, InvalidMessage
 from libsel4py.lowlevel.syscalls import FOREVER_NS, nanoseconds
-from libsel4py.signature import Method, Value, options_of, read_method
+from libsel4py.request_ids import Lane
+from libsel4py.signature import Method, Repeat, Value, options_of, read_method
 from libsel4py.stub import ask, compile_stub
 from libsel4py.wire import FIRST_METHOD, IDENTIFY, LAST_METHOD, decode
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Stub = TypeVar("Stub", bound="Interface")
 
-RESERVED: Final = frozenset({"task", "uses", "server", "log", "caller", "defer_reply", "start", "run", "on_signal"})
+RESERVED: Final = frozenset(
+    {"task", "uses", "server", "log", "caller", "defer_reply", "kept", "start", "run", "on_signal"}
+)
 
 
 class Interface(Component):
@@ -60,6 +63,7 @@ class Interface(Component):
     _endpoint: Endpoint
     _cptr: int
     _timeout_ns: int = FOREVER_NS
+    _lane: Lane | None = None
 
     def __init__(self, endpoint: Endpoint | None = None, *, timeout: float | None = None) -> None:
         if not is_declaration(type(self)):
@@ -184,6 +188,31 @@ def borrows(function: Function) -> Function:
     return function
 
 
+def idempotent(function: Function) -> Function:
+    """Carried out twice in a row, it has the effect of once: the client repeats a call that its server died of.
+
+    That holds beside calls of others too: what lies between the two must not matter to who is answered by the second.
+    The successor is waited for at the endpoint, for as long as the call's time-out allows.
+    """
+    return _repeated(function, Repeat.IDEMPOTENT)
+
+
+def remembered(function: Function) -> Function:
+    """The server remembers what it answered: a call that it died of is repeated, and carried out once.
+
+    What the method does and its answer become durable together, when it ends, if that is kept by `Component.kept`. A
+    method that does something else as well (asks a device, calls another server) may have done that twice.
+    """
+    return _repeated(function, Repeat.REMEMBERED)
+
+
+def _repeated(function: Function, repeat: Repeat) -> Function:
+    if options_of(function).repeat is not Repeat.NEVER:
+        raise TypeError(f"{function.__qualname__} is {options_of(function).repeat.value} already: say one of the two")
+    options_of(function).repeat = repeat
+    return function
+
+
 def local(function: Function) -> Function:
     """A function of the interface's class that is no method: it runs at the client."""
     options_of(function).local = True
@@ -197,6 +226,18 @@ def with_timeout(stub: Stub, timeout: float | None) -> Stub:
     """The same client with another time limit for each call, in seconds."""
     other = copy.copy(stub)
     other._timeout_ns = nanoseconds(timeout)
+    return other
+
+
+def on_lane(stub: Stub, lane: Lane) -> Stub:
+    """The same client, whose remembered requests go by this lane: for one thread, that keeps the lane over its lives.
+
+    An implementation in the place of a client, as tests have it, is returned as it is.
+    """
+    if not is_declaration(type(stub)):
+        return stub
+    other = copy.copy(stub)
+    other._lane = lane
     return other
 
 
@@ -221,7 +262,7 @@ def _describe(each: Method) -> list[object]:
         each.label,
         [_describe_value(value) for value in each.parameters],
         [_describe_value(value) for value in each.result],
-        [each.oneway, each.long_result],
+        [each.oneway, each.long_result, *(["remembered"] if each.repeat is Repeat.REMEMBERED else [])],
     ]
 
 

@@ -8,6 +8,7 @@ is still one.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections import Counter, OrderedDict
 from typing import Final
@@ -27,7 +28,8 @@ class LongResults:
         self._most_bytes = most_bytes
         self._kept: dict[int, OrderedDict[int, bytes]] = {}
         self._names: dict[int, str] = {}
-        self._tokens = itertools.count(1)
+        # A token of a former life of the server names nothing of this one's.
+        self._tokens = itertools.count(int.from_bytes(os.urandom(7), "little"))
         self._lock = threading.Lock()
 
     def keep(self, data: bytes) -> int:

@@ -25,6 +25,7 @@ from libsel4py.interface import Interface, interfaces_of
 from libsel4py.long_results import LongResults
 from libsel4py.lowlevel.machine import Words
 from libsel4py.server_loop import ServerLoop
+from libsel4py.state import keeper_of
 from libsel4py.task import Task
 
 MAX_DEFERRED: Final = 64
@@ -92,7 +93,7 @@ class Server:
             ValueError: a badge is taken already.
         """
         interface = interface or _only_interface(implementation)
-        table = bind(interface.interface_methods, implementation, self.long_results.keep)
+        table = bind(interface.interface_methods, implementation, self.long_results.keep, lambda: keeper_of(self.task))
         takes = any(entry.method.capability is not None for entry in table.values())
         provided = ProvidedInterface(interface, table)
         for badge, client in (clients or {}).items():

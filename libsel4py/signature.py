@@ -40,6 +40,14 @@ class Kind(Enum):
     CAPABILITY = "capability"
 
 
+class Repeat(Enum):
+    """Whether a call may be made again when its server has died of it, or after it."""
+
+    NEVER = "never"
+    IDEMPOTENT = "idempotent"  # carried out twice, it has the effect of once
+    REMEMBERED = "remembered"  # it brings a request id, and the server answers a repeated one as it did at first
+
+
 REGISTER_KINDS: Final = frozenset({Kind.SIGNED, Kind.WORD, Kind.BOOL})
 
 
@@ -63,7 +71,12 @@ class Options:
     long_result: bool = False
     local: bool = False
     borrows: bool = False
+    repeat: Repeat = Repeat.NEVER
     raises: tuple[type[Exception], ...] = ()
+
+
+#: What a remembered request brings before its parameters: whose it is, and which of his (`libsel4py.request_ids`).
+REQUEST_ID: Final = (Value("lane_", Kind.WORD, int), Value("count_", Kind.WORD, int))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +94,7 @@ class Method:
     long_result: bool = False
     raises: tuple[type[Exception], ...] = field(default=())
     borrows: bool = False
+    repeat: Repeat = Repeat.NEVER
 
     @property
     def full_name(self) -> str:
@@ -88,8 +102,9 @@ class Method:
 
     @property
     def data(self) -> tuple[Value, ...]:
-        """The parameters that are no capability."""
-        return tuple(value for value in self.parameters if value.kind is not Kind.CAPABILITY)
+        """What travels beside a capability: the request's id, if it is remembered, and the other parameters."""
+        head = REQUEST_ID if self.repeat is Repeat.REMEMBERED else ()
+        return head + tuple(value for value in self.parameters if value.kind is not Kind.CAPABILITY)
 
     @property
     def capability(self) -> Value | None:
@@ -157,12 +172,26 @@ def read_method(
         options.long_result,
         options.raises,
         options.borrows,
+        options.repeat,
     )
     if method.borrows and method.capability is None:
         raise TypeError(f"{where} borrows a capability, but takes none")
+    _ensure_repeatable(method)
     if method.long_result and (method.result_capability is not None or method.result_in_register):
         raise TypeError(f"{where} is a long_result, but its result always fits one message: remove @long_result")
     return method
+
+
+def _ensure_repeatable(method: Method) -> None:
+    where = method.full_name
+    if method.oneway and method.repeat is not Repeat.NEVER:
+        raise TypeError(f"{where} is oneway: nobody is told that its server died, so nobody repeats it")
+    if method.repeat is not Repeat.REMEMBERED:
+        return
+    if method.capability is not None or method.result_capability is not None:
+        raise TypeError(f"{where} is remembered, and a capability cannot be: make it idempotent, or split it")
+    if method.long_result:
+        raise TypeError(f"{where} is remembered, and a long result is not: make it idempotent, or split it")
 
 
 def _hints(where: str, function: types.FunctionType, local_names: dict[str, Any] | None) -> dict[str, Any]:

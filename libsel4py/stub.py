@@ -15,9 +15,10 @@ import msgspec
 
 from libsel4py import abi
 from libsel4py.abi import Status, Syscall
-from libsel4py.errors import InvalidMessage, MessageTooLong, Timeout
+from libsel4py.errors import InvalidMessage, MessageTooLong, ServerDied, Timeout
 from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.syscalls import machine, server_died
+from libsel4py.request_ids import clock, give_back_lane, take_lane, time_to_repeat
 from libsel4py.results import (
     EXTRA_CAPS,
     FetchMore,
@@ -25,7 +26,7 @@ from libsel4py.results import (
     ensure_in_range,
     unpacker,
 )
-from libsel4py.signature import Method, Value
+from libsel4py.signature import Method, Repeat, Value
 from libsel4py.stub_source import body, parameter_list
 from libsel4py.task import current_task
 from libsel4py.wire import CONTINUE, UNDECODABLE, Outcome, get, message_too_long, put, raise_failure
@@ -65,7 +66,10 @@ def _fetcher(stub: Interface, method: Method) -> FetchMore:
             raise server_died(method.full_name)
         if status == Status.CANCELLED:
             raise Timeout(f"{method.full_name}: the rest of its long result did not come in time")
-        if abi.info_label(reply[0]) != Outcome.OK:
+        label = abi.info_label(reply[0])
+        if label == Outcome.INVALID_MESSAGE and method.repeat is Repeat.IDEMPOTENT:
+            raise ServerDied(f"{method.full_name}: the rest of its long result is not there any more")
+        if label != Outcome.OK:
             raise_failure(method.full_name, method.raises, reply)
         return get(*reply)
 
@@ -145,6 +149,15 @@ def compile_stub(method: Method, declared: Callable[..., Any]) -> Callable[..., 
         "undecodable_": _undecodable(method),
         "arm_": _arm,
     }
+    if method.repeat is not Repeat.NEVER:
+        namespace |= {
+            "clock_": clock,
+            "ServerDied_": ServerDied,
+            "Timeout_": Timeout,
+            "time_to_repeat_": time_to_repeat,
+            "take_lane_": take_lane,
+            "give_back_lane_": give_back_lane,
+        }
     if method.capability is not None:
         namespace["check_capability_"] = _check_capability(method, method.capability)
     for name, parameter in method.signature.parameters.items():

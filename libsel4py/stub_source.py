@@ -12,8 +12,9 @@ from typing import Final
 
 from libsel4py import abi
 from libsel4py.abi import VALUE_KIND_BITS, Syscall, ValueKind
+from libsel4py.request_ids import REPEATED
 from libsel4py.results import range_expression, word_expression
-from libsel4py.signature import Kind, Method, Value
+from libsel4py.signature import Kind, Method, Repeat, Value
 
 
 def parameter_list(method: Method) -> str:
@@ -34,7 +35,52 @@ def body(method: Method) -> list[str]:
         lines.append(f"cptr_ = check_capability_({method.capability.name})")
     # A capability that comes back is the kernel's to hand over, and a message without an answer is soon packed.
     by_words = method.oneway or method.result_capability is not None
-    return [*lines, *(_word_lines(method) if by_words else _value_lines(method))]
+    sending = _word_lines(method) if by_words else _value_lines(method)
+    match method.repeat:
+        case Repeat.IDEMPOTENT:
+            sending = _repeating(sending)
+        case Repeat.REMEMBERED:
+            sending = _with_request_id(_repeating(sending, f"count_ |= {REPEATED}"))
+        case Repeat.NEVER:
+            return [*lines, *sending]
+    return [*lines, "timeout_ = self._timeout_ns", *sending]
+
+
+def _repeating(sending: list[str], *before: str) -> list[str]:
+    """The same, again for as long as the server dies of it and time is left. A call that works pays for no clock,
+    unless it has a time limit."""
+    return [
+        "begun_, died_, times_ = clock_() if timeout_ >= 0 else 0, None, 0",
+        "while True:",
+        "    try:",
+        *_indented(_indented(sending)),
+        "    except ServerDied_ as error_:",
+        "        died_, times_ = error_.with_traceback(None), times_ + 1",
+        "        timeout_ = time_to_repeat_(died_, times_, self._timeout_ns, begun_)",
+        *_indented(_indented(list(before))),
+        "    except Timeout_ as error_:",
+        "        if died_ is None: raise",
+        "        raise died_ from error_  # the first time may have had its effect",
+    ]
+
+
+def _with_request_id(sending: list[str]) -> list[str]:
+    return [
+        "request_ = take_lane_() if self._lane is None else self._lane",
+        "lane_, count_ = request_.name, request_.next()",
+        "try:",
+        *_indented(sending),
+        "finally:",
+        "    if request_ is not self._lane: give_back_lane_(request_)",
+    ]
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return ["    " + line for line in lines]
+
+
+def _timeout(method: Method) -> str:
+    return "self._timeout_ns" if method.repeat is Repeat.NEVER else "timeout_"
 
 
 def _info(method: Method, info: int) -> str:
@@ -59,7 +105,7 @@ def _value_lines(method: Method) -> list[str]:
         info, shape = _info(method, abi.message_info(method.label, len(method.data))), _shape(method, result)
         numbers = "".join(f", {_number(value)}" for value in method.data)
         packing = []
-        call = f"machine_.call_numbers(self._cptr, {info}, {shape}, self._timeout_ns{numbers})"
+        call = f"machine_.call_numbers(self._cptr, {info}, {shape}, {_timeout(method)}{numbers})"
         unfit = f"out_of_range_({_names(method)})"
     else:
         packing = [
@@ -67,7 +113,7 @@ def _value_lines(method: Method) -> list[str]:
             "except UNPACKABLE_ as error_: raise packing_.unpackable(error_) from error_",
         ]
         info = _info(method, abi.message_info(method.label))
-        call = f"machine_.call_bytes(self._cptr, {info}, {int(result)}, self._timeout_ns, data_)"
+        call = f"machine_.call_bytes(self._cptr, {info}, {int(result)}, {_timeout(method)}, data_)"
         unfit = "packing_.too_long(data_)"
     return [
         *packing,
@@ -123,7 +169,7 @@ def _word_lines(method: Method) -> list[str]:
     else:
         trap, op = "trap", Syscall.SEND
     message = f"self._cptr, {info}, {', '.join(words)}"
-    lines.append(f"completion_ = machine_.{trap}({int(op)}, {message}, 0, 0, self._timeout_ns)")
+    lines.append(f"completion_ = machine_.{trap}({int(op)}, {message}, 0, 0, {_timeout(method)})")
     if method.oneway:
         lines.append("if not completion_[0]: return None")
     lines.append("return unusual_(self, completion_[0], completion_[2:])")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from libsel4py.abi import ObjectType
 from libsel4py.capabilities import TCB, Capability, CNode, Notification, Reply, Untyped, VSpace
@@ -19,6 +20,10 @@ from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import machine
 from libsel4py.lowlevel.untyped import UntypedAllocator
 from libsel4py.lowlevel.vspace import AddressAllocator
+
+if TYPE_CHECKING:
+    from libsel4py.dataspace import DataSpace
+    from libsel4py.keeper import Keeper
 
 
 class ReceiveSlot:
@@ -62,7 +67,11 @@ class _ReceiveSlots(threading.local):
 
 
 class Task:
-    """This task's own capabilities and allocators, after what its parent told it."""
+    """This task's own capabilities and allocators, after what its parent told it.
+
+    Attributes:
+        state, keeper: of what its next life will find (`libsel4py.state`); None until that is used.
+    """
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
@@ -79,6 +88,8 @@ class Task:
         if environment.paged_bytes:
             self.addresses.reserve(PAGED_ADDRESS, environment.paged_bytes)
         self.channels = Channels(self)
+        self.state: DataSpace | None = None
+        self.keeper: Keeper | None = None
         self._receive_slots = _ReceiveSlots(self.cnode, self.slots)
 
     @property

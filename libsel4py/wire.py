@@ -24,6 +24,7 @@ from libsel4py.errors import (
     KernelError,
     MessageTooLong,
     RemoteError,
+    RequestForgotten,
     ServerDied,
     ServiceError,
     UnknownMethod,
@@ -53,6 +54,7 @@ class Outcome(IntEnum):
     UNKNOWN_METHOD = 0x103
     PARTIAL = 0x104  # a long result: total bytes, token, and the first piece
     SERVER_DIED = 0x105  # said by whoever answers in the place of a dead server
+    FORGOTTEN = 0x106  # a repeated request, of which the server cannot know whether its former life carried it out
 
 
 _PARTIAL: Final = struct.Struct("<2Q")
@@ -151,30 +153,37 @@ def is_declared(error: BaseException, declared: tuple[type[Exception], ...]) -> 
 
 
 def put_failure(error: Exception, declared: tuple[type[Exception], ...]) -> Words:
-    """A server's exception as a reply. Never raises: what does not fit travels as its text."""
+    """A server's exception as a reply. Never raises."""
+    return put(*pack_failure(error, declared), "an exception")
+
+
+def pack_failure(error: Exception, declared: tuple[type[Exception], ...]) -> tuple[Outcome, bytes]:
+    """A server's exception as it travels. Never raises: what does not fit travels as its text."""
     match error:
+        case RequestForgotten():
+            return Outcome.FORGOTTEN, b""
         case UnknownMethod():
-            return _put_text(Outcome.UNKNOWN_METHOD, "UnknownMethod", error)
+            return _pack_text(Outcome.UNKNOWN_METHOD, "UnknownMethod", error)
         case InvalidMessage():
-            return _put_text(Outcome.INVALID_MESSAGE, "InvalidMessage", error)
+            return _pack_text(Outcome.INVALID_MESSAGE, "InvalidMessage", error)
     if not is_declared(error, declared):
-        return _put_text(Outcome.UNDECLARED, type(error).__name__, error)
+        return _pack_text(Outcome.UNDECLARED, type(error).__name__, error)
     details = {}
     if isinstance(error, KernelError):
         details = {"invocation": error.invocation, "explanation": error.explanation[:MAX_EXCEPTION_TEXT]}
     data = _encode((wire_name(type(error)), [_plain(value) for value in error.args], details, ""))
     if len(data) > MAX_BYTES:
-        return _put_text(Outcome.UNDECLARED, type(error).__name__, error)
-    return put(Outcome.DECLARED, data, "an exception")
+        return _pack_text(Outcome.UNDECLARED, type(error).__name__, error)
+    return Outcome.DECLARED, data
 
 
-def _put_text(outcome: Outcome, name: str, error: Exception) -> Words:
+def _pack_text(outcome: Outcome, name: str, error: Exception) -> tuple[Outcome, bytes]:
     try:
         text = str(error)
     except Exception as second:  # a faulty __str__ must not keep the client waiting
         text = f"(its text cannot be made: {type(second).__name__})"
     clean = [part[:limit].encode("utf-8", "replace").decode() for part, limit in ((name, 100), (text, 200))]
-    return put(outcome, _encode(clean), "an exception")
+    return outcome, _encode(clean)
 
 
 def _plain(value: object) -> Plain:
@@ -195,6 +204,8 @@ def raise_failure(what: str, declared: tuple[type[Exception], ...], words: Words
     match label:
         case Outcome.SERVER_DIED:
             raise ServerDied(f"{what}: the server died after it had taken the request; it may have been carried out")
+        case Outcome.FORGOTTEN:
+            raise RequestForgotten(f"{what}: the server died of the request, and its successor has no record of it")
         case Outcome.DECLARED:
             carried = decode(_decode_carried, get(*words), f"the exception of {what}")
             raise _rebuild(carried, declared)

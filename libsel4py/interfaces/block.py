@@ -19,7 +19,7 @@ import msgspec
 
 from libsel4py.dataspace import SharedMemory
 from libsel4py.errors import ServiceError
-from libsel4py.interface import Interface
+from libsel4py.interface import Interface, idempotent
 from libsel4py.signature import Word
 
 SECTOR_BYTES: Final = 512
@@ -83,6 +83,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 class Block(Interface):
     """One disk, or a partition of it."""
 
+    @idempotent
     def geometry(self) -> Geometry:
         """Size, and what a request may be."""
 
@@ -118,5 +119,6 @@ class Block(Interface):
         side by side are made as one.
         """
 
+    @idempotent
     def flush(self) -> None:
         """All that was written by calls that have returned is on the medium when this returns. Raises DiskError."""

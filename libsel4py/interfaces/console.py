@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from libsel4py.errors import ServiceError
-from libsel4py.interface import Interface, local
+from libsel4py.interface import Interface, idempotent, local, remembered
 
 WRITE_CHARACTERS = 220  # at most four bytes each in UTF-8, so that a piece fits one message
 
@@ -20,9 +20,11 @@ class Interrupted(ServiceError):
 class Console(Interface):
     """Line-wise input with editing, and text output."""
 
+    @remembered
     def write_piece(self, text: str) -> None:
         """Show text; at most 220 characters. Use `write`, which takes any length."""
 
+    @remembered
     def read_line(self, prompt: str, echo: bool = True, history: bool = True) -> str:
         """Show the prompt and wait for a line, without its newline. Waits its turn while others read.
 
@@ -32,6 +34,7 @@ class Console(Interface):
             EndOfInput, Interrupted: the person gave no line.
         """
 
+    @idempotent
     def columns(self) -> int:
         """Width of the terminal in characters; 80 if it is not known."""
 

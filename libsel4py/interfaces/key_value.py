@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from libsel4py.errors import ServiceError
-from libsel4py.interface import Interface, long_result, raises
+from libsel4py.interface import Interface, idempotent, long_result, raises
 
 MOST_KEY_BYTES = 200
 MOST_VALUE_BYTES = 600  # so that both fit one message
@@ -21,6 +21,7 @@ class TooLong(ServiceError):
 class KeyValue(Interface):
     """Names and values. Each method is durable, and has happened as a whole or not at all, when it returns."""
 
+    @idempotent
     @raises(UnknownKey)
     def get(self, key: str) -> bytes:
         """The value of a name."""
@@ -33,6 +34,7 @@ class KeyValue(Interface):
     def delete(self, key: str) -> None:
         """Forget a name."""
 
+    @idempotent
     @long_result
     def keys(self, prefix: str = "") -> list[str]:
         """All names that begin so, sorted."""

@@ -7,7 +7,7 @@ import msgspec
 
 from libsel4py.capabilities import Endpoint
 from libsel4py.errors import ServiceError
-from libsel4py.interface import Interface, long_result, raises
+from libsel4py.interface import Interface, idempotent, long_result, raises, remembered
 
 
 class UnknownName(ServiceError):
@@ -28,18 +28,22 @@ class Service(msgspec.Struct, frozen=True):
 class Names(Interface):
     """The directory."""
 
+    @idempotent
     @raises(UnknownName)
     def lookup(self, name: str) -> tuple[str, Endpoint]:
         """The service's interface, and a capability to call it."""
 
+    @idempotent
     @long_result
     def services(self) -> list[Service]:
         """What the asking client may look up, sorted by name."""
 
+    @idempotent
     @raises(NameTaken)
     def register(self, name: str, interface: str, service: Endpoint) -> None:
         """Offer a service. All who look it up get copies of ``service``, with the one badge that it has."""
 
+    @remembered
     @raises(UnknownName)
     def unregister(self, name: str) -> None:
         """Take back a service that the asking client registered."""

@@ -13,7 +13,7 @@ import builtins
 import msgspec
 
 from libsel4py.capabilities import Endpoint
-from libsel4py.interface import Interface, long_result
+from libsel4py.interface import Interface, idempotent, long_result
 from libsel4py.signature import Word
 
 
@@ -27,6 +27,7 @@ class MountPoint(msgspec.Struct, frozen=True, array_like=True):
 class Namespace(Interface):
     """A tree, as its client sees it: paths begin at "/". Errors are those of `libsel4py.interfaces.file`."""
 
+    @idempotent
     def resolve(self, path: str) -> tuple[str, Endpoint]:
         """The rest of a path, and the directory (`Directory`) that it is relative to: that of the longest mount.
 
@@ -34,6 +35,7 @@ class Namespace(Interface):
             BadPath: it is none. NoSuchFile: nothing is mounted above it.
         """
 
+    @idempotent
     @long_result
     def mounts(self) -> builtins.list[MountPoint]:
         """What is mounted, in the order of paths."""
@@ -49,5 +51,6 @@ class Namespace(Interface):
     def unmount(self, path: str) -> None:
         """End a mount that was made by `mount`; who uses its files goes on. Raises NoSuchFile: there is none."""
 
+    @idempotent
     def narrow(self, path: str, rights: Word) -> Endpoint:
         """A namespace to hand on: the tree below a path, with these rights (`Access`) at most. Raises as `resolve`."""

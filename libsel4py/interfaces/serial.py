@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from libsel4py.interface import Interface, local
+from libsel4py.interface import Interface, local, remembered
 
 WRITE_BYTES = 900  # a piece that fits one message
 
@@ -11,9 +11,11 @@ WRITE_BYTES = 900  # a piece that fits one message
 class Serial(Interface):
     """One line. Several readers take turns; each byte goes to one of them."""
 
+    @remembered
     def write_piece(self, data: bytes) -> None:
         """Send at most 900 bytes; returns when the driver has taken them. Use `write`, which takes any length."""
 
+    @remembered
     def read(self) -> bytes:
         """Wait for bytes; returns those that are there, at least one, at most 900. Empty means that the line closed."""
 

@@ -158,7 +158,7 @@ class FakeObjects:
         return slot in self.caps and isinstance(self.caps[slot].object, FakeUntyped)
 
     def identify(self, cptr: int) -> tuple[CapType, Rights, int]:
-        """Type, rights and log2 of the bytes, as IDENTIFY answers: of frames, CNodes, untypeds and endpoints."""
+        """Type, rights and log2 of the bytes, as IDENTIFY answers. Of other types than these: NULL."""
         match self.caps.get(cptr):
             case FakeCap(object=FakeFrame() as frame, rights=rights):
                 return CapType.FRAME, rights & (Rights.READ | Rights.WRITE), frame.size_bits
@@ -168,6 +168,8 @@ class FakeObjects:
                 return CapType.UNTYPED, Rights.NONE, untyped.size_bits
             case FakeCap(object=FakeEndpoint(), rights=rights):
                 return CapType.ENDPOINT, rights, 0
+            case FakeCap(object=FakeNotification(), rights=rights):
+                return CapType.NOTIFICATION, rights & (Rights.READ | Rights.WRITE), 0
         return CapType.NULL, Rights.NONE, 0
 
     def invoke(self, cap: FakeCap | None, request: Request) -> Outcome:

@@ -172,6 +172,8 @@ def connect(
         task = made.task(_environment(made, cls, interfaces, slot, configuration, signals, client))
         clients = _use(stack, uses)
         instance = runtime.make(cls, task) if isinstance(implementation, type) else implementation
+        if instance._task is not None:
+            task.keeper = instance._task.keeper
         instance._task, instance._uses = task, Uses(clients)
         server = runtime.make_server(instance, task)
         reply = Reply(made.new(FakeReply()))

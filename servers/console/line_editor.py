@@ -7,7 +7,7 @@ history. The line is a list of characters, the terminal one row; a line longer t
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -47,16 +47,21 @@ class LineEditor:
     """The line being typed, its cursor, and the history that it offers.
 
     One editor serves all lines of a terminal, since a key may begin in one line's bytes and end in the next one's.
+    ``after_return``: what was typed before ended with a carriage return.
     """
 
     echo: bool = True
     prompt: str = ""
     history: list[str] = field(default_factory=list)
+    after_return: InitVar[bool] = False
     _keys: Keys = field(default_factory=Keys)
     _line: list[str] = field(default_factory=list)
     _cursor: int = 0
     _at: int = 0
     _stash: str = ""
+
+    def __post_init__(self, after_return: bool) -> None:
+        self._keys = Keys(_after_return=after_return)
 
     def begin(self, prompt: str, echo: bool = True, history: list[str] | None = None) -> str:
         """Start a new line; returns what to show.

@@ -5,6 +5,10 @@ first one answers clients. Readers take turns in the order in which they asked. 
 appears above it, line by line: what has no newline yet is kept until it comes, or until the line is finished. What is
 typed while nobody reads waits here, `MAX_TYPED_AHEAD` bytes at most, and beyond that in the serial driver: nothing is
 lost. When the serial driver dies, what it had not answered is asked of its successor again.
+
+With ``state`` (256K), so it is with this process: what was typed, the line being typed with it, and histories are kept
+(`kept.py`), and a line is handed out in the record that keeps it no more. Reads of the serial line go by a lane that is
+kept as well, so that bytes which a dead console was being handed are its successor's.
 """
 
 from __future__ import annotations
@@ -16,12 +20,17 @@ from typing import Final
 
 from libsel4py import ServerDied, component, set_thread_entry, uses
 from libsel4py.context import DEFER, ReplyToken
+from libsel4py.errors import RequestForgotten
+from libsel4py.interface import on_lane
 from libsel4py.interfaces.console import Console, EndOfInput, Interrupted
 from libsel4py.interfaces.serial import Serial
-from servers.console.line_editor import NEW_LINE, Ending, Line, LineEditor
+from libsel4py.request_ids import Lane
+from libsel4py.state import ensure_state
+from servers.console.kept import STATE_BYTES, Session
+from servers.console.line_editor import ERASE_ROW, NEW_LINE, Ending, Line, LineEditor
 
 MAX_TYPED_AHEAD: Final = 4096  # bytes
-MAX_UNFINISHED: Final = 4096  # characters of a client's output that wait for their newline
+MAX_UNFINISHED: Final = 4096  # characters of all clients' output that wait for their newline
 COLUMNS: Final = 80
 
 
@@ -44,11 +53,17 @@ class Main(Console):
     def __init__(self) -> None:
         self._lock = threading.Condition()
         self._readers: deque[Reader] = deque()
-        self._histories: dict[int, list[str]] = {}
-        self._unfinished: dict[int, str] = {}
-        self._editor = LineEditor()
+        ensure_state(self.task, STATE_BYTES)
+        self._kept = self.kept(Session)
+        session = self._kept.value
+        self._histories = session.read_histories()
+        self._unfinished = dict(session.unfinished)
+        self._editor = LineEditor(after_return=session.after_return)
         self._editing = False
-        self._typed = bytearray()
+        self._line = bytearray()  # typed bytes that the editor has of the line being edited
+        self._typed = bytearray(session.typed)
+        self._redraws = session.editing  # a former life's line stands on the terminal
+        self._last = b"\r" if session.after_return else b""
         self._reads = False
         self._closed = False
 
@@ -61,16 +76,17 @@ class Main(Console):
     def write_piece(self, text: str) -> None:
         with self._lock:
             if not self._editing:
-                self._show(_on_terminal(text))
+                self._show(self._erased() + _on_terminal(text))
                 return
             before = self._unfinished.pop(self.caller.badge, "")
             lines, newline, rest = (before + text).rpartition("\n")
-            if len(rest) > MAX_UNFINISHED:
+            if len(rest) + sum(map(len, self._unfinished.values())) > MAX_UNFINISHED:
                 lines, newline, rest = lines + newline + rest, "\n", ""
             if rest:
                 self._unfinished[self.caller.badge] = rest
             if newline:
                 self._show(self._editor.hide() + _on_terminal(lines + newline) + self._editor.show())
+            self._note()
 
     def read_line(self, prompt: str, echo: bool = True, history: bool = True) -> str:
         with self._lock:
@@ -89,16 +105,52 @@ class Main(Console):
         with self._lock:
             self._reads = True
             self._lock.notify_all()
+        lane, serial = self._lane_to_read_by()
         while not self._closed:
             try:
-                data = self.serial.read()
+                data = serial.read()
+            except RequestForgotten:
+                self._kept.value.lane_name = 0  # the driver has no state: what it was asked then is nobody's
+                lane, serial = self._lane_to_read_by()
+                continue
             except ServerDied:
+                lane.unanswered = True
                 continue
             with self._lock:
                 self._closed = not data
                 self._typed += data
+                self._keep(lane)
                 self._go_on()
                 self._lock.wait_for(lambda: len(self._typed) < MAX_TYPED_AHEAD)
+
+    def _lane_to_read_by(self) -> tuple[Lane, Serial]:
+        with self._lock, self._kept.lock:
+            lane = self._kept.value.lane()
+            self._kept.commit()
+        return lane, on_lane(self.serial, lane)
+
+    def _keep(self, lane: Lane | None = None) -> None:
+        """Make durable what is typed and shown, and that a lane's last request is answered."""
+        with self._kept.lock:  # the other thread's methods end with what is noted here
+            self._note()
+            if lane is not None:
+                self._kept.value.read_by(lane)
+            self._kept.commit()
+
+    def _note(self) -> None:
+        state = self._kept.value
+        if len(self._line) > MAX_TYPED_AHEAD:  # keys that moved and deleted: what they have led to is enough
+            self._line[:] = self._editor.text.encode()
+        state.typed = bytes(self._line + self._typed)
+        state.editing = self._editing
+        state.unfinished = dict(self._unfinished)
+        state.after_return = self._last == b"\r"
+        state.write_histories(self._histories)
+
+    def _erased(self) -> str:
+        """What takes away the line that a former life has left on the terminal."""
+        redraws, self._redraws = self._redraws, False
+        return ERASE_ROW if redraws else ""
 
     def _abandon(self, badge: int) -> None:
         """A client reads one line at a time: one that asks again was started anew, or has given up its former call.
@@ -110,8 +162,11 @@ class Main(Console):
                 del self._readers[position]
                 if position == 0 and self._editing:
                     self._typed[:0] = self._editor.text.encode()
+                    self._line.clear()
                     self._finish(NEW_LINE)
-                reader.token.fail(Interrupted("this client asked for another line"))
+                with self._kept.lock:
+                    self._note()
+                    reader.token.fail(Interrupted("this client asked for another line"))
                 return
 
     def _go_on(self) -> None:
@@ -121,14 +176,17 @@ class Main(Console):
             shown = ""
             if not self._editing:
                 self._editing = True
-                shown = self._editor.begin(reader.prompt, reader.echo, reader.history)
+                shown = self._erased() + self._editor.begin(reader.prompt, reader.echo, reader.history)
+                self._keep()
             text, line = self._next_line()
             if line is None:
                 self._show(shown + text)
                 break
             self._finish(shown + text)
             self._readers.popleft()
-            _answer(reader.token, line)
+            with self._kept.lock:
+                self._note()
+                _answer(reader.token, line)
         self._lock.notify_all()
 
     def _next_line(self) -> tuple[str, Line | None]:
@@ -138,11 +196,15 @@ class Main(Console):
             text, lines = self._editor.feed(bytes([byte]))
             shown += text
             if lines:
+                self._last = bytes([byte])
+                self._line.clear()
                 del self._typed[:count]
                 return shown, lines[0]
+        self._line += self._typed
         self._typed.clear()
         if not self._closed:
             return shown, None
+        self._line.clear()
         text, line = self._editor.close()
         return shown + text, line
 

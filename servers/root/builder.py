@@ -118,6 +118,7 @@ class Builder:
         paged = self._paged(task, made, layout)
         if any(provided.interface == NAMES_INTERFACE for provided in provides.values()):
             connections |= self._directory(made, layout)
+        state, first_state_slot = self._state(task, made, layout)
         return Environment(
             name=task.name,
             connections=connections,
@@ -131,7 +132,25 @@ class Builder:
             configuration=task.config,  # type: ignore[arg-type]  # checked by the supervisor to be plain values
             paged=paged,
             paged_bytes=task.paged,
+            state=state,
+            state_bytes=task.state,
+            first_state_slot=first_state_slot,
+            state_slots=task.state_slots,
         )
+
+    def _state(self, task: Task, made: TaskObjects, layout: _Layout) -> tuple[int, int]:
+        """The slots of what outlives its processes: its frame (0: it has none), and the first of those that it fills.
+
+        They lie below the free ones, which are emptied at its end.
+        """
+        frame = 0
+        if made.state:
+            frame = layout.take("state")
+            task_objects.place(self._authority, made, frame, made.state)
+        first = layout.next_slot if task.state_slots else 0
+        for number in range(task.state_slots):
+            layout.take(f"state: capability {number}")
+        return frame, first
 
     def _uses(self, task: Task, made: TaskObjects, layout: _Layout) -> dict[str, Connection]:
         connections = {}

@@ -39,6 +39,7 @@ class TaskObjects:
     notification: Notification
     endpoint: Endpoint | None
     pool: int  # 0 if there is none
+    state: int  # the frame that outlives its processes; 0 if there is none
     io_spaces: dict[str, IOSpace]  # of its devices that have one, by the task's names for them
     threads: tuple[Thread, ...]
 
@@ -66,6 +67,7 @@ def make_objects(authority: Authority, task: Task) -> TaskObjects:
         notification=Notification(make(ObjectType.NOTIFICATION)),
         endpoint=Endpoint(make(ObjectType.ENDPOINT)) if task.provides else None,
         pool=make(ObjectType.UNTYPED, task.pool.bit_length() - 1) if task.pool else 0,
+        state=make(ObjectType.FRAME, task.state.bit_length() - 1) if task.state else 0,
         io_spaces={
             assigned.name: IOSpace(make(ObjectType.IO_SPACE, assigned.io_space.bit_length() - 1))
             for assigned in task.devices

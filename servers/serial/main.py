@@ -4,6 +4,10 @@ Must be given: a device named ``uart`` (ports, interrupt). Holds at most `MAX_BU
 what comes on top of them stays in the device, whose flow control holds the other end back. Writers wait until the
 device has taken their bytes. A client has one read at a time: one that reads again was started anew, or has given up
 its former call, and what comes must not be lost on that.
+
+With ``state`` (128K), received bytes outlive this process from the moment that they are
+noted, and are handed out once: what is lost is one FIFO at most, which was read and not noted yet. A piece that was
+being sent is sent again as a whole.
 """
 
 from __future__ import annotations
@@ -11,14 +15,26 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+import msgspec
+
 from libsel4py import ServiceError, component, on_notification
 from libsel4py.capabilities import IOPort, IRQHandler
 from libsel4py.context import DEFER, ReplyToken
 from libsel4py.interfaces.serial import WRITE_BYTES, Serial
 from libsel4py.lowlevel.batch import Batch
+from libsel4py.state import ensure_state
 from servers.serial import uart16550 as uart
 
 MAX_BUFFERED: Final = 16384  # bytes
+
+
+STATE_BYTES: Final = 1 << 17  # for `MAX_BUFFERED` and remembered answers, twice
+
+
+class Received(msgspec.Struct):
+    """Bytes that came and were not handed out."""
+
+    data: bytes = b""
 
 
 class ReadAgain(ServiceError):
@@ -34,7 +50,9 @@ class Main(Serial):
         self._ports = IOPort(device.io_port)
         self._base = device.first_port
         self._interrupt = IRQHandler(device.irq_handler)
-        self._received = bytearray()
+        ensure_state(self.task, STATE_BYTES)
+        self._kept = self.kept(Received)
+        self._received = bytearray(self._kept.value.data)
         self._held_back = False  # there was no room for what the device holds
         self._closed = False
         self._readers: dict[int, ReplyToken] = {}  # by badge, in the order in which they asked
@@ -81,6 +99,8 @@ class Main(Serial):
         while len(self._received) < MAX_BUFFERED:
             came = self._read_fifo()
             self._received += came
+            self._note()
+            self._kept.commit()
             if len(came) < uart.FIFO_BYTES:
                 self._held_back = False
                 break
@@ -111,7 +131,11 @@ class Main(Serial):
     def _take(self) -> bytes:
         piece = bytes(self._received[:WRITE_BYTES])
         del self._received[:WRITE_BYTES]
+        self._note()
         return piece
+
+    def _note(self) -> None:
+        self._kept.value.data = bytes(self._received)
 
     def _transmit(self) -> None:
         """Fill the transmit FIFO whenever it is empty."""

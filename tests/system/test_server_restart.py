@@ -60,7 +60,7 @@ def test_a_server_killed_from_outside_comes_back_to_clients_that_wait_for_it(
     for number in range(1, CALLS + 1):
         sel4py.ok("kill", name)
         if name == "console":
-            terminal.until(PROMPT)  # the shell was told that its call was lost, and asks its successor
+            terminal.until(PROMPT)  # its successor was asked for the same line again, and shows it anew
         ask(terminal, f"call pong ping {number}", f"\n{number}\r")
     ask(terminal, f"log {name}", f"started again ({CALLS})")
     leave(terminal)
@@ -73,6 +73,27 @@ def test_what_was_typed_before_the_serial_driver_died_is_still_in_the_line(
     terminal.until(b"call pong pi")
     sel4py.ok("kill", "serial")
     ask(terminal, "ng 42", "\n42\r")
+    leave(terminal)
+
+
+def test_the_line_being_typed_and_what_is_typed_ahead_survive_the_console(
+    terminal: Terminal, sel4py: Supervisor
+) -> None:
+    """Some characters, a death, the next ones; and lines that nobody has read yet."""
+    for characters in (b"call", b" pong", b" pi", b"ng", b" 4"):
+        terminal.type(characters)
+        terminal.until(characters)
+        sel4py.ok("kill", "console")
+        terminal.until(PROMPT)
+    ask(terminal, "2", "\n42\r")
+    terminal.type(b"call pong ping 1\rcall pong ping 2\rcall pong ping 3\r")
+    sel4py.ok("kill", "console")
+    sel4py.ok("kill", "serial")
+    sel4py.ok("kill", "console")
+    for number in (1, 2, 3):
+        terminal.until(f"\n{number}\r".encode())
+    terminal.until(PROMPT)
+    assert not re.search(rb"ServerDied|server died", terminal.shown)
     leave(terminal)
 
 

@@ -18,9 +18,11 @@ from libsel4py import Endpoint, runtime
 from libsel4py.abi import Error, Label
 from libsel4py.environment import Device, Environment
 from libsel4py.interfaces.serial import Serial
+from libsel4py.keeper import Keeper
 from libsel4py.testing import Events, TestSystem, connect, in_background, send_signal, system
 from libsel4py.testing.fake_objects import FakeCap, FakeEndpoint, FakeObject, FakeObjects, Outcome, Request
 from servers.serial.main import Main
+from tests.unit.sdk.cut_memory import CutMemory
 
 PORT: Final = 0x3F8
 IRQ: Final = 4
@@ -145,10 +147,11 @@ class Board:
         self.settle()
 
     @contextmanager
-    def driver(self) -> Iterator[tuple[Main, Serial]]:
-        """A driver that has started, and a client of it."""
-        environment = Environment("serial", devices={"uart": self._device})
-        driver = runtime.make(Main, self.made.task(environment))
+    def driver(self, memory: CutMemory | None = None) -> Iterator[tuple[Main, Serial]]:
+        """A driver that has started, and a client of it. ``memory``: its state, from former lives."""
+        task = self.made.task(Environment("serial", devices={"uart": self._device}))
+        task.keeper = Keeper() if memory is None else Keeper.open(memory)
+        driver = runtime.make(Main, task)
         with connect(driver) as client:
             yield driver, client
 

@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from libsel4py import Endpoint, ServerDied
+from libsel4py import Endpoint, ServerDied, runtime
 from libsel4py.context import Uses
+from libsel4py.environment import Environment
 from libsel4py.interfaces.console import Console
 from libsel4py.interfaces.serial import Serial
+from libsel4py.keeper import Keeper
 from libsel4py.testing import Events, TestSystem, connect, in_background, system
 from libsel4py.testing.fake_objects import FakeCap
 from servers.console.main import Main
+from tests.unit.sdk.cut_memory import CutMemory
 
 SECONDS = 10.0
 DIES = ServerDied("the driver was killed")
@@ -92,9 +95,12 @@ class Bench:
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
+def bench(memory: CutMemory | None = None) -> Iterator[Bench]:
+    """A console, until it ends; ``memory``: its state, from former lives and for later ones."""
     with system() as made:
-        console = Main()
+        task = made.task(Environment("console"))
+        task.keeper = Keeper() if memory is None else Keeper.open(memory)
+        console = runtime.make(Main, task)
         with connect(console) as first:
             running = Bench(made, console, first)
             reading = in_background(console.read_terminal)

@@ -10,9 +10,12 @@ import pytest
 
 from libsel4py import runtime
 from libsel4py.interfaces.console import WRITE_CHARACTERS, EndOfInput, Interrupted
+from libsel4py.request_ids import REPEATED
 from libsel4py.testing import in_background
 from servers.console import main as console_main
+from servers.console.kept import HISTORY_BYTES, STATE_BYTES, Session
 from servers.console.main import MAX_TYPED_AHEAD
+from tests.unit.sdk.cut_memory import CutMemory
 from tests.unit.servers.terminal import DIES, SECONDS, Bench, bench
 
 ERASE = "\r\x1b[K"
@@ -228,3 +231,79 @@ def test_no_prompt_is_shown_before_somebody_reads_what_is_typed(board: Bench, mo
         console._lock.notify_all()
     board.type(b"x\r")
     assert future.result(SECONDS) == "x"
+
+
+# --- its next life ------------------------------------------------------------------------------------------------
+
+
+def died(memory: CutMemory) -> CutMemory:
+    """The state as a console left it that was killed now: what it does at its orderly end is not in it."""
+    copy = CutMemory(memory.size)
+    copy.bytes[:] = memory.bytes
+    return copy
+
+
+def test_the_line_being_typed_is_its_successors() -> None:
+    memory = CutMemory(STATE_BYTES)
+    with bench(memory) as board:
+        future = board.read(board.client_of(7))
+        board.type(b"hello\x02\x02", b"\x7f")
+        board.terminal.until("> helo\x1b[2D")
+        memory = died(memory)
+    assert future.result(SECONDS) == "helo"
+    with bench(memory) as board:
+        future = board.read(board.client_of(7))
+        board.terminal.until(f"{ERASE}> helo\x1b[2D")
+        board.type(b"L\r")
+        assert future.result(SECONDS) == "heLlo"
+
+
+def test_what_was_typed_ahead_and_the_line_feed_behind_a_line_are_its_successors() -> None:
+    memory = CutMemory(STATE_BYTES)
+    with bench(memory) as board:
+        future = board.read(board.client_of(7))
+        board.type(b"one\r", b"\ntwo\rthr")
+        assert future.result(SECONDS) == "one"
+        with board.console._lock:
+            assert board.console._lock.wait_for(lambda: board.console._typed.endswith(b"thr"), SECONDS)
+        memory = died(memory)
+    with bench(memory) as board:
+        assert board.read(board.client_of(7)).result(SECONDS) == "two"
+        future = board.read(board.client_of(7))
+        board.type(b"ee\r")
+        assert future.result(SECONDS) == "three"
+
+
+def test_histories_and_waiting_output_are_its_successors() -> None:
+    memory = CutMemory(STATE_BYTES)
+    with bench(memory) as board:
+        client = board.client_of(7)
+        future = board.read(client)
+        board.type(b"first\r")
+        assert future.result(SECONDS) == "first"
+        board.read(client)
+        board.client_of(8).write_piece("no newline yet")
+        memory = died(memory)
+    with bench(memory) as board:
+        future = board.read(board.client_of(7))
+        board.type(b"\x10\r")
+        assert future.result(SECONDS) == "first"
+        assert board.terminal.output.endswith("first\r\nno newline yet")
+
+
+def test_histories_are_kept_in_their_share() -> None:
+    session = Session()
+    histories = {1: ["x" * 4090, "short"], 2: ["y" * 100] * 400}
+    session.write_histories(histories)
+    assert sum(len(line) for _, line in session.histories) < HISTORY_BYTES
+    assert session.read_histories()[1] == ["short"]
+    assert len(session.read_histories()[2]) > 20
+
+
+def test_its_reads_go_on_by_the_lane_that_it_has_kept() -> None:
+    session = Session()
+    lane = session.lane()
+    assert (lane.next(), session.lane().name) == (1, lane.name)
+    assert session.lane().next() == 1 | REPEATED
+    session.read_by(lane)
+    assert session.lane().next() == 2 | REPEATED

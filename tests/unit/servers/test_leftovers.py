@@ -8,7 +8,7 @@ import pytest
 
 from kerneld.records import Endpoint, ThreadState
 from libsel4py import abi
-from libsel4py.abi import ObjectType, Status, Syscall
+from libsel4py.abi import CapType, ObjectType, Status, Syscall
 from libsel4py.description import Provide, Restart, Use
 from libsel4py.environment import Slot
 from libsel4py.wire import Outcome
@@ -46,6 +46,26 @@ def test_the_successor_finds_what_its_predecessor_found(board: Root) -> None:
     board.act_for("server").call(Slot.POOL, abi.Label.UNTYPED_RETYPE, size, [Slot.CNODE])  # all of it is free
     assert after[Slot.TCB].object == board.tcb("server").address
     assert board.authority.slots.free_count == free
+
+
+def test_its_state_and_what_it_keeps_there_outlive_it() -> None:
+    keeper = task("keeper", provides=(Provide("one", PING),), restart=Restart.ALWAYS, state=4096, state_slots=3)
+    with root(keeper) as board:
+        board.supervisor.start_all()
+        environment = board.running("keeper").environment
+        state, first = environment.state, environment.first_state_slot
+        assert (environment.state_bytes, environment.state_slots) == (4096, 3)
+        assert environment.first_free_slot == first + 3
+        before = board.held("keeper")
+        assert before[state].type == CapType.FRAME
+        board.machine.ram.poke(before[state].object, b"kept")
+        for slot in (first + 2, environment.first_free_slot):
+            board.act_for("keeper").call(Slot.CNODE, abi.Label.CNODE_COPY, (slot, 64, SERVED, 64, 15), [Slot.CNODE])
+        board.ended("keeper", SIGKILLED)
+        after = board.held("keeper")
+        assert set(after) == {*before, first + 2}
+        assert after[state].object == before[state].object
+        assert board.machine.ram.read(before[state].object, 4) == b"kept"
 
 
 @pytest.mark.parametrize("how", ["ended", "killed", "done"])

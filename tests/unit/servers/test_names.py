@@ -14,6 +14,7 @@ from libsel4py.interfaces.ping import Ping
 from libsel4py.testing import TestSystem, connect, system
 from libsel4py.testing.fake_objects import FakeCap, FakeEndpoint
 from servers.names.main import Main
+from tests.unit.servers.second_life import Lives
 
 PING = Ping.interface_name
 OTHER_BADGE = 12
@@ -142,3 +143,29 @@ def test_no_capability_stays_behind(names: Directory) -> None:
         names.alice.unregister("radio")
         free.append(names.made.slots.free_count)
     assert free == [free[0]] * 3
+
+
+def test_registrations_outlive_the_server() -> None:
+    with system() as made:
+        lives = Lives(made, Main, slots=3, configuration={"open": ["a", "b", "c", "d"]})
+        services = [Endpoint(made.new(FakeEndpoint())) for _ in range(3)]
+        with lives.life() as ada:
+            ada.register("a", PING, services[0])
+            ada.register("c", PING, services[0])
+            ada.unregister("c")
+            ada.register("b", PING, services[1])
+            ada.register("a", PING, services[1])
+        with lives.life() as ada:
+            assert listed(ada) == ["a", "b"]
+            found = made.kernel.objects.caps[ada.lookup("a")[1].cptr].object
+            assert found is made.kernel.objects.caps[services[1].cptr].object
+            ada.register("c", PING, services[2])
+            with pytest.raises(NameTaken, match="no room"):
+                ada.register("d", PING, services[2])
+            ada.unregister("a")
+            assert len(lives.held()) == 2
+            ada.register("d", PING, services[2])
+        for slot in lives.held():
+            del made.kernel.objects.caps[slot]
+        with lives.life() as ada:
+            assert listed(ada) == []

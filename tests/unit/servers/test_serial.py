@@ -8,9 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from hw.devices import uart as chip
+from libsel4py.environment import Environment
+from libsel4py.interface import on_lane
 from libsel4py.interfaces.serial import WRITE_BYTES, Serial
+from libsel4py.request_ids import Lane
+from libsel4py.state import ensure_state
 from servers.serial import main as driver_main
-from servers.serial.main import Main, ReadAgain
+from servers.serial.main import STATE_BYTES, Main, ReadAgain
+from tests.unit.sdk.cut_memory import CutMemory
 from tests.unit.servers.serial_board import Board, board
 
 SECONDS = 10.0
@@ -212,3 +217,38 @@ def test_bytes_lost_by_an_end_that_does_not_wait_are_told(uart: Board, caplog: p
             uart.settle()
         assert read_all(serial, 64) == pattern(64)
     assert "received bytes were lost" in caplog.text
+
+
+def test_bytes_that_a_dead_driver_had_taken_are_its_successors_and_come_once(uart: Board) -> None:
+    """Also those that it had handed to a client which did not hear of it: to that one, on the lane that it has kept."""
+    memory = CutMemory(STATE_BYTES)
+    with uart.driver(memory) as (_, serial):
+        uart.feed(pattern(1000))
+        assert on_lane(serial, Lane(7)).read() == pattern(1000)[:WRITE_BYTES]
+    with uart.driver(memory) as (_, serial):
+        mine = on_lane(serial, Lane(7, 1, unanswered=True))
+        assert mine.read() == pattern(1000)[:WRITE_BYTES]
+        assert mine.read() == pattern(1000)[WRITE_BYTES:]
+
+
+def test_a_client_that_died_while_it_waited_hears_what_came_meanwhile(uart: Board) -> None:
+    memory = CutMemory(STATE_BYTES)
+    with uart.driver(memory) as (_, serial):
+        first = uart.calling(on_lane(serial, Lane(7)).read)
+        uart.feed(b"early")
+        assert first.result(SECONDS) == b"early"
+        again = on_lane(serial, Lane(7, 1, unanswered=True))
+        assert again.read() == b"early"
+        second = uart.calling(again.read)
+        third = uart.calling(on_lane(serial, Lane(7, 2, unanswered=True)).read)
+        with pytest.raises(ReadAgain):
+            second.result(SECONDS)
+        uart.feed(b"late")
+        assert third.result(SECONDS) == b"late"
+        assert on_lane(serial, Lane(7, 2, unanswered=True)).read() == b"late"
+
+
+def test_a_state_that_is_too_small_is_refused(uart: Board) -> None:
+    task = uart.made.task(Environment("serial", state_bytes=4096))
+    with pytest.raises(ValueError, match='state = "128K"'):
+        ensure_state(task, STATE_BYTES)

@@ -1,0 +1,156 @@
+"""A journal in memory that outlives its process: records that are there as a whole or not at all.
+
+    journal = Journal(space.attach())       # raises CorruptJournal
+    for record in journal.records: ...      # what former lives had appended since the last checkpoint, oldest first
+    journal.append(b"one change")           # durable when it returns
+    journal.checkpoint(b"the whole state")  # in the place of all records
+
+The memory has two areas, one of which is current: the one with the higher number. A checkpoint is written to the other
+one. So whatever ends the process, at whatever store, leaves all records that were appended before, and of the one that
+was being written nothing, or all of it. It is memory that outlives processes, not the host: nothing is flushed.
+
+Layout, words of 64 bits. An area: valid (`MAGIC` above, the checksum of its number below), number, records. A record:
+its bytes' length above and their checksum with the area's number and their place below, its bytes, zeros up to a whole
+word. Behind the last record stands a zero. Writing: the zero behind, the bytes, then the record's word; an area's valid
+word last of all. The order is that of the program's stores: a process's death keeps it.
+
+Rules. One process at a time has the memory, and one thread uses a journal. What a former life left is believed as far
+as its checksums go; they find damage, not malice, so records are decoded as a stranger's bytes are.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final, Protocol
+
+from libsel4py.abi import WORD_BYTES
+from libsel4py.errors import ServiceError
+
+MAGIC: Final = 0x4A524E31
+LEAST_BYTES: Final = 4096
+_HEAD: Final = 2 * WORD_BYTES
+_LOW: Final = 0xFFFF_FFFF
+
+
+class CorruptJournal(ValueError):
+    """The memory holds something else than a journal, or one that was damaged; the text says where."""
+
+
+class JournalFull(ServiceError):
+    """There is no room for this record: make a checkpoint; if it was one, the state is too large for its memory."""
+
+
+class Memory(Protocol):
+    """What a journal needs of `libsel4py.mapping.Mapping`."""
+
+    @property
+    def size(self) -> int: ...
+    def read(self, offset: int, length: int, /) -> bytes: ...
+    def write(self, offset: int, data: bytes, /) -> None: ...
+    def load_word(self, offset: int, /) -> int: ...
+    def store_word(self, offset: int, value: int, /) -> None: ...
+
+
+class Journal:
+    """See the module.
+
+    Args:
+        memory: at least 4096 bytes. All zeros is an empty journal.
+    Attributes:
+        records: those that were there at the start. most_bytes: the longest record that an empty journal takes.
+    Raises:
+        CorruptJournal: neither area is whole. ValueError: there is too little memory.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        if memory.size < LEAST_BYTES:
+            raise ValueError(f"a journal needs {LEAST_BYTES} bytes of memory, and this has {memory.size}")
+        self._memory = memory
+        self._area_bytes = memory.size // 2 & -WORD_BYTES
+        self.most_bytes = self._area_bytes - _HEAD - 2 * WORD_BYTES
+        self._number, self._area = self._find_current()
+        self.records, self._end = self._read_records()
+
+    @classmethod
+    def fresh(cls, memory: Memory) -> Journal:
+        """An empty journal, whatever was there before."""
+        for area in (0, memory.size // 2 & -WORD_BYTES):
+            memory.store_word(area, 0)
+            memory.store_word(area + WORD_BYTES, 0)
+        return cls(memory)
+
+    def append(self, record: bytes) -> None:
+        """Add a record. Raises JournalFull: nothing was changed."""
+        if not self.has_room(len(record)):
+            raise JournalFull(f"a record of {len(record)} bytes does not fit what is left of the journal")
+        if not self._number:
+            self.checkpoint(record)
+            return
+        self._end = self._put(self._area, self._number, self._end, record)
+
+    def checkpoint(self, record: bytes) -> None:
+        """Let one record stand in the place of all. Raises JournalFull: nothing was changed."""
+        if len(record) > self.most_bytes:
+            raise JournalFull(f"a checkpoint of {len(record)} bytes; the journal's memory takes {self.most_bytes}")
+        memory, number = self._memory, self._number + 1
+        area = self._area_bytes if self._area == 0 else 0
+        memory.store_word(area, 0)
+        end = self._put(area, number, _HEAD, record)
+        memory.store_word(area + WORD_BYTES, number)
+        memory.store_word(area, _valid(number))
+        self._number, self._area, self._end = number, area, end
+
+    def has_room(self, length: int) -> bool:
+        """Whether a record of so many bytes can be appended."""
+        return self._end + _record_bytes(length) + WORD_BYTES <= self._area_bytes
+
+    def _put(self, area: int, number: int, at: int, record: bytes) -> int:
+        memory, end = self._memory, at + _record_bytes(len(record))
+        memory.store_word(area + end, 0)
+        if record:
+            memory.write(area + at + WORD_BYTES, record)
+        memory.store_word(area + at, _record_word(record, number, at))
+        return end
+
+    def _find_current(self) -> tuple[int, int]:
+        """The current area's number and offset; number 0 if nothing was ever written."""
+        found, strange = [], []
+        for area in (0, self._area_bytes):
+            valid, number = self._memory.load_word(area), self._memory.load_word(area + WORD_BYTES)
+            if valid and valid == _valid(number):
+                found.append((number, area))
+            elif valid:
+                strange.append(f"offset {area} has {valid:#x}, where {_valid(number):#x} was due")
+        # An area is marked invalid by a zero while it is written; any other word is not a journal's.
+        if strange:
+            raise CorruptJournal(f"this memory is no journal, or was damaged: {'; '.join(strange)}")
+        return max(found, default=(0, self._area_bytes))
+
+    def _read_records(self) -> tuple[list[bytes], int]:
+        records: list[bytes] = []
+        memory, at = self._memory, _HEAD
+        if not self._number:
+            return records, at
+        while word := memory.load_word(self._area + at):
+            length = word >> 32
+            end = at + _record_bytes(length)
+            record = memory.read(self._area + at + WORD_BYTES, length) if end + WORD_BYTES <= self._area_bytes else None
+            if record is None or _record_word(record, self._number, at) != word:
+                raise CorruptJournal(f"record {len(records)} of the journal, at {self._area + at}, was damaged")
+            records.append(record)
+            at = end
+        return records, at
+
+
+def _valid(number: int) -> int:
+    return MAGIC << 32 | zlib.crc32(number.to_bytes(WORD_BYTES, "little"))
+
+
+def _record_bytes(length: int) -> int:
+    return WORD_BYTES + (length + WORD_BYTES - 1 & -WORD_BYTES)
+
+
+def _record_word(record: bytes, number: int, at: int) -> int:
+    """Never 0: of no bytes, the checksum is that of number and place, with the lowest bit set."""
+    start = zlib.crc32(number.to_bytes(WORD_BYTES, "little") + at.to_bytes(WORD_BYTES, "little"))
+    return len(record) << 32 | zlib.crc32(record, start) & _LOW | (0 if record else 1)

@@ -1,0 +1,302 @@
+"""What a server keeps beyond its process: one value, and the answers to remembered requests, in one journal.
+
+Both are durable together: an answer is remembered in the record that has the value as it was when the method ended, and
+the client is answered after that. So a repeated request is either carried out for the first time, or answered as it
+was; there is no third.
+
+Rules. A client is known by its badge, which the kernel delivers, and by its name; the rest of a request's id is its
+own word, which can make it get its own former answers, and nothing else. What is remembered is bounded: `MOST_LANES`
+answers of each client, and together half of the journal; beyond that whoever has most loses its oldest. Without a
+journal all this lasts as long as the process, and a request that was repeated across that is refused:
+`RequestForgotten`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar, cast
+
+import msgspec
+
+from libsel4py.abi import WORD_MASK
+from libsel4py.errors import InvalidMessage, RequestForgotten
+from libsel4py.journal import CorruptJournal, Journal, JournalFull, Memory
+from libsel4py.lowlevel.machine import Answer
+from libsel4py.request_ids import REPEATED
+from libsel4py.signature import Method
+from libsel4py.wire import EMPTY, UNDECODABLE, Outcome, pack_failure, put
+
+Value = TypeVar("Value")
+
+MOST_LANES: Final = 64  # of one client: a task has 64 threads, and each makes one call at a time
+_log = logging.getLogger(__name__)
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """The last answer on a client's lane. ``payload``: a word, packed bytes, or nothing."""
+
+    client: str
+    badge: int
+    lane: int
+    count: int
+    label: int
+    outcome: int
+    payload: bytes | int | None
+
+    def answer(self) -> Answer:
+        """As it was given at first."""
+        match self.payload:
+            case bytes(data) if self.outcome == Outcome.OK:
+                return data
+            case bytes(data):
+                return put(self.outcome, data, "a kept answer")
+            case int(word):
+                return (1, word & WORD_MASK, 0, 0, 0)
+        return EMPTY
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of a journal it takes."""
+        return 64 + len(self.client) + (len(self.payload) if isinstance(self.payload, bytes) else 0)
+
+
+class _Record(msgspec.Struct, frozen=True, array_like=True):
+    """One commit: the value if it has changed, and answers."""
+
+    value: bytes | None
+    answers: list[KeptAnswer]
+
+
+_decode_record: Final = msgspec.msgpack.Decoder(_Record).decode
+
+
+class Kept(Generic[Value]):
+    """A value that is there again in the task's next life, as it was when it was last committed.
+
+    A remembered method's end commits it, with the method's answer. Others say so: ``commit()``. A server of several
+    threads changes it, and ends its remembered methods, under ``lock``.
+    """
+
+    def __init__(self, keeper: Keeper, kind: Callable[[], Value]) -> None:
+        self._keeper = keeper
+        self._kind = kind
+        self._decode: Callable[[bytes], Value] = msgspec.msgpack.Decoder(cast(Any, kind)).decode
+        self.lock = keeper.lock
+        self.value: Value = self.decoded(keeper.value)
+
+    def commit(self, then: Callable[[], None] | None = None) -> None:
+        """Make the value durable as it is now, and do ``then`` what must not be done before.
+
+        In a remembered method both wait for its end, so that the change is not durable without its answer.
+
+        Raises:
+            JournalFull: it is too large for the task's ``state``; it is again what it was at the last commit. In a
+                remembered method its end raises that, to the client.
+        """
+        request = current.request
+        if request is not None and request.keeper is self._keeper and not request.deferred:
+            request.then += [then] if then is not None else []
+            return
+        self._keeper.commit()
+        if then is not None:
+            then()
+
+    def decoded(self, data: bytes) -> Value:
+        """The value that was kept as these bytes; a fresh one, if there are none or they make none."""
+        if data:
+            try:
+                return self._decode(data)
+            except UNDECODABLE as error:
+                _log.error("the kept value is no %s, it begins anew: %s", self._kind, error)
+        return self._kind()
+
+
+class Request:
+    """A remembered request that is being carried out.
+
+    Attributes:
+        deferred: its answer comes later. then: what is to be done when it is durable.
+    """
+
+    __slots__ = ("client", "count", "deferred", "keeper", "key", "method", "then")
+
+    def __init__(self, keeper: Keeper, method: Method, client: str, key: tuple[int, int], count: int) -> None:
+        self.keeper = keeper
+        self.method = method
+        self.client = client
+        self.key = key
+        self.count = count
+        self.deferred = False
+        self.then: list[Callable[[], None]] = []
+
+    def complete(self, answer: Answer) -> None:
+        """Remember what it is answered, and commit. Raises JournalFull: it is not, and the value is as it was."""
+        match answer:
+            case (1, int(word), 0, 0, 0):
+                self._remember(Outcome.OK, word)
+            case tuple():
+                self._remember(Outcome.OK, None)
+            case bytes() | int():
+                self._remember(Outcome.OK, answer)
+
+    def fail(self, error: Exception) -> None:
+        """As `complete`, for an exception."""
+        self._remember(*pack_failure(error, self.method.raises))
+
+    def _remember(self, outcome: Outcome, payload: bytes | int | None) -> None:
+        self.keeper.remember(self, outcome, payload)
+        then, self.then = self.then, []
+        for action in then:
+            action()
+
+
+class _PerThread(threading.local):
+    request: Request | None = None
+
+
+#: The remembered request whose method the calling thread runs.
+current: Final = _PerThread()
+
+
+class Keeper:
+    """See the module. Made by `libsel4py.state.keeper_of`.
+
+    Args:
+        journal: None if the task has no state. lost: what it had was damaged.
+    Attributes:
+        value: the kept value's bytes at the last commit. lock: held while something is committed.
+    """
+
+    def __init__(self, journal: Journal | None = None, *, lost: bool = False) -> None:
+        self.lock = threading.RLock()
+        self.value = b""
+        self._journal = journal
+        self._forgets = journal is None or lost
+        self._kept: Kept[Any] | None = None
+        self._answers: dict[tuple[int, int], KeptAnswer] = {}  # by badge and lane, the oldest first
+        self._bytes = 0
+        self._lanes: Counter[str] = Counter()
+        self._under_way: dict[tuple[int, int], Request] = {}
+        for data in journal.records if journal is not None else ():
+            record = _decode_record(data)
+            self.value = self.value if record.value is None else record.value
+            for answer in record.answers:
+                self._add(answer)
+
+    @classmethod
+    def open(cls, memory: Memory) -> Keeper:
+        """What former lives kept in this memory; if that is damaged, an error in the log, and nothing."""
+        try:
+            return cls(Journal(memory))
+        except (CorruptJournal, *UNDECODABLE) as error:
+            _log.error("what this task kept is lost, it begins anew: %s", error)
+            return cls(Journal.fresh(memory), lost=True)
+
+    def keep(self, kind: Callable[[], Value]) -> Kept[Value]:
+        """The kept value; ``kind()`` where there is none yet. Raises ValueError: it is asked for twice."""
+        if self._kept is not None:
+            raise ValueError("a task keeps one value: make it a msgspec.Struct, or a dict, of all that is to be kept")
+        self._kept = kept = Kept(self, kind)
+        return kept
+
+    def begin(self, method: Method, client: str, badge: int, lane: int, count: int) -> Request | Answer:
+        """A request to carry out; or, if that was done, its answer.
+
+        Raises:
+            InvalidMessage: the client has gone on from this request, or it is under way. RequestForgotten: it was sent
+                before, to a life that left no record of anything.
+        """
+        repeated, count, key = bool(count & REPEATED), count & ~REPEATED, (badge, lane)
+        with self.lock:
+            kept = self._answers.get(key)
+            if kept is not None and kept.count >= count:
+                if kept.count > count or kept.label != method.label:
+                    raise InvalidMessage(
+                        f"{method.full_name}: this request's id is that of another, or of an older one"
+                    )
+                return kept.answer()
+            former = self._under_way.get(key)
+            if former is not None and former.count >= count and not (repeated and former.count == count):
+                raise InvalidMessage(
+                    f"{method.full_name}: this request is under way, or the client has gone on from it"
+                )
+            if repeated and self._forgets:
+                raise RequestForgotten(method.full_name)
+            # Where it is under way, its sender's former life will not hear the answer: this one does, and counts.
+            self._under_way[key] = request = Request(self, method, client, key, count)
+        return request
+
+    def remember(self, request: Request, outcome: Outcome, payload: bytes | int | None) -> None:
+        """Commit an answer with the value; for a request that the client has gone on from, the value alone."""
+        with self.lock:
+            answers = []
+            if self._under_way.get(request.key) is request:
+                del self._under_way[request.key]
+                badge, lane = request.key
+                label = request.method.label
+                answers = [KeptAnswer(request.client, badge, lane, request.count, label, outcome, payload)]
+            self.commit(answers)
+
+    def commit(self, answers: list[KeptAnswer] | None = None) -> None:
+        """Make the value and answers durable, together. Raises JournalFull."""
+        with self.lock:
+            answers = answers or []
+            value = _encode(self._kept.value) if self._kept is not None else b""
+            changed = value if value != self.value else None
+            if changed is None and not answers:
+                return
+            try:
+                self._write(value, changed, answers)
+            except JournalFull:
+                if self._kept is not None:
+                    self._kept.value = self._kept.decoded(self.value)
+                raise
+            self.value = value
+            for answer in answers:
+                self._add(answer)
+
+    def _write(self, value: bytes, changed: bytes | None, answers: list[KeptAnswer]) -> None:
+        journal = self._journal
+        if journal is None:
+            return
+        record = _encode(_Record(changed, answers))
+        if journal.has_room(len(record)):
+            journal.append(record)
+            return
+        news = {(answer.badge, answer.lane) for answer in answers}
+        kept = [answer for key, answer in self._answers.items() if key not in news]
+        journal.checkpoint(_encode(_Record(value, [*kept, *answers])))
+
+    # --- answers, within their bounds ---------------------------------------------------------------------------
+
+    def _add(self, answer: KeptAnswer) -> None:
+        key = (answer.badge, answer.lane)
+        if key in self._answers:
+            self._drop(key)
+        self._answers[key] = answer
+        self._bytes += answer.size
+        self._lanes[answer.client] += 1
+        if self._lanes[answer.client] > MOST_LANES:
+            self._drop_oldest(answer.client)
+        while self._journal is not None and self._bytes > self._journal.most_bytes // 2 and len(self._answers) > 1:
+            self._drop_oldest(self._largest())
+
+    def _drop(self, key: tuple[int, int]) -> None:
+        answer = self._answers.pop(key)
+        self._bytes -= answer.size
+        self._lanes[answer.client] -= 1
+        if not self._lanes[answer.client]:
+            del self._lanes[answer.client]
+
+    def _drop_oldest(self, client: str) -> None:
+        self._drop(next(key for key, answer in self._answers.items() if answer.client == client))
+
+    def _largest(self) -> str:
+        sizes: Counter[str] = Counter()
+        for answer in self._answers.values():
+            sizes[answer.client] += answer.size
+        return sizes.most_common(1)[0][0]
