@@ -11,7 +11,7 @@ import time
 from typing import Protocol
 
 PORT = 7000
-PIECE_BYTES = 64 << 10  # of a call of the program that sends, and of the one that receives
+PIECE_BYTES = 256 << 10  # of a call of the program that sends, and of the one that receives
 HEAD_BYTES = 8
 DONE = b"."
 

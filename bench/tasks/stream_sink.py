@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.stream import PORT, take
+from bench.stream import PIECE_BYTES, PORT, take
 from libsel4py import Component, component, uses
 from libsel4py.interfaces.network import Network
 from libsel4py.sockets import Net
@@ -15,7 +15,7 @@ class Main(Component):
     network = uses(Network)
 
     def run(self) -> int:
-        with Net(self.network) as net, net.create_server(("", PORT)) as listener:
+        with Net(self.network, window_bytes=PIECE_BYTES) as net, net.create_server(("", PORT)) as listener:
             sock, _ = listener.accept()
             with sock:
                 take(sock)

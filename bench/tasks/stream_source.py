@@ -25,7 +25,7 @@ class Main(Component):
     network = uses(Network)
 
     def run(self) -> int:
-        with Net(self.network) as net:
+        with Net(self.network, window_bytes=PIECE_BYTES) as net:
             piece = bytes(range(256)) * (PIECE_BYTES // 256)
             sock: NetSocket | None = None
             while True:
