@@ -76,6 +76,8 @@
 #define TCP_WND (4 * 1024 * 1024)
 #define TCP_SND_BUF (4 * 1024 * 1024)
 #define TCP_SND_QUEUELEN 4096
+/* Each second segment is acknowledged with the window it leaves; by itself a window is told of when much is free again. */
+#define TCP_WND_UPDATE_THRESHOLD (512 * 1024)
 #define TCP_SNDLOWAT 1
 #define TCP_SNDQUEUELOWAT 4000
 #define TCP_OVERSIZE 1460
