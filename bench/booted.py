@@ -14,19 +14,28 @@ from typing import Any
 from deploy.management import Management
 
 SYSTEMS = Path(__file__).parent / "systems"
-NAME = "bench"  # of every system here
+NAME = "bench"  # of a system that is alone
 MARK = b"@"
 LOG_CHARACTERS = 2000  # of the driver's log, when it has ended
 
 
 class BootedSystem:
-    """A system whose driver takes orders, from that moment to its end. A context manager."""
+    """A system whose driver takes orders, from that moment to its end. A context manager.
 
-    def __init__(self, description: Path = SYSTEMS / "kernel.toml") -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="sel4py-bench-")
-        environment = {**os.environ, "SEL4PY_RUNTIME_DIR": self._folder.name}
+    Args:
+        folder: where it keeps its sockets and logs; systems that are joined by a switch have one of them, and a name
+            each. Without it, one of its own that goes with it.
+    """
+
+    def __init__(
+        self, description: Path = SYSTEMS / "kernel.toml", name: str = NAME, folder: Path | None = None
+    ) -> None:
+        self._own_folder = tempfile.TemporaryDirectory(prefix="sel4py-bench-")
+        runtime = folder or Path(self._own_folder.name)
+        self.folder = runtime / name
+        environment = {**os.environ, "SEL4PY_RUNTIME_DIR": str(runtime)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.cli", "up", str(description), "--name", NAME],
+            [sys.executable, "-m", "deploy.cli", "up", str(description), "--name", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -46,15 +55,21 @@ class BootedSystem:
             if line.startswith(MARK):
                 answer: dict[str, Any] = json.loads(line[len(MARK) :])
                 return answer
-        log = Path(self._folder.name) / NAME / "logs" / "driver.log"
+        log = self.folder / "logs" / "driver.log"
         said = log.read_text()[-LOG_CHARACTERS:] if log.exists() else ""
         raise RuntimeError(f"the system ended at {text!r} with status {self._process.wait()}; its driver: {said}")
 
     def tasks(self) -> dict[str, int]:
         """The pid of each task's process, by the task's name."""
-        with Management(Path(self._folder.name) / NAME) as management:
+        with Management(self.folder) as management:
             threads: Any = management.request("ps")
         return {thread["name"]: thread["pid"] for thread in threads if thread["thread"] == 0}
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Its devices, as `sel4py inspect devices` shows them."""
+        with Management(self.folder) as management:
+            rows: Any = management.request("inspect", what="devices")
+        return list(rows)
 
     def processes(self) -> list[int]:
         """The pids of all its processes: the monitor, and what descends from it."""
@@ -96,7 +111,7 @@ class BootedSystem:
             self._process.wait()
         finally:
             self._process.stdout.close()
-            self._folder.cleanup()
+            self._own_folder.cleanup()
 
 
 def _stat(pid: int) -> list[int]:

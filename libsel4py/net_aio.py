@@ -26,7 +26,7 @@ from libsel4py.bell import Bell
 from libsel4py.errors import ServiceError
 from libsel4py.interfaces.network import AGAIN, MOST_BACKLOG, Events, Shut
 from libsel4py.net_errors import as_os_error
-from libsel4py.sockets import AF_INET, AF_INET6, WINDOW_BYTES, Net, NetSocket
+from libsel4py.sockets import AF_INET, AF_INET6, Net, NetSocket
 
 MOST_TURNS: Final = 4
 HIGH_WATER: Final = 256 << 10  # bytes that are not sent yet, at which a writer is told to pause
@@ -174,7 +174,7 @@ class NetTransport(asyncio.Transport):
             for _ in range(MOST_TURNS):
                 if not self.is_reading():
                     return
-                length = self._session.receive(self._number, WINDOW_BYTES, at, 0)
+                length = self._session.receive(self._number, self._network.net.window_bytes, at, 0)
                 if length == AGAIN:
                     return
                 if not length:
@@ -202,7 +202,7 @@ class NetTransport(asyncio.Transport):
     def _send(self) -> None:
         with self._network.net.window() as at:
             while self._unsent:
-                part = bytes(self._unsent[:WINDOW_BYTES])
+                part = bytes(self._unsent[: self._network.net.window_bytes])
                 self._network.net.mapping.write(at, part)
                 sent = self._session.send(self._number, len(part), at, 0)
                 if sent == AGAIN:

@@ -8,9 +8,9 @@
 A `NetSocket` has the methods of Python's `socket.socket` that programs use, with the same meaning, and raises the same
 `OSError`s. It has no descriptor: what waits by `select` does not work with it, and asyncio has `libsel4py.net_aio`.
 
-Rules: a call moves at most `WINDOW_BYTES`, by a window of the session's buffer that is the calling thread's meanwhile,
-so that no bytes of two sockets meet. Who waits keeps its window, which saves two calls; but nobody waits with the last
-one, so that any number of threads may wait at one time.
+Rules: a call moves at most `Net.window_bytes`, by a window of the session's buffer that is the calling thread's
+meanwhile, so that no bytes of two sockets meet. Who waits keeps its window, which saves two calls; but nobody waits
+with the last one, so that any number of threads may wait at one time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 POOL_BITS: Final = 20  # 63 sockets
-WINDOW_BYTES: Final = MOST_TRANSFER
+WINDOW_BYTES: Final = 64 << 10
 WINDOWS: Final = 4
 AF_INET: Final = host_socket.AF_INET
 AF_INET6: Final = host_socket.AF_INET6
@@ -68,19 +68,30 @@ class Net:
     Args:
         network: the server's client. task: whose memory is lent and whose data space is the buffer.
         pool_bits: log2 of the bytes that are lent: 16 KiB for each socket, and a page.
-        windows: of the buffer, 64 KiB each.
+        windows, window_bytes: of the buffer. A window is what one call moves: larger ones (256 KiB, at most) are for
+            who has much to send or to get, and save calls and wake-ups.
     Raises:
         NotEnoughMemory: the task's pool has no room. OSError: the server refuses.
     Attributes:
-        session: the session's client, for what is not wrapped here. leftovers: of the finalizers of its sockets.
+        session: the session's client, for what is not wrapped here. window_bytes: of each window.
+        leftovers: of the finalizers of its sockets.
     """
 
     def __init__(
-        self, network: Network, task: Task | None = None, *, pool_bits: int = POOL_BITS, windows: int = WINDOWS
+        self,
+        network: Network,
+        task: Task | None = None,
+        *,
+        pool_bits: int = POOL_BITS,
+        windows: int = WINDOWS,
+        window_bytes: int = WINDOW_BYTES,
     ) -> None:
+        if not 0 < window_bytes <= MOST_TRANSFER:
+            raise ValueError(f"a window of {window_bytes} bytes: give up to {MOST_TRANSFER}")
+        self.window_bytes = window_bytes
         self._task = task = task or current_task()
         self._pool = Untyped(task.memory.allocate(ObjectType.UNTYPED, pool_bits).start)
-        self._space = DataSpace.allocate(windows * WINDOW_BYTES, task)
+        self._space = DataSpace.allocate(windows * window_bytes, task)
         with as_os_error():
             endpoint: Endpoint = network.session(self._pool)
             task.channels.offer(endpoint, ChannelUse.AUTO)
@@ -92,7 +103,7 @@ class Net:
         self._windows: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.leftovers = Leftovers()
         for number in range(windows):
-            self._windows.put(number * WINDOW_BYTES)
+            self._windows.put(number * window_bytes)
 
     @contextmanager
     def window(self) -> Iterator[int]:
@@ -278,14 +289,14 @@ class NetSocket:
 
     def send(self, data: Buffer, flags: int = 0) -> int:
         with memoryview(data).cast("B") as view, as_os_error():
-            return self._send(view[:WINDOW_BYTES], _Until(self._limit))
+            return self._send(view[: self._net.window_bytes], _Until(self._limit))
 
     def sendall(self, data: Buffer, flags: int = 0) -> None:
         until = _Until(self._limit)
         with memoryview(data).cast("B") as view, as_os_error():
             sent = 0
             while sent < len(view):
-                sent += self._send(view[sent : sent + WINDOW_BYTES], until)
+                sent += self._send(view[sent : sent + self._net.window_bytes], until)
 
     def _send(self, view: memoryview, until: _Until) -> int:
         while True:
@@ -303,7 +314,7 @@ class NetSocket:
             while True:
                 with self._net.window() as at:
                     limit = until.left() if self._net.may_wait() else 0
-                    length = self._session.receive(self.number, min(size, WINDOW_BYTES), at, limit)
+                    length = self._session.receive(self.number, min(size, self._net.window_bytes), at, limit)
                     if length != AGAIN:
                         return self._net.mapping.read(at, length)
                 self._wait_without_window(Events.READABLE, limit, until)
@@ -323,7 +334,7 @@ class NetSocket:
         """``sendto(data, address)`` or ``sendto(data, flags, address)``."""
         host, port = flags_and_address[-1][:2]
         with memoryview(data).cast("B") as view, self._net.window() as at, as_os_error():
-            self._net.mapping.write(at, view[:WINDOW_BYTES])
+            self._net.mapping.write(at, view[: self._net.window_bytes])
             if not self._session.send_to(self.number, len(view), at, Address(host, port)):
                 raise BlockingIOError(errno.EAGAIN, "there is no room for a datagram now")
             return len(view)
@@ -334,7 +345,7 @@ class NetSocket:
             while True:
                 with self._net.window() as at:
                     limit = until.left() if self._net.may_wait() else 0
-                    came = self._session.receive_from(self.number, min(size, WINDOW_BYTES), at, limit)
+                    came = self._session.receive_from(self.number, min(size, self._net.window_bytes), at, limit)
                     if came.length != AGAIN:
                         return self._net.mapping.read(at, came.length), _place(came.peer)
                 self._wait_without_window(Events.READABLE, limit, until)

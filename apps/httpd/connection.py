@@ -108,25 +108,28 @@ async def _respond(connection: h11.Connection, writer: Writer, request: h11.Requ
     headers = [("Server", SERVER), ("Content-Length", str(length)), *response.headers]
     head = h11.Response(status_code=response.status.value, reason=response.status.phrase, headers=headers)
     is_head = request is not None and request.method == b"HEAD"
+    events: list[h11.Event] = [head]  # a head goes with what follows it: one segment, one call, one wake-up
     if response.file is None:
-        await _send(connection, writer, head)
         if response.body and not is_head:
-            await _send(connection, writer, h11.Data(data=response.body))
+            events.append(h11.Data(data=response.body))
     else:
         with closing(response.file) as file:
-            await _send(connection, writer, head)
             left = 0 if is_head else response.length
             while left:
                 piece = file.read(min(left, READ_BYTES))
                 if not piece:  # the file has become shorter: the client sees that it got too little
+                    await _send(connection, writer, events)
                     raise _Ended
                 left -= len(piece)
-                await _send(connection, writer, h11.Data(data=piece))
-    await _send(connection, writer, h11.EndOfMessage())
+                events.append(h11.Data(data=piece))
+                if left:
+                    await _send(connection, writer, events)
+                    events = []
+    await _send(connection, writer, [*events, h11.EndOfMessage()])
 
 
-async def _send(connection: h11.Connection, writer: Writer, event: h11.Event) -> None:
-    data = connection.send(event)
+async def _send(connection: h11.Connection, writer: Writer, events: list[h11.Event]) -> None:
+    data = b"".join([connection.send(event) or b"" for event in events])
     if data:
         writer.write(data)
         async with asyncio.timeout(PATIENCE_SECONDS):

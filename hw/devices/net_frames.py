@@ -54,6 +54,7 @@ class NetFrames:
         self._soon: asyncio.Handle | None = None
         self._reads = self._writes = False
         self._readable = self._blocked = False
+        self._quiet = False  # the driver was told that it need not notify of buffers
         self._received = self._sent = 0  # chains given back in this turn
         self._closed = False
         self._losing = 0  # of the next frames
@@ -102,12 +103,23 @@ class NetFrames:
         if device.is_live:
             if not self._blocked and (self._outgoing or device.transmit_queue.has_more()):
                 self.kicked()
-            waits = bool(self._buffers) or device.receive_queue.has_more()
+            waits = self._has_buffers()
             self._watch(reads=waits and not device.own.is_down, writes=self._blocked)
         else:
             self._watch(reads=False, writes=False)
         if self._sent or self._received or (was_live and not device.is_live) or device.own.is_down:
             self._changed()
+
+    def _has_buffers(self) -> bool:
+        """Whether there is a buffer for the next frame; if not, the driver notifies the device of one."""
+        queue = self._device.receive_queue
+        if not self._buffers and not queue.has_more():
+            self._quiet = False
+            return queue.want_kicks(self._bus, True)
+        if not self._quiet:
+            self._quiet = True
+            queue.want_kicks(self._bus, False)
+        return True
 
     def _watch(self, reads: bool, writes: bool) -> None:
         if reads != self._reads:
@@ -131,7 +143,7 @@ class NetFrames:
         if self._resets != device.own.resets or not device.is_live:
             self._buffers.clear()
             self._outgoing.clear()
-            self._blocked = False
+            self._blocked = self._quiet = False
             self._resets = device.own.resets
         if not device.is_live:
             return

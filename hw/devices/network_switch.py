@@ -3,8 +3,12 @@
     python -m hw.devices.network_switch --parent PID --frames N --path FILE
 
 Each system has such a process, with the system's frames on an inherited SOCK_SEQPACKET socket. One of them, who has the
-lock on ``FILE.lock``, is the switch and listens at FILE; the others are cables to it. When the switch ends, one of the
-others gets the lock and is it from then on: frames of that moment are lost, and addresses are learned anew.
+lock on ``FILE.lock``, is the switch and listens at FILE; the others are plugged in: each connects, and hands its
+system's socket over by SCM_RIGHTS, so that frames go through the switch alone. It keeps the socket, too, and has
+nothing to do until the connection ends: then the switch has ended, one of the others gets the lock and is it from then
+on. Frames of that moment are lost, and addresses are learned anew.
+
+Who can connect at FILE is a process of this user. What it hands over is used only if it is a socket as described.
 
 Rules. A frame goes where its target was seen last, and everywhere if it was not. Whoever does not read loses frames,
 and keeps nobody else waiting. Addresses that are remembered are bounded.
@@ -16,6 +20,7 @@ import argparse
 import asyncio
 import fcntl
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable
@@ -31,6 +36,7 @@ RETRY_SECONDS: Final = 0.05
 MOST_QUEUED: Final = 512  # frames that wait for one who does not read
 MOST_ADDRESSES: Final = 1024
 MOST_PORTS: Final = 64
+HANDS_OVER: Final = b"frames"
 Send = Callable[[bytes], None]
 
 
@@ -72,20 +78,22 @@ class Switch:
 
 
 class Member:
-    """One system's part of a switch: the switch itself, or the cable to it."""
+    """One system's part of a switch: the switch itself, or plugged into it."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, end: socket.socket, path: Path, ended: Callable[[], None]
     ) -> None:
         self._loop = loop
+        self._end = end
+        self._ended = ended
         self._path = path
         self._lock_path = Path(f"{path}.lock")
-        self._handle: Send = lambda frame: None
         self._listener: socket.socket | None = None
         self._lock = -1
-        self._links: dict[FrameLink, socket.socket] = {}
+        self._control: socket.socket | None = None  # of one that is plugged in
+        self._plugged: dict[socket.socket, tuple[FrameLink, socket.socket] | None] = {}  # None: nothing handed over yet
+        self._local: FrameLink | None = None
         self._again: asyncio.TimerHandle | None = None
-        self._local = FrameLink(loop, end, lambda frame: self._handle(frame), _nothing, _nothing, ended, MOST_QUEUED)
         self._join()
 
     @property
@@ -95,16 +103,19 @@ class Member:
     @property
     def is_joined(self) -> bool:
         """Whether frames go anywhere."""
-        return self.is_switch or bool(self._links)
+        return self.is_switch or self._control is not None
 
     def close(self) -> None:
         if self._again is not None:
             self._again.cancel()
-        self._local.close()
-        for link, end in list(self._links.items()):
-            link.close()
-            end.close()
-        self._links.clear()
+        if self._local is not None:
+            self._local.close()
+        for control in list(self._plugged):
+            self._unplug(control)
+        if self._control is not None:
+            self._loop.remove_reader(self._control)
+            self._control.close()
+            self._control = None
         if self._listener is not None:
             self._loop.remove_reader(self._listener)
             self._path.unlink(missing_ok=True)  # nobody else has the lock yet
@@ -145,50 +156,108 @@ class Member:
         listener.setblocking(False)
         self._listener = listener
         switch = Switch()
+        own = 0
+        self._local = FrameLink(
+            self._loop,
+            self._end,
+            lambda frame: switch.receive(own, frame),
+            _nothing,
+            _nothing,
+            self._ended,
+            MOST_QUEUED,
+        )
         own = switch.plug(self._local.send)
-        self._handle = lambda frame: switch.receive(own, frame)
         self._loop.add_reader(listener, self._accept, listener, switch)
 
     def _accept(self, listener: socket.socket, switch: Switch) -> None:
         try:
-            end, _ = listener.accept()
+            control, _ = listener.accept()
         except OSError:
             return
-        if len(self._links) >= MOST_PORTS:
-            end.close()
+        if len(self._plugged) >= MOST_PORTS:
+            control.close()
+            return
+        control.setblocking(False)
+        self._plugged[control] = None
+        self._loop.add_reader(control, self._hears, control, switch)
+
+    def _hears(self, control: socket.socket, switch: Switch) -> None:
+        """One that is plugged in hands its socket over, first of all; it has ended when it says anything else."""
+        end = _handed_over(control) if self._plugged[control] is None else None
+        if end is None:
+            self._unplug(control)
             return
         port = 0
 
-        def received(frame: bytes) -> None:
-            switch.receive(port, frame)
-
         def ended() -> None:
             switch.unplug(port)
-            self._drop(link)
+            self._unplug(control)
 
-        link = FrameLink(self._loop, end, received, _nothing, _nothing, ended, MOST_QUEUED)
+        link = FrameLink(
+            self._loop, end, lambda frame: switch.receive(port, frame), _nothing, _nothing, ended, MOST_QUEUED
+        )
         port = switch.plug(link.send)
-        self._links[link] = end
+        self._plugged[control] = link, end
+        self._loop.remove_reader(control)
+        self._loop.add_reader(control, ended)
+
+    def _unplug(self, control: socket.socket) -> None:
+        self._loop.remove_reader(control)
+        plugged = self._plugged.pop(control, None)
+        if plugged is not None:
+            link, end = plugged
+            link.close()
+            end.close()
+        control.close()
 
     def _connect(self) -> bool:
-        end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        end.setblocking(False)
-        if end.connect_ex(str(self._path)):
-            end.close()
+        control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control.setblocking(False)
+        try:
+            control.connect(str(self._path))
+            socket.send_fds(control, [HANDS_OVER], [self._end.fileno()])
+        except OSError:
+            control.close()
             return False
-
-        def ended() -> None:
-            self._handle = lambda frame: None
-            self._drop(link)
-            self._join()
-
-        link = FrameLink(self._loop, end, self._local.send, _nothing, _nothing, ended, MOST_QUEUED)
-        self._links[link] = end
-        self._handle = link.send
+        self._control = control
+        self._loop.add_reader(control, self._parted)
         return True
 
-    def _drop(self, link: FrameLink) -> None:
-        self._links.pop(link).close()
+    def _parted(self) -> None:
+        """The switch has ended, or the system has, which the next reader of its socket sees."""
+        control, self._control = self._control, None
+        if control is not None:
+            self._loop.remove_reader(control)
+            control.close()
+        if self._is_over():
+            self._ended()
+        else:
+            self._join()
+
+    def _is_over(self) -> bool:
+        """Whether nobody is at the other side of the system's socket any more."""
+        poll = select.poll()
+        poll.register(self._end, 0)
+        return any(events & select.POLLHUP for _, events in poll.poll(0))
+
+
+def _handed_over(control: socket.socket) -> socket.socket | None:
+    """The socket of frames that came; None if anything else did."""
+    try:
+        _, descriptors, _, _ = socket.recv_fds(control, len(HANDS_OVER), 1)
+    except OSError:
+        return None
+    if not descriptors:
+        return None
+    try:
+        end = socket.socket(fileno=descriptors[0])
+    except OSError:  # it is no socket
+        os.close(descriptors[0])
+        return None
+    if (end.family, end.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+        end.close()
+        return None
+    return end
 
 
 def _nothing() -> None:

@@ -25,6 +25,7 @@ from hw.iommu import DmaFault, Segment
 
 NEXT, WRITE, INDIRECT = 1, 2, 4  # flags of a descriptor
 NO_INTERRUPT: Final = 1  # flag of the available ring
+NO_NOTIFY: Final = 1  # flag of the used ring
 DESCRIPTOR: Final = struct.Struct("<QIHH")  # address, length, flags, next
 USED: Final = struct.Struct("<II")  # head, bytes written
 MOST_SEGMENTS: Final = MOST_ENTRIES
@@ -95,6 +96,21 @@ class DeviceQueue:
         bus.change(self._device, lambda: found.extend(self._guarded(self._recover)))
         self.publish(bus)
         return found
+
+    def want_kicks(self, bus: IoBus, wanted: bool) -> bool:
+        """Say whether the driver is to notify the device of what it adds; whether there is something now.
+
+        Who wants kicks and is told False hears of the next chain that is added. A driver may notify all the same.
+        """
+        queue, device = self._queue, self._device
+        if not device.is_live or not queue.ready:
+            return False
+        try:
+            self._dma.store16(queue.device, 0 if wanted else NO_NOTIFY)
+        except DmaFault:
+            bus.change(device, lambda: device.fail(Cause.DMA_FAULT))
+            return False
+        return self.has_more()
 
     def has_more(self) -> bool:
         """Whether `take` would find something, be it a fault. Needs no transaction."""

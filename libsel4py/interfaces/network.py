@@ -34,7 +34,7 @@ from libsel4py.signature import Word
 FOREVER: Final = (1 << 63) - 1
 AGAIN: Final = (1 << 30) - 1  # as a length or a number: nothing in time
 PIECE_BYTES: Final = 800  # of `Socket.send` and `Socket.receive`
-MOST_TRANSFER: Final = 1 << 16  # bytes of one `send` or `receive`
+MOST_TRANSFER: Final = 1 << 18  # bytes of one `send` or `receive`
 MOST_BUFFER_BYTES: Final = 4 << 20
 MOST_DATAGRAM: Final = 65507
 LEAST_POOL_BITS: Final = 15  # log2 of the smallest pool for a session
@@ -269,7 +269,8 @@ class Network(Interface):
     def send(self, socket: Word, length: Word, at: Word, time_limit: Word) -> Word:
         """Send bytes of the buffer from ``at`` on; returns how many were taken, at least one, or `AGAIN`.
 
-        Of a datagram socket all or none. They are copied when this returns: the buffer may be used again.
+        Within the time limit all are, unless the stream breaks. Of a datagram socket all or none. They are copied when
+        this returns: the buffer may be used again.
         """
 
     def receive(self, socket: Word, length: Word, at: Word, time_limit: Word) -> Word:

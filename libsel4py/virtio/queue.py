@@ -23,6 +23,7 @@ Token = TypeVar("Token")
 
 NEXT, WRITE = 1, 2
 NO_INTERRUPT: Final = 1
+NO_NOTIFY: Final = 1
 MOST_ENTRIES: Final = 256
 _DESCRIPTOR: Final = struct.Struct("<QIHH")
 _ENTRY: Final = struct.Struct("<II")
@@ -125,12 +126,11 @@ class DriverQueue(Generic[Token]):
         self._index = self._index + 1 & _INDEX
 
     def publish(self) -> bool:
-        """Hand over what was added; whether there was anything: then the device is to be notified. Raises VMFault."""
+        """Hand over what was added; whether the device is to be notified: not if it looks by itself. Raises VMFault."""
         if self._index == self._published:
             return False
         self._published = self._index
-        self._mapping.store_word(self._available, self._word())
-        return True
+        return not self._mapping.store_then_load(self._available, self._word(), self._used) & NO_NOTIFY
 
     def used(self) -> list[tuple[Token, int]]:
         """What the device has done since the last call: (token, bytes written) each.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from libsel4py.capabilities import IOPort
+from libsel4py.capabilities import IOPort, IRQHandler
 from libsel4py.errors import ServiceError
 from libsel4py.lowlevel.batch import Batch
 
@@ -101,6 +101,20 @@ class VirtioPorts:
         found = self.read(_INTERRUPTS)
         if found:
             self.write(_ACK, found)
+        return found
+
+    def acknowledge_used(self, irq: IRQHandler) -> int:
+        """As `acknowledge`, and let the interrupt come again, by one trap where it was for used buffers alone.
+
+        Before it the driver says that its queues want no interrupts: else it has another one for what it finds by now.
+        """
+        with Batch() as batch:
+            read = batch.queue(self._ports.in32, self._first + _INTERRUPTS)
+            batch.queue(self._ports.out32, self._first + _ACK, USED)
+            batch.queue(irq.ack)
+        found = read.result()
+        if found & ~USED:
+            self.write(_ACK, found & ~USED)
         return found
 
     def configuration(self, offset: int, size: int) -> bytes:

@@ -82,15 +82,16 @@ class Card(Generic[Received, Sent]):
         self._ports.notify(queue)
 
     def acknowledge(self) -> None:
-        """Take the card's interrupt. Raises CardFailed: it asks for a reset."""
-        if self._ports.acknowledge() & CONFIGURATION_CHANGED:
+        """Take the card's interrupt; its queues give none until they are said to want them again.
+
+        Raises CardFailed: it asks for a reset.
+        """
+        self.received.want_interrupts(False)
+        self.sent.want_interrupts(False)
+        if self._ports.acknowledge_used(self._irq) & CONFIGURATION_CHANGED:
             if self._ports.needs_reset:
                 raise CardFailed("the card asks for a reset")
             self.look_at_link()
-
-    def let_interrupt(self) -> None:
-        """It may interrupt again."""
-        self._irq.ack()
 
     def look_at_link(self) -> None:
         """See whether there is a link."""

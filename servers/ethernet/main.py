@@ -95,7 +95,6 @@ class Main(Ethernet):
         """The card has interrupted."""
         self._guarded(self._card.acknowledge)
         self._pump()
-        self._card.let_interrupt()
 
     # --- inside --------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from libsel4py.capabilities import Notification
 
-MEMORY_BYTES: Final = 2 << 20  # of one direction, at most
+MEMORY_BYTES: Final = 4 << 20  # of one direction, at most
 LEAST_BUFFERS: Final = 16
 MOST_WAITING_BYTES: Final = 8 << 20  # of frames for which there is no buffer yet
 OPEN_SECONDS: Final = 5.0  # until a driver that begins, too, serves

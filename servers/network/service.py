@@ -58,6 +58,7 @@ from servers.network.rules import (
     policies_of_description,
     rules_of,
 )
+from servers.network.sending import Sending
 from servers.network.sessions import NetworkSession
 from servers.network.socket_service import SocketService
 from servers.network.sockets import Attempt, NetSocket, ensure_sends
@@ -297,12 +298,12 @@ class NetworkServer(Network):
     def send(self, socket: int, length: int, at: int, time_limit: int) -> int:
         session = self._in_session()[1]
         sock = session.find(socket)
-        data = session.get(length, at)
+        session.buffer(length, at)
         ensure_sends(sock)
-        sent = sock.raw.send(data)
-        self._turns.turn()
-        if sent or not data:
-            return sent
+        if sock.kind is Kind.STREAM:
+            sending = Sending(sock, length, at)
+            return self._waiting_for(sock, sending.attempt, sending.so_far, time_limit)  # type: ignore[return-value]  # int
+        data = session.get(length, at)
         return self._wait(sock, lambda: sock.try_send(data), AGAIN, time_limit)  # type: ignore[return-value]  # int
 
     def receive(self, socket: int, length: int, at: int, time_limit: int) -> int:
@@ -380,6 +381,9 @@ class NetworkServer(Network):
         return self._in_session()[1].take_ready()
 
     def _wait(self, sock: NetSocket, attempt: Attempt, late: object, time_limit: int) -> object:
+        return self._waiting_for(sock, attempt, lambda: late, time_limit)
+
+    def _waiting_for(self, sock: NetSocket, attempt: Attempt, late: Attempt, time_limit: int) -> object:
         return wait_for(sock, attempt, late, time_limit, self._turns, self.defer_reply)
 
 

@@ -75,7 +75,7 @@ class SocketService(Socket):
         self._turns.turn()
 
     def _wait(self, sock: NetSocket, attempt: Attempt, late: object, time_limit: int) -> object:
-        return wait_for(sock, attempt, late, time_limit, self._turns, self.defer_reply)
+        return wait_for(sock, attempt, lambda: late, time_limit, self._turns, self.defer_reply)
 
 
 def _ensure_piece(length: int) -> None:

@@ -31,11 +31,11 @@ Attempt = Callable[[], object]
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """Who waits. ``late`` is the answer when its time is over."""
+    """Who waits. ``late`` gives the answer when its time is over."""
 
     token: ReplyToken
     attempt: Attempt
-    late: object
+    late: Attempt
     timer: Timer | None = None
 
 
@@ -147,7 +147,7 @@ class NetSocket:
     # --- who waits
 
     def make_waiter(
-        self, token: ReplyToken, attempt: Attempt, late: object, when: float | None, timers: Timers
+        self, token: ReplyToken, attempt: Attempt, late: Attempt, when: float | None, timers: Timers
     ) -> None:
         """Let a caller wait until the attempt gives something, or a moment has come."""
         waiter = Waiter(token, attempt, late)
@@ -185,7 +185,7 @@ class NetSocket:
     def _too_late(self, waiter: Waiter) -> None:
         self._waiters.remove(waiter)
         self.session.waits(-1)
-        waiter.token.complete(waiter.late)
+        waiter.token.complete(waiter.late())
 
     # --- who is told
 

@@ -77,7 +77,7 @@ def moment(time_limit: int) -> float | None:
 def wait_for(
     sock: NetSocket,
     attempt: Attempt,
-    late: object,
+    late: Attempt,
     time_limit: int,
     turns: Turns,
     defer: Callable[[], ReplyToken],
@@ -86,7 +86,8 @@ def wait_for(
     value = attempt()
     if value is NOT_YET:
         if not time_limit:
-            return late
+            turns.turn()
+            return late()
         sock.session.ensure_may_wait()
         sock.make_waiter(defer(), attempt, late, moment(time_limit), turns.timers)
         value = DEFER

@@ -69,13 +69,15 @@
 #define DNS_MAX_SERVERS 4
 #define LWIP_DHCP_PROVIDE_DNS_SERVERS 4
 
-/* TCP: windows of 1 MiB, scaled */
+/* TCP: windows scaled; these are the largest, which few connections have (stream.c) */
 #define TCP_MSS 65480 /* what the interface's MTU leaves of it */
 #define LWIP_WND_SCALE 1
-#define TCP_RCV_SCALE 5
-#define TCP_WND (1024 * 1024)
-#define TCP_SND_BUF (1024 * 1024)
+#define TCP_RCV_SCALE 7
+#define TCP_WND (4 * 1024 * 1024)
+#define TCP_SND_BUF (4 * 1024 * 1024)
 #define TCP_SND_QUEUELEN 4096
+/* Each second segment is acknowledged with the window it leaves; by itself a window is told of when much is free again. */
+#define TCP_WND_UPDATE_THRESHOLD (512 * 1024)
 #define TCP_SNDLOWAT 1
 #define TCP_SNDQUEUELOWAT 4000
 #define TCP_OVERSIZE 1460

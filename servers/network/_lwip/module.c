@@ -1,6 +1,7 @@
 /* The module: sockets by number, what happened at them, time and randomness. */
 #include "shim.h"
 
+#include <malloc.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -129,6 +130,17 @@ PyObject *raise_error(err_t error)
     return NULL;
 }
 
+/* Frames come and go by 64 KiB: memory that was freed is kept for the next ones, else each costs its pages anew. */
+enum { KEPT_BYTES = 8 << 20, MAPPED_FROM_BYTES = 1 << 20 };
+
+static void keep_freed_memory(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+    mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES);
+#endif
+}
+
 static FUNCTION(begin)
 {
     (void)module, (void)arguments, (void)count;
@@ -137,6 +149,7 @@ static FUNCTION(begin)
         return NULL;
     }
     is_begun = true;
+    keep_freed_memory();
     lwip_init();
     Py_RETURN_NONE;
 }

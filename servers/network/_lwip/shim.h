@@ -56,6 +56,8 @@ struct sock {
     size_t head;                 /* of the first one's first pbuf this much is read already */
     bool ended, connected, connecting, shut, listed;
     bool is_finished; /* the other side has sent its end */
+    bool is_wide_in, is_wide_out; /* TCP: the window that way is the large one */
+    size_t bytes_in, bytes_out;   /* so much has gone that way while it was not */
     bool is_deaf; /* nobody reads any more: what comes is let go */
     int8_t error;
     int32_t *accepted;           /* LISTENER: sockets that came, oldest first */

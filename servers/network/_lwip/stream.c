@@ -7,6 +7,33 @@ enum { MOST_CLOSING = MOST_SOCKETS };
 static struct tcp_pcb *closing[MOST_CLOSING]; /* for which lwIP had no memory to close them */
 static unsigned closing_count;
 
+/* Windows, each way. A connection begins with the usual one, and gets the wide one when much has gone that way: what is
+ * on its way covers more of what waits on each of a system's many stations. As many directions as may have it at one time
+ * bound what all connections can make the stack keep. Not where segments are small: queues on the way have room for some
+ * hundreds of frames, and drop what is more. */
+enum { USUAL_WINDOW = 1 << 20, WIDE_WINDOW = TCP_WND, WIDE_AFTER = 2 << 20, WIDE_SEGMENT = 8192, MOST_WIDE = 8 };
+_Static_assert(TCP_SND_BUF == TCP_WND, "a wide window is as wide both ways");
+static unsigned wide_count;
+
+static void begin_windows(struct tcp_pcb *pcb)
+{
+    if (pcb->rcv_wnd > USUAL_WINDOW) {
+        /* Its SYN has told the other side of 64 KiB at most, whatever lwIP takes itself to have said. */
+        pcb->rcv_wnd = pcb->rcv_ann_wnd = USUAL_WINDOW;
+        pcb->rcv_ann_right_edge = pcb->rcv_nxt + USUAL_WINDOW;
+    }
+    pcb->snd_buf -= WIDE_WINDOW - USUAL_WINDOW;
+}
+
+/* Whether a direction in which so much has gone since `bytes` gets the wide window now. */
+static bool widens(const struct tcp_pcb *pcb, bool *is_wide, size_t *bytes, size_t more)
+{
+    if (*is_wide || pcb->mss < WIDE_SEGMENT || TCP_WND_MAX(pcb) <= USUAL_WINDOW || (*bytes += more) < WIDE_AFTER || wide_count == MOST_WIDE)
+        return false;
+    wide_count++;
+    return *is_wide = true;
+}
+
 static int32_t number_of(void *argument)
 {
     return (int32_t)(intptr_t)argument - 1; /* 0 is lwIP's for none */
@@ -73,10 +100,11 @@ static err_t on_sent(void *argument, struct tcp_pcb *pcb, u16_t length)
 
 static err_t on_connected(void *argument, struct tcp_pcb *pcb, err_t error)
 {
-    (void)pcb, (void)error;
+    (void)error;
     struct sock *sock = shim_socks[number_of(argument)];
     sock->connected = true;
     sock->connecting = false;
+    begin_windows(pcb);
     sock_happened(number_of(argument));
     return ERR_OK;
 }
@@ -112,6 +140,7 @@ static err_t on_accept(void *argument, struct tcp_pcb *pcb, err_t error)
     struct sock *sock = shim_socks[number];
     sock->pcb.tcp = pcb;
     sock->connected = true;
+    begin_windows(pcb);
     join(pcb, number);
     tcp_backlog_delayed(pcb);
     listener->accepted[listener->accepted_count++] = number;
@@ -123,6 +152,8 @@ static err_t on_accept(void *argument, struct tcp_pcb *pcb, err_t error)
 static void close_pcb(struct tcp_pcb *pcb)
 {
     part(pcb);
+    if (pcb->state != LISTEN)
+        pcb->rcv_wnd = TCP_WND_MAX(pcb); /* all is read: what a smaller window lacks of it are no bytes */
     if (tcp_close(pcb) != ERR_OK)
         closing[closing_count++] = pcb;
 }
@@ -156,6 +187,7 @@ static void end_pcb(struct sock *sock, bool break_off)
 void tcp_sock_free(int32_t number, struct sock *sock)
 {
     (void)number;
+    wide_count -= (unsigned)sock->is_wide_in + (unsigned)sock->is_wide_out;
     end_pcb(sock, true);
     while (sock->received) {
         struct packet *packet = sock->received;
@@ -307,6 +339,10 @@ FUNCTION(tcp_send_some)
         sent += part;
     }
     PyBuffer_Release(&data);
+    if (widens(pcb, &sock->is_wide_out, &sock->bytes_out, sent)) {
+        pcb->snd_buf += WIDE_WINDOW - USUAL_WINDOW;
+        sock_happened((int32_t)PyLong_AsLong(arguments[0]));
+    }
     tcp_output(pcb);
     if (PyErr_Occurred())
         return NULL;
@@ -357,7 +393,10 @@ FUNCTION(tcp_receive_some)
         }
     }
     sock->received_bytes -= size;
-    for (size_t left = size; left && sock->pcb.tcp;) {
+    size_t read = size;
+    if (sock->pcb.tcp && widens(sock->pcb.tcp, &sock->is_wide_in, &sock->bytes_in, size))
+        read += WIDE_WINDOW - USUAL_WINDOW;
+    for (size_t left = read; left && sock->pcb.tcp;) {
         u16_t part = (u16_t)(left < 0xFFFF ? left : 0xFFFF);
         tcp_recved(sock->pcb.tcp, part);
         left -= part;

@@ -13,7 +13,7 @@ from hw.devices.device import Device
 from hw.devices.net import HEADER, MAC, MTU, RECEIVED, STATUS, Net
 from hw.devices.net_frames import FRAMES_A_TURN, NetFrames
 from hw.devices.virtio_registers import CONFIG_INTERRUPT, USED_INTERRUPT, Cause, Register, Status
-from hw.devices.virtqueue import NEXT, WRITE
+from hw.devices.virtqueue import NEXT, NO_NOTIFY, WRITE
 from tests.unit.hw.virtio_driver import AT, FRAME_BYTES, IRQ, NUMBER, PORT, RECORD, Guest
 
 OWN_MAC = bytes.fromhex("525400123456")
@@ -102,6 +102,9 @@ class System:
     def used(self, queue: int) -> int:
         return len(self.guest.used(queue))
 
+    def wants_kicks(self) -> bool:
+        return not self.device.dma.load16(self.device.queues[RX].device) & NO_NOTIFY
+
     def needs_reset(self) -> bool:
         return bool(self.device.state.status & Status.NEEDS_RESET)
 
@@ -172,6 +175,28 @@ def test_without_buffers_frames_stay_with_the_host(system: System) -> None:
     assert system.works() == 0  # it waits for buffers
     assert system.used(RX) == 1
     assert system.here.recv(2000) == frame(2)  # nobody has read it
+
+
+def test_the_driver_notifies_of_buffers_only_when_there_are_none(system: System) -> None:
+    assert system.wants_kicks()
+    system.buffers(2)
+    system.turns()
+    assert not system.wants_kicks()
+    system.guest.descriptor(2, AT + BUFFERS + 2 * BUFFER_BYTES, BUFFER_BYTES, WRITE, queue=RX)
+    system.offer(RX, 2)  # and no word of it
+    for number in range(3):
+        system.there.send(frame(number))
+    system.until(lambda: system.used(RX) == 3)
+    system.turns()
+    assert system.wants_kicks()
+    system.guest.set(Register.STATUS, 0)
+    system.guest.begin(FEATURES, queues=2)
+    system.offered = [0, 0]
+    system.turns()
+    assert system.wants_kicks()
+    system.buffers(1)
+    system.turns()
+    assert not system.wants_kicks()
 
 
 def test_a_frame_that_does_not_fit_is_dropped_and_its_buffer_is_kept(system: System) -> None:

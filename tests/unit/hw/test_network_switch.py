@@ -183,3 +183,32 @@ def test_a_bad_link_is_the_same_for_the_same_seed() -> None:
     again, same = pass_through(worse, 7)
     assert sorted(found) == sorted(again)
     assert (link.lost, link.repeated, link.reordered) == (same.lost, same.repeated, same.reordered)
+
+
+@pytest.mark.parametrize("handed", ["nothing", "a file", "another kind of socket"])
+def test_who_hands_over_no_socket_of_frames_is_parted_from(systems: Systems, handed: str) -> None:
+    systems.add()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger, socket.socket() as other:
+        stranger.connect(str(systems.path))
+        stranger.setblocking(False)
+        with open("/dev/null", "rb") as file:
+            descriptors = {"nothing": [], "a file": [file.fileno()], "another kind of socket": [other.fileno()]}
+            socket.send_fds(stranger, [b"frames"], descriptors[handed])
+            assert systems.run(systems.loop.sock_recv(stranger, 10)) == b""
+    systems.add()
+    systems.run(systems.arrives(0, 1, b"still"))
+
+
+def test_who_is_plugged_in_and_ends_takes_no_port_any_more(systems: Systems) -> None:
+    for _ in range(2):
+        systems.add()
+    systems.run(systems.arrives(0, 1, b"before"))
+    systems.ends[1].close()  # its system
+
+    async def parted() -> None:
+        while systems.members[1].is_joined or systems.members[0]._plugged:
+            await asyncio.sleep(0)
+
+    systems.run(parted())
+    systems.add()
+    systems.run(systems.arrives(0, 2, b"after"))

@@ -65,6 +65,14 @@ def test_a_request_is_a_chain_that_is_published_once(mapping: Mapping) -> None:
     assert (queue.free, queue.pending, queue.used()) == (SIZE, 0, [])
 
 
+def test_a_device_that_looks_by_itself_is_not_notified(mapping: Mapping) -> None:
+    queue = DriverQueue[int](mapping, SIZE)
+    for flags, told in ((1, False), (0, True), (2, True)):
+        mapping.write(DriverQueue.used_offset(SIZE), struct.pack("<H", flags))
+        queue.add((HEADER,), (), flags)
+        assert queue.publish() is told
+
+
 def test_a_queue_goes_round_its_indices(mapping: Mapping) -> None:
     queue, device = DriverQueue[int](mapping, SIZE), Device(mapping)
     for number in range((1 << 16) + 5):

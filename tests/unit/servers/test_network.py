@@ -107,6 +107,24 @@ def test_a_full_window_lets_the_sender_wait_until_it_is_read() -> None:
         assert came == data
 
 
+def test_a_send_with_time_takes_all_and_one_without_what_there_is_room_for() -> None:
+    with served() as (server, client), opened(client) as made:
+        near, far = pair(made)
+        assert made.session.send(near.number, 3 * WINDOW, 0, 0) == WINDOW
+        assert made.session.send(near.number, 3 * WINDOW, 0, 0) == AGAIN
+        waits = in_background(made.session.send, near.number, 3 * WINDOW, 0, 10**15)
+        while not len(server.turns.timers):
+            assert not waits.done()
+        assert len(far.recv(5000)) == 5000
+        server.turns.timers.run(1e12)
+        assert waits.result(WAIT) == 5000
+        waits = in_background(made.session.send, near.number, 3 * WINDOW, 0, FOREVER)
+        came = 0
+        while came < 4 * WINDOW:
+            came += len(far.recv(5000))
+        assert waits.result(WAIT) == 3 * WINDOW
+
+
 def test_a_wait_ends_when_its_time_is_over() -> None:
     with served() as (server, client), opened(client) as made:
         near, _far = pair(made)
@@ -337,7 +355,7 @@ def test_a_socket_of_another_session_is_none() -> None:
 def test_bytes_outside_of_the_buffer_are_refused() -> None:
     with served() as (_, client), opened(client) as made:
         near, _far = pair(made)
-        for length, at in ((10, 1 << 17), (1 << 17, 0), (1, (1 << 64) - 1), ((1 << 64) - 1, 0)):
+        for length, at in ((10, 1 << 17), ((1 << 17) + 1, 0), (1, (1 << 64) - 1), ((1 << 64) - 1, 0)):
             with pytest.raises(InvalidMessage):
                 made.session.send(near.number, length, at, 0)
             with pytest.raises(InvalidMessage):

@@ -404,3 +404,29 @@ def test_no_frame_ends_the_stack(count: int) -> None:
         assert os.getpid() > 0
 
     alone(work)
+
+
+def test_windows_are_wide_where_much_has_gone_by_large_segments_and_close_as_others() -> None:
+    much, more = os.urandom(4 << 20), os.urandom(6 << 20)  # more than both usual windows hold, and less than wide ones
+
+    def server(stack: Stack) -> Work:
+        listener = listening(stack)
+        yield from until(lambda: listener.readable)
+        sock = listener.accept()
+        assert sock is not None
+        assert (yield from received(sock, len(much))) == much
+        yield from until(lambda: listener.readable)  # nothing is read until all has been sent
+        assert (yield from received(sock)) == more
+        sock.close()
+        listener.close()
+
+    def client(stack: Stack) -> Work:
+        sock = yield from connected(stack)
+        yield from sent(sock, much)
+        yield from sent(sock, more)
+        sock.shutdown(False, True)
+        second = yield from connected(stack)
+        assert (yield from received(sock)) == b""  # an end, and no reset
+        second.abort()
+
+    run_pair(server, client, mtu=65520)
