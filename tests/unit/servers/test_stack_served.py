@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import shutil
 import subprocess
 import tempfile
@@ -74,7 +75,8 @@ def test_a_lease_of_a_difficult_server() -> None:
 @contextlib.contextmanager
 def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
     """A server of others; the stack asks again until it answers, and so need not be told."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
     try:
         yield process
         assert process.poll() is None, f"{command[0]} has ended with {process.returncode}"

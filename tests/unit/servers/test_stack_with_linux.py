@@ -184,7 +184,7 @@ def test_ends_and_resets_mean_the_same_on_both_sides() -> None:
             end.shutdown(socket.SHUT_WR)
             with end.makefile("rb") as file:
                 assert file.read() == b"still here"
-        with linux_connects(ADDRESSES[0]) as end, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), linux_connects(ADDRESSES[0]) as end:  # perhaps before connect returns
             end.recv(1)
         end = linux_connects(ADDRESSES[0])
         assert end.recv(100) == b"break it off"
