@@ -158,6 +158,9 @@ def put(volume: LittleFsVolume, source: Path, target: str) -> int:
     """
     if _kind(volume, target) is Kind.DIRECTORY:
         target = inside(f"{target}/{source.absolute().name}")
+    folder = target.rpartition("/")[0]
+    if folder and _kind(volume, folder) is not Kind.DIRECTORY:
+        raise DiskRefused(f"the disk has no directory {folder}; importing a folder makes one, of that name")
     return _put(volume, source, target)
 
 

@@ -88,12 +88,19 @@ class _Check:
         health = self._health
         if not self._try("the file system cannot be mounted", lambda: lfs.mount(self._system, self._configuration)):
             return health
+        try:
+            self._look_around()
+        finally:
+            lfs.unmount(self._system)
+        return health
+
+    def _look_around(self) -> None:
+        health = self._health
         self._try("what a power loss left cannot be finished", lambda: lfs.fs_mkconsistent(self._system))
         health.unfinished = self._store.is_changed
         self._walk()
         if not health.problems:
             self._try("its blocks cannot be counted", self._count)
-        return health
 
     def _walk(self) -> None:
         folders, entries = [""], 0

@@ -13,6 +13,7 @@ Times are not kept.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Final, NoReturn, ParamSpec, TypeVar
 
@@ -76,6 +77,7 @@ class LittleFsVolume:
         self._files: dict[str, LittleFsFile] = {}
         self._stats: dict[str, Stat] = {}
         self._geometry = read_geometry(store)
+        self._let_go: Callable[[], object] = lambda: None
         self._mount()
 
     @property
@@ -163,7 +165,7 @@ class LittleFsVolume:
         """Close all files, and let go of the store. Raises as `sync`."""
         for file in list(self._files.values()):
             file.close()
-        self.call(lfs.unmount)
+        self._let_go()
 
     # --- what files use ------------------------------------------------------------------------------------
 
@@ -190,6 +192,7 @@ class LittleFsVolume:
     # --- inside --------------------------------------------------------------------------------------------
 
     def _mount(self) -> None:
+        self._let_go()
         store = Overlay(self._store) if self.read_only else self._store
         self._cache = BlockCache(store, self._geometry.block_bytes, self._cache_bytes)
         self._system = lfs.LFSFilesystem()
@@ -198,6 +201,8 @@ class LittleFsVolume:
         try:
             store.flush()
             lfs.mount(self._system, self._configuration)
+            self._let_go = released = weakref.finalize(self, _unmount, self._system, self._configuration)
+            released.atexit = False
             lfs.fs_mkconsistent(self._system)
         except StoreFailed as error:
             self._cache.error = error
@@ -322,6 +327,11 @@ class LittleFsFile:
             raise NotPermitted("this file system is read-only")
         self._volume.forget(self._path)
         self._changed = True
+
+
+def _unmount(system: lfs.LFSFilesystem, configuration: lfs.LFSConfig) -> None:
+    """Give back what littlefs keeps of a mount; a volume that is dropped has no other end. Nothing is written."""
+    lfs.unmount(system)
 
 
 def _ensure_possible(size: int) -> None:

@@ -143,23 +143,3 @@ def test_two_nodes_reach_each_other_by_their_switch(sel4py: Supervisor) -> None:
     assert beta.wait() == 0
     for lock in sel4py.folder.glob("**/*.lock"):
         lock.unlink()  # a switch's lock stays for the next one
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_a_hundred_megabytes_come_whole(sel4py: Supervisor, tmp_path: Path) -> None:
-    """The workstation's disk has 64 MiB: a page of 52 MiB is fetched twice."""
-    if not is_built():
-        pytest.skip("this tree was built without lwIP (sel4py doctor)")
-    page = random.Random(6).randbytes(52 << 20)
-    (tmp_path / "page").write_bytes(page)
-    sel4py.run("up", "workstation", typed=b"mkdir www\nexit\n")
-    sel4py.ok("disk", "import", image_of(sel4py), tmp_path / "page", "www/page")
-    sel4py.ok("up", "workstation", "--detach")
-    (card,) = [row for row in sel4py.rows("inspect", "devices") if row["name"] == "net0"]
-    found = re.search(r"127\.0\.0\.1:(\d+)", str(card))
-    assert found is not None, card
-    for _ in range(2):
-        status, body = fetch(int(found[1]), "/page")
-        assert (status, hashlib.sha256(body).digest()) == (200, hashlib.sha256(page).digest())
-    sel4py.ok("down")

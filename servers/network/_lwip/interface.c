@@ -1,4 +1,6 @@
 /* Interfaces, addresses, names, echo requests. */
+#include <arpa/inet.h> /* first: what lwIP has of the same names is lwIP's from here on */
+
 #include "shim.h"
 
 #include <string.h>
@@ -36,13 +38,9 @@ int address_of(PyObject *text, ip_addr_t *address)
 
 PyObject *text_of(const ip_addr_t *address)
 {
-    char text[IPADDR_STRLEN_MAX];
-    if (!ipaddr_ntoa_r(address, text, sizeof text))
-        return PyUnicode_FromString("");
-    char *zone = strchr(text, '%');
-    if (zone)
-        *zone = 0;
-    return PyUnicode_FromString(text);
+    char text[IPADDR_STRLEN_MAX]; /* as everybody writes it (RFC 5952); lwIP writes IPv6 in capitals, and shortens less */
+    const void *bytes = IP_IS_V6(address) ? (const void *)ip_2_ip6(address)->addr : &ip_2_ip4(address)->addr;
+    return PyUnicode_FromString(inet_ntop(IP_IS_V6(address) ? AF_INET6 : AF_INET, bytes, text, sizeof text) ? text : "");
 }
 
 static err_t transmit(struct netif *netif, struct pbuf *packet)

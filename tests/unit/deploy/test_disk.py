@@ -142,6 +142,17 @@ def test_a_path_that_leads_out_is_refused(path: str) -> None:
         inside(path)
 
 
+def test_a_file_is_put_into_a_directory_that_is_there(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "f").write_bytes(b"x")
+    assert "no directory www/docs; importing a folder" in run(
+        "import", image, tmp_path / "docs" / "f", "www/docs/f", status=1
+    )
+    run("import", image, tmp_path / "docs", "www")
+    run("import", image, tmp_path / "docs", "www")
+    assert "f" in run("ls", image, "www/docs")
+
+
 def test_a_name_in_an_image_does_not_lead_out_of_the_folder(image: Path, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"evil")
     run("import", image, tmp_path / "f", "aXX-evil")

@@ -6,14 +6,9 @@ Needs root: a namespace of the network is made for each test, in a process that 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import fcntl
 import json
 import os
-import shutil
 import socket
-import struct
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,52 +17,22 @@ import pytest
 
 from hw.devices.impaired_link import ImpairedLink, Impairment
 from hw.devices.user_network.network import NetworkOptions, UserNetwork
+from tests.network_namespace import WHY_NOT, enter_namespace, ip, open_tap, pump
 
-CLONE_NEWNET = 0x40000000
-TUNSETIFF, TAP_NO_PI = 0x400454CA, 0x1002
 MAC = "52:54:00:12:34:56"
-
-
-def _why_not() -> str | None:
-    if os.geteuid() != 0:
-        return "only root makes a network namespace here"
-    if shutil.which("ip") is None:
-        return "the command ip (iproute2) is missing"
-    try:
-        os.close(os.open("/dev/net/tun", os.O_RDWR))
-    except OSError as error:
-        return f"/dev/net/tun: {error.strerror}"
-    found = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
-    return None if found.returncode == 0 else "this host refuses network namespaces"
-
-
-WHY_NOT = _why_not()
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=f"no Linux as a guest: {WHY_NOT}")
 
 
 def linux_guest(end: int, mtu: int, program: str, answer: int) -> None:
     """In a process of its own: a namespace with a tap whose frames go by ``end``; runs a program in it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "unshare")
-    tap = os.open("/dev/net/tun", os.O_RDWR)
-    fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"tap0", TAP_NO_PI))
-    for command in (
-        f"link set tap0 address {MAC} mtu {mtu} up",
-        "addr add 10.0.2.15/24 dev tap0",
-        "route add default via 10.0.2.2",
-    ):
-        subprocess.run(["ip", *command.split()], check=True)
+    enter_namespace()
+    tap = open_tap(MAC, mtu, "10.0.2.15/24")
+    ip("route add default via 10.0.2.2")
     for source, target in ((tap, end), (end, tap)):
-        threading.Thread(target=_pump, args=(source, target), daemon=True).start()
+        threading.Thread(target=pump, args=(source, target), daemon=True).start()
     namespace: dict[str, object] = {}
     exec(program, namespace)  # the test's own text
     os.write(answer, json.dumps(namespace["result"]).encode())
-
-
-def _pump(source: int, target: int) -> None:
-    while frame := os.read(source, 70000):
-        os.write(target, frame)
 
 
 class Linux:

@@ -1,27 +1,33 @@
 """Two stacks, each in a process of its own, and a link between them that may lose, repeat and reorder frames.
 
 A side is a generator: it yields whenever it waits for something, and its stack then does what is due. What it raises is
-the test's failure.
+the test's failure. The second side may be another peer than our stack: Linux's own in a network namespace (root alone),
+or whatever takes the link's end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import select
 import signal
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from servers.network.stack import Stack
+from tests.network_namespace import enter_namespace, open_tap, pump
 
 Side = Callable[[Stack], Generator[None, None, None]]
 ADDRESSES = ("10.0.0.1", "10.0.0.2")
 SIX = ("fd00::1", "fd00::2")
+MACS = (bytes((2, 0, 0, 0, 0, 1)), bytes((2, 0, 0, 0, 0, 2)))
 SECONDS = 60.0
+END_SECONDS = 5.0
 FRAME_BYTES = 70_000
 BUFFER_BYTES = 4 << 20
 REPORT_BYTES = 4000  # a pipe takes it in one piece
@@ -39,15 +45,53 @@ class Link:
     seed: int = 1
 
 
-def run_pair(first: Side, second: Side, link: Link | None = None, mtu: int = 1500) -> None:
-    """Run both sides to their ends. Raises AssertionError with what a side raised, or when they take too long."""
+@dataclass(frozen=True)
+class Peer:
+    """A side that is no stack of ours: serves the link's end, of frames, and says when it has come to its end.
+
+    It is called with both (and the link's MTU), and goes on until the link ends.
+    """
+
+    live: Callable[[socket.socket, Callable[[], None], int], None]
+
+
+def linux(
+    work: Callable[[], None],
+    beside: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+) -> Peer:
+    """Linux's own stack, with the second side's addresses, on which ``work`` uses ordinary sockets.
+
+    ``beside``: what is there meanwhile, and until the other side has come to its end too.
+    """
+
+    def live(link: socket.socket, done: Callable[[], None], mtu: int) -> None:
+        enter_namespace()
+        tap = open_tap(MACS[1].hex(":"), mtu, f"{ADDRESSES[1]}/24", f"{SIX[1]}/64")
+        threading.Thread(target=pump, args=(tap, link.fileno()), daemon=True).start()
+        into = threading.Thread(target=pump, args=(link.fileno(), tap))
+        into.start()
+        with beside():
+            work()
+            done()
+            into.join()
+
+    return Peer(live)
+
+
+def run_pair(
+    first: Side, second: Side | Peer, link: Link | None = None, mtu: int = 1500, *, first_asks: bool = False
+) -> None:
+    """Run both sides to their ends. Raises AssertionError with what a side raised, or when they take too long.
+
+    ``first_asks``: the first side has no address, and asks for one by DHCP.
+    """
     ends = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
     reports = [os.pipe() for _ in range(2)]
     children = []
     for number, side in enumerate((first, second)):
         child = os.fork()
         if child == 0:
-            _side(side, number, ends, reports, mtu)
+            _side(side, number, ends, reports, mtu, first_asks and number == 0)
         children.append(child)
     for _, theirs in ends:
         theirs.close()
@@ -62,12 +106,27 @@ def run_pair(first: Side, second: Side, link: Link | None = None, mtu: int = 150
         for read, _ in reports:
             os.close(read)
         for child in children:
+            _end(child)
+
+
+def _end(child: int) -> None:
+    """A child whose link has ended ends, and what it has started before it; one that does not is killed."""
+    descriptor = os.pidfd_open(child)
+    try:
+        if not select.select([descriptor], [], [], END_SECONDS)[0]:
             os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+        os.waitpid(child, 0)
+    finally:
+        os.close(descriptor)
 
 
 def _side(
-    side: Side, number: int, ends: list[tuple[socket.socket, socket.socket]], reports: list[tuple[int, int]], mtu: int
+    side: Side | Peer,
+    number: int,
+    ends: list[tuple[socket.socket, socket.socket]],
+    reports: list[tuple[int, int]],
+    mtu: int,
+    asks: bool,
 ) -> None:
     """A child's life; never returns."""
     report = reports[number][1]
@@ -80,30 +139,40 @@ def _side(
         for _, write in reports:
             if write != report:
                 os.close(write)
-        _live(side, number, link, mtu, report)
+        if isinstance(side, Peer):
+            side.live(link, lambda: _say(report, WELL), mtu)
+        else:
+            _live(side, number, link, mtu, report, asks)
     except BaseException:
-        os.write(report, traceback.format_exc().encode()[-REPORT_BYTES:])
+        _say(report, traceback.format_exc())
     finally:
         os._exit(0)
 
 
-def _live(side: Side, number: int, link: socket.socket, mtu: int, report: int) -> None:
+def _say(report: int, text: str) -> None:
+    os.write(report, text.encode()[-REPORT_BYTES:])
+
+
+def _live(side: Side, number: int, link: socket.socket, mtu: int, report: int, asks: bool) -> None:
     """The side's work. One that has done goes on to answer until the link ends: the other may still miss something."""
     link.setblocking(False)
     link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     stack = Stack()
     out: list[bytes] = []
-    interface = stack.add_interface(bytes((2, 0, 0, 0, 0, number + 1)), mtu, out.append)
+    interface = stack.add_interface(MACS[number], mtu, out.append)
     interface.set_up(True)
-    interface.add_address(f"{ADDRESSES[number]}/24")
     interface.add_address(f"{SIX[number]}/64")
+    if asks:
+        interface.start_dhcp()
+    else:
+        interface.add_address(f"{ADDRESSES[number]}/24")
     work = side(stack)
     until = time.monotonic() + SECONDS
     done = False
     while done or time.monotonic() < until:
         if not done and next(work, work) is work:
             done = True
-            os.write(report, WELL.encode())
+            _say(report, WELL)
         wait = stack.poll()
         while out:
             try:

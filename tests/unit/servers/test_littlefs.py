@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+from pathlib import Path
 
 import pytest
 from littlefs import LittleFS
@@ -12,6 +14,7 @@ from libsel4py import component
 from libsel4py.filesystem import FileSystemServer
 from libsel4py.interfaces.file import DeviceFailed, FileError, Kind, NoSpace, StaleHandle
 from libsel4py.littlefs import Geometry, LittleFsVolume, MemoryStore, NoFileSystem, StoreFailed, format_store
+from libsel4py.littlefs.check import check
 from libsel4py.testing import connect, in_background, system
 from libsel4py.testing.file_system import FILE_SYSTEM_CHECKS, Subject, check_file_system
 
@@ -217,3 +220,14 @@ def test_random_work_is_what_a_dictionary_says() -> None:
             assert found == {name: len(data) for name, data in wanted.items()}
     for name, data in wanted.items():
         assert bytes(volume.open(name, create=False, exclusive=False).read(0, 100_000)) == data
+
+
+def test_a_volume_that_is_dropped_leaves_no_memory() -> None:
+    store = MemoryStore(1 << 20)
+    format_store(store)
+    before = Path("/proc/self/statm").read_text().split()[1]
+    for _ in range(2000):
+        LittleFsVolume(store)
+        check(store)
+    pages = int(Path("/proc/self/statm").read_text().split()[1]) - int(before)
+    assert pages * os.sysconf("SC_PAGE_SIZE") < 16 << 20  # littlefs has two blocks of 16 KiB for each mount

@@ -90,7 +90,9 @@ def received(sock: TcpSocket, size: int = -1) -> Generator[None, None, bytes]:
     return b"".join(parts)
 
 
-def exchange(size: int, host: str = ADDRESSES[0]) -> tuple[Callable[[Stack], Work], Callable[[Stack], Work]]:
+def exchange(
+    size: int, host: str = ADDRESSES[0], connects: Callable[[Stack, str], Generator[None, None, TcpSocket]] = connected
+) -> tuple[Callable[[Stack], Work], Callable[[Stack], Work]]:
     """Both sides send so many bytes at the same time, and check the other's."""
     there, back = random.Random(1).randbytes(size), random.Random(2).randbytes(size)
 
@@ -119,7 +121,7 @@ def exchange(size: int, host: str = ADDRESSES[0]) -> tuple[Callable[[Stack], Wor
 
     def client(stack: Stack) -> Work:
         yield
-        sock = yield from connected(stack, host)
+        sock = yield from connects(stack, host)
         yield from talk(sock, there, back)
 
     return server, client
@@ -351,6 +353,9 @@ def test_addresses_that_are_none_are_refused() -> None:
         assert answers == [["10.0.0.9"]]
         stack.resolve("x" * 300, answers.append)
         assert isinstance(answers[1], NameUnknown | NameServerFailed)
+        made = stack.add_interface(bytes((2, 0, 0, 0, 0, 7)), 1500, lambda frame: None)
+        made.add_address("FD00:0:0:1:0:0:0:AB/64")
+        assert "fd00:0:0:1::ab/64" in stack.interfaces()[1].addresses  # as Python and RFC 5952 write it
 
     alone(work)
 

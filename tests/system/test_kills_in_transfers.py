@@ -1,0 +1,58 @@
+"""Drivers and servers are killed while a page is on its way: the host's client sees what the documentation says.
+
+A client that only reads is not told that the other side's whole stack is gone, as with any TCP: it must send something.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+from pathlib import Path
+
+import pytest
+
+from servers.network.stack import is_built
+from tests.system.supervisor import Supervisor
+from tests.system.test_large_pages import wait_served, with_http_client, workstation
+
+pytestmark = pytest.mark.skipif(not is_built(), reason="this tree was built without lwIP (sel4py doctor)")
+
+SIZE = 32 << 20  # more than can be on the way while nobody reads
+GOES_ON = ("ethernet", "vfs")
+ENDS_EARLY = {"block": {}, "littlefs": {}, "httpd": {}, "network": {"httpd": 1}}
+
+
+def restarts(sel4py: Supervisor) -> dict[object, object]:
+    return {
+        row["name"]: row["restarts"] for row in sel4py.rows("ps") if row["restarts"] and "." not in str(row["name"])
+    }
+
+
+def killed_on_the_way(sel4py: Supervisor, host: str, port: int, victim: str) -> str | None:
+    """The SHA-256 of a page whose transfer had begun when a task was killed; None: it ended too early."""
+    client = http.client.HTTPConnection(host, port, timeout=60)
+    try:
+        client.request("GET", "/page")
+        response = client.getresponse()
+        assert response.status == 200
+        body = response.read(1 << 20)
+        sel4py.ok("kill", victim)
+        if victim == "network":
+            wait_served(host, port)
+            client.sock.sendall(b"is anybody there?")
+        return hashlib.sha256(body + response.read()).hexdigest()
+    except (http.client.IncompleteRead, ConnectionError):
+        return None
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("victim", [*GOES_ON, *ENDS_EARLY])
+def test_a_page_goes_on_or_ends_early_and_the_next_one_is_whole(
+    sel4py: Supervisor, tmp_path: Path, victim: str
+) -> None:
+    with workstation(sel4py, tmp_path, SIZE) as (host, port, wanted):
+        assert killed_on_the_way(sel4py, host, port, victim) == (wanted if victim in GOES_ON else None)
+        wait_served(host, port)
+        assert with_http_client(host, port) == wanted
+        assert restarts(sel4py) == {victim: 1, **ENDS_EARLY.get(victim, {})}
