@@ -2,7 +2,7 @@
 
 Rules: every process that a test starts is a descendant of the test's own process (it is their subreaper), and so can be
 found, ended by its pid, and missed. `watched` checks at the end, also of a failed test, that no process, no descriptor
-and no file in the runtime folder is left.
+and no file in the runtime folder is left, and that the file systems on the systems' disks are whole.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from deploy.disk import checked
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SECONDS: Final = 60.0
@@ -165,6 +167,14 @@ class Supervisor:
         found = [path.relative_to(self.folder) for path in self.folder.rglob("*") if not path.is_dir()]
         return sorted(str(path) for path in found if not (len(path.parts) == 3 and path.parts[1] == "logs"))
 
+    def damaged(self) -> list[str]:
+        """What `sel4py disk check` finds on the systems' own disks; one that nobody has written to is empty."""
+        found = []
+        for image in Path(self.environment["SEL4PY_STATE_DIR"]).rglob("*.img"):
+            if image.stat().st_blocks:
+                found += [f"{image.name}: {problem}" for problem in checked(image, None).problems]
+        return found
+
     def close(self) -> None:
         """Ends what a failed test left running, in order if it obeys, and lets go of all descriptors."""
         for process in self._processes:
@@ -205,6 +215,7 @@ def watched(folder: Path) -> Iterator[Supervisor]:
     assert not stuck, f"processes {stuck} are left"
     assert open_descriptors() == open_before
     assert supervisor.left_behind() == []
+    assert supervisor.damaged() == []
 
 
 def open_descriptors() -> set[tuple[int, str]]:

@@ -3,7 +3,8 @@
 Rules. Nothing blocks. Bytes are read from either side only as far as the other has room, so memory is bounded: what
 the host's socket does not take closes the guest's window, and a full window or link stops the reading of the socket.
 Each direction ends by itself (a FIN and SHUT_WR stand for each other), a reset ends both, on both sides.
-Source: RFC 9293, 5961 (challenge acknowledgements), 7323 (window scaling).
+A guest whose stack was started again says nothing by itself: it is asked, and answers with a reset.
+Source: RFC 9293, 5961 (challenge acknowledgements), 7323 (window scaling), 1122 (keep-alive, 4.2.3.6).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ WINDOW: Final = 1 << 20  # bytes that the guest may be ahead of the host's socke
 SCALE: Final = 5
 READS_A_TURN: Final = 16
 MOST_EARLY: Final = 16  # segments that are kept until what is before them comes
+KEEP_SECONDS: Final = 30.0  # without a word of the guest: it is asked whether it still knows the connection
+MOST_ASKED: Final = 8  # without an answer: the guest has vanished
 _RESET: Final = struct.pack("ii", 1, 0)  # linger: close sends a reset
 
 
@@ -80,6 +83,9 @@ class Connection:
         self._reads = self._writes = False
         self._host_ended = self._guest_ended = False
         self._fin: int | None = None  # the sequence number behind our FIN
+        self._is_heard = True  # the guest, since the last look at the clock
+        self._heard = 0.0
+        self._asked = 0
 
     @classmethod
     def asked_by_guest(
@@ -104,6 +110,7 @@ class Connection:
     # --- from the guest ------------------------------------------------------------------------------------
 
     def receive(self, segment: Segment) -> None:
+        self._is_heard = True
         match self.state:
             case State.CONNECTING:
                 if segment.flags & RST:
@@ -119,11 +126,15 @@ class Connection:
             self._way.transmit(self.key, self.sending.next, self._expected, ACK, self._window(), b"", b"")
 
     def expire(self, now: float) -> None:
-        """Look at the clock: send again what nobody has answered."""
+        """Look at the clock: send again what nobody has answered, and ask a guest that is silent."""
+        if self._is_heard:
+            self._is_heard, self._heard, self._asked = False, now, 0
         deadline = self.sending.deadline
         if deadline is None:
             if self.state is State.OPEN and not self.sending.window and not self._host_ended:
                 self._probe(now)
+            elif self.state is State.OPEN and now - self._heard >= KEEP_SECONDS:
+                self._ask(now)
         elif deadline <= now and not self.sending.expired(now):
             self.abort()
 
@@ -264,6 +275,14 @@ class Connection:
             self.sending.send(ACK | PSH, data, 1, now)
         else:
             self._host_finished()
+
+    def _ask(self, now: float) -> None:
+        """A segment that the guest has had already, which it has to answer."""
+        if self._asked == MOST_ASKED:
+            self.abort()
+            return
+        self._heard, self._asked = now, self._asked + 1
+        self._way.transmit(self.key, ahead(self.sending.next, -1), self._expected, ACK, self._window(), b"", b"")
 
     # --- inside: the host's socket -------------------------------------------------------------------------
 

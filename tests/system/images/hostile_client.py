@@ -9,6 +9,7 @@ UNDECLARED), but for those that it was told to expect.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter, deque
 from collections.abc import Callable
@@ -67,6 +68,7 @@ WAITING: Final = frozenset(
     ("read_line", "lookup", "ping", "accept", "connect", "receive", "receive_from", "send", "wait", "lock")
 )
 LINE: Final = frozenset(("read", "write_piece", "write"))  # of a serial line, at whose other end nobody is
+SENT: Final = ("done", "refused", "given up")
 WAIT_SECONDS: Final = 0.002
 ANSWER_SECONDS: Final = 20.0
 MADE: Final[dict[tuple[str, str], type[Interface]]] = {
@@ -136,8 +138,10 @@ class Attack:
         self.wrong: list[str] = []
 
     def run(self, count: int) -> None:
-        for number in range(count):
-            if number % 500 == 499:  # its memory goes, and with it what a server has of it
+        for number in itertools.count(1):
+            if sum(self.answers[what] for what in SENT) >= count:
+                break
+            if number % 500 == 0:  # its memory goes, and with it what a server has of it
                 self.space.close()
                 self.space = DataSpace.allocate(SPACE_BYTES)
             target = self.first if self.chance.random() < 0.2 else self.chance.choice(self.targets)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hw.devices.user_network import tcp_connection
 from hw.devices.user_network.addresses import GATEWAY, GUEST
 from hw.devices.user_network.forward import Forward
 from hw.devices.user_network.tcp_connection import WINDOW
@@ -241,6 +242,35 @@ def test_what_nobody_acknowledges_is_sent_again_and_then_given_up() -> None:
     assert all(sending.expired(float(number)) for number in range(MOST_TRIES))
     assert sent == [(7, DATA, b"abc")] * (1 + MOST_TRIES)
     assert not sending.expired(100.0)
+
+
+def test_a_silent_guest_is_asked_and_one_that_has_forgotten_the_connection_ends_it(
+    guest: UserGuest, server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_connection, "KEEP_SECONDS", 0.1)
+    peer, host = connected(guest, server)
+    for _ in range(2):
+        asked = guest.run(peer.segment())
+        assert (asked.flags, asked.sequence, bytes(asked.data)) == (ACK, ahead(peer.expected, -1), b"")
+        peer.send(ACK)
+    guest.run(peer.segment())
+    peer.send(RST, sequence=asked.acknowledged)
+    with pytest.raises(ConnectionResetError):
+        guest.run(guest.loop.run_in_executor(None, host.recv, 1))
+    host.close()
+
+
+def test_a_guest_that_has_vanished_ends_its_connections(
+    guest: UserGuest, server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_connection, "KEEP_SECONDS", 0.1)
+    monkeypatch.setattr(tcp_connection, "MOST_ASKED", 2)
+    peer, host = connected(guest, server)
+    flags = [guest.run(peer.segment()).flags for _ in range(3)]
+    assert flags == [ACK, ACK, RST | ACK]
+    with pytest.raises(ConnectionResetError):
+        guest.run(guest.loop.run_in_executor(None, host.recv, 1))
+    host.close()
 
 
 def test_a_forwarded_port(guest: UserGuest) -> None:

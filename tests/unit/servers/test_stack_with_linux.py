@@ -111,8 +111,12 @@ def test_bytes_go_both_ways_over_ipv6() -> None:
 
 @pytest.mark.parametrize(
     "link",
-    [Link(loss=0.02), Link(repeat=0.05), Link(reorder=0.1), Link(loss=0.01, repeat=0.02, reorder=0.05, seed=7)],
-    ids=["loss", "repeat", "reorder", "all"],
+    [
+        pytest.param(Link(loss=0.02), id="loss", marks=pytest.mark.slow),
+        pytest.param(Link(repeat=0.05), id="repeat"),
+        pytest.param(Link(reorder=0.1), id="reorder"),
+        pytest.param(Link(loss=0.01, repeat=0.02, reorder=0.05, seed=7), id="all"),
+    ],
 )
 @pytest.mark.parametrize("scene", [linux_asks, linux_serves])
 def test_what_a_bad_link_does_is_not_seen(
