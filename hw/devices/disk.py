@@ -20,7 +20,7 @@ from typing import Final
 
 from hw.devices.block import ID_BYTES, SECTOR_BYTES, Block, Kind, Outcome, Request
 from hw.devices.bus import IoBus
-from hw.devices.medium import Answer, Medium, MediumThread
+from hw.devices.medium import Answer, Medium, Worker
 from hw.devices.virtio_registers import Cause
 from hw.devices.virtqueue import Chain
 from hw.iommu import DmaFault
@@ -54,7 +54,7 @@ class Disk:
         self._closed = False
         self._resets = device.own.resets  # what waits was taken after so many
         self._waiting: deque[Chain] = deque(self._requests.recover(bus))  # taken, and not looked at
-        self._thread = MediumThread(medium)
+        self._thread: Worker = medium.worker()
         loop.add_reader(self._thread.bell, self._rung)
         self.kicked()
 
