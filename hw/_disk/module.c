@@ -144,10 +144,23 @@ static PyObject *worker_write(WorkerObject *self, PyObject *args)
     return submit(self, job, token);
 }
 
-static PyObject *worker_flush(WorkerObject *self, PyObject *token)
+static PyObject *worker_flush(WorkerObject *self, PyObject *args)
 {
+    PyObject *token;
+    int hurries;
+    if (!PyArg_ParseTuple(args, "Op", &token, &hurries))
+        return NULL;
     struct python_job *job = new_job(JOB_FLUSH, 0);
-    return job ? submit(self, job, token) : NULL;
+    if (!job)
+        return NULL;
+    job->job.hurries = hurries;
+    return submit(self, job, token);
+}
+
+static PyObject *worker_start_work(WorkerObject *self, PyObject *Py_UNUSED(ignored))
+{
+    worker_kick(&self->worker);
+    Py_RETURN_NONE;
 }
 
 /* All are given back, or none and an exception is set: then those that are not in the list are lost with it. */
@@ -176,7 +189,8 @@ static PyObject *worker_bell(WorkerObject *self, void *Py_UNUSED(closure))
 static PyMethodDef methods[] = {
     {"read", (PyCFunction)worker_read, METH_VARARGS, "read(token, offset, size): submit it."},
     {"write", (PyCFunction)worker_write, METH_VARARGS, "write(token, offset, data): submit it; data is kept until it is done."},
-    {"flush", (PyCFunction)worker_flush, METH_O, "flush(token): submit it."},
+    {"flush", (PyCFunction)worker_flush, METH_VARARGS, "flush(token, hurries): submit it; hurries: tell of those before it first."},
+    {"kick", (PyCFunction)worker_start_work, METH_NOARGS, "kick(): begin with what was submitted."},
     {"finished", (PyCFunction)worker_finished, METH_NOARGS, "finished() -> [(token, errno, bytes that were read or None)]."},
     {"close", (PyCFunction)worker_close, METH_NOARGS, "close(): wait for all that was submitted, and end the thread."},
     {NULL, NULL, 0, NULL},

@@ -58,6 +58,25 @@ static void ring(const struct worker *worker)
         __atomic_store_n(worker->attention, 1, __ATOMIC_RELEASE);
 }
 
+/* Jobs that came at once: those that belong together are told of together. */
+static void carry_out_all(struct worker *worker, struct job *job)
+{
+    size_t quiet = 0;
+    while (job) {
+        struct job *next = job->next;
+        pthread_mutex_unlock(&worker->lock);
+        job->error = carry_out(worker->descriptor, job);
+        pthread_mutex_lock(&worker->lock);
+        append(&worker->finished, job);
+        quiet += job->size;
+        if (!next || next->hurries || quiet >= QUIET_BYTES) {
+            ring(worker);
+            quiet = 0;
+        }
+        job = next;
+    }
+}
+
 static void *work(void *argument)
 {
     struct worker *worker = argument;
@@ -67,17 +86,7 @@ static void *work(void *argument)
             pthread_cond_wait(&worker->given, &worker->lock);
         if (!worker->waiting.first)
             break;
-        struct job *job = take_all(&worker->waiting);
-        while (job) {
-            struct job *next = job->next;
-            pthread_mutex_unlock(&worker->lock);
-            job->error = carry_out(worker->descriptor, job);
-            pthread_mutex_lock(&worker->lock);
-            append(&worker->finished, job);
-            if (job == worker->finished.first) /* else the bell rings already */
-                ring(worker);
-            job = next;
-        }
+        carry_out_all(worker, take_all(&worker->waiting));
     }
     pthread_mutex_unlock(&worker->lock);
     return NULL;
@@ -113,6 +122,10 @@ void worker_submit(struct worker *worker, struct job *job)
     pthread_mutex_lock(&worker->lock);
     append(&worker->waiting, job);
     pthread_mutex_unlock(&worker->lock);
+}
+
+void worker_kick(struct worker *worker)
+{
     pthread_cond_signal(&worker->given);
 }
 

@@ -13,10 +13,13 @@
 
 enum job_kind { JOB_READ, JOB_WRITE, JOB_FLUSH };
 
+enum { QUIET_BYTES = 1 << 18 }; /* moved at most before the bell tells of them */
+
 struct job {
     struct job *next;
     enum job_kind kind;
     int error; /* errno, or 0 */
+    bool hurries; /* those before it are to be told of before it begins: it may take long */
     off_t offset;
     size_t size;
     void *data;
@@ -39,7 +42,9 @@ struct worker {
 
 /* Returns errno, or 0: then it is to be closed. */
 int worker_start(struct worker *worker, int descriptor, uint64_t *attention);
+/* The thread takes all that was submitted at once, and may leave it until `worker_kick`. */
 void worker_submit(struct worker *worker, struct job *job);
+void worker_kick(struct worker *worker);
 /* The finished jobs, oldest first, or NULL. */
 struct job *worker_take(struct worker *worker);
 /* Waits until all is done that was submitted. Blocks: without the interpreter's lock. */

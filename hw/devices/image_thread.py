@@ -28,7 +28,10 @@ class ImageThread:
             case Kind.OUT:
                 self._worker.write(request, request.sector * SECTOR_BYTES, request.data)
             case _:
-                self._worker.flush(request)
+                self._worker.flush(request, not request.is_barrier)  # a barrier's writes are sent with it
+
+    def begin(self) -> None:
+        self._worker.kick()
 
     def finished_nowait(self) -> list[Answer]:
         return [

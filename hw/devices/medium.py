@@ -43,7 +43,8 @@ class Medium(Protocol):
 class Worker(Protocol):
     """Carries out requests beside the kernel, one after the other.
 
-    `bell` is a descriptor that becomes readable after something has come to `finished_nowait`. Whom it wakes calls
+    `bell` is a descriptor that becomes readable after something has come to `finished_nowait`; small requests that were
+    given together may ring it together, but none waits for a flush that is no barrier. Whom it wakes calls
     `answer_bell` first: what is finished later rings again.
     """
 
@@ -51,7 +52,10 @@ class Worker(Protocol):
     def bell(self) -> int: ...
 
     def carry_out(self, request: Request, /) -> None:
-        """Begin a read, a write or a flush, after all that were given before."""
+        """Take a read, a write or a flush, to be done after all that were given before."""
+
+    def begin(self) -> None:
+        """Start with what was given. (It may have been before.)"""
 
     def finished_nowait(self) -> list[Answer]:
         """What was finished since the last call."""
@@ -90,6 +94,9 @@ class MediumThread:
 
     def carry_out(self, request: Request) -> None:
         self._jobs.put(request)
+
+    def begin(self) -> None:
+        """It has begun."""
 
     def finished_nowait(self) -> list[Answer]:
         return [self._finished.popleft() for _ in range(len(self._finished))]

@@ -47,6 +47,7 @@ def test_requests_are_carried_out_in_order(descriptor: int) -> None:
         thread.carry_out(request(Kind.OUT, 3, data=bytes([number]) * 1024))
         thread.carry_out(request(Kind.IN, 4, size=512))
         thread.carry_out(request(Kind.FLUSH))
+        thread.begin()
     found = answers(thread, 120)
     assert {answer.outcome for answer in found} == {Outcome.OK}
     assert [answer.request.kind for answer in found[:3]] == [Kind.OUT, Kind.IN, Kind.FLUSH]
@@ -59,6 +60,7 @@ def test_an_error_is_the_request_s_own(descriptor: int) -> None:
     thread = ImageThread(descriptor, array("Q", (0,)))
     thread.carry_out(request(Kind.IN, SIZE // 512, size=512))  # the file is shorter
     thread.carry_out(request(Kind.IN, 0, size=512))
+    thread.begin()
     assert [answer.outcome for answer in answers(thread, 2)] == [Outcome.IOERR, Outcome.OK]
     thread.close()
 
