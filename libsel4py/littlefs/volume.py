@@ -171,14 +171,18 @@ class LittleFsVolume:
         """One of littlefs' functions. Raises what it means, and DeviceFailed where the medium fails."""
         if self._cache.error is not None:
             self._mount()
+        cache = self._cache
         try:
             result = function(self._system, *arguments)
         except LittleFSError as error:
-            if self._cache.error is not None:
-                self._failed(self._cache.error)
+            cache.settle()
+            if cache.error is not None:
+                self._failed(cache.error)
             raise _meaning(error, arguments) from error
-        if self._cache.error is not None:
-            self._failed(self._cache.error)
+        if cache.epochs:
+            cache.settle()
+        if cache.error is not None:
+            self._failed(cache.error)
         return result
 
     def forget(self, path: str, file: LittleFsFile | None = None) -> None:
@@ -199,6 +203,7 @@ class LittleFsVolume:
             store.flush()
             lfs.mount(self._system, self._configuration)
             lfs.fs_mkconsistent(self._system)
+            self._cache.settle()
         except StoreFailed as error:
             self._cache.error = error
             raise DeviceFailed(str(error)) from error
