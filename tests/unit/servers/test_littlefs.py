@@ -217,3 +217,21 @@ def test_random_work_is_what_a_dictionary_says() -> None:
             assert found == {name: len(data) for name, data in wanted.items()}
     for name, data in wanted.items():
         assert bytes(volume.open(name, create=False, exclusive=False).read(0, 100_000)) == data
+
+
+def test_a_file_s_size_is_what_it_has_after_a_write_that_did_not_fit() -> None:
+    volume = LittleFsVolume(made(256 << 10))
+    file = volume.open("full", create=True, exclusive=True)
+
+    def fill() -> None:
+        for at in range(100):
+            file.write(at * 8192, b"x" * 8192)
+
+    with pytest.raises(NoSpace):
+        fill()
+    size = file.size()
+    assert 0 < size < 256 << 10
+    assert len(file.read(0, 1 << 20)) == size
+    file.truncate(10)
+    file.write(20, b"end")
+    assert (file.size(), file.read(0, 100)) == (23, b"x" * 10 + bytes(10) + b"end")
