@@ -54,8 +54,12 @@ class BlockCache:
 
     def read(self, cfg: object, block: int, off: int, size: int) -> bytearray:
         """Never fails: bytes that cannot be had are zero, and `error` is set."""
+        found = self._blocks.get(block)
+        if found is not None:
+            self._blocks.move_to_end(block)
+            return found[off : off + size]
         try:
-            return self._block(block)[off : off + size]
+            return self._load(block)[off : off + size]
         except StoreFailed as error:
             self.error = self.error or error
             return bytearray(size)
