@@ -61,6 +61,7 @@ setup(
     ext_modules=[
         extension("hw._ram", "hw/_ram"),
         extension("hw._cpu", "hw/_cpu"),
+        extension("hw._disk", "hw/_disk"),
         extension("kerneld._fastpath", "kerneld/_fastpath"),
         *network_stack(),
     ],

@@ -18,7 +18,15 @@ import msgspec
 from hw.devices.disk_image import DiskImage, ImageError, open_image
 from libsel4py.interfaces.block import SECTOR_BYTES
 from libsel4py.interfaces.file import Entry, FileError, Kind, NoSpace
-from libsel4py.littlefs import Geometry, LittleFsVolume, NoFileSystem, StoreFailed, format_store, read_geometry
+from libsel4py.littlefs import (
+    BlockStore,
+    Geometry,
+    LittleFsVolume,
+    NoFileSystem,
+    StoreFailed,
+    format_store,
+    read_geometry,
+)
 from libsel4py.littlefs.check import Health, check
 from libsel4py.partitions import BadTable, Partition, one_partition, read_table
 
@@ -31,8 +39,11 @@ class DiskRefused(Exception):
     """The command cannot be done; the text says why, and what would work."""
 
 
-class FileStore:
-    """Some sectors of an open image, as `libsel4py.littlefs.BlockStore`."""
+class FileStore(BlockStore):
+    """Some sectors of an open image."""
+
+    size = 0
+    read_only = False
 
     def __init__(self, image: DiskImage, part: Partition | None = None) -> None:
         self._image = image

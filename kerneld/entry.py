@@ -58,6 +58,9 @@ class Entry:
         carry_out: does the tells that are not completions or hints.
         fatal: ends the kernel; told the exception.
         wait: what a completion that may have taken memory away waits for (host/completions.py).
+    Attributes:
+        attention: a word. A thread of the host that has rung a bell of the event loop sets it to 1: the kernel does not
+        poll then before the loop has looked.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Entry:
         self._next = 0
         self._scheduled = False
         self._host_is_due = False
+        self.attention = array("Q", (0,))
         self._ended = False
         self._doorbell_count = bytearray(abi.WORD_BYTES)
         self._taken = self._turns = self._doorbells = 0
@@ -189,7 +193,7 @@ class Entry:
 
     def _serve(self) -> bool:
         """Serve until nothing comes, or the turn is over. Returns whether another turn is due."""
-        ram, rings, word = self._ram, self._rings, self._ram.word
+        ram, rings, word, attention = self._ram, self._rings, self._ram.word, self.attention
         end = time.monotonic_ns() + TURN_NS
         count = 0
         while not self._ended:
@@ -199,7 +203,12 @@ class Entry:
                 self._completions.others_told = False
                 os.sched_yield()
             found, self._next, taken, unwatched = _fastpath.serve(
-                ram, self._layout_fast, rings, self._next, 0 if restarts or self._host_is_due else self._poll_ns
+                ram,
+                self._layout_fast,
+                rings,
+                self._next,
+                0 if restarts or self._host_is_due else self._poll_ns,
+                attention,
             )
             if found >= 0:
                 self._take(found)
@@ -211,8 +220,8 @@ class Entry:
                 self._kernel.continue_one()
                 self._settle()
             elif found < 0 and not taken:
-                if self._host_is_due:
-                    self._host_is_due = False
+                if self._host_is_due or attention[0]:
+                    self._host_is_due, attention[0] = False, 0
                     return True
                 return self._cannot_sleep()
             count += 1

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.booted import SYSTEMS, BootedSystem
 from bench.report import Report
 from bench.rounds import Goal, Series, interleave, ratio_goal
+from bench.storage.fuse_files import FuseFiles, NoFuse
 from bench.storage.own_files import OwnFiles
 from bench.tasks.disk_driver import PRIME
 
@@ -37,6 +38,8 @@ FILE_WAYS = {
 }
 FILE_OURS, FILE_THEIRS = "by app, server, driver and device", "by littlefs in one process"
 TMPFS = "by the host's os.stat of a tmpfs"
+STAT_OURS, STAT_FUSE, FUSE_BOUND = f"stat {FILE_OURS}", "stat by a mount of FUSE in Python", 8.0
+FUSE_SHARE = 0.5  # of the number of requests
 OURS, THEIRS = "by driver and device", "by one process"
 
 
@@ -59,6 +62,7 @@ def run(sizes: Sizes, progress: Callable[[str], None]) -> Report:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sel4py-bench-disk-")))
         own = stack.enter_context(OwnFile(folder / "own.img"))
         files = stack.enter_context(OwnFiles(folder / "own-files.img", IMAGE_BYTES))
+        fuse, why_not = _fuse(stack, folder / "fuse")
         system = stack.enter_context(BootedSystem(_description(folder)))
         turns: dict[str, Callable[[], float]] = {}
         for name, (order, count) in WAYS.items():
@@ -69,6 +73,8 @@ def run(sizes: Sizes, progress: Callable[[str], None]) -> Report:
             times = int(sizes.requests * share)
             turns[f"{name} {FILE_OURS}"] = _asked(system, f"{order} {size} {times}")
             turns[f"{name} {_peer(name)}"] = files.turn(order, size, times)
+        if fuse is not None:
+            turns[STAT_FUSE] = fuse.turn(int(sizes.requests * FUSE_SHARE))
         system.order(f"write 1024 {IMAGE_BYTES // SECTOR // 1024}")  # no holes, as in the other file
         progress(f"{sizes.rounds} interleaved rounds")
         series = interleave(turns, sizes.rounds)
@@ -78,8 +84,15 @@ def run(sizes: Sizes, progress: Callable[[str], None]) -> Report:
         goals.append(
             ratio_goal(f"{ours.name}, against {_peer(name)[3:]}", ours, theirs, bound, faster=True, decides=False)
         )
+    if fuse is not None:
+        ours, theirs = series[STAT_OURS], series[STAT_FUSE]
+        name = f"{ours.name}, against a mount of FUSE in Python"
+        goals.append(ratio_goal(name, ours, theirs, FUSE_BOUND, faster=True, decides=False))
     rate = 65536 / series[f"64 KiB read {OURS}"].median / 1e6
-    return Report(list(series.values()), goals, facts=[f"64 KiB reads through driver and device: {rate:.0f} MB/s"])
+    facts = [f"64 KiB reads through driver and device: {rate:.0f} MB/s"]
+    if why_not:
+        facts.append(f"stat was not measured against a mount of FUSE in Python: {why_not}")
+    return Report(list(series.values()), goals, facts=facts)
 
 
 class OwnFile:
@@ -127,6 +140,14 @@ class OwnFile:
 
 def _peer(name: str) -> str:
     return TMPFS if name == "stat" else FILE_THEIRS
+
+
+def _fuse(stack: ExitStack, folder: Path) -> tuple[FuseFiles | None, str]:
+    """The mount; or None, and why there is none."""
+    try:
+        return stack.enter_context(FuseFiles(folder)), ""
+    except NoFuse as error:
+        return None, str(error)
 
 
 def _description(folder: Path) -> Path:

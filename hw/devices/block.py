@@ -1,8 +1,10 @@
 """A disk: virtio's block device. Requests come by one queue, and are carried out by `hw.devices.disk` after the commit.
 
-Source: VIRTIO 1.2, section 5.2. Sectors have 512 bytes. Offered: FLUSH, SEG_MAX, BLK_SIZE, and RO for a disk that
-cannot be written. A request is a header of 16 bytes that the device reads, data that it reads or writes, and one byte
-of status that it writes last; how they are cut into descriptors is the driver's matter.
+Source: VIRTIO 1.2, section 5.2. Sectors have 512 bytes. Offered: FLUSH, SEG_MAX, BLK_SIZE, RO for a disk that cannot
+be written, and the legacy interface's BARRIER: a request with that bit is begun when all before it have ended, and ends
+before any behind it begins, so that a flush can be sent with the writes that it is for. A request is a header of 16
+bytes that the device reads, data that it reads or writes, and one byte of status that it writes last; how they are cut
+into descriptors is the driver's matter.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ SECTOR_BYTES: Final = 512
 HEADER: Final = struct.Struct("<IIQ")  # type, reserved, sector
 MOST_DATA: Final = MAX_TRANSFER - HEADER.size
 ID_BYTES: Final = 20
-SEG_MAX, RO, BLK_SIZE, FLUSH = 1 << 2, 1 << 5, 1 << 6, 1 << 9  # feature bits
+BARRIER, SEG_MAX, RO, BLK_SIZE, FLUSH = 1 << 0, 1 << 2, 1 << 5, 1 << 6, 1 << 9  # feature bits
+BARRIER_TYPE: Final = 1 << 31  # in a request's type
 _CONFIGURATION: Final = struct.Struct(
     "<QIIIIQB3x"
 )  # capacity, size_max, seg_max, geometry, blk_size, topology, writeback
@@ -59,7 +62,7 @@ class Request(NamedTuple):
     Attributes:
         chain: to be given back. kind: None for one that is refused with ``outcome``. sector: the first. size: of the
         data, in bytes. into: where data is written to, and ``status`` where the status byte is. resets: the device's
-        count of resets when the request was taken.
+        count of resets when the request was taken. is_barrier: it stays in its place among the others.
     """
 
     chain: Chain
@@ -71,6 +74,7 @@ class Request(NamedTuple):
     resets: int
     data: Buffer = b""
     outcome: Outcome = Outcome.OK
+    is_barrier: bool = False
 
 
 class Block(VirtioDevice):
@@ -96,7 +100,7 @@ class Block(VirtioDevice):
         trigger: Trigger = Trigger.LEVEL,
     ) -> None:
         super().__init__(ram, address, number, first_port, irq, dma, trigger)
-        self.OFFERED = SEG_MAX | BLK_SIZE | FLUSH | (RO if read_only else 0)
+        self.OFFERED = BARRIER | SEG_MAX | BLK_SIZE | FLUSH | (RO if read_only else 0)
         self.sectors = sectors
         self.read_only = read_only
         self.requests = DeviceQueue(self, 0)
@@ -141,6 +145,9 @@ class Block(VirtioDevice):
             self.dma.ensure(chain.readable[0].address, min(HEADER.size, chain.readable[0].size), write=False)
             return Request(chain, None, 0, 0, into, status, resets, outcome=Outcome.IOERR)
         number, _, sector = HEADER.unpack_from(copied)
+        is_barrier = bool(number & BARRIER_TYPE and self.features & BARRIER)
+        if is_barrier:
+            number &= ~BARRIER_TYPE
         try:
             kind = Kind(number)
         except ValueError:
@@ -148,7 +155,8 @@ class Block(VirtioDevice):
         size = outgoing if kind is Kind.OUT else incoming
         if not self._makes_sense(kind, sector, size):
             return Request(chain, None, sector, size, into, status, resets, outcome=Outcome.IOERR)
-        return Request(chain, kind, sector, size, into, status, resets, memoryview(copied)[HEADER.size :])
+        data = memoryview(copied)[HEADER.size :]
+        return Request(chain, kind, sector, size, into, status, resets, data, is_barrier=is_barrier)
 
     def _makes_sense(self, kind: Kind, sector: int, size: int) -> bool:
         match kind:

@@ -3,7 +3,8 @@
 Rules. A turn of the event loop is bounded: `CHAINS_A_TURN` chains are taken, and about `BYTES_A_TURN` are moved; at
 most about `MOST_BYTES` are with the thread. What the medium does without blocking is done in the turn; all else is done
 by a thread of the disk's own, one request after the other, so a flush comes after all writes that were done before it.
-Requests may be finished in another order than they came in.
+Requests may be finished in another order than they came in, but none passes a barrier: while the thread has one, it
+gets all that comes.
 
 A write that the driver is told of is with the medium, which outlives the kernel; a flush that it is told of is on the
 medium for good. What was under way when a kernel died is done again by the next one (`DeviceQueue.recover`): reading,
@@ -20,7 +21,7 @@ from typing import Final
 
 from hw.devices.block import ID_BYTES, SECTOR_BYTES, Block, Kind, Outcome, Request
 from hw.devices.bus import IoBus
-from hw.devices.medium import Answer, Medium, MediumThread
+from hw.devices.medium import Answer, Medium, Worker
 from hw.devices.virtio_registers import Cause
 from hw.devices.virtqueue import Chain
 from hw.iommu import DmaFault
@@ -49,13 +50,14 @@ class Disk:
         self._medium = medium
         self._changed = changed
         self._bytes = 0  # of what the thread has
+        self._barriers = 0  # that the thread has
         self._given_back = 0  # in this turn
         self._failing = 0  # of the next requests
         self._soon: asyncio.Handle | None = None
         self._closed = False
         self._resets = device.own.resets  # what waits was taken after so many
         self._waiting: deque[Chain] = deque(self._requests.recover(bus))  # taken, and not looked at
-        self._thread = MediumThread(medium)
+        self._thread: Worker = medium.worker()
         loop.add_reader(self._thread.bell, self._rung)
         self.kicked()
 
@@ -100,13 +102,16 @@ class Disk:
         answers = self._thread.finished_nowait()
         for answer in answers:
             self._bytes -= answer.request.size
+            self._barriers -= answer.request.is_barrier
         for request in self._requests_nowait():
             answered = self._at_once(request)
             if answered is None:
                 self._bytes += request.size
+                self._barriers += request.is_barrier
                 self._thread.carry_out(request)
             else:
                 answers.append(answered)
+        self._thread.begin()
         self._given_back = len(answers)
         if answers:
             self._requests.give_back(self._delivered(answers))
@@ -138,7 +143,7 @@ class Disk:
             self._failing -= 1
             return Answer(request, outcome=Outcome.IOERR)
         match request.kind:
-            case Kind.IN:
+            case Kind.IN if not (self._barriers or request.is_barrier):
                 try:
                     data = self._medium.read_now(request.sector * SECTOR_BYTES, request.size)
                 except OSError:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from array import array
 from pathlib import Path
 from typing import Final
 
+from hw.devices.image_thread import ImageThread
 from hw.iommu import Buffer
 
 SECTOR_BYTES: Final = 512
@@ -61,10 +63,15 @@ def _check_size(descriptor: int, path: Path, size: int | None, read_only: bool) 
 
 
 class DiskImage:
-    """An open image, as `hw.devices.medium.Medium`. The descriptor stays the caller's."""
+    """An open image, as `hw.devices.medium.Medium`. The descriptor stays the caller's.
 
-    def __init__(self, descriptor: int) -> None:
+    Args:
+        attention: a word that is set to 1 whenever the worker's bell was rung, for who polls and looks at no bell.
+    """
+
+    def __init__(self, descriptor: int, attention: array[int] | None = None) -> None:
         self._descriptor = descriptor
+        self._attention = array("Q", (0,)) if attention is None else attention
         self.size = os.fstat(descriptor).st_size
         self.read_only = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
         self._asks_first = bool(_RWF_NOWAIT)
@@ -99,6 +106,9 @@ class DiskImage:
 
     def flush(self) -> None:
         os.fdatasync(self._descriptor)
+
+    def worker(self) -> ImageThread:
+        return ImageThread(self._descriptor, self._attention)
 
     def _rest(self, offset: int, size: int) -> bytes:
         parts = []

@@ -1,4 +1,4 @@
-"""What a disk keeps its bytes on, and the thread that waits for it."""
+"""What a disk keeps its bytes on, and who waits for it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Medium(Protocol):
     """What keeps the bytes: `hw.devices.disk_image.DiskImage`, or in a test anything that does the same.
 
     A test that records writes with their data, and flushes, has the log that a loss of power cuts: what stands before a
-    flush that returned is kept, and of what stands behind the last one any part may be lost. All but `read_now` runs on
-    the disk's thread, one call after the other.
+    flush that returned is kept, and of what stands behind the last one any part may be lost. All but `read_now` and
+    `worker` runs on the disk's thread, one call after the other.
     """
 
     def read(self, offset: int, size: int, /) -> Buffer:
@@ -35,6 +35,37 @@ class Medium(Protocol):
     def flush(self) -> None:
         """All that was written before is on the medium when this returns. May block. Raises OSError."""
 
+    def worker(self) -> Worker:
+        """Who carries out what may block: a thread that calls the above."""
+        return MediumThread(self)
+
+
+class Worker(Protocol):
+    """Carries out requests beside the kernel, one after the other.
+
+    `bell` is a descriptor that becomes readable after something has come to `finished_nowait`; small requests that were
+    given together may ring it together, but none waits for a flush that is no barrier. Whom it wakes calls
+    `answer_bell` first: what is finished later rings again.
+    """
+
+    @property
+    def bell(self) -> int: ...
+
+    def carry_out(self, request: Request, /) -> None:
+        """Take a read, a write or a flush, to be done after all that were given before."""
+
+    def begin(self) -> None:
+        """Start with what was given. (It may have been before.)"""
+
+    def finished_nowait(self) -> list[Answer]:
+        """What was finished since the last call."""
+
+    def answer_bell(self) -> None:
+        """Make the bell quiet. It has rung."""
+
+    def close(self) -> None:
+        """Wait until all is carried out that was given."""
+
 
 class Answer(NamedTuple):
     """A request that was carried out, and what it gives the driver."""
@@ -45,10 +76,7 @@ class Answer(NamedTuple):
 
 
 class MediumThread:
-    """Carries out requests, one after the other, on a thread of its own.
-
-    `bell` is a descriptor that becomes readable after something has come to `finished_nowait`. Whom it wakes calls
-    `answer_bell` first: what is finished later rings again.
+    """A `Worker` for a medium that is Python's.
 
     A request takes the interpreter's lock three times. A busy kernel would keep it for 5 ms each time, as Python's
     threads do by default: from the first such thread on, this process's give it up after `SWITCH_S` seconds.
@@ -67,16 +95,16 @@ class MediumThread:
     def carry_out(self, request: Request) -> None:
         self._jobs.put(request)
 
+    def begin(self) -> None:
+        """It has begun."""
+
     def finished_nowait(self) -> list[Answer]:
-        """What was finished since the last call."""
         return [self._finished.popleft() for _ in range(len(self._finished))]
 
     def answer_bell(self) -> None:
-        """Make the bell quiet. It has rung."""
         os.eventfd_read(self.bell)
 
     def close(self) -> None:
-        """Wait until all is carried out that was given."""
         self._jobs.put(None)
         self._thread.join()
         os.close(self.bell)

@@ -9,7 +9,8 @@ sense ends in `VirtioDevice.fail`, and the queue gives nothing more.
 The queue's record in RAM says what was done, and the driver sees it after the commit alone: `take` and `give_back` run
 inside a transaction, `publish` behind it. So a kernel that dies in between is followed by one that finds the record,
 and calls `recover`: what was given back is published, and heads that were taken and not given back, each of which has
-its mark in the record, are done once more. A device's requests must bear to be done twice, as long as nobody was told.
+its mark in the record, are done once more, in the order in which the available ring still has them. A device's requests
+must bear to be done twice, as long as nobody was told.
 """
 
 from __future__ import annotations
@@ -139,8 +140,18 @@ class DeviceQueue:
         queue = self._queue
         if self._dma.load16(queue.device + 2) != queue.used:  # the interrupt may have come before what it is for
             self._device.interrupt_used()
-        heads = [head for head in range(MOST_ENTRIES) if self._is_marked(head)]
-        return self._chains(heads, self._table()) if heads else []
+        heads = {head for head in range(MOST_ENTRIES) if self._is_marked(head)}
+        return self._chains(self._in_order(heads), self._table()) if heads else []
+
+    def _in_order(self, heads: set[int]) -> list[int]:
+        """These as the driver made them available. (It may have changed that; then any order will do.)"""
+        queue = self._queue
+        ring = memoryview(self._dma.read(queue.driver + 4, 2 * queue.size)).cast("H")
+        newest: dict[int, None] = {}
+        for back in range(1, queue.size + 1):
+            newest.setdefault(ring[queue.taken - back & queue.size - 1])
+        known = [head for head in newest if head in heads]
+        return [*sorted(heads.difference(known)), *reversed(known)]
 
     def _wants_interrupt(self) -> bool:
         return not self._dma.load16(self._queue.driver) & NO_INTERRUPT

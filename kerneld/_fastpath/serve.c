@@ -51,6 +51,7 @@ struct service {
     size_t count, next;
     uint64_t taken;
     uint64_t unwatched; /* a thread that got a completion and whose ring is not among the watched */
+    const uint64_t *attention; /* not 0 once one of the host's threads has something for the event loop; or NULL */
 };
 
 static bool is_watched(const struct service *s, uint64_t tcb)
@@ -90,7 +91,8 @@ static enum outcome serve_ring(struct service *s, size_t index)
 }
 
 
-/* The next ring with a submission that the fast path cannot serve; count if there was none for so long. */
+/* The next ring with a submission that the fast path cannot serve; count if there was none for so long, or the event
+ * loop has something else to do. */
 static int64_t serve(struct service *s, int64_t nanoseconds)
 {
     int64_t end = 0; /* of the looking in vain, once that has begun */
@@ -116,6 +118,8 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
             end = 0;
             continue;
         }
+        if (s->attention && __atomic_load_n(s->attention, __ATOMIC_ACQUIRE))
+            return (int64_t)s->count;
         int64_t now = now_ns();
         /* At least one look comes after a yield: whom the host has put behind us on this processor can submit. */
         if (!end)
@@ -128,19 +132,21 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
     }
 }
 
-/* serve(ram, layout, rings, first, nanoseconds) -> (index, next, taken, unwatched). Serves watched rings (a writable
+/* serve(ram, layout, rings, first, nanoseconds, attention=None) -> (index, next, taken, unwatched). Serves watched rings (a writable
  * buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or none had a submission
- * for so long, or enough was done (index -1). `unwatched` is a TCB whose ring should be watched from now on, or 0. */
+ * for so long, or enough was done, or the first word of `attention` is not 0 (index -1). `unwatched` is a TCB whose ring
+ * should be watched from now on, or 0. */
 PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *ram_object, *layout_object;
-    Py_buffer rings;
+    Py_buffer rings, attention = {0};
     unsigned long long first, nanoseconds;
-    if (!PyArg_ParseTuple(args, "OOw*KK", &ram_object, &layout_object, &rings, &first, &nanoseconds))
+    if (!PyArg_ParseTuple(args, "OOw*KK|w*", &ram_object, &layout_object, &rings, &first, &nanoseconds, &attention))
         return NULL;
     struct service s = {.rings = rings.buf, .count = (size_t)rings.len / sizeof(struct watched)};
     s.ram = fast_parse(ram_object, layout_object, &s.layout);
     s.next = s.count ? first % s.count : 0;
+    s.attention = (size_t)attention.len < sizeof(uint64_t) ? NULL : attention.buf;
     bool valid = s.ram != NULL;
     for (size_t i = 0; valid && i < s.count; i++)
         valid = !(s.rings[i].frame & (SEL4PY_TRAP_FRAME_BYTES - 1)) &&
@@ -149,6 +155,8 @@ PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
         PyErr_SetString(PyExc_ValueError, "a trap frame is aligned to its size");
     int64_t index = valid ? serve(&s, (int64_t)(nanoseconds < LOOKS_NS_HIGH ? nanoseconds : LOOKS_NS_HIGH)) : -1;
     PyBuffer_Release(&rings);
+    if (attention.obj)
+        PyBuffer_Release(&attention);
     if (PyErr_Occurred())
         return NULL;
     return Py_BuildValue("(LKKK)", index == (int64_t)s.count ? -1LL : (long long)index, (unsigned long long)s.next,

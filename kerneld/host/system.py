@@ -174,7 +174,7 @@ class System:
         elif isinstance(device, Entropy):
             self._backends[number] = Transfers(self.loop, self.machine.bus, device, self.entry.settle)
         elif isinstance(device, Block):
-            medium = DiskImage(description.descriptor)
+            medium = DiskImage(description.descriptor, self.entry.attention)
             self._backends[number] = Disk(self.loop, self.machine.bus, device, medium, self.entry.settle)
         elif isinstance(device, Net):
             frames = description.descriptor

@@ -234,9 +234,10 @@ class Files:
     # --- names
 
     def stat(self, path: str | Path) -> Stat:
-        mount, rest = self._find(path)
+        known = self._known.get(path) if isinstance(path, str) else None
+        mount, rest = known or self._find(path)
         try:
-            return mount.directory.stat(rest)
+            return mount.stat(rest)
         except FAILURES as error:
             raise os_error(error, path) from error
 

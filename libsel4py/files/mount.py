@@ -33,7 +33,8 @@ class Mount:
         directory: what to open it by. buffer_bytes: how large the buffer is; smaller, but at least 16 KiB, if the task
         has not got so much. pool_bits: log2 of the bytes that are lent; 512 of them stand for an open file.
     Attributes:
-        directory: the session's own capability, called. buffer: its memory, in place. lock: to use it under.
+        directory: the session's own capability, called. stat: its method. buffer: its memory, in place. lock: to use it
+        under.
         leftovers: of the finalizers of its files.
     Raises:
         FileError; NotEnoughMemory, OutOfSlots: this task's own.
@@ -50,6 +51,7 @@ class Mount:
             undo.callback(task.delete, endpoint)
             task.channels.offer(endpoint, ChannelUse.AUTO)
             self.directory = Directory(endpoint)
+            self.stat = self.directory.stat
             self._space = _space(task, buffer_bytes)
             undo.callback(self._space.close)
             self.buffer = memoryview(self._space.attach())

@@ -174,9 +174,10 @@ class FileSystemServer(Directory):
             except VMFault:
                 grant.session.ensure_alive()
         found = self._volume.stat(full)
-        if self._find_node(full) is not None and (size := self._nodes.size(full)) is not None:
-            return Stat(found.kind, size, found.modified_ns)
-        return found
+        if self._find_node(full) is None:
+            return found
+        size = self._nodes.size(full)
+        return found if size is None or size == found.size else Stat(found.kind, size, found.modified_ns)
 
     def list(self, path: str) -> Entries:
         full = self._path(path, READ)

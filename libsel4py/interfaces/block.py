@@ -27,6 +27,7 @@ MOST_BUFFERS: Final = 8  # of one client
 MOST_BUFFER_FRAMES: Final = 64  # of one client's buffers together
 MOST_BUFFER_BYTES: Final = 16 << 20
 MOST_REQUESTS: Final = 32  # of one `transfer`
+MOST_EPOCHS: Final = 8  # of one `commit`
 MOST_CALLS: Final = 8  # of one client at a time
 OFFSET_UNIT: Final = 4  # bytes; offsets in buffers are multiples of it
 
@@ -117,6 +118,14 @@ class Block(Interface):
 
         What is refused (BadRequest, ReadOnlyDisk) is refused whole: nothing is read or written then. Requests that lie
         side by side are made as one.
+        """
+
+    @idempotent
+    def commit(self, buffer: Word, epochs: list[list[Request]]) -> None:
+        """Write each epoch's requests and flush, before the next epoch begins; all is on the medium at the end.
+
+        Raises as `transfer`; BadRequest also for more than `MOST_EPOCHS`, for one without requests, and for a request
+        that is no write. After a DiskError none of the epochs behind the one that failed was begun.
         """
 
     @idempotent

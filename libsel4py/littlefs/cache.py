@@ -1,13 +1,14 @@
 """Blocks in memory, between littlefs and its store.
 
-Rules. What littlefs programs stays here until its next sync, or until `MOST_DIRTY` bytes are waiting; a sync writes
-all of it and flushes the store. So whatever reaches the medium between two flushes was programmed between two syncs,
-in any order: which is what littlefs bears, since it syncs data before the metadata that names them, and each commit by
-itself. Only sectors that were programmed are written. Erasing a block does nothing, and what it holds goes on to be
-what littlefs reads: behind each commit it looks at what comes there, and chooses a mark that tells the commit's end
-from it. So what it is shown must be what the medium has, or old commits could come back to life behind a new one.
-Reading goes ahead where a file is read all over. littlefs' callbacks cannot raise: what fails is kept in ``error``,
-and nothing is written from then on.
+Rules. What littlefs programs stays here until it is settled, or until `MOST_DIRTY` bytes are waiting. A sync ends an
+epoch: the store is told of the epochs in order, with a flush behind each. So whatever reaches the medium between two
+flushes was programmed between two syncs, in any order: which is what littlefs bears, since it syncs data before the
+metadata that names them, and each commit by itself. It does not wait for each sync: who has called littlefs calls
+`settle` before he believes what it says, and all epochs of the call go to the store at once. Only sectors that were
+programmed are written. Erasing a block does nothing, and what it holds goes on to be what littlefs reads: behind each
+commit it looks at what comes there, and chooses a mark that tells the commit's end from it. So what it is shown must be
+what the medium has, or old commits could come back to life behind a new one. Reading goes ahead where a file is read
+all over. littlefs' callbacks cannot raise: what fails is kept in ``error``, and nothing is written from then on.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from libsel4py.littlefs.store import BlockStore, StoreFailed
 SECTOR_BYTES: Final = 512
 AHEAD_BYTES: Final = 256 << 10
 MOST_DIRTY: Final = 2 << 20
+MOST_EPOCHS: Final = 8
 RECENT: Final = 12
 ERR_IO: Final = -5
+
+Piece = tuple[int, bytes | bytearray | memoryview]
 
 
 class BlockCache:
     """Up to ``most_bytes`` of a store's blocks of ``block_bytes``: littlefs' context, which calls `read` to `sync`.
 
     Attributes:
-        error: what failed first; None while all is well.
+        error: what failed first; None while all is well. epochs: what `settle` is to put on the medium.
     """
 
     def __init__(self, store: BlockStore, block_bytes: int, most_bytes: int) -> None:
@@ -41,6 +45,7 @@ class BlockCache:
         self._most = max(2 * self._ahead, most_bytes // block_bytes)
         self._most_dirty = max(1, min(MOST_DIRTY // block_bytes, self._most // 2))
         self._blocks: OrderedDict[int, bytearray] = OrderedDict()
+        self.epochs: list[list[Piece]] = []
         self._dirty: dict[int, tuple[int, int]] = {}  # of each block the bytes that are to be written, whole sectors
         self._missed: deque[int] = deque(maxlen=RECENT)  # areas of the blocks that were missing last
         self._awaited: deque[int] = deque(maxlen=RECENT)  # the area behind each that was read whole then, or -1
@@ -49,8 +54,12 @@ class BlockCache:
 
     def read(self, cfg: object, block: int, off: int, size: int) -> bytearray:
         """Never fails: bytes that cannot be had are zero, and `error` is set."""
+        found = self._blocks.get(block)
+        if found is not None:
+            self._blocks.move_to_end(block)
+            return found[off : off + size]
         try:
-            return self._block(block)[off : off + size]
+            return self._load(block)[off : off + size]
         except StoreFailed as error:
             self.error = self.error or error
             return bytearray(size)
@@ -82,14 +91,20 @@ class BlockCache:
     def sync(self, cfg: object) -> int:
         if self.error is not None:
             return ERR_IO
-        try:
-            if self._dirty:
-                self._write_out()
-                self.store.flush()
-        except StoreFailed as error:
-            self.error = error
-            return ERR_IO
-        return 0
+        if self._dirty:
+            self.epochs.append([(offset, bytes(data)) for offset, data in self._pieces()])
+            self._dirty.clear()
+            if len(self.epochs) >= MOST_EPOCHS:
+                self.settle()
+        return 0 if self.error is None else ERR_IO
+
+    def settle(self) -> None:
+        """Put on the medium what was synced; `error` says that it failed."""
+        if self.error is None:
+            try:
+                self._commit()
+            except StoreFailed as error:
+                self.error = error
 
     # --- inside --------------------------------------------------------------------------------------------
 
@@ -114,6 +129,7 @@ class BlockCache:
             end = min(first + self._ahead, self._count)
         self._missed.append(area)
         self._awaited.append(awaited)
+        self._commit()  # a block may have been dropped since
         missing = [each for each in range(first, end) if each not in self._blocks]
         first, size = missing[0], self._block_bytes
         data = memoryview(self.store.read(first * size, (missing[-1] + 1 - first) * size))
@@ -129,9 +145,19 @@ class BlockCache:
                 self._write_out()
             del self._blocks[oldest]
 
+    def _commit(self) -> None:
+        if self.epochs:
+            epochs, self.epochs = self.epochs, []
+            self.store.commit(epochs)
+
     def _write_out(self) -> None:
-        pieces: list[tuple[int, memoryview]] = []
-        for block, (first, end) in sorted(self._dirty.items()):
-            pieces.append((block * self._block_bytes + first, memoryview(self._blocks[block])[first:end]))
-        self.store.write(pieces)
+        self._commit()
+        self.store.write(self._pieces())
         self._dirty.clear()
+
+    def _pieces(self) -> list[Piece]:
+        size = self._block_bytes
+        return [
+            (block * size + first, memoryview(self._blocks[block])[first:end])
+            for block, (first, end) in sorted(self._dirty.items())
+        ]

@@ -84,6 +84,7 @@ def format_store(store: BlockStore) -> Geometry:
         lfs.format(system, geometry.configuration(cache))
     except LittleFSError as error:
         raise cache.error or StoreFailed(f"littlefs cannot be made here: {error}") from error
+    cache.settle()
     if cache.error is not None:
         raise cache.error
     return geometry

@@ -31,6 +31,12 @@ class BlockStore(Protocol):
     def flush(self) -> None:
         """All that was written before is on the medium when this returns. Raises StoreFailed."""
 
+    def commit(self, epochs: Sequence[Sequence[tuple[int, bytes | bytearray | memoryview]]], /) -> None:
+        """Write each epoch's pieces and flush, before the next epoch's are written. Raises StoreFailed."""
+        for pieces in epochs:
+            self.write(pieces)
+            self.flush()
+
 
 class MemoryStore(BlockStore):
     """A medium in memory. ``log`` has what came to it, pieces and None for each flush, if it is a list."""

@@ -173,14 +173,18 @@ class LittleFsVolume:
         """One of littlefs' functions. Raises what it means, and DeviceFailed where the medium fails."""
         if self._cache.error is not None:
             self._mount()
+        cache = self._cache
         try:
             result = function(self._system, *arguments)
         except LittleFSError as error:
-            if self._cache.error is not None:
-                self._failed(self._cache.error)
+            cache.settle()
+            if cache.error is not None:
+                self._failed(cache.error)
             raise _meaning(error, arguments) from error
-        if self._cache.error is not None:
-            self._failed(self._cache.error)
+        if cache.epochs:
+            cache.settle()
+        if cache.error is not None:
+            self._failed(cache.error)
         return result
 
     def forget(self, path: str, file: LittleFsFile | None = None) -> None:
@@ -204,6 +208,7 @@ class LittleFsVolume:
             self._let_go = released = weakref.finalize(self, _unmount, self._system, self._configuration)
             released.atexit = False
             lfs.fs_mkconsistent(self._system)
+            self._cache.settle()
         except StoreFailed as error:
             self._cache.error = error
             raise DeviceFailed(str(error)) from error
@@ -247,12 +252,13 @@ class LittleFsVolume:
 
 
 class LittleFsFile:
-    """An open file (`libsel4py.filesystem.OpenFile`)."""
+    """An open file (`libsel4py.filesystem.OpenFile`), open once, so that its size is what was done here."""
 
     def __init__(self, volume: LittleFsVolume, path: str, handle: lfs.LFSFile) -> None:
         self._volume = volume
         self._path = path
         self._handle: lfs.LFSFile | None = handle
+        self._size = volume.call(lfs.file_size, handle)
         self._at = 0
         self._changed = False
 
@@ -267,19 +273,33 @@ class LittleFsFile:
     def write(self, offset: int, data: bytes, /) -> None:
         self._touch()
         _ensure_possible(offset + len(data))
-        if offset > self.size():
-            self._volume.call(lfs.file_truncate, self._open, offset)
-        self._seek(offset)
-        self._volume.call(lfs.file_write, self._open, data)
-        self._at = offset + len(data)
+        try:
+            if offset > self._size:
+                self._volume.call(lfs.file_truncate, self._open, offset)
+            self._seek(offset)
+            self._volume.call(lfs.file_write, self._open, data)
+        except FileError:
+            self._at = -1  # a part may be written
+            self._look_up_size()
+            raise
+        self._at = end = offset + len(data)
+        if end > self._size:
+            self._size = end
 
     def size(self) -> int:
-        return self._volume.call(lfs.file_size, self._open)
+        if self._handle is None:
+            return self._stale()
+        return self._size
 
     def truncate(self, size: int, /) -> None:
         self._touch()
         _ensure_possible(size)
-        self._volume.call(lfs.file_truncate, self._open, size)
+        try:
+            self._volume.call(lfs.file_truncate, self._open, size)
+        except FileError:
+            self._look_up_size()
+            raise
+        self._size = size
 
     def sync(self) -> None:
         if self._changed:
@@ -304,6 +324,7 @@ class LittleFsFile:
     def wake(self, handle: lfs.LFSFile, path: str) -> None:
         """Open again, under this name."""
         self._handle, self._path, self._at, self._changed = handle, path, 0, False
+        self._look_up_size()
 
     def end(self) -> None:
         """Stale from now on. Of a handle that littlefs was not asked to close, nothing is used any more."""
@@ -313,9 +334,14 @@ class LittleFsFile:
 
     @property
     def _open(self) -> lfs.LFSFile:
-        if self._handle is None:
-            raise StaleHandle(f"{self._path} was removed, or replaced, or its medium failed")
-        return self._handle
+        return self._stale() if self._handle is None else self._handle
+
+    def _stale(self) -> NoReturn:
+        raise StaleHandle(f"{self._path} was removed, or replaced, or its medium failed")
+
+    def _look_up_size(self) -> None:
+        if self._handle is not None:
+            self._size = self._volume.call(lfs.file_size, self._handle)
 
     def _seek(self, offset: int) -> None:
         if offset != self._at:

@@ -23,6 +23,7 @@ from libsel4py.dataspace import DataSpace, NotADataSpace, SharedMemory
 from libsel4py.errors import ServiceError
 from libsel4py.interfaces.block import (
     MOST_BUFFERS,
+    MOST_EPOCHS,
     MOST_REQUESTS,
     OFFSET_UNIT,
     BadRequest,
@@ -304,6 +305,28 @@ def _block_0016(subject: Subject) -> None:
             assert other.get(80, 2) == pattern(3, 2)
 
 
+def _block_0017(subject: Subject) -> None:
+    """BLOCK0017 A commit writes all of its epochs, the later over the earlier; of a bad one nothing is written."""
+    if not subject.ensure_writable():
+        return
+    with subject.buffer() as buffer:
+        buffer.mapping.write(0, pattern(1, 4) + pattern(2, 2))
+        first, second = Request(True, 0, 90, 4), Request(True, 4 * SECTOR, 91, 2)
+        subject.disk.commit(buffer.number, [[first], [second, Request(True, 0, 100, 1)]])
+        expected = pattern(1, 1) + pattern(2, 2) + pattern(1, 4)[3 * SECTOR :]
+        assert buffer.get(90, 4, offset=8192) == expected, "the epochs are not on the disk, one over the other"
+        assert buffer.get(100, 1, offset=8192) == pattern(1, 1)
+        buffer.mapping.write(0, pattern(3, 4))
+        many = [[Request(True, 0, 90, 1)]] * (MOST_EPOCHS + 1)
+        long = [[Request(True, 0, 90, 1)] * MOST_REQUESTS, [Request(True, 0, 90, 1)]]
+        reads, empty = [[first], [Request(False, 0, 90, 1)]], [[first], []]
+        beyond = [[first], [Request(True, 0, subject.geometry.sectors, 1)]]
+        for bad in (many, long, reads, empty, beyond):
+            _refused(f"a commit of {bad}", BadRequest, lambda: subject.disk.commit(buffer.number, bad))  # noqa: B023
+        assert buffer.get(90, 4, offset=8192) == expected, "a part of a bad commit was written"
+        subject.disk.commit(buffer.number, [])
+
+
 Check = Callable[[Subject], None]
 _CHECKS: Final[tuple[Check, ...]] = (
     _block_0001,
@@ -322,6 +345,7 @@ _CHECKS: Final[tuple[Check, ...]] = (
     _block_0014,
     _block_0015,
     _block_0016,
+    _block_0017,
 )
 BLOCK_CHECKS: Final[dict[str, Check]] = {(check.__doc__ or "").split()[0]: check for check in _CHECKS}
 

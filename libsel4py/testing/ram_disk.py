@@ -20,6 +20,7 @@ from libsel4py.dataspace import DataSpace, SharedMemory
 from libsel4py.interfaces.block import (
     MOST_BUFFER_BYTES,
     MOST_BUFFERS,
+    MOST_EPOCHS,
     MOST_REQUESTS,
     SECTOR_BYTES,
     BadRequest,
@@ -98,6 +99,19 @@ class RamDisk(Block):
         self._ensure_works()
         for each in requests:
             self._do(each, space, mapping)
+
+    def commit(self, buffer: Word, epochs: list[list[Request]]) -> None:
+        requests = [each for epoch in epochs for each in epoch]
+        if len(epochs) > MOST_EPOCHS or len(requests) > MOST_REQUESTS:
+            raise BadRequest(f"{len(requests)} requests in {len(epochs)} epochs are too many")
+        if not all(epochs) or not all(each.write for each in requests):
+            raise BadRequest("an epoch has writes, and nothing else")
+        space, _ = self._buffer(buffer)
+        for each in requests:
+            self._geometry.check(each, space.size)
+        for epoch in epochs:
+            self.transfer(buffer, epoch)
+            self.flush()
 
     def flush(self) -> None:
         self._ensure_works()

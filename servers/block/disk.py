@@ -8,6 +8,7 @@ and all that it had under way ends in `DiskError`. After `LEAST_LIFE` resets wit
 from __future__ import annotations
 
 import logging
+import os
 import struct
 import time
 from collections import deque
@@ -32,8 +33,10 @@ QUEUE_BYTES: Final = 4096
 HEADER: Final = struct.Struct("<IIQ")
 STATUS_AT: Final = HEADER.size
 IN, OUT, FLUSH = 0, 1, 4
-RO_FEATURE, FLUSH_FEATURE = 1 << 5, 1 << 9
+BARRIER_FLUSH: Final = FLUSH | 1 << 31
+BARRIER_FEATURE, RO_FEATURE, FLUSH_FEATURE = 1 << 0, 1 << 5, 1 << 9
 LOOK_NS: Final = 150_000  # about what an interrupt costs from device to driver, with the wake-ups on its way
+MOST_FLUSH_NS: Final = 1_000_000  # of flushes that are looked for as long as they take
 MOST_RESETS: Final = 3
 
 Done = Callable[[DiskError | None], None]
@@ -62,6 +65,7 @@ class _Flight:
 
     jobs: Sequence[_Job]
     slot: int
+    begun_ns: int
 
 
 class Disk:
@@ -86,19 +90,46 @@ class Disk:
         self._flushes: deque[_Job] = deque()
         self._writes: dict[int, None] = {}  # numbers of those that have not ended, oldest first
         self._number = 0
+        self._usual_flush_ns = 0  # from hand-over to end
         self._resets = 0
         self._given_up = ""
         self._begin()
         self.sectors = int.from_bytes(self._ports.configuration(0, 8), "little")
 
-    def read_write(self, piece: Piece, buffer: DmaMemory, done: Done) -> None:
+    def read_write(self, piece: Piece, buffer: DmaMemory, done: Done, *, alone: bool = False) -> None:
         """Begin a request; `kick` lets the device see it."""
         kind = OUT if piece.write else IN
         self._number += 1
         if piece.write:
             self._writes[self._number] = None
         data = Segment(buffer.address + piece.offset, piece.size)
-        self._waiting.append(_Job(kind, piece.sector, data, done, self._number))
+        self._waiting.append(_Job(kind, piece.sector, data, done, self._number, alone))
+
+    def commit(self, epochs: Sequence[Sequence[Piece]], buffer: DmaMemory, done: Done) -> None:
+        """Begin to write and flush each epoch before the next; ``done`` once, at the end or the first error.
+
+        A device with barriers gets an epoch's flush with its writes. They are not joined with others': what is joined
+        is done again if it fails, which would be behind the flush.
+        """
+        epoch, *rest = epochs
+        left, failure = len(epoch) + 1, None
+
+        def ended(error: DiskError | None) -> None:
+            nonlocal left, failure
+            left, failure = left - 1, failure or error
+            if not left:
+                if failure is not None or not rest:
+                    done(failure)
+                else:
+                    self.commit(rest, buffer, done)
+
+        for piece in epoch:
+            self.read_write(piece, buffer, ended, alone=True)
+        if not self._has_barriers:
+            self.flush(ended)
+            return
+        self._number += 1
+        self._waiting.append(_Job(BARRIER_FLUSH, 0, None, ended, self._number, alone=True))
 
     def flush(self, done: Done) -> None:
         """Begin a flush of all writes that began before. (A device without the feature writes through.)"""
@@ -113,10 +144,14 @@ class Disk:
         if self._wants_interrupts:
             self._want_interrupts(False)
         self._send()
-        end = time.perf_counter_ns() + LOOK_NS
-        while self._queue.pending and not is_over() and time.perf_counter_ns() < end:
+        now = time.perf_counter_ns()
+        end = now + self._look_ns()
+        while self._queue.pending and not is_over() and now < end:
             if self._collect():
-                end = time.perf_counter_ns() + LOOK_NS
+                end = time.perf_counter_ns() + self._look_ns()
+            else:
+                os.sched_yield()  # the device's own thread may want this processor
+            now = time.perf_counter_ns()
         self._wait_for_interrupt()
 
     def interrupted(self) -> None:
@@ -137,7 +172,8 @@ class Disk:
         self._mapping.write(0, bytes(QUEUE_BYTES))
         self._queue: DriverQueue[_Flight] = DriverQueue(self._mapping, QUEUE_ENTRIES)
         self._slots = list(range(SLOTS))
-        features = self._ports.begin(BLOCK, RO_FEATURE | FLUSH_FEATURE)
+        self._flushing = 0  # that the device has
+        features = self._ports.begin(BLOCK, BARRIER_FEATURE | RO_FEATURE | FLUSH_FEATURE)
         self._want_interrupts(False)
         address = self._memory.address
         parts = (0, DriverQueue.available_offset(QUEUE_ENTRIES), DriverQueue.used_offset(QUEUE_ENTRIES))
@@ -145,7 +181,13 @@ class Disk:
         self._ports.go()
         self.read_only = bool(features & RO_FEATURE)
         self._can_flush = bool(features & FLUSH_FEATURE)
+        self._has_barriers = self._can_flush and bool(features & BARRIER_FEATURE)
         self._irq.ack()
+
+    def _look_ns(self) -> int:
+        """How long to look: for a flush as long as they take besides, unless that is long."""
+        usual = self._usual_flush_ns
+        return LOOK_NS + usual if self._flushing and usual <= MOST_FLUSH_NS else LOOK_NS
 
     def _send(self) -> None:
         """Hand over what waits, as far as there is room."""
@@ -153,7 +195,7 @@ class Disk:
             self._end_all([*self._waiting, *self._flushes], self._given_up)
             return
         while self._slots and self._queue.free >= MOST_JOINED + 2 and (jobs := self._next()):
-            self._hand_over(_Flight(jobs, self._slots.pop()))
+            self._hand_over(_Flight(jobs, self._slots.pop(), time.perf_counter_ns()))
         if self._queue.publish():
             self._ports.notify(0)
 
@@ -174,6 +216,7 @@ class Disk:
     def _hand_over(self, flight: _Flight) -> None:
         at = QUEUE_BYTES + flight.slot * SLOT_BYTES
         first = flight.jobs[0]
+        self._flushing += first.kind not in (IN, OUT)
         self._mapping.write(at, HEADER.pack(first.kind, 0, first.sector) + b"\xff")
         header = Segment(self._memory.address + at, HEADER.size)
         status = Segment(self._memory.address + at + STATUS_AT, 1)
@@ -196,9 +239,16 @@ class Disk:
         for flight, _ in used:
             status = self._mapping.read(QUEUE_BYTES + flight.slot * SLOT_BYTES + STATUS_AT, 1)[0]
             self._slots.append(flight.slot)
+            if flight.jobs[0].kind not in (IN, OUT):
+                self._flushed(flight)
             self._land(flight.jobs, status)
         self._send()
         return True
+
+    def _flushed(self, flight: _Flight) -> None:
+        self._flushing -= 1
+        took = time.perf_counter_ns() - flight.begun_ns
+        self._usual_flush_ns = (3 * self._usual_flush_ns + took) // 4 if self._usual_flush_ns else took
 
     def _land(self, jobs: Sequence[_Job], status: int) -> None:
         if status and len(jobs) > 1:

@@ -19,6 +19,7 @@ from libsel4py.interfaces.block import (
     MOST_BUFFER_FRAMES,
     MOST_BUFFERS,
     MOST_CALLS,
+    MOST_EPOCHS,
     MOST_REQUESTS,
     BadRequest,
     Block,
@@ -136,6 +137,21 @@ class Main(Block):
         if len(requests) > MOST_REQUESTS:
             raise BadRequest(f"{len(requests)} requests in one call; {MOST_REQUESTS} are taken")
         self._transfer(buffer, requests)
+
+    def commit(self, buffer: Word, epochs: list[list[Request]]) -> None:
+        if len(epochs) > MOST_EPOCHS or sum(map(len, epochs)) > MOST_REQUESTS:
+            raise BadRequest(f"a commit has {MOST_EPOCHS} epochs and {MOST_REQUESTS} requests at most")
+        if not all(epochs) or not all(each.write for epoch in epochs for each in epoch):
+            raise BadRequest("an epoch has writes, and nothing else")
+        client = self._ready_client()
+        found = self._buffer(client, buffer)
+        pieces = [checked(epoch, self._extent(), found.space.size) for epoch in epochs]
+        if not pieces:
+            return
+        found.used += 1
+        call = _Call(client, 1, lambda: self._release(found))
+        self._disk.commit(pieces, found.memory, call.done)
+        self._finish(call)
 
     def flush(self) -> None:
         self._extent()

@@ -7,7 +7,16 @@ from typing import Final
 
 from libsel4py.dataspace import DataSpace
 from libsel4py.errors import ServerDied
-from libsel4py.interfaces.block import MOST_REQUESTS, SECTOR_BYTES, BadRequest, Block, DiskError, ReadOnlyDisk, Request
+from libsel4py.interfaces.block import (
+    MOST_EPOCHS,
+    MOST_REQUESTS,
+    SECTOR_BYTES,
+    BadRequest,
+    Block,
+    DiskError,
+    ReadOnlyDisk,
+    Request,
+)
 from libsel4py.littlefs import StoreFailed
 
 BUFFER_BYTES: Final = 1 << 20
@@ -63,6 +72,38 @@ class DiskStore:
         if requests:
             self._transfer(requests)
 
+    def commit(self, epochs: Sequence[Sequence[Piece]], /) -> None:
+        """As few calls as it takes: usually one."""
+        waiting: list[list[Request]] = []
+        used = count = 0
+        for pieces in epochs:
+            size = sum(len(data) for _, data in pieces)
+            if used + size > BUFFER_BYTES or count + len(pieces) > MOST_REQUESTS or len(waiting) == MOST_EPOCHS:
+                self._commit(waiting)
+                waiting, used, count = [], 0, 0
+            if size > BUFFER_BYTES or len(pieces) > MOST_REQUESTS:
+                self.write(pieces)
+                self.flush()
+                continue
+            waiting.append(self._put(pieces, used))
+            used, count = used + size, count + len(pieces)
+        self._commit(waiting)
+
+    def _put(self, pieces: Sequence[Piece], at: int) -> list[Request]:
+        requests = []
+        for offset, data in pieces:
+            self._mapping.write(at, data)
+            requests.append(Request(True, at, offset // SECTOR_BYTES, len(data) // SECTOR_BYTES))
+            at += len(data)
+        return requests
+
+    def _commit(self, epochs: list[list[Request]]) -> None:
+        if epochs:
+            try:
+                self._disk.commit(self._attached(), epochs)
+            except _ERRORS as error:
+                raise self._failure(error) from error
+
     def flush(self) -> None:
         try:
             self._disk.flush()
@@ -71,16 +112,21 @@ class DiskStore:
 
     def _transfer(self, requests: list[Request]) -> None:
         try:
-            if not self._buffer:
-                self._buffer = self._disk.attach(self._shared)
+            buffer = self._attached()
             if len(requests) == 1:
                 (one,) = requests
                 method = self._disk.write if one.write else self._disk.read
-                method(self._buffer, one.offset, one.sector, one.count)
+                method(buffer, one.offset, one.sector, one.count)
             else:
-                self._disk.transfer(self._buffer, requests)
+                self._disk.transfer(buffer, requests)
         except _ERRORS as error:
             raise self._failure(error) from error
+
+    def _attached(self) -> int:
+        """The driver's number for the buffer. Raises `_ERRORS`."""
+        if not self._buffer:
+            self._buffer = self._disk.attach(self._shared)
+        return self._buffer
 
     def _failure(self, error: Exception) -> StoreFailed:
         self._buffer = 0  # a driver that was started again knows of none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -46,6 +47,39 @@ def test_a_whole_file_is_read_by_large_requests(opened: tuple[CountingStore, Lit
         assert bytes(file.read(at * PIECE, PIECE)) == bytes([at]) * PIECE
     assert store.requests < PIECES * 0.6  # 800 blocks
     assert store.bytes_read < 1.1 * PIECES * PIECE
+
+
+class CommittingStore(MemoryStore):
+    """Remembers how it was asked to write."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.asked: list[str] = []
+
+    def write(self, pieces: object, /) -> None:
+        self.asked.append("write")
+        super().write(pieces)  # type: ignore[arg-type]
+
+    def commit(self, epochs: Sequence[Sequence[tuple[int, bytes | bytearray | memoryview]]], /) -> None:
+        self.asked.append(f"commit {len(epochs)}")
+        for pieces in epochs:
+            super().write(pieces)
+
+
+def test_a_small_file_is_put_on_the_medium_by_one_request() -> None:
+    """Its data, and then the name for them: the medium keeps the order, and the file system waits once."""
+    store = CommittingStore(16 << 20)
+    format_store(store)
+    volume = LittleFsVolume(store)
+    volume.open("small", create=True, exclusive=True).close()
+    store.asked.clear()
+    file = volume.open("small", create=False, exclusive=False)
+    file.write(0, b"x" * 800)
+    assert store.asked == []
+    file.sync()
+    assert store.asked == ["commit 2"]
+    file.close()
+    assert store.asked == ["commit 2"]
 
 
 def test_pieces_at_random_read_nothing_ahead(opened: tuple[CountingStore, LittleFsFile]) -> None:

@@ -91,6 +91,18 @@ def test_those_that_the_host_told_run_before_rings_are_polled(
     assert done == ["told", "yielded"]
 
 
+def test_a_bell_of_the_host_ends_the_polling(machine: Machine) -> None:
+    """Who has rung it may have taken its turn on another processor: the kernel looks for it within microseconds."""
+    loop = asyncio.new_event_loop()
+    entry = Entry(machine.kernel, IoBus(machine.ram, []), loop, lambda message: None, lambda error: None, poll_ns=10**9)
+    entry.attention[0] = 1
+    begun = time.monotonic_ns()
+    assert entry._serve()
+    assert time.monotonic_ns() - begun < 10**9
+    assert entry.attention[0] == 0
+    loop.close()
+
+
 @pytest.fixture
 def doorbell() -> Iterator[int]:
     descriptor = os.eventfd(0, os.EFD_NONBLOCK)

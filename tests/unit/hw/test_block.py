@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.devices.block import FLUSH, RO, Block, Kind, Outcome
+from hw.devices.block import BARRIER, BARRIER_TYPE, FLUSH, RO, Block, Kind, Outcome
 from hw.devices.disk import IDENTITY, Disk
 from hw.devices.disk_image import DiskImage, ImageError, open_image
 from hw.devices.medium import SWITCH_S, Medium
@@ -161,6 +161,30 @@ def test_a_read_from_memory_overtakes_a_flush(system: System, medium: Recorder) 
     assert system.run(1) == [(3, 513)]
     medium.gate.set()
     assert [head for head, _ in system.run(2)] == [3, 0]
+
+
+def test_nothing_passes_a_barrier(medium: Recorder) -> None:
+    system = System(medium)
+    system.guest.begin(FLUSH | BARRIER, size=16)
+    medium.reads_now = True
+    medium.gate.clear()
+    system.request(Kind.IN, 0, incoming=512, slot=0)
+    system.request(Kind.OUT, 1, b"a" * 512, slot=1)
+    system.request(Kind.FLUSH | BARRIER_TYPE, slot=2)
+    system.request(Kind.IN, 1, incoming=512, slot=3)
+    assert [head for head, _ in system.run(2)] == [0, 3]
+    medium.gate.set()
+    assert [head for head, _ in system.run(4)] == [0, 3, 6, 9]
+    assert medium.log == [("read", 0, 512), ("write", 512, 512), "flush", ("read", 512, 512)]
+    system.request(Kind.IN, 2, incoming=512, slot=0)
+    assert [head for head, _ in system.run(5)][-1] == 0
+    system.close()
+
+
+def test_a_barrier_that_was_not_agreed_to_is_no_request(system: System) -> None:
+    system.request(Kind.FLUSH | BARRIER_TYPE)
+    system.run(1)
+    assert system.status() == Outcome.UNSUPP
 
 
 def test_a_turn_moves_about_a_mebibyte(medium: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,7 @@ class Board:
 
     Attributes:
         contents: what the disk holds. done: what the device has done, (kind, sector, bytes) each.
-        holds: the device takes requests and keeps them until `work`.
+        holds: the device takes requests and keeps them until `work`. fails: each ends with an error.
     """
 
     def __init__(self, made: TestSystem, read_only: bool = False) -> None:
@@ -124,6 +124,7 @@ class Board:
         self.contents = bytearray(SECTORS * 512)
         self.done: list[tuple[Kind, int, int]] = []
         self.holds = False
+        self.fails = False
         self.garbage: Callable[[], bool] = lambda: False
         self.masked = False
         self._held: list[Request] = []
@@ -237,7 +238,7 @@ class Board:
 
     def _carry_out(self, request: Request) -> tuple[int, int]:
         """What a disk does; returns head and bytes written."""
-        dma, outcome, written = self.device.dma, request.outcome, 0
+        dma, outcome, written = self.device.dma, Outcome.IOERR if self.fails else request.outcome, 0
         place = request.sector * 512
         if request.kind is not None:
             self.done.append((request.kind, request.sector, request.size))

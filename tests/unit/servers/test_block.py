@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hw.devices.block import Kind
+from hw.devices.block import BARRIER, Kind
 from hw.devices.virtio_registers import Cause, Status
 from libsel4py.dataspace import DataSpace, SharedMemory
 from libsel4py.interfaces.block import (
@@ -155,6 +155,42 @@ def test_a_flush_waits_for_writes_that_began_before_it(machine: Board, disk: Blo
     for call in (first, flush, second):
         call.result(SECONDS)
     assert [kind for kind, _, _ in machine.done] == [Kind.OUT, Kind.OUT, Kind.FLUSH]
+
+
+@pytest.mark.parametrize("has_barriers", [True, False])
+def test_a_commit_begins_no_epoch_before_the_last_one_is_flushed(
+    machine: Board, monkeypatch: pytest.MonkeyPatch, has_barriers: bool
+) -> None:
+    if not has_barriers:
+        monkeypatch.setattr(machine.device, "OFFERED", machine.device.OFFERED & ~BARRIER)
+    epochs = [[Request(True, 0, 1, 1), Request(True, 512, 9, 1)], [Request(True, 1024, 1, 1)]]
+    with machine.driver() as disk, DataSpace.allocate(65536) as space:
+        number = disk.attach(space.share())
+        machine.holds = True
+        call = machine.calling(disk.commit, number, epochs)
+        first = [(Kind.OUT, 1, 512), (Kind.OUT, 9, 512)]
+        flush = [(Kind.FLUSH, 0, 0)]
+        assert machine.held == first + flush * has_barriers
+        machine.work(2)
+        assert machine.held == flush
+        machine.work(1)
+        assert machine.held == [(Kind.OUT, 1, 512)] + flush * has_barriers
+        machine.work()
+        machine.work()
+        call.result(SECONDS)
+    assert machine.done == first + flush + [(Kind.OUT, 1, 512)] + flush
+
+
+def test_a_commit_ends_with_the_epoch_that_fails(machine: Board, disk: Block, space: DataSpace) -> None:
+    number = disk.attach(space.share())
+    machine.holds = True
+    call = machine.calling(disk.commit, number, [[Request(True, 0, 1, 1)], [Request(True, 512, 2, 1)]])
+    machine.fails = True
+    machine.work()
+    with pytest.raises(DiskError):
+        call.result(SECONDS)
+    assert not machine.held
+    assert [sector for kind, sector, _ in machine.done if kind is Kind.OUT] == [1]
 
 
 def test_calls_under_way_are_bounded_by_client(machine: Board, disk: Block, space: DataSpace) -> None:

@@ -231,3 +231,21 @@ def test_a_volume_that_is_dropped_leaves_no_memory() -> None:
         check(store)
     pages = int(Path("/proc/self/statm").read_text().split()[1]) - int(before)
     assert pages * os.sysconf("SC_PAGE_SIZE") < 16 << 20  # littlefs has two blocks of 16 KiB for each mount
+
+
+def test_a_file_s_size_is_what_it_has_after_a_write_that_did_not_fit() -> None:
+    volume = LittleFsVolume(made(256 << 10))
+    file = volume.open("full", create=True, exclusive=True)
+
+    def fill() -> None:
+        for at in range(100):
+            file.write(at * 8192, b"x" * 8192)
+
+    with pytest.raises(NoSpace):
+        fill()
+    size = file.size()
+    assert 0 < size < 256 << 10
+    assert len(file.read(0, 1 << 20)) == size
+    file.truncate(10)
+    file.write(20, b"end")
+    assert (file.size(), file.read(0, 100)) == (23, b"x" * 10 + bytes(10) + b"end")

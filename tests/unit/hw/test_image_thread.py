@@ -1,0 +1,76 @@
+"""The thread of an image: requests in order, errors told, and nothing left when it is closed."""
+
+from __future__ import annotations
+
+import os
+import select
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hw.devices.block import Kind, Outcome, Request
+from hw.devices.image_thread import ImageThread
+from hw.devices.medium import Answer
+from hw.devices.virtqueue import Chain
+from hw.iommu import Segment
+
+SIZE = 1 << 16
+
+
+def request(kind: Kind, sector: int = 0, size: int = 0, data: bytes = b"") -> Request:
+    return Request(Chain(0, (), ()), kind, sector, size or len(data), (), Segment(0, 1), 0, data)
+
+
+@pytest.fixture
+def descriptor(tmp_path: Path) -> Iterator[int]:
+    opened = os.open(tmp_path / "image", os.O_RDWR | os.O_CREAT)
+    os.ftruncate(opened, SIZE)
+    yield opened
+    os.close(opened)
+
+
+def answers(thread: ImageThread, count: int) -> list[Answer]:
+    found: list[Answer] = []
+    while len(found) < count:
+        assert select.select([thread.bell], [], [], 20)[0]
+        thread.answer_bell()
+        found += thread.finished_nowait()
+    return found
+
+
+def test_requests_are_carried_out_in_order(descriptor: int) -> None:
+    attention = array("Q", (0,))
+    thread = ImageThread(descriptor, attention)
+    for number in range(40):
+        thread.carry_out(request(Kind.OUT, 3, data=bytes([number]) * 1024))
+        thread.carry_out(request(Kind.IN, 4, size=512))
+        thread.carry_out(request(Kind.FLUSH))
+        thread.begin()
+    found = answers(thread, 120)
+    assert {answer.outcome for answer in found} == {Outcome.OK}
+    assert [answer.request.kind for answer in found[:3]] == [Kind.OUT, Kind.IN, Kind.FLUSH]
+    assert [bytes(answer.data) for answer in found[1::3]] == [bytes([number]) * 512 for number in range(40)]
+    assert attention[0] == 1
+    thread.close()
+
+
+def test_an_error_is_the_request_s_own(descriptor: int) -> None:
+    thread = ImageThread(descriptor, array("Q", (0,)))
+    thread.carry_out(request(Kind.IN, SIZE // 512, size=512))  # the file is shorter
+    thread.carry_out(request(Kind.IN, 0, size=512))
+    thread.begin()
+    assert [answer.outcome for answer in answers(thread, 2)] == [Outcome.IOERR, Outcome.OK]
+    thread.close()
+
+
+def test_closing_waits_for_what_was_given(descriptor: int) -> None:
+    thread = ImageThread(descriptor, array("Q", (0,)))
+    for sector in range(100):
+        thread.carry_out(request(Kind.OUT, sector, data=bytes([sector]) * 512))
+    thread.carry_out(request(Kind.FLUSH))
+    thread.close()
+    assert os.pread(descriptor, 100 * 512, 0) == b"".join(bytes([sector]) * 512 for sector in range(100))
+    with pytest.raises(ValueError, match="closed"):
+        thread.carry_out(request(Kind.FLUSH))
