@@ -43,6 +43,8 @@ def status(system: System, request: Request) -> object:
         "doorbells": taken.doorbells,
         "frames_with_own_memory": len(system.mappings),
         "processor_time_us": processor_time_us(os.getpid()),
+        "kernel_restarts": system.options.restarts,
+        "recovery_us": system.recovery_us,
     }
 
 
