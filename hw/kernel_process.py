@@ -187,8 +187,8 @@ class Kernels:
         while self._deaths[0] < now - DEATHS_S:
             self._deaths.popleft()
         self._failed_starts += 1
-        if self._failed_starts > FAILED_STARTS:
-            return f"{FAILED_STARTS} kernels one after the other have died before they were ready to serve"
+        if self._failed_starts > max(FAILED_STARTS, self._most_deaths // 4):
+            return f"{self._failed_starts} kernels one after the other have died before they were ready to serve"
         if len(self._deaths) > self._most_deaths:
             return f"the kernel has died {len(self._deaths)} times within {DEATHS_S:g} s"
         self.restarts += 1

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from deploy.management import Management
-from tests.system.supervisor import PROMPT, Supervisor, Terminal
+from kerneld import layout
+from kerneld.records import KernelRecord
+from tests.system.conftest import Boot
+from tests.system.images import mapper
+from tests.system.images.counting import COUNTED
+from tests.system.kernel_storm import Storm
+from tests.system.supervisor import PROMPT, ROOT, Supervisor, Terminal
 
 KILLS = 5
+MANY = 1_000_000
+MEAN_SECONDS = 0.05  # from a kernel's beginning to its end
 
 
 class Kernel:
@@ -65,3 +75,117 @@ def test_an_idle_system_does_not_notice(sel4py: Supervisor, terminal: Terminal) 
         terminal.until(f"\n{number}\r".encode())
         terminal.until(PROMPT)
     assert pids(sel4py) == before
+
+
+COUNTING = """
+[system]
+name = "counting"
+paths = ["{root}"]
+
+[machine]
+ram = "512M"
+
+[task.server]
+image = "tests.system.images.counted"
+provides = {{ counted = "tests.system.images.counted:Counted" }}
+
+# Calls by channel alone: a server that has to answer one call by the kernel waits for it.
+[task.apart]
+image = "tests.system.images.counted"
+provides = {{ counted = "tests.system.images.counted:Counted" }}
+"""
+CLIENT = """
+[task.{name}]
+image = "tests.system.images.counting"
+essential = {essential}
+config = {{ seconds = {seconds} }}
+uses = {{ service = {{ from = "{server}.counted", channel = "{channel}" }} }}
+"""
+
+
+def client(name: str, channel: str, seconds: float, essential: bool = False) -> str:
+    server = "apart" if channel == "always" else "server"
+    return CLIENT.format(name=name, channel=channel, seconds=seconds, essential=str(essential).lower(), server=server)
+
+
+def count_in_storm(sel4py: Supervisor, folder: Path, seconds: float, seed: int) -> Storm:
+    """Clients call by the kernel and by channels while it is killed; returns the storm."""
+    description = folder / "counting.toml"
+    clients = client("slow", "never", seconds) + client("other", "never", seconds) + client("fast", "always", seconds)
+    last = client("last", "never", seconds + 0.5, essential=True)
+    description.write_text(COUNTING.format(root=ROOT) + clients + last)
+    process = sel4py.start("up", description, "--kernel-deaths", MANY)
+    storm = Storm(process.pid, seed, MEAN_SECONDS)
+    storm.rage(process, MANY)
+    logs = sel4py.run("logs", "--system", "counting").output
+    assert process.wait() == COUNTED, logs
+    for name, by_channel in (("slow", False), ("other", False), ("fast", True), ("last", False)):
+        found = re.search(rf"^ *{name} .*?(\d+) calls, (\d+) by channel", logs, re.MULTILINE)
+        assert found is not None, logs
+        assert (int(found[2]) > 0) == by_channel, logs
+    return storm
+
+
+def test_each_call_is_served_once(sel4py: Supervisor, tmp_path: Path) -> None:
+    """By the kernel and by channel."""
+    assert count_in_storm(sel4py, tmp_path, 3.0, 1).kills > KILLS
+
+
+@pytest.mark.slow
+def test_each_call_of_a_long_storm_is_served_once(sel4py: Supervisor, tmp_path: Path) -> None:
+    assert count_in_storm(sel4py, tmp_path, 120.0, 2).kills > 500
+
+
+# What frames, processes, threads, clocks and faults go through elsewhere without a storm: initial task, scene, child.
+SCENES = [
+    *(("mapping", scene, "mapped") for scene in ("often", "share", "revoke")),
+    *(("family", scene, "behaviour") for scene in ("restart", "replace", "threads", "suspend", "clocks", "many")),
+    *(("mapper", scene.__name__, "toucher") for scene in mapper.SCENES if scene.__name__ != "many"),
+]
+
+
+def weather(boot: Boot, scene: tuple[str, str, str], seed: int, most: int) -> int:
+    """Runs a scene in a storm of at most so many kills; returns how many there were."""
+    images = "tests.system.images."
+    system = boot(scene[1], images + scene[2], image=images + scene[0], ram_bytes=1 << 30, kernel_deaths=MANY)
+    storm = Storm(system.process.pid, seed, MEAN_SECONDS)
+    storm.rage(system.process, most)
+    assert system.wait() == 0, system.logs()
+    return storm.kills
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: f"{scene[0]}-{scene[1]}")
+def test_scene_in_a_storm(boot: Boot, scene: tuple[str, str, str]) -> None:
+    weather(boot, scene, 3, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_all_scenes_in_many_storms(boot: Boot, seed: int) -> None:
+    assert sum(weather(boot, scene, seed, 200) for scene in SCENES) > len(SCENES)
+
+
+def test_a_kernel_that_dies_again_and_again_ends_the_system(boot: Boot) -> None:
+    system = boot("wait", kernel_deaths=3)
+    storm = Storm(system.process.pid, 4, 0.001)
+    storm.rage(system.process, MANY)
+    assert system.wait() == 72
+    assert re.search("the kernel has died 4 times within 10 s|kernels one after the other", system.output)
+
+
+def test_a_kernel_does_not_go_on_with_records_that_cannot_be(boot: Boot) -> None:
+    """The last kernel left RAM unsound: the next one says what is wrong, and ends the system."""
+    system = boot("wait")
+    system.ask("status")
+    pid = Storm(system.process.pid, 0, 1).kernel()
+    assert pid is not None
+    with open(f"/proc/{system.process.pid}/fd/{ram_descriptor(system.process.pid)}", "r+b", buffering=0) as ram:
+        os.pwrite(ram.fileno(), b"\xff" * 8, layout.KERNEL_RECORD + KernelRecord.IRQ_STATES)
+    os.kill(pid, signal.SIGKILL)
+    assert system.wait() == 73
+    assert "invariants do not hold" in system.log("kerneld")
+
+
+def ram_descriptor(pid: int) -> str:
+    folder = Path(f"/proc/{pid}/fd")
+    return next(each for each in os.listdir(folder) if "sel4py-ram" in os.readlink(folder / each))
