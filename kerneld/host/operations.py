@@ -94,8 +94,10 @@ def inspect(system: System, request: Request) -> object:
     what = _text(request, "what")
     if what == "devices":
         return devices(system.machine, system.options.machine.devices)
+    if what == "kernel":
+        return [status(system, request)]
     if what not in inspection.VIEWS:
-        views = ", ".join((*inspection.VIEWS, "devices"))
+        views = ", ".join((*inspection.VIEWS, "devices", "kernel"))
         raise Refused(f"nothing is called {what!r} that can be inspected; there are {views}")
     return inspection.VIEWS[what](system.ram)
 
