@@ -18,7 +18,7 @@ REPLY_SECONDS: Final = 10.0  # a kernel answers within milliseconds; an inspecti
 
 
 _ASK_AGAIN_SECONDS: Final = 0.25
-_ONCE: Final = ("kill",)  # what would meet somebody else the second time
+_ONCE: Final = ("kill", "upgrade")  # what would meet somebody else the second time
 
 
 class ManagementError(Exception):

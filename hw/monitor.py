@@ -88,8 +88,7 @@ class Monitor:
         self._ram = create_ram(machine.ram_bytes, options.name)
         self._store = FdStore()
         self._more: dict[str, int] = {"ram": self._ram}  # what each kernel is handed besides the store
-        self._nursery = Nursery(self._start, options.name)
-        self._kernels = Kernels(self._nursery, self._store, self._more, options.most_kernel_deaths)
+        self._kernels = Kernels(self._load_kernel, self._store, self._more, options.most_kernel_deaths)
         self._zygote: Process | None = None
         self._zygote_channel: socket.socket | None = None  # the kernel's end
         self._files = contextlib.ExitStack()
@@ -138,6 +137,8 @@ class Monitor:
                     return self._give_up()
                 signal.pidfd_send_signal(self._kernels.running.pidfd, signal.SIGTERM)
                 deadline_s = time.monotonic() + END_SECONDS
+            if self._kernels.loading in ready:
+                self._kernels.loaded()
             if self._kernels.running.pidfd in ready and (ended := self._kernel_ended(noticed_ns)) is not None:
                 return ended
 
@@ -145,6 +146,8 @@ class Monitor:
         poll = select.poll()
         kernel = self._kernels.running
         descriptors = [kernel.channel.fileno(), kernel.pidfd, self._wakeup, *self._helpers.descriptors]
+        if self._kernels.loading >= 0:
+            descriptors.append(self._kernels.loading)
         for descriptor in descriptors:
             poll.register(descriptor, select.POLLIN)
         left = None if deadline_s is None else max(0.0, deadline_s - time.monotonic()) * 1000
@@ -170,7 +173,6 @@ class Monitor:
     def close(self) -> None:
         """End all that is left, the kernel first, and let go of everything."""
         self._kernels.close()
-        self._nursery.close()
         if self._zygote_channel is not None:
             self._zygote_channel.close()
         if self._zygote is not None:
@@ -202,12 +204,18 @@ class Monitor:
         message, descriptors = received
         match message:
             case {"op": "ended", "status": int(status)}:
-                self._status = status
+                if not self._kernels.is_on_trial:
+                    self._status = status
             case {"op": "runs"}:
                 self._kernels.runs()
+            case {"op": "upgrade"}:
+                self._kernels.upgrade()
             case _:
                 self._store.take(message, descriptors)
         return True
+
+    def _load_kernel(self) -> Nursery:
+        return Nursery(self._start, self._options.name)
 
     # --- children ------------------------------------------------------------------------------------------
 

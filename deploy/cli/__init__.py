@@ -18,6 +18,7 @@ COMMANDS = (
     "inspect",
     "image",
     "fsck",
+    "upgrade",
     "disk",
     "check",
     "new",

@@ -45,6 +45,8 @@ def status(system: System, request: Request) -> object:
         "processor_time_us": processor_time_us(os.getpid()),
         "kernel_restarts": system.options.restarts,
         "recovery_us": system.recovery_us,
+        "upgrades": system.options.upgrades,
+        "failed_upgrades": system.options.failed_upgrades,
     }
 
 
@@ -132,6 +134,12 @@ def down(system: System, request: Request) -> object:
     return {}
 
 
+def upgrade(system: System, request: Request) -> object:
+    """The kernel is stopped as soon as the monitor has loaded the code anew."""
+    system.store.say("upgrade")
+    return {"upgrades": system.options.upgrades, "failed_upgrades": system.options.failed_upgrades}
+
+
 def _text(request: Request, key: str) -> str:
     value = request.get(key)
     if not isinstance(value, str):
@@ -160,5 +168,5 @@ def _list(names: Iterable[str]) -> str:
 
 
 OPERATIONS: Final[dict[str, Callable[[System, Request], object]]] = {
-    operation.__name__: operation for operation in (ps, kill, inspect, fsck, image, why, down, status)
+    operation.__name__: operation for operation in (ps, kill, inspect, fsck, image, why, down, upgrade, status)
 }

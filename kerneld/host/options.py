@@ -34,6 +34,7 @@ class KernelOptions:
         initial_memory_bits: log2 of the initial task's private memory in bytes.
         description: BootInfo's.
         restarts: how many kernels there were before. noticed_ns: when the last one's death was seen, CLOCK_MONOTONIC.
+        upgrades, failed_upgrades: how often newer code has taken over, and how often it could not.
     """
 
     name: str
@@ -49,6 +50,8 @@ class KernelOptions:
     description: bytes
     restarts: int = 0
     noticed_ns: int = 0
+    upgrades: int = 0
+    failed_upgrades: int = 0
 
     @classmethod
     def parse(cls, text: str, descriptors: Mapping[str, int], description: bytes) -> KernelOptions:
@@ -90,9 +93,21 @@ def wait_for_turn(monitor: socket.socket) -> tuple[KernelOptions, Inheritance] |
                 waiting = iter(descriptors)
                 for key, note, has_descriptor in some:
                     entries[key] = Kept(key, note, next(waiting) if has_descriptor else -1)
-            case {"op": "run", "restarts": int(restarts), "noticed_ns": int(noticed_ns)}:
-                options = _options(entries)
-                return replace(options, restarts=restarts, noticed_ns=noticed_ns), Inheritance(list(entries.values()))
+            case {
+                "op": "run",
+                "restarts": int(restarts),
+                "noticed_ns": int(noticed_ns),
+                "upgrades": int(upgrades),
+                "failed_upgrades": int(failed),
+            }:
+                options = replace(
+                    _options(entries),
+                    restarts=restarts,
+                    noticed_ns=noticed_ns,
+                    upgrades=upgrades,
+                    failed_upgrades=failed,
+                )
+                return options, Inheritance(list(entries.values()))
             case _:
                 raise ValueError(f"the monitor says {message!r}, which is no message of its protocol")
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kerneld import channels, invariants, listening
+from kerneld import channels, invariants, layout, listening
 from kerneld.host.adoption import Adopted, Adoption, end_unknown
 from kerneld.host.fd_store import Inheritance
 from kerneld.host.kernel_log import LineKind
@@ -71,6 +71,11 @@ class Recovery:
         inherited.forget_all(system.store)
 
     def _ensure_sound(self) -> None:
+        version = self._system.ram.word(layout.HEADER_VERSION)
+        if version != layout.VERSION:
+            raise Unsound(
+                f"RAM is laid out as version {version} has it, and this kernel is of version {layout.VERSION}"
+            )
         violations = invariants.check(self._system.ram, self._found)
         for each in violations[:TOLD]:
             self._system.log(LineKind.SYSTEM, f"{each.name}: {each.detail} ({each.sentence})")

@@ -115,6 +115,7 @@ class System:
         """Run the system; returns its exit status."""
         self.loop.set_exception_handler(lambda loop, context: self._loop_failed(context))
         self.loop.add_signal_handler(signal.SIGTERM, self.end, 0)
+        self.loop.add_signal_handler(signal.SIGUSR1, self._stop)
         try:
             if self.options.restarts:
                 self.channels.restore_pages(self._inherited)
@@ -252,6 +253,10 @@ class System:
 
     def _processor_time(self, tcb: int) -> int:
         return self.processes.processor_time(tcb)
+
+    def _stop(self) -> None:
+        """Another kernel is to take over. Between two transactions, as everything that the loop calls; all is kept."""
+        os._exit(0)
 
     # --- the end -------------------------------------------------------------------------------------------
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -189,3 +192,57 @@ def test_a_kernel_does_not_go_on_with_records_that_cannot_be(boot: Boot) -> None
 def ram_descriptor(pid: int) -> str:
     folder = Path(f"/proc/{pid}/fd")
     return next(each for each in os.listdir(folder) if "sel4py-ram" in os.readlink(folder / each))
+
+
+CODE = ("hw", "kerneld", "libsel4py", "deploy", "servers", "apps")
+
+
+class Tree:
+    """A copy of the code, which a test changes while a system of it runs."""
+
+    def __init__(self, folder: Path, sel4py: Supervisor) -> None:
+        self._folder = folder
+        self._sel4py = sel4py
+        for name in CODE:
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "deploy.cli", *arguments]
+        return subprocess.run(
+            command, cwd=self._folder, env=self._sel4py.environment, capture_output=True, text=True, check=False
+        )
+
+    def change(self, file: str, old: str, new: str) -> None:
+        path = self._folder / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+
+def test_the_kernel_is_upgraded_while_tasks_go_on(sel4py: Supervisor, tmp_path: Path) -> None:
+    """Newer code takes over; code that does not load, or whose checks fail, does not, and the code before goes on."""
+    tree = Tree(tmp_path / "tree", sel4py)
+    assert tree.run("up", "--detach", "minimal").returncode == 0
+    try:
+        before = pids(sel4py)
+        kernel = Kernel(sel4py, "minimal")
+        tree.change("kerneld/host/operations.py", '"kernel_restarts":', '"newer": 1, "kernel_restarts":')
+        upgraded = tree.run("upgrade")
+        assert upgraded.returncode == 0, upgraded
+        assert kernel.status()["newer"] == 1
+
+        tree.change("kerneld/host/operations.py", '"newer": 1', '"newer": 2')
+        tree.change("kerneld/layout.py", "VERSION: Final = ", "VERSION: Final = 1000 + ")
+        refused = tree.run("upgrade")
+        assert refused.returncode == 1, refused
+        assert "the old goes on" in refused.stderr
+        assert kernel.status()["newer"] == 1
+
+        tree.change("kerneld/layout.py", "VERSION: Final", "this is no Python; VERSION: Final")
+        assert tree.run("upgrade").returncode == 1
+        status = kernel.status()
+        assert (status["newer"], status["upgrades"], status["failed_upgrades"]) == (1, 1, 2)
+        assert kernel.sound()
+        assert pids(sel4py) == before
+    finally:
+        assert tree.run("down").returncode == 0
