@@ -15,10 +15,10 @@ is used again.
 
 The monitor keeps, for a kernel that is started again:
 
-    frame:ADDRESS   the memfd of a frame that has moved; its bytes move:ADDRESS    of a frame of several chunks that
-    moves: the target, or another opening of the source where RAM is the
-                    target; FrameMove. The file's offset is how much has moved: it outlives this process, and nobody
-                    else has this opening
+    frame:ADDRESS   the memfd of a frame that has moved; its bytes
+    move:ADDRESS    of a frame of several chunks that moves: the target, or another opening of the source where RAM is
+                    the target; the frame's bytes, and which of both. The file's offset is how much has moved: it
+                    outlives this process, and nobody else has this opening
     gone:INODE      what is to be withdrawn
 
 All of a chunk is copied before it counts as moved, and nothing is taken away before: whoever goes on finds each byte in
