@@ -38,8 +38,8 @@ def fsck(path: Path) -> list[object]:
 
 def inspect(path: Path, what: str) -> object:
     """What a running system would answer to ``inspect``. Raises ManagementError if the file cannot be an image."""
-    if what == "devices":
-        raise ManagementError("an image is of RAM, and holds no devices: look at them in the running system")
+    if what in ("devices", "kernel"):
+        raise ManagementError(f"an image is of RAM, and holds no {what}: look at that in the running system")
     if what not in inspection.VIEWS:
         raise ManagementError(f"nothing is called {what!r} that can be inspected; {suggest(what, inspection.VIEWS)}")
     with _open(path) as ram:

@@ -39,11 +39,15 @@ _LOCKED: Final = b"\0"
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """How to run a description. ``script`` is an open descriptor that becomes the console's input."""
+    """How to run a description. ``script`` is an open descriptor that becomes the console's input.
+
+    A kernel that dies more often than ``most_kernel_deaths`` within ten seconds is not replaced.
+    """
 
     description: Description
     console: Backend | None = None
     script: int | None = None
+    most_kernel_deaths: int | None = None
 
 
 Run = Callable[[LaunchOptions], int]
@@ -51,6 +55,7 @@ Run = Callable[[LaunchOptions], int]
 
 def run_monitor(options: LaunchOptions) -> int:
     """Calls the monitor, which returns the system's exit status at its end. This process holds the system's lock."""
+    from hw.kernel_process import MOST_DEATHS
     from hw.monitor import MonitorOptions, run
 
     system = options.description.system
@@ -71,6 +76,7 @@ def run_monitor(options: LaunchOptions) -> int:
             networks=host.networks,
             helpers=host.helpers,
             initial_memory_bits=ROOT_MEMORY.bit_length() - 1,
+            most_kernel_deaths=MOST_DEATHS if options.most_kernel_deaths is None else options.most_kernel_deaths,
         )
         try:
             return run(monitor)

@@ -18,6 +18,7 @@ REPLY_SECONDS: Final = 10.0  # a kernel answers within milliseconds; an inspecti
 
 
 _ASK_AGAIN_SECONDS: Final = 0.25
+_ONCE: Final = ("kill", "upgrade")  # what would meet somebody else the second time
 
 
 class ManagementError(Exception):
@@ -57,27 +58,47 @@ class Management:
         self._context.destroy(linger=0)
 
     def request(self, op: str, **fields: object) -> object:
-        """Asks for ``op`` and returns its result.
+        """Asks for ``op`` and returns its result. Where the kernel dies meanwhile, the next one is asked.
 
         Raises:
-            NotAnswering: nothing came within ``seconds``. Refused: the system said no.
+            NotAnswering: nothing came within ``seconds``, or the kernel died, and may have done what is done only once.
+            Refused: the system said no.
         """
         socket = self._context.socket(zmq.DEALER)
+        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         try:
             socket.linger = 0
             # Connecting again soon lets a request wait for a system that is just starting.
             socket.reconnect_ivl = 20
             socket.connect(f"ipc://{self.folder / 'management'}")
             # The empty frame is what a REQ socket would send; a reply is taken with or without it.
-            socket.send_multipart([b"", msgspec.msgpack.encode({"op": op, **fields})])
-            if not socket.poll(round(self.seconds * 1000)):
-                raise NotAnswering(
-                    f"the system {self.folder.name} did not answer {op!r} within {self.seconds:g} s; "
-                    f"see `sel4py logs kerneld --system {self.folder.name}`, or end it with `sel4py down --force`"
-                )
+            question = [b"", msgspec.msgpack.encode({"op": op, **fields})]
+            socket.send_multipart(question)
+            self._wait_reply(op, question, socket, monitor)
             return self._result(socket.recv_multipart()[-1])
         finally:
+            socket.disable_monitor()
+            monitor.close()
             socket.close()
+
+    def _wait_reply(
+        self, op: str, question: list[bytes], socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]
+    ) -> None:
+        deadline = time.monotonic() + self.seconds
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(monitor, zmq.POLLIN)
+        while ready := dict(poller.poll(max(0, round((deadline - time.monotonic()) * 1000)))):
+            if socket in ready:
+                return
+            monitor.recv_multipart()
+            if op in _ONCE:
+                raise NotAnswering(f"the kernel of {self.folder.name} died while it was asked to {op}; see what it did")
+            socket.send_multipart(question)
+        raise NotAnswering(
+            f"the system {self.folder.name} did not answer {op!r} within {self.seconds:g} s; "
+            f"see `sel4py logs kerneld --system {self.folder.name}`, or end it with `sel4py down --force`"
+        )
 
     def wait_up(self, died: int, seconds: float) -> None:
         """Waits until the system says that it is up.

@@ -1,10 +1,10 @@
-"""The monitor: parent of everything. Starts kernel and zygote, keeps their descriptors, ends the system, cleans up
-behind it.
+"""The monitor: parent of everything. Starts kernel and zygote, keeps their descriptors, replaces a kernel that dies,
+ends the system, cleans up behind it.
 
 It runs in the process that calls `run` (`sel4py up`) and returns the system's exit status. All other processes die
 with it: the kernel and the zygote have asked the host to be killed when it ends, tasks when the zygote ends. It knows
 no kernel: it starts `python -m kerneld` and `python -m kerneld.host.zygote`, and speaks msgpack with the one and
-nothing with the other.
+nothing with the other. How a kernel is replaced: hw/kernel_process.py.
 
 SIGINT, SIGTERM and SIGHUP end the system in order; a second one ends it at once.
 """
@@ -21,15 +21,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final
-
-import msgpack
 
 from hw.cpu import hide_memory
 from hw.devices.stdio import RawTerminal
 from hw.fd_store import FdStore, close_all
 from hw.helpers import Helpers, Process
+from hw.kernel_process import Kernels, Nursery
 from hw.machine import BackendKind, MachineDescription, create_ram
 from hw.module_path import python_command, python_environment
 from hw.monitor_options import MonitorOptions
@@ -37,8 +37,7 @@ from hw.runtime_folder import clean_folder, prepare_folder
 from hw.time_slice import ask_for_short_slice
 
 END_SECONDS: Final = 5.0
-KILLED: Final = 72  # exit status of a system whose kernel was killed or fell silent
-MESSAGE_BYTES: Final = 4096
+KILLED: Final = 72  # exit status of a system whose kernel was killed again and again, or fell silent
 
 __all__ = ["MonitorOptions", "run"]
 
@@ -88,8 +87,11 @@ class Monitor:
         self._machine = machine
         self._ram = create_ram(machine.ram_bytes, options.name)
         self._store = FdStore()
-        self._channel: socket.socket | None = None
-        self._processes: list[tuple[subprocess.Popen[bytes], int]] = []  # with their pidfds: zygote, kernel
+        self._more: dict[str, int] = {"ram": self._ram}  # what each kernel is handed besides the store
+        self._kernels = Kernels(self._load_kernel, self._store, self._more, options.most_kernel_deaths)
+        self._zygote: Process | None = None
+        self._zygote_channel: socket.socket | None = None  # the kernel's end
+        self._files = contextlib.ExitStack()
         self._helpers = Helpers(self._start)
         self._status: int | None = None
         self._signals = 0
@@ -103,96 +105,117 @@ class Monitor:
         ask_for_short_slice()  # all that is started from here inherits it; where it is refused, nothing changes
         self._catch_signals()
         (self._options.folder / "monitor.pid").write_text(f"{os.getpid()}\n")
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._channel = ours
         kernel_end, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, kernel_end, zygote_end, _memory_file(self._options.description) as description:
+        self._zygote_channel = kernel_end
+        description = self._files.enter_context(_memory_file(self._options.description))
+        text = self._files.enter_context(_memory_file(json.dumps(self._kernel_options()).encode()))
+        self._more |= {"options": text, "description": description, "zygote": kernel_end.fileno()}
+        self._more |= {"console-in": console[0], "console-out": console[1]}
+        self._more |= {f"device:{each.name}": each.descriptor for each in self._machine.devices if each.descriptor >= 0}
+        with zygote_end:
             for helper in self._options.helpers:
                 self._helpers.start(helper)
             self._start_zygote(zygote_end.fileno())
-            plain = self._kernel_options(kernel_end.fileno(), theirs.fileno(), description, console)
-            with _memory_file(json.dumps(plain).encode()) as text:
-                inherited = [text, description, kernel_end.fileno(), theirs.fileno(), self._ram]
-                inherited += [each.descriptor for each in self._machine.devices if each.descriptor >= 0]
-                arguments = ["-m", "kerneld", "--options", str(text)]
-                self._processes.append(self._start("kerneld", arguments, (*inherited, *console)))
+        self._kernels.begin()
 
     def wait(self) -> int:
         """Wait for the system's end; returns its exit status."""
-        assert self._channel is not None
-        poll = select.poll()
-        poll.register(self._channel.fileno(), select.POLLIN)
-        poll.register(self._wakeup, select.POLLIN)
-        kernel, pidfd = self._processes[-1]
-        for descriptor in (pidfd, *self._helpers.descriptors):
-            poll.register(descriptor, select.POLLIN)
-        deadline_ms: float | None = None
+        deadline_s: float | None = None
         while True:
-            ready = [descriptor for descriptor, _ in poll.poll(deadline_ms)]
+            ready = self._poll(deadline_s)
+            noticed_ns = time.monotonic_ns()
             if not ready:
                 return self._give_up()
-            if self._channel.fileno() in ready and not self._receive():
-                poll.unregister(self._channel.fileno())
+            while self._receive():
+                continue
             for each in [descriptor for descriptor in ready if descriptor in self._helpers.descriptors]:
-                self._helper_ended(each, poll)
+                self._helper_ended(each)
             if self._wakeup in ready:
                 os.read(self._wakeup, 64)
                 self._signals += 1
                 if self._signals > 1:
                     return self._give_up()
-                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-                deadline_ms = END_SECONDS * 1000
-            if pidfd in ready:
-                while self._channel.fileno() >= 0 and self._receive():
-                    continue
-                kernel.wait()
-                return KILLED if self._status is None else self._status
+                signal.pidfd_send_signal(self._kernels.running.pidfd, signal.SIGTERM)
+                deadline_s = time.monotonic() + END_SECONDS
+            if self._kernels.loading in ready:
+                self._kernels.loaded()
+            if self._kernels.running.pidfd in ready and (ended := self._kernel_ended(noticed_ns)) is not None:
+                return ended
+
+    def _poll(self, deadline_s: float | None) -> list[int]:
+        poll = select.poll()
+        kernel = self._kernels.running
+        descriptors = [kernel.channel.fileno(), kernel.pidfd, self._wakeup, *self._helpers.descriptors]
+        if self._kernels.loading >= 0:
+            descriptors.append(self._kernels.loading)
+        for descriptor in descriptors:
+            poll.register(descriptor, select.POLLIN)
+        left = None if deadline_s is None else max(0.0, deadline_s - time.monotonic()) * 1000
+        ready = [descriptor for descriptor, _ in poll.poll(left)]
+        if ready == [kernel.channel.fileno()] and not self._receive():
+            # It has closed its end, and is about to end.
+            poll.unregister(kernel.channel.fileno())
+            ready = [descriptor for descriptor, _ in poll.poll(left)]
+        return ready
+
+    def _kernel_ended(self, noticed_ns: int) -> int | None:
+        """The kernel's process has ended: the system's exit status, or None if another kernel goes on."""
+        while self._receive():
+            continue
+        if self._status is not None or self._signals:
+            return KILLED if self._status is None else self._status
+        why = self._kernels.replace(noticed_ns)
+        if why is None:
+            return None
+        print(f"{self._options.name}: {why}; the system ends", file=sys.stderr)
+        return KILLED
 
     def close(self) -> None:
         """End all that is left, the kernel first, and let go of everything."""
-        for process, pidfd in reversed(self._processes):
+        self._kernels.close()
+        if self._zygote_channel is not None:
+            self._zygote_channel.close()
+        if self._zygote is not None:
+            process, pidfd = self._zygote
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             process.wait()
             os.close(pidfd)
-        self._processes.clear()
         self._helpers.close()
-        if self._channel is not None:
-            self._channel.close()
+        self._files.close()
         self._store.close()
         self._restore_signals()
         close_all((self._ram, self._wakeup, self._wakeup_end))
 
-    def _helper_ended(self, pidfd: int, poll: select.poll) -> None:
-        poll.unregister(pidfd)
-        said, again = self._helpers.ended(pidfd)
+    def _helper_ended(self, pidfd: int) -> None:
+        said, _ = self._helpers.ended(pidfd)
         print(f"{self._options.name}: {said}", file=sys.stderr)
-        if again is not None:
-            poll.register(again, select.POLLIN)
 
     def _give_up(self) -> int:
         print(f"{self._options.name} did not end in time and is killed", file=sys.stderr)
         return KILLED
 
     def _receive(self) -> bool:
-        """Take one message of the kernel's; False when there is none or will be no more."""
-        assert self._channel is not None
-        try:
-            data, descriptors, _, _ = socket.recv_fds(
-                self._channel, MESSAGE_BYTES, 4, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-            )
-        except (BlockingIOError, ConnectionResetError):
+        """Take one message of the kernel's; False when there is none now, or will be no more."""
+        received = self._kernels.running.receive()
+        if received is None:
             return False
-        if not data:
-            return False
-        message = msgpack.unpackb(data)
+        message, descriptors = received
         match message:
             case {"op": "ended", "status": int(status)}:
-                self._status = status
+                if not self._kernels.is_on_trial:
+                    self._status = status
+            case {"op": "runs"}:
+                self._kernels.runs()
+            case {"op": "upgrade"}:
+                self._kernels.upgrade()
             case _:
                 self._store.take(message, descriptors)
         return True
+
+    def _load_kernel(self) -> Nursery:
+        return Nursery(self._start, self._options.name)
 
     # --- children ------------------------------------------------------------------------------------------
 
@@ -203,7 +226,7 @@ class Monitor:
         arguments += ["--import", ",".join(dict.fromkeys(self._options.modules))]
         for folder in self._options.module_paths:
             arguments += ["--path", str(folder)]
-        self._processes.append(self._start("zygote", arguments, (descriptor,)))
+        self._zygote = self._start("zygote", arguments, (descriptor,))
 
     def _start(self, name: str, arguments: Sequence[str], descriptors: Sequence[int]) -> Process:
         log = os.open(
@@ -225,19 +248,10 @@ class Monitor:
             os.close(log)
         return process, os.pidfd_open(process.pid)
 
-    def _kernel_options(
-        self, zygote: int, monitor: int, description: int, console: tuple[int, ...]
-    ) -> dict[str, object]:
+    def _kernel_options(self) -> dict[str, object]:
         return {
             "name": self._options.name,
             "folder": str(self._options.folder),
-            "ram_fd": self._ram,
-            "zygote_fd": zygote,
-            "monitor_fd": monitor,
-            "description_fd": description,
-            "console_in": console[0],
-            "console_out": console[1],
-            "parent": os.getpid(),
             "ram_bytes": self._machine.ram_bytes,
             "devices": [device.plain() for device in self._machine.devices],
             "images": list(self._options.images),

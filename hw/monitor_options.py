@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from hw.helpers import Helper
+from hw.kernel_process import MOST_DEATHS
 from hw.machine import BackendKind, DeviceDescription, DeviceKind, MachineDescription, NetworkInterface
 
 POLL_NS: Final = 50_000
@@ -52,6 +53,7 @@ class MonitorOptions:
         networks: what network devices are, by device name. helpers: processes at the other ends of the descriptors.
         poll_ns: how long the kernel looks for work before it sleeps. initial_memory_bits: log2 of the
             initial task's private memory, which is taken from RAM; None for 64 MiB, or a quarter of a small RAM.
+        most_kernel_deaths: a kernel that dies more often than so within ten seconds is not replaced.
     """
 
     name: str
@@ -70,6 +72,7 @@ class MonitorOptions:
     helpers: Sequence[Helper] = ()
     poll_ns: int = POLL_NS
     initial_memory_bits: int | None = None
+    most_kernel_deaths: int = MOST_DEATHS
 
     def machine(self) -> MachineDescription:
         """The machine. Raises ValueError if it cannot be built."""

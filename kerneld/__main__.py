@@ -1,18 +1,23 @@
-"""The kernel's process: `python -m kerneld --options FD`, started by the monitor.
+"""The nursery that kernels come from: `python -m kerneld --monitor FD --parent PID --name SYSTEM`, started by the
+monitor.
 
-Reads its options (JSON, kerneld/host/options.py) from the descriptor, boots RAM or attaches to what it holds, runs
-the system, tells the monitor the exit status, and ends with it.
+Loads the kernel's code, and forks a process whenever the monitor asks for one (hw/kernel_process.py). That one waits
+until the monitor makes it the kernel (kerneld/host/options.py), which may be because another one has died. Then it
+boots RAM, or attaches to what RAM holds, runs the system, tells the monitor the exit status, and ends with it.
+
+Rules. The nursery is single-threaded, so that a fork copies all there is. It knows nothing of the system.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
+import traceback
 
 import msgpack
 import uvloop
@@ -20,8 +25,10 @@ import uvloop
 from hw.cpu import hide_memory
 from hw.parent_death import die_with_parent
 from kerneld.host.linux import set_process_name
-from kerneld.host.options import KernelOptions
-from kerneld.host.system import System
+from kerneld.host.options import wait_for_turn
+from kerneld.host.system import run
+
+MESSAGE_BYTES = 4096
 
 
 def main() -> int:
@@ -29,34 +36,63 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="kerneld")
-    parser.add_argument("--options", type=int, required=True)
-    descriptor = parser.parse_args().options
-    with open(descriptor, encoding="utf-8") as file:
-        options = KernelOptions.parse(file.read())
-    die_with_parent(options.parent)
-    set_process_name("sel4py-kerneld")
+    parser.add_argument("--monitor", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--name", required=True, help="for people who look at a list of processes")
+    arguments = parser.parse_args()
+    die_with_parent(arguments.parent)
+    set_process_name("sel4py-kernels")
     hide_memory()
-    for inherited in (options.ram_fd, options.zygote_fd, options.monitor_fd):
-        os.set_inheritable(inherited, False)
-    with open(options.description_fd, "rb") as file:
-        description = file.read()
+    channel = socket.socket(fileno=arguments.monitor)
+    channel.set_inheritable(False)
+    # The host reaps what it forks: who waits for a kernel has its pidfd.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # What was made so far lives as long as the kernel: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(options, description))
+    return serve(channel)
 
 
-async def run(options: KernelOptions, description: bytes) -> int:
-    """Run the system that the options say; returns its exit status."""
-    system = System(options, description, asyncio.get_running_loop())
-    status = await system.run()
-    if system.monitor is not None:
-        # A monitor that has ended needs no status.
-        with contextlib.suppress(OSError):
-            system.monitor.send(msgpack.packb({"op": "ended", "status": status}))
-        system.monitor.close()
-    return status
+def serve(channel: socket.socket) -> int:
+    """Fork kernels until the monitor ends. Returns in the nursery, and never in a kernel."""
+    nursery = os.getpid()
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            return 0
+        (end,) = descriptors
+        try:
+            pid = os.fork()
+            if pid == 0:
+                channel.close()
+                be_kernel(socket.socket(fileno=end), nursery)
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:  # no process, no descriptor, or one that was killed at once
+            channel.send(msgpack.packb({"op": "failed", "error": str(error)}))
+            continue
+        finally:
+            os.close(end)
+        socket.send_fds(channel, [msgpack.packb({"op": "forked", "pid": pid})], [pidfd])
+        os.close(pidfd)
+
+
+def be_kernel(monitor: socket.socket, nursery: int) -> None:
+    """In a process that was just forked. Never returns: what the nursery would clean up is not this process's."""
+    status = 1
+    try:
+        die_with_parent(nursery)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        set_process_name("sel4py-kerneld")
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.get_loop()
+            turn = wait_for_turn(monitor)
+            status = 0 if turn is None else runner.run(run(*turn, monitor))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 if __name__ == "__main__":

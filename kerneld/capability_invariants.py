@@ -21,7 +21,7 @@ from kerneld.records import (
     KernelRecord,
     Slot,
 )
-from kerneld.survey import Held, Survey
+from kerneld.survey import Held, Region, Survey
 from libsel4py import abi
 
 PREDICATES = Registry()
@@ -146,8 +146,14 @@ def _disjoint(found: Survey) -> Finding:
             end, before = start + length, held
 
 
-def _regions_in_order(found: Survey) -> Iterator[tuple[Held | None, Held, tuple[int, int]]]:
-    """(the untyped memory that it was made from, slot, region) for each capability with memory, in derivation order."""
+def _regions_in_order(found: Survey) -> list[Region]:
+    """What has memory, in derivation order."""
+    if found.regions is None:
+        found.regions = list(_find_regions(found))
+    return found.regions
+
+
+def _find_regions(found: Survey) -> Iterator[Region]:
     for head in found.heads():
         above: list[Held] = []
         at: Held | None = head

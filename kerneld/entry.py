@@ -19,7 +19,7 @@ import contextlib
 import os
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,7 +30,7 @@ from kerneld.host.completions import Completions, Wait
 from kerneld.host.process import Thread
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message
-from kerneld.records import IrqState, KernelRecord
+from kerneld.records import IrqState, KernelRecord, Tcb
 from libsel4py import abi
 
 POLL_NS: Final = 50_000
@@ -124,6 +124,18 @@ class Entry:
         if not self._scheduled and not self._ended:
             self._scheduled = True
             self._loop.call_soon(self._turn)
+
+    def go_on(self, tcbs: Iterable[Tcb]) -> None:
+        """A kernel before this one has served the rings that are open, and may have died in the midst of it.
+
+        It may have told threads that it watches, and had completions of theirs (of any of `tcbs`) that it was holding.
+        """
+        for thread in tuple(self._threads.values()):
+            ring.set_consumed(self._ram, thread.frame, thread.tcb.consumed & U32)
+            self._watch(thread)
+        for tcb in tcbs:
+            self._completions.deliver_again(tcb)
+        self.wake()
 
     def host_is_due(self) -> None:
         """Something waits for the event loop (a device's work): end this turn without looking for more first."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from hw.ram import Ram, RamError
 from kerneld import capability_invariants, channel_invariants, mapping_invariants, thread_invariants
 from kerneld.predicates import Predicate, Violation
-from kerneld.survey import survey
+from kerneld.survey import Survey, survey
 
 __all__ = ["PREDICATES", "Predicate", "Violation", "check"]
 
@@ -23,9 +23,9 @@ PREDICATES: tuple[Predicate, ...] = (
 )
 
 
-def check(ram: Ram) -> list[Violation]:
-    """All that is wrong with RAM; empty when it is sound. RAM may hold anything."""
-    found = survey(ram)
+def check(ram: Ram, found: Survey | None = None) -> list[Violation]:
+    """All that is wrong with RAM; empty when it is sound. RAM may hold anything. ``found``: a survey of it."""
+    found = survey(ram) if found is None else found
     violations = []
     for item in PREDICATES:
         try:

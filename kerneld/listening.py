@@ -143,7 +143,7 @@ def lose(core: Core, tcb: Tcb) -> int:
     if not number or not isinstance(endpoint, Endpoint):
         return 0  # a signal is not answered: it stays in its page for the next life
     for channel in channels.connected_to(endpoint):
-        core.outbox.tell(Tell.RECEIVER_DIED, channel.address, 0, number)
+        core.outbox.tell(Tell.RECEIVER_DIED, channel.address, tcb.address, number)
     return endpoint.channel_count
 
 

@@ -390,6 +390,8 @@ class KernelRecord(Record):
     outbox_length = Word(48)
     clock_us = Word(56)  # clock device: compare value, 0 when off
     device_count = Word(64)  # the machine's devices: numbers below it can be assigned an IOSpace
+    outbox_done = Word(72)  # entries of the outbox that the host has carried out
+    starts = Word(80)  # processes and threads that the host was told to start, ever
     IRQ_SLOTS: Final = 0x100  # IRQS slots: notification capabilities
     IRQ_STATES: Final = 0x900  # IRQS words
     IO_SPACES: Final = 0xB00  # a word each device: the address of its IOSpace, 0 for none

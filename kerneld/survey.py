@@ -11,7 +11,7 @@ deleted, RAM says no more where to begin, and the survey is not complete.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from hw.ram import Ram, Ref
 from kerneld import caps
@@ -43,6 +43,8 @@ _THREAD_WORDS: Final[dict[int, tuple[Ref[Tcb], ...]]] = {
     CapType.CHANNEL: (Channel.client,),
 }
 _SLOT_WORDS: Final = Slot.SIZE // abi.WORD_BYTES
+READ_AT_ONCE: Final = 64  # slots
+EMPTY: Final = bytes(READ_AT_ONCE * Slot.SIZE)
 
 
 class Held(NamedTuple):
@@ -67,6 +69,10 @@ class Held(NamedTuple):
         return self.word0 >> TYPE_SHIFT
 
 
+Region: TypeAlias = tuple[Held | None, Held, tuple[int, int]]
+"""The untyped memory that it was made from, the slot of a capability with memory, and which that is."""
+
+
 @dataclass(slots=True)
 class Survey:
     """What was found.
@@ -75,6 +81,7 @@ class Survey:
         slots: non-empty slots by address. owners: for each, the CNode, TCB or channel that it is in (0: the kernel).
         objects: per capability type, a capability for every object address.
         stray: addresses of empty slots that are linked in the order. damage: what could not be followed.
+        regions: all that has memory, in derivation order; found by the first invariant that asks.
     """
 
     ram: Ram
@@ -83,6 +90,7 @@ class Survey:
     objects: dict[int, dict[int, Cap]] = field(default_factory=dict)
     stray: list[int] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
+    regions: list[Region] | None = None
     _pending: list[tuple[int, int, int]] = field(default_factory=list)
     _seen: set[tuple[int, int, int]] = field(default_factory=set)
 
@@ -119,7 +127,13 @@ class Survey:
             self._add(address, TCB_SLOTS, address)
 
     def _read_slots(self, address: int, count: int, owner: int) -> None:
-        words = memoryview(self.ram.read(address, count * Slot.SIZE)).cast("Q")
+        for first in range(0, count, READ_AT_ONCE):
+            data = self.ram.read(address + first * Slot.SIZE, min(READ_AT_ONCE, count - first) * Slot.SIZE)
+            if data != EMPTY[: len(data)]:  # as most of a large CNode is
+                self._read_some(data, address + first * Slot.SIZE, owner)
+
+    def _read_some(self, data: bytes, address: int, owner: int) -> None:
+        words = memoryview(data).cast("Q")
         columns = [words[part::_SLOT_WORDS].tolist() for part in range(_SLOT_WORDS)]
         for number, (word0, word1, prev, mdb_word) in enumerate(zip(*columns, strict=True)):
             at = address + number * Slot.SIZE

@@ -853,6 +853,7 @@ class ControlOp(IntEnum):
     CHANNEL = 7  # fd: a channel's page for thread; words: number, ChannelRole, badge, listener number
     CHANNEL_CLOSE = 8  # channels are no more; words: two numbers of 32 bits each, the first one low; 0 for none
     RECEIVER_DIED = 9  # words: number, listener number: end what that one had taken
+    CHANNELS_LOOK = 10  # all threads' channels whose pages are gone are no more
 
 
 class VmAttributes(IntFlag):

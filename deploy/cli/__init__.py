@@ -19,6 +19,7 @@ COMMANDS = (
     "inspect",
     "image",
     "fsck",
+    "upgrade",
     "disk",
     "check",
     "new",

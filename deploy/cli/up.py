@@ -40,8 +40,16 @@ def _name(context: click.Context, parameter: click.Parameter, value: str | None)
 @click.option("--script", metavar="FILE", help="Feed FILE (- is standard input) to the console, then end its input.")
 @click.option("--name", metavar="NAME", callback=_name, help="Call the system NAME, to run it beside others.")
 @click.option("--ram", metavar="SIZE", callback=_ram, help="Bytes of RAM, such as 512M, instead of the description's.")
+@click.option(
+    "--kernel-deaths",
+    metavar="COUNT",
+    type=click.IntRange(0),
+    help="End the system when its kernel dies more than COUNT times within 10 seconds; by default 20.",
+)
 @reported
-def command(system: str, detach: bool, script: str | None, name: str | None, ram: int | None) -> Report:
+def command(
+    system: str, detach: bool, script: str | None, name: str | None, ram: int | None, kernel_deaths: int | None
+) -> Report:
     """Start SYSTEM: a description file, a folder with a system.toml, or a name such as workstation.
 
     In the foreground the console is this terminal, and the exit status is that of the system. It ends when an essential
@@ -56,10 +64,10 @@ def command(system: str, detach: bool, script: str | None, name: str | None, ram
     try:
         if detach:
             # A script is read from a stream of bytes; people need a terminal, which `sel4py console` joins.
-            launch_detached(LaunchOptions(description, Backend.PTY if fed is None else None, fed))
+            launch_detached(LaunchOptions(description, Backend.PTY if fed is None else None, fed, kernel_deaths))
             own = description.system.name
             return Report({"name": own}, lambda: line(f"{own} is up; talk to it with: sel4py console --system {own}"))
-        status = launch(LaunchOptions(description, None, fed))
+        status = launch(LaunchOptions(description, None, fed, kernel_deaths))
         if status:
             raise SystemExit(status)
         return Report({"name": description.system.name, "status": status}, lambda: None)

@@ -184,11 +184,8 @@ int channel_open(const struct sel4py_control *request, int fd)
 }
 
 /* An errno value. */
-static int close_one(const struct cpu_thread *thread, uint32_t thread_id, uint32_t number)
+static int close_place(const struct cpu_thread *thread, struct channel *channel)
 {
-    struct channel *channel = find(thread_id, number);
-    if (!channel)
-        return ESRCH;
     if (!thread || claim(channel, PLACE_KEEPERS)) {
         channel_give_back(channel);
         return 0;
@@ -197,6 +194,37 @@ static int close_one(const struct cpu_thread *thread, uint32_t thread_id, uint32
         return errno;
     __atomic_store_n(&channel->gone, 1, __ATOMIC_SEQ_CST);
     return 0;
+}
+
+static int close_one(const struct cpu_thread *thread, uint32_t thread_id, uint32_t number)
+{
+    struct channel *channel = find(thread_id, number);
+    return channel ? close_place(thread, channel) : ESRCH;
+}
+
+/* One that sleeps on a page that was there: its wait begins anew, and finds another word. An errno value. */
+static int wake_from_pages(struct cpu_thread *thread)
+{
+    tell(thread);
+    pid_t tid = __atomic_load_n(&thread->tid, __ATOMIC_ACQUIRE);
+    return tid && syscall(SYS_tgkill, getpid(), tid, PARK_SIGNAL) < 0 ? errno : 0;
+}
+
+int channels_look(void)
+{
+    int error = 0;
+    for (unsigned i = 0; i < channel_places(); i++) {
+        struct channel *channel = &table[i];
+        if (!channel_is_held(channel) || __atomic_load_n(&channel->gone, __ATOMIC_ACQUIRE) ||
+            !channel_page_is_gone(channel->page))
+            continue;
+        struct cpu_thread *thread = thread_find(channel->thread);
+        int one = close_place(thread, channel);
+        if (!one && thread)
+            one = wake_from_pages(thread);
+        error = one ? one : error;
+    }
+    return error;
 }
 
 int channel_close(const struct sel4py_control *request)
@@ -208,14 +236,8 @@ int channel_close(const struct sel4py_control *request)
         int one = number ? close_one(thread, request->thread, number) : 0;
         error = error && error != ESRCH ? error : one ? one : error; /* ESRCH: nothing was there to take away */
     }
-    if (!thread)
-        return error;
-    tell(thread);
-    /* One that sleeps on the page that was there: its wait begins anew, and finds another word. */
-    pid_t tid = __atomic_load_n(&thread->tid, __ATOMIC_ACQUIRE);
-    if (tid && syscall(SYS_tgkill, getpid(), tid, PARK_SIGNAL) < 0 && !error)
-        error = errno;
-    return error;
+    int one = thread ? wake_from_pages(thread) : 0;
+    return error ? error : one;
 }
 
 int channel_receiver_died(const struct sel4py_control *request)

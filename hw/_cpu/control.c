@@ -1,7 +1,8 @@
 /* The keeper: the thread of this process that obeys the kernel, over the control socket (libsel4py/abi.py).
  *
  * It never takes the GIL, blocks all signals but SIGSEGV and SIGBUS and holds no privilege. It obeys without asking: the kernel decides. Each
- * request is answered by one DONE. When the socket ends, the kernel has dropped the process, and it ends at once.
+ * request is answered by one DONE; each may come twice, where a kernel has died in between. When the socket ends, the
+ * kernel has dropped the process, and it ends at once.
  */
 #include "cpu.h"
 
@@ -60,7 +61,7 @@ static int obey(struct received *message, pid_t *tid)
 {
     const struct sel4py_control *request = &message->request;
     static const unsigned char wanted[] = {[SEL4PY_CONTROLOP_THREAD] = 2, [SEL4PY_CONTROLOP_MAP] = 1,
-                                           [SEL4PY_CONTROLOP_CHANNEL] = 1, [SEL4PY_CONTROLOP_RECEIVER_DIED] = 0};
+                                           [SEL4PY_CONTROLOP_CHANNEL] = 1, [SEL4PY_CONTROLOP_CHANNELS_LOOK] = 0};
     if (!message->whole)
         return EMFILE;
     if (request->op >= sizeof wanted || message->fd_count != wanted[request->op])
@@ -86,6 +87,8 @@ static int obey(struct received *message, pid_t *tid)
         return channel_close(request);
     case SEL4PY_CONTROLOP_RECEIVER_DIED:
         return channel_receiver_died(request);
+    case SEL4PY_CONTROLOP_CHANNELS_LOOK:
+        return channels_look();
     default:
         return EINVAL;
     }

@@ -184,6 +184,7 @@ int mapping_add_type(PyObject *module);
 int channel_open(const struct sel4py_control *request, int fd);
 int channel_close(const struct sel4py_control *request);
 int channel_receiver_died(const struct sel4py_control *request);
+int channels_look(void);
 /* Whether this is where a channel's page is, or was: then it reads as zeroes from now on. Async-signal-safe. */
 bool channel_page_is_missing(uint64_t address);
 struct channel *channel_place(unsigned index);

@@ -125,11 +125,14 @@ static pid_t wait_tid(struct cpu_thread *thread)
     return tid;
 }
 
+/* The kernel gives each thread of the process a higher number. One that it asks for twice was started once. */
+static uint32_t last_number;
+
 int start_thread(const struct sel4py_control *request, int frame_fd, int doorbell_fd, pid_t *tid)
 {
     if (!__atomic_load_n(&has_entry, __ATOMIC_ACQUIRE))
         return ENOEXEC;
-    if (thread_find(request->thread))
+    if (request->thread <= last_number || thread_find(request->thread))
         return EEXIST;
     struct cpu_thread *thread = thread_new(request->thread, frame_fd, doorbell_fd);
     if (!thread)
@@ -144,9 +147,11 @@ int start_thread(const struct sel4py_control *request, int frame_fd, int doorbel
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     int error = pthread_create(&handle, &attributes, thread_main, thread);
     pthread_attr_destroy(&attributes);
-    if (error)
+    if (error) {
         thread_free(thread);
-    else
-        *tid = wait_tid(thread);
-    return error;
+        return error;
+    }
+    last_number = request->thread;
+    *tid = wait_tid(thread);
+    return 0;
 }

@@ -15,15 +15,35 @@ from hw.devices.descriptors import DescriptorBackend
 from hw.devices.serial_line import SerialLine
 
 
-class PtyBackend:
-    """Makes the pseudo-terminal and publishes it at `link`, in place of a link that an ended system left there."""
+def open_terminal() -> tuple[int, int]:
+    """A new pseudo-terminal that passes all bytes on: our end, and the terminal's."""
+    ours, theirs = os.openpty()
+    try:
+        tty.setraw(theirs)
+        os.set_blocking(ours, False)
+    except BaseException:
+        os.close(ours)
+        os.close(theirs)
+        raise
+    return ours, theirs
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, line: SerialLine, link: Path) -> None:
-        self._ours, self._theirs = os.openpty()
+
+class PtyBackend:
+    """Publishes a pseudo-terminal at `link`, in place of a link that an ended system left there.
+
+    ``terminal``: both ends, which become the back end's to close; None has it make them.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        line: SerialLine,
+        link: Path,
+        terminal: tuple[int, int] | None = None,
+    ) -> None:
+        self._ours, self._theirs = terminal or open_terminal()
         self._link = link
         try:
-            tty.setraw(self._theirs)
-            os.set_blocking(self._ours, False)
             self.path = os.ttyname(self._theirs)
             link.unlink(missing_ok=True)
             link.symlink_to(self.path)

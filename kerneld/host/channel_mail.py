@@ -5,6 +5,9 @@ process's control socket nor pile up here. At most WINDOW of them are on their w
 are taken back when the channel ends: what was never sent need not be closed. The ends of several channels of a thread
 travel together, once CLOSE_WINDOW messages of ends are on their way.
 
+While anything waits the process *owes*, as in map_mail.py: a kernel that is started again tells such a keeper of all
+its channels again, and has it look which are no more.
+
 A page that others keep is *taken back* from a thread in the same way. It has stored its last word there once its keeper
 says so, or once its process is gone.
 """
@@ -44,6 +47,7 @@ class _Letter:
     channel: int
     send: Callable[[Answer], None]
     failed: Callable[[], None]
+    done: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,10 @@ _Ends: TypeAlias = dict[int, _TakenBack | None]  # by channel; None where the ch
 class ChannelMail:
     """One process's. `failed`, of a call, is called when the message could not be sent, or was answered by an error."""
 
-    def __init__(self, control: ControlSocket) -> None:
+    def __init__(self, control: ControlSocket, owes: Callable[[bool], None] = lambda owes: None) -> None:
         self._control = control
+        self._owes = owes
+        self._owing = False
         self._unanswered = 0
         self._waiting: deque[_Letter] = deque()
         self._waiting_for: Counter[tuple[int, int]] = Counter()  # how many of these are of a thread and channel
@@ -83,11 +89,25 @@ class ChannelMail:
 
         self._add(_Letter(handing.thread, handing.channel, send, failed))
 
-    def receiver_died(self, thread: int, channel: int, listener: int, failed: Callable[[], None]) -> None:
-        """Tell a client that a receiver has ended."""
+    def was_handed(self, thread: int, channel: int) -> None:
+        """A kernel before this one has sent the page to the thread."""
+        self._handed.add((thread, channel))
 
+    def look(self) -> None:
+        """Have the keeper look which channels are no more."""
+        self._add(_Letter(0, 0, self._control.channels_look, lambda: None))
+
+    def receiver_died(
+        self,
+        thread: int,
+        channel: int,
+        listener: int,
+        failed: Callable[[], None],
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Tell a client that a receiver has ended. `done`: it knows."""
         send = partial(self._control.receiver_died, thread, channel, listener)
-        self._add(_Letter(thread, channel, send, failed))
+        self._add(_Letter(thread, channel, send, failed, done))
 
     def close(self, thread: int, channel: int) -> None:
         """The channel is no more for the thread; what it has not been told of it yet is not told."""
@@ -129,12 +149,16 @@ class ChannelMail:
             if self._closing and len(self._told) < CLOSE_WINDOW:
                 self._send_ends(next(iter(self._closing)))
             elif not self._waiting:
-                return
+                break
             elif self._waiting[0].channel in self._closing.get(self._waiting[0].thread, ()):
                 # The end of one that had this number before comes first.
                 self._send_ends(self._waiting[0].thread)
             else:
                 self._send_letter(self._waiting.popleft())
+        owing = bool(self._waiting or self._closing)
+        if owing != self._owing:
+            self._owing = owing
+            self._owes(owing)
 
     def _send_letter(self, letter: _Letter) -> None:
         self._waiting_for[letter.thread, letter.channel] -= 1
@@ -167,6 +191,8 @@ class ChannelMail:
         self._unanswered -= 1
         if error:
             letter.failed()
+        else:
+            letter.done()
         self._send()
 
 

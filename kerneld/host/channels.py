@@ -7,6 +7,10 @@ or writes it, since tasks do. Where a page cannot be made or handed over the ker
 Rules. A channel's address names its page; it is forgotten (`gone`) before its memory is used again. A client is told of
 a receiver's end when that one can store no more: an answer that came later would overwrite the next call's. So its
 process is gone by then, or has given the receiver's page back, where another of its threads goes on to listen.
+
+The monitor keeps, for a kernel that is started again, `channel:ADDRESS`, the page, and `died:ADDRESS:LISTENER` for as
+long as a client is to be told of a receiver's end: which page, and who has it still. Who has which page otherwise is
+known from RAM. A page without a byte was taken away.
 """
 
 from __future__ import annotations
@@ -16,16 +20,16 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from hw.ram import Ram
 from kerneld.host.channel_mail import Handing
 from kerneld.host.descriptors import leaves_for_tasks
-from kerneld.host.fd_store import FdStore
-from kerneld.host.process import Phase, Thread
+from kerneld.host.fd_store import FdStore, Inheritance
+from kerneld.host.process import Phase, Process, Thread
 from kerneld.outbox import Message, Tell
 from kerneld.records import CapType, Channel
 from libsel4py import abi
@@ -85,6 +89,46 @@ class Channels:
             case Tell.RECEIVER_DIED:
                 self._receiver_died(Channel(self._ram, message.subject), message.more)
 
+    def restore_pages(self, inherited: Inheritance) -> None:
+        """The pages that a kernel before this one has made."""
+        for name, kept in inherited.take_all("channel"):
+            if os.fstat(kept.descriptor).st_size:
+                self._pages[int(name, 16)] = Page(kept.descriptor)
+            else:
+                self._store.drop(kept.key)
+                os.close(kept.descriptor)
+
+    def restore(self, channel: Channel, holders: Iterable[tuple[int, int]], owed: Collection[Process]) -> None:
+        """Who has a channel's page: TCBs, and their numbers as listeners. ``owed``: whoever was not told everything."""
+        is_new = channel.address not in self._pages
+        for tcb, listener in holders:
+            thread = self._threads.get(tcb)
+            if is_new or (thread is not None and thread.process in owed):
+                self._open(channel, tcb, listener)
+            elif thread is not None:
+                self.was_handed(channel.address, thread, listener)
+
+    def was_handed(self, channel: int, thread: Thread, listener: int) -> None:
+        """A kernel before this one has handed the thread the page."""
+        page = self._pages.get(channel)
+        if page is not None and not _has_ended(thread):
+            page.handed[thread, listener] = None
+            thread.process.channel_mail.was_handed(thread.number, Channel(self._ram, channel).number)
+
+    def restore_ends(self, inherited: Inheritance, find: Callable[[int, int], Thread | None]) -> None:
+        """Go on to tell clients of receivers' ends. ``find``: a thread, by its process's start and its number."""
+        for name, kept in inherited.take_all("died"):
+            channel, listener = int(name.partition(":")[0], 16), int(name.partition(":")[2])
+            inode, holders = cast(tuple[int, list[tuple[int, int]]], kept.note)
+            page = self._pages.get(channel)
+            if page is None or os.fstat(page.descriptor).st_ino != inode:
+                self._store.drop(kept.key)
+                continue
+            for start, number in holders:
+                if (thread := find(start, number)) is not None:
+                    self.was_handed(channel, thread, listener)
+            self._receiver_died(Channel(self._ram, channel), listener)
+
     def close(self) -> None:
         """Close the descriptors; processes keep what they have mapped."""
         for page in self._pages.values():
@@ -126,6 +170,9 @@ class Channels:
         if page is None:
             return
         holders = [each for each in page.handed if each[1] == listener and not each[0].process.is_gone]
+        if page.descriptor >= 0:
+            who = [(thread.process.start, thread.number) for thread, _ in holders]
+            self._store.note(_end_key(channel, listener), (os.fstat(page.descriptor).st_ino, who))
         if not holders:
             self._tell_client(channel, page, listener)
         for thread, _ in holders:
@@ -142,10 +189,13 @@ class Channels:
             self._tell_client(channel, page, listener)
 
     def _tell_client(self, channel: Channel, page: Page, listener: int) -> None:
-        for thread, role in page.handed:
-            if role == CLIENT and not _has_ended(thread):
-                failed = partial(self._fail, channel, page)
-                thread.process.channel_mail.receiver_died(thread.number, channel.number, listener, failed)
+        told = partial(self._store.drop, _end_key(channel, listener))
+        clients = [thread for thread, role in page.handed if role == CLIENT and not _has_ended(thread)]
+        for thread in clients:
+            failed = partial(self._fail, channel, page)
+            thread.process.channel_mail.receiver_died(thread.number, channel.number, listener, failed, told)
+        if not clients:
+            told()
 
     # --- pages
 
@@ -193,6 +243,10 @@ def _role(channel: Channel, listener: int) -> ChannelRole:
 
 def _key(channel: Channel) -> str:
     return f"channel:{channel.address:x}"
+
+
+def _end_key(channel: Channel, listener: int) -> str:
+    return f"died:{channel.address:x}:{listener}"
 
 
 def _has_ended(thread: Thread) -> bool:

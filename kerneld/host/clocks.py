@@ -55,14 +55,15 @@ class ThreadClock:
 
 
 class SharedClock:
-    """The process's clock from now on, for a thread whose own is not known."""
+    """The process's clock from now on, counted from ``base_us``, for a thread whose own is not known."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, base_us: int = 0) -> None:
         self._pid = pid
+        self._base_us = base_us
         self._begin_us = processor_time_us(pid)
 
     def read_us(self) -> int:
-        return max(0, processor_time_us(self._pid) - self._begin_us)
+        return self._base_us + max(0, processor_time_us(self._pid) - self._begin_us)
 
     def close(self) -> None:
         return None

@@ -1,7 +1,8 @@
 """Completions and hints, from RAM into the threads' rings; what else a transaction has told goes to others.
 
 Rules. The tells of a transaction are carried out before the next one begins, in their order. Each may be carried out
-twice: a kernel that is started again carries out what its predecessor had not emptied.
+twice: a kernel that is started again carries out what its predecessor had not emptied, from the one on that it was
+about.
 
 The completion of a system call that may have taken memory away is *held* until that memory is gone. The thread is in
 its system call until then: for the kernel the completion waits to be published, and nothing else is taken from its
@@ -57,27 +58,38 @@ class Completions:
 
     def _carry_out_all(self) -> list[int]:
         outbox, delivered = self._kernel.outbox, []
-        for message in outbox:
+        done = outbox.done  # 0, but in the first turn of a kernel that was started again
+        for index, message in enumerate(outbox):
             if message.kind is Tell.DELIVER:
                 if not self._hold(message) and self._deliver(Tcb(self._ram, message.subject)):
                     delivered.append(message.subject)
             elif message.kind is Tell.HINT:
                 self._hint(Tcb(self._ram, message.subject))
-            else:
+            elif index >= done:
                 if message.kind is Tell.KILL:
                     self._held.pop(message.subject, None)
+                elif message.kind is Tell.START and not message.more:
+                    message = outbox.begin_start(index, message)
                 self._carry_out(message)
+                outbox.set_done(index + 1)
                 self.others_told = True
         outbox.clear(self._held)
         return delivered
 
+    def deliver_again(self, tcb: Tcb) -> None:
+        """The thread has a completion that is told nowhere: the kernel before this one was holding it, when it died."""
+        if tcb.told_pending and scheduler.may_run(tcb) and not self._try_hold(tcb.address):
+            self._held[tcb.address] = this = object()
+            self._release(tcb.address, this)
+
     def _hold(self, message: Message) -> bool:
         """Whether a completion has to wait."""
-        tcb = message.subject
-        if tcb in self._held:
-            return True
+        return message.subject in self._held or (bool(message.detail) and self._try_hold(message.subject))
+
+    def _try_hold(self, tcb: int) -> bool:
+        """Hold a completion, if anything is being taken away."""
         this = object()
-        if not message.detail or not self._wait(tcb, partial(self._release, tcb, this)):
+        if not self._wait(tcb, partial(self._release, tcb, this)):
             return False
         self._held[tcb] = this
         return True

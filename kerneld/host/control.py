@@ -7,6 +7,9 @@ does is end it.
 
 A keeper answers within microseconds, or, where a thread does not park, within a tenth of a second (hw/_cpu/park.c); the
 rest of the time is for a host with a thousand other things to run.
+
+A socket may be one that a kernel before this one has used (`lives`): answers to what that one asked come still, and are
+nothing to this one. Requests have the kernel's number in the highest byte of their own.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ MESSAGE: Final = struct.Struct("<4I6Q")
 assert MESSAGE.size == abi.CONTROL_BYTES
 
 ANSWER_S: Final = 5.0
+NUMBER_BITS: Final = 24
+STALE_ANSWERS: Final = 4096  # more than a socket holds
 
 Answer = Callable[[int, int], None]  # errno, 0 if it worked; the word behind it, which the task chose
 
@@ -39,15 +44,24 @@ class _Asked:
 
 
 class ControlSocket:
-    """One process's, which does not run before the first `runs(True)`: until then it is not expected to answer."""
+    """One process's, which does not run before the first `runs(True)`: until then it is not expected to answer.
+
+    ``lives``: how many kernels there were before this one, if one of them has made the socket.
+    """
 
     def __init__(
-        self, channel: socket.socket, loop: asyncio.AbstractEventLoop, disobeyed: Callable[[str], None]
+        self,
+        channel: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        disobeyed: Callable[[str], None],
+        lives: int = 0,
     ) -> None:
         self._channel = channel
         self._loop = loop
         self._disobeyed = disobeyed
-        self._sequence = 0
+        self._first = lives << NUMBER_BITS & 0xFFFFFFFF
+        self._sequence = self._first
+        self._stale = STALE_ANSWERS if lives else 0  # so many may come yet
         self._waiting: dict[int, _Asked] = {}  # in the order of their deadlines
         self._runs = False
         self._stopped_at = loop.time()
@@ -86,6 +100,10 @@ class ControlSocket:
         """These channels, `abi.CONTROL_CLOSED_TOGETHER` at the most, are no more for the thread."""
         words = [low | high << 32 for low, high in zip_longest(channels[::2], channels[1::2], fillvalue=0)]
         self._send(ControlOp.CHANNEL_CLOSE, answer, number, 0, words)
+
+    def channels_look(self, answer: Answer) -> None:
+        """Channels whose pages are gone are no more, for all threads."""
+        self._send(ControlOp.CHANNELS_LOOK, answer, 0)
 
     def receiver_died(self, number: int, channel: int, listener: int, answer: Answer) -> None:
         """The thread is the client of a channel, and that listener will not answer any more."""
@@ -126,7 +144,7 @@ class ControlSocket:
     ) -> None:
         if self._closed:
             return
-        self._sequence = self._sequence + 1 & 0xFFFFFFFF
+        self._sequence = self._first | self._sequence + 1 & (1 << NUMBER_BITS) - 1
         padded = (*words, *(0,) * abi.CONTROL_WORD_COUNT)[: abi.CONTROL_WORD_COUNT]
         data = MESSAGE.pack(op, self._sequence, thread, image, *padded)
         self._waiting[self._sequence] = _Asked(answer, self._loop.time() + ANSWER_S)
@@ -181,6 +199,9 @@ class ControlSocket:
         if len(data) != abi.CONTROL_BYTES:
             return False
         op, sequence, _, _, error, word, *_ = MESSAGE.unpack(data)
+        if op == ControlOp.DONE and self._stale and sequence >> NUMBER_BITS != self._first >> NUMBER_BITS:
+            self._stale -= 1
+            return True
         asked = self._waiting.pop(sequence, None)
         if op != ControlOp.DONE or asked is None:
             return False

@@ -1,12 +1,12 @@
-"""The kernel's end of the fd store: descriptors that the monitor keeps, so that a kernel that is started again gets
-them back.
+"""The kernel's end of the fd store: what the monitor keeps, so that a kernel that is started again gets it back.
 
-Messages over a SOCK_SEQPACKET socket, msgpack: `{"op": "keep", "key": …}` with the descriptor attached, or
-`{"op": "drop", "keys": […]}`. Nothing is answered. The kernel never waits for the monitor: what the socket does not
-take at once is sent later, in order, and until then the descriptor is kept open here.
+Messages: hw/fd_store.py. Nothing is answered. What is kept is with the monitor when the call returns: what the host
+has taken for it, it reads also after this process has been killed. So the kernel waits, where the socket is full, for
+a monitor that does nothing but read.
 
 To drop is not urgent: what is dropped within `DROP_S` is told together, so that the end of a thousand channels does not
-wake the monitor a thousand times. What is kept afterwards is told afterwards.
+wake the monitor a thousand times. What is kept afterwards is told afterwards. So a kernel that is started again may be
+given what was dropped before: whoever drops leaves a sign in RAM, or in the memory itself, that it is nothing any more.
 """
 
 from __future__ import annotations
@@ -14,15 +14,52 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import select
 import socket
-from collections import deque
-from collections.abc import Sequence
-from typing import Final
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 import msgpack
 
 DROP_S: Final = 0.005
 DROPPED_TOGETHER: Final = 64  # keys; a message has room for them (hw/monitor.py, MESSAGE_BYTES)
+CROWDED_S: Final = 0.001  # as many descriptors are on their way as the host allows
+
+
+class Kept(NamedTuple):
+    """What was kept under a key. ``descriptor``: -1 for none; whoever takes it closes it."""
+
+    key: str
+    note: object
+    descriptor: int
+
+
+class Inheritance:
+    """What a kernel's predecessor had the monitor keep."""
+
+    def __init__(self, entries: Sequence[Kept] = ()) -> None:
+        self._entries = {entry.key: entry for entry in entries}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+    def take(self, key: str) -> Kept | None:
+        """What was kept under this key. It is the caller's from now on."""
+        return self._entries.pop(key, None)
+
+    def take_all(self, kind: str) -> Iterator[tuple[str, Kept]]:
+        """All of a kind ("frame" of "frame:1000"), each with the rest of its key."""
+        for key in [key for key in self._entries if key.startswith(kind + ":")]:
+            yield key[len(kind) + 1 :], self._entries.pop(key)
+
+    def forget_all(self, store: FdStore) -> None:
+        """Nobody wants the rest."""
+        for entry in self._entries.values():
+            store.drop(entry.key)
+            if entry.descriptor >= 0:
+                os.close(entry.descriptor)
+        self._entries.clear()
 
 
 class FdStore:
@@ -31,19 +68,28 @@ class FdStore:
     def __init__(self, channel: socket.socket | None, loop: asyncio.AbstractEventLoop) -> None:
         self._channel = channel
         self._loop = loop
-        self._backlog: deque[tuple[bytes, int | None]] = deque()
         self._dropped: list[str] = []  # not told yet
         self._timer: asyncio.TimerHandle | None = None
         if channel is not None:
             channel.setblocking(False)
 
-    def keep(self, key: str, descriptor: int) -> None:
-        """Have the monitor keep a duplicate under this key, in place of what it had there."""
-        self._tell_dropped()
-        self._send({"op": "keep", "key": key}, descriptor)
+    def keep(self, key: str, descriptor: int, note: object = None, was: str = "", drop: Sequence[str] = ()) -> None:
+        """Have the monitor keep a duplicate under this key, and what it had there under the key `was`, or not at all.
+
+        `drop`: keys that it forgets in the same step.
+        """
+        self._send({"op": "keep", "key": key, "note": note, "was": was, "drop": list(drop)}, descriptor)
+
+    def note(self, key: str, note: object) -> None:
+        """Have the monitor keep a note under this key; a descriptor that it has there stays."""
+        self._send({"op": "note", "key": key, "note": note}, None)
+
+    def rename(self, key: str, to: str, drop: Sequence[str] = ()) -> None:
+        """Have the monitor keep under another key what it has under this one; `drop` as in `keep`."""
+        self._send({"op": "rename", "key": key, "to": to, "drop": list(drop)}, None)
 
     def drop(self, key: str) -> None:
-        """Have the monitor close what it keeps under this key, if anything."""
+        """Have the monitor forget what it keeps under this key, if anything, before long."""
         if self._channel is None:
             return
         self._dropped.append(key)
@@ -52,15 +98,13 @@ class FdStore:
         elif self._timer is None:
             self._timer = self._loop.call_later(DROP_S, self._tell_dropped)
 
+    def say(self, op: str, **more: object) -> None:
+        """Tell the monitor something that is no matter of what it keeps: "runs", "ended" (hw/monitor.py)."""
+        self._send({"op": op, **more}, None)
+
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._channel is not None and self._backlog:
-            self._loop.remove_writer(self._channel.fileno())
-        for _, descriptor in self._backlog:
-            if descriptor is not None:
-                os.close(descriptor)
-        self._backlog.clear()
 
     def _tell_dropped(self) -> None:
         if self._timer is not None:
@@ -70,34 +114,29 @@ class FdStore:
             dropped, self._dropped = self._dropped, []
             self._send({"op": "drop", "keys": dropped}, None)
 
-    def _send(self, message: dict[str, str | Sequence[str]], descriptor: int | None) -> None:
+    def _send(self, message: dict[str, object], descriptor: int | None) -> None:
         if self._channel is None:
             return
+        if self._dropped:
+            self._tell_dropped()
         data = msgpack.packb(message)
-        if self._backlog or not self._try_send(data, descriptor):
-            if not self._backlog:
-                self._loop.add_writer(self._channel.fileno(), self._flush)
-            self._backlog.append((data, None if descriptor is None else os.dup(descriptor)))
+        while not self._try_send(self._channel, data, descriptor):
+            continue
 
-    def _try_send(self, data: bytes, descriptor: int | None) -> bool:
-        assert self._channel is not None
+    def _try_send(self, channel: socket.socket, data: bytes, descriptor: int | None) -> bool:
         try:
-            socket.send_fds(self._channel, [data], [] if descriptor is None else [descriptor])
+            if descriptor is None:
+                channel.send(data)
+            else:
+                socket.send_fds(channel, [data], [descriptor])
         except BlockingIOError:
+            select.select([], [channel], [])
             return False
         except (BrokenPipeError, ConnectionResetError):
             return True  # without its monitor this process ends as well
         except OSError as error:
-            if error.errno != errno.ETOOMANYREFS:  # until the monitor has taken some of those on their way
+            if error.errno != errno.ETOOMANYREFS:
                 raise
+            time.sleep(CROWDED_S)  # until somebody has taken some of those: the host says to nobody when
             return False
         return True
-
-    def _flush(self) -> None:
-        assert self._channel is not None
-        while self._backlog and self._try_send(*self._backlog[0]):
-            _, descriptor = self._backlog.popleft()
-            if descriptor is not None:
-                os.close(descriptor)
-        if not self._backlog:
-            self._loop.remove_writer(self._channel.fileno())

@@ -12,6 +12,17 @@ reached: nobody reads zeroes there.
 
 Rule: physical address and size name a frame; a frame that is destroyed is forgotten here (`gone`) before its memory
 is used again.
+
+The monitor keeps, for a kernel that is started again:
+
+    frame:ADDRESS   the memfd of a frame that has moved; its bytes
+    move:ADDRESS    of a frame of several chunks that moves: the target, or another opening of the source where RAM is
+                    the target; the frame's bytes, and which of both. The file's offset is how much has moved: it
+                    outlives this process, and nobody else has this opening
+    gone:INODE      what is to be withdrawn
+
+All of a chunk is copied before it counts as moved, and nothing is taken away before: whoever goes on finds each byte in
+one place. A memfd that has not the size that was noted was withdrawn.
 """
 
 from __future__ import annotations
@@ -23,12 +34,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from hw.ram import Ram
 from hw.window import discard, map_fixed
 from kerneld.host.descriptors import leaves_for_others
-from kerneld.host.fd_store import FdStore
+from kerneld.host.fd_store import FdStore, Inheritance, Kept
 
 SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 CHUNK: Final = 1 << 19
@@ -36,7 +47,7 @@ WITHDRAWN_AT_ONCE: Final = 4 << 20
 BLOCK: Final = 512  # bytes that st_blocks counts in
 A_FRAME: Final = 2  # mappings at the host: its own, and what it cuts off of RAM's
 MAPPINGS_KEPT: Final = 2048  # for the kernel's code and heap, channels' pages and devices
-Withdraw: TypeAlias = Callable[[int, Callable[[], None]], None]
+Withdraw: TypeAlias = Callable[[int, str, Callable[[], None]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +62,12 @@ class FrameMemory:
     """The frames that have memory of their own, by physical address.
 
     Args:
-        withdraw: takes the memory of a descriptor away from all who have it (`withdraw_some`), and closes it; calls the
-            function when that is done.
+        withdraw: takes the memory of a descriptor, which is kept under this key, away from all who have it
+            (`withdraw_some`), and closes it; calls the function when that is done.
     """
 
     def __init__(self, ram: Ram, ram_fd: int, store: FdStore, withdraw: Withdraw) -> None:
-        self._ram = ram
+        self.ram = ram
         self._ram_fd = ram_fd
         self._store = store
         self._withdraw = withdraw
@@ -98,24 +109,26 @@ class FrameMemory:
         """
         source = self.descriptor(address, size) if address in self._frames else None
         target = self._new(address, size) if to_own else None
-        move = self._moves[address] = Move(self, address, size, source, target, withdrawn or _nothing)
+        move = Move(self, address, size, source, target, withdrawn or _nothing)
+        if size > CHUNK:
+            move.progress = target if target is not None else _reopened(source)
+            self._store.keep(f"move:{address:x}", move.progress, (size, to_own))
+        self._moves[address] = move
         return move
 
     def gone(self, address: int) -> None:
         """The frame was destroyed: whoever has it mapped loses it. The window shows RAM there."""
         frame = self._frames.pop(address, None)
         if frame is not None:
-            map_fixed(self._ram, address, frame.size, self._ram_fd, address)
-            self._store.drop(_key(address))
-            self._withdraw(frame.descriptor, _nothing)
+            map_fixed(self.ram, address, frame.size, self._ram_fd, address)
+            self._withdraw(frame.descriptor, _key(address), _nothing)
 
     def close(self) -> None:
         """Close the descriptors; the mappings stay until the window is unmapped."""
         for frame in self._frames.values():
             os.close(frame.descriptor)
         for move in self._moves.values():
-            if move.target is not None:
-                os.close(move.target)
+            move.close()
         self._frames.clear()
         self._moves.clear()
 
@@ -147,32 +160,85 @@ class FrameMemory:
                 os.pwrite(target, self._buffer[:read], target_base + data)
             elif move.target is None:  # what was zeroed, or only read, needs no page
                 discard(self._ram_fd, move.address + data, read)
-        map_fixed(self._ram, move.address + move.at, end - move.at, target, target_base + move.at)
+        # From here on it counts as moved. Only then may the window change: what is stored by it is to be in the target.
+        if end < move.size:
+            os.lseek(move.progress, end, os.SEEK_SET)
+        else:
+            self._keep_moved(move)
+        map_fixed(self.ram, move.address + move.at, end - move.at, target, target_base + move.at)
         if move.source is None and data < end:
             # Covered from now on; when the frame is gone, zeroes are to show, not what it once held.
             discard(self._ram_fd, move.address + data, end - data)
         move.at = end
+
+    def _keep_moved(self, move: Move) -> None:
+        move_key = [f"move:{move.address:x}"] if move.progress >= 0 else []
+        gone = "" if move.source is None else _gone_key(move.source)
+        if move.target is not None:
+            self._store.keep(_key(move.address), move.target, move.size, gone, move_key)
+        else:
+            self._store.rename(_key(move.address), gone, move_key)
 
     def moved(self, move: Move) -> None:
         """All of it shows in the window: the memfd that it was in is withdrawn."""
         del self._moves[move.address]
         if move.target is None:
             self._frames.pop(move.address, None)
-            self._store.drop(_key(move.address))
+            move.close()
         else:
             self._frames[move.address] = OwnMemory(move.target, move.size)
-            self._store.keep(_key(move.address), move.target)
         if move.source is not None:
-            self._withdraw(move.source, move.withdrawn)
+            self._withdraw(move.source, _gone_key(move.source), move.withdrawn)
         else:
             move.withdrawn()
 
     def abandoned(self, move: Move) -> None:
         """The frame is destroyed while it moves. Its bytes are nobody's any more."""
         del self._moves[move.address]
-        map_fixed(self._ram, move.address, move.size, self._ram_fd, move.address)
+        map_fixed(self.ram, move.address, move.size, self._ram_fd, move.address)
         if move.target is not None:
-            os.close(move.target)
+            os.ftruncate(move.target, 0)
+        if move.progress >= 0:
+            self._store.drop(f"move:{move.address:x}")
+        move.close()
+
+    # --- a kernel before this one
+
+    def restore(self, inherited: Inheritance) -> None:
+        """Lay the frames' own memory over the window as a kernel before this one had it; finish what it had begun."""
+        for name, kept in inherited.take_all("frame"):
+            address = int(name, 16)
+            size = _whole_size(kept)
+            if size is None:
+                self._withdraw(kept.descriptor, kept.key, _nothing)
+                continue
+            map_fixed(self.ram, address, size, kept.descriptor, 0)
+            discard(self._ram_fd, address, size)
+            self._frames[address] = OwnMemory(kept.descriptor, size)
+        for _, kept in inherited.take_all("gone"):
+            self._withdraw(kept.descriptor, kept.key, _nothing)
+        for name, kept in inherited.take_all("move"):
+            self._restore_move(int(name, 16), kept)
+
+    def _restore_move(self, address: int, kept: Kept) -> None:
+        size, to_own = cast(tuple[int, bool], kept.note)
+        frame = self._frames.get(address)
+        if os.fstat(kept.descriptor).st_size != size or (not to_own and frame is None):
+            self._store.drop(kept.key)
+            os.close(kept.descriptor)
+            return
+        target = kept.descriptor if to_own else None
+        move = Move(self, address, size, None if frame is None else frame.descriptor, target, _nothing)
+        move.progress = kept.descriptor
+        move.at = os.lseek(kept.descriptor, 0, os.SEEK_CUR)
+        if move.at:
+            base = 0 if to_own else address
+            map_fixed(self.ram, address, move.at, self._ram_fd if target is None else target, base)
+        if to_own and frame is None:
+            discard(self._ram_fd, address, move.at)
+        self._moves[address] = move
+        while move.step():
+            continue
 
 
 class Move:
@@ -199,6 +265,7 @@ class Move:
         self.target = target
         self.withdrawn = withdrawn
         self.at = 0
+        self.progress = -1  # the opening whose offset says how much has moved, of more than one chunk
 
     def step(self) -> bool:
         """Move the next chunk. False once all has moved."""
@@ -207,6 +274,11 @@ class Move:
             return True
         self._memory.moved(self)
         return False
+
+    def close(self) -> None:
+        """Close what is the move's own: it is not done."""
+        for descriptor in {self.progress, -1 if self.target is None else self.target} - {-1}:
+            os.close(descriptor)
 
     def abandon(self) -> None:
         """The frame is destroyed; call `gone` of the memory next."""
@@ -245,3 +317,17 @@ def _nothing() -> None:
 
 def _key(address: int) -> str:
     return f"frame:{address:x}"
+
+
+def _gone_key(descriptor: int) -> str:
+    return f"gone:{os.fstat(descriptor).st_ino:x}"
+
+
+def _whole_size(kept: Kept) -> int | None:
+    """The bytes of a frame's memory; None of one that was withdrawn."""
+    size = os.fstat(kept.descriptor).st_size
+    return size if size == kept.note else None
+
+
+def _reopened(descriptor: int | None) -> int:
+    return os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)

@@ -42,6 +42,7 @@ class FrameUse:
         holdings: by process and address of the mapping. unhanded: those that can be reached and were not handed.
         writers: by process, those that can be written by and were handed: sent to the keeper, or waiting to be.
         given: the most that each process has been handed of the memfd.
+        noted: whether it is kept that something is under way, and whether somebody is to lose it.
     """
 
     address: int
@@ -51,6 +52,7 @@ class FrameUse:
     writers: dict[Process, dict[Holding, None]] = field(default_factory=dict)
     given: dict[Process, int] = field(default_factory=dict)
     refill: Refill | None = None
+    noted: tuple[bool, bool] = (False, False)
     _handed: dict[Holding, None] = field(default_factory=dict)
     _counts: Counter[tuple[Process, int]] = field(default_factory=Counter)  # mappings, by what they give
     _reached: int = 0
@@ -97,6 +99,11 @@ class FrameUse:
         fewer, more = sorted((self.unhanded, self._handed), key=len)
         more.update(fewer)
         self.unhanded, self._handed = more, {}
+
+    @property
+    def under_way(self) -> tuple[bool, bool]:
+        """Whether it is exchanged or somebody is to be handed it; and whether somebody is to lose it."""
+        return bool(self.unhanded or self.refill), self.refill is not None
 
     @property
     def is_wanted(self) -> bool:

@@ -6,6 +6,9 @@ Of those that wait, the last of an address counts, and what was never mapped nee
 the process has mappings.
 
 `MAPPINGS_TOLD` counts what was sent. A thread whose access faults waits until its keeper has done as many.
+
+What was sent, the keeper gets, whatever becomes of this process. What waits is lost with it, and so the process *owes*
+while anything does: a kernel that is started again has such a keeper begin anew (`start_over`).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from kerneld.host.control import ControlSocket
+from libsel4py import abi
 
 WINDOW: Final = 16
 RETRY_S: Final = 0.01  # when as many descriptors are on their way to processes as the host allows
@@ -51,6 +55,7 @@ class MapMail:
     Args:
         told: is called after each message with how many were sent.
         refused: the process cannot be given what it holds; told why.
+        owes: is called when something waits, and when nothing does any more.
     """
 
     def __init__(
@@ -59,11 +64,14 @@ class MapMail:
         loop: asyncio.AbstractEventLoop,
         told: Callable[[int], None],
         refused: Callable[[str], None],
+        owes: Callable[[bool], None] = lambda owes: None,
     ) -> None:
         self._control = control
         self._loop = loop
         self._told = told
         self._refused = refused
+        self._owes = owes
+        self._owing = False
         self._waiting: OrderedDict[Place, _Map | _Unmap] = OrderedDict()
         self._there: dict[int, int] = {}  # bytes, by address, of what was sent to be mapped
         self._unanswered: dict[int, _Unmap | None] = {}
@@ -71,7 +79,7 @@ class MapMail:
         self._opened = self._closed = False
         self._retry: asyncio.TimerHandle | None = None
         self._when_sent: list[Callable[[], None]] = []
-        self.more_to_come = False
+        self._more_to_come = False
 
     def __len__(self) -> int:
         """Messages that wait to be sent."""
@@ -81,6 +89,27 @@ class MapMail:
     def sent(self) -> int:
         """Messages that were sent."""
         return self._sent
+
+    @property
+    def more_to_come(self) -> bool:
+        """Whether the process was not told yet of all that it has."""
+        return self._more_to_come
+
+    @more_to_come.setter
+    def more_to_come(self, more: bool) -> None:
+        self._more_to_come = more
+        self._look_owing()
+
+    def go_on_from(self, sent: int) -> None:
+        """So many messages were sent by the kernel before this one, or one more."""
+        self._sent = sent
+
+    def start_over(self) -> None:
+        """Nothing that is between the bounds of what the kernel maps is mapped any more."""
+        self._there.clear()
+        size = abi.MAPPING_END - abi.MAPPING_BASE
+        self._there[abi.MAPPING_BASE] = size
+        self.unmap(abi.MAPPING_BASE, size)
 
     def map(self, address: int, size: int, rights: int, hand: Callable[[], Handed]) -> None:
         """Map memory, over what may be there. ``hand`` is asked for the descriptor when the message is sent."""
@@ -138,6 +167,7 @@ class MapMail:
             if isinstance(unmap, _Unmap):
                 _call(unmap.done)
         self._call_sent()
+        self._look_owing()
 
     def _send(self) -> None:
         while self._opened and self._waiting and len(self._unanswered) < WINDOW and self._retry is None:
@@ -153,6 +183,13 @@ class MapMail:
                 self._retry = self._loop.call_later(RETRY_S, self._try_again)
         if not self._waiting and not self.more_to_come:
             self._call_sent()
+        self._look_owing()
+
+    def _look_owing(self) -> None:
+        owing = not self._closed and bool(self._waiting or self._more_to_come)
+        if owing != self._owing:
+            self._owing = owing
+            self._owes(owing)
 
     def _send_one(self, place: Place, message: _Map | _Unmap) -> None:
         address, size = place

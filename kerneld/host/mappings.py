@@ -7,6 +7,10 @@ when that is done (`wait`).
 
 A thread's trap frame cannot be exchanged under it: where another process loses a mapping of one, those threads'
 processes are ended.
+
+The monitor keeps, for a kernel that is started again, `use:ADDRESS` of a frame with which something is under way: its
+bytes, and whether somebody is to lose it. All else is known then: a process has what its table says, unless it is owed
+messages (map_mail.py), or a tell is not carried out yet.
 """
 
 from __future__ import annotations
@@ -16,18 +20,20 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Final, cast
 
 from hw.ram import Ram
+from kerneld import mapping_table
 from kerneld.host.barrier import Barrier
 from kerneld.host.chores import Chores, Piece
-from kerneld.host.fd_store import FdStore
+from kerneld.host.fd_store import FdStore, Inheritance
 from kerneld.host.frame_memory import BLOCK, CHUNK, WITHDRAWN_AT_ONCE, FrameMemory
 from kerneld.host.frame_refill import Refill
 from kerneld.host.frame_use import READ, WRITE, FrameUse, Holding, access
 from kerneld.host.map_mail import Handed
 from kerneld.host.process import Phase, Process
 from kerneld.host.withdrawals import Withdrawals
+from kerneld.records import Slot, VSpace
 
 HANDED_AT_A_TIME: Final = 16  # mappings of one frame
 FORGOTTEN_AT_A_TIME: Final = 64  # of a process that ends
@@ -41,13 +47,15 @@ class Mappings:
         self._loop = loop
         self._chores = Chores(loop)
         self._barrier = Barrier()
-        self._withdrawals = Withdrawals(self._chores, self._barrier)
+        self._store = store
+        self._withdrawals = Withdrawals(self._chores, self._barrier, store)
         self._memory = FrameMemory(ram, ram_fd, store, self._withdrawals.begin)
         self._uses: dict[int, FrameUse] = {}  # by the frame's physical address
         self._held: dict[Process, dict[int, FrameUse]] = {}  # by the address of the mapping
         self._kept: dict[Process, set[FrameUse]] = {}  # trap frames of its own that it has lost and goes on to have
         self._scheduled: dict[Refill, None] = {}  # not begun yet: losses of one turn make one
         self._idle: dict[int, int] = {}  # bytes of frames with a memfd that nobody has mapped any more
+        self._under_way: dict[int, tuple[int, bool]] = {}  # at a kernel before this one: bytes, whether to be lost
         self._attached: Callable[[int], Collection[Process]] = lambda frame: ()
         self._losing: Callable[[int], None] = lambda frame: None
 
@@ -137,6 +145,8 @@ class Mappings:
                     kept.discard(use)
             if use.refill is not None:
                 use.refill.abandon()
+            if use.noted[0]:
+                self._store.drop(_key(address))
         self._idle.pop(address, None)
         self._memory.gone(address)
 
@@ -211,6 +221,59 @@ class Mappings:
         self._withdrawals.close()
         self._uses.clear()
 
+    # --- a kernel before this one
+
+    def restore_memory(self, inherited: Inheritance) -> None:
+        """The frames' memory is as it was."""
+        self._memory.restore(inherited)
+        for name, kept in inherited.take_all("use"):
+            self._under_way[int(name, 16)] = cast(tuple[int, bool], kept.note)
+
+    def lost(self, process: Process | None, frame: int, size: int) -> None:
+        """The tell is not carried out that the process has a frame mapped no more."""
+        if process is None or process not in self._attached(frame):
+            self._under_way[frame] = (size, True)
+
+    def restore(self, process: Process, owed: bool) -> None:
+        """The process has mapped what its table says. ``owed``: it was not told all of that, or of what it has not."""
+        ram = self._memory.ram
+        space = VSpace(ram, process.vspace)
+        held = self._held.setdefault(process, {})
+        if owed:
+            process.map_mail.start_over()
+        at = 0
+        while (mapping := mapping_table.following(space, at)) is not None:
+            frame, size, at = Slot(ram, mapping.slot).object, 1 << mapping.size_bits, mapping.end
+            use = held[mapping.address] = self._uses.setdefault(frame, FrameUse(frame, size))
+            holding = use.add(process, mapping.address, mapping.rights)
+            if mapping.rights and not owed and frame in self._memory:
+                use.hand(holding)
+                use.given[process] = use.given.get(process, 0) | access(mapping.rights)
+                process.map_mail.begins_with(mapping.address, size)
+
+    def finish_restore(self) -> None:
+        """All processes are restored: go on with what was under way."""
+        for address, (size, losing) in self._under_way.items():
+            use = self._uses.get(address)
+            if losing and address in self._memory:
+                use = self._uses.setdefault(address, FrameUse(address, size))
+                use.refill = self._new_refill(use)
+                self._scheduled[use.refill] = None
+                self._chores.add(partial(self._begin, use.refill))
+                use.noted = use.under_way
+            elif use is not None:
+                use.replaced()
+            if address not in self._uses:
+                self._store.drop(_key(address))
+        for use in tuple(self._uses.values()):
+            use.noted = (use.address in self._under_way, use.refill is not None)
+            if use.unhanded or use.address in self._under_way:
+                self._advance(use)
+        for address, _, size in self._memory.own_memory():
+            if address not in self._uses and not self._attached(address):
+                self._idle[address] = size
+        self._under_way.clear()
+
     # --- one frame
 
     def _begin(self, refill: Refill) -> bool:
@@ -220,8 +283,22 @@ class Mappings:
 
     def _advance(self, use: FrameUse, *changed: Process) -> None:
         """Do what is to be done next for a frame. ``changed``: whose mappings of it have."""
-        if use.refill is not None:
+        if use.refill is None:
+            self._do_next(use, *changed)
+        self._note(use)
+
+    def _note(self, use: FrameUse) -> None:
+        """Have it kept if something is under way."""
+        now = use.under_way
+        if now == use.noted or self._uses.get(use.address, use) is not use:
             return
+        use.noted = now
+        if now[0]:
+            self._store.note(_key(use.address), (use.size, now[1]))
+        else:
+            self._store.drop(_key(use.address))
+
+    def _do_next(self, use: FrameUse, *changed: Process) -> None:
         lost = [process for process in changed if use.has_lost(process)]
         attached = set(self._attached(use.address)) if lost else set()
         for process in attached.intersection(lost):
@@ -285,6 +362,7 @@ class Mappings:
     def _hand_more(self, use: FrameUse) -> bool:
         if self._hand_some(use):
             return True
+        self._note(use)
         self._barrier.end(use)
         return False
 
@@ -322,3 +400,7 @@ class Mappings:
                 return True
             self._idle[address] = size
         return False
+
+
+def _key(address: int) -> str:
+    return f"use:{address:x}"

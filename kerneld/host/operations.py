@@ -43,6 +43,10 @@ def status(system: System, request: Request) -> object:
         "doorbells": taken.doorbells,
         "frames_with_own_memory": len(system.mappings),
         "processor_time_us": processor_time_us(os.getpid()),
+        "kernel_restarts": system.options.restarts,
+        "recovery_us": system.recovery_us,
+        "upgrades": system.options.upgrades,
+        "failed_upgrades": system.options.failed_upgrades,
     }
 
 
@@ -92,8 +96,10 @@ def inspect(system: System, request: Request) -> object:
     what = _text(request, "what")
     if what == "devices":
         return devices(system.machine, system.options.machine.devices)
+    if what == "kernel":
+        return [status(system, request)]
     if what not in inspection.VIEWS:
-        views = ", ".join((*inspection.VIEWS, "devices"))
+        views = ", ".join((*inspection.VIEWS, "devices", "kernel"))
         raise Refused(f"nothing is called {what!r} that can be inspected; there are {views}")
     return inspection.VIEWS[what](system.ram)
 
@@ -128,6 +134,12 @@ def down(system: System, request: Request) -> object:
     return {}
 
 
+def upgrade(system: System, request: Request) -> object:
+    """The kernel is stopped as soon as the monitor has loaded the code anew."""
+    system.store.say("upgrade")
+    return {"upgrades": system.options.upgrades, "failed_upgrades": system.options.failed_upgrades}
+
+
 def _text(request: Request, key: str) -> str:
     value = request.get(key)
     if not isinstance(value, str):
@@ -156,5 +168,5 @@ def _list(names: Iterable[str]) -> str:
 
 
 OPERATIONS: Final[dict[str, Callable[[System, Request], object]]] = {
-    operation.__name__: operation for operation in (ps, kill, inspect, fsck, image, why, down, status)
+    operation.__name__: operation for operation in (ps, kill, inspect, fsck, image, why, down, upgrade, status)
 }

@@ -16,11 +16,13 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Final
 
 from kerneld.host.channel_mail import ChannelMail
 from kerneld.host.clocks import Clock, SharedClock, open_clock
 from kerneld.host.control import ControlSocket
+from kerneld.host.fd_store import FdStore
 from kerneld.host.linux import processor_time_us
 from kerneld.host.map_mail import MapMail
 from kerneld.records import Tcb
@@ -40,6 +42,7 @@ class Thread:
     """A thread. `tcb` is not valid any more once `orphan` is set. `number` is the keeper's.
 
     Attributes:
+        start: the number of its start, which nothing else was ever started with.
         frame: physical address of the trap frame that the thread was started with.
         slot: its place among the rings that are polled, -1 if it is not there.
         held: the kernel says that it must not run. parked: the keeper was told so.
@@ -51,6 +54,7 @@ class Thread:
     number: int
     frame: int
     doorbell: int
+    start: int = 0
     slot: int = -1
     held: bool = False
     parked: bool = False
@@ -72,6 +76,9 @@ class Process:
 
     Args:
         mappings_told: its keeper was sent so many messages about memory.
+        start: the number of its start, which nothing else was ever started with.
+        store: keeps the number of a process that is owed messages.
+        control, lives: of a process that was started by a kernel before this one (`ControlSocket`); `adopt` it then.
     """
 
     def __init__(
@@ -83,11 +90,16 @@ class Process:
         loop: asyncio.AbstractEventLoop,
         disobeyed: Callable[[Process, str], None],
         mappings_told: Callable[[Process, int], None] = lambda process, count: None,
+        start: int = 0,
+        store: FdStore | None = None,
+        control: socket.socket | None = None,
+        lives: int = 0,
     ) -> None:
         self.vspace = vspace
         self.name = name
         self.image = image
         self.life = life
+        self.start = start
         self.phase = Phase.STARTING
         self.is_gone = False  # reaped, or never made: what it had mapped nobody has any more
         self.pid = 0
@@ -98,14 +110,26 @@ class Process:
         self._stopped = False
         self._held_still = 0
         self._disobeyed = disobeyed
-        ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.control = ControlSocket(ours, loop, self.refuse)
-        self.channel_mail = ChannelMail(self.control)
-        self.map_mail = MapMail(self.control, loop, lambda count: mappings_told(self, count), self.refuse)
+        self._store = store
+        self._owed: set[str] = set()
+        self._theirs: socket.socket | None = None
+        if control is None:
+            control, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.kept_fd = control.fileno()
+        self.control = ControlSocket(control, loop, self.refuse, lives)
+        self.channel_mail = ChannelMail(self.control, partial(self._owes, "channels"))
+        self.map_mail = MapMail(
+            self.control,
+            loop,
+            lambda count: mappings_told(self, count),
+            self.refuse,
+            partial(self._owes, "mappings"),
+        )
 
     @property
     def control_fd(self) -> int:
         """The process's own end, until `started`."""
+        assert self._theirs is not None
         return self._theirs.fileno()
 
     @property
@@ -119,7 +143,8 @@ class Process:
 
     def release_control_end(self) -> None:
         """The other end is on its way to the process."""
-        self._theirs.close()
+        if self._theirs is not None:
+            self._theirs.close()
 
     def started(self, pid: int, pidfd: int) -> None:
         self.pid = pid
@@ -129,6 +154,18 @@ class Process:
             return
         self.phase = Phase.LIVE
         self.control.runs(True)
+        self.map_mail.open()
+        self.settle()
+
+    def adopt(self, pid: int, pidfd: int) -> None:
+        """It was started by a kernel before this one, which may have told it anything of whether it may run."""
+        self.pid = pid
+        self._pidfd = pidfd
+        self.phase = Phase.LIVE
+        for thread in self.threads:
+            thread.parked = len(self.threads) > 1 and not thread.held
+        self._stopped = not all(thread.held for thread in self.threads)
+        self.control.runs(not self._stopped)
         self.map_mail.open()
         self.settle()
 
@@ -170,7 +207,7 @@ class Process:
         self.control.close()
         self.channel_mail.process_gone()
         self.map_mail.close()
-        self._theirs.close()
+        self.release_control_end()
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
@@ -192,6 +229,15 @@ class Process:
         if first.clock is None and not first.number and not first.orphan:
             first.clock = self._own_clock(self.pid, processor_time_us(self.pid))
 
+    def identify_again(self, thread: Thread, tid: int) -> None:
+        """As `identify`, for a thread that a kernel before this one has identified; 0 where it has not.
+
+        What the thread has used since it was charged last is charged to nobody.
+        """
+        charged_us = thread.tcb.consumed_us
+        own = self._own_clock(tid, charged_us) if tid else None
+        thread.clock = own or SharedClock(self.pid, charged_us)
+
     def _own_clock(self, tid: int, base_us: int | None = None) -> Clock | None:
         clock = open_clock(self.pid, tid, base_us)
         try:
@@ -205,6 +251,16 @@ class Process:
     def _parked(self, error: int, word: int) -> None:
         if error not in _OBEYED:
             self.refuse(f"a thread does not stop when it is told to ({errno.errorcode.get(error, error)})")
+
+    def _owes(self, kind: str, owes: bool) -> None:
+        """Have it kept whether the process is owed anything that a kernel after this one would not know."""
+        before = bool(self._owed)
+        (self._owed.add if owes else self._owed.discard)(kind)
+        if self._store is not None and bool(self._owed) != before:
+            if owes:
+                self._store.note(f"mail:{self.start}", None)
+            else:
+                self._store.drop(f"mail:{self.start}")
 
     def refuse(self, what: str) -> None:
         """It does not obey, or cannot be given what it holds: it is ended, unless it ends already."""

@@ -2,6 +2,9 @@
 
 A VSpace is a process: its first thread to start is the process's own, further ones are asked of its keeper. A TCB's
 new life waits until the process of its last one is reaped. Processes are ended by their pidfds alone.
+
+What is started has a number, its start, that nothing else ever had, and is kept (process_notes.py): a kernel that is
+started again adopts it.
 """
 
 from __future__ import annotations
@@ -9,22 +12,25 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
 from hw.ram import Ram
 from kerneld.host import told_mappings
+from kerneld.host.adoption import Adopted
 from kerneld.host.attached import Attached
 from kerneld.host.descriptors import make_doorbell
+from kerneld.host.fd_store import FdStore
 from kerneld.host.kernel_log import LineKind
 from kerneld.host.lives import Lives
 from kerneld.host.mappings import Mappings
 from kerneld.host.process import Phase, Process, Thread
+from kerneld.host.process_notes import ProcessNotes
 from kerneld.host.registers import arguments, frame_bytes, free_name, start_request, task_name, vspace_of
 from kerneld.host.reports import Reports, Rings
 from kerneld.host.zygote_link import ZygoteLink
-from kerneld.outbox import Message, Tell
+from kerneld.outbox import Message, Outbox, Tell
 from kerneld.records import ProcessState, Tcb
 from libsel4py import abi
 
@@ -43,6 +49,7 @@ class Processes:
         images: Sequence[str],
         rings: Rings,
         reports: Reports,
+        store: FdStore | None = None,
     ) -> None:
         self._ram = ram
         self._loop = loop
@@ -53,13 +60,16 @@ class Processes:
         self._zygote: ZygoteLink | None = None
         self.threads: dict[int, Thread] = {}
         self._by_vspace: dict[int, Process] = {}
-        self._by_pid: dict[int, Process] = {}
+        self._by_start: dict[int, Process] = {}
         self._ending: dict[Process, None] = {}
         self._waiting: dict[int, Tcb] = {}
         self._attached = Attached()
         self._refused: set[int] = set()
-        self._told = partial(told_mappings.tell_threads, ram)
+        self.told = partial(told_mappings.tell_threads, ram)
         self.lives = Lives()
+        self._outbox = Outbox(ram)
+        self._store = store or FdStore(None, loop)
+        self._notes = ProcessNotes(self._store)
         mappings.use_attached(self._attached.processes, self._losing_frame)
 
     def use_zygote(self, zygote: ZygoteLink) -> None:
@@ -78,7 +88,7 @@ class Processes:
         """Do one tell. Those that are not about threads are somebody else's."""
         match message.kind:
             case Tell.START:
-                self._start(Tcb(self._ram, message.subject))
+                self._start(Tcb(self._ram, message.subject), message.more or self._outbox.next_start())
             case Tell.STOP:
                 self._hold(message.subject, True)
             case Tell.CONTINUE:
@@ -98,8 +108,10 @@ class Processes:
         """End the process of a thread, as if it had crashed: the kernel hears of it when it is reaped."""
         self._end(self.threads[tcb].process)
 
-    def _start(self, tcb: Tcb) -> None:
+    def _start(self, tcb: Tcb, start: int) -> None:
         if tcb.address in self.threads:
+            if start and self.threads[tcb.address].start == start:
+                return  # the kernel before this one has begun that
             self._kill(tcb.address)  # it has ended by the system call EXIT, and the TCB gets a new life
         space = vspace_of(tcb)
         if any(process.is_of(tcb, space) for process in self._ending):
@@ -114,20 +126,22 @@ class Processes:
         process = self._by_vspace.get(space)
         try:
             if process is None:
-                self._start_process(tcb, space, number)
+                self._start_process(tcb, space, number, start)
             else:
-                self._start_thread(tcb, process, number)
+                self._start_thread(tcb, process, number, start)
         except OSError as error:  # the host has no more descriptors, memory or mappings: this task's trouble alone
             self._forget(tcb)
             self._refuse(tcb, str(error))
 
-    def _start_process(self, tcb: Tcb, vspace: int, number: int) -> None:
+    def _start_process(self, tcb: Tcb, vspace: int, number: int, start: int) -> None:
         image = self._images[number]
         name = free_name(tcb.name or task_name(image), {process.name for process in self._by_vspace.values()})
         life = self.lives.begin(name)
-        process = Process(vspace, name, image, life, self._loop, self._disobeyed, self._told)
+        process = Process(vspace, name, image, life, self._loop, self.disobeyed, self.told, start, self._store)
         self._by_vspace[vspace] = process
-        thread = self._new_thread(tcb, process)
+        self._by_start[start] = process
+        thread = self._new_thread(tcb, process, start)
+        self._notes.process(process)
         assert self._zygote is not None
         request = start_request(thread, number, self._mappings)
         self._zygote.start(
@@ -139,9 +153,12 @@ class Processes:
             os.close(descriptor)
         process.release_control_end()
 
-    def _start_thread(self, tcb: Tcb, process: Process, number: int) -> None:
-        thread = self._new_thread(tcb, process)
-        process.control.thread(
+    def _start_thread(self, tcb: Tcb, process: Process, number: int, start: int) -> None:
+        self._ask_for_thread(self._new_thread(tcb, process, start), number)
+
+    def _ask_for_thread(self, thread: Thread, number: int) -> None:
+        tcb = thread.tcb
+        thread.process.control.thread(
             thread.number,
             number,
             arguments(tcb),
@@ -150,10 +167,10 @@ class Processes:
             lambda error, tid: self._thread_answer(thread, error, tid),
         )
 
-    def _new_thread(self, tcb: Tcb, process: Process) -> Thread:
+    def _new_thread(self, tcb: Tcb, process: Process, start: int) -> Thread:
         frame = tcb.trap_frame
         doorbell = make_doorbell(self._zygote.asked if self._zygote is not None else 0)
-        thread = Thread(tcb, process, process.next_number, frame, doorbell)
+        thread = Thread(tcb, process, process.next_number, frame, doorbell, start)
         process.next_number += 1
         process.threads.append(thread)
         self.threads[tcb.address] = thread
@@ -161,6 +178,7 @@ class Processes:
         self._mappings.frame_fd(frame, frame_bytes(tcb))
         self._ram.poke(frame + abi.TASK_LINE, _LINES)
         told_mappings.tell_thread(self._ram, thread, process.map_mail.sent)
+        self._notes.thread(thread)
         self._attached.add(thread)
         self._rings.open(thread)
         return thread
@@ -190,6 +208,7 @@ class Processes:
         self._close_rings(thread)
         thread.close()
         thread.orphan = thread.held = True
+        self._notes.orphaned(thread)
         process = thread.process
         if all(each.orphan for each in process.threads):
             self._end(process)
@@ -223,7 +242,9 @@ class Processes:
 
     def _end(self, process: Process) -> None:
         self._leave(process)
-        self._ending[process] = None
+        if process not in self._ending:
+            self._notes.ending(process)
+            self._ending[process] = None
         process.kill()
         self._mappings.ends(process)
 
@@ -236,7 +257,6 @@ class Processes:
     # --- what the host tells -------------------------------------------------------------------------------
 
     def _started(self, process: Process, pid: int, pidfd: int) -> None:
-        self._by_pid[pid] = process
         process.started(pid, pidfd)
         self._reports.event("started", task=process.name, pid=pid, image=process.image)
 
@@ -244,13 +264,16 @@ class Processes:
         self._reports.log(LineKind.START, f"{process.name} did not start: {error}")
         self._reap(process, CANNOT_START)
 
-    def exited(self, pid: int, status: int) -> None:
+    def exited(self, start: int, status: int) -> None:
         """The zygote has reaped a process."""
-        if (process := self._by_pid.pop(pid, None)) is not None:
+        if (process := self._by_start.get(start)) is not None:
             self._reap(process, status)
+        assert self._zygote is not None
+        self._zygote.forget(start)
 
     def _reap(self, process: Process, status: int) -> None:
         self._ending.pop(process, None)
+        self._by_start.pop(process.start, None)
         self._leave(process)
         process.phase = Phase.ENDING
         living = [thread for thread in process.threads if not thread.orphan]
@@ -265,16 +288,20 @@ class Processes:
             if thread.tcb.process != ProcessState.NONE:
                 self._reports.died(thread.tcb, status)
             self._reports.reaped(thread.tcb)
+        self._notes.forget(process.start, [thread.number for thread in process.threads])
         for tcb in tuple(self._waiting.values()):
             if process.is_of(tcb, vspace_of(tcb)):
-                self._start(tcb)
+                self._start(tcb, self._outbox.next_start())
 
     def _thread_answer(self, thread: Thread, error: int, tid: int) -> None:
         if thread.orphan:
             return
         if not error:
             thread.process.identify(thread, tid)
+            self._notes.identified(thread, tid)
             return
+        if error == errno.EEXIST:
+            return  # the kernel before this one had asked for it, and has not read the answer
         name = errno.errorcode.get(error, str(error))
         self._reports.log(LineKind.START, f"{thread.process.name}: a thread did not start: {name}")
         self._forget(thread.tcb)
@@ -297,14 +324,72 @@ class Processes:
         if thread is not None:
             self._close_rings(thread)
             thread.process.threads.remove(thread)
+            thread.orphan = True
+            self._notes.orphaned(thread)
             thread.close()
         if (unused := self._by_vspace.get(vspace_of(tcb))) is not None and not unused.threads:
             self._leave(unused)
             unused.phase = Phase.ENDING
+            self._by_start.pop(unused.start, None)
+            self._notes.forget(unused.start, ())
             unused.close()
             self._mappings.ends(unused)
 
-    def _disobeyed(self, process: Process, what: str) -> None:
+    # --- a kernel before this one ----------------------------------------------------------------------------
+
+    def adopt(self, found: Sequence[Adopted]) -> None:
+        """Take over processes, those that have ended as well; then let those run that may."""
+        for each in found:
+            process = each.process
+            self._by_start[process.start] = process
+            if each.ending or all(thread.orphan for thread in process.threads):
+                self._ending[process] = None
+            else:
+                self._by_vspace[process.vspace] = process
+            for thread in process.threads:
+                if not thread.orphan:
+                    self.threads[thread.tcb.address] = thread
+                    self._attached.add(thread)
+                    self._rings.open(thread)
+        for each in found:
+            if each.pidfd >= 0:
+                self._adopt(each)
+
+    def _adopt(self, adopted: Adopted) -> None:
+        process = adopted.process
+        if process in self._ending:
+            process.kill()
+            process.started(adopted.pid, adopted.pidfd)
+            return
+        process.map_mail.go_on_from(told_mappings.told(self._ram, process))
+        process.adopt(adopted.pid, adopted.pidfd)
+        if process.next_number < 2:
+            return
+        for thread in process.threads:
+            if not thread.orphan:
+                process.identify_again(thread, adopted.tids.get(thread, 0 if thread.number else process.pid))
+                if thread.number and thread not in adopted.tids and thread.tcb.process != ProcessState.NONE:
+                    self._ask_for_thread(thread, thread.tcb.rip)
+
+    def finish_adoption(self, found: Sequence[Adopted], tcbs: Iterable[Tcb]) -> None:
+        """Do what the ends of those mean that have ended; start what is to run (any of `tcbs`) and was not started."""
+        assert self._zygote is not None
+        for each in found:
+            if each.pidfd < 0:
+                self._reap(each.process, each.status)
+                self._zygote.forget(each.process.start)
+        for tcb in tcbs:
+            if (
+                tcb.process != ProcessState.NONE
+                and tcb.address not in self.threads
+                and tcb.address not in self._waiting
+            ):
+                self._start(tcb, self._outbox.next_start())
+                if tcb.process == ProcessState.STOPPED:
+                    self._hold(tcb.address, True)
+
+    def disobeyed(self, process: Process, what: str) -> None:
+        """It is ended, and people are told why."""
         self._reports.log(LineKind.END, f"{process.name} (process {process.pid}) is ended: {what}")
         self._end(process)
 

@@ -58,6 +58,7 @@ def start_request(thread: Thread, image: int, mappings: Mappings) -> StartReques
     riding = intake.ride()
     mappings.later(intake.step)
     return StartRequest(
+        number=process.start,
         image=process.image,
         image_number=image,
         name=process.name,

@@ -1,7 +1,11 @@
 """A running system: machine, kernel, processes, devices' back ends and the management socket, joined together.
 
 It ends when the initial task's process ends (with that status), when `down` is asked for (status 0), when the zygote
-is gone, or at a bug of the kernel (status 70). Nothing here decides what a task may do.
+is gone, at a bug of the kernel (status 70), or when RAM is not what it must be after another kernel has died (status
+73). Nothing here decides what a task may do.
+
+A bug ends the system, and a kernel that was killed does not: what is rolled back would be asked for again at once, and
+meet the same bug in the next kernel.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +30,7 @@ from hw.devices.disk_image import DiskImage
 from hw.devices.entropy import Entropy
 from hw.devices.net import Net
 from hw.devices.net_frames import NetFrames
-from hw.devices.pty import PtyBackend
+from hw.devices.pty import PtyBackend, open_terminal
 from hw.devices.serial_line import SerialBackend, SerialLine
 from hw.devices.stdio import stdio_backend
 from hw.devices.timer import ClockTimer
@@ -37,12 +42,13 @@ from hw.machine import BackendKind, DeviceDescription, Machine, RamLayout
 from kerneld import boot, layout
 from kerneld.entry import Entry
 from kerneld.host.channels import Channels
-from kerneld.host.fd_store import FdStore
+from kerneld.host.fd_store import FdStore, Inheritance
 from kerneld.host.kernel_log import KernelLog, LineKind
 from kerneld.host.management import Management
 from kerneld.host.mappings import Mappings
 from kerneld.host.options import KernelOptions
 from kerneld.host.processes import Processes
+from kerneld.host.recovery import Recovery, Unsound
 from kerneld.host.zygote_link import ZygoteLink
 from kerneld.kernel import Kernel
 from kerneld.objects.io_space import translate
@@ -52,6 +58,7 @@ from libsel4py import abi
 
 KERNEL_BUG: Final = 70  # EX_SOFTWARE
 ZYGOTE_LOST: Final = 71  # EX_OSERR
+UNSOUND: Final = 73
 RAM_LAYOUT: Final = RamLayout(
     layout.UNDO_LOG,
     layout.UNDO_LOG_BYTES,
@@ -65,18 +72,26 @@ Backend = ClockTimer | Disk | NetFrames | SerialBackend | Transfers
 class System:
     """One system, from boot (or from RAM as an earlier kernel left it) to its end."""
 
-    def __init__(self, options: KernelOptions, description: bytes, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        options: KernelOptions,
+        inherited: Inheritance,
+        monitor: socket.socket | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.options = options
         self.loop = loop
         self.started_us = host_microseconds()
+        self.recovery_us = 0
+        self._inherited = inherited
         self._end: asyncio.Future[int] = loop.create_future()
         self.machine = Machine.on_memory(options.machine, options.ram_fd, RAM_LAYOUT)
         self.ram = self.machine.ram
-        self._boot(description)
-        monitor = socket.socket(fileno=options.monitor_fd) if options.monitor_fd >= 0 else None
-        self.monitor = monitor
         self.store = FdStore(monitor, loop)
         self.mappings = Mappings(self.ram, options.ram_fd, self.store, loop)
+        self.mappings.restore_memory(inherited)
+        self.ram.recover()
+        self._boot(options.description)
         self.kernel = Kernel(self.ram, self.machine.bus, self._processor_time, host_microseconds)
         self.machine.iommu.use_translation(lambda device, address: translate(self.ram, device, address), keep=True)
         self.kernel.core.io_changed = self.machine.iommu.forget
@@ -86,7 +101,7 @@ class System:
         self.entry = Entry(
             self.kernel, self.machine.bus, loop, self._carry_out, self._fatal, options.poll_ns, self._wait_for_memory
         )
-        self.processes = Processes(self.ram, loop, self.mappings, options.images, self.entry, self)
+        self.processes = Processes(self.ram, loop, self.mappings, options.images, self.entry, self, self.store)
         self.channels = Channels(self.ram, loop, self.store, self.processes.threads, self._channel_failed)
         self.zygote = ZygoteLink(
             socket.socket(fileno=options.zygote_fd), loop, self.processes.exited, self._zygote_lost
@@ -100,18 +115,39 @@ class System:
         """Run the system; returns its exit status."""
         self.loop.set_exception_handler(lambda loop, context: self._loop_failed(context))
         self.loop.add_signal_handler(signal.SIGTERM, self.end, 0)
+        self.loop.add_signal_handler(signal.SIGUSR1, self._stop)
         try:
-            self.management.open()
+            if self.options.restarts:
+                self.channels.restore_pages(self._inherited)
+                Recovery(self, self._inherited).run()
             for number, device in enumerate(self.options.machine.devices):
                 self._join_backend(number, device)
+            self.management.open()
             self.entry.settle()
+            self._runs()
             return await self._end
+        except Unsound as unsound:
+            self.log(LineKind.SYSTEM, f"the system ends: {unsound}")
+            self.end(UNSOUND)
+            return UNSOUND
+        except ConnectionError:
+            self._zygote_lost()
+            return ZYGOTE_LOST
         finally:
             self._close()
+
+    def _runs(self) -> None:
+        self.store.say("runs")
+        if self.options.restarts:
+            self.recovery_us = (time.monotonic_ns() - self.options.noticed_ns) // 1000
+            text = f"the kernel was started again, for the {self.options.restarts}th time, after {self.recovery_us} us"
+            self.log(LineKind.SYSTEM, text)
 
     def end(self, status: int) -> None:
         """End the system with this exit status. The first call counts."""
         if not self._end.done():
+            # Whatever becomes of this process now: the monitor replaces none that has ended its system.
+            self.store.say("ended", status=status)
             self._end.set_result(status)
 
     @property
@@ -185,7 +221,8 @@ class System:
                 source, target = self.options.console_in, self.options.console_out
                 self._backends[number] = stdio_backend(self.loop, line, source, target, lambda: self.end(0))
             elif description.backend is BackendKind.PTY:
-                self._backends[number] = PtyBackend(self.loop, line, self._pty_link(description))
+                terminal = kept_terminal(description.name, self.store, self._inherited)
+                self._backends[number] = PtyBackend(self.loop, line, self._pty_link(description), terminal)
 
     def _pty_link(self, description: DeviceDescription) -> Path:
         """`console` for the first UART on a pseudo-terminal; further ones by their names."""
@@ -221,6 +258,10 @@ class System:
     def _processor_time(self, tcb: int) -> int:
         return self.processes.processor_time(tcb)
 
+    def _stop(self) -> None:
+        """Another kernel is to take over. Between two transactions, as everything that the loop calls; all is kept."""
+        os._exit(0)
+
     # --- the end -------------------------------------------------------------------------------------------
 
     def _zygote_lost(self) -> None:
@@ -251,3 +292,22 @@ class System:
         self.channels.close()
         self.mappings.close()
         self.store.close()
+
+
+def kept_terminal(name: str, store: FdStore, inherited: Inheritance) -> tuple[int, int]:
+    """Both ends of a UART's pseudo-terminal: those that a kernel before this one has made, or new ones."""
+    keys = f"terminal:{name}", f"terminal-end:{name}"
+    kept = [inherited.take(key) for key in keys]
+    ours, theirs = kept
+    if ours is not None and theirs is not None:
+        return ours.descriptor, theirs.descriptor
+    made = open_terminal()
+    for key, descriptor in zip(keys, made, strict=True):
+        store.keep(key, descriptor)
+    return made
+
+
+async def run(options: KernelOptions, inherited: Inheritance, monitor: socket.socket) -> int:
+    """Run the system that the options say; returns its exit status."""
+    with monitor:
+        return await System(options, inherited, monitor, asyncio.get_running_loop()).run()

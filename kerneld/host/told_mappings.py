@@ -37,3 +37,9 @@ def tell_threads(ram: Ram, process: Process, count: int) -> None:
     for thread in process.threads:
         if thread.doorbell >= 0:
             tell_thread(ram, thread, count)
+
+
+def told(ram: Ram, process: Process) -> int:
+    """How many messages the threads were told of; the process may have written anything there, to its own harm."""
+    frames = [thread.frame for thread in process.threads if thread.doorbell >= 0]
+    return max((_U32.unpack(ram.read(frame + abi.MAPPINGS_TOLD, _U32.size))[0] for frame in frames), default=0)

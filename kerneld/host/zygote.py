@@ -4,7 +4,8 @@
         [--import MODULE,MODULE…] [--path FOLDER]…
 
 Rules. It is single-threaded, so that a fork copies all there is. It never looks at what a task does: it reaps, and
-tells the kernel the wait status. It ends when the kernel closes the socket, and its tasks end with it. What the child
+tells the kernel the wait status. It remembers that until the kernel says that it may forget: a kernel that is started
+again asks. It ends when the monitor and the kernel have closed the socket, and its tasks end with it. What the child
 does between fork and boot image stands in `child.py`. Protocol: docs/architecture.md, section 6.
 """
 
@@ -21,7 +22,7 @@ import socket
 import sys
 import traceback
 from types import ModuleType
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgpack
 
@@ -35,6 +36,14 @@ MESSAGE_BYTES: Final = 1 << 14
 DESCRIPTORS_HIGH: Final = 3 + 64
 
 
+class Child(NamedTuple):
+    """A process that is not reaped. ``number``: the kernel's."""
+
+    number: int
+    pid: int
+    log: str
+
+
 class Zygote:
     """Serves one socket."""
 
@@ -45,7 +54,8 @@ class Zygote:
         self._pid = os.getpid()
         self._epoll = select.epoll()
         self._epoll.register(channel.fileno(), select.EPOLLIN)
-        self._children: dict[int, tuple[int, str]] = {}  # pidfd: pid, log
+        self._children: dict[int, Child] = {}  # by pidfd
+        self._ended: dict[int, int] = {}  # wait status, by the kernel's number; until it says that it knows
 
     def run(self) -> None:
         """Serve until the kernel closes the socket."""
@@ -68,7 +78,13 @@ class Zygote:
         try:
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 raise ValueError("a request arrived cut short: this process has too few descriptors left")
-            self._start(child.Request.parse(msgpack.unpackb(data), descriptors))
+            match message := msgpack.unpackb(data):
+                case {"op": "forget", "id": int(number)}:
+                    self._ended.pop(number, None)
+                case {"op": "census", "id": int(number)}:
+                    self._tell_all(number)
+                case _:
+                    self._start(child.Request.parse(message, descriptors))
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -88,18 +104,26 @@ class Zygote:
         if pid == 0:
             task.run()
         pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = (pid, task.log)
+        self._children[pidfd] = Child(request.number, pid, task.log)
         self._logs.started(task.log)
         self._epoll.register(pidfd, select.EPOLLIN)
         self._tell({"op": "started", "id": request.number, "pid": pid}, pidfd)
 
     def _reap(self, pidfd: int) -> None:
-        pid, log = self._children.pop(pidfd)
+        ended = self._children.pop(pidfd)
         self._epoll.unregister(pidfd)
         os.close(pidfd)
-        _, status = os.waitpid(pid, 0)
-        self._tell({"op": "exited", "pid": pid, "status": status})
-        self._logs.ended(log)
+        _, status = os.waitpid(ended.pid, 0)
+        self._ended[ended.number] = status
+        self._tell({"op": "exited", "id": ended.number, "pid": ended.pid, "status": status})
+        self._logs.ended(ended.log)
+
+    def _tell_all(self, census: int) -> None:
+        for pidfd, each in self._children.items():
+            self._tell({"op": "running", "census": census, "id": each.number, "pid": each.pid}, pidfd)
+        for number, status in self._ended.items():
+            self._tell({"op": "ended", "census": census, "id": number, "status": status})
+        self._tell({"op": "census", "id": census})
 
     def _tell(self, message: dict[str, object], descriptor: int | None = None) -> None:
         # A kernel that has ended closes its end: the next receive says so.

@@ -1,7 +1,8 @@
 """The kernel's end of its connection to the zygote: asks for processes, hears of their ends.
 
 Protocol: docs/architecture.md, section 6. The zygote is trusted, but its messages are checked all the same: it forks
-what is not.
+what is not. It knows a process by the number that it was asked for with, and remembers one that has ended until it is
+told to `forget` it. So a kernel that is started again asks what there is (`census`), and misses no end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import errno
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,9 +26,10 @@ MESSAGE_BYTES: Final = 4096
 class StartRequest:
     """A process to start. `maps`: (address, bytes, rights) and a descriptor each. `memory` in bytes.
 
-    The descriptors stay the caller's.
+    `number`: that no process of this machine ever had. The descriptors stay the caller's.
     """
 
+    number: int
     image: str
     image_number: int
     name: str
@@ -39,12 +42,25 @@ class StartRequest:
     map_fds: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What the zygote has, by the numbers that it was asked with.
+
+    Attributes:
+        running: pid and pidfd of those that are not reaped; the receiver owns the descriptors. ended: wait status of
+        those that are, and that nobody has told it to forget.
+    """
+
+    running: dict[int, tuple[int, int]]
+    ended: dict[int, int]
+
+
 Started = Callable[[int, int], None]  # (pid, pidfd): the receiver owns the descriptor
 Failed = Callable[[str], None]
 
 
 class ZygoteLink:
-    """Requests are sent in order, without waiting; `exited(pid, wait status)` is called for each process that ends."""
+    """Requests are sent in order, without waiting; `exited(number, wait status)` is called for each process's end."""
 
     def __init__(
         self,
@@ -59,7 +75,6 @@ class ZygoteLink:
         self._lost = lost
         self._waiting: dict[int, tuple[Started, Failed]] = {}
         self._backlog: deque[tuple[bytes, list[int]]] = deque()
-        self._next = 1
         channel.setblocking(False)
         loop.add_reader(channel.fileno(), self._readable)
 
@@ -70,8 +85,7 @@ class ZygoteLink:
 
     def start(self, request: StartRequest, started: Started, failed: Failed) -> None:
         """Ask for a process. One of the two is called, once, later."""
-        number = self._next
-        self._next += 1
+        number = request.number
         self._waiting[number] = (started, failed)
         message = {
             "op": "start",
@@ -85,6 +99,34 @@ class ZygoteLink:
         }
         descriptors = [request.frame_fd, request.doorbell_fd, request.control_fd, *request.map_fds]
         self._send(msgpack.packb(message), descriptors)
+
+    def forget(self, number: int) -> None:
+        """What the end of this process meant is done."""
+        self._send(msgpack.packb({"op": "forget", "id": number}), [])
+
+    def census(self) -> Census:
+        """What there is, after all that was ever asked; what was on its way until now is thrown away. Waits for it.
+
+        Raises ConnectionError if the zygote has ended.
+        """
+        asked = time.monotonic_ns()
+        self._channel.setblocking(True)
+        self._channel.send(msgpack.packb({"op": "census", "id": asked}))
+        found = Census({}, {})
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(self._channel, MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+            if not data:
+                raise ConnectionResetError("the zygote has ended")
+            match msgpack.unpackb(data):
+                case {"op": "census", "id": number} if number == asked:
+                    self._channel.setblocking(False)
+                    return found
+                case {"op": "running", "census": number, "id": int(each), "pid": int(pid)} if number == asked:
+                    found.running[each] = (pid, descriptors[0])
+                case {"op": "ended", "census": number, "id": int(each), "status": int(status)} if number == asked:
+                    found.ended[each] = status
+                case _:
+                    _close_all(descriptors)
 
     def close(self) -> None:
         """The zygote ends, and all its processes with it."""
@@ -144,8 +186,8 @@ class ZygoteLink:
             case {"op": "failed", "id": int(number), "error": str(error)}:
                 _, failed = self._waiting.pop(number)
                 failed(error)
-            case {"op": "exited", "pid": int(pid), "status": int(status)}:
-                self._exited(pid, status)
+            case {"op": "exited", "id": int(number), "status": int(status)}:
+                self._exited(number, status)
             case _:
                 _close_all(descriptors)
                 raise ValueError(f"the zygote says {message!r}, which is no message of its protocol")

@@ -120,7 +120,6 @@ class Block(Interface):
         side by side are made as one.
         """
 
-    @idempotent
     def commit(self, buffer: Word, epochs: list[list[Request]]) -> None:
         """Write each epoch's requests and flush, before the next epoch begins; all is on the medium at the end.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from deploy.management import Management
+from hw.kernel_process import MOST_DEATHS
 from tests.system.supervisor import Supervisor, watched
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,10 +27,18 @@ RAM_BYTES = 256 << 20
 class Booted:
     """A system that was started. Its monitor is `process`."""
 
-    def __init__(self, folder: Path, images: list[str], description: str, ram_bytes: int, descriptors: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        images: list[str],
+        description: str,
+        ram_bytes: int,
+        descriptors: int = 0,
+        kernel_deaths: int = MOST_DEATHS,
+    ) -> None:
         self.folder = folder
         plain: dict[str, object] = {"folder": str(folder), "images": images, "description": description}
-        plain |= {"ram_bytes": ram_bytes, "descriptors": descriptors}
+        plain |= {"ram_bytes": ram_bytes, "descriptors": descriptors, "kernel_deaths": kernel_deaths}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.system.launch", json.dumps(plain)],
             cwd=ROOT,
@@ -88,8 +97,10 @@ def boot() -> Iterator[Boot]:
         image: str = "tests.system.images.initial",
         ram_bytes: int = RAM_BYTES,
         descriptors: int = 0,
+        kernel_deaths: int = MOST_DEATHS,
     ) -> Booted:
-        system = Booted(base / str(len(started)), [image, *images], description, ram_bytes, descriptors)
+        folder = base / str(len(started))
+        system = Booted(folder, [image, *images], description, ram_bytes, descriptors, kernel_deaths)
         started.append(system)
         return system
 

@@ -21,6 +21,7 @@ def main() -> int:
             ram_bytes=options["ram_bytes"],
             images=options["images"],
             description=options["description"].encode(),
+            most_kernel_deaths=options["kernel_deaths"],
         )
     )
 

@@ -136,7 +136,7 @@ class Supervisor:
         assert isinstance(found, list)
         return found
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str | Path | int) -> subprocess.Popen[bytes]:
         """Starts the command on pipes."""
         process = subprocess.Popen(
             self._command(*arguments),
@@ -190,7 +190,7 @@ class Supervisor:
             terminal.close()
 
     @staticmethod
-    def _command(*arguments: str | Path) -> list[str]:
+    def _command(*arguments: str | Path | int) -> list[str]:
         return [sys.executable, "-m", "deploy.cli", *map(str, arguments)]
 
 

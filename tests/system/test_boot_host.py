@@ -107,15 +107,6 @@ def test_all_die_with_the_monitor(boot: Boot) -> None:
     assert all(wait_gone(pid) for pid in pids)
 
 
-def test_a_killed_kernel_ends_the_system(boot: Boot) -> None:
-    system = boot("wait")
-    wait_row(system, "root")
-    pids = system.pids()
-    os.kill(kernel_pid(system), signal.SIGKILL)
-    assert system.wait() == 72
-    assert all(wait_gone(pid) for pid in pids)
-
-
 def test_a_killed_zygote_ends_the_system(boot: Boot) -> None:
     system = boot("wait")
     row = wait_row(system, "root")

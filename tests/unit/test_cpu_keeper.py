@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import socket
 import sys
@@ -136,11 +137,12 @@ def test_started_and_ended_threads_leave_nothing() -> None:
         return len(os.listdir("/proc/self/fd")) - before
 
     with running(first, with_keeper=True) as (peer, task):
+        numbers = itertools.count(1)
         for _ in range(2):
             waiting = next_entry(peer, task)
-            for number in range(abi.CONTROL_THREADS + 10):
+            for number in itertools.islice(numbers, abi.CONTROL_THREADS + 10):
                 with contextlib.closing(Peer()) as other:
-                    while (error := start(task, other, number + 1)) == errno.EAGAIN:
+                    while (error := start(task, other, number)) == errno.EAGAIN:
                         os.sched_yield()
                     assert error == 0
                     assert next_entry(other, task).op == EXIT
@@ -218,3 +220,19 @@ def test_the_end_of_the_control_socket_ends_the_process() -> None:
         next_entry(peer, task)
         task.control.shutdown(socket.SHUT_RDWR)
         assert os.waitstatus_to_exitcode(task.reap()) == EXIT_DROPPED
+
+
+def test_a_thread_that_is_asked_for_twice_is_started_once() -> None:
+    """A kernel that is started again does not know what came of the last one's request."""
+
+    def first() -> None:
+        cpu.set_thread_entry(lambda *_: None)
+        wait_forever()
+
+    with running(first, with_keeper=True) as (peer, task), contextlib.closing(Peer()) as other:
+        waiting = next_entry(peer, task)
+        assert start(task, other, 3) == 0
+        assert next_entry(other, task).op == EXIT
+        assert start(task, other, 3) == errno.EEXIST
+        assert start(task, other, 2) == errno.EEXIST
+        peer.echo(waiting)

@@ -32,10 +32,12 @@ class Nursery:
         self.lost = asyncio.Event()
         self.controls: dict[int, socket.socket] = {}
         self._changed = asyncio.Event()
+        self._numbers: dict[int, int] = {}  # pids, by what they were asked for with
         self.link = ZygoteLink(channel, asyncio.get_running_loop(), self._exited, self.lost.set)
 
-    def _exited(self, pid: int, status: int) -> None:
-        self.ended[pid] = status
+    def _exited(self, number: int, status: int) -> None:
+        self.ended[self._numbers[number]] = status
+        self.link.forget(number)
         self._changed.set()
 
     async def start(self, *arguments: int, name: str = "task", image: str = BEHAVIOUR) -> tuple[int, int]:
@@ -46,7 +48,9 @@ class Nursery:
         doorbell = os.eventfd(0)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         words = (*arguments, 0, 0, 0, 0, 0, 0)[:6]
-        request = StartRequest(image, 0, name, words, 1 << 26, frame, doorbell, theirs.fileno())
+        number = len(self._numbers) + 1
+        self._numbers[number] = 0
+        request = StartRequest(number, image, 0, name, words, 1 << 26, frame, doorbell, theirs.fileno())
         self.link.start(
             request,
             lambda pid, pidfd: started.set_result((pid, pidfd)),
@@ -60,6 +64,7 @@ class Nursery:
         except RuntimeError:
             ours.close()
             raise
+        self._numbers[number] = result[0]
         self.controls[result[0]] = ours
         return result
 

@@ -86,6 +86,8 @@ class Zygote:
     def start(self, request: StartRequest, started: Started, failed: Failed) -> None:
         self.asked_for.append(Asked(request, started, failed, os.dup(request.control_fd)))
 
+    def forget(self, number: int) -> None: ...
+
 
 @dataclass
 class Reports:

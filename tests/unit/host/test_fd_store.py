@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 
 import msgpack
 
+from hw.fd_store import ENTRIES_TOGETHER
 from hw.fd_store import FdStore as Keeper
-from hw.monitor import MESSAGE_BYTES
+from hw.kernel_process import MESSAGE_BYTES
 from kerneld.host.fd_store import DROPPED_TOGETHER, FdStore
 
 
@@ -31,10 +33,10 @@ def test_kept_replaced_and_dropped() -> None:
         store, keeper = FdStore(ours, loop), Keeper()
         store.keep("frame:1", first)
         receive(theirs, keeper)
-        assert identity(keeper.kept["frame:1"]) == identity(first)
+        assert identity(keeper.kept["frame:1"].descriptor) == identity(first)
         store.keep("frame:1", second)
         receive(theirs, keeper)
-        assert identity(keeper.kept["frame:1"]) == identity(second)
+        assert identity(keeper.kept["frame:1"].descriptor) == identity(second)
         store.drop("frame:1")
         store.drop("frame:2")
         store.keep("frame:3", second)
@@ -71,44 +73,83 @@ def test_what_is_dropped_is_told_together_soon() -> None:
     assert asyncio.run(drop_all()) == [keys[:DROPPED_TOGETHER], keys[DROPPED_TOGETHER:]]
 
 
-def test_what_the_socket_does_not_take_is_sent_later_in_order() -> None:
-    count = 300  # more than the shrunken socket takes, and fewer than a process may have open by default
+def test_the_kernel_waits_until_the_monitor_has_room() -> None:
+    """What was kept when a call returns is with the monitor, whatever becomes of the kernel."""
+    count = 300  # more than the shrunken socket takes
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that the host has
+    loop = asyncio.new_event_loop()
+    store, keeper = FdStore(ours, loop), Keeper()
+    descriptor = os.memfd_create("frame")
 
-    async def fill_and_drain() -> list[str]:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        theirs.setblocking(False)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that the host has
-        loop = asyncio.get_running_loop()
-        store, keeper = FdStore(ours, loop), Keeper()
-        descriptor = os.memfd_create("frame")
-        for number in range(count):
-            store.keep(f"{number}", descriptor)
-            os.ftruncate(descriptor, number)
-            store.drop(f"{number - 1}")
-        done = loop.create_future()
-        seen = 0
-
-        def readable() -> None:
-            nonlocal seen
+    def read() -> None:
+        for _ in range(2 * count - 1):  # each keep, and the drop before
             receive(theirs, keeper)
-            seen += 1
-            if seen == 2 * count:  # each keep, and the drop before
-                done.set_result(None)
 
-        loop.add_reader(theirs.fileno(), readable)
-        await asyncio.wait_for(done, 20)
-        loop.remove_reader(theirs.fileno())
-        store.close()
-        kept = list(keeper.kept)
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(count):
+        store.keep(f"{number}", descriptor)
+        store.drop(f"{number}")
+    reader.join()
+    assert list(keeper.kept) == [str(count - 1)]
+    store.close()
+    keeper.close()
+    loop.close()
+    for each in (ours, theirs):
+        each.close()
+    os.close(descriptor)
+
+
+def test_one_entry_becomes_another_in_one_step() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    loop = asyncio.new_event_loop()
+    old, new = os.memfd_create("old"), os.memfd_create("new")
+    with ours, theirs:
+        store, keeper = FdStore(ours, loop), Keeper()
+        store.keep("frame:1", old, 4096)
+        store.keep("move:1", new, (4096, True))
+        store.keep("frame:1", new, 4096, was="gone:1", drop=["move:1"])
+        for _ in range(3):
+            receive(theirs, keeper)
+        assert set(keeper.kept) == {"frame:1", "gone:1"}
+        assert identity(keeper.kept["gone:1"].descriptor) == identity(old)
+        store.rename("frame:1", "gone:2", drop=["gone:1"])
+        store.rename("frame:1", "gone:3")  # there is none
+        store.note("use:1", [4096, False])
+        for _ in range(3):
+            receive(theirs, keeper)
+        assert set(keeper.kept) == {"gone:2", "use:1"}
+        assert keeper.kept["use:1"] == (-1, [4096, False])
         keeper.close()
-        os.close(descriptor)
-        ours.close()
-        theirs.close()
-        return kept
+    loop.close()
+    os.close(old)
+    os.close(new)
 
-    before = len(os.listdir("/proc/self/fd"))
-    assert asyncio.run(fill_and_drain()) == [str(count - 1)]
-    assert len(os.listdir("/proc/self/fd")) == before
+
+def test_all_is_handed_to_a_kernel_that_takes_over() -> None:
+    count = 2 * ENTRIES_TOGETHER + 1
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    keeper = Keeper()
+    for number in range(count):
+        keeper.take({"op": "note", "key": f"mail:{number}", "note": number}, [])
+    made = os.memfd_create("frame")
+    keeper.take({"op": "keep", "key": "frame:1", "note": 4096, "was": "", "drop": []}, [os.dup(made)])
+    found: dict[str, tuple[object, int]] = {}
+    with ours, theirs:
+        keeper.hand(ours, {"ram": made})
+        ours.shutdown(socket.SHUT_WR)
+        while (received := socket.recv_fds(theirs, 1 << 18, 253))[0]:
+            waiting = iter(received[1])
+            for key, note, has_descriptor in msgpack.unpackb(received[0])["entries"]:
+                found[key] = (note, next(waiting) if has_descriptor else -1)
+    assert len(found) == count + 2
+    assert identity(found["frame:1"][1]) == identity(found["ram"][1]) == identity(made)
+    assert found["frame:1"][0] == 4096
+    assert found["mail:7"] == (7, -1)
+    keeper.close()
+    for descriptor in (made, found["frame:1"][1], found["ram"][1]):
+        os.close(descriptor)
 
 
 def test_what_is_no_message_is_closed() -> None:

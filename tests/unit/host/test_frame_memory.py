@@ -42,7 +42,7 @@ class Memory(FrameMemory):
         self.loop = asyncio.new_event_loop()
         super().__init__(ram, ram_fd, FdStore(None, self.loop), self._withdraw_all)
 
-    def _withdraw_all(self, descriptor: int, done: Callable[[], None]) -> None:
+    def _withdraw_all(self, descriptor: int, key: str, done: Callable[[], None]) -> None:
         while withdraw_some(descriptor):
             continue
         os.close(descriptor)

@@ -90,4 +90,4 @@ def test_the_view_of_a_damaged_table_ends(scene: MappingScene) -> None:
 
 
 def test_the_command_offers_every_view() -> None:
-    assert set(inspect_command._WHAT) == {*inspection.VIEWS, "devices"}  # which are the machine's, not the kernel's
+    assert set(inspect_command._WHAT) == {*inspection.VIEWS, "devices", "kernel"}  # which are not in RAM

@@ -1,0 +1,104 @@
+"""What is kept of processes and threads, so that a kernel that is started again knows them: keys and notes of the fd
+store.
+
+    process:START              the kernel's end of the control socket; ProcessNote
+    thread:START:NUMBER        the thread's doorbell; ThreadNote. START is the process's
+    ending:START               the process was told to end
+    mail:START                 its keeper is owed messages (map_mail.py, channel_mail.py)
+
+Rules. What is kept is kept before the host is asked for what it is of. It is dropped when the process is reaped; what
+the zygote does not know any more was dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kerneld.host.fd_store import FdStore
+from kerneld.host.process import Process, Thread
+
+
+class ProcessNote(NamedTuple):
+    """What cannot be read in RAM. ``threads``: how many it has had."""
+
+    vspace: int
+    name: str
+    image: str
+    life: int
+    threads: int
+
+    @classmethod
+    def parse(cls, note: object) -> ProcessNote:
+        """What the monitor had. Raises ValueError if it is something else."""
+        match note:
+            case [int(vspace), str(name), str(image), int(life), int(threads)]:
+                return cls(vspace, name, image, life, threads)
+        raise ValueError(f"{note!r} is no note of a process")
+
+
+class ThreadNote(NamedTuple):
+    """``tid``: its number at the host, 0 while that is not known, and of a first thread. ``orphan``: its TCB is
+    gone."""
+
+    start: int
+    tcb: int
+    frame: int
+    tid: int
+    orphan: bool
+
+    @classmethod
+    def parse(cls, note: object) -> ThreadNote:
+        """What the monitor had. Raises ValueError if it is something else."""
+        match note:
+            case [int(start), int(tcb), int(frame), int(tid), bool(orphan)]:
+                return cls(start, tcb, frame, tid, orphan)
+        raise ValueError(f"{note!r} is no note of a thread")
+
+
+class ProcessNotes:
+    """Has them kept."""
+
+    def __init__(self, store: FdStore) -> None:
+        self._store = store
+
+    def process(self, process: Process) -> None:
+        """It is about to be asked for."""
+        self._store.keep(f"process:{process.start}", process.kept_fd, _process_note(process))
+
+    def thread(self, thread: Thread) -> None:
+        """It is about to be asked for."""
+        self._store.keep(_thread_key(thread), thread.doorbell, _thread_note(thread))
+        if thread.number:
+            self._store.note(f"process:{thread.process.start}", _process_note(thread.process))
+
+    def identified(self, thread: Thread, tid: int) -> None:
+        """The keeper has started it."""
+        self._store.note(_thread_key(thread), _thread_note(thread, tid))
+
+    def orphaned(self, thread: Thread) -> None:
+        """Its TCB is about to be something else, or to have another life."""
+        self._store.note(_thread_key(thread), _thread_note(thread))
+
+    def ending(self, process: Process) -> None:
+        """It is about to be killed."""
+        self._store.note(f"ending:{process.start}", None)
+
+    def forget(self, start: int, numbers: Sequence[int]) -> None:
+        """The process is no more."""
+        for key in ("process", "ending", "mail"):
+            self._store.drop(f"{key}:{start}")
+        for number in numbers:
+            self._store.drop(f"thread:{start}:{number}")
+
+
+def _thread_key(thread: Thread) -> str:
+    return f"thread:{thread.process.start}:{thread.number}"
+
+
+def _process_note(process: Process) -> ProcessNote:
+    return ProcessNote(process.vspace, process.name, process.image, process.life, process.next_number)
+
+
+def _thread_note(thread: Thread, tid: int = 0) -> ThreadNote:
+    return ThreadNote(thread.start, thread.tcb.address, thread.frame, tid, thread.orphan)

@@ -1,0 +1,248 @@
+"""The kernel is killed: another one takes its place, and tasks notice a delay at the most."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from deploy.management import Management
+from kerneld import layout
+from kerneld.records import KernelRecord
+from tests.system.conftest import Boot
+from tests.system.images import mapper
+from tests.system.images.adding import COUNTED
+from tests.system.kernel_storm import Storm
+from tests.system.supervisor import PROMPT, ROOT, Supervisor, Terminal
+
+KILLS = 5
+MANY = 1_000_000
+MEAN_SECONDS = 0.05  # from a kernel's beginning to its end
+
+
+class Kernel:
+    """The kernel of a running system, whichever process that is."""
+
+    def __init__(self, sel4py: Supervisor, name: str = "workstation") -> None:
+        self._folder = sel4py.folder / name
+
+    def status(self) -> Mapping[str, object]:
+        with Management(self._folder, 60) as management:
+            status = management.request("status")
+        assert isinstance(status, Mapping)
+        return status
+
+    def kill(self) -> None:
+        """Kill it, and return when the next one serves."""
+        killed = int(str(self.status()["pid"]))
+        pidfd = os.pidfd_open(killed)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
+        while self.status()["pid"] == killed:
+            continue
+
+    def sound(self) -> bool:
+        with Management(self._folder, 60) as management:
+            return management.request("fsck") == []
+
+
+@pytest.fixture
+def terminal(sel4py: Supervisor) -> Iterator[Terminal]:
+    terminal = sel4py.terminal("up", "workstation")
+    terminal.until(PROMPT)
+    yield terminal
+    terminal.type(b"exit 6\r")
+    assert terminal.wait() == 6
+
+
+def pids(sel4py: Supervisor) -> dict[tuple[object, object], object]:
+    return {(row["name"], row["thread"]): row["pid"] for row in sel4py.rows("ps")}
+
+
+def test_an_idle_system_does_not_notice(sel4py: Supervisor, terminal: Terminal) -> None:
+    before = pids(sel4py)
+    kernel = Kernel(sel4py)
+    for number in range(1, KILLS + 1):
+        kernel.kill()
+        status = kernel.status()
+        assert status["kernel_restarts"] == number
+        assert kernel.sound()
+        terminal.type(f"call pong ping {number}\r".encode())
+        terminal.until(f"\n{number}\r".encode())
+        terminal.until(PROMPT)
+    assert pids(sel4py) == before
+
+
+COUNTING = """
+[system]
+name = "counting"
+paths = ["{root}"]
+
+[machine]
+ram = "512M"
+
+[task.server]
+image = "tests.system.images.counted"
+provides = {{ counted = "tests.system.images.counted:Counted" }}
+
+# Calls by channel alone: a server that has to answer one call by the kernel waits for it.
+[task.apart]
+image = "tests.system.images.counted"
+provides = {{ counted = "tests.system.images.counted:Counted" }}
+"""
+CLIENT = """
+[task.{name}]
+image = "tests.system.images.adding"
+essential = {essential}
+config = {{ seconds = {seconds} }}
+uses = {{ service = {{ from = "{server}.counted", channel = "{channel}" }} }}
+"""
+
+
+def client(name: str, channel: str, seconds: float, essential: bool = False) -> str:
+    server = "apart" if channel == "always" else "server"
+    return CLIENT.format(name=name, channel=channel, seconds=seconds, essential=str(essential).lower(), server=server)
+
+
+def count_in_storm(sel4py: Supervisor, folder: Path, seconds: float, seed: int) -> Storm:
+    """Clients call by the kernel and by channels while it is killed; returns the storm."""
+    description = folder / "counting.toml"
+    clients = client("slow", "never", seconds) + client("other", "never", seconds) + client("fast", "always", seconds)
+    last = client("last", "never", seconds + 0.5, essential=True)
+    description.write_text(COUNTING.format(root=ROOT) + clients + last)
+    process = sel4py.start("up", description, "--kernel-deaths", MANY)
+    storm = Storm(process.pid, seed, MEAN_SECONDS)
+    storm.rage(process, MANY)
+    logs = sel4py.run("logs", "--system", "counting").output
+    assert process.wait() == COUNTED, logs
+    for name, by_channel in (("slow", False), ("other", False), ("fast", True), ("last", False)):
+        found = re.search(rf"^ *{name} .*?(\d+) calls, (\d+) by channel", logs, re.MULTILINE)
+        assert found is not None, logs
+        assert (int(found[2]) > 0) == by_channel, logs
+    return storm
+
+
+def test_each_call_is_served_once(sel4py: Supervisor, tmp_path: Path) -> None:
+    """By the kernel and by channel."""
+    assert count_in_storm(sel4py, tmp_path, 3.0, 1).kills > KILLS
+
+
+@pytest.mark.slow
+def test_each_call_of_a_long_storm_is_served_once(sel4py: Supervisor, tmp_path: Path) -> None:
+    assert count_in_storm(sel4py, tmp_path, 120.0, 2).kills > 500
+
+
+# What frames, processes, threads, clocks and faults go through elsewhere without a storm: initial task, scene, child.
+SCENES = [
+    *(("mapping", scene, "mapped") for scene in ("often", "share", "revoke")),
+    *(("family", scene, "behaviour") for scene in ("restart", "replace", "threads", "suspend", "clocks", "many")),
+    *(("mapper", scene.__name__, "toucher") for scene in mapper.SCENES if scene.__name__ != "many"),
+]
+
+
+def weather(boot: Boot, scene: tuple[str, str, str], seed: int, most: int) -> int:
+    """Runs a scene in a storm of at most so many kills; returns how many there were."""
+    images = "tests.system.images."
+    system = boot(scene[1], images + scene[2], image=images + scene[0], ram_bytes=1 << 30, kernel_deaths=MANY)
+    storm = Storm(system.process.pid, seed, MEAN_SECONDS)
+    storm.rage(system.process, most)
+    assert system.wait() == 0, system.logs()
+    return storm.kills
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: f"{scene[0]}-{scene[1]}")
+def test_scene_in_a_storm(boot: Boot, scene: tuple[str, str, str]) -> None:
+    weather(boot, scene, 3, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_all_scenes_in_many_storms(boot: Boot, seed: int) -> None:
+    assert sum(weather(boot, scene, seed, 200) for scene in SCENES) > len(SCENES)
+
+
+def test_a_kernel_that_dies_again_and_again_ends_the_system(boot: Boot) -> None:
+    system = boot("wait", kernel_deaths=3)
+    storm = Storm(system.process.pid, 4, 0.001)
+    storm.rage(system.process, MANY)
+    assert system.wait() == 72
+    assert re.search("the kernel has died 4 times within 10 s|kernels one after the other", system.output)
+
+
+def test_a_kernel_does_not_go_on_with_records_that_cannot_be(boot: Boot) -> None:
+    """The last kernel left RAM unsound: the next one says what is wrong, and ends the system."""
+    system = boot("wait")
+    system.ask("status")
+    pid = Storm(system.process.pid, 0, 1).kernel()
+    assert pid is not None
+    with open(f"/proc/{system.process.pid}/fd/{ram_descriptor(system.process.pid)}", "r+b", buffering=0) as ram:
+        os.pwrite(ram.fileno(), b"\xff" * 8, layout.KERNEL_RECORD + KernelRecord.IRQ_STATES)
+    os.kill(pid, signal.SIGKILL)
+    assert system.wait() == 73
+    assert "invariants do not hold" in system.log("kerneld")
+
+
+def ram_descriptor(pid: int) -> str:
+    folder = Path(f"/proc/{pid}/fd")
+    return next(each for each in os.listdir(folder) if "sel4py-ram" in os.readlink(folder / each))
+
+
+CODE = ("hw", "kerneld", "libsel4py", "deploy", "servers", "apps")
+
+
+class Tree:
+    """A copy of the code, which a test changes while a system of it runs."""
+
+    def __init__(self, folder: Path, sel4py: Supervisor) -> None:
+        self._folder = folder
+        self._sel4py = sel4py
+        for name in CODE:
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "deploy.cli", *arguments]
+        return subprocess.run(
+            command, cwd=self._folder, env=self._sel4py.environment, capture_output=True, text=True, check=False
+        )
+
+    def change(self, file: str, old: str, new: str) -> None:
+        path = self._folder / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+
+def test_the_kernel_is_upgraded_while_tasks_go_on(sel4py: Supervisor, tmp_path: Path) -> None:
+    """Newer code takes over; code that does not load, or whose checks fail, does not, and the code before goes on."""
+    tree = Tree(tmp_path / "tree", sel4py)
+    assert tree.run("up", "--detach", "minimal").returncode == 0
+    try:
+        before = pids(sel4py)
+        kernel = Kernel(sel4py, "minimal")
+        tree.change("kerneld/host/operations.py", '"kernel_restarts":', '"newer": 1, "kernel_restarts":')
+        upgraded = tree.run("upgrade")
+        assert upgraded.returncode == 0, upgraded
+        assert kernel.status()["newer"] == 1
+
+        tree.change("kerneld/host/operations.py", '"newer": 1', '"newer": 2')
+        tree.change("kerneld/layout.py", "VERSION: Final = ", "VERSION: Final = 1000 + ")
+        refused = tree.run("upgrade")
+        assert refused.returncode == 1, refused
+        assert "the old goes on" in refused.stderr
+        assert kernel.status()["newer"] == 1
+
+        tree.change("kerneld/layout.py", "VERSION: Final", "this is no Python; VERSION: Final")
+        assert tree.run("upgrade").returncode == 1
+        status = kernel.status()
+        assert (status["newer"], status["upgrades"], status["failed_upgrades"]) == (1, 1, 2)
+        assert kernel.sound()
+        assert pids(sel4py) == before
+    finally:
+        assert tree.run("down").returncode == 0
