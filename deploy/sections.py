@@ -41,6 +41,8 @@ PRIORITY_HIGH: Final = abi.PRIORITIES - 2  # root alone runs at the highest
 IO_SPACE_LOW, IO_SPACE_HIGH = 1 << abi.IO_SPACE_MIN_BITS, 1 << 30
 SLICE_DEFAULT_US: Final = 10_000
 THREADS_HIGH: Final = 63
+HEARTBEAT_LOW_US: Final = 10_000  # oftener, and a busy machine looks like a hung server
+HEARTBEAT_HIGH_US: Final = 3_600_000_000
 SLOT_BITS_DEFAULT, SLOT_BITS_LOW, SLOT_BITS_HIGH = 10, 7, 16
 BADGE_HIGH: Final = SIGNAL_BADGE - 1
 RIGHT_LETTERS: Final = {"r": Rights.READ, "w": Rights.WRITE, "g": Rights.GRANT, "p": Rights.GRANT_REPLY}
@@ -87,6 +89,9 @@ class TaskDraft:
     config: dict[str, object]
     pager: str = ""
     paged: int = 0
+    depends: tuple[str, ...] = ()
+    heartbeat_us: int = 0
+    stop_timeout_us: int | None = None
 
 
 def read_devices(machine: Table) -> tuple[tuple[Device, ...], dict[str, HostPart]]:
@@ -141,6 +146,9 @@ def read_task(name: str, table: Table) -> TaskDraft:
         config=_config(table),
         pager=table.string("pager", ""),
         paged=table.size("paged", 0, 0, RAM_HIGH, power_of_two=False),
+        depends=table.strings("depends"),
+        heartbeat_us=table.duration("heartbeat", 0, HEARTBEAT_LOW_US, HEARTBEAT_HIGH_US),
+        stop_timeout_us=table.duration("stop_timeout", 0, 0, HEARTBEAT_HIGH_US) if table.has("stop_timeout") else None,
     )
     table.finish()
     return draft
