@@ -6,13 +6,24 @@ task's own CNode by `place` alone. Nothing here knows of connections.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Container
+from dataclasses import dataclass, field, replace
 
 from libsel4py import abi
 from libsel4py.abi import ObjectType, Rights
-from libsel4py.capabilities import TCB, CNode, Endpoint, Frame, IOSpace, Notification, SchedContext, VSpace
+from libsel4py.capabilities import (
+    TCB,
+    CNode,
+    Endpoint,
+    Frame,
+    IOSpace,
+    IRQHandler,
+    Notification,
+    SchedContext,
+    VSpace,
+)
 from libsel4py.description import Task
-from libsel4py.environment import Slot
+from libsel4py.environment import SIGNAL_BADGE, Slot
 from servers.root.authority import Authority
 
 SCHED_CONTEXT_BITS = 8  # room for 8 refills
@@ -29,8 +40,29 @@ class Thread:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """What a slot of the task's CNode was filled with: a slot of root's, and how it was copied."""
+
+    cptr: int
+    rights: Rights
+    badge: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedDevice:
+    """The slots of a device's ports and interrupt handler, and what they are of."""
+
+    ports: int
+    handler: int
+    first_port: int
+    last_port: int
+    irq: int
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
 class TaskObjects:
-    """A task's objects, as capabilities of root's CNode."""
+    """A task's objects, as capabilities of root's CNode. What its own CNode was filled with stands in the last two."""
 
     cnode: CNode
     cnode_bits: int
@@ -41,6 +73,8 @@ class TaskObjects:
     pool: int  # 0 if there is none
     io_spaces: dict[str, IOSpace]  # of its devices that have one, by the task's names for them
     threads: tuple[Thread, ...]
+    placed: dict[int, Placed] = field(default_factory=dict)
+    placed_devices: list[PlacedDevice] = field(default_factory=list)
 
     @property
     def guard(self) -> int:
@@ -87,16 +121,67 @@ def place(
     authority: Authority, objects: TaskObjects, index: int, slot: int, rights: Rights = Rights.ALL, badge: int = 0
 ) -> None:
     """Copy the capability in root's ``slot`` into slot ``index`` of the task's CNode, with a badge if it is not 0."""
+    objects.placed[index] = Placed(slot, rights, badge)
     if badge:
         objects.cnode.mint(index, authority.cnode, slot, badge, rights, dest_depth=objects.cnode_bits)
     else:
         objects.cnode.copy(index, authority.cnode, slot, rights, dest_depth=objects.cnode_bits)
 
 
+def place_device(authority: Authority, objects: TaskObjects, placed: PlacedDevice) -> None:
+    """Give the task the ports, and the interrupt's handler, which signals the task's notification."""
+    if placed not in objects.placed_devices:
+        objects.placed_devices.append(placed)
+    authority.io_port_control.issue(
+        placed.first_port, placed.last_port, objects.cnode, placed.ports, objects.cnode_bits
+    )
+    _place_handler(authority, objects, placed)
+
+
+def _place_handler(authority: Authority, objects: TaskObjects, placed: PlacedDevice) -> None:
+    temporary = authority.slots.allocate_range(2)
+    authority.irq_control.get(placed.irq, authority.cnode, temporary[0])
+    authority.cnode.mint(temporary[1], authority.cnode, objects.notification.cptr, SIGNAL_BADGE | placed.signal)
+    IRQHandler(temporary[0]).set_notification(Notification(temporary[1]))
+    authority.cnode.delete(temporary[1])
+    objects.cnode.move(placed.handler, authority.cnode, temporary[0], dest_depth=objects.cnode_bits)
+    authority.slots.free_range(temporary)
+
+
+def refill(authority: Authority, objects: TaskObjects, occupied: Container[int]) -> list[int]:
+    """Fill again what the description fills, where the task itself has emptied it; returns those slots.
+
+    What it was handed once, and deleted, nobody has: its pool.
+    """
+    filled = [index for index in objects.placed if index not in occupied]
+    for index in filled:
+        placed = objects.placed[index]
+        place(authority, objects, index, placed.cptr, placed.rights, placed.badge)
+    if Slot.CNODE not in occupied:
+        _place_cnode(authority, objects)
+        filled.append(Slot.CNODE)
+    for device in objects.placed_devices:
+        if device.ports not in occupied:
+            authority.io_port_control.issue(
+                device.first_port, device.last_port, objects.cnode, device.ports, objects.cnode_bits
+            )
+            filled.append(device.ports)
+        if device.handler not in occupied:
+            _place_handler(authority, objects, device)
+            filled.append(device.handler)
+    return filled
+
+
+def _place_cnode(authority: Authority, objects: TaskObjects) -> None:
+    """The task's own CNode, in itself."""
+    root, bits = authority.cnode, objects.cnode_bits
+    objects.cnode.mint(Slot.CNODE, root, objects.cnode.cptr, objects.guard, dest_depth=bits)
+
+
 def place_fixed(authority: Authority, objects: TaskObjects, parent: Endpoint, parent_badge: int) -> None:
     """Fill the first slots, which are the same in every task (`libsel4py.environment.Slot`)."""
     place(authority, objects, Slot.TCB, objects.main.tcb.cptr)
-    objects.cnode.mint(Slot.CNODE, authority.cnode, objects.cnode.cptr, objects.guard, dest_depth=objects.cnode_bits)
+    _place_cnode(authority, objects)
     place(authority, objects, Slot.VSPACE, objects.vspace.cptr)
     place(authority, objects, Slot.PARENT, parent.cptr, Rights.WRITE | Rights.GRANT_REPLY, parent_badge)
     place(authority, objects, Slot.REPLY, objects.reply)
