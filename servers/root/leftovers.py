@@ -34,14 +34,14 @@ def answer_callers(authority: Authority, objects: TaskObjects) -> list[int]:
     return [slot for slot, kind in enumerate(types) if kind]
 
 
-def clear(objects: TaskObjects, first_free: int) -> None:
+def clear(objects: TaskObjects, first_free: int, occupied: Sequence[int]) -> None:
     """Delete what the process had made and received: its pool is untouched again, its free slots are empty."""
-    if objects.pool:
-        objects.cnode.revoke(Slot.POOL, objects.cnode_bits)
-    types = slot_types(objects.cnode.cptr, 1 << objects.cnode_bits)
-    for slot in range(first_free, len(types)):
-        if types[slot]:
-            objects.cnode.delete(slot, objects.cnode_bits)
+    with Batch() as batch:
+        if objects.pool and Slot.POOL in occupied:
+            batch.queue(objects.cnode.revoke, Slot.POOL, objects.cnode_bits)
+        for slot in occupied:
+            if slot >= first_free:
+                batch.queue(objects.cnode.delete, slot, objects.cnode_bits)
 
 
 def _answer(authority: Authority, objects: TaskObjects, slots: Sequence[int]) -> None:

@@ -75,7 +75,7 @@ class Lives:
     def clear(self, running: RunningTask) -> None:
         """Take back what the task had: whoever serves it sees that the memory which it had lent is gone."""
         occupied = leftovers.answer_callers(self._authority, running.objects)
-        leftovers.clear(running.objects, running.environment.first_free_slot)
+        leftovers.clear(running.objects, running.environment.first_free_slot, occupied)
         self._refill(running, occupied)
 
     def _refill(self, running: RunningTask, occupied: list[int]) -> None:
@@ -89,10 +89,10 @@ class Lives:
 
     def end_threads(self, running: RunningTask) -> None:
         """Destroy the task's threads, and so its process; new ones stand ready."""
-        running.consumed_us()
         if running.faults == running.paged_faults:
             self._tell_pager(running)
-        running.objects = task_objects.remake_threads(self._authority, running.task, running.objects, running.faults)
+        used_us = task_objects.remake_threads(self._authority, running.task, running.objects, running.faults)
+        running.used_us += used_us
 
     def _tell_pager(self, running: RunningTask) -> None:
         """Say for each thread that it ends, so that its successor finds no memory of its; a pager that is busy or dead

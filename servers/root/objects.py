@@ -7,7 +7,7 @@ task's own CNode by `place` alone. Nothing here knows of connections.
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from libsel4py import abi
 from libsel4py.abi import ObjectType, Rights
@@ -24,6 +24,7 @@ from libsel4py.capabilities import (
 )
 from libsel4py.description import Task
 from libsel4py.environment import SIGNAL_BADGE, Slot
+from libsel4py.lowlevel.batch import Batch
 from servers.root.authority import Authority
 
 SCHED_CONTEXT_BITS = 8  # room for 8 refills
@@ -193,34 +194,62 @@ def place_fixed(authority: Authority, objects: TaskObjects, parent: Endpoint, pa
 
 def configure_threads(authority: Authority, task: Task, objects: TaskObjects, faults: tuple[Endpoint, ...]) -> None:
     """Give each thread its spaces, trap frame, processor time and its own of the fault handlers."""
-    for index, (thread, fault) in enumerate(zip(objects.threads, faults, strict=True)):
-        thread.tcb.configure(
-            objects.cnode,
-            objects.guard,
-            objects.vspace,
-            0,
-            TRAP_FRAME_ADDRESS + (index << abi.TRAP_FRAME_BITS),
-            thread.frame,
-        )
-        authority.sched_control.configure_flags(
-            thread.sched_context, task.budget_us, task.period_us, extra_refills=0, badge=0, flags=0
-        )
-        thread.tcb.set_name(task.name if index == 0 else f"{task.name}.{index}")
-        thread.tcb.set_sched_params(authority.tcb, task.max_priority, task.priority, thread.sched_context, fault)
-    objects.main.tcb.bind_notification(objects.notification)
+    with Batch() as batch:
+        for index in range(len(objects.threads)):
+            _queue_settings(batch, authority, task, objects, index)
+    for index, fault in enumerate(faults):
+        _configure(authority, task, objects, index, fault)
 
 
-def remake_threads(authority: Authority, task: Task, objects: TaskObjects, faults: tuple[Endpoint, ...]) -> TaskObjects:
-    """Destroy the task's threads, and so its process, and make new ones that have not run yet."""
-    for thread in reversed(objects.threads):
-        for slot in (thread.tcb.cptr, thread.sched_context.cptr, thread.frame.cptr):
-            authority.free(slot)
-    remade = replace(objects, threads=tuple(_make_thread(authority, task) for _ in objects.threads))
-    for slot, made in ((Slot.TCB, remade.main.tcb), (Slot.SCHED_CONTEXT, remade.main.sched_context)):
-        remade.cnode.delete(slot, remade.cnode_bits)  # the old one went by itself; the task may have put another there
-        place(authority, remade, slot, made.cptr)
-    configure_threads(authority, task, remade, faults)
-    return remade
+def _queue_settings(batch: Batch, authority: Authority, task: Task, objects: TaskObjects, index: int) -> None:
+    """What a thread is given by invocations that fit a batch."""
+    thread = objects.threads[index]
+    batch.queue(
+        authority.sched_control.configure_flags,
+        thread.sched_context,
+        task.budget_us,
+        task.period_us,
+        extra_refills=0,
+        badge=0,
+        flags=0,
+    )
+    batch.queue(thread.tcb.set_name, task.name if index == 0 else f"{task.name}.{index}")
+    if index == 0:
+        batch.queue(thread.tcb.bind_notification, objects.notification)
+
+
+def _configure(authority: Authority, task: Task, objects: TaskObjects, index: int, fault: Endpoint) -> None:
+    """The others: they bring three capabilities each."""
+    thread, address = objects.threads[index], TRAP_FRAME_ADDRESS + (index << abi.TRAP_FRAME_BITS)
+    thread.tcb.configure(objects.cnode, objects.guard, objects.vspace, 0, address, thread.frame)
+    thread.tcb.set_sched_params(authority.tcb, task.max_priority, task.priority, thread.sched_context, fault)
+
+
+def remake_threads(authority: Authority, task: Task, objects: TaskObjects, faults: tuple[Endpoint, ...]) -> int:
+    """Destroy the task's threads, and so its process, and make new ones in their place, which have not run yet.
+
+    Returns the microseconds of processor time that the former ones had used and the kernel had not told of. All that
+    one trap can carry goes by one: somebody waits for this task.
+    """
+    with Batch(check=False) as asking:
+        consumed = [asking.queue(thread.sched_context.consumed) for thread in objects.threads]
+    bits = objects.cnode_bits
+    with Batch() as batch:
+        for thread in reversed(objects.threads):
+            authority.memory.queue_renewal(batch, thread.tcb.cptr, ObjectType.TCB)
+            authority.memory.queue_renewal(
+                batch, thread.sched_context.cptr, ObjectType.SCHED_CONTEXT, SCHED_CONTEXT_BITS
+            )
+            authority.memory.queue_renewal(batch, thread.frame.cptr, ObjectType.FRAME, abi.TRAP_FRAME_BITS)
+        for slot in (Slot.TCB, Slot.SCHED_CONTEXT):
+            placed = objects.placed[slot]
+            batch.queue(objects.cnode.delete, slot, bits)  # the task may have put another one there
+            batch.queue(objects.cnode.copy, slot, authority.cnode, placed.cptr, placed.rights, dest_depth=bits)
+        for index in range(len(objects.threads)):
+            _queue_settings(batch, authority, task, objects, index)
+    for index, fault in enumerate(faults):
+        _configure(authority, task, objects, index, fault)
+    return sum(used.result() for used in consumed if used.error() is None)
 
 
 def start(objects: TaskObjects, image: int) -> None:
