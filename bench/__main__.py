@@ -9,13 +9,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import kernel
+from bench import kernel, recovery
 from bench.ipc import run as ipc
 from bench.memory import run as memory
 from bench.report import console, join, print_report, write_json
 from bench.storage import run as storage
 
-PARTS = ("kernel", "ipc", "memory", "storage")
+PARTS = ("kernel", "ipc", "memory", "storage", "recovery")
 
 
 def main() -> int:
@@ -40,6 +40,8 @@ def main() -> int:
             reports.append(memory.run(memory.QUICK if options.quick else memory.FULL, progress))
         elif part == "storage":
             reports.append(storage.run(storage.QUICK if options.quick else storage.FULL, progress))
+        elif part == "recovery":
+            reports.append(recovery.run(recovery.QUICK if options.quick else recovery.FULL, progress))
         else:
             reports.append(ipc.run(ipc.QUICK if options.quick else ipc.FULL, progress, options.plot))
         print_report(reports[-1], console())

@@ -231,10 +231,9 @@ def remake_threads(authority: Authority, task: Task, objects: TaskObjects, fault
     Returns the microseconds of processor time that the former ones had used and the kernel had not told of. All that
     one trap can carry goes by one: somebody waits for this task.
     """
-    with Batch(check=False) as asking:
-        consumed = [asking.queue(thread.sched_context.consumed) for thread in objects.threads]
     bits = objects.cnode_bits
     with Batch() as batch:
+        consumed = [batch.queue(thread.sched_context.consumed) for thread in objects.threads]
         for thread in reversed(objects.threads):
             authority.memory.queue_renewal(batch, thread.tcb.cptr, ObjectType.TCB)
             authority.memory.queue_renewal(
@@ -249,7 +248,7 @@ def remake_threads(authority: Authority, task: Task, objects: TaskObjects, fault
             _queue_settings(batch, authority, task, objects, index)
     for index, fault in enumerate(faults):
         _configure(authority, task, objects, index, fault)
-    return sum(used.result() for used in consumed if used.error() is None)
+    return sum(used.result() for used in consumed)
 
 
 def start(objects: TaskObjects, image: int) -> None:
