@@ -12,6 +12,7 @@ from typing import Final
 from libsel4py import component, uses
 from libsel4py.abi import message_info
 from libsel4py.capabilities import Notification
+from libsel4py.errors import KernelError, RemoteError
 from libsel4py.fault_reports import FAULTED, is_guarded
 from libsel4py.interfaces.lifecycle import Change, Lifecycle, Order, OrderKind, Standing
 from libsel4py.interfaces.supervision import Supervised, Supervision
@@ -19,7 +20,7 @@ from libsel4py.lowlevel.machine import Words
 from libsel4py.server import Alarm
 from servers.reincarnation.heartbeats import Heartbeats, Pulse
 from servers.reincarnation.policy import SECOND_US, AskToStop, EndSystem, Policy, Step
-from servers.reincarnation.reports import Report
+from servers.reincarnation.reports import Report, account
 
 NO_MEMORY: Final[Words] = (message_info(1), 0, 0, 0, 0)  # the answer to a VM fault that nobody resolves
 
@@ -52,6 +53,7 @@ class Main(Supervision):
                 order = told.get(record.number)
                 text = order.text if order is not None else "ended while nobody looked"
                 self._take(self._policy.failed(record.number, order.status if order else FAULTED, text, now))
+        self._orders()
         self.server.alarm = Alarm(self._due, self._ring)
 
     def on_stranger(self, badge: int, label: int, words: tuple[int, ...]) -> Words | None:
@@ -66,28 +68,14 @@ class Main(Supervision):
         return None
 
     def on_signal(self, _: int) -> None:
-        """Root has orders."""
-        for order in self._orders():
-            self._obey(order)
+        """Root has orders. The last look, which finds none, tells root that they are carried out: a later life of this
+        server would do so again."""
+        while orders := self._orders():
+            for order in orders:
+                self._obey(order)
 
     def supervised(self) -> list[Supervised]:
-        now = time.monotonic()
-        found = []
-        for child in self._policy.children.values():
-            supervisor = self._policy.supervisors[child.number]
-            due = child.due if child.standing is Standing.WAITING else 0.0
-            found.append(
-                Supervised(
-                    name=child.record.name,
-                    group=supervisor.group.name,
-                    strategy=supervisor.group.strategy.value,
-                    standing=child.standing.value,
-                    failures=supervisor.failures_within(now),
-                    starts_in=max(0.0, due - now),
-                    heartbeats_missed=self._heartbeats.misses(child.number),
-                )
-            )
-        return found
+        return account(self._policy, self._heartbeats, time.monotonic())
 
     def _orders(self) -> list[Order]:
         orders = self.lifecycle.orders(self._seen)
@@ -116,19 +104,29 @@ class Main(Supervision):
         return True
 
     def _take(self, steps: list[Step]) -> None:
-        """Let root carry out what the policy says."""
+        """Let root carry out what the policy says.
+
+        Raises:
+            SystemExit: root could not. What is so, and what is thought here, may differ now: the next life looks anew.
+        """
         for step in steps:
-            match step:
-                case Change():
-                    self.lifecycle.change(step)
-                    for number in (*step.ends, *step.leaves):
-                        self._heartbeats.end(number)
-                    for number in step.starts:
-                        self._heartbeats.begin(number, time.monotonic())
-                case AskToStop(task):
-                    self.lifecycle.ask_to_stop(task)
-                case EndSystem(task, status, why):
-                    self.lifecycle.end_system(task, status, why)
+            try:
+                self._carry_out(step)
+            except (RemoteError, KernelError) as error:
+                raise SystemExit(f"root did not carry out {step}: {error}") from error
+
+    def _carry_out(self, step: Step) -> None:
+        match step:
+            case Change():
+                self.lifecycle.change(step)
+                for number in (*step.ends, *step.leaves):
+                    self._heartbeats.end(number)
+                for number in step.starts:
+                    self._heartbeats.begin(number, time.monotonic())
+            case AskToStop(task):
+                self.lifecycle.ask_to_stop(task)
+            case EndSystem(task, status, why):
+                self.lifecycle.end_system(task, status, why)
 
     def _due(self) -> float:
         return min(self._policy.next_due(), self._heartbeats.next_due())

@@ -1,11 +1,14 @@
-"""What comes in at the server's endpoint from the kernel: faults and ends of supervised tasks, as values."""
+"""What comes in from the kernel, faults and ends of supervised tasks, as values; and what goes out to who asks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from libsel4py.fault_reports import FAULTED, describe_fault, exit_status, is_death, where_to_read
-from libsel4py.interfaces.lifecycle import fault_source
+from libsel4py.interfaces.lifecycle import Standing, fault_source
+from libsel4py.interfaces.supervision import Supervised
+from servers.reincarnation.heartbeats import Heartbeats
+from servers.reincarnation.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +41,23 @@ class Report:
     def text_for(self, name: str) -> str:
         """In words, with where a person finds more."""
         return self.text if self.faulted else self.text + where_to_read(name, self.status)
+
+
+def account(policy: Policy, heartbeats: Heartbeats, now: float) -> list[Supervised]:
+    """How all tasks stand at this moment."""
+    found = []
+    for child in policy.children.values():
+        supervisor = policy.supervisors[child.number]
+        due = child.due if child.standing is Standing.WAITING else 0.0
+        found.append(
+            Supervised(
+                name=child.record.name,
+                group=supervisor.group.name,
+                strategy=supervisor.group.strategy.value,
+                standing=child.standing.value,
+                failures=supervisor.failures_within(now),
+                starts_in=max(0.0, due - now),
+                heartbeats_missed=heartbeats.misses(child.number),
+            )
+        )
+    return found

@@ -110,6 +110,26 @@ def test_a_new_life_has_all_that_its_description_gives_though_the_former_one_del
     leave(terminal)
 
 
+def test_orders_stop_start_and_begin_anew(terminal: Terminal, sel4py: Supervisor) -> None:
+    """And a later life of the reincarnation server does not carry them out again."""
+    first = life(terminal)
+    ask(terminal, "stop mortal")
+    while not re.search(r"mortal +dead: .*stopped by order", shown := ask(terminal, "ps")):
+        assert "mortal" in shown
+    ask(terminal, "start mortal")
+    second = life(terminal)
+    ask(terminal, "restart mortal")
+    while (third := life(terminal)) == second:
+        continue
+    assert len({first, second, third}) == 3
+    sel4py.ok("kill", "reincarnation")
+    while "started again (1)" not in ask(terminal, "log reincarnation"):
+        continue
+    assert '"name":"mortal"' in ask(terminal, "call supervision supervised")  # it serves: it has looked at all
+    assert life(terminal) == third
+    leave(terminal)
+
+
 def test_the_reincarnation_server_is_killed_again_and_again_while_others_are(
     terminal: Terminal, sel4py: Supervisor
 ) -> None:
