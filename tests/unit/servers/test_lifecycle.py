@@ -21,7 +21,7 @@ from libsel4py.interfaces.lifecycle import (
     fault_source,
 )
 from libsel4py.interfaces.system import NotPermitted
-from servers.root.running_task import Life
+from servers.root.running_task import Kind, Life, badge_of
 from servers.root.supervisor import MOST_REINCARNATIONS, Essential
 from tests.unit.servers.root_board import PING, UART, Root, root, task
 
@@ -228,3 +228,40 @@ def test_what_waits_at_its_endpoint_is_seen_to_by_root(board: Root) -> None:
     board.supervisor.take_over()
     assert board.running("one").restarts == 1
     assert board.has_started("one")
+
+
+def test_what_a_pager_passes_on_goes_to_whoever_supervises_its_task() -> None:
+    pager = task("pager", provides=(Provide("p", PING),), restart=Restart.ALWAYS)
+    paged = task("paged", pager="pager", paged=4096, restart=Restart.ALWAYS)
+    with root(REINCARNATION, pager, paged, check=False) as board:
+        board.supervisor.start_all()
+        (slot,) = board.running("pager").environment.paged["paged"].supervisors.values()
+        theirs, ours = board.running("reincarnation").objects.endpoint, board.endpoint
+        assert theirs is not None
+        passed_on = board.held("pager")[slot]
+        assert (passed_on.object, fault_source(passed_on.badge)) == (board.cap(theirs.cptr).object, (2, 0))
+        board.supervisor.take_over()
+        passed_on = board.held("pager")[slot]
+        assert (passed_on.object, passed_on.badge) == (board.cap(ours.cptr).object, badge_of(Kind.FAULT, 2))
+        handler = board.tcb("paged").slot(TcbSlot.FAULT_HANDLER)
+        its = board.running("pager").objects.endpoint
+        assert its is not None
+        assert handler.object == board.cap(its.cptr).object  # its pager lives: it hears of it still
+
+
+def test_faults_that_a_pager_left_are_told_to_the_reincarnation_server() -> None:
+    """Root hears of them, since it is root that sees the pager end; the other one decides what follows."""
+    pager = task("pager", provides=(Provide("p", PING),))
+    paged = task("paged", pager="pager", paged=4096, restart=Restart.ALWAYS)
+    with root(REINCARNATION, pager, paged, check=False) as board:
+        board.supervisor.start_all()
+        dies(board, "paged")
+        assert board.lifecycle.orders(0) == []
+        board.lifecycle.change(Change(Cause(1, "killed"), leaves=(1,)))
+        (order,) = board.lifecycle.orders(0)
+        assert (order.kind, order.task, order.status) == (OrderKind.FAILED, 2, 137)
+        theirs = board.running("reincarnation").objects.endpoint
+        assert theirs is not None
+        board.lifecycle.change(Change(Cause(2, "killed"), ends=(2,), starts=(2,)))
+        handler = board.tcb("paged").slot(TcbSlot.FAULT_HANDLER)
+        assert (handler.object, fault_source(handler.word1)) == (board.cap(theirs.cptr).object, (2, 0))
