@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 import pytest
 
@@ -19,6 +21,7 @@ from libsel4py.errors import TooManyDeferred
 from libsel4py.long_results import LONG_RESULTS_PER_CLIENT, LongResults
 from libsel4py.lowlevel import syscalls
 from libsel4py.lowlevel.syscalls import Message, Received
+from libsel4py.server import Alarm
 from libsel4py.testing import Events, TestSystem, connect, in_background
 from libsel4py.testing.fake_objects import FakeNotification, FakeUntyped
 from libsel4py.wire import IDENTIFY, Outcome
@@ -147,6 +150,27 @@ def test_the_loop_answers_heartbeats_and_stops_when_it_is_told_to(up: Running, f
     fake.kernel.signal(SIGNAL_BADGE | STOP_SIGNAL | 0b0010)
     assert events.wait_for(lambda bits: bits == 0b0010)
     assert up.server.stopping
+
+
+def test_an_alarm_rings_in_time_and_between_requests(fake: TestSystem, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where it raises; requests are answered before, between and behind."""
+    rings: Events[int] = Events()
+    left = [time.monotonic(), time.monotonic() + 0.01, time.monotonic() + 0.02, float("inf")]
+
+    def ring() -> None:
+        left.pop(0)
+        rings.add(len(left))
+        if len(left) == 2:
+            raise ValueError("in an alarm")
+
+    server, endpoint = make_server(fake, Painter())
+    server.alarm = Alarm(lambda: left[0], ring)
+    with running(fake, server, endpoint) as up:
+        studio = Studio(up.client(SHELL))
+        assert studio.add(2, 2) == 4
+        assert rings.wait_for(lambda rest: rest == 1) == 1
+        assert studio.add(2, 3) == 5
+    assert "in an alarm" in caplog.text
 
 
 def test_strangers_can_be_answered_by_hand(up: Running) -> None:
