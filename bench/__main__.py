@@ -9,14 +9,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import kernel
+from bench import kernel, recovery
 from bench.ipc import run as ipc
 from bench.memory import run as memory
 from bench.network import run as network
 from bench.report import console, join, print_report, write_json
 from bench.storage import run as storage
 
-PARTS = ("kernel", "ipc", "memory", "storage", "network")
+PARTS = ("kernel", "ipc", "memory", "storage", "network", "recovery")
 
 
 def main() -> int:
@@ -43,6 +43,8 @@ def main() -> int:
             reports.append(storage.run(storage.QUICK if options.quick else storage.FULL, progress))
         elif part == "network":
             reports.append(network.run(network.QUICK if options.quick else network.FULL, progress))
+        elif part == "recovery":
+            reports.append(recovery.run(recovery.QUICK if options.quick else recovery.FULL, progress))
         else:
             reports.append(ipc.run(ipc.QUICK if options.quick else ipc.FULL, progress, options.plot))
         print_report(reports[-1], console())

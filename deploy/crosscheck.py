@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path as FilePath
 from typing import Final
 
+from deploy.groups import GroupDraft, check_supervision
 from deploy.host_devices import HostPart
 from deploy.memory import memory_needed, ram_that_fits
 from deploy.modules import ModulePath, classes, may_be_image, syntax_error
@@ -20,7 +21,7 @@ from libsel4py.description import DMA_DEVICES, NAMES_INTERFACE, Backend, Device,
 from libsel4py.environment import ChannelUse
 
 RESERVED_NAMES: Final = ("root", "kerneld", "monitor", "zygote")
-RESERVED_CONNECTIONS: Final = ("parent", "system")
+RESERVED_CONNECTIONS: Final = ("parent", "system", "lifecycle")
 CHANNEL_POOL: Final = 2 << FIXED_SIZE_BITS[ObjectType.CHANNEL]  # half of a pool is for channels: libsel4py/channels.py
 
 
@@ -32,6 +33,7 @@ class Draft:
     devices: tuple[Device, ...]
     host_parts: dict[str, HostPart]
     tasks: tuple[TaskDraft, ...]
+    groups: tuple[GroupDraft, ...] = ()
 
     def task(self, name: str) -> TaskDraft | None:
         return next((task for task in self.tasks if task.name == name), None)
@@ -54,6 +56,7 @@ def check(draft: Draft, modules: ModulePath, problems: Problems) -> None:
         _check_assigned(draft, task, problems)
         _check_names(draft, task, problems)
         _check_pager(draft, task, problems)
+    check_supervision(draft.tasks, draft.groups, problems)
     _check_badges(draft, problems)
     _check_memory(draft, problems)
 

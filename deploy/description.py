@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.crosscheck import Draft, badges, check
+from deploy.groups import read_group, resolve, stop_timeout
 from deploy.host_devices import HostPart
 from deploy.modules import ModulePath
 from deploy.problems import BadDescription, Problems, dotted
@@ -84,7 +85,8 @@ def load(path: Path, ram: int | None = None, name: str | None = None) -> Descrip
     check(draft, ModulePath.of(paths), problems)
     ordered = start_order(draft.tasks, problems)
     problems.ensure_none()
-    checked = System(system_name, draft.ram, draft.devices, _resolve(draft, ordered))
+    groups = resolve(draft.groups, [task.name for task in ordered])
+    checked = System(system_name, draft.ram, draft.devices, _resolve(draft, ordered), groups)
     if len(checked.pack()) > PACKED_LIMIT:
         finding = f"the description packs to {len(checked.pack())} bytes"
         problems.add(("task",), finding, f"BootInfo holds {PACKED_LIMIT}: use fewer tasks, or less config")
@@ -142,7 +144,8 @@ def _read_draft(top: Table, ram: int | None) -> Draft:
     tasks = tuple(read_task(name, table) for name, table in top.named_tables("task").items())
     if not top.values.get("task"):
         top.problems.add(("task",), "the system has no task", "add [task.NAME] with image = 'package.module'")
-    return Draft(ram or size, devices, host_parts, tasks)
+    groups = tuple(read_group(name, table) for name, table in top.named_tables("group").items())
+    return Draft(ram or size, devices, host_parts, tasks, groups)
 
 
 def _resolve(draft: Draft, ordered: tuple[TaskDraft, ...]) -> tuple[Task, ...]:
@@ -185,6 +188,9 @@ def _resolve(draft: Draft, ordered: tuple[TaskDraft, ...]) -> tuple[Task, ...]:
             paged=task.paged,
             state=task.state,
             state_slots=task.state_slots,
+            depends=task.depends,
+            heartbeat_us=task.heartbeat_us,
+            stop_timeout_us=stop_timeout(task),
         )
         for task in ordered
     )

@@ -121,7 +121,7 @@ class Table:
             return fallback
 
     def _in_range(self, key: str, value: int, fallback: int, low: int, high: int, write: Callable[[int], str]) -> int:
-        if key in self.values and not low <= value <= high:
+        if key in self.values and value != fallback and not low <= value <= high:
             self.report(key, f"is {write(value)}", f"it must be between {write(low)} and {write(high)}")
             return fallback
         return value

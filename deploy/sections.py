@@ -43,6 +43,8 @@ SLICE_DEFAULT_US: Final = 10_000
 STATE_LOW, STATE_HIGH = 1 << abi.FRAME_MIN_BITS, 1 << abi.FRAME_MAX_BITS  # one frame
 STATE_SLOTS_HIGH: Final = 1024
 THREADS_HIGH: Final = 63
+HEARTBEAT_LOW_US: Final = 10_000  # oftener, and a busy machine looks like a hung server
+HEARTBEAT_HIGH_US: Final = 3_600_000_000
 SLOT_BITS_DEFAULT, SLOT_BITS_LOW, SLOT_BITS_HIGH = 10, 7, 16
 BADGE_HIGH: Final = SIGNAL_BADGE - 1
 RIGHT_LETTERS: Final = {"r": Rights.READ, "w": Rights.WRITE, "g": Rights.GRANT, "p": Rights.GRANT_REPLY}
@@ -91,6 +93,9 @@ class TaskDraft:
     paged: int = 0
     state: int = 0
     state_slots: int = 0
+    depends: tuple[str, ...] = ()
+    heartbeat_us: int = 0
+    stop_timeout_us: int | None = None
 
 
 def read_devices(machine: Table) -> tuple[tuple[Device, ...], dict[str, HostPart]]:
@@ -147,6 +152,9 @@ def read_task(name: str, table: Table) -> TaskDraft:
         paged=table.size("paged", 0, 0, RAM_HIGH, power_of_two=False),
         state=table.size("state", 0, STATE_LOW, STATE_HIGH),
         state_slots=table.integer("state_slots", 0, 0, STATE_SLOTS_HIGH),
+        depends=table.strings("depends"),
+        heartbeat_us=table.duration("heartbeat", 0, HEARTBEAT_LOW_US, HEARTBEAT_HIGH_US),
+        stop_timeout_us=table.duration("stop_timeout", 0, 0, HEARTBEAT_HIGH_US) if table.has("stop_timeout") else None,
     )
     table.finish()
     return draft

@@ -1,4 +1,4 @@
-"""In which order tasks start: a task after those that it uses. Uses marked ``late`` do not count."""
+"""In which order tasks start: a task after those that it uses and depends on. Uses marked ``late`` do not count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def start_order(tasks: Sequence[TaskDraft], problems: Problems) -> tuple[TaskDra
     """The tasks in start order; among equals, as written. A cycle is reported; then it is the file's order."""
     by_name = {task.name: task for task in tasks}
     needs = {
-        task.name: [name for name in (*_used(task), task.pager) if name in by_name and name != task.name]
+        task.name: [name for name in (*_used(task), task.pager, *task.depends) if name in by_name and name != task.name]
         for task in tasks
     }
     position = {task.name: index for index, task in enumerate(tasks)}
@@ -41,7 +41,8 @@ def _report(cycle: Sequence[str], by_name: dict[str, TaskDraft], problems: Probl
     start = min(range(len(cycle) - 1), key=lambda index: list(by_name).index(cycle[index]))
     names = [*cycle[start:-1], *cycle[:start], cycle[start]]
     uses = [use.path for use in by_name[names[0]].uses if use.task == names[1] and not use.late]
-    path = uses[0] if uses else (*by_name[names[0]].path, "pager")
+    draft = by_name[names[0]]
+    path = uses[0] if uses else (*draft.path, "pager" if draft.pager == names[1] else "depends")
     problems.add(
         path,
         f"{dotted(path)} closes a circle: {' uses '.join(names)}",

@@ -7,12 +7,16 @@ badges are not told.
 from __future__ import annotations
 
 import struct
+from typing import Final
 
-from kerneld import caps, completion, cspace, explain
+from kerneld import caps, completion, cspace, explain, message
 from kerneld.core import Core
 from kerneld.failures import LookupFailure
-from kerneld.records import CapType, Tcb
+from kerneld.records import CapType, ProcessState, Slot, Tcb, ThreadState
 from libsel4py import abi
+
+SLOT_WORDS: Final = Slot.SIZE // abi.WORD_BYTES
+TYPE_SHIFT: Final = 59  # of a slot's first word (`Slot.cap_type`)
 
 
 def text_words(text: str) -> tuple[int, ...]:
@@ -29,16 +33,31 @@ def answer_explain(core: Core, tcb: Tcb) -> None:
 
 
 def answer_identify(core: Core, tcb: Tcb) -> None:
-    """Complete IDENTIFY: type, rights, size of the capability at ``cptr``, and whether it is of device memory.
+    """Complete IDENTIFY: type, rights, size of the capability at ``cptr``, and one of its object's marks.
 
-    Type NULL where there is none.
+    Type NULL where there is none. With a message of two words, of a CNode: the types of so many slots (word 1)
+    from slot word 0 on, a byte each; of those that it has, IDENTIFIED_SLOTS at most.
     """
     try:
         cap = caps.read(cspace.lookup_slot(tcb, tcb.cptr))
     except LookupFailure:
         cap = caps.NULL
-    words = (int(cap.type), _rights(cap), _size_bits(cap), int(_is_device(cap)))
+    asked = message.message_words(tcb)
+    if len(asked) >= 2 and cap.type is CapType.CNODE:
+        words = _types_of_slots(core, cap, asked[0], asked[1])
+        completion.complete_with_words(core, tcb, abi.message_info(0, len(words)), words)
+        return
+    words = (int(cap.type), _rights(cap), _size_bits(cap), int(_mark(core, cap)))
     completion.complete_with_words(core, tcb, abi.message_info(0, len(words)), words)
+
+
+def _types_of_slots(core: Core, cnode: caps.Cap, first: int, count: int) -> tuple[int, ...]:
+    """How many slots are told of, then their types, a byte each."""
+    told = max(0, min(count, abi.IDENTIFIED_SLOTS, (1 << cnode.radix) - first))
+    words = core.ram.words(cnode.object + first * Slot.SIZE, told * SLOT_WORDS) if told else ()
+    types = bytes(word >> TYPE_SHIFT for word in words[::SLOT_WORDS])
+    padded = types.ljust(-(-told // abi.WORD_BYTES) * abi.WORD_BYTES, b"\0")
+    return (told, *struct.unpack(f"<{len(padded) // abi.WORD_BYTES}Q", padded))
 
 
 def _rights(cap: caps.Cap) -> int:
@@ -49,12 +68,16 @@ def _rights(cap: caps.Cap) -> int:
             return 0
 
 
-def _is_device(cap: caps.Cap) -> bool:
+def _mark(core: Core, cap: caps.Cap) -> bool:
+    """Of memory: whether it is a device's. Of a TCB: whether its thread has a process, in which it is not stopped."""
     match cap.type:
         case CapType.UNTYPED:
             return cap.is_device
         case CapType.FRAME:
             return cap.frame_is_device
+        case CapType.TCB:
+            thread = Tcb(core.ram, cap.object)
+            return thread.process != ProcessState.NONE and thread.state != ThreadState.INACTIVE
         case _:
             return False
 

@@ -23,11 +23,27 @@ NAMES_INTERFACE: Final = "libsel4py.interfaces.names:Names"
 
 
 class Restart(Enum):
-    """What root does when a task ends."""
+    """When a task that has ended is started again."""
 
     NEVER = "never"
     ALWAYS = "always"
     ON_FAILURE = "on-failure"  # only when the wait status is not that of exit(0)
+
+
+class Strategy(Enum):
+    """Which tasks of a group are started again when one of them has failed. The names are Erlang/OTP's."""
+
+    ONE_FOR_ONE = "one_for_one"  # that one alone
+    REST_FOR_ONE = "rest_for_one"  # that one, and those of the group that start after it
+    ONE_FOR_ALL = "one_for_all"  # all of them
+
+
+class GiveUp(Enum):
+    """What follows when a group has failed more often than its intensity allows."""
+
+    LEAVE = "leave"  # the one that failed last stays as it is, until somebody looks after it
+    RESTART_GROUP = "restart_group"  # all of the group begin anew; where that does not help, as `LEAVE`
+    END_SYSTEM = "end_system"
 
 
 class DeviceType(Enum):
@@ -49,6 +65,7 @@ class Grant(Enum):
     """An authority of the initial task that a task is given a copy of."""
 
     SYSTEM_INFORMATION = "system-information"
+    LIFECYCLE = "lifecycle"  # to start and end all others, whose faults and ends it hears of: of one task at most
     SCHED_CONTROL = "sched-control"
     DOMAIN = "domain"
 
@@ -60,6 +77,12 @@ PORT_COUNTS: Final[dict[DeviceType, int]] = {
     DeviceType.VIRTIO_BLOCK: 0x200,
     DeviceType.VIRTIO_NET: 0x200,
 }
+# What cannot even start ends within some milliseconds, and starting it again for ever would take a processor from
+# the others; a fault that comes now and then (ten times in ten seconds is still survived) is what restarts are for.
+INTENSITY: Final = 10
+PERIOD_US: Final = 10_000_000
+BACKOFF_LIMIT_US: Final = 30_000_000  # MINIX's
+STOP_TIMEOUT_US: Final = 2_000_000  # MINIX's
 # Those that reach memory by an IOSpace.
 DMA_DEVICES: Final = (DeviceType.ENTROPY, DeviceType.VIRTIO_BLOCK, DeviceType.VIRTIO_NET)
 
@@ -119,6 +142,9 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     ``config`` is handed to the component as it stands. ``pager`` is the task that answers its page faults, which gives
     it ``paged`` bytes at `environment.PAGED_ADDRESS`; an empty name means that it has none. ``state`` bytes (a power of
     two, or 0) and the capabilities in ``state_slots`` slots of its CNode outlive its process.
+
+    It is not started while one that it ``depends`` on is down. Every ``heartbeat_us`` it is asked whether it still
+    serves (0: never), and one that is to stop has ``stop_timeout_us`` to do so by itself.
     """
 
     name: str
@@ -143,6 +169,26 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     paged: int = 0
     state: int = 0
     state_slots: int = 0
+    depends: tuple[str, ...] = ()
+    heartbeat_us: int = 0
+    stop_timeout_us: int = STOP_TIMEOUT_US
+
+
+class Group(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Tasks that are supervised together, in start order; times in microseconds.
+
+    More than ``intensity`` failures of theirs within ``period_us`` are too many. The first failure is followed by a
+    restart at once; others in a row wait for twice, four times, … ``backoff_us``, ``backoff_limit_us`` at most.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    intensity: int = INTENSITY
+    period_us: int = PERIOD_US
+    backoff_us: int = 0
+    backoff_limit_us: int = BACKOFF_LIMIT_US
+    give_up: GiveUp = GiveUp.LEAVE
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -154,12 +200,13 @@ class Client(msgspec.Struct, frozen=True):
 
 
 class System(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A whole system. ``tasks`` stands in start order."""
+    """A whole system. ``tasks`` stands in start order. A task that is in no group is one by itself (`group`)."""
 
     name: str
     ram: int
     devices: tuple[Device, ...]
     tasks: tuple[Task, ...]
+    groups: tuple[Group, ...] = ()
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -176,6 +223,15 @@ class System(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
             if task.name == name:
                 return task
         raise KeyError(f"no task {name!r}; there are {', '.join(task.name for task in self.tasks)}")
+
+    @property
+    def reincarnation(self) -> Task | None:
+        """The task that supervises the others; None if root does so by itself."""
+        return next((task for task in self.tasks if Grant.LIFECYCLE in task.grants), None)
+
+    def group(self, task: str) -> Group:
+        """The group that a task is in."""
+        return next((group for group in self.groups if task in group.tasks), Group(task, (task,)))
 
     def device(self, name: str) -> Device:
         """Raises KeyError if there is no such device."""

@@ -16,7 +16,9 @@ from typing import Final
 import msgspec
 
 SIGNAL_BADGE: Final = 1 << 63
-SIGNAL_SOURCES: Final = 63  # bits 0..62 of a notification badge
+SIGNAL_SOURCES: Final = 60  # bits 0..59 of a notification badge; above them what is not of the description
+STOP_SIGNAL: Final = 1 << 60  # the task is to end, by itself
+HEARTBEAT_SIGNAL: Final = 1 << 61  # the task is to signal its pulse, if it serves; 1 << 62 is `bell.SERVER_BIT`
 PAGED_ADDRESS: Final = 0x3000_0000_0000  # where a task that has a pager finds the memory that it is paged
 PAGED_BADGE: Final = 1 << 62  # set in the badges of faults that a pager is told; connections have lower ones
 CNODE_DEPTH: Final = 64  # every slot of a task's own CNode is named by its index with this depth
@@ -95,6 +97,13 @@ class Paged(msgspec.Struct, frozen=True):
     size: int
 
 
+class Heartbeat(msgspec.Struct, frozen=True):
+    """How a supervised task is asked whether it serves: its ``notification`` is signalled, and it signals ``pulse``."""
+
+    notification: int
+    pulse: int
+
+
 class Environment(msgspec.Struct, frozen=True):
     """A task's world, by the names that its system description uses.
 
@@ -109,6 +118,8 @@ class Environment(msgspec.Struct, frozen=True):
         paged: the tasks that it is the pager of, by name. paged_bytes: what it is paged itself, at `PAGED_ADDRESS`.
         state, state_bytes: the frame whose contents its next life finds (`libsel4py.state`); 0 if there is none.
         first_state_slot, state_slots: slots whose capabilities its next life finds.
+        pulse: the notification that it signals when it is asked whether it serves; 0: it is never asked.
+        heartbeats: the tasks that it asks so, by number; none but the reincarnation server does.
     """
 
     name: str
@@ -128,3 +139,5 @@ class Environment(msgspec.Struct, frozen=True):
     state_bytes: int = 0
     first_state_slot: int = 0
     state_slots: int = 0
+    pulse: int = 0
+    heartbeats: dict[int, Heartbeat] = {}

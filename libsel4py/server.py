@@ -16,10 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from libsel4py.capabilities import Endpoint, Reply
+from libsel4py.capabilities import Endpoint, Notification, Reply
 from libsel4py.context import Caller
 from libsel4py.dispatch import Entry, bind
-from libsel4py.environment import SIGNAL_BADGE
+from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, STOP_SIGNAL
 from libsel4py.errors import InvalidMessage, TooManyDeferred
 from libsel4py.interface import Interface, interfaces_of
 from libsel4py.long_results import LongResults
@@ -49,6 +49,14 @@ class Connection:
     caller: Caller
 
 
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What the loop does when time has come: ``ring`` once it is ``due()``, a moment of `time.monotonic`."""
+
+    due: Callable[[], float]
+    ring: Callable[[], None]
+
+
 class Server:
     """Answers what arrives at one endpoint.
 
@@ -57,7 +65,7 @@ class Server:
         max_deferred: replies that may be owed at one time.
     Attributes:
         takes_capabilities: some method does, so that a slot must be ready for one. stopping: `stop` was called.
-        connections: what badges stand for.
+        connections: what badges stand for. alarm: what is to be done in time, for the thread that serves.
     """
 
     def __init__(self, endpoint: Endpoint, task: Task, *, max_deferred: int = MAX_DEFERRED) -> None:
@@ -69,6 +77,7 @@ class Server:
         self._signals: list[tuple[int, Callable[[int], None]]] = []
         self._other_signals: Callable[[int], None] | None = None
         self._stranger: Stranger | None = None
+        self.alarm: Alarm | None = None
         self._spare_replies: list[int] = []
         self._deferred_count = 0
         self._max_deferred = max_deferred
@@ -191,6 +200,8 @@ class Server:
     def signalled(self, badge: int) -> None:
         """Run the handlers of a signal. Their exceptions are logged: a bad interrupt must not end the server."""
         bits = badge & ~SIGNAL_BADGE
+        if bits & (HEARTBEAT_SIGNAL | STOP_SIGNAL):
+            bits = self._supervised(bits)
         for mask, handler in self._signals:
             if bits & mask:
                 _guarded(handler, bits & mask)
@@ -199,6 +210,16 @@ class Server:
             _guarded(self._other_signals, bits)
         elif bits:
             _log.warning("signal %#x has no handler: decorate a method with @on_notification", bits)
+
+    def _supervised(self, bits: int) -> int:
+        """What the task's supervisor wants of it; returns the other bits. Where the loop turns, the task serves."""
+        pulse = self.task.environment.pulse
+        if bits & HEARTBEAT_SIGNAL and pulse:
+            Notification(pulse).signal()
+        if bits & STOP_SIGNAL:
+            _log.info("asked to stop")
+            self.stop()
+        return bits & ~(HEARTBEAT_SIGNAL | STOP_SIGNAL)
 
 
 def _guarded(handler: Callable[[int], None], bits: int) -> None:

@@ -8,7 +8,8 @@ channel arrive at the same receive, and are answered by the next one as all othe
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -37,10 +38,19 @@ from libsel4py.wire import (
 )
 
 if TYPE_CHECKING:
-    from libsel4py.server import Connection, Server
+    from libsel4py.server import Alarm, Connection, Server
 
+LONGEST_WAIT: Final = 1e6  # seconds; an alarm that is later is none
 _NOBODY: Final = Caller(0, "nobody")
 _log = logging.getLogger(__name__)
+
+
+def guarded(handler: Callable[[], None]) -> None:
+    """Call it. What it raises is logged: it must not end the server."""
+    try:
+        handler()
+    except Exception:
+        _log.exception("what was to be done in time raised")
 
 
 @contextmanager
@@ -77,7 +87,10 @@ class ServerLoop:
         former, per_thread.serving = per_thread.serving, self
         try:
             with listening(self._server.endpoint):
-                self._serve()
+                if self._server.alarm is None:
+                    self._serve()
+                else:
+                    self._serve_in_time(self._server.alarm)
         finally:
             per_thread.serving = former
 
@@ -112,6 +125,21 @@ class ServerLoop:
                     answer = None
         if answer is not None:
             self._reply_alone(answer)
+
+    def _serve_in_time(self, alarm: Alarm) -> None:
+        """As `_serve`, of a server that does something at its times."""
+        server, endpoint = self._server, self._server.endpoint.cptr
+        while not server.stopping:
+            left = alarm.due() - time.monotonic()
+            if left <= 0:
+                guarded(alarm.ring)
+                continue
+            if server.takes_capabilities:
+                server.task.receive.arm()
+            timeout_ns = FOREVER_NS if left > LONGEST_WAIT else int(left * 1e9)
+            answer = self._answer(*machine.recv(endpoint, self._reply, timeout_ns))
+            if answer is not None:
+                self._reply_alone(answer)
 
     def step(self) -> bool:
         """As `run`, for one message that waits already."""

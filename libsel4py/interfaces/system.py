@@ -19,7 +19,10 @@ class NotPermitted(ServiceError):
 
 
 class TaskInfo(msgspec.Struct, frozen=True):
-    """One task. ``memory_bytes`` is what it was given; ``state`` is running, waiting, suspended, or dead and why."""
+    """One task. ``memory_bytes`` is what it was given; ``state`` is running, waiting, suspended, or dead and why.
+
+    ``strategy`` is its group's, "" where root itself supervises it; ``last_cause`` is why its last life ended.
+    """
 
     name: str
     image: str
@@ -30,6 +33,8 @@ class TaskInfo(msgspec.Struct, frozen=True):
     memory_bytes: int = 0
     consumed_us: int = 0
     restarts: int = 0
+    strategy: str = ""
+    last_cause: str = ""
 
 
 class UntypedInfo(msgspec.Struct, frozen=True):
@@ -97,6 +102,19 @@ class System(Interface):
     @raises(UnknownTask, NotPermitted)
     def kill(self, task: str) -> None:
         """End a task. Its restart policy decides what comes after."""
+
+    @raises(UnknownTask, NotPermitted)
+    def stop_task(self, task: str) -> None:
+        """Ask a task to end, and end it if it does not; then it stays down. Not waited for. NotPermitted: root itself
+        supervises it, and knows `kill` alone."""
+
+    @raises(UnknownTask, NotPermitted)
+    def start_task(self, task: str) -> None:
+        """Start a task that is down. As `stop_task`."""
+
+    @raises(UnknownTask, NotPermitted)
+    def restart_task(self, task: str) -> None:
+        """As `stop_task`, then `start_task`."""
 
     @raises(UnknownTask, NotPermitted)
     @long_result

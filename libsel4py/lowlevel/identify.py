@@ -1,15 +1,17 @@
 """What one of the task's own capabilities is, asked of the kernel (system call IDENTIFY, sel4py's own).
 
-The kernel says type, rights and size; it never says a badge, which is the server's business.
+The kernel says type, rights and size, and of a CNode what its slots hold; it never says a badge, which is the
+server's business.
 """
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Final
 
-from libsel4py.abi import CapType, Rights, Syscall
-from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
+from libsel4py.abi import IDENTIFIED_SLOTS, CapType, Rights, Syscall, message_info
+from libsel4py.lowlevel.syscalls import FOREVER_NS, machine, unpack
 
 LETTERS: Final = ((Rights.READ, "R"), (Rights.WRITE, "W"), (Rights.GRANT, "G"), (Rights.GRANT_REPLY, "P"))
 
@@ -20,16 +22,35 @@ class Identity:
 
     Attributes:
         is_device: it is untyped memory or a frame of a device's registers, and not of RAM.
+        runs: it is a TCB whose thread has a process, in which it is not stopped (`ThreadState.INACTIVE`).
     """
 
     type: str
     rights: str
     size_bits: int
     is_device: bool = False
+    runs: bool = False
 
 
 def identify(cptr: int) -> Identity:
     """What the capability at an address is; type NULL for an empty slot or an address that does not resolve."""
-    _, _, _, kind, rights, size_bits, is_device = machine.trap(Syscall.IDENTIFY, cptr, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)
+    _, _, _, kind, rights, size_bits, mark = machine.trap(Syscall.IDENTIFY, cptr, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)
     letters = "".join(letter for right, letter in LETTERS if rights & right)
-    return Identity(CapType(kind).name, letters, size_bits, bool(is_device))
+    of_thread = kind == CapType.TCB
+    return Identity(CapType(kind).name, letters, size_bits, bool(mark) and not of_thread, bool(mark) and of_thread)
+
+
+def slot_types(cnode: int, count: int) -> bytes:
+    """What the first ``count`` slots of the CNode at an address hold: a `CapType` each, 0 for an empty one.
+
+    Fewer where the CNode has fewer; none where the address names no CNode.
+    """
+    types = b""
+    while len(types) < count:
+        words = (len(types), min(count - len(types), IDENTIFIED_SLOTS))
+        completion = machine.trap(Syscall.IDENTIFY, cnode, message_info(0, 2), *words, 0, 0, 0, 0, FOREVER_NS)
+        told, *packed = unpack(completion, "IDENTIFY").words
+        if not told or len(packed) * 8 < told:
+            break
+        types += struct.pack(f"<{len(packed)}Q", *packed)[:told]
+    return types

@@ -18,6 +18,7 @@ from enum import Enum
 from libsel4py.abi import RETYPE_MAX_OBJECTS, UNTYPED_MAX_BITS, UNTYPED_MIN_BITS, ObjectType, object_size_bits
 from libsel4py.capabilities import CNode, Untyped
 from libsel4py.errors import NotEnoughMemory
+from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.cspace import SlotAllocator
 
 
@@ -154,6 +155,21 @@ class UntypedAllocator:
             self._slots.free_range(block.objects)
             block.objects, block.object_bytes = range(0), 0
             self._release(block)
+
+    def queue_renewal(self, batch: Batch, slot: int, object_type: ObjectType, size_bits: int = 0) -> None:
+        """Queue that an object is deleted and one of its type and size is made in its place, of the same memory.
+
+        Every capability to the former one, in any task, is gone afterwards.
+
+        Raises:
+            ValueError: no allocation of one object begins at that slot.
+        """
+        with self._lock:
+            block = self._used.get(slot)
+            if block is None or len(block.objects) != 1:
+                raise ValueError(f"slot {slot} holds no object that was allocated alone")
+            batch.queue(self._cnode.revoke, block.slot)
+            batch.queue(Untyped(block.slot).retype, object_type, size_bits, self._cnode, slot)
 
     def _make(self, block: _Block, object_type: ObjectType, size_bits: int, count: int) -> range:
         slots = self._slots.allocate_range(count)

@@ -11,17 +11,31 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from libsel4py import environment
-from libsel4py.abi import Rights
-from libsel4py.capabilities import Endpoint, IRQHandler, Notification
+from libsel4py.abi import ObjectType, Rights
+from libsel4py.capabilities import Endpoint
 from libsel4py.description import NAMES_INTERFACE, Assigned, Grant, System, Task
-from libsel4py.environment import PAGED_BADGE, SIGNAL_BADGE, Connection, Environment, Paged, Provided, Slot
+from libsel4py.environment import (
+    HEARTBEAT_SIGNAL,
+    PAGED_BADGE,
+    SIGNAL_BADGE,
+    Connection,
+    Environment,
+    Heartbeat,
+    Paged,
+    Provided,
+    Slot,
+)
+from libsel4py.interfaces.lifecycle import fault_badge
 from servers.root import objects as task_objects
 from servers.root.authority import Authority
-from servers.root.objects import TaskObjects
+from servers.root.objects import PlacedDevice, TaskObjects
 from servers.root.running_task import THREAD_SHIFT, Kind, RunningTask, badge_of
 
 SYSTEM_NAME: Final = "system"
 SYSTEM_INTERFACE: Final = "libsel4py.interfaces.system:System"
+PULSE: Final = 1  # what a signal of a pulse sets
+LIFECYCLE_NAME: Final = "lifecycle"
+LIFECYCLE_INTERFACE: Final = "libsel4py.interfaces.lifecycle:Lifecycle"
 
 
 def _paged_badge(number: int, thread: int) -> int:
@@ -51,29 +65,45 @@ class Builder:
         self._system = system
         self._endpoint = endpoint
         self._objects: dict[str, TaskObjects] = {}
+        self._pulses: dict[str, int] = {}
 
     def build(self) -> list[RunningTask]:
         """All tasks, complete and not yet started, in start order. Raises NotEnoughMemory and other KernelErrors."""
         for task in self._system.tasks:
             self._objects[task.name] = task_objects.make_objects(self._authority, task)
+            if task.heartbeat_us:
+                self._pulses[task.name] = self._authority.make(task.name, ObjectType.NOTIFICATION)
         return [self._complete(number, task) for number, task in enumerate(self._system.tasks)]
 
     def _complete(self, number: int, task: Task) -> RunningTask:
         made = self._objects[task.name]
         own = self._fault_endpoints(number, len(made.threads))
+        home = self._supervised_endpoints(number, task, len(made.threads)) or own
         paged = self._paged_endpoints(number, task, len(made.threads))
-        faults = paged or own
+        faults = paged or home
         task_objects.configure_threads(self._authority, task, made, faults)
         task_objects.place_fixed(self._authority, made, self._endpoint, badge_of(Kind.PARENT, number))
         layout = _Layout()
         environment_of_task = self._connect(number, task, made, layout)
         image = self._system.image_index(task.image)
         named = {slot.value: slot.name.lower() for slot in Slot if slot < Slot.FIRST_CONNECTION and slot} | layout.named
-        return RunningTask(number, task, image, made, environment_of_task, named, faults, own, paged)
+        return RunningTask(number, task, image, made, environment_of_task, named, faults, own, paged, home)
 
     def _fault_endpoints(self, number: int, count: int) -> tuple[Endpoint, ...]:
         """Root's endpoint, badged for the faults of each thread."""
         return tuple(self._mint(self._endpoint, badge_of(Kind.FAULT, number, thread)) for thread in range(count))
+
+    def _supervisor_of(self, task: Task) -> Endpoint | None:
+        """The endpoint of the reincarnation server; None where root itself supervises the task."""
+        reincarnation = self._system.reincarnation
+        return self._objects[reincarnation.name].endpoint if reincarnation not in (None, task) else None
+
+    def _supervised_endpoints(self, number: int, task: Task, count: int) -> tuple[Endpoint, ...]:
+        """The reincarnation server's endpoint, badged for the faults of each thread; nothing if root supervises it."""
+        supervisor = self._supervisor_of(task)
+        if supervisor is None:
+            return ()
+        return tuple(self._mint(supervisor, fault_badge(number, thread)) for thread in range(count))
 
     def _paged_endpoints(self, number: int, task: Task, count: int) -> tuple[Endpoint, ...]:
         """The endpoint of its pager, badged for the faults of each thread; nothing if it has none."""
@@ -90,7 +120,8 @@ class Builder:
         return Endpoint(slot)
 
     def _paged(self, task: Task, made: TaskObjects, layout: _Layout) -> dict[str, Paged]:
-        """The tasks that this one is the pager of: their spaces, and root's endpoint for what it does not answer."""
+        """The tasks that this one is the pager of: their spaces, and their supervisor's endpoint for what it does not
+        answer."""
         paged = {}
         for number, client in enumerate(self._system.tasks):
             if client.pager != task.name:
@@ -101,8 +132,11 @@ class Builder:
             supervisors = {}
             for thread in range(len(objects.threads)):
                 slot = layout.take(f"supervisor of {client.name}, thread {thread}")
-                rights, badge = Rights.WRITE | Rights.GRANT_REPLY, badge_of(Kind.FAULT, number, thread)
-                task_objects.place(self._authority, made, slot, self._endpoint.cptr, rights, badge)
+                supervisor, badge = self._supervisor_of(client), fault_badge(number, thread)
+                if supervisor is None:
+                    supervisor, badge = self._endpoint, badge_of(Kind.FAULT, number, thread)
+                rights = Rights.WRITE | Rights.GRANT_REPLY
+                task_objects.place(self._authority, made, slot, supervisor.cptr, rights, badge)
                 supervisors[_paged_badge(number, thread)] = slot
             paged[client.name] = Paged(vspace, supervisors, client.paged)
         return paged
@@ -113,9 +147,13 @@ class Builder:
         if Grant.SYSTEM_INFORMATION.value in authorities:
             system = authorities[Grant.SYSTEM_INFORMATION.value]
             connections[SYSTEM_NAME] = Connection(system, SYSTEM_INTERFACE)
+        if Grant.LIFECYCLE.value in authorities:
+            connections[LIFECYCLE_NAME] = Connection(authorities[Grant.LIFECYCLE.value], LIFECYCLE_INTERFACE)
         provides = self._provides(task, made, layout)
         devices = self._devices(task, made, layout)
         paged = self._paged(task, made, layout)
+        pulse = self._pulse(task, made, layout)
+        heartbeats = self._heartbeats(made, layout) if Grant.LIFECYCLE in task.grants else {}
         if any(provided.interface == NAMES_INTERFACE for provided in provides.values()):
             connections |= self._directory(made, layout)
         state, first_state_slot = self._state(task, made, layout)
@@ -136,6 +174,8 @@ class Builder:
             state_bytes=task.state,
             first_state_slot=first_state_slot,
             state_slots=task.state_slots,
+            pulse=pulse,
+            heartbeats=heartbeats,
         )
 
     def _state(self, task: Task, made: TaskObjects, layout: _Layout) -> tuple[int, int]:
@@ -151,6 +191,27 @@ class Builder:
         for number in range(task.state_slots):
             layout.take(f"state: capability {number}")
         return frame, first
+
+    def _pulse(self, task: Task, made: TaskObjects, layout: _Layout) -> int:
+        """The slot of what the task says by that it serves; 0 if it is never asked."""
+        if task.name not in self._pulses:
+            return 0
+        slot = layout.take("its pulse")
+        task_objects.place(self._authority, made, slot, self._pulses[task.name], Rights.WRITE, PULSE)
+        return slot
+
+    def _heartbeats(self, made: TaskObjects, layout: _Layout) -> dict[int, Heartbeat]:
+        """What the reincarnation server asks tasks by, and learns their answers from."""
+        heartbeats = {}
+        for number, task in enumerate(self._system.tasks):
+            if task.name not in self._pulses:
+                continue
+            asking, pulse = layout.take(f"heartbeat of {task.name}"), layout.take(f"pulse of {task.name}")
+            notification, badge = self._objects[task.name].notification.cptr, SIGNAL_BADGE | HEARTBEAT_SIGNAL
+            task_objects.place(self._authority, made, asking, notification, Rights.WRITE, badge)
+            task_objects.place(self._authority, made, pulse, self._pulses[task.name], Rights.READ)
+            heartbeats[number] = Heartbeat(asking, pulse)
+        return heartbeats
 
     def _uses(self, task: Task, made: TaskObjects, layout: _Layout) -> dict[str, Connection]:
         connections = {}
@@ -183,7 +244,8 @@ class Builder:
             device = self._system.device(assigned.device)
             ports = layout.take(f"{assigned.name}: I/O ports {device.first_port:#x}-{device.last_port:#x}")
             handler = layout.take(f"{assigned.name}: interrupt {device.irq}")
-            self._place_device(made, ports, handler, device.first_port, device.last_port, device.irq, 1 << bit)
+            placed = PlacedDevice(ports, handler, device.first_port, device.last_port, device.irq, 1 << bit)
+            task_objects.place_device(self._authority, made, placed)
             io_space = self._place_io_space(made, assigned, layout)
             devices[assigned.name] = environment.Device(
                 irq_handler=handler,
@@ -194,19 +256,6 @@ class Builder:
                 io_space=io_space,
             )
         return devices
-
-    def _place_device(
-        self, made: TaskObjects, ports: int, handler: int, first: int, last: int, irq: int, signal: int
-    ) -> None:
-        authority = self._authority
-        authority.io_port_control.issue(first, last, made.cnode, ports, made.cnode_bits)
-        temporary = authority.slots.allocate_range(2)
-        authority.irq_control.get(irq, authority.cnode, temporary[0])
-        authority.cnode.mint(temporary[1], authority.cnode, made.notification.cptr, SIGNAL_BADGE | signal)
-        IRQHandler(temporary[0]).set_notification(Notification(temporary[1]))
-        authority.cnode.delete(temporary[1])
-        made.cnode.move(handler, authority.cnode, temporary[0], dest_depth=made.cnode_bits)
-        authority.slots.free_range(temporary)
 
     def _place_io_space(self, made: TaskObjects, assigned: Assigned, layout: _Layout) -> int:
         """The slot of the IOSpace by which the device does DMA from now on; 0 if the task has none for it."""
@@ -227,6 +276,10 @@ class Builder:
             match grant:
                 case Grant.SYSTEM_INFORMATION:
                     badge = badge_of(Kind.SYSTEM, number)
+                    rights = Rights.WRITE | Rights.GRANT_REPLY
+                    task_objects.place(authority, made, slot, self._endpoint.cptr, rights, badge)
+                case Grant.LIFECYCLE:
+                    badge = badge_of(Kind.LIFECYCLE, number)
                     rights = Rights.WRITE | Rights.GRANT_REPLY
                     task_objects.place(authority, made, slot, self._endpoint.cptr, rights, badge)
                 case Grant.SCHED_CONTROL:

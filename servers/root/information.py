@@ -7,16 +7,17 @@ Rules: answers name what the system description gave, never another task's secre
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from libsel4py.abi import ObjectType
 from libsel4py.description import System as Description
 from libsel4py.errors import KernelError, RevokeFirst
+from libsel4py.interfaces.lifecycle import OrderKind
 from libsel4py.interfaces.system import CapabilityInfo, InterruptInfo, System, TaskInfo, UnknownTask, UntypedInfo
 from libsel4py.lowlevel.identify import identify
 from libsel4py.signature import Word
 from servers.root.authority import Authority
 from servers.root.running_task import RunningTask
+from servers.root.supervisor import Supervisor
 
 
 class Information(System):
@@ -27,16 +28,16 @@ class Information(System):
         authority: Authority,
         description: Description,
         tasks: list[RunningTask],
-        kill: Callable[[RunningTask], None],
+        supervisor: Supervisor,
     ) -> None:
         self._authority = authority
         self._description = description
         self._tasks = tasks
-        self._kill = kill
+        self._supervisor = supervisor
         self._started = time.monotonic_ns()
 
     def tasks(self) -> list[TaskInfo]:
-        return [_info(running) for running in sorted(self._tasks, key=lambda each: each.task.name)]
+        return [self._info(running) for running in sorted(self._tasks, key=lambda each: each.task.name)]
 
     def memory(self) -> list[UntypedInfo]:
         authority = self._authority
@@ -79,7 +80,16 @@ class Information(System):
         return events[-lines:] if lines > 0 else []
 
     def kill(self, task: str) -> None:
-        self._kill(self._find(task))
+        self._supervisor.kill(self._find(task))
+
+    def stop_task(self, task: str) -> None:
+        self._supervisor.order(self._find(task), OrderKind.STOP)
+
+    def start_task(self, task: str) -> None:
+        self._supervisor.order(self._find(task), OrderKind.START)
+
+    def restart_task(self, task: str) -> None:
+        self._supervisor.order(self._find(task), OrderKind.RESTART)
 
     def why(self, task: str) -> list[str]:
         running = self._find(task)
@@ -112,16 +122,18 @@ class Information(System):
         root.delete(scratch)
         return found.type, found.rights
 
-
-def _info(running: RunningTask) -> TaskInfo:
-    task = running.task
-    return TaskInfo(
-        name=task.name,
-        image=task.image,
-        state=running.state,
-        priority=task.priority,
-        threads=len(running.objects.threads),
-        memory_bytes=task.memory + task.pool,
-        consumed_us=running.consumed_us(),
-        restarts=running.restarts,
-    )
+    def _info(self, running: RunningTask) -> TaskInfo:
+        task = running.task
+        is_supervised = not self._supervisor.is_ours(running)
+        return TaskInfo(
+            name=task.name,
+            image=task.image,
+            state=running.state,
+            priority=task.priority,
+            threads=len(running.objects.threads),
+            memory_bytes=task.memory + task.pool,
+            consumed_us=running.consumed_us(),
+            restarts=running.restarts,
+            strategy=self._description.group(task.name).strategy.value if is_supervised else "",
+            last_cause=running.last_cause,
+        )

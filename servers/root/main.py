@@ -10,9 +10,11 @@ import ctypes
 import logging
 
 from libsel4py import description
-from libsel4py.abi import BOOT_INFO_FRAME_BITS, ObjectType, message_info
+from libsel4py.abi import BOOT_INFO_FRAME_BITS, ObjectType, Rights, message_info
 from libsel4py.capabilities import Endpoint, Notification, Reply
-from libsel4py.environment import Environment
+from libsel4py.environment import SIGNAL_BADGE, Environment
+from libsel4py.fault_reports import is_guarded
+from libsel4py.interfaces.lifecycle import ORDERS_SIGNAL
 from libsel4py.interfaces.parent import Parent
 from libsel4py.lowlevel import bootinfo
 from libsel4py.lowlevel.machine import Words
@@ -22,8 +24,11 @@ from libsel4py.task import Task, set_current_task
 from servers.root.authority import Authority
 from servers.root.builder import Builder
 from servers.root.information import Information
+from servers.root.lifecycle import LifecycleService
+from servers.root.lives import Lives
+from servers.root.orders import Orders
 from servers.root.running_task import Kind, RunningTask, Sender, badge_of
-from servers.root.supervisor import Essential, Supervisor, is_guarded
+from servers.root.supervisor import Essential, Supervisor
 
 NAME = "root"
 NO_MEMORY: Words = (message_info(1), 0, 0, 0, 0)  # the answer to a VM fault that nobody resolves
@@ -73,9 +78,15 @@ def main(boot_info_address: int, *_: int) -> None:
     own = _own_task(authority)
     set_current_task(own)
     tasks = Builder(authority, system, endpoint).build()
-    supervisor = Supervisor(authority, tasks)
+    lives = Lives(authority, tasks)
+    reincarnation = next((each for each in tasks if each.task is system.reincarnation), None)
+    orders = Orders(None if reincarnation is None else _bell(authority, reincarnation))
+    supervisor = Supervisor(lives, tasks, orders, reincarnation)
     server = Server(endpoint, own)
     _provide(server, authority, system, tasks, supervisor)
+    if reincarnation is not None:
+        clients = {badge_of(Kind.LIFECYCLE, reincarnation.number): reincarnation.task.name}
+        server.provide(LifecycleService(authority, system, tasks, lives, orders), name="lifecycle", clients=clients)
     supervisor.start_all()
     log.info("%s: %d tasks started", system.name, len(tasks))
     try:
@@ -83,6 +94,14 @@ def main(boot_info_address: int, *_: int) -> None:
     except Essential as ended:
         log.info("an essential task has ended: the system ends with status %s", ended.code)
         raise
+
+
+def _bell(authority: Authority, reincarnation: RunningTask) -> Notification:
+    """What tells the reincarnation server that there are orders."""
+    slot = authority.slots.allocate()
+    notification, badge = reincarnation.objects.notification.cptr, SIGNAL_BADGE | ORDERS_SIGNAL
+    authority.cnode.mint(slot, authority.cnode, notification, badge, Rights.WRITE)
+    return Notification(slot)
 
 
 def _own_task(authority: Authority) -> Task:
@@ -105,6 +124,6 @@ def _provide(
         for running in tasks
         if description.Grant.SYSTEM_INFORMATION in running.task.grants
     }
-    information = Information(authority, system, tasks, supervisor.kill)
+    information = Information(authority, system, tasks, supervisor)
     server.provide(information, name="system", clients=granted)
     server.on_stranger(root.fault)

@@ -6,13 +6,25 @@ task's own CNode by `place` alone. Nothing here knows of connections.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Container
+from dataclasses import dataclass, field
 
 from libsel4py import abi
 from libsel4py.abi import ObjectType, Rights
-from libsel4py.capabilities import TCB, CNode, Endpoint, Frame, IOSpace, Notification, SchedContext, VSpace
+from libsel4py.capabilities import (
+    TCB,
+    CNode,
+    Endpoint,
+    Frame,
+    IOSpace,
+    IRQHandler,
+    Notification,
+    SchedContext,
+    VSpace,
+)
 from libsel4py.description import Task
-from libsel4py.environment import Slot
+from libsel4py.environment import SIGNAL_BADGE, Slot
+from libsel4py.lowlevel.batch import Batch
 from servers.root.authority import Authority
 
 SCHED_CONTEXT_BITS = 8  # room for 8 refills
@@ -29,8 +41,29 @@ class Thread:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """What a slot of the task's CNode was filled with: a slot of root's, and how it was copied."""
+
+    cptr: int
+    rights: Rights
+    badge: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedDevice:
+    """The slots of a device's ports and interrupt handler, and what they are of."""
+
+    ports: int
+    handler: int
+    first_port: int
+    last_port: int
+    irq: int
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
 class TaskObjects:
-    """A task's objects, as capabilities of root's CNode."""
+    """A task's objects, as capabilities of root's CNode. What its own CNode was filled with stands in the last two."""
 
     cnode: CNode
     cnode_bits: int
@@ -42,6 +75,8 @@ class TaskObjects:
     state: int  # the frame that outlives its processes; 0 if there is none
     io_spaces: dict[str, IOSpace]  # of its devices that have one, by the task's names for them
     threads: tuple[Thread, ...]
+    placed: dict[int, Placed] = field(default_factory=dict)
+    placed_devices: list[PlacedDevice] = field(default_factory=list)
 
     @property
     def guard(self) -> int:
@@ -89,16 +124,67 @@ def place(
     authority: Authority, objects: TaskObjects, index: int, slot: int, rights: Rights = Rights.ALL, badge: int = 0
 ) -> None:
     """Copy the capability in root's ``slot`` into slot ``index`` of the task's CNode, with a badge if it is not 0."""
+    objects.placed[index] = Placed(slot, rights, badge)
     if badge:
         objects.cnode.mint(index, authority.cnode, slot, badge, rights, dest_depth=objects.cnode_bits)
     else:
         objects.cnode.copy(index, authority.cnode, slot, rights, dest_depth=objects.cnode_bits)
 
 
+def place_device(authority: Authority, objects: TaskObjects, placed: PlacedDevice) -> None:
+    """Give the task the ports, and the interrupt's handler, which signals the task's notification."""
+    if placed not in objects.placed_devices:
+        objects.placed_devices.append(placed)
+    authority.io_port_control.issue(
+        placed.first_port, placed.last_port, objects.cnode, placed.ports, objects.cnode_bits
+    )
+    _place_handler(authority, objects, placed)
+
+
+def _place_handler(authority: Authority, objects: TaskObjects, placed: PlacedDevice) -> None:
+    temporary = authority.slots.allocate_range(2)
+    authority.irq_control.get(placed.irq, authority.cnode, temporary[0])
+    authority.cnode.mint(temporary[1], authority.cnode, objects.notification.cptr, SIGNAL_BADGE | placed.signal)
+    IRQHandler(temporary[0]).set_notification(Notification(temporary[1]))
+    authority.cnode.delete(temporary[1])
+    objects.cnode.move(placed.handler, authority.cnode, temporary[0], dest_depth=objects.cnode_bits)
+    authority.slots.free_range(temporary)
+
+
+def refill(authority: Authority, objects: TaskObjects, occupied: Container[int]) -> list[int]:
+    """Fill again what the description fills, where the task itself has emptied it; returns those slots.
+
+    What it was handed once, and deleted, nobody has: its pool.
+    """
+    filled = [index for index in objects.placed if index not in occupied]
+    for index in filled:
+        placed = objects.placed[index]
+        place(authority, objects, index, placed.cptr, placed.rights, placed.badge)
+    if Slot.CNODE not in occupied:
+        _place_cnode(authority, objects)
+        filled.append(Slot.CNODE)
+    for device in objects.placed_devices:
+        if device.ports not in occupied:
+            authority.io_port_control.issue(
+                device.first_port, device.last_port, objects.cnode, device.ports, objects.cnode_bits
+            )
+            filled.append(device.ports)
+        if device.handler not in occupied:
+            _place_handler(authority, objects, device)
+            filled.append(device.handler)
+    return filled
+
+
+def _place_cnode(authority: Authority, objects: TaskObjects) -> None:
+    """The task's own CNode, in itself."""
+    root, bits = authority.cnode, objects.cnode_bits
+    objects.cnode.mint(Slot.CNODE, root, objects.cnode.cptr, objects.guard, dest_depth=bits)
+
+
 def place_fixed(authority: Authority, objects: TaskObjects, parent: Endpoint, parent_badge: int) -> None:
     """Fill the first slots, which are the same in every task (`libsel4py.environment.Slot`)."""
     place(authority, objects, Slot.TCB, objects.main.tcb.cptr)
-    objects.cnode.mint(Slot.CNODE, authority.cnode, objects.cnode.cptr, objects.guard, dest_depth=objects.cnode_bits)
+    _place_cnode(authority, objects)
     place(authority, objects, Slot.VSPACE, objects.vspace.cptr)
     place(authority, objects, Slot.PARENT, parent.cptr, Rights.WRITE | Rights.GRANT_REPLY, parent_badge)
     place(authority, objects, Slot.REPLY, objects.reply)
@@ -110,34 +196,61 @@ def place_fixed(authority: Authority, objects: TaskObjects, parent: Endpoint, pa
 
 def configure_threads(authority: Authority, task: Task, objects: TaskObjects, faults: tuple[Endpoint, ...]) -> None:
     """Give each thread its spaces, trap frame, processor time and its own of the fault handlers."""
-    for index, (thread, fault) in enumerate(zip(objects.threads, faults, strict=True)):
-        thread.tcb.configure(
-            objects.cnode,
-            objects.guard,
-            objects.vspace,
-            0,
-            TRAP_FRAME_ADDRESS + (index << abi.TRAP_FRAME_BITS),
-            thread.frame,
-        )
-        authority.sched_control.configure_flags(
-            thread.sched_context, task.budget_us, task.period_us, extra_refills=0, badge=0, flags=0
-        )
-        thread.tcb.set_name(task.name if index == 0 else f"{task.name}.{index}")
-        thread.tcb.set_sched_params(authority.tcb, task.max_priority, task.priority, thread.sched_context, fault)
-    objects.main.tcb.bind_notification(objects.notification)
+    with Batch() as batch:
+        for index in range(len(objects.threads)):
+            _queue_settings(batch, authority, task, objects, index)
+    for index, fault in enumerate(faults):
+        _configure(authority, task, objects, index, fault)
 
 
-def remake_threads(authority: Authority, task: Task, objects: TaskObjects, faults: tuple[Endpoint, ...]) -> TaskObjects:
-    """Destroy the task's threads, and so its process, and make new ones that have not run yet."""
-    for thread in reversed(objects.threads):
-        for slot in (thread.tcb.cptr, thread.sched_context.cptr, thread.frame.cptr):
-            authority.free(slot)
-    remade = replace(objects, threads=tuple(_make_thread(authority, task) for _ in objects.threads))
-    for slot, made in ((Slot.TCB, remade.main.tcb), (Slot.SCHED_CONTEXT, remade.main.sched_context)):
-        remade.cnode.delete(slot, remade.cnode_bits)  # the old one went by itself; the task may have put another there
-        place(authority, remade, slot, made.cptr)
-    configure_threads(authority, task, remade, faults)
-    return remade
+def _queue_settings(batch: Batch, authority: Authority, task: Task, objects: TaskObjects, index: int) -> None:
+    """What a thread is given by invocations that fit a batch."""
+    thread = objects.threads[index]
+    batch.queue(
+        authority.sched_control.configure_flags,
+        thread.sched_context,
+        task.budget_us,
+        task.period_us,
+        extra_refills=0,
+        badge=0,
+        flags=0,
+    )
+    batch.queue(thread.tcb.set_name, task.name if index == 0 else f"{task.name}.{index}")
+    if index == 0:
+        batch.queue(thread.tcb.bind_notification, objects.notification)
+
+
+def _configure(authority: Authority, task: Task, objects: TaskObjects, index: int, fault: Endpoint) -> None:
+    """The others: they bring three capabilities each."""
+    thread, address = objects.threads[index], TRAP_FRAME_ADDRESS + (index << abi.TRAP_FRAME_BITS)
+    thread.tcb.configure(objects.cnode, objects.guard, objects.vspace, 0, address, thread.frame)
+    thread.tcb.set_sched_params(authority.tcb, task.max_priority, task.priority, thread.sched_context, fault)
+
+
+def remake_threads(authority: Authority, task: Task, objects: TaskObjects, faults: tuple[Endpoint, ...]) -> int:
+    """Destroy the task's threads, and so its process, and make new ones in their place, which have not run yet.
+
+    Returns the microseconds of processor time that the former ones had used and the kernel had not told of. All that
+    one trap can carry goes by one: somebody waits for this task.
+    """
+    bits = objects.cnode_bits
+    with Batch() as batch:
+        consumed = [batch.queue(thread.sched_context.consumed) for thread in objects.threads]
+        for thread in reversed(objects.threads):
+            authority.memory.queue_renewal(batch, thread.tcb.cptr, ObjectType.TCB)
+            authority.memory.queue_renewal(
+                batch, thread.sched_context.cptr, ObjectType.SCHED_CONTEXT, SCHED_CONTEXT_BITS
+            )
+            authority.memory.queue_renewal(batch, thread.frame.cptr, ObjectType.FRAME, abi.TRAP_FRAME_BITS)
+        for slot in (Slot.TCB, Slot.SCHED_CONTEXT):
+            placed = objects.placed[slot]
+            batch.queue(objects.cnode.delete, slot, bits)  # the task may have put another one there
+            batch.queue(objects.cnode.copy, slot, authority.cnode, placed.cptr, placed.rights, dest_depth=bits)
+        for index in range(len(objects.threads)):
+            _queue_settings(batch, authority, task, objects, index)
+    for index, fault in enumerate(faults):
+        _configure(authority, task, objects, index, fault)
+    return sum(used.result() for used in consumed)
 
 
 def start(objects: TaskObjects, image: int) -> None:

@@ -10,12 +10,14 @@ from typing import Final
 from libsel4py.capabilities import Endpoint
 from libsel4py.description import Task
 from libsel4py.environment import Environment
+from libsel4py.interfaces.lifecycle import Standing
 from servers.root.objects import TaskObjects
 
 KIND_SHIFT: Final = 56
 THREAD_SHIFT: Final = 32
 THREAD_MASK: Final = (1 << THREAD_SHIFT) - 1  # the task's number
 MAX_EVENTS: Final = 200  # kept of each task
+MAX_FAILURES: Final = 1000  # as many as an intensity allows
 
 
 class Kind(IntEnum):
@@ -24,6 +26,7 @@ class Kind(IntEnum):
     FAULT = 1
     PARENT = 2
     SYSTEM = 3
+    LIFECYCLE = 4
 
 
 def badge_of(kind: Kind, number: int, thread: int = 0) -> int:
@@ -61,8 +64,10 @@ class RunningTask:
     Attributes:
         capabilities: what stands in each slot that was filled. faults: where the faults of each thread go now.
         own_faults: root's endpoint with a badge for each thread. paged_faults: the same of its pager's, if it has one.
-        state: its life, in words. restarted_at: when it was last started again, in seconds of root's clock.
-        used_us: the processor time of its threads that the kernel has told of.
+        home_faults: those of its supervisor, root's own where it has no other.
+        state: its life, in words. last_cause: why its last life ended. restarted_at: when it was last started again by
+        root's own rule, in seconds of root's clock. used_us: the processor time of its threads, as far as told.
+        standing, failures, due, started_at, renewed_at, failed_at: `lifecycle.TaskRecord` says.
     """
 
     number: int
@@ -74,10 +79,18 @@ class RunningTask:
     faults: tuple[Endpoint, ...]
     own_faults: tuple[Endpoint, ...] = ()
     paged_faults: tuple[Endpoint, ...] = ()
+    home_faults: tuple[Endpoint, ...] = ()
     life: Life = Life.MADE
     state: str = "made"
     restarts: int = 0
+    last_cause: str = ""
     restarted_at: deque[float] = field(default_factory=deque)
+    standing: Standing = Standing.RUNNING
+    failures: int = 0
+    due: float = 0.0
+    started_at: float = 0.0
+    renewed_at: float = 0.0
+    failed_at: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_FAILURES))
     used_us: int = 0
     events: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
 
@@ -89,6 +102,8 @@ class RunningTask:
     def note(self, life: Life, state: str, event: str) -> None:
         """Keep what has become of it, and the event that made it so."""
         self.life, self.state = life, state
+        if life is not Life.RUNNING:
+            self.last_cause = event
         self.events.append(event)
 
     def consumed_us(self) -> int:

@@ -1,41 +1,31 @@
-"""What root does when a task faults or ends: note it, start it again if its description says so, or end the system.
+"""Root's own supervision: of every task where the description has no reincarnation server, else of that server.
 
-Rules. A thread's fault that nobody answers is the end of its task, as its process's end is. Starting a task again makes
-its threads anew: no old one can run on beside them, and a process begins with its first thread. A task that said that
-it is done is not started again. One that ends again and again is given up. What is not started again is left as it is,
-with everything that it holds, so that `why` and `inspect` can show it; those who wait for its answers are told.
+Rules. A thread's fault that nobody answers is the end of its task, as its process's end is. A task that said that it is
+done is not started again. One that ends again and again is given up: and if that is the reincarnation server, this rule
+is the others', from then on.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import time
-from collections.abc import Callable
 from typing import Final
 
-from libsel4py import abi
-from libsel4py.abi import ExceptionNumber, FaultLabel, ObjectType, PageFault
-from libsel4py.capabilities import Endpoint, Reply
 from libsel4py.description import Restart
 from libsel4py.environment import PAGED_BADGE
-from libsel4py.errors import Timeout
-from libsel4py.lowlevel.syscalls import Message
-from libsel4py.wire import Outcome
-from servers.root import leftovers
-from servers.root import objects as task_objects
-from servers.root.authority import Authority
-from servers.root.running_task import THREAD_MASK, THREAD_SHIFT, Kind, Life, RunningTask, Sender
-
-KILLED: Final = 137  # exit status of what SIGKILL ended, as shells have it
-CANNOT_START: Final = 126  # exit status of what never had a process, or whose image did not load
-FAULTED: Final = 1  # exit status of a system that ends because an essential task has faulted
+from libsel4py.fault_reports import FAULTED, KILLED, describe_fault, exit_status, is_death, where_to_read
+from libsel4py.interfaces.lifecycle import Order, OrderKind, Standing, fault_source
+from libsel4py.interfaces.system import NotPermitted
+from servers.root.lives import Lives
+from servers.root.orders import Orders
+from servers.root.running_task import Kind, Life, RunningTask, Sender
 
 # What cannot even start ends within some milliseconds, and starting it again for ever would take a processor from
 # the others; a fault that comes now and then (ten times in ten seconds is still survived) is what restarts are for.
 MOST_RESTARTS: Final = 10
 RESTART_SECONDS: Final = 10.0
-PAGER_SECONDS: Final = 0.1  # how long a pager may take to hear that a task of its ends; root answers nobody meanwhile
+# Nobody is harmed while the reincarnation server is away, for the milliseconds that its start takes: what it is to be
+# told of waits for it. So a storm of its ends is survived which would be no other task's restart any more.
+MOST_REINCARNATIONS: Final = 200
 
 _log = logging.getLogger(__name__)
 
@@ -44,68 +34,31 @@ class Essential(SystemExit):
     """An essential task has ended for good: root ends with its exit status, and the system with root."""
 
 
-def exit_status(wait_status: int) -> int:
-    """The shell's view of a wait status: the exit code, or 128 and the signal's number."""
-    code = os.waitstatus_to_exitcode(wait_status)
-    return code if code >= 0 else 128 - code
-
-
-def is_death(label: int, words: tuple[int, ...]) -> bool:
-    """Whether a fault message says that a thread has ended."""
-    return label == FaultLabel.USER_EXCEPTION and words[3] == ExceptionNumber.DEATH
-
-
-def is_guarded(label: int, words: tuple[int, ...]) -> bool:
-    """Whether a fault message is of an access that can fail: the thread goes on where nobody brings it the memory."""
-    return label == FaultLabel.VM_FAULT and bool(words[3] & PageFault.GUARDED)
-
-
-def describe_fault(label: int, words: tuple[int, ...]) -> str:
-    """A fault message as a sentence."""
-    match label:
-        case FaultLabel.CAP_FAULT:
-            phase = "receiving" if words[2] else "sending"
-            kind = abi.LookupFailureKind(words[3]).name.lower().replace("_", " ")
-            return f"capability fault while {phase} at address {words[1]:#x}: {kind}"
-        case FaultLabel.UNKNOWN_SYSCALL:
-            return "unknown system call"
-        case FaultLabel.VM_FAULT:
-            kind = "write to" if words[3] & PageFault.WRITE else "read from"
-            return f"no memory to {kind} at address {words[1]:#x}, instruction {words[0]:#x}"
-        case FaultLabel.USER_EXCEPTION if is_death(label, words):
-            status = exit_status(words[4])
-            return "ended" if status == 0 else f"ended with status {status}"
-        case FaultLabel.USER_EXCEPTION:
-            return f"exception {words[3]}, code {words[4]:#x}"
-        case _:
-            return f"fault {label}"
-
-
-def where_to_read(name: str, status: int) -> str:
-    """Where a person finds what an ended task had to say; nothing where it had not the time to say anything."""
-    if status == CANNOT_START:
-        return ": it could not be started, and `sel4py logs zygote` says why"
-    return f": `sel4py logs {name}` has what it wrote" if 0 < status < 128 else ""
-
-
 class Supervisor:
     """Handles the ends of all tasks.
 
     Args:
-        clock: seconds that never go back.
+        orders: to whom the ends of supervised tasks are told that root hears of.
+        reincarnation: the task that supervises the others; None: there is none.
     """
 
     def __init__(
-        self, authority: Authority, tasks: list[RunningTask], clock: Callable[[], float] = time.monotonic
+        self, lives: Lives, tasks: list[RunningTask], orders: Orders, reincarnation: RunningTask | None = None
     ) -> None:
-        self._authority = authority
+        self._lives = lives
         self._tasks = tasks
-        self._clock = clock
+        self._orders = orders
+        self._reincarnation = reincarnation
+        lives.faulted = self.fault
+
+    def is_ours(self, running: RunningTask) -> bool:
+        """Whether root itself decides what follows its end."""
+        return self._reincarnation is None or running is self._reincarnation
 
     def start_all(self) -> None:
-        """Start every task, in start order."""
-        for running in self._tasks:
-            self._start(running, "started")
+        """Start every task, in start order; the one that supervises the others first."""
+        for running in sorted(self._tasks, key=lambda each: each is not self._reincarnation):
+            self._lives.start(running, "started")
 
     def exited(self, number: int, code: int) -> None:
         """A task has said that its work is done: it is ended, for good.
@@ -114,12 +67,13 @@ class Supervisor:
             Essential: the system is to end, with this status.
         """
         running = self._tasks[number]
-        self._end_threads(running)
-        self._clear(running)
-        self._take_over(running)
+        self._lives.end(running)
+        self._lives.take_over(running)
+        running.standing = Standing.DONE
         running.note(Life.DONE, f"dead: done, with status {code}", f"said that it is done, with status {code}")
         if running.task.essential:
             raise Essential(code)
+        self._tell(running, OrderKind.DONE, code)
 
     def fault(self, sender: Sender, label: int, words: tuple[int, ...]) -> None:
         """A thread has faulted, and waits; or has ended, which is told for each thread of a process that ends.
@@ -137,6 +91,9 @@ class Supervisor:
             running.note(Life.FAULTED, f"faulted: {text}", f"thread {sender.thread}: {text}")
         else:
             running.note(Life.DEAD, f"dead: {text}", text + where_to_read(running.task.name, status))
+        if not self.is_ours(running):
+            self._tell(running, OrderKind.FAILED, status, text)
+            return
         again = running.task.restart is Restart.ALWAYS or (running.task.restart is Restart.ON_FAILURE and status != 0)
         self._go_on(running, again, status)
 
@@ -153,102 +110,98 @@ class Supervisor:
         running.note(Life.DEAD, "dead: killed", "killed by order")
         running.restarted_at.clear()
         again = running.task.restart is not Restart.NEVER
+        if not self.is_ours(running):
+            self._lives.end(running)
+            self._tell(running, OrderKind.KILLED, KILLED)
+            return
         if not again:
-            self._end_threads(running)
+            self._lives.end_threads(running)
         self._go_on(running, again, KILLED)
+
+    def order(self, running: RunningTask, kind: OrderKind) -> None:
+        """Hand an order on to the reincarnation server. Raises NotPermitted: the task is supervised here."""
+        if self.is_ours(running):
+            raise NotPermitted(f"root itself supervises {running.task.name}, and knows only kill")
+        self._orders.add(kind, running.number)
+
+    def _tell(self, running: RunningTask, kind: OrderKind, status: int, text: str = "") -> None:
+        if not self.is_ours(running):
+            self._orders.add(kind, running.number, status, text)
 
     def _go_on(self, running: RunningTask, again: bool, status: int) -> None:
         """After a task's end: a new life, the system's end, or nothing."""
-        if again and self._may_restart(running):
+        if running is self._reincarnation:
+            self._reincarnate(running)
+        elif again and self._may_restart(running, MOST_RESTARTS):
             self._restart(running)
         elif running.task.essential:
             raise Essential(status)
-        elif running.life is Life.DEAD:
-            self._clear(running)
-            self._take_over(running)
+        else:
+            self._lives.leave(running)
 
-    def _may_restart(self, running: RunningTask) -> bool:
+    def _may_restart(self, running: RunningTask, most: int) -> bool:
         """Whether it may be started again now; if not, its state says so."""
-        now, recent = self._clock(), running.restarted_at
+        now, recent = self._lives.clock(), running.restarted_at
         while recent and now - recent[0] >= RESTART_SECONDS:
             recent.popleft()
-        if len(recent) < MOST_RESTARTS:
+        if len(recent) < most:
             return True
-        given_up = f"given up after {MOST_RESTARTS} restarts within {RESTART_SECONDS:.0f} s"
+        given_up = f"given up after {most} restarts within {RESTART_SECONDS:.0f} s"
         _log.error("%s is %s: it was %s", running.task.name, running.state, given_up)
         if running.life is Life.FAULTED:
-            self._end_threads(running)
+            self._lives.end_threads(running)
         running.note(Life.DEAD, f"{running.state}; {given_up}, kill starts it again", given_up)
         return False
 
     def _restart(self, running: RunningTask) -> None:
         _log.warning("%s is %s: it is started again", running.task.name, running.state)
-        self._end_threads(running)
-        self._clear(running)
-        running.restarts += 1
-        running.restarted_at.append(self._clock())
-        self._start(running, f"started again ({running.restarts})")
+        self._lives.end(running)
+        running.restarted_at.append(self._lives.clock())
+        self._lives.start_again(running)
 
-    def _clear(self, running: RunningTask) -> None:
-        """Take back what the task had: whoever serves it sees that the memory which it had lent is gone."""
-        occupied = leftovers.answer_callers(self._authority, running.objects)
-        leftovers.clear(running.objects, running.environment.first_free_slot, occupied)
+    # --- the reincarnation server -------------------------------------------------------------------------------------
 
-    def _start(self, running: RunningTask, event: str) -> None:
-        task_objects.start(running.objects, running.image)
-        running.note(Life.RUNNING, "running", event)
-        for client in self._paged_by(running):
-            self._send_faults_to(client, client.paged_faults)
+    def _reincarnate(self, running: RunningTask) -> None:
+        """Start it again, whatever its own policy says: others rely on it."""
+        if self._may_restart(running, MOST_REINCARNATIONS):
+            self._restart(running)
+        else:
+            self.take_over()
 
-    def _end_threads(self, running: RunningTask) -> None:
-        """Destroy the task's threads, and so its process; new ones stand ready."""
-        running.consumed_us()
-        if running.faults == running.paged_faults:
-            self._tell_pager(running)
-        running.objects = task_objects.remake_threads(self._authority, running.task, running.objects, running.faults)
+    def take_over(self) -> None:
+        """There is no reincarnation server any more: all tasks are supervised here, and what it has left is done.
 
-    def _tell_pager(self, running: RunningTask) -> None:
-        """Say for each thread that it ends, so that its successor finds no memory of its; a pager that is busy or dead
-        is not waited for: it looks after that when it starts."""
-        for fault in running.faults:
-            try:
-                fault.send(Message(FaultLabel.NULL_FAULT), timeout=PAGER_SECONDS)
-            except Timeout:
-                _log.warning("%s, the pager of %s, does not listen", running.task.pager, running.task.name)
-                return
-
-    # --- when a pager ends for good ---------------------------------------------------------------------------
-
-    def _paged_by(self, pager: RunningTask) -> list[RunningTask]:
-        return [each for each in self._tasks if each.task.pager == pager.task.name]
-
-    def _take_over(self, pager: RunningTask) -> None:
-        """Faults of the tasks that it was the pager of come to root from now on, and those that it has not taken."""
-        clients = self._paged_by(pager)
-        endpoint = pager.objects.endpoint
-        if not clients or endpoint is None:
+        Raises:
+            Essential: the system is to end.
+        """
+        ended, self._reincarnation = self._reincarnation, None
+        if ended is None:
             return
-        for client in clients:
-            self._send_faults_to(client, client.own_faults)
-        reply = Reply(self._authority.make("root", ObjectType.REPLY))
-        try:
-            while (received := endpoint.nb_recv(reply)) is not None:
-                senders = [each for each in clients if received.badge & THREAD_MASK == each.number]
-                if received.badge & PAGED_BADGE and senders:
-                    thread = (received.badge ^ PAGED_BADGE) >> THREAD_SHIFT
-                    if is_guarded(received.label, received.words):
-                        reply.send(Message(1))
-                    else:  # not answered: the next receive, or the reply object's end, leaves it stopped
-                        self.fault(Sender(Kind.FAULT, senders[0].number, thread), received.label, received.words)
-                else:
-                    reply.send(Message(Outcome.SERVER_DIED))
-        finally:
-            self._authority.free(reply.cptr)
+        _log.error("%s is gone for good: root supervises by its own rule", ended.task.name)
+        self._lives.clear(ended)
+        for running in self._tasks:
+            faults = running.own_faults
+            if running.faults == running.home_faults:
+                self._lives.send_faults_to(running, faults)
+            running.home_faults = faults
+            self._lives.tell_pager_of_home(running)
+        self._lives.drain(ended, self._supervised_sender)
+        for order in self._orders.take_all():
+            self._settle(order)
+        for running in self._tasks:
+            if running.standing is Standing.WAITING:
+                running.standing = Standing.RUNNING
+                self._lives.start_again(running)
 
-    def _send_faults_to(self, client: RunningTask, faults: tuple[Endpoint, ...]) -> None:
-        if client.faults == faults:
-            return
-        client.faults = faults
-        objects = client.objects
-        for thread, fault in zip(objects.threads, faults, strict=True):
-            thread.tcb.set_space(fault, objects.cnode, objects.guard, objects.vspace, 0)
+    def _supervised_sender(self, badge: int) -> Sender | None:
+        source = None if badge & PAGED_BADGE else fault_source(badge)
+        known = source is not None and source[0] < len(self._tasks)
+        return Sender(Kind.FAULT, *source) if known and source is not None else None
+
+    def _settle(self, order: Order) -> None:
+        """Something that the reincarnation server was to look after."""
+        running = self._tasks[order.task]
+        if order.kind in (OrderKind.FAILED, OrderKind.KILLED) and running.life is not Life.RUNNING:
+            always = running.task.restart is Restart.ALWAYS
+            again = always or (running.task.restart is Restart.ON_FAILURE and order.status != 0)
+            self._go_on(running, again, order.status)

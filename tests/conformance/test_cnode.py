@@ -6,8 +6,8 @@ import pytest
 
 from kerneld.records import CapType
 from libsel4py import abi
-from libsel4py.abi import Error, InitialSlot, Label, ObjectType, Rights
-from tests.conformance.scenes import SCHED_CONTROL, held, is_empty, poll, send
+from libsel4py.abi import Error, InitialSlot, Label, ObjectType, Rights, Syscall
+from tests.conformance.scenes import SCHED_CONTROL, got, held, is_empty, poll, send
 from tests.harness import Machine, Refused
 
 CNODE = InitialSlot.CNODE
@@ -244,3 +244,31 @@ def test_CNODEOP0022_refusal_changes_nothing(machine: Machine) -> None:
         error, _ = machine.root.invoke(CNODE, label, (occupied, 64, source, 64, 15, 0), [CNODE])
         assert error == Error.DELETE_FIRST
     assert (held(machine, source), held(machine, occupied)) == before
+
+
+def test_CNODEOP0024_types_of_slots(machine: Machine) -> None:
+    """IDENTIFY with two words tells the types of a CNode's slots from one on, as far as it has them and they fit."""
+    cnode = machine.retype(ObjectType.CNODE, 10)
+    reply = machine.retype(ObjectType.REPLY)
+    for index in (0, 7, 1023):
+        machine.root.call(cnode, Label.CNODE_COPY, (index, 10, reply, 64, 15), [CNODE])
+    for first, count, told in (
+        (0, 9, 9),
+        (0, 5000, abi.IDENTIFIED_SLOTS),
+        (1000, 100, 24),
+        (1024, 1, 0),
+        (1 << 63, 9, 0),
+    ):
+        done = got(machine.root.syscall(Syscall.IDENTIFY, cnode, words=(first, count)))
+        types = b"".join(word.to_bytes(8, "little") for word in done.words[1:])
+        assert done.words[0] == told
+        assert len(types) == -(-told // 8) * 8
+        found = {first + index: kind for index, kind in enumerate(types) if kind}
+        assert found == {index: CapType.REPLY for index in (0, 7, 1023) if first <= index < first + told}
+
+
+def test_CNODEOP0025_types_of_slots_of_what_has_none(machine: Machine) -> None:
+    """What is no CNode is identified as ever, whatever the words; an empty address is nothing."""
+    reply = machine.retype(ObjectType.REPLY)
+    assert got(machine.root.syscall(Syscall.IDENTIFY, reply, words=(0, 9))).words[0] == CapType.REPLY
+    assert got(machine.root.syscall(Syscall.IDENTIFY, machine.new_slots(), words=(0, 9))).words[0] == CapType.NULL

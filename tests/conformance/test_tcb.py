@@ -250,3 +250,18 @@ def test_THREADS0004_revoked_vspace_stops(machine: Machine) -> None:
     machine.revoke(space)
     assert thread.state is ThreadState.INACTIVE
     assert machine.told(Tell.KILL)[-1].subject == thread.tcb.address
+
+
+def test_TCB0029_identify(machine: Machine, thread: Thread) -> None:
+    """IDENTIFY tells of a TCB whether its thread has a process in which it is not stopped."""
+
+    def runs() -> int:
+        return got(machine.root.syscall(Syscall.IDENTIFY, thread.cap)).words[3]
+
+    assert runs() == 1
+    machine.root.call(thread.cap, Label.TCB_SUSPEND)
+    assert runs() == 0
+    machine.root.call(thread.cap, Label.TCB_RESUME)
+    assert runs() == 1
+    machine.died(thread, 9)
+    assert runs() == 0

@@ -97,6 +97,24 @@ def test_the_line_being_typed_and_what_is_typed_ahead_survive_the_console(
     leave(terminal)
 
 
+def test_whatever_is_killed_in_turn_the_shell_stays_usable(terminal: Terminal, sel4py: Supervisor) -> None:
+    """Each task but the shell, from outside, with the reincarnation server among them."""
+    names = sorted({str(row["name"]) for row in sel4py.rows("ps") if row["thread"] == 0} - {"root", "shell", "ping"})
+    assert {"block", "reincarnation", "vfs"} <= set(names)
+    for number, name in enumerate(names, 1):
+        sel4py.ok("kill", name)
+        if name == "console":
+            terminal.until(PROMPT)
+        terminal.type(f"call pong ping {number}\r".encode())
+        shown = terminal.until(PROMPT)
+        if f"\n{number}\r".encode() not in shown:  # pong had taken it, or names
+            assert b"ServerDied" in shown
+            ask(terminal, f"call pong ping {number}", f"\n{number}\r")
+    shown = ask(terminal, "ps", "apps.shell.main")
+    assert shown.count("running") >= len(names)
+    leave(terminal)
+
+
 @pytest.mark.skipif(not is_built(), reason="this tree was built without lwIP (sel4py doctor)")
 def test_what_stands_on_a_file_system_or_the_network_goes_on_with_its_next_life(terminal: Terminal) -> None:
     """Handles do not survive a server; those who had them open them anew."""

@@ -25,10 +25,13 @@ def run_ps(session: Session, arguments: list[str]) -> None:
             task.restarts,
             seconds(task.consumed_us * 1000),
             task.image,
+            task.strategy,
+            task.last_cause,
         )
         for task in session.system.tasks()
     ]
-    session.write(table(("task", "state", "priority", "threads", "memory", "restarts", "time", "image"), rows))
+    columns = ("task", "state", "priority", "threads", "memory", "restarts", "time", "image", "strategy", "last cause")
+    session.write(table(columns, rows))
 
 
 @command("[TASK]", "the capabilities that a task was given (this shell's, if none is named)")
@@ -86,3 +89,21 @@ def run_kill(session: Session, arguments: list[str]) -> None:
     """It also starts a task again that was given up because it ended too often."""
     session.system.kill(arguments[0])
     session.write(f"{arguments[0]} was ended\n")
+
+
+@command("TASK", "ask a task to end, and end it if it does not; it stays down until start, restart or kill")
+def run_stop(session: Session, arguments: list[str]) -> None:
+    session.system.stop_task(arguments[0])
+    session.write(f"{arguments[0]} is told to end\n")
+
+
+@command("TASK", "start a task that is down")
+def run_start(session: Session, arguments: list[str]) -> None:
+    session.system.start_task(arguments[0])
+    session.write(f"{arguments[0]} is to be started\n")
+
+
+@command("TASK", "stop a task, and start it again")
+def run_restart(session: Session, arguments: list[str]) -> None:
+    session.system.restart_task(arguments[0])
+    session.write(f"{arguments[0]} is told to begin anew\n")

@@ -128,6 +128,18 @@ class Instruments(System):
         self._ensure(task)
         self.killed.append(task)
 
+    def stop_task(self, task: str) -> None:
+        self._ensure(task)
+        self.asked.append(("stop", task))
+
+    def start_task(self, task: str) -> None:
+        self._ensure(task)
+        self.asked.append(("start", task))
+
+    def restart_task(self, task: str) -> None:
+        self._ensure(task)
+        self.asked.append(("restart", task))
+
     def why(self, task: str) -> list[str]:
         self._ensure(task)
         return [f"{task} is running", f"{task} waits"]

@@ -70,7 +70,20 @@ def test_help_adds_what_the_usage_does_not_say(shell: Shell) -> None:
 
 def test_ps_shows_each_task_with_the_time_that_it_has_used(shell: Shell) -> None:
     heading, pong, dead = lines(shell.answer("ps"))
-    assert heading == ["task", "state", "priority", "threads", "memory", "restarts", "time", "image"]
+    columns = [
+        "task",
+        "state",
+        "priority",
+        "threads",
+        "memory",
+        "restarts",
+        "time",
+        "image",
+        "strategy",
+        "last",
+        "cause",
+    ]
+    assert heading == columns
     assert pong == ["pong", "running", "110", "2", "33M", "3", "1.5", "ms", "apps.pong.main"]
     assert dead == ["shell", "dead:", "ended", "100", "1", "4K", "0", "2.50", "s", "apps.shell.main"]
 
@@ -109,6 +122,12 @@ def test_names_lists_what_can_be_found(shell: Shell) -> None:
 def test_log_is_this_tasks_own_and_has_twenty_lines_unless_told_otherwise(shell: Shell) -> None:
     assert len(shell.answer("log").splitlines()) == 20
     assert shell.answer("log").startswith("event 80 of shell\n")
+
+
+def test_orders_go_to_root(shell: Shell) -> None:
+    for order in ("stop", "start", "restart"):
+        shell.answer(f"{order} pong")
+    assert shell.system.asked == [("stop", "pong"), ("start", "pong"), ("restart", "pong")]
 
 
 def test_kill_asks_root(shell: Shell) -> None:

@@ -76,7 +76,7 @@ def test_output_goes_to_files_and_input_comes_from_them(shell: FileShell) -> Non
 def test_commands_are_joined_by_pipes(shell: FileShell) -> None:
     made = ("write a apple", "write b banana", "cat a b > all", "cat all | grep an | hexdump")
     assert shell.answer(*made) == "00000000  62 61 6e 61 6e 61 0a                             |banana.|\n00000007\n"
-    assert shell.answer("ps | head 1 | grep task | wc") == "1 lines, 8 words, 71 bytes\n"
+    assert shell.answer("ps | head 1 | grep task | wc") == "1 lines, 11 words, 103 bytes\n"
 
 
 def test_nothing_runs_if_a_part_of_the_line_is_wrong(shell: FileShell) -> None:

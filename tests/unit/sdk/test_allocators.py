@@ -124,6 +124,21 @@ def test_random_memory_use_never_loses_a_byte(fake: TestSystem) -> None:
     assert allocator.statistics().largest_free_bytes == 1 << 18
 
 
+def test_an_object_is_made_anew_in_its_place_and_of_its_memory(fake: TestSystem) -> None:
+    memory = _allocator(fake)
+    alone, several = memory.allocate(ObjectType.TCB).start, memory.allocate(ObjectType.ENDPOINT, count=2)
+    former, before = fake.kernel.objects.caps[alone].object, memory.statistics()
+    with Batch() as batch:
+        memory.queue_renewal(batch, alone, ObjectType.TCB)
+    assert fake.kernel.objects.caps[alone].object is not former
+    assert memory.statistics() == before
+    with Batch() as batch:
+        for slot in (several.start, several.start + 1, 4000):
+            with pytest.raises(ValueError, match="holds no object that was allocated alone"):
+                memory.queue_renewal(batch, slot, ObjectType.ENDPOINT)
+    memory.free(alone)
+
+
 def test_a_refused_retype_changes_nothing(fake: TestSystem) -> None:
     allocator = _allocator(fake)
     slots_before, caps_before = fake.slots.free_count, set(fake.kernel.objects.caps)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import msgspec
 import pytest
 
 from libsel4py import (
@@ -13,13 +16,14 @@ from libsel4py import (
 )
 from libsel4py.capabilities import Notification
 from libsel4py.context import Caller, ReplyToken, per_thread
-from libsel4py.environment import SIGNAL_BADGE, Slot
+from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, STOP_SIGNAL, Slot
 from libsel4py.errors import TooManyDeferred
 from libsel4py.long_results import LONG_RESULTS_PER_CLIENT, LongResults
 from libsel4py.lowlevel import syscalls
 from libsel4py.lowlevel.syscalls import Message, Received
+from libsel4py.server import Alarm
 from libsel4py.testing import Events, TestSystem, connect, in_background
-from libsel4py.testing.fake_objects import FakeUntyped
+from libsel4py.testing.fake_objects import FakeNotification, FakeUntyped
 from libsel4py.wire import IDENTIFY, Outcome
 from tests.unit.sdk.running import OTHER, RELAY, SHELL, Running, make_server, running
 from tests.unit.sdk.services import Middle, Painter, Relay, Studio
@@ -131,6 +135,42 @@ def test_signals_reach_their_handlers_and_bad_ones_do_not_end_the_server(
     up.server.on_signal(0, lambda bits: events.add(("rest", bits)))
     fake.kernel.signal(SIGNAL_BADGE | 0b1000)
     assert events.wait_for(lambda event: event[0] == "rest") == ("rest", 0b1000)
+
+
+def test_the_loop_answers_heartbeats_and_stops_when_it_is_told_to(up: Running, fake: TestSystem) -> None:
+    """Without a line in the component; a signal of the component's own beside them still reaches its handler."""
+    events: Events[int] = Events()
+    up.server.on_signal(0b0011, events.add)
+    pulse = fake.new(FakeNotification())
+    fake.kernel.objects.derive(pulse, 3996, badge=1)
+    up.server.task.environment = msgspec.structs.replace(up.server.task.environment, pulse=3996)
+    fake.kernel.signal(SIGNAL_BADGE | HEARTBEAT_SIGNAL | 0b0001)
+    assert events.wait_for(lambda bits: bits == 0b0001)
+    assert Notification(pulse).poll() == 1
+    fake.kernel.signal(SIGNAL_BADGE | STOP_SIGNAL | 0b0010)
+    assert events.wait_for(lambda bits: bits == 0b0010)
+    assert up.server.stopping
+
+
+def test_an_alarm_rings_in_time_and_between_requests(fake: TestSystem, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where it raises; requests are answered before, between and behind."""
+    rings: Events[int] = Events()
+    left = [time.monotonic(), time.monotonic() + 0.01, time.monotonic() + 0.02, float("inf")]
+
+    def ring() -> None:
+        left.pop(0)
+        rings.add(len(left))
+        if len(left) == 2:
+            raise ValueError("in an alarm")
+
+    server, endpoint = make_server(fake, Painter())
+    server.alarm = Alarm(lambda: left[0], ring)
+    with running(fake, server, endpoint) as up:
+        studio = Studio(up.client(SHELL))
+        assert studio.add(2, 2) == 4
+        assert rings.wait_for(lambda rest: rest == 1) == 1
+        assert studio.add(2, 3) == 5
+    assert "in an alarm" in caplog.text
 
 
 def test_strangers_can_be_answered_by_hand(up: Running) -> None:

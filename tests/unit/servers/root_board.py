@@ -15,14 +15,18 @@ from kerneld.caps import Cap
 from kerneld.records import ProcessState, Slot, Tcb, ThreadState
 from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel, InitialSlot, ObjectType
-from libsel4py.capabilities import Endpoint
+from libsel4py.capabilities import Endpoint, Notification
 from libsel4py.description import Device, DeviceType, System, Task
-from libsel4py.environment import Environment
+from libsel4py.environment import SIGNAL_BADGE, Environment
+from libsel4py.interfaces.lifecycle import ORDERS_SIGNAL
 from libsel4py.lowlevel import bootinfo
 from libsel4py.task import Task as CurrentTask
 from libsel4py.task import as_task
 from servers.root.authority import Authority
 from servers.root.builder import Builder
+from servers.root.lifecycle import LifecycleService
+from servers.root.lives import Lives
+from servers.root.orders import Orders
 from servers.root.running_task import Kind, RunningTask, Sender
 from servers.root.supervisor import Supervisor
 from tests.harness import Machine, Thread
@@ -74,7 +78,18 @@ class Root:
         self.free_slots = self.authority.slots.free_count
         self.tasks = Builder(self.authority, self.description, self.endpoint).build()
         self.clock = Clock()
-        self.supervisor = Supervisor(self.authority, self.tasks, self.clock)
+        self.lives = Lives(self.authority, self.tasks, self.clock)
+        supervising = self.description.reincarnation
+        self.reincarnation = next((each for each in self.tasks if each.task is supervising), None)
+        self.orders = Orders(None if self.reincarnation is None else self._bell(self.reincarnation))
+        self.supervisor = Supervisor(self.lives, self.tasks, self.orders, self.reincarnation)
+        self.lifecycle = LifecycleService(self.authority, self.description, self.tasks, self.lives, self.orders)
+
+    def _bell(self, reincarnation: RunningTask) -> Notification:
+        slot = self.authority.slots.allocate()
+        root, notification = self.authority.cnode, reincarnation.objects.notification
+        root.mint(slot, root, notification.cptr, SIGNAL_BADGE | ORDERS_SIGNAL)
+        return Notification(slot)
 
     def running(self, name: str) -> RunningTask:
         return next(running for running in self.tasks if running.task.name == name)

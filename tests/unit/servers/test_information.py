@@ -28,7 +28,7 @@ def board() -> Iterator[Root]:
 
 @pytest.fixture
 def told(board: Root) -> Information:
-    return Information(board.authority, board.description, board.tasks, board.supervisor.kill)
+    return Information(board.authority, board.description, board.tasks, board.supervisor)
 
 
 def test_tasks_stand_by_name(board: Root, told: Information) -> None:

@@ -9,7 +9,8 @@ from kerneld.records import CapType, TcbSlot
 from libsel4py import description
 from libsel4py.abi import InitialSlot, Rights
 from libsel4py.description import Assigned, Grant, Provide, Restart, Task, Use
-from libsel4py.environment import SIGNAL_BADGE, ChannelUse, Connection, Environment, Slot
+from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, ChannelUse, Connection, Environment, Slot
+from libsel4py.interfaces.lifecycle import fault_source
 from servers.root.running_task import Kind, Sender, badge_of
 from tests.unit.servers.root_board import ENTROPY, NAMES, PING, UART, Root, root, task
 
@@ -122,6 +123,7 @@ def test_a_grant_is_one_capability_more(grant: Grant) -> None:
         assert list(found) == [16]
         expected = {
             Grant.SYSTEM_INFORMATION: board.cap(board.endpoint.cptr).object,
+            Grant.LIFECYCLE: board.cap(board.endpoint.cptr).object,
             Grant.SCHED_CONTROL: board.cap(board.authority.sched_control.cptr).object,
             Grant.DOMAIN: board.cap(InitialSlot.DOMAIN).object,
         }
@@ -131,7 +133,38 @@ def test_a_grant_is_one_capability_more(grant: Grant) -> None:
             assert Sender.of(found[16].badge) == Sender(Kind.SYSTEM, 0, 0)
             assert found[16].rights == CALL
             assert board.running("granted").environment.connections["system"].cptr == 16
+        if grant is Grant.LIFECYCLE:
+            assert Sender.of(found[16].badge) == Sender(Kind.LIFECYCLE, 0, 0)
+            assert board.running("granted").environment.connections["lifecycle"].cptr == 16
         assert beyond_fixed(board, "other") == {}
+
+
+def test_faults_of_supervised_tasks_go_to_the_reincarnation_server_and_its_own_to_root() -> None:
+    supervising = task("first", grants=(Grant.LIFECYCLE,), provides=(Provide("one", PING),))
+    with root(supervising, task("it", threads=1)) as board:
+        objects = board.running("first").objects
+        assert objects.endpoint is not None
+        theirs, ours = (board.cap(cptr).object for cptr in (objects.endpoint.cptr, board.endpoint.cptr))
+        handlers = [board.tcb("it", thread).slot(TcbSlot.FAULT_HANDLER) for thread in range(2)]
+        assert [(each.object, fault_source(each.word1)) for each in handlers] == [(theirs, (1, 0)), (theirs, (1, 1))]
+        own = board.tcb("first").slot(TcbSlot.FAULT_HANDLER)
+        assert (own.object, own.word1) == (ours, badge_of(Kind.FAULT, 0))
+
+
+def test_a_task_with_heartbeats_and_the_reincarnation_server_share_its_pulse() -> None:
+    supervising = task("first", grants=(Grant.LIFECYCLE,), provides=(Provide("one", PING),))
+    with root(supervising, task("it", heartbeat_us=1000), task("other")) as board:
+        pulse = board.running("it").environment.pulse
+        assert board.running("first").environment.heartbeats.keys() == {1}
+        asked = board.running("first").environment.heartbeats[1]
+        theirs, ours = board.held("first"), board.held("it")[pulse]
+        assert (theirs[asked.pulse].object, theirs[asked.pulse].rights) == (ours.object, Rights.READ)
+        assert (ours.rights, ours.badge) == (Rights.WRITE, 1)  # a signal without a badge would leave no trace
+        notification = board.cap(board.running("it").objects.notification.cptr).object
+        asking = theirs[asked.notification]
+        assert (asking.object, asking.badge) == (notification, SIGNAL_BADGE | HEARTBEAT_SIGNAL)
+        assert asking.rights == Rights.WRITE
+        assert board.running("other").environment.pulse == 0
 
 
 def test_a_driver_gets_its_ports_and_its_line_and_the_line_its_notification() -> None:

@@ -9,15 +9,13 @@ import pytest
 from kerneld.outbox import Tell
 from libsel4py.abi import MAPPING_BASE, ExceptionNumber, FaultLabel, LookupFailureKind, PageFault, info_label
 from libsel4py.description import Restart
+from libsel4py.fault_reports import KILLED, describe_fault, exit_status
 from servers.root.main import Root as Parent
 from servers.root.running_task import Kind, Life, badge_of
 from servers.root.supervisor import (
-    KILLED,
     MOST_RESTARTS,
     RESTART_SECONDS,
     Essential,
-    describe_fault,
-    exit_status,
 )
 from tests.unit.servers.root_board import Root, root, task
 

@@ -1,0 +1,154 @@
+# mypy: disable-error-code="empty-body"
+"""The mechanism of supervision, as root offers it to the one task that decides: the reincarnation server.
+
+Root starts tasks, ends them, takes back what they had, and keeps what must outlive the reincarnation server's own
+death: this interface's records and orders. Faults and ends of supervised tasks come to that server's own endpoint, as
+the kernel's fault messages, with a `fault_source` as badge; they wait there while it is away. One that it had taken
+when it died shows in its task's record (`TaskRecord.runs`).
+
+Times are seconds of `time.monotonic`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from libsel4py.description import Group, Restart
+from libsel4py.interface import Interface, long_result
+
+_FAULT: Final = 1 << 56  # the top of a badge; below it stand thread and task
+_THREAD_SHIFT: Final = 32
+_THREADS: Final = 1 << 56 - _THREAD_SHIFT
+_NUMBERS: Final = 1 << _THREAD_SHIFT
+FOREVER: Final = float("inf")
+ORDERS_SIGNAL: Final = 1  # of the reincarnation server's notification: root has orders
+
+
+def fault_badge(number: int, thread: int) -> int:
+    """What the reincarnation server knows the faults of a task's thread by."""
+    return _FAULT | thread << _THREAD_SHIFT | number
+
+
+def fault_source(badge: int) -> tuple[int, int] | None:
+    """Number and thread of the task whose fault has this badge; None if it is no fault's."""
+    if badge & -_FAULT != _FAULT:
+        return None
+    return badge % _NUMBERS, badge // _NUMBERS % _THREADS
+
+
+class Standing(Enum):
+    """How a task stands with its supervisor."""
+
+    RUNNING = "running"
+    WAITING = "waiting"  # for the moment of its next start, or for a task that it depends on
+    LEFT = "left"  # it ended, and nothing starts it again but an order
+    DONE = "done"  # it said itself that its work is done
+
+
+class OrderKind(Enum):
+    """What is to be done, or has been, with one task."""
+
+    FAILED = "failed"  # root was told of its fault in the supervisor's place; its threads may be there
+    KILLED = "killed"  # it was ended by order
+    DONE = "done"
+    STOP = "stop"
+    START = "start"
+    RESTART = "restart"
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Something that root has to tell about one task. ``status`` is an exit status, of those that have ended."""
+
+    serial: int
+    kind: OrderKind
+    task: int
+    status: int = 0
+    text: str = ""
+
+
+class TaskRecord(msgspec.Struct, frozen=True):
+    """What root keeps of one supervised task, and what its description says of its supervision.
+
+    Attributes:
+        runs: its first thread has a process that goes on; False is news where it stands as RUNNING.
+        failures: how many of its lives have ended in a row, each soon. due: when it is to be started again.
+        started_at: when its last life began. renewed_at: when its group last began anew; 0: never.
+        failed_at: when it has failed, as far as that counts still; oldest first.
+    """
+
+    number: int
+    name: str
+    group: str
+    restart: Restart
+    standing: Standing
+    runs: bool
+    essential: bool = False
+    asks_to_stop: bool = False
+    depends: tuple[int, ...] = ()
+    heartbeat_us: int = 0
+    stop_timeout_us: int = 0
+    failures: int = 0
+    due: float = 0.0
+    started_at: float = 0.0
+    renewed_at: float = 0.0
+    failed_at: tuple[float, ...] = ()
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """Why something changes: what has become of one task, in words ("": root knows). ``failed_at`` counts as a failure.
+
+    ``failures`` is how many are in a row by now; with ``forgives`` those before this one do not count any more.
+    """
+
+    task: int
+    text: str
+    has_faulted: bool = False
+    failures: int = 0
+    failed_at: float = 0.0
+    forgives: bool = False
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One step, which root carries out whole: it notes the cause, ends tasks, and starts tasks, each in this order.
+
+    Attributes:
+        due: when those that are ended and not started are to be started; 0: when what they depend on runs.
+        leaves: those that are not to be started, for ``because``; where it is "", for their restart policy.
+        renews: the failures of those that are started are forgotten: their group begins anew.
+    """
+
+    cause: Cause | None = None
+    ends: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+    due: float = 0.0
+    leaves: tuple[int, ...] = ()
+    renews: bool = False
+    because: str = ""
+
+
+class Lifecycle(Interface):
+    """For the reincarnation server alone."""
+
+    @long_result
+    def tasks(self) -> list[TaskRecord]:
+        """All supervised tasks, in start order."""
+
+    @long_result
+    def groups(self) -> list[Group]:
+        """The groups, each with its tasks in start order. A task that is in none is one by itself."""
+
+    def change(self, change: Change) -> None:
+        """Carry out one step. Numbers that are no supervised task's are passed over."""
+
+    def ask_to_stop(self, task: int) -> None:
+        """Tell a task that it is to end by itself. It is not waited for."""
+
+    @long_result
+    def orders(self, done: int) -> list[Order]:
+        """What is to be looked at, oldest first, but those up to the serial number ``done``, which are forgotten."""
+
+    def end_system(self, task: int, status: int, why: str) -> None:
+        """End the system, since this task has ended."""

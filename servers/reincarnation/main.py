@@ -1,0 +1,139 @@
+"""The reincarnation server: hears of every fault and end of the tasks that it supervises, and decides what follows.
+
+Must be given: the grant ``lifecycle``, and something that it provides, since faults come in at its endpoint. What
+root keeps is all that it needs to begin anew at any instant; it has no authority over a task but to ask root.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from libsel4py import component, uses
+from libsel4py.abi import message_info
+from libsel4py.capabilities import Notification
+from libsel4py.errors import KernelError, RemoteError
+from libsel4py.fault_reports import FAULTED, is_guarded
+from libsel4py.interfaces.lifecycle import Change, Lifecycle, Order, OrderKind, Standing
+from libsel4py.interfaces.supervision import Supervised, Supervision
+from libsel4py.lowlevel.machine import Words
+from libsel4py.server import Alarm
+from servers.reincarnation.heartbeats import Heartbeats, Pulse
+from servers.reincarnation.policy import SECOND_US, AskToStop, EndSystem, Policy, Step
+from servers.reincarnation.reports import Report, account
+
+NO_MEMORY: Final[Words] = (message_info(1), 0, 0, 0, 0)  # the answer to a VM fault that nobody resolves
+
+
+@component
+class Main(Supervision):
+    """The server."""
+
+    lifecycle = uses(Lifecycle)
+
+    def start(self) -> None:
+        records = self.lifecycle.tasks()
+        self._seen = 0  # serial number of the last order
+        self._policy = Policy(records, self.lifecycle.groups())
+        periods = {record.number: record.heartbeat_us / SECOND_US for record in records}
+        self._heartbeats = Heartbeats(
+            {
+                number: (Pulse(Notification(each.notification), Notification(each.pulse)), periods[number])
+                for number, each in self.task.environment.heartbeats.items()
+            }
+        )
+        now = time.monotonic()
+        for record in records:
+            if record.standing is Standing.RUNNING and record.runs:
+                self._heartbeats.begin(record.number, now)
+        # What an earlier life had been told of, and died of before it had seen to it.
+        told = {order.task: order for order in self._orders() if not self._obey(order, ended=False)}
+        for record in records:
+            if record.standing is Standing.RUNNING and not record.runs:
+                order = told.get(record.number)
+                text = order.text if order is not None else "ended while nobody looked"
+                self._take(self._policy.failed(record.number, order.status if order else FAULTED, text, now))
+        self._orders()
+        self.server.alarm = Alarm(self._due, self._ring)
+
+    def on_stranger(self, badge: int, label: int, words: tuple[int, ...]) -> Words | None:
+        """A message with no client's badge: a fault, or an end. A guarded access alone goes on, and raises."""
+        if is_guarded(label, words):
+            return NO_MEMORY
+        report = Report.of(badge, label, words)
+        child = self._policy.children.get(report.number) if report is not None else None
+        if report is not None and child is not None and report.is_news:
+            text, now = report.text_for(child.record.name), time.monotonic()
+            self._take(self._policy.failed(report.number, report.status, text, now, faulted=report.faulted))
+        return None
+
+    def on_signal(self, _: int) -> None:
+        """Root has orders. The last look, which finds none, tells root that they are carried out: a later life of this
+        server would do so again."""
+        while orders := self._orders():
+            for order in orders:
+                self._obey(order)
+
+    def supervised(self) -> list[Supervised]:
+        return account(self._policy, self._heartbeats, time.monotonic())
+
+    def _orders(self) -> list[Order]:
+        orders = self.lifecycle.orders(self._seen)
+        self._seen = orders[-1].serial if orders else self._seen
+        return orders
+
+    def _obey(self, order: Order, ended: bool = True) -> bool:
+        """Carry out an order; False of one that tells of an end, where ``ended`` does not let it be told."""
+        policy, task, now = self._policy, order.task, time.monotonic()
+        match order.kind:
+            case OrderKind.STOP:
+                self._take(policy.stop(task, now))
+            case OrderKind.RESTART:
+                self._take(policy.stop(task, now, restarts=True))
+            case OrderKind.START:
+                self._take(policy.start(task, now))
+            case OrderKind.DONE:
+                self._take(policy.done(task))
+                self._heartbeats.end(task)
+            case OrderKind.FAILED if ended:
+                self._take(policy.failed(task, order.status, order.text, now, faulted=True))
+            case OrderKind.KILLED if ended:
+                self._take(policy.killed(task, order.status, now))
+            case _:
+                return False
+        return True
+
+    def _take(self, steps: list[Step]) -> None:
+        """Let root carry out what the policy says.
+
+        Raises:
+            SystemExit: root could not. What is so, and what is thought here, may differ now: the next life looks anew.
+        """
+        for step in steps:
+            try:
+                self._carry_out(step)
+            except (RemoteError, KernelError) as error:
+                raise SystemExit(f"root did not carry out {step}: {error}") from error
+
+    def _carry_out(self, step: Step) -> None:
+        match step:
+            case Change():
+                self.lifecycle.change(step)
+                for number in (*step.ends, *step.leaves):
+                    self._heartbeats.end(number)
+                for number in step.starts:
+                    self._heartbeats.begin(number, time.monotonic())
+            case AskToStop(task):
+                self.lifecycle.ask_to_stop(task)
+            case EndSystem(task, status, why):
+                self.lifecycle.end_system(task, status, why)
+
+    def _due(self) -> float:
+        return min(self._policy.next_due(), self._heartbeats.next_due())
+
+    def _ring(self) -> None:
+        now = time.monotonic()
+        self._take(self._policy.tick(now))
+        for number in self._heartbeats.look(now):
+            text = "hung: it answers no heartbeats"
+            self._take(self._policy.failed(number, FAULTED, text, now, hung=True))

@@ -1,0 +1,294 @@
+"""What follows when a supervised task fails: rules alone, without a system and without a clock of their own.
+
+Rules. An event comes in with its moment, in seconds, and a `Change` goes out, which says all that is to be done and
+kept; the state here is then as if it had been done. So the state can be built again from what root keeps
+(`TaskRecord`), and a test runs years in no time.
+
+Sources. Strategies, intensity, period: Erlang/OTP, supervisor(3). Delays: MINIX 3's RS, `1 << restarts` periods and
+30 s at most, the first crash at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from libsel4py.description import GiveUp, Group, Restart, Strategy
+from libsel4py.interfaces.lifecycle import FOREVER, Cause, Change, Standing, TaskRecord
+
+SECOND_US: Final = 1e6
+MOST_DOUBLINGS: Final = 30  # any limit is less
+BY_ORDER: Final = "stopped by order"
+
+
+@dataclass(frozen=True, slots=True)
+class EndSystem:
+    """The system is to end with this exit status, since this task has."""
+
+    task: int
+    status: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskToStop:
+    """The task is to be told that it should end by itself."""
+
+    task: int
+
+
+Step = Change | EndSystem | AskToStop
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A supervised task. What is the same as in `TaskRecord` is called the same.
+
+    Attributes:
+        due: when it waits, the moment of its start; 0: as soon as those that it depends on run.
+        stops_by: the moment when it is ended that was asked to stop. stops_for_restart: it is then started again.
+    """
+
+    record: TaskRecord
+    standing: Standing
+    failures: int
+    due: float
+    started_at: float
+    failed_at: deque[float]
+    stops_by: float = FOREVER
+    stops_for_restart: bool = False
+
+    @classmethod
+    def of(cls, record: TaskRecord) -> Child:
+        return cls(record, record.standing, record.failures, record.due, record.started_at, deque(record.failed_at))
+
+    @property
+    def number(self) -> int:
+        return self.record.number
+
+    @property
+    def is_stopping(self) -> bool:
+        return self.stops_by != FOREVER
+
+    @property
+    def goes_along(self) -> bool:
+        """Whether it ends with its group: not what has ended already for good, or is about to."""
+        return self.standing in (Standing.RUNNING, Standing.WAITING) and not self.is_stopping
+
+    def forgive(self) -> None:
+        """What it has failed is forgotten."""
+        self.failures = 0
+        self.failed_at.clear()
+
+
+@dataclass(slots=True, eq=False)
+class Supervisor:
+    """A group and its children, in start order."""
+
+    group: Group
+    children: list[Child] = field(default_factory=list)
+    renewed_at: float = 0.0
+
+    def failures_within(self, now: float) -> int:
+        """How many of its children's failures count still."""
+        period = self.group.period_us / SECOND_US
+        for child in self.children:
+            while child.failed_at and now - child.failed_at[0] >= period:
+                child.failed_at.popleft()
+        return sum(len(child.failed_at) for child in self.children)
+
+    def affected(self, failed: Child) -> list[Child]:
+        """Those that end with this one, itself among them, by the group's strategy."""
+        match self.group.strategy:
+            case Strategy.ONE_FOR_ONE:
+                found = [failed]
+            case Strategy.REST_FOR_ONE:
+                found = self.children[self.children.index(failed) :]
+            case Strategy.ONE_FOR_ALL:
+                found = self.children
+        return [child for child in found if child is failed or child.goes_along]
+
+    def delay(self, failed: Child, now: float) -> float:
+        """Seconds until a task that has failed is to be started, which counts one more failure in a row."""
+        limit = self.group.backoff_limit_us / SECOND_US
+        # A life that was longer than any delay did not fail to start.
+        if now - failed.started_at >= limit:
+            failed.failures = 0
+        doublings, failed.failures = min(failed.failures, MOST_DOUBLINGS), failed.failures + 1
+        return min(self.group.backoff_us / SECOND_US * (1 << doublings), limit) if doublings else 0.0
+
+
+class Policy:
+    """All groups. Build it from what root keeps, at any time."""
+
+    def __init__(self, records: Sequence[TaskRecord], groups: Sequence[Group]) -> None:
+        self.children = {record.number: Child.of(record) for record in records}
+        named = {group.name: Supervisor(group) for group in groups}
+        self.supervisors: dict[int, Supervisor] = {}
+        for child in self.children.values():
+            record = child.record
+            supervisor = named.get(record.group)
+            if supervisor is None or record.name not in supervisor.group.tasks:
+                supervisor = Supervisor(Group(record.group, (record.name,)))
+            supervisor.children.append(child)
+            supervisor.renewed_at = max(supervisor.renewed_at, record.renewed_at)
+            self.supervisors[child.number] = supervisor
+
+        self._now = 0.0  # of the last event
+
+    def next_due(self) -> float:
+        """The moment for `tick`; FOREVER if there is none."""
+        return min((min(_due(child), child.stops_by) for child in self.children.values()), default=FOREVER)
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def failed(
+        self, number: int, status: int, text: str, now: float, *, faulted: bool = False, hung: bool = False
+    ) -> list[Step]:
+        """A task's process has ended with this exit status, or a thread of it has faulted, or it was found hung."""
+        self._now = now
+        child = self.children.get(number)
+        if child is None or child.standing is not Standing.RUNNING:
+            return []  # its further threads, of which its first one has told; or it was ended here
+        if child.is_stopping:
+            return self._stop(child, text)
+        cause = Cause(number, text, has_faulted=faulted)
+        restart = child.record.restart
+        if restart is Restart.NEVER or (restart is Restart.ON_FAILURE and not status):
+            return self._leave(child, cause, status, ends=hung)
+        return self._restart(child, cause, status, now)
+
+    def done(self, number: int) -> list[Step]:
+        """A task has said that its work is done: root has ended it."""
+        child = self.children.get(number)
+        if child is not None:
+            child.standing, child.stops_by = Standing.DONE, FOREVER
+        return []
+
+    def killed(self, number: int, status: int, now: float) -> list[Step]:
+        """Root has ended it by order. Its failures are forgiven, and one that was given up is started again: somebody
+        has looked after it."""
+        self._now = now
+        child = self.children.get(number)
+        if child is None or child.standing is Standing.DONE:
+            return []
+        if child.is_stopping:
+            return self._stop(child, "")
+        child.forgive()
+        child.standing = Standing.WAITING  # it has ended
+        cause = Cause(number, "", forgives=True)
+        if child.record.restart is Restart.NEVER:
+            return self._leave(child, cause, status)
+        return self._change(cause, self.supervisors[number].affected(child))
+
+    def stop(self, number: int, now: float, *, restarts: bool = False) -> list[Step]:
+        """By order: ask it to stop, and end it if it does not; ``restarts``: then start it again."""
+        self._now = now
+        child = self.children.get(number)
+        if child is None or child.standing is Standing.DONE:
+            return []
+        child.stops_for_restart = restarts
+        if child.standing is not Standing.RUNNING or not child.record.asks_to_stop:
+            return self._stop(child, BY_ORDER)
+        child.stops_by = now + child.record.stop_timeout_us / SECOND_US
+        return [AskToStop(number)]
+
+    def start(self, number: int, now: float) -> list[Step]:
+        """By order: start what does not run."""
+        self._now = now
+        child = self.children.get(number)
+        if child is None or child.standing in (Standing.RUNNING, Standing.DONE):
+            return []
+        child.forgive()
+        child.standing, child.due = Standing.WAITING, 0.0
+        return [Change(Cause(number, "", forgives=True), starts=self._start_ready())]
+
+    def tick(self, now: float) -> list[Step]:
+        """Time has come to this moment: start what is due, end what was to stop."""
+        self._now = now
+        steps: list[Step] = []
+        for child in self.children.values():
+            if child.stops_by <= now:
+                steps += self._stop(child, f"did not stop within {child.record.stop_timeout_us / SECOND_US:g} s")
+        for child in self.children.values():
+            if _due(child) <= now:
+                child.due = 0.0
+        started = self._start_ready()
+        return [*steps, Change(starts=started)] if started else steps
+
+    # --- rules ------------------------------------------------------------------------------------------------------
+
+    def _restart(self, child: Child, cause: Cause, status: int, now: float) -> list[Step]:
+        supervisor = self.supervisors[child.number]
+        if supervisor.failures_within(now) >= supervisor.group.intensity:
+            return self._give_up(supervisor, child, cause, status, now)
+        child.failed_at.append(now)
+        delay = supervisor.delay(child, now)
+        kept = Cause(cause.task, cause.text, cause.has_faulted, child.failures, failed_at=now)
+        return self._change(kept, supervisor.affected(child), now + delay if delay else 0.0)
+
+    def _give_up(self, supervisor: Supervisor, child: Child, cause: Cause, status: int, now: float) -> list[Step]:
+        """It has failed too often."""
+        period = supervisor.group.period_us / SECOND_US
+        many = f"given up after {supervisor.group.intensity} restarts within {period:g} s"
+        match supervisor.group.give_up:
+            case GiveUp.END_SYSTEM:
+                return [EndSystem(child.number, status or 1, f"{cause.text}; {many}")]
+            # Where a beginning of all has just not helped, another one will not.
+            case GiveUp.RESTART_GROUP if not supervisor.renewed_at or now - supervisor.renewed_at > 2 * period:
+                supervisor.renewed_at = now
+                ends = [each for each in supervisor.children if each is child or each.goes_along]
+                for each in ends:
+                    each.forgive()
+                return self._change(cause, ends, renews=True)
+        return self._leave(child, cause, status, f"{many}, kill starts it again", ends=True)
+
+    def _leave(self, child: Child, cause: Cause, status: int, because: str = "", *, ends: bool = False) -> list[Step]:
+        """It is not started again. ``ends``: it may run still, and is not kept to be looked at."""
+        if child.record.essential:
+            return [EndSystem(child.number, status or int(ends), cause.text or "it was ended")]
+        child.standing = Standing.LEFT
+        return [Change(cause, ends=(child.number,) if ends else (), leaves=(child.number,), because=because)]
+
+    def _stop(self, child: Child, text: str) -> list[Step]:
+        """It has ended as it was ordered to, or is ended now."""
+        child.stops_by = FOREVER
+        child.forgive()
+        cause = Cause(child.number, text, forgives=True)
+        if child.stops_for_restart:
+            return self._change(cause, [child])
+        ends = (child.number,) if child.standing is Standing.RUNNING else ()
+        child.standing = Standing.LEFT
+        return [Change(cause, ends=ends, leaves=(child.number,), because=BY_ORDER)]
+
+    def _change(self, cause: Cause, affected: Sequence[Child], due: float = 0.0, renews: bool = False) -> list[Step]:
+        """End these, the last one first, and start those that can be started now; the others wait."""
+        ends = tuple(each.number for each in reversed(affected) if each.standing is Standing.RUNNING)
+        left = [each for each in affected if each.record.restart is Restart.NEVER and each.number != cause.task]
+        for each in affected:
+            each.standing, each.due = Standing.WAITING, due
+        for each in left:
+            each.standing = Standing.LEFT
+        leaves = tuple(each.number for each in left)
+        return [Change(cause, ends, self._start_ready(), due, leaves, renews)]
+
+    def _start_ready(self) -> tuple[int, ...]:
+        """Those that wait for nothing but others that run by now, in start order; they are running from now on."""
+        started: list[int] = []
+        for child in self.children.values():
+            is_due = child.standing is Standing.WAITING and not child.due
+            if is_due and all(self._is_up(number) for number in child.record.depends):
+                child.standing, child.started_at = Standing.RUNNING, self._now
+                started.append(child.number)
+        return tuple(started)
+
+    def _is_up(self, number: int) -> bool:
+        child = self.children.get(number)
+        return child is None or child.standing in (Standing.RUNNING, Standing.DONE)
+
+
+def _due(child: Child) -> float:
+    """The moment for which it waits; FOREVER: for none, since it runs, or waits for other tasks."""
+    return child.due if child.standing is Standing.WAITING and child.due else FOREVER

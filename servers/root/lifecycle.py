@@ -1,0 +1,140 @@
+"""Root's side of supervision by another task: interface `Lifecycle`, the mechanism without the policy.
+
+Rules: a change is carried out whole before the next message is looked at, so the reincarnation server may die at any
+instant of it. What it must find again when it is back stands in `RunningTask`. It is as trusted as root is with the
+lives of the others, and with nothing else: numbers that mean no supervised task are passed over.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from libsel4py.abi import Rights
+from libsel4py.capabilities import Notification
+from libsel4py.description import Group, System
+from libsel4py.environment import SIGNAL_BADGE, STOP_SIGNAL
+from libsel4py.interfaces.lifecycle import Cause, Change, Lifecycle, Order, Standing, TaskRecord
+from libsel4py.lowlevel.identify import identify
+from servers.root.authority import Authority
+from servers.root.lives import Lives
+from servers.root.orders import Orders
+from servers.root.running_task import Life, RunningTask
+from servers.root.supervisor import Essential
+
+_log: Final = logging.getLogger(__name__)
+
+
+class LifecycleService(Lifecycle):
+    """Carries out what the reincarnation server decides."""
+
+    def __init__(
+        self, authority: Authority, system: System, tasks: list[RunningTask], lives: Lives, orders: Orders
+    ) -> None:
+        self._authority = authority
+        self._system = system
+        self._lives = lives
+        self._orders = orders
+        self._tasks = {each.number: each for each in tasks if each.task is not system.reincarnation}
+        self._numbers = {each.task.name: each.number for each in tasks}
+
+    def tasks(self) -> list[TaskRecord]:
+        return [self._record(running) for running in self._tasks.values()]
+
+    def groups(self) -> list[Group]:
+        return list(self._system.groups)
+
+    def change(self, change: Change) -> None:
+        if change.cause is not None and change.cause.task in self._tasks:
+            _note(self._tasks[change.cause.task], change.cause)
+        for running in self._known(change.ends):
+            self._end(running, change)
+        for running in self._known(change.starts):
+            self._start(running, change)
+        for running in self._known(change.leaves):
+            self._leave(running, change)
+
+    def _known(self, numbers: tuple[int, ...]) -> list[RunningTask]:
+        return [self._tasks[number] for number in numbers if number in self._tasks]
+
+    def ask_to_stop(self, task: int) -> None:
+        running = self._tasks.get(task)
+        if running is None or running.life is not Life.RUNNING:
+            return
+        root, slot = self._authority.cnode, self._authority.slots.allocate()
+        root.mint(slot, root, running.objects.notification.cptr, SIGNAL_BADGE | STOP_SIGNAL, Rights.WRITE)
+        Notification(slot).signal()
+        root.delete(slot)
+        self._authority.slots.free(slot)
+
+    def orders(self, done: int) -> list[Order]:
+        return self._orders.after(done)
+
+    def end_system(self, task: int, status: int, why: str) -> None:
+        name = self._tasks[task].task.name if task in self._tasks else "a task"
+        _log.error("%s: %s", name, why)
+        raise Essential(status)
+
+    def _record(self, running: RunningTask) -> TaskRecord:
+        task = running.task
+        return TaskRecord(
+            number=running.number,
+            name=task.name,
+            group=self._system.group(task.name).name,
+            restart=task.restart,
+            standing=running.standing,
+            runs=running.life is Life.RUNNING and identify(running.objects.main.tcb.cptr).runs,
+            essential=task.essential,
+            asks_to_stop=bool(task.provides) and task.stop_timeout_us > 0,
+            depends=tuple(self._numbers[name] for name in task.depends),
+            heartbeat_us=task.heartbeat_us,
+            stop_timeout_us=task.stop_timeout_us,
+            failures=running.failures,
+            due=running.due,
+            started_at=running.started_at,
+            renewed_at=running.renewed_at,
+            failed_at=tuple(running.failed_at),
+        )
+
+    def _end(self, running: RunningTask, change: Change) -> None:
+        """End it; it waits for its start."""
+        was_running = running.life is Life.RUNNING
+        self._lives.end(running)
+        running.standing, running.due = Standing.WAITING, change.due
+        if was_running:
+            running.note(Life.DEAD, "dead: ended with its group", "ended with its group")
+        if running.number not in (*change.starts, *change.leaves):
+            wait = change.due - self._lives.clock()
+            follows = f"is started again in {wait:.1f} s" if change.due else "waits for what it depends on"
+            running.note(Life.DEAD, f"{running.state.replace('faulted', 'dead', 1)}; {follows}", follows)
+
+    def _start(self, running: RunningTask, change: Change) -> None:
+        if running.life is Life.RUNNING:
+            return
+        if change.renews:
+            running.failed_at.clear()
+            running.failures = 0
+        running.standing, running.due = Standing.RUNNING, 0.0
+        _log.warning("%s is %s: it is started again", running.task.name, running.state)
+        self._lives.start_again(running)
+        if change.renews:
+            running.renewed_at = running.started_at
+
+    def _leave(self, running: RunningTask, change: Change) -> None:
+        running.standing = Standing.LEFT
+        if change.because:
+            _log.error("%s is %s: it is %s", running.task.name, running.state, change.because)
+            running.note(Life.DEAD, f"{running.state}; {change.because}", change.because)
+        self._lives.leave(running)
+
+
+def _note(running: RunningTask, cause: Cause) -> None:
+    """What has become of a task."""
+    if cause.text:
+        life, what = (Life.FAULTED, "faulted") if cause.has_faulted else (Life.DEAD, "dead")
+        running.note(life, f"{what}: {cause.text}", cause.text)
+    if cause.forgives:
+        running.failed_at.clear()
+    if cause.failed_at:
+        running.failed_at.append(cause.failed_at)
+    running.failures = cause.failures

@@ -1,0 +1,164 @@
+"""The mechanism of a task's life: started, ended, cleared, and its faults led to whoever answers them.
+
+Rules. Starting a task again makes its threads anew: no old one can run on beside them, and a process begins with its
+first thread. What is not started again is left as it is, with everything that it holds, so that `why` and `inspect` can
+show it; those who wait for its answers are told. Nothing here decides when: that is `supervisor.py`'s, or the
+reincarnation server's by `lifecycle.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from libsel4py.abi import FaultLabel, ObjectType
+from libsel4py.capabilities import Endpoint, Reply
+from libsel4py.environment import PAGED_BADGE
+from libsel4py.errors import KernelError, Timeout
+from libsel4py.fault_reports import is_guarded
+from libsel4py.lowlevel.syscalls import Message
+from libsel4py.wire import Outcome
+from servers.root import leftovers
+from servers.root import objects as task_objects
+from servers.root.authority import Authority
+from servers.root.running_task import THREAD_MASK, THREAD_SHIFT, Kind, Life, RunningTask, Sender
+
+PAGER_SECONDS: Final = 0.1  # how long a pager may take to hear that a task of its ends; root answers nobody meanwhile
+
+Faulted = Callable[[Sender, int, tuple[int, ...]], None]
+_log = logging.getLogger(__name__)
+
+
+class Lives:
+    """Starts and ends tasks.
+
+    Args:
+        clock: seconds that never go back.
+    Attributes:
+        faulted: who is told of faults that nobody has taken from a pager that ended for good.
+    """
+
+    def __init__(
+        self, authority: Authority, tasks: list[RunningTask], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.clock = clock
+        self.faulted: Faulted | None = None
+        self._authority = authority
+        self._tasks = tasks
+
+    def start(self, running: RunningTask, event: str) -> None:
+        """Begin its next life."""
+        task_objects.start(running.objects, running.image)
+        running.started_at = self.clock()
+        running.note(Life.RUNNING, "running", event)
+        for client in self._paged_by(running):
+            self.send_faults_to(client, client.paged_faults)
+
+    def start_again(self, running: RunningTask) -> None:
+        """As `start`, of one that was ended; it is counted."""
+        running.restarts += 1
+        self.start(running, f"started again ({running.restarts})")
+
+    def end(self, running: RunningTask) -> None:
+        """Destroy its process, and take back what it had; it stands ready to be started."""
+        self.end_threads(running)
+        self.clear(running)
+
+    def leave(self, running: RunningTask) -> None:
+        """It is not started again: whoever waits for its answers is told, and its faulted thread stays to be seen."""
+        if running.life is Life.DEAD:
+            self.clear(running)
+            self.take_over(running)
+
+    def clear(self, running: RunningTask) -> None:
+        """Take back what the task had: whoever serves it sees that the memory which it had lent is gone."""
+        occupied = leftovers.answer_callers(self._authority, running.objects)
+        leftovers.clear(running.objects, running.environment.first_free_slot, occupied)
+        self._refill(running, occupied)
+
+    def _refill(self, running: RunningTask, occupied: list[int]) -> None:
+        try:
+            filled = task_objects.refill(self._authority, running.objects, frozenset(occupied))
+        except KernelError as error:  # somebody else has by now what the task has let go of
+            _log.warning("%s is not given all again that it had deleted: %s", running.task.name, error)
+            return
+        if filled:
+            _log.info("%s had emptied slots %s of its own; they are filled again", running.task.name, filled)
+
+    def end_threads(self, running: RunningTask) -> None:
+        """Destroy the task's threads, and so its process; new ones stand ready."""
+        if running.faults == running.paged_faults:
+            self._tell_pager(running)
+        used_us = task_objects.remake_threads(self._authority, running.task, running.objects, running.faults)
+        running.used_us += used_us
+
+    def _tell_pager(self, running: RunningTask) -> None:
+        """Say for each thread that it ends, so that its successor finds no memory of its; a pager that is busy or dead
+        is not waited for: it looks after that when it starts."""
+        for fault in running.faults:
+            try:
+                fault.send(Message(FaultLabel.NULL_FAULT), timeout=PAGER_SECONDS)
+            except Timeout:
+                _log.warning("%s, the pager of %s, does not listen", running.task.pager, running.task.name)
+                return
+
+    def send_faults_to(self, client: RunningTask, faults: tuple[Endpoint, ...]) -> None:
+        """From now on its threads' faults go there."""
+        if client.faults == faults:
+            return
+        client.faults = faults
+        objects = client.objects
+        for thread, fault in zip(objects.threads, faults, strict=True):
+            thread.tcb.set_space(fault, objects.cnode, objects.guard, objects.vspace, 0)
+
+    def tell_pager_of_home(self, client: RunningTask) -> None:
+        """Let its pager pass on what it does not answer to where the task's faults are at home now."""
+        for pager in self._tasks:
+            if pager.task.name != client.task.pager:
+                continue
+            objects, paged = pager.objects, pager.environment.paged[client.task.name]
+            for slot, fault in zip(paged.supervisors.values(), client.home_faults, strict=True):
+                objects.cnode.delete(slot, objects.cnode_bits)
+                task_objects.place(self._authority, objects, slot, fault.cptr)
+
+    # --- when somebody who answers faults ends for good -------------------------------------------------------------
+
+    def _paged_by(self, pager: RunningTask) -> list[RunningTask]:
+        return [each for each in self._tasks if each.task.pager == pager.task.name]
+
+    def take_over(self, pager: RunningTask) -> None:
+        """Faults of the tasks that it was the pager of go to their supervisor from now on; and those that it has not
+        taken are answered here."""
+        clients = self._paged_by(pager)
+        if clients:
+            for client in clients:
+                self.send_faults_to(client, client.home_faults)
+            self.drain(pager, lambda badge: _paged_sender(badge, clients))
+
+    def drain(self, ended: RunningTask, sender_of: Callable[[int], Sender | None]) -> None:
+        """Answer what waits at the endpoint of a task that will not: faults of those whom ``sender_of`` knows by badge
+        are told, and calls end in ServerDied."""
+        if ended.objects.endpoint is None:
+            return
+        reply = Reply(self._authority.make("root", ObjectType.REPLY))
+        try:
+            while (received := ended.objects.endpoint.nb_recv(reply)) is not None:
+                sender = sender_of(received.badge)
+                if sender is None:
+                    reply.send(Message(Outcome.SERVER_DIED))
+                elif is_guarded(received.label, received.words):
+                    reply.send(Message(1))
+                elif self.faulted is not None:
+                    # Not answered: the next receive, or the reply object's end, leaves it stopped.
+                    self.faulted(sender, received.label, received.words)
+        finally:
+            self._authority.free(reply.cptr)
+
+
+def _paged_sender(badge: int, clients: list[RunningTask]) -> Sender | None:
+    """Whose fault a message at a pager's endpoint is."""
+    if not badge & PAGED_BADGE or all(badge & THREAD_MASK != each.number for each in clients):
+        return None
+    return Sender(Kind.FAULT, badge & THREAD_MASK, (badge ^ PAGED_BADGE) >> THREAD_SHIFT)

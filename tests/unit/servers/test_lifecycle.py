@@ -1,0 +1,267 @@
+"""Root's side of supervision by a reincarnation server, and what it does when that is gone: on the pure kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kerneld.records import TcbSlot
+from libsel4py import abi
+from libsel4py.abi import Syscall
+from libsel4py.description import Assigned, Grant, Group, Provide, Restart, Strategy, System
+from libsel4py.environment import SIGNAL_BADGE, STOP_SIGNAL, Slot
+from libsel4py.interfaces.lifecycle import (
+    Cause,
+    Change,
+    OrderKind,
+    Standing,
+    TaskRecord,
+    fault_badge,
+    fault_source,
+)
+from libsel4py.interfaces.system import NotPermitted
+from servers.root.running_task import Kind, Life, badge_of
+from servers.root.supervisor import MOST_REINCARNATIONS, Essential
+from tests.unit.servers.root_board import PING, UART, Root, root, task
+
+SIGKILLED = 9
+REINCARNATION = task("reincarnation", grants=(Grant.LIFECYCLE,), provides=(Provide("s", PING),))
+ONE = task("one", provides=(Provide("one", PING),), restart=Restart.ALWAYS)
+TWO = task("two", restart=Restart.ON_FAILURE, threads=1)
+
+
+@pytest.fixture
+def board() -> Iterator[Root]:
+    with root(REINCARNATION, ONE, TWO, check=False) as made:
+        made.supervisor.start_all()
+        yield made
+
+
+def records(board: Root) -> dict[str, TaskRecord]:
+    return {record.name: record for record in board.lifecycle.tasks()}
+
+
+def dies(board: Root, name: str, thread: int = 0) -> None:
+    """The kernel hears that a thread's process has ended: its fault goes where its handler is."""
+    board.machine.kernel.died(board.tcb(name, thread), SIGKILLED)
+    board.machine.run()
+
+
+# --- badges
+
+
+def test_faults_are_told_apart_by_their_badges() -> None:
+    assert fault_source(fault_badge(1234, 63)) == (1234, 63)
+    for other in (0, 7, 1 << 40, SIGNAL_BADGE | 1, 1 << 62, 2 << 56):
+        assert fault_source(other) is None
+
+
+# --- what is told
+
+
+def test_all_but_the_reincarnation_server_are_supervised(board: Root) -> None:
+    found = records(board)
+    assert list(found) == ["one", "two"]
+    assert all(record.runs and record.standing is Standing.RUNNING for record in found.values())
+    assert (found["one"].asks_to_stop, found["two"].asks_to_stop) == (True, False)
+
+
+def test_a_process_that_has_ended_shows_although_nobody_told_of_it(board: Root) -> None:
+    dies(board, "one")
+    assert (records(board)["one"].runs, records(board)["one"].standing) == (False, Standing.RUNNING)
+
+
+def test_orders_wait_until_they_are_said_to_be_done(board: Root) -> None:
+    board.supervisor.order(board.running("one"), OrderKind.STOP)
+    board.supervisor.kill(board.running("two"))
+    first, second = board.lifecycle.orders(0)
+    assert (first.kind, first.task, second.kind, second.task) == (OrderKind.STOP, 1, OrderKind.KILLED, 2)
+    assert board.lifecycle.orders(0) == [first, second]
+    assert board.lifecycle.orders(first.serial) == [second]
+    assert board.lifecycle.orders(second.serial) == []
+    assert board.running("two").life is Life.DEAD
+
+
+def test_root_takes_no_orders_for_what_it_supervises_itself(board: Root) -> None:
+    with pytest.raises(NotPermitted, match="root itself supervises reincarnation"):
+        board.supervisor.order(board.running("reincarnation"), OrderKind.STOP)
+
+
+def test_a_task_that_is_done_is_told_of(board: Root) -> None:
+    board.supervisor.exited(1, 0)
+    (order,) = board.lifecycle.orders(0)
+    assert (order.kind, order.task) == (OrderKind.DONE, 1)
+    assert records(board)["one"].standing is Standing.DONE
+
+
+# --- what is carried out
+
+
+def test_a_change_ends_and_starts_and_keeps_what_it_was_for(board: Root) -> None:
+    cause = Cause(1, "killed", failures=2, failed_at=7.5)
+    board.lifecycle.change(Change(cause, ends=(2, 1), starts=(1, 2)))
+    found = records(board)
+    assert (found["one"].failures, found["one"].failed_at) == (2, (7.5,))
+    assert (found["two"].failures, found["two"].failed_at) == (0, ())
+    assert [board.running(name).restarts for name in ("one", "two")] == [1, 1]
+    assert list(board.running("one").events) == ["started", "killed", "started again (1)"]
+    assert list(board.running("two").events) == ["started", "ended with its group", "started again (1)"]
+    assert board.has_started("one")
+    assert board.has_started("two", 1)
+
+
+def test_what_is_not_started_yet_waits_with_its_moment(board: Root) -> None:
+    board.lifecycle.change(Change(Cause(1, "killed"), ends=(1,), due=board.clock.now + 4))
+    assert (records(board)["one"].standing, records(board)["one"].due) == (Standing.WAITING, board.clock.now + 4)
+    assert board.running("one").state == "dead: killed; is started again in 4.0 s"
+    assert not board.has_started("one")
+    board.lifecycle.change(Change(starts=(1,)))
+    assert (records(board)["one"].standing, board.running("one").state) == (Standing.RUNNING, "running")
+
+
+def test_what_is_left_says_why(board: Root) -> None:
+    board.lifecycle.change(Change(Cause(1, "killed"), ends=(1,), leaves=(1,), because="given up"))
+    assert (records(board)["one"].standing, board.running("one").state) == (Standing.LEFT, "dead: killed; given up")
+
+
+def test_a_group_that_begins_anew_has_failed_nothing(board: Root) -> None:
+    board.lifecycle.change(Change(Cause(1, "killed", failures=3, failed_at=1.0), ends=(1,), starts=(1,)))
+    board.lifecycle.change(Change(Cause(1, "killed"), ends=(1,), starts=(1,), renews=True))
+    found = records(board)["one"]
+    assert (found.failures, found.failed_at, found.renewed_at) == (0, (), board.clock.now)
+
+
+def test_numbers_of_nobody_and_of_the_reincarnation_server_are_passed_over(board: Root) -> None:
+    board.lifecycle.change(Change(Cause(99, "x"), ends=(0, 99), starts=(0, -1), leaves=(0, 3)))
+    board.lifecycle.ask_to_stop(0)
+    board.lifecycle.ask_to_stop(77)
+    assert board.has_started("reincarnation")
+    assert board.running("reincarnation").restarts == 0
+
+
+def test_a_second_start_changes_nothing(board: Root) -> None:
+    board.lifecycle.change(Change(starts=(1,)))
+    assert board.running("one").restarts == 0
+
+
+def test_asking_to_stop_signals_the_task_and_leaves_nothing_in_roots_cspace(board: Root) -> None:
+    free = board.authority.slots.free_count
+    board.lifecycle.ask_to_stop(1)
+    assert board.authority.slots.free_count == free
+    one = board.act_for("one")
+    done = one.syscall(Syscall.NB_WAIT, Slot.NOTIFICATION)
+    assert done is not None
+    assert done.badge == SIGNAL_BADGE | STOP_SIGNAL
+
+
+def test_the_end_of_the_system_is_the_reincarnation_servers_to_say(board: Root) -> None:
+    with pytest.raises(Essential) as ended:
+        board.lifecycle.end_system(1, 5, "it is essential")
+    assert ended.value.code == 5
+
+
+def test_groups_are_told_as_the_description_has_them(board: Root) -> None:
+    group = Group("g", ("one", "two"), Strategy.ONE_FOR_ALL)
+    board.lifecycle._system = System("test", 1, (), board.description.tasks, (group,))
+    assert board.lifecycle.groups() == [group]
+    assert [record.group for record in board.lifecycle.tasks()] == ["g", "g"]
+
+
+# --- slots that a task emptied
+
+
+def test_a_life_begins_with_all_slots_that_the_description_fills() -> None:
+    driver = task(
+        "driver", devices=(Assigned("uart", "uart0"),), provides=(Provide("one", PING),), restart=Restart.ALWAYS
+    )
+    with root(driver, devices=(UART,)) as board:
+        board.supervisor.start_all()
+        before = {slot: (cap.type, cap.badge, cap.rights) for slot, cap in board.held("driver").items()}
+        running = board.act_for("driver")
+        for slot in sorted(before, reverse=True):
+            if slot not in (Slot.CNODE, Slot.POOL):
+                running.call(Slot.CNODE, abi.Label.CNODE_DELETE, (slot, 64))
+        running.call(Slot.CNODE, abi.Label.CNODE_DELETE, (Slot.CNODE, 64))
+        assert set(board.held("driver")) == {Slot.POOL}
+        free = board.authority.slots.free_count
+        board.ended("driver", SIGKILLED)
+        after = {slot: (cap.type, cap.badge, cap.rights) for slot, cap in board.held("driver").items()}
+        assert after == before
+        assert board.authority.slots.free_count == free
+        board.machine.interrupt(4)
+
+
+# --- the reincarnation server's own end
+
+
+def test_it_is_started_again_whatever_its_policy_says(board: Root) -> None:
+    assert board.running("reincarnation").task.restart is Restart.NEVER
+    board.ended("reincarnation", 0)
+    assert board.running("reincarnation").restarts == 1
+    board.supervisor.kill(board.running("reincarnation"))
+    assert board.running("reincarnation").restarts == 2
+    assert board.lifecycle.orders(0) == []
+
+
+def test_root_takes_over_when_it_ends_again_and_again(board: Root) -> None:
+    board.supervisor.kill(board.running("one"))
+    board.lifecycle.change(Change(Cause(2, "killed"), ends=(2,), due=board.clock.now + 9))
+    for _ in range(MOST_REINCARNATIONS + 1):
+        board.ended("reincarnation", SIGKILLED)
+    assert board.running("reincarnation").life is Life.DEAD
+    assert "given up after 200 restarts" in board.running("reincarnation").state
+    assert board.has_started("one")  # killed, and not looked after
+    assert board.has_started("two")  # it waited for its moment
+    ours = board.cap(board.endpoint.cptr).object
+    for running in board.tasks[1:]:
+        assert running.faults == running.own_faults
+        assert board.tcb(running.task.name).slot(TcbSlot.FAULT_HANDLER).object == ours
+    board.ended("one", SIGKILLED)
+    assert board.running("one").restarts == 2
+
+
+def test_what_waits_at_its_endpoint_is_seen_to_by_root(board: Root) -> None:
+    """An end that the kernel has told of, and nobody has taken."""
+    dies(board, "one")
+    assert board.running("one").restarts == 0
+    board.supervisor.take_over()
+    assert board.running("one").restarts == 1
+    assert board.has_started("one")
+
+
+def test_what_a_pager_passes_on_goes_to_whoever_supervises_its_task() -> None:
+    pager = task("pager", provides=(Provide("p", PING),), restart=Restart.ALWAYS)
+    paged = task("paged", pager="pager", paged=4096, restart=Restart.ALWAYS)
+    with root(REINCARNATION, pager, paged, check=False) as board:
+        board.supervisor.start_all()
+        (slot,) = board.running("pager").environment.paged["paged"].supervisors.values()
+        theirs, ours = board.running("reincarnation").objects.endpoint, board.endpoint
+        assert theirs is not None
+        passed_on = board.held("pager")[slot]
+        assert (passed_on.object, fault_source(passed_on.badge)) == (board.cap(theirs.cptr).object, (2, 0))
+        board.supervisor.take_over()
+        passed_on = board.held("pager")[slot]
+        assert (passed_on.object, passed_on.badge) == (board.cap(ours.cptr).object, badge_of(Kind.FAULT, 2))
+        handler = board.tcb("paged").slot(TcbSlot.FAULT_HANDLER)
+        its = board.running("pager").objects.endpoint
+        assert its is not None
+        assert handler.object == board.cap(its.cptr).object  # its pager lives: it hears of it still
+
+
+def test_faults_that_a_pager_left_are_told_to_the_reincarnation_server() -> None:
+    """Root hears of them, since it is root that sees the pager end; the other one decides what follows."""
+    pager = task("pager", provides=(Provide("p", PING),))
+    paged = task("paged", pager="pager", paged=4096, restart=Restart.ALWAYS)
+    with root(REINCARNATION, pager, paged, check=False) as board:
+        board.supervisor.start_all()
+        dies(board, "paged")
+        assert board.lifecycle.orders(0) == []
+        board.lifecycle.change(Change(Cause(1, "killed"), leaves=(1,)))
+        (order,) = board.lifecycle.orders(0)
+        assert (order.kind, order.task, order.status) == (OrderKind.FAILED, 2, 137)
+        theirs = board.running("reincarnation").objects.endpoint
+        assert theirs is not None
+        board.lifecycle.change(Change(Cause(2, "killed"), ends=(2,), starts=(2,)))
+        handler = board.tcb("paged").slot(TcbSlot.FAULT_HANDLER)
+        assert (handler.object, fault_source(handler.word1)) == (board.cap(theirs.cptr).object, (2, 0))

@@ -1,0 +1,320 @@
+"""The reincarnation server's rules in virtual time: nothing runs, and years take no time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import msgspec
+import pytest
+
+from libsel4py.description import GiveUp, Group, Restart, Strategy
+from libsel4py.interfaces.lifecycle import Change, Standing, TaskRecord
+from servers.reincarnation.policy import AskToStop, EndSystem, Policy, Step
+
+NAMES = ("first", "second", "third")
+BACKED_OFF = Group("g", NAMES, intensity=1000, backoff_us=1_000_000)
+
+
+def record(number: int, group: str = "g", **fields: object) -> TaskRecord:
+    plain: dict[str, object] = {"restart": Restart.ALWAYS, "standing": Standing.RUNNING, "runs": True}
+    return TaskRecord(number, NAMES[number], group, **{**plain, **fields})  # type: ignore[arg-type]
+
+
+@dataclass
+class World:
+    """What root would do, and time."""
+
+    records: list[TaskRecord]
+    groups: list[Group]
+    now: float = 100.0
+    up: set[int] = field(default_factory=set)
+    happened: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.policy = Policy(self.records, self.groups)
+        self.up = {each.number for each in self.records if each.standing is Standing.RUNNING}
+
+    def take(self, steps: list[Step]) -> list[Step]:
+        for step in steps:
+            if not isinstance(step, Change):
+                continue
+            for number in step.ends:
+                self.happened.append(f"-{NAMES[number]}")
+                self.up.discard(number)
+            for number in step.starts:
+                self.happened.append(f"+{NAMES[number]}")
+                self.up.add(number)
+        return steps
+
+    def fail(self, number: int, status: int = 137) -> list[Step]:
+        self.up.discard(number)
+        return self.take(self.policy.failed(number, status, "killed", self.now))
+
+    def kill(self, number: int) -> list[Step]:
+        self.up.discard(number)
+        return self.take(self.policy.killed(number, 137, self.now))
+
+    def wait(self) -> float:
+        """Let time go on until something is due; returns how long that took."""
+        due = self.policy.next_due()
+        waited, self.now = due - self.now, due
+        self.take(self.policy.tick(self.now))
+        return waited
+
+    def again(self) -> World:
+        """The same of a policy that begins anew from what root has kept."""
+        kept = [
+            replace_record(
+                child.record,
+                standing=child.standing,
+                failures=child.failures,
+                due=child.due,
+                started_at=child.started_at,
+                failed_at=tuple(child.failed_at),
+                renewed_at=self.policy.supervisors[child.number].renewed_at,
+            )
+            for child in self.policy.children.values()
+        ]
+        return replace(self, records=kept)
+
+
+def replace_record(record: TaskRecord, **fields: object) -> TaskRecord:
+    return msgspec.structs.replace(record, **fields)
+
+
+def world(strategy: Strategy = Strategy.ONE_FOR_ONE, **fields: object) -> World:
+    return World([record(0), record(1), record(2)], [Group("g", NAMES, strategy, **fields)])  # type: ignore[arg-type]
+
+
+# --- strategies
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        (Strategy.ONE_FOR_ONE, "-second +second"),
+        (Strategy.REST_FOR_ONE, "-third -second +second +third"),
+        (Strategy.ONE_FOR_ALL, "-third -second -first +first +second +third"),
+    ],
+)
+def test_a_strategy_says_who_begins_anew_and_in_which_order(strategy: Strategy, expected: str) -> None:
+    it = world(strategy)
+    it.fail(1)
+    assert " ".join(it.happened) == expected
+    assert it.up == {0, 1, 2}
+
+
+def test_one_step_does_it_all_so_that_it_is_done_whole_or_not_at_all() -> None:
+    steps = world(Strategy.ONE_FOR_ALL).fail(2)
+    assert [type(step) for step in steps] == [Change]
+
+
+def test_a_task_alone_is_a_group_of_its_own() -> None:
+    it = World([record(0, "first"), record(1, "second")], [])
+    it.fail(0)
+    assert it.happened == ["-first", "+first"]
+
+
+def test_what_has_ended_for_good_does_not_come_back_with_its_group() -> None:
+    it = World([record(0), record(1, standing=Standing.LEFT), record(2)], [Group("g", NAMES, Strategy.ONE_FOR_ALL)])
+    it.fail(0)
+    assert it.happened == ["-third", "-first", "+first", "+third"]
+
+
+def test_one_that_is_never_started_again_ends_with_its_group_and_is_left() -> None:
+    it = World([record(0), record(1, restart=Restart.NEVER)], [Group("g", NAMES, Strategy.ONE_FOR_ALL)])
+    (step,) = it.fail(0)
+    assert it.happened == ["-second", "-first", "+first"]
+    assert isinstance(step, Change)
+    assert step.leaves == (1,)
+
+
+# --- restart
+
+
+@pytest.mark.parametrize(
+    ("restart", "status", "again"),
+    [
+        (Restart.NEVER, 137, False),
+        (Restart.ON_FAILURE, 0, False),
+        (Restart.ON_FAILURE, 3, True),
+        (Restart.ALWAYS, 0, True),
+    ],
+)
+def test_restart_says_whether_it_begins_anew(restart: Restart, status: int, again: bool) -> None:
+    it = World([record(0, restart=restart)], [])
+    (step,) = it.fail(0, status)
+    assert isinstance(step, Change)
+    assert (step.starts, step.leaves, step.ends) == (((0,), (), (0,)) if again else ((), (0,), ()))
+
+
+def test_the_end_of_an_essential_task_is_the_systems() -> None:
+    it = World([record(0, restart=Restart.NEVER, essential=True)], [])
+    assert it.fail(0, 7) == [EndSystem(0, 7, "killed")]
+
+
+def test_a_second_report_of_the_same_end_changes_nothing() -> None:
+    it = World([record(0, restart=Restart.NEVER)], [])
+    it.fail(0)
+    assert it.fail(0) == []
+
+
+def test_a_hung_one_is_ended_also_where_it_is_not_started_again() -> None:
+    it = World([record(0, restart=Restart.NEVER)], [])
+    (step,) = it.policy.failed(0, 1, "hung", it.now, hung=True)
+    assert isinstance(step, Change)
+    assert (step.ends, step.starts, step.leaves) == ((0,), (), (0,))
+
+
+# --- delays
+
+
+def test_delays_are_minixs() -> None:
+    """MNX-03: at once, then 2, 4, 8, 16, 30, 30 s with a period of one second."""
+    it = World([record(0)], [BACKED_OFF])
+    delays = []
+    for _ in range(7):
+        it.fail(0)
+        delays.append(0.0 if 0 in it.up else it.wait())
+        assert 0 in it.up
+        it.now += 0.01
+    assert delays == [0, 2, 4, 8, 16, 30, 30]
+
+
+def test_a_long_life_is_no_failure_to_start() -> None:
+    it = World([record(0)], [BACKED_OFF])
+    for _ in range(3):
+        it.fail(0)
+        if 0 not in it.up:
+            it.wait()
+    it.now += 30
+    it.fail(0)
+    assert 0 in it.up
+
+
+def test_who_goes_along_waits_as_long() -> None:
+    it = World([record(0), record(1)], [msgspec.structs.replace(BACKED_OFF, strategy=Strategy.REST_FOR_ONE)])
+    it.fail(0)
+    it.fail(0)
+    assert it.up == set()
+    assert it.wait() == 2
+    assert it.happened[-2:] == ["+first", "+second"]
+
+
+def test_a_waiting_task_is_started_by_a_supervisor_that_begins_anew() -> None:
+    it = World([record(0)], [BACKED_OFF])
+    it.fail(0)
+    it.fail(0)
+    again = it.again()
+    assert again.wait() == 2
+    assert again.happened[-1] == "+first"
+
+
+# --- intensity
+
+
+def test_a_group_that_fails_too_often_is_given_up() -> None:
+    it = world(intensity=2, period_us=5_000_000)
+    for number in (0, 1):
+        it.fail(number)
+        it.now += 1
+    (step,) = it.fail(2)
+    assert isinstance(step, Change)
+    assert (step.starts, step.leaves) == ((), (2,))
+    assert "given up after 2 restarts within 5 s" in step.because
+
+
+def test_failures_are_forgotten_behind_the_period_and_not_before() -> None:
+    it = world(intensity=1, period_us=5_000_000)
+    it.fail(0)
+    it.now += 4.9
+    again = it.again()
+    assert isinstance(step := again.fail(0)[0], Change)
+    assert step.leaves == (0,)
+    it.now += 0.1
+    assert isinstance(step := it.fail(0)[0], Change)
+    assert step.starts == (0,)
+
+
+def test_giving_up_can_begin_the_group_anew_once_and_then_leaves_it() -> None:
+    it = world(intensity=1, period_us=5_000_000, give_up=GiveUp.RESTART_GROUP)
+    it.fail(1)
+    it.happened.clear()
+    (step,) = it.fail(1)
+    assert it.happened == ["-third", "-second", "-first", "+first", "+second", "+third"]
+    assert isinstance(step, Change)
+    assert step.renews
+    it.fail(1)
+    assert isinstance(step := it.again().fail(1)[0], Change)
+    assert step.leaves == (1,)
+    it.now += 11
+    it.fail(1)
+    assert isinstance(step := it.fail(1)[0], Change)
+    assert step.renews
+
+
+def test_giving_up_can_end_the_system() -> None:
+    it = world(intensity=0, give_up=GiveUp.END_SYSTEM)
+    assert it.fail(0, 3) == [EndSystem(0, 3, "killed; given up after 0 restarts within 10 s")]
+
+
+# --- dependencies
+
+
+def test_a_restart_waits_for_what_the_task_depends_on() -> None:
+    first = record(0, "first", restart=Restart.NEVER)
+    it = World([first, record(1, "second", depends=(0,)), record(2, "third", depends=(1,))], [])
+    it.fail(0)
+    it.fail(1)
+    it.fail(2)
+    assert it.up == set()
+    assert it.policy.next_due() == float("inf")
+    it = it.again()
+    it.take(it.policy.start(0, it.now))
+    assert it.happened[-3:] == ["+first", "+second", "+third"]
+
+
+# --- orders
+
+
+def test_killing_forgives_and_begins_anew_what_was_given_up() -> None:
+    it = world(intensity=1)
+    it.fail(0)
+    it.fail(0)
+    assert 0 not in it.up
+    it.kill(0)
+    assert it.happened[-1] == "+first"
+    (step,) = it.fail(0)
+    assert isinstance(step, Change)
+    assert step.starts == (0,)
+
+
+def test_stop_asks_then_ends_and_nothing_starts_it_but_an_order() -> None:
+    it = World([record(0, asks_to_stop=True, stop_timeout_us=2_000_000)], [])
+    assert it.take(it.policy.stop(0, it.now)) == [AskToStop(0)]
+    assert it.wait() == 2
+    assert it.happened == ["-first"]
+    assert it.policy.next_due() == float("inf")
+    it.take(it.policy.start(0, it.now))
+    assert it.happened == ["-first", "+first"]
+
+
+def test_one_that_stops_by_itself_is_cleared_away_and_no_failure() -> None:
+    it = World([record(0, asks_to_stop=True, stop_timeout_us=2_000_000)], [Group("g", NAMES, intensity=0)])
+    it.take(it.policy.stop(0, it.now))
+    (step,) = it.fail(0, 0)
+    assert isinstance(step, Change)
+    assert (step.ends, step.starts, step.leaves) == ((0,), (), (0,))
+
+
+def test_a_restart_by_order_stops_and_starts() -> None:
+    it = World([record(0, asks_to_stop=True, stop_timeout_us=2_000_000)], [])
+    it.take(it.policy.stop(0, it.now, restarts=True))
+    it.fail(0, 0)
+    assert it.happened == ["-first", "+first"]
+
+
+def test_a_task_that_is_done_stays_so() -> None:
+    it = World([record(0)], [])
+    it.policy.done(0)
+    assert it.fail(0) == it.kill(0) == it.policy.start(0, it.now) == []
