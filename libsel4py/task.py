@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from libsel4py.abi import ObjectType
 from libsel4py.capabilities import TCB, Capability, CNode, Notification, Reply, Untyped, VSpace
 from libsel4py.channels import Channels
+from libsel4py.deaths import Deaths
 from libsel4py.environment import CNODE_DEPTH, PAGED_ADDRESS, Environment, Slot
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import machine
@@ -79,6 +80,7 @@ class Task:
         if environment.paged_bytes:
             self.addresses.reserve(PAGED_ADDRESS, environment.paged_bytes)
         self.channels = Channels(self)
+        self.deaths = Deaths(self)
         self._receive_slots = _ReceiveSlots(self.cnode, self.slots)
 
     @property
