@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Capability,
         Channel,
         CNode,
+        DeathNotice,
         Domain,
         Endpoint,
         Frame,
@@ -58,8 +59,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "capabilities": (
-        "Capability Channel CNode Domain Endpoint Frame IOPort IOPortControl IRQControl IRQHandler Notification Reply "
-        "SchedContext SchedControl TCB Untyped VSpace signal_many"
+        "Capability Channel CNode DeathNotice Domain Endpoint Frame IOPort IOPortControl IRQControl IRQHandler "
+        "Notification Reply SchedContext SchedControl TCB Untyped VSpace signal_many"
     ),
     "runtime": "component on_notification set_thread_entry",
     "dataspace": "DataSpace SharedMemory",
@@ -84,6 +85,7 @@ __all__ = [
     "Channel",
     "Component",
     "DataSpace",
+    "DeathNotice",
     "DeleteFirst",
     "Domain",
     "Endpoint",
