@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kerneld import caps, death_notices, invariants, notice_invariants
+from kerneld import caps, death_notices, inspection, invariants, notice_invariants
 from kerneld.records import DeathNotice, KernelRecord, TreeNode
 from libsel4py.abi import DeathNoticeState, Label, ObjectType
 from tests.harness import Machine
@@ -132,3 +132,15 @@ def test_damage_is_found(damage: Callable[[Watched], None]) -> None:
 
 def test_every_predicate_is_tried() -> None:
     assert {item.name for item in notice_invariants.PREDICATES} == set(DAMAGE.values())
+
+
+def test_notices_can_be_inspected() -> None:
+    on = Watched()
+    on.machine.root.call(on.machine.next_slot - 1, Label.DEATH_NOTICE_WATCH, (), [on.machine.root.cap, on.bell])
+    on.machine.delete(on.targets[1])
+    rows = [row for row in inspection.notices(on.machine.ram) if isinstance(row, dict)]
+    signals = f"0x{on.machine.slot(on.bell).object:x}, badge 0x0"
+    first = f"ENDPOINT 0x{on.machine.slot(on.targets[0]).object:x}"
+    assert [row["watches"] for row in rows[:3]] == [first] * 3
+    assert (rows[3]["watches"], rows[3]["state"], rows[3]["signals"]) == ("", "DESTROYED", signals)
+    assert rows[5]["watches"].startswith(f"TCB 0x{on.machine.root.tcb.address:x} (")
