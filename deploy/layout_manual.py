@@ -37,6 +37,7 @@ _NOTES: Final = {
     "MappingSpace": "The nodes of its table begin at byte 128.",
     "VSpace": "Its other fields are a MappingSpace's.",
     "IoSpace": "Its other fields are a MappingSpace's.",
+    "DeathNotice": "Bytes 0 to 31 are a slot, the notification's; a TreeNode begins at byte 32.",
     "KernelRecord": "The one record that no user's memory holds: it is at `layout.KERNEL_RECORD`.",
 }
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from kerneld.records import TCB_SLOTS, CapType, Channel, Slot
+from kerneld.records import TCB_SLOTS, CapType, Channel, DeathNotice, Slot
 from libsel4py.abi import FRAME_MIN_BITS, ObjectType, Rights, object_size_bits
 
 TYPE_SHIFT: Final = 59
@@ -46,6 +46,7 @@ class ZombieOf(IntEnum):
     CNODE = 0
     TCB = 1
     CHANNEL = 2
+    DEATH_NOTICE = 3
 
 
 class Cap(NamedTuple):
@@ -153,7 +154,11 @@ class Cap(NamedTuple):
         return _SLOTS_INSIDE.get(self.zombie_of, 1 << self.radix)
 
 
-_SLOTS_INSIDE: Final[dict[int, int]] = {ZombieOf.TCB: TCB_SLOTS, ZombieOf.CHANNEL: Channel.SLOTS}
+_SLOTS_INSIDE: Final[dict[int, int]] = {
+    ZombieOf.TCB: TCB_SLOTS,
+    ZombieOf.CHANNEL: Channel.SLOTS,
+    ZombieOf.DEATH_NOTICE: DeathNotice.SLOTS,
+}
 NULL: Final = Cap(0, 0)
 
 
@@ -239,6 +244,10 @@ def io_space_control() -> Cap:
     return _cap(CapType.IO_SPACE_CONTROL, 0)
 
 
+def death_notice(address: int) -> Cap:
+    return _cap(CapType.DEATH_NOTICE, address)
+
+
 def zombie(address: int, of: ZombieOf, slots: int, radix: int = 0) -> Cap:
     """What is left of an object; ``radix`` of a CNode."""
     return _cap(CapType.ZOMBIE, address, radix | of << 6, slots)
@@ -286,15 +295,20 @@ _FIXED: Final = {
     CapType.REPLY: 1 << object_size_bits(ObjectType.REPLY, 0),
     CapType.TCB: 1 << object_size_bits(ObjectType.TCB, 0),
     CapType.CHANNEL: 1 << object_size_bits(ObjectType.CHANNEL, 0),
+    CapType.DEATH_NOTICE: 1 << object_size_bits(ObjectType.DEATH_NOTICE, 0),
 }
-_ZOMBIE_SIZES: Final[dict[int, int]] = {ZombieOf.TCB: _FIXED[CapType.TCB], ZombieOf.CHANNEL: _FIXED[CapType.CHANNEL]}
+_ZOMBIE_SIZES: Final[dict[int, int]] = {
+    ZombieOf.TCB: _FIXED[CapType.TCB],
+    ZombieOf.CHANNEL: _FIXED[CapType.CHANNEL],
+    ZombieOf.DEATH_NOTICE: _FIXED[CapType.DEATH_NOTICE],
+}
 
 
 def region(cap: Cap) -> tuple[int, int] | None:
     """(address, bytes) of the memory that the capability's object fills; None where it has no memory of its own."""
     kind = cap.type
     match kind:
-        case CapType.ENDPOINT | CapType.NOTIFICATION | CapType.REPLY | CapType.TCB | CapType.CHANNEL:
+        case kind if kind in _FIXED:
             return cap.object, _FIXED[kind]
         case CapType.UNTYPED | CapType.VSPACE | CapType.SCHED_CONTEXT | CapType.IO_SPACE:
             return cap.object, 1 << cap.size_bits

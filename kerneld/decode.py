@@ -7,6 +7,7 @@ from kerneld.failures import invalid_capability
 from kerneld.objects import (
     channel,
     cnode,
+    death_notice,
     domain,
     frame,
     io_space,
@@ -27,6 +28,7 @@ NOT_IN_FIRST_PHASE = (
     CapType.SCHED_CONTROL,
     CapType.SCHED_CONTEXT,
     CapType.CHANNEL,
+    CapType.DEATH_NOTICE,
 )
 
 
@@ -60,6 +62,8 @@ def decode_invocation(core: Core, call: Call) -> Invocation:
             return domain.decode(core, call)
         case CapType.CHANNEL:
             return channel.decode(core, call)
+        case CapType.DEATH_NOTICE:
+            return death_notice.decode(core, call)
         case CapType.NULL:
             raise invalid_capability(0, "there is no capability in the slot that was invoked")
         case _:

@@ -1,8 +1,8 @@
 """The end of capabilities and, with the last one, of objects (seL4: `cteDelete`, `finaliseSlot`, `reduceZombie`).
 
-A CNode, TCB or Channel holds capabilities itself, so its last capability becomes a zombie: it names the slots that are
-still to be emptied, and shrinks by one slot a time. All progress is in RAM, so that work can stop after any unit and
-the system call simply be carried out again.
+A CNode, TCB, Channel or DeathNotice holds capabilities itself, so its last capability becomes a zombie: it names the
+slots that are still to be emptied, and shrinks by one slot a time. All progress is in RAM, so that work can stop after
+any unit and the system call simply be carried out again.
 
 Two kinds of deletion: *exposed*, of a slot that the user can name, which ends with the slot empty; and of a slot
 inside a zombie, which must not follow chains of CNodes for ever: there a CNode's zombie is swapped into the CNode
@@ -17,7 +17,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from kerneld import caps, channels, interrupts, listening, mappings, mdb, threads
+from kerneld import caps, channels, death_notices, interrupts, listening, mappings, mdb, threads
 from kerneld.caps import NULL, OBJECT_MASK, TYPE_SHIFT, Cap, ZombieOf
 from kerneld.core import Core, Deletion
 from kerneld.failures import KernelBug
@@ -27,6 +27,7 @@ from kerneld.records import (
     TCB_SLOTS,
     CapType,
     Channel,
+    DeathNotice,
     Endpoint,
     IoSpace,
     Notification,
@@ -197,11 +198,14 @@ def finalise_cap(core: Core, slot: Slot, cap: Cap, final: bool, work: Work) -> C
     core.diagnostics.deletions.append(Deletion(slot.address, cap.word0, cap.word1, work.thread, work.revoked))
     if kind == CapType.FRAME:
         mappings.end(core, slot)
+    remainder = NULL
     if kind == CapType.VSPACE:
         work.spend(threads.leave_vspace(core, cap, final))
     elif final:
-        return _finalise_object(core, cap, kind)
-    return NULL
+        remainder = _finalise_object(core, cap, kind)
+    if final:
+        work.spend(death_notices.object_destroyed(core, cap))
+    return remainder
 
 
 def _finalise_object(core: Core, cap: Cap, kind: int) -> Cap:
@@ -226,6 +230,11 @@ def _finalise_object(core: Core, cap: Cap, kind: int) -> Cap:
             channels.sever(core, channel)
             if channel.slot.word0:
                 return caps.zombie(address, ZombieOf.CHANNEL, Channel.SLOTS)
+        case CapType.DEATH_NOTICE:
+            notice = DeathNotice(ram, address)
+            death_notices.finalise(core, notice)
+            if notice.slot.word0:
+                return caps.zombie(address, ZombieOf.DEATH_NOTICE, DeathNotice.SLOTS)
         case CapType.FRAME:
             core.outbox.tell(Tell.FRAME_GONE, address, 1 << cap.frame_size_bits)
         case CapType.IRQ_HANDLER:

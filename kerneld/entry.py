@@ -84,6 +84,7 @@ class Entry:
         self._poll_ns = poll_ns
         self._layout_fast = fastpath.make_layout(kernel.core.kernel)
         self._restarts = kernel.core.kernel.address + KernelRecord.restart_head.offset
+        self._telling = kernel.core.kernel.address + KernelRecord.telling.offset
         self._irq_states = kernel.core.kernel.address + KernelRecord.IRQ_STATES
         self._watched: list[Thread] = []
         self._rings = array("Q")  # of each watched ring: frame, submissions consumed, TCB, whether it was served
@@ -209,7 +210,7 @@ class Entry:
         end = time.monotonic_ns() + TURN_NS
         count = 0
         while not self._ended:
-            restarts = word(self._restarts)
+            restarts = word(self._restarts) or word(self._telling)  # what `continue_one` has to do
             if self._completions.others_told and not restarts:
                 # Some of those whom the host was asked to tell may wait for this very processor.
                 self._completions.others_told = False

@@ -24,7 +24,7 @@ def raise_fault(core: Core, tcb: Tcb, fault: Fault) -> None:
     """
     core.diagnostics.refusals[tcb.address] = Refusal(tcb.cptr, tcb.info >> 12, fault)
     if is_death(fault):
-        threads.lose_process(core, tcb)
+        threads.lose_process(core, tcb, fault.words[3])
         tcb.in_trap = 0
         tcb.told_pending = 0
     is_timeout = fault.label is FaultLabel.TIMEOUT

@@ -17,6 +17,7 @@ from kerneld.caps import Cap
 from kerneld.mapping_table import Mapping
 from kerneld.records import (
     CapType,
+    DeathNotice,
     Endpoint,
     IoSpace,
     KernelRecord,
@@ -28,7 +29,7 @@ from kerneld.records import (
 )
 from kerneld.survey import Held, Survey, survey
 from kerneld.task_names import Names, task_name
-from libsel4py.abi import Rights
+from libsel4py.abi import DeathNoticeState, Rights
 
 RIGHT_LETTERS: Final = ((Rights.READ, "r"), (Rights.WRITE, "w"), (Rights.GRANT, "g"), (Rights.GRANT_REPLY, "p"))
 WAITING: Final = {
@@ -169,6 +170,24 @@ def io_spaces(ram: Ram) -> list[object]:
     return rows
 
 
+def notices(ram: Ram) -> list[object]:
+    """Each death notice: what it watches or was told of, and whom it signals."""
+    found = survey(ram)
+    names = Names.of(found)
+    rows: list[object] = []
+    for address in sorted(found.of_type(CapType.DEATH_NOTICE)):
+        notice = DeathNotice(ram, address)
+        key = Cap(notice.key, 0)
+        target = f"{key.type.name} 0x{key.object:x}" if notice.key else ""
+        if key.type == CapType.TCB:
+            target += f" ({names.tasks.get(key.object) or task_name(Tcb(ram, key.object))})"
+        slot = notice.slot
+        signals = f"0x{slot.object:x}, badge 0x{slot.word1:x}" if slot.cap_type == CapType.NOTIFICATION else ""
+        row = {"notice": f"0x{address:x}", "watches": target, "state": DeathNoticeState(notice.state).name}
+        rows.append(row | {"signals": signals})
+    return rows
+
+
 def _mapping(found: Survey, names: Names, mapping: Mapping) -> dict[str, object]:
     held = found.slots.get(mapping.slot)
     return {
@@ -186,5 +205,6 @@ VIEWS: Final[dict[str, Callable[[Ram], object]]] = {
     "queues": queues,
     "vspaces": vspaces,
     "io_spaces": io_spaces,
+    "notices": notices,
     "memory": memory,
 }

@@ -1,15 +1,21 @@
 """What is true of RAM between any two transactions.
 
 The predicates are in `capability_invariants.py` (capabilities, derivation order, untyped memory, the kernel's tables),
-`thread_invariants.py` (threads, queues, replies, scheduling contexts), `channel_invariants.py` and
-`mapping_invariants.py`. Tests check them
-after every transaction, `sel4py fsck` on a live system or an image, and the kernel when it is restarted.
+`thread_invariants.py` (threads, queues, replies, scheduling contexts), `channel_invariants.py`,
+`mapping_invariants.py` and `notice_invariants.py`. Tests check them after every transaction, `sel4py fsck` on a live
+system or an image, and the kernel when it is restarted.
 """
 
 from __future__ import annotations
 
 from hw.ram import Ram, RamError
-from kerneld import capability_invariants, channel_invariants, mapping_invariants, thread_invariants
+from kerneld import (
+    capability_invariants,
+    channel_invariants,
+    mapping_invariants,
+    notice_invariants,
+    thread_invariants,
+)
 from kerneld.predicates import Predicate, Violation
 from kerneld.survey import Survey, survey
 
@@ -20,6 +26,7 @@ PREDICATES: tuple[Predicate, ...] = (
     *thread_invariants.PREDICATES,
     *channel_invariants.PREDICATES,
     *mapping_invariants.PREDICATES,
+    *notice_invariants.PREDICATES,
 )
 
 

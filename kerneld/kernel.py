@@ -15,6 +15,7 @@ from kerneld import (
     _fastpath,
     channels,
     completion,
+    death_notices,
     fastpath,
     faults,
     interrupts,
@@ -146,11 +147,18 @@ class Kernel:
             completion.complete(self.core, tcb, status=Status.CANCELLED)
         return True
 
+    @property
+    def has_work(self) -> bool:
+        """Whether `continue_one` has something to do."""
+        return self.core.kernel.restart_head is not None or self.core.kernel.telling is not None
+
     def continue_one(self) -> bool:
-        """Carry out one system call that was preempted, or restarted by a resume. False if there is none."""
-        if self.core.kernel.restart_head is None:
+        """Carry out one system call that was preempted, or restarted by a resume, and tell some who wait for a death
+        notice. False if there are none."""
+        if not self.has_work:
             return False
         with _Transaction(self.core):
+            death_notices.tell_some(self.core)
             tcb = scheduler.dequeue_restart(self.core.kernel)
             if tcb is not None and tcb.in_trap and tcb.state == ThreadState.RESTART and scheduler.may_run(tcb):
                 tcb.state = ThreadState.RUNNING

@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from kerneld import balanced_tree
+from kerneld.balanced_tree import HIGHER as _HIGHER
+from kerneld.balanced_tree import LOWER as _LOWER
+from kerneld.balanced_tree import Path
 from kerneld.failures import KernelBug
 from kerneld.records import NODE_MASK, MappingNode, MappingSpace, Slot
 from libsel4py import abi
@@ -19,11 +23,6 @@ _SIZE_MASK: Final = 31
 _RIGHTS_SHIFT: Final = 5
 _ATTRIBUTES_SHIFT: Final = 7
 _SLOT: Final = 8
-_LOWER: Final = 16
-_HIGHER: Final = 24
-_HEIGHT_SHIFT: Final = 40
-
-_Path = list[tuple[int, int]]  # from the root down: a node, and by which of its links (_LOWER, _HIGHER) it is left
 
 
 class Mapping(NamedTuple):
@@ -99,9 +98,8 @@ def insert(space: MappingSpace, mapping: Mapping) -> None:
     node = _take_node(space)
     ram.set_word(node, _where(mapping))
     ram.set_word(node + _SLOT, mapping.slot)
-    ram.set_word(node + _LOWER, 1 << _HEIGHT_SHIFT)
     space.mapping_count = space.mapping_count + 1
-    _retrace(space, path, node)
+    _set_root(space, balanced_tree.put_in(ram, path, node))
 
 
 def remove(space: MappingSpace, address: int) -> Mapping:
@@ -111,19 +109,9 @@ def remove(space: MappingSpace, address: int) -> Mapping:
     if not node:
         raise _unknown(space, address)
     mapping = read(space, node)
-    lower, higher = ram.word(node + _LOWER) & NODE_MASK, ram.word(node + _HIGHER)
-    if lower and higher:  # the next mapping in order takes its place, and that one's node goes
-        path.append((node, _HIGHER))
-        heir = higher
-        while below := ram.word(heir + _LOWER) & NODE_MASK:
-            path.append((heir, _LOWER))
-            heir = below
-        ram.set_word(node, ram.word(heir))
-        ram.set_word(node + _SLOT, ram.word(heir + _SLOT))
-        node, lower, higher = heir, 0, ram.word(heir + _HIGHER)
+    _set_root(space, balanced_tree.take_out(ram, path, node))
     _free_node(space, node)
     space.mapping_count = space.mapping_count - 1
-    _retrace(space, path, lower or higher)
     return mapping
 
 
@@ -204,20 +192,15 @@ def _last_up_to(space: MappingSpace, address: int) -> int:
     return best
 
 
-def _descend(space: MappingSpace, address: int) -> tuple[_Path, int]:
+def _descend(space: MappingSpace, address: int) -> tuple[Path, int]:
     """The way from the root to the node that begins at an address, and that node; 0 where it would be put."""
-    ram = space.ram
-    path: _Path = []
     root = space.root
-    node = root.address if root is not None else 0
-    while node:
-        here = ram.word(node) & ~_LOW
-        if here == address:
-            break
-        link = _LOWER if address < here else _HIGHER
-        path.append((node, link))
-        node = ram.word(node + link) & NODE_MASK
-    return path, node
+    return balanced_tree.descend(space.ram, root.address if root is not None else 0, address, ~_LOW)
+
+
+def _set_root(space: MappingSpace, top: int | None) -> None:
+    if top is not None:
+        space.root = MappingNode(space.ram, top) if top else None
 
 
 def _exactly(space: MappingSpace, address: int) -> int:
@@ -252,81 +235,3 @@ def _free_node(space: MappingSpace, node: int) -> None:
     ram.set_word(node + _LOWER, 0)
     ram.set_word(node + _HIGHER, after.address if after is not None else 0)
     space.free_nodes = MappingNode(ram, node)
-
-
-def _retrace(space: MappingSpace, path: _Path, child: int) -> None:
-    """Hang ``child`` below the end of the path, and balance upwards as far as heights change."""
-    word, set_word = space.ram.word, space.ram.set_word
-    while path:
-        node, link = path.pop()
-        lower, higher = before, other = word(node + _LOWER), word(node + _HIGHER)
-        if link == _LOWER:
-            lower = before & ~NODE_MASK | child
-        else:
-            higher = child
-        below = lower & NODE_MASK
-        left = word(below + _LOWER) >> _HEIGHT_SHIFT if below else 0
-        right = word(higher + _LOWER) >> _HEIGHT_SHIFT if higher else 0
-        height = 1 + (left if left > right else right)
-        if higher != other:
-            set_word(node + _HIGHER, higher)
-        if -1 <= left - right <= 1:
-            now = height << _HEIGHT_SHIFT | below
-            if now != before:
-                set_word(node + _LOWER, now)
-            if height == before >> _HEIGHT_SHIFT:
-                return
-            child = node
-        else:
-            if lower != before:
-                set_word(node + _LOWER, lower)
-            child = _balance(space, node)
-    space.root = MappingNode(space.ram, child) if child else None
-
-
-def _set_link(space: MappingSpace, node: int, link: int, child: int) -> None:
-    ram = space.ram
-    before = ram.word(node + link)
-    now = before & ~NODE_MASK | child if link == _LOWER else child
-    if now != before:
-        ram.set_word(node + link, now)
-
-
-def _height(space: MappingSpace, node: int) -> int:
-    return space.ram.word(node + _LOWER) >> _HEIGHT_SHIFT if node else 0
-
-
-def _links(space: MappingSpace, node: int) -> tuple[int, int]:
-    ram = space.ram
-    return ram.word(node + _LOWER) & NODE_MASK, ram.word(node + _HIGHER)
-
-
-def _measure(space: MappingSpace, node: int) -> None:
-    """Set a node's height from its children's."""
-    lower, higher = _links(space, node)
-    now = 1 + max(_height(space, lower), _height(space, higher)) << _HEIGHT_SHIFT | lower
-    if now != space.ram.word(node + _LOWER):
-        space.ram.set_word(node + _LOWER, now)
-
-
-def _balance(space: MappingSpace, node: int) -> int:
-    """The heights of a node's children differ by two: turn it; returns the node that is on top then."""
-    lower, higher = _links(space, node)
-    leans_low = _height(space, lower) > _height(space, higher)
-    heavy, link, other = (lower, _LOWER, _HIGHER) if leans_low else (higher, _HIGHER, _LOWER)
-    inner, outer = (space.ram.word(heavy + side) & NODE_MASK for side in (other, link))
-    if _height(space, inner) > _height(space, outer):
-        _set_link(space, node, link, _rotate(space, heavy, other))
-    return _rotate(space, node, link)
-
-
-def _rotate(space: MappingSpace, node: int, link: int) -> int:
-    """Put a node's child at ``link`` into its place, and the node below that; returns the child."""
-    ram = space.ram
-    other = _HIGHER if link == _LOWER else _LOWER
-    child = ram.word(node + link) & NODE_MASK
-    _set_link(space, node, link, ram.word(child + other) & NODE_MASK)
-    _set_link(space, child, other, node)
-    _measure(space, node)
-    _measure(space, child)
-    return child

@@ -48,6 +48,7 @@ _IDENTITY: Final[dict[int, int]] = {
     CapType.CHANNEL: _TYPE_MASK | OBJECT_MASK,
     CapType.IO_SPACE: _AND_SIZE,
     CapType.IO_SPACE_CONTROL: _TYPE_MASK,
+    CapType.DEATH_NOTICE: _TYPE_MASK | OBJECT_MASK,
 }
 _BY_NUMBER: Final = (CapType.IRQ_HANDLER, CapType.IO_PORT)
 _ISSUES: Final[dict[int, int]] = {CapType.IRQ_CONTROL: CapType.IRQ_HANDLER, CapType.IO_PORT_CONTROL: CapType.IO_PORT}

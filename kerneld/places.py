@@ -61,6 +61,8 @@ class Places:
             return f"{TcbSlot(number).name} of {thread_name(Tcb(self._found.ram, owner))}"
         if owner in self._found.of_type(CapType.CHANNEL):
             return f"what channel 0x{owner:x} is connected to"
+        if owner in self._found.of_type(CapType.DEATH_NOTICE):
+            return f"what death notice 0x{owner:x} signals"
         direct = self._direct(owner)
         if direct:
             return f"slot {number} of {thread_name(direct[0])}"

@@ -4,8 +4,8 @@ What each field means stands beside it; who may change it is the file of that na
 address, 0 for none. Readers: `inspect`, `fsck`, the manual.
 
 Sizes (bytes): slot 32, TCB 2048, endpoint 32, notification 64, reply 32, channel 8192, scheduling context 128 and
-refills, VSpace 4096 or a 64th of its untyped. Frames and untyped memory hold no record: all about them is in their
-capabilities.
+refills, VSpace 4096 or a 64th of its untyped, death notice 128. Frames and untyped memory hold no record: all about
+them is in their capabilities.
 """
 
 from __future__ import annotations
@@ -286,6 +286,18 @@ class SchedContext(Record):
     REFILLS: Final = 96  # two words each: time, amount; two of them fit the core size (refills.py)
 
 
+class TreeNode(Record):
+    """What a balanced tree needs of a node. balanced_tree.py."""
+
+    __slots__ = ()
+    SIZE: Final = 32
+
+    key = Word(0)
+    lower: Ref[TreeNode] = Ref(16, lambda: TreeNode, NODE_MASK)
+    height = Bits(16, 40, 8)
+    higher: Ref[TreeNode] = Ref(24, lambda: TreeNode)
+
+
 class MappingNode(Record):
     """One mapping, in the balanced tree of its space. mapping_table.py."""
 
@@ -355,6 +367,37 @@ class IoSpace(MappingSpace):
         return word - 1 if word else None
 
 
+class DeathNotice(Record):
+    """Who is to be told when an object or a process ends. death_notices.py."""
+
+    __slots__ = ()
+    SIZE: Final = 1 << abi.FIXED_SIZE_BITS[abi.ObjectType.DEATH_NOTICE]
+    SLOTS: Final = 1  # at its start: the notification to signal
+    NODE: Final = 32  # a TreeNode, in the kernel's tree while this is the first of a ring that watches
+
+    key = Word(32)  # what it watches: mdb.identity of its capabilities, 0 for nothing
+    before: Ref[DeathNotice] = Ref(40, lambda: DeathNotice)  # in the ring of those that watch the same
+    behind: Ref[DeathNotice] = Ref(64, lambda: DeathNotice)
+    state = Word(72)  # DeathNoticeState
+    status = Word(80)  # PROCESS_ENDED: the wait status
+    # of the first of a ring:
+    is_first = Bits(88, 0, 1)
+    is_telling = Bits(88, 1, 1)  # what the ring watched has ended; those of the ring are still to be told
+    reason = Bits(88, 8, 8)  # the state that they will have
+    first_word = Word(88)
+    telling_before: Ref[DeathNotice] = Ref(96, lambda: DeathNotice)  # in the ring of such firsts
+    telling_behind: Ref[DeathNotice] = Ref(104, lambda: DeathNotice)
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(self.ram, self.address)
+
+    @property
+    def node(self) -> int:
+        """The address of its TreeNode."""
+        return self.address + self.NODE
+
+
 class OutboxEntry(Record):
     """One thing to tell the host. outbox.py."""
 
@@ -392,6 +435,8 @@ class KernelRecord(Record):
     device_count = Word(64)  # the machine's devices: numbers below it can be assigned an IOSpace
     outbox_done = Word(72)  # entries of the outbox that the host has carried out
     starts = Word(80)  # processes and threads that the host was told to start, ever
+    watched: Ref[TreeNode] = Ref(88, lambda: TreeNode)  # the tree of what death notices watch
+    telling: Ref[DeathNotice] = Ref(96, lambda: DeathNotice)  # of those whose object has ended, the first to be told
     IRQ_SLOTS: Final = 0x100  # IRQS slots: notification capabilities
     IRQ_STATES: Final = 0x900  # IRQS words
     IO_SPACES: Final = 0xB00  # a word each device: the address of its IOSpace, 0 for none

@@ -21,6 +21,7 @@ from kerneld.records import (
     TCB_SLOTS,
     CapType,
     Channel,
+    DeathNotice,
     Endpoint,
     KernelRecord,
     Notification,
@@ -78,7 +79,8 @@ class Survey:
     """What was found.
 
     Attributes:
-        slots: non-empty slots by address. owners: for each, the CNode, TCB or channel that it is in (0: the kernel).
+        slots: non-empty slots by address. owners: for each, the CNode, TCB, channel or notice that it is in (0: the
+            kernel).
         objects: per capability type, a capability for every object address.
         stray: addresses of empty slots that are linked in the order. damage: what could not be followed.
         regions: all that has memory, in derivation order; found by the first invariant that asks.
@@ -164,6 +166,8 @@ class Survey:
             self._add_thread(address)
         elif kind == CapType.CHANNEL:
             self._add(address, Channel.SLOTS, address)
+        elif kind == CapType.DEATH_NOTICE:
+            self._add(address, DeathNotice.SLOTS, address)
         fields = _THREAD_WORDS.get(kind)
         if fields:
             self._follow_threads(address, fields)

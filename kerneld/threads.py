@@ -8,7 +8,9 @@ capability, and no list is walked: a task may have made thousands of threads. Me
 
 from __future__ import annotations
 
-from kerneld import channels, completion, ipc, listening, mappings, scheduler
+from typing import Final
+
+from kerneld import channels, completion, death_notices, ipc, listening, mappings, scheduler
 from kerneld.caps import Cap
 from kerneld.core import Core
 from kerneld.objects import notification, sched_context
@@ -16,6 +18,8 @@ from kerneld.outbox import Tell
 from kerneld.records import CapType, ProcessState, Tcb, TcbSlot, ThreadState, VSpace
 from kerneld.work import Work
 from libsel4py import abi
+
+KILLED: Final = 9  # the wait status of a process that the kernel has ended (SIGKILL)
 
 
 def suspend(core: Core, tcb: Tcb) -> None:
@@ -40,16 +44,16 @@ def release(core: Core, tcb: Tcb, work: Work) -> bool:
     )
 
 
-def lose_process(core: Core, tcb: Tcb) -> int:
+def lose_process(core: Core, tcb: Tcb, status: int) -> int:
     """The thread's process has ended, or is not the thread's any more: it goes on, if at all, from its registers.
 
-    Its own channels are severed. What it had taken by others' is not answered. Returns for how many channels the host
-    is told something.
+    Its own channels are severed. What it had taken by others' is not answered. Those who watch the thread are told,
+    with the wait status. Returns for how many channels the host is told something, and how many notices were told.
     """
     tcb.process = ProcessState.NONE
     severed = tcb.channel_count
     channels.sever_all(core, tcb, Work(left=abi.CHANNELS_PER_THREAD + 1))
-    return severed + listening.lose(core, tcb)
+    return severed + listening.lose(core, tcb) + death_notices.process_ended(core, tcb, status)
 
 
 def end(core: Core, tcb: Tcb) -> None:
@@ -107,8 +111,8 @@ def unlink(space: VSpace, thread: Tcb) -> None:
 def leave_vspace(core: Core, cap: Cap, final: bool) -> int:
     """A VSpace capability is being deleted; with the ``final`` one the process ends.
 
-    A thread whose own VSpace slot it was in has nowhere to run: it is stopped, and its host thread ended. Returns for
-    how many channels the host is told something because of that.
+    A thread whose own VSpace slot it was in has nowhere to run: it is stopped, and its host thread ended. Returns as
+    `lose_process`.
     """
     told = 0
     space = VSpace(core.ram, cap.object)
@@ -137,10 +141,10 @@ def release_vspace(core: Core, cap: Cap, work: Work) -> bool:
 
 
 def _end_in(core: Core, thread: Tcb, space: VSpace) -> int:
-    """Stop a thread, and end its part of the process. Returns for how many channels the host is told something."""
+    """Stop a thread, and end its part of the process. Returns as `lose_process`."""
     suspend(core, thread)
     if thread.process == ProcessState.NONE:
         return 0
-    told = lose_process(core, thread)
+    told = lose_process(core, thread, KILLED)
     core.outbox.tell(Tell.KILL, thread.address, space.address)
     return told

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Capability,
         Channel,
         CNode,
+        DeathNotice,
         Domain,
         Endpoint,
         Frame,
@@ -73,8 +74,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "capabilities": (
-        "Capability Channel CNode Domain Endpoint Frame IOPort IOPortControl IRQControl IRQHandler Notification Reply "
-        "SchedContext SchedControl TCB Untyped VSpace signal_many"
+        "Capability Channel CNode DeathNotice Domain Endpoint Frame IOPort IOPortControl IRQControl IRQHandler "
+        "Notification Reply SchedContext SchedControl TCB Untyped VSpace signal_many"
     ),
     "runtime": "component on_notification set_thread_entry",
     "dataspace": "DataSpace SharedMemory",
@@ -102,6 +103,7 @@ __all__ = [
     "Component",
     "CorruptJournal",
     "DataSpace",
+    "DeathNotice",
     "DeleteFirst",
     "Domain",
     "Endpoint",

@@ -225,6 +225,16 @@ class ObjectType(IntEnum):
     VSPACE = 8
     CHANNEL = 9
     IO_SPACE = 10
+    DEATH_NOTICE = 11
+
+
+class DeathNoticeState(IntEnum):
+    """What DeathNotice_Read answers."""
+
+    IDLE = 0  # it watches nothing
+    WATCHING = 1
+    DESTROYED = 2  # the last capability to what it watched has been deleted
+    PROCESS_ENDED = 3  # the thread's process has ended; the TCB lives on
 
 
 class CapType(IntEnum):
@@ -250,6 +260,7 @@ class CapType(IntEnum):
     CHANNEL = 17
     IO_SPACE = 18
     IO_SPACE_CONTROL = 19
+    DEATH_NOTICE = 20
 
 
 SLOT_BITS: Final = 5
@@ -259,6 +270,7 @@ FIXED_SIZE_BITS: Final[dict[ObjectType, int]] = {
     ObjectType.NOTIFICATION: 6,
     ObjectType.REPLY: 5,
     ObjectType.CHANNEL: 13,
+    ObjectType.DEATH_NOTICE: 7,
 }
 UNTYPED_MIN_BITS: Final = 4
 UNTYPED_MAX_BITS: Final = 39  # RAM is at most 512 GiB
@@ -540,6 +552,9 @@ class Label(IntEnum):
     CHANNEL_DISCONNECT = 67
     FRAME_MAP_IO = 68
     IO_SPACE_CONTROL_ASSIGN = 69
+    DEATH_NOTICE_WATCH = 70
+    DEATH_NOTICE_CANCEL = 71
+    DEATH_NOTICE_READ = 72
 
 
 def _table() -> Iterator[Invocation]:
@@ -832,6 +847,22 @@ def _table() -> Iterator[Invocation]:
         "target",
         results="number",
         brief="Let the calling thread's calls (or signals) by this capability go by the channel's page; its number.",
+    )
+    yield row(
+        Label.DEATH_NOTICE_WATCH,
+        "DeathNotice",
+        "watch",
+        "",
+        "target notification",
+        brief="Signal the notification, once, when the target is destroyed or its process ends.",
+    )
+    yield row(Label.DEATH_NOTICE_CANCEL, "DeathNotice", "cancel", brief="Watch nothing, and forget the notification.")
+    yield row(
+        Label.DEATH_NOTICE_READ,
+        "DeathNotice",
+        "read",
+        results="state status",
+        brief="What has become of the target (DeathNoticeState), and the wait status if its process has ended.",
     )
     yield row(Label.CHANNEL_DISCONNECT, "Channel", "disconnect", brief="Take the channel's page away from both sides.")
 

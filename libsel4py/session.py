@@ -18,11 +18,13 @@ servers that it calls on the client's behalf, and loses all of it when the clien
             with self.sessions.request(pool) as session:
                 return self.uses.next.once(session.part(12))
 
-Rules. The pool's own capability is what tells whether a session lives: the client's revoke empties its slot. That is
-seen when the session is used, when whatever used it fails, and by `sweep`, which `open` does in part each time; then
-the session ends and its Python state is dropped. A slot of an ended session is given to nobody before the last thread
-that uses the session has left it. What a client can make a server keep is bounded: `per_client` sessions of `slots`
-slots and one state each. Objects are the pool's, so a client that opens without end exhausts its own memory.
+Rules. The pool's own capability is what tells whether a session lives: the client's revoke empties its slot, and so
+does the end of a client whose memory is taken back. The server is told by a death notice of 128 bytes, which `open`
+makes of the pool when all else is made; then the session ends and its Python state is dropped. Where the pool has no
+room for one, the end is seen when the session is used, when whatever used it fails, and by `sweep`, which `open` does
+in part each time. A slot of an ended session is given to nobody before the last thread that uses the session has left
+it. What a client can make a server keep is bounded: `per_client` sessions of `slots` slots and one state each. Objects
+are the pool's, so a client that opens without end exhausts its own memory.
 """
 
 from __future__ import annotations
@@ -35,8 +37,9 @@ from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
 
 from libsel4py.abi import UNTYPED_MIN_BITS, CapType, ObjectType
-from libsel4py.capabilities import Untyped
+from libsel4py.capabilities import DeathNotice, Untyped
 from libsel4py.context import Caller, per_thread
+from libsel4py.deaths import Watch
 from libsel4py.errors import InvalidMessage, KernelError, NotEnoughMemory, ServiceError
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.identify import identify
@@ -74,12 +77,15 @@ class Session(Generic[State]):
     state: State
 
     def __init__(self, task: Task, number: int, caller: Caller, pool: Untyped, size_bits: int, slots: range) -> None:
+        self._notice = DeathNotice(slots[-1])
+        self._watch: Watch | None = None
         self.number = number
         self.caller = caller
         self.size_bits = size_bits
         self._task = task
         self._pool = pool
-        self._slots = slots
+        self._all_slots = slots
+        self._slots = slots[:-1]
         self._taken = 0
         self._at_end: list[Callable[[], None]] = []
         self._lock = threading.Lock()
@@ -132,6 +138,15 @@ class Session(Generic[State]):
         """Whether the client has left the pool here. One system call."""
         return not self._ended and identify(self._pool.cptr).type == CapType.UNTYPED.name
 
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Call ``gone`` when the pool is taken back, if the pool has room for a death notice. By `Sessions.open`."""
+        with self._lock:
+            if self._ended:
+                return
+            with contextlib.suppress(KernelError, OutOfSlots):  # no room; and who is gone already is found as ever
+                self._pool.retype(ObjectType.DEATH_NOTICE, 0, self._task.cnode, self._notice.cptr, 1)
+                self._watch = self._task.deaths.watch_memory(self._notice, lambda death: gone())
+
     # --- what Sessions does ------------------------------------------------------------------------------------
 
     def enter(self) -> bool:
@@ -166,11 +181,13 @@ class Session(Generic[State]):
 
     def _clean_up(self) -> None:
         task, pool = self._task, self._pool
+        if self._watch is not None:
+            self._watch.cancel()
         task.cnode.revoke(pool.cptr)
         for slot in self._slots[: self._taken]:
             task.channels.forget(slot)
             task.cnode.delete(slot)
-        task.slots.free_range(self._slots)
+        task.slots.free_range(self._all_slots)
         task.delete(pool)
         if hasattr(self, "state"):
             del self.state
@@ -223,6 +240,7 @@ class Sessions(Generic[State]):
         try:
             with self._entered(session):
                 session.state = build(session)
+            session.watch(lambda: self.end(session))
         except BaseException:
             self.end(session)
             raise
@@ -306,7 +324,7 @@ class Sessions(Generic[State]):
             if self._is_full(caller):
                 self.sweep()
             size_bits = self._look_at(pool)
-            slots = task.slots.allocate_range(self._slots)
+            slots = task.slots.allocate_range(self._slots + 1)
         except BaseException:
             task.delete(pool)
             raise

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from libsel4py.abi import ObjectType
 from libsel4py.capabilities import TCB, Capability, CNode, Notification, Reply, Untyped, VSpace
 from libsel4py.channels import Channels
+from libsel4py.deaths import Deaths
 from libsel4py.environment import CNODE_DEPTH, PAGED_ADDRESS, Environment, Slot
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import machine
@@ -90,6 +91,7 @@ class Task:
         self.channels = Channels(self)
         self.state: DataSpace | None = None
         self.keeper: Keeper | None = None
+        self.deaths = Deaths(self)
         self._receive_slots = _ReceiveSlots(self.cnode, self.slots)
 
     @property

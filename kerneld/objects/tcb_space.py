@@ -114,7 +114,7 @@ def _install_vspace(core: Core, target: Target, change: Install) -> bool:
     if now:
         threads.join_vspace(core, VSpace(core.ram, now), tcb)
     if now != before and tcb.process != ProcessState.NONE:
-        threads.lose_process(core, tcb)
+        threads.lose_process(core, tcb, threads.KILLED)
         core.outbox.tell(Tell.KILL, tcb.address, before)
         scheduler.touch(core, tcb)
     return True

@@ -96,6 +96,8 @@ class Retype:
                 return caps.vspace(address, bits)
             case ObjectType.CHANNEL:
                 return caps.channel(address)
+            case ObjectType.DEATH_NOTICE:
+                return caps.death_notice(address)
             case ObjectType.IO_SPACE:
                 IoSpace(core.ram, address).size_bits = bits
                 return caps.io_space(address, bits)

@@ -7,6 +7,7 @@ names a slot by index and depth, the depth is a keyword with a task's own 64 bit
 from libsel4py.capabilities.base import CSPACE_DEPTH, Capability
 from libsel4py.capabilities.channel import Channel
 from libsel4py.capabilities.cnode import CNode
+from libsel4py.capabilities.death_notice import Death, DeathNotice
 from libsel4py.capabilities.domain import Domain
 from libsel4py.capabilities.endpoint import Endpoint, Notification, Reply, signal_many
 from libsel4py.capabilities.frame import Frame, VSpace
@@ -23,6 +24,8 @@ __all__ = [
     "CNode",
     "Capability",
     "Channel",
+    "Death",
+    "DeathNotice",
     "Domain",
     "Endpoint",
     "Frame",

@@ -175,11 +175,10 @@ class FakeKernel(ByteMessages, FakeChannels):
         if channel is not None:
             request.by_channel = True
             self._threads.calls += 1
+        cap = self.objects.caps.get(cptr)
+        if cap is None or not isinstance(cap.object, FakeEndpoint):
+            return self._invoke(cap, request)
         with self._changed:
-            cap = self.objects.caps.get(cptr)
-            if cap is None or not isinstance(cap.object, FakeEndpoint):
-                code, words = self.objects.invoke(cap, request)
-                return self._deliver(Request(code, words, ()), 0)
             request.badge, request.is_call = cap.badge, True
             cap.object.queue.append(request)
             self._changed.notify_all()
@@ -194,6 +193,18 @@ class FakeKernel(ByteMessages, FakeChannels):
                 return (Status.SERVER_DIED, 0, 0, 0, 0, 0, 0)
             assert request.answer is not None
             return self._deliver(request.answer, 0)
+
+    def _invoke(self, cap: FakeCap | None, request: Request) -> Completion:
+        """An object's method; whoever it has told of a death sees that."""
+        with self._changed:
+            code, words = self.objects.invoke(cap, request)
+            rang, self.objects.rang = self.objects.rang, False
+            if rang:
+                self._changed.notify_all()
+        if rang:
+            for endpoint in self.objects.endpoints():
+                self._attend_to(endpoint, signal=True)
+        return self._deliver(Request(code, words, ()), 0)
 
     def _send(self, cptr: int, request: Request, timeout_ns: int) -> Completion:
         with self._changed:

@@ -17,6 +17,7 @@ from libsel4py.abi import (
     INVOCATIONS,
     SLOT_BITS,
     CapType,
+    DeathNoticeState,
     Error,
     Label,
     LookupFailureKind,
@@ -73,6 +74,16 @@ class FakeChannel:
 
 
 @dataclass(slots=True, eq=False)
+class FakeNotice:
+    """``target`` is None while it watches nothing."""
+
+    target: object = None
+    bell: FakeNotification | None = None
+    badge: int = 0
+    state: DeathNoticeState = DeathNoticeState.IDLE
+
+
+@dataclass(slots=True, eq=False)
 class FakeReply:
     caller: Request | None = None
 
@@ -118,6 +129,7 @@ class FakeObjects:
         self._refusals: dict[Label, tuple[Error, tuple[int, ...]]] = {}
         self._numbers = itertools.count(1)
         self.space = FakeSpace()
+        self.rang = False  # a death notice has signalled, and those who wait are not told yet
 
     def put(self, slot: int, new: object, badge: int = 0) -> None:
         """Place an object's first capability in an empty slot."""
@@ -210,6 +222,8 @@ class FakeObjects:
             case Label.CHANNEL_DISCONNECT if isinstance(cap.object, FakeChannel):
                 cap.object.target = None
                 return _DONE
+            case Label.DEATH_NOTICE_WATCH | Label.DEATH_NOTICE_CANCEL | Label.DEATH_NOTICE_READ:
+                return self._use_notice(label, cap.object, request)
         return Error.NO_ERROR, self.results.get(label, (0,) * len(row.results))
 
     def _copy(self, label: Label, words: tuple[int, ...], root: FakeCap, src_root: FakeCap | None) -> Outcome:
@@ -244,6 +258,34 @@ class FakeObjects:
         channel.number, channel.target, channel.badge = next(self._numbers), target.object, target.badge
         return Error.NO_ERROR, (channel.number,)
 
+    def _use_notice(self, label: Label, notice: object, request: Request) -> Outcome:
+        if not isinstance(notice, FakeNotice):
+            return Error.ILLEGAL_OPERATION, ()
+        if label is Label.DEATH_NOTICE_READ:
+            return Error.NO_ERROR, (notice.state, 0)
+        if label is Label.DEATH_NOTICE_CANCEL:
+            notice.target, notice.state = None, DeathNoticeState.IDLE
+            return _DONE
+        target, bell = (self.caps.get(each) for each in request.caps)
+        if notice.target is not None:
+            return Error.DELETE_FIRST, ()
+        if target is None or isinstance(target.object, FakeUntyped):
+            return Error.INVALID_CAPABILITY, (1,)
+        if bell is None or not isinstance(bell.object, FakeNotification):
+            return Error.INVALID_CAPABILITY, (2,)
+        notice.target, notice.bell, notice.badge = target.object, bell.object, bell.badge
+        notice.state = DeathNoticeState.WATCHING
+        return _DONE
+
+    def _tell(self, ended: object) -> None:
+        """Signal for each notice that watches an object that has ended, and be that the notice itself."""
+        held = {id(cap.object): cap.object for cap in self.caps.values()}
+        for each in (*held.values(), ended):
+            if isinstance(each, FakeNotice) and each.target is ended and each.bell is not None:
+                each.target, each.state = None, DeathNoticeState.DESTROYED
+                each.bell.word |= each.badge
+                self.rang = True
+
     def _map_io(self, slot: int, cap: FakeCap, frame: FakeFrame, request: Request) -> Outcome:
         target = self.caps.get(request.caps[0])
         if target is None or not isinstance(target.object, FakeIoSpace) or slot in self.space.mapped:
@@ -264,6 +306,8 @@ class FakeObjects:
         self._unmap(slot)
         if cap is not None and isinstance(cap.object, FakeChannel):
             cap.object.target = None
+        if cap is not None and not self._is_held(cap.object):
+            self._tell(cap.object)
         if cap is not None and isinstance(cap.object, FakeCNode) and not self._is_held(cap.object):
             for inside in range(cap.object.base, cap.object.base + (1 << cap.object.radix)):
                 self._delete(inside)
@@ -332,6 +376,8 @@ def _make(kind: ObjectType, size_bits: int) -> object:
             return FakeEndpoint()
         case ObjectType.NOTIFICATION:
             return FakeNotification()
+        case ObjectType.DEATH_NOTICE:
+            return FakeNotice()
         case ObjectType.REPLY:
             return FakeReply()
         case ObjectType.CHANNEL:

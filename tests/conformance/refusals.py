@@ -87,6 +87,10 @@ class Stock:
         self.tcb = machine.retype(ObjectType.TCB)
         self.reply = machine.retype(ObjectType.REPLY)
         self.cnode = machine.retype(ObjectType.CNODE, 4)
+        self.notice = machine.retype(ObjectType.DEATH_NOTICE)
+        self.watching = machine.retype(ObjectType.DEATH_NOTICE)
+        watched = (self.reply, self.notification)
+        machine.root.call(self.watching, Label.DEATH_NOTICE_WATCH, (), watched)
         self.frame = machine.retype(ObjectType.FRAME, abi.TRAP_FRAME_BITS)
         self.small = machine.retype(ObjectType.FRAME, abi.FRAME_MIN_BITS)
         self.other_vspace = machine.retype(ObjectType.VSPACE, abi.VSPACE_MIN_BITS)
@@ -171,6 +175,9 @@ WORKING: Mapping[Label, Working] = {
     Label.FRAME_MAP: Working("frame", (FREE_ADDRESS, Rights.READ | Rights.WRITE, 0), ("vspace",)),
     Label.FRAME_MAP_IO: Working("frame", (Rights.READ | Rights.WRITE, 1 << 20), ("io_space",)),
     Label.IO_SPACE_CONTROL_ASSIGN: Working("io_space_control", (1,), ("other_io_space",)),
+    Label.DEATH_NOTICE_WATCH: Working("notice", (), ("endpoint", "notification")),
+    Label.DEATH_NOTICE_CANCEL: Working("notice"),
+    Label.DEATH_NOTICE_READ: Working("notice"),
     Label.FRAME_UNMAP: Working("frame"),
     Label.FRAME_GET_ADDRESS: Working("frame"),
     Label.IO_PORT_CONTROL_ISSUE: Working("port_control", (0x300, 0x307, "free", 64), ("root",)),

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.model import channel_scenarios, fault_scenarios, machine_scenarios, mapping_scenarios, thread_scenarios
+from tests.model import (
+    channel_scenarios,
+    fault_scenarios,
+    machine_scenarios,
+    mapping_scenarios,
+    notice_scenarios,
+    thread_scenarios,
+)
 from tests.model.scenarios import TABLE, Scenario
 
-SOURCES: Final = (channel_scenarios, fault_scenarios, machine_scenarios, mapping_scenarios, thread_scenarios)
+SOURCES: Final = (
+    channel_scenarios,
+    fault_scenarios,
+    machine_scenarios,
+    mapping_scenarios,
+    notice_scenarios,
+    thread_scenarios,
+)
 SCENARIOS: Final[tuple[Scenario, ...]] = tuple(TABLE.rows)

@@ -33,6 +33,7 @@ class Kind(Enum):
     CHANNEL = "channel"
     IO_SPACE = "io_space"
     IO_SPACE_CONTROL = "io_space_control"
+    DEATH_NOTICE = "death_notice"
 
 
 BADGED: Final = (Kind.ENDPOINT, Kind.NOTIFICATION)
@@ -121,6 +122,7 @@ KIND_OF_TYPE: Final = {
     abi.ObjectType.VSPACE: Kind.VSPACE,
     abi.ObjectType.CHANNEL: Kind.CHANNEL,
     abi.ObjectType.IO_SPACE: Kind.IO_SPACE,
+    abi.ObjectType.DEATH_NOTICE: Kind.DEATH_NOTICE,
 }
 SIZED: Final = (Kind.UNTYPED, Kind.CNODE, Kind.SCHED_CONTEXT, Kind.FRAME, Kind.VSPACE, Kind.IO_SPACE)
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import chain, pairwise
 
 from hw.ram import Ram, Record
-from kerneld import channels, listening, mapping_table, mdb, records
+from kerneld import caps, channels, listening, mapping_table, mdb, records
 from kerneld.caps import Cap
 from kerneld.records import CapType, EndpointState, NotificationState, Slot, TcbSlot, ThreadState
 from tests.model.capability import BADGED, Capability, Kind
@@ -52,7 +52,18 @@ def differences(ram: Ram, system: System) -> list[str]:
     found = _capability_differences(ram, system)
     if not found:  # an order of other capabilities tells nothing
         found += _order_differences(ram, system)
-    for part in (_threads, _endpoints, _notifications, _replies, _contexts, _channels, _listeners, _mappings, _devices):
+    for part in (
+        _threads,
+        _endpoints,
+        _notifications,
+        _replies,
+        _contexts,
+        _channels,
+        _listeners,
+        _notices,
+        _mappings,
+        _devices,
+    ):
         found += [
             f"{what}: kernel {kernel}, specification {spec}"
             for what, kernel, spec in part(ram, system)
@@ -204,6 +215,23 @@ def _listeners(ram: Ram, system: System) -> Rows:
         yield f"thread 0x{address:x} listens", _address(listening.target_of(tcb)), thread.listens
         yield f"thread 0x{address:x} number", tcb.listener, thread.number
         yield f"thread 0x{address:x} pages", bool(tcb.slot(TcbSlot.LISTEN).bound), thread.may_have_pages
+
+
+def _notices(ram: Ram, system: System) -> Rows:
+    watching: dict[int, list[int]] = {}
+    for address, notice in sorted(system.notices.items(), key=lambda item: item[1].since):
+        record = records.DeathNotice(ram, address)
+        yield f"notice 0x{address:x} state", (record.state, record.status), (notice.state, notice.status)
+        yield f"notice 0x{address:x} target", bool(record.key), notice.watches is not None
+        if notice.watches is not None:
+            yield f"notice 0x{address:x} watches", record.key & caps.OBJECT_MASK, notice.watches[1]
+            watching.setdefault(record.key, []).append(address)
+    for ring in watching.values():
+        first = next(record for address in ring if (record := records.DeathNotice(ram, address)).is_first)
+        listed = [first.address]
+        while (first := first.behind) is not None and first.address != listed[0]:
+            listed.append(first.address)
+        yield f"ring of notice 0x{ring[0]:x}", listed, ring
 
 
 def _replies(ram: Ram, system: System) -> Rows:

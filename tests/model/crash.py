@@ -76,7 +76,7 @@ class Crashes:
         free = self._reused(trap)
         self.crash_everywhere(lambda kernel: kernel.take(trap.thread.tcb), free)
         self.settle()
-        while self.machine.kernel.core.kernel.restart_head is not None:
+        while self.machine.kernel.has_work:
             self.crash_everywhere(lambda kernel: kernel.continue_one(), free)
             self.settle()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.model import channels
+from tests.model import channels, notice_ends
 from tests.model.capability import Capability, Kind
 from tests.model.derivation import Holding, Place
 from tests.model.system import TCB_SLOTS, State, System, Thread
@@ -52,6 +52,12 @@ def _end(system: System, holding: Holding) -> Capability | None:
         return held
     if not system.tree.is_last(holding):
         return None
+    zombie = _end_object(system, held)
+    notice_ends.destroyed(system, held)
+    return zombie
+
+
+def _end_object(system: System, held: Capability) -> Capability | None:
     address = held.address
     match held.kind:
         case Kind.ENDPOINT:
@@ -70,6 +76,8 @@ def _end(system: System, holding: Holding) -> Capability | None:
         case Kind.TCB:
             _end_thread(system, system.threads[address])
             return Capability(Kind.ZOMBIE, address, TCB_SLOTS)
+        case Kind.DEATH_NOTICE:
+            return notice_ends.end_notice(system, address)
         case Kind.CHANNEL:
             return _end_channel(system, address)
         case Kind.VSPACE | Kind.IO_SPACE:

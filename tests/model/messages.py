@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from libsel4py import abi
 from libsel4py.abi import FaultLabel, LookupFailureKind, Status
-from tests.model import channels
+from tests.model import channels, notice_ends
 from tests.model.addressing import Unresolved, resolve_pointer, resolve_slot
 from tests.model.capability import NEVER_COPIED, Capability, Kind
 from tests.model.derivation import Place
@@ -257,6 +257,7 @@ def fault(system: System, thread: Thread, fault: Faulted) -> None:
     if fault.label is FaultLabel.USER_EXCEPTION:  # its process has ended
         thread.started = False
         channels.lose_process(system, thread)
+        notice_ends.process_ended(system, thread.address, fault.words[3])
         thread.submission = thread.pending = None
     handler = system.inside(thread, FAULT_HANDLER)
     if handler is None or not handler.handles_faults:

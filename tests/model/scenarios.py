@@ -146,6 +146,7 @@ for _kind, _bits, _count in (
     (ObjectType.FRAME, 14, 1),
     (ObjectType.VSPACE, 12, 1),
     (ObjectType.CHANNEL, 0, 1),
+    (ObjectType.DEATH_NOTICE, 0, 2),
 ):
     TABLE.of(Label.UNTYPED_RETYPE)(_retype(_kind, _bits, _count))
 

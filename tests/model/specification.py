@@ -13,6 +13,7 @@ from tests.model import (
     invocations,
     mapping_invocations,
     messages,
+    notices,
     signals,
     thread_invocations,
 )
@@ -24,7 +25,15 @@ from tests.model.messages import Faulted
 from tests.model.system import Completion, State, Submission, System, Thread
 from tests.model.waiting import cancel
 
-NOT_IN_FIRST_PHASE = (Kind.TCB, Kind.CNODE, Kind.DOMAIN, Kind.SCHED_CONTROL, Kind.SCHED_CONTEXT, Kind.CHANNEL)
+NOT_IN_FIRST_PHASE = (
+    Kind.TCB,
+    Kind.CNODE,
+    Kind.DOMAIN,
+    Kind.SCHED_CONTROL,
+    Kind.SCHED_CONTEXT,
+    Kind.CHANNEL,
+    Kind.DEATH_NOTICE,
+)
 BLOCKED = (State.BLOCKED_ON_RECEIVE, State.BLOCKED_ON_SEND, State.BLOCKED_ON_REPLY, State.BLOCKED_ON_NOTIFICATION)
 
 
@@ -196,6 +205,8 @@ class Specification:
                 return thread_invocations.sched_context(system, thread, held.address, sent)
             case Kind.CHANNEL:
                 return channel_invocations.channel(system, thread, held.address, call.label, extra)
+            case Kind.DEATH_NOTICE:
+                return notices.notice(system, held.address, call.label, extra)
             case Kind.SCHED_CONTROL:
                 thread_invocations.sched_control(system, sent)
             case Kind.FRAME:

@@ -74,5 +74,6 @@ TYPES = st.sampled_from(
         (ObjectType.VSPACE, 12),
         (ObjectType.CHANNEL, 0),
         (ObjectType.IO_SPACE, 12),
+        (ObjectType.DEATH_NOTICE, 0),
     )
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from libsel4py import abi
-from libsel4py.abi import FaultLabel, Status
+from libsel4py.abi import DeathNoticeState, FaultLabel, Status
 from tests.model.capability import Capability, Kind
 from tests.model.derivation import Derivation, Holding, Place
 
@@ -134,6 +134,16 @@ class Channel:
 
 
 @dataclass(eq=False, slots=True)
+class Notice:
+    """A death notice; ``watches`` names an object, ``since`` orders those that watch the same."""
+
+    watches: tuple[Kind, int] | None = None
+    since: int = 0
+    state: DeathNoticeState = DeathNoticeState.IDLE
+    status: int = 0
+
+
+@dataclass(eq=False, slots=True)
 class SchedContext:
     """``calls`` are the reply objects along which it was lent, the first caller's first."""
 
@@ -149,13 +159,15 @@ class System:
     """Everything. Dictionaries are keyed by the objects' addresses; ``replies`` say which thread is at each."""
 
     tree: Derivation = field(default_factory=Derivation)
-    containers: dict[int, int] = field(default_factory=dict)  # CNodes, TCBs, channels and what is left: slots
+    containers: dict[int, int] = field(default_factory=dict)  # CNodes, TCBs, channels, notices and what is left: slots
     threads: dict[int, Thread] = field(default_factory=dict)
     endpoints: dict[int, Endpoint] = field(default_factory=dict)
     notifications: dict[int, Notification] = field(default_factory=dict)
     replies: dict[int, int | None] = field(default_factory=dict)
     contexts: dict[int, SchedContext] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
+    notices: dict[int, Notice] = field(default_factory=dict)
+    asked: int = 0  # how many times a notice was told to watch
     io_spaces: dict[int, int] = field(default_factory=dict)  # by device number
     touched: dict[int, None] = field(default_factory=dict)
     restarts: list[int] = field(default_factory=list)
@@ -284,6 +296,9 @@ class System:
             case Kind.CHANNEL:
                 self.containers[address] = 1
                 self.channels[address] = Channel()
+            case Kind.DEATH_NOTICE:
+                self.containers[address] = 1
+                self.notices[address] = Notice()
             case Kind.REPLY:
                 self.replies[address] = None
             case Kind.SCHED_CONTEXT:

@@ -17,6 +17,7 @@ from tests.model.actors import world
 from tests.model.capability_rules import CapabilityRules
 from tests.model.channel_rules import ChannelRules
 from tests.model.mapping_rules import MappingRules
+from tests.model.notice_rules import NoticeRules
 from tests.model.specification import BLOCKED
 from tests.model.strategies import (
     Address,
@@ -35,7 +36,7 @@ from tests.model.thread_rules import ThreadRules
 from tests.model.world import PASSIVE, WINDOW, WORKERS, Worker
 
 
-class KernelAgainstSpecification(CapabilityRules, ThreadRules, ChannelRules, MappingRules):
+class KernelAgainstSpecification(CapabilityRules, ThreadRules, ChannelRules, MappingRules, NoticeRules):
     """All rules: those of messages stand here."""
 
     # --- messages

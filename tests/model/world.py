@@ -26,6 +26,8 @@ CHANNELS = FIRST_OWNED + 44  # the workers', in slots of the manager's
 PAGES = CHANNELS + 4  # frames, and a VSpace beside the manager's own
 PAGE_COUNT = 4
 SPACE = PAGES + PAGE_COUNT
+NOTICES = SPACE + 1  # death notices
+NOTICE_COUNT = 4
 POOL_BITS = 15  # memory that the rules retype
 
 
@@ -94,6 +96,7 @@ def _objects(pair: Pair) -> Owned:
     nodes = pair.retype(ObjectType.CNODE, slot + 12, WORKER_BITS, count)
     contexts = pair.retype(ObjectType.SCHED_CONTEXT, slot + 16, 8, count)
     pair.retype(ObjectType.FRAME, PAGES, abi.FRAME_MIN_BITS, PAGE_COUNT)
+    pair.retype(ObjectType.DEATH_NOTICE, NOTICES, count=NOTICE_COUNT)
     pair.retype(ObjectType.VSPACE, SPACE, abi.VSPACE_MIN_BITS)
     for each in (context, *range(contexts, contexts + count)):
         words = (5000, 5000, 0, 0, 0)

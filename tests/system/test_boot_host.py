@@ -149,7 +149,11 @@ def test_what_is_no_request_is_answered_with_what_would_be(boot: Boot) -> None:
         ("kill", {}, "takes 'task'"),
         ("kill", {"task": 5}, "takes 'task'"),
         ("kill", {"task": "nobody"}, "there are root"),
-        ("inspect", {"what": "everything"}, "untyped, cspace, queues, vspaces, io_spaces, memory, devices"),
+        (
+            "inspect",
+            {"what": "everything"},
+            "untyped, cspace, queues, vspaces, io_spaces, notices, memory, devices",
+        ),
         ("image", {"file": "relative"}, "no absolute path"),
         ("image", {"file": "/nowhere/at/all"}, "No such file"),
     ):

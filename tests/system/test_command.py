@@ -189,7 +189,8 @@ REFUSALS = (
     (
         ("inspect", "everything"),
         2,
-        "'everything' is not one of 'untyped', 'cspace', 'queues', 'vspaces', 'io_spaces', 'memory', 'devices'",
+        "'everything' is not one of 'untyped', 'cspace', 'queues', 'vspaces', 'io_spaces', 'notices', 'memory', "
+        "'devices'",
     ),
     (("why",), 2, "Missing argument 'TASK'"),
     (("frobnicate",), 2, "No such command 'frobnicate'"),

@@ -78,6 +78,12 @@ def test_four_servers_work_on_one_packet(sel4py: Supervisor, tmp_path: Path, sce
     run(sel4py, tmp_path, scene, more, depth=DEPTH, uses=servers + bank)
 
 
+def test_a_server_is_told_of_a_client_that_took_its_memory_back_or_ended(sel4py: Supervisor, tmp_path: Path) -> None:
+    mayfly = CLIENT.replace("[task.client]", "[task.mayfly]").replace("essential = true\n", "")
+    mayfly = mayfly.format(scene="leaves", more="", threads=0, image="tests.system.images.paying")
+    run(sel4py, tmp_path, "told", mayfly, depth=1, uses="")
+
+
 def test_a_flood_exhausts_its_own_memory_and_others_go_on(sel4py: Supervisor, tmp_path: Path) -> None:
     run(sel4py, tmp_path, "flooded", FLOODER, depth=1, uses='flooder = "flooder.flood"', threads=1)
 

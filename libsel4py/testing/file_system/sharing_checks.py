@@ -153,6 +153,19 @@ def _0098(subject: Subject) -> None:
         assert not client.open("f").try_lock(True)
 
 
+@waits
+def _0099(subject: Subject) -> None:
+    """FILE0099 Who waits for the lock of a client that has taken its memory back, or is dead, has it at once."""
+    assert subject.background is not None
+    with subject.client() as other, subject.client() as client:
+        theirs, mine = other.open("f"), client.open("f")
+        mine.lock(False)
+        waiting = subject.background(lambda: theirs.lock(True))
+        _until_waits(other)
+        client.pool.take_back()
+        waiting.result(SECONDS)
+
+
 def _until_waits(client: Client) -> None:
     """Until the server has the call that waits for an exclusive lock: then a shared one is refused, and not before."""
     file, deadline = client.open("f"), time.monotonic() + SECONDS

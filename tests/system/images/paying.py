@@ -65,6 +65,20 @@ class Main(Component):
         now = [server.free_slots() for server in self.servers]
         assert all(before - after <= 1 for before, after in zip(free, now, strict=True)), (free, now)
 
+    def told(self) -> None:
+        """The server is told of what is taken back, and of a client that ends for good: nobody uses these sessions."""
+        pools = [lend(self.task, POOL_BITS) for _ in range(3)]
+        for pool in pools:
+            self.service.open(pool.untyped)
+        for pool in pools[:2]:
+            pool.take_back()
+        assert self.service.wait_ended(3) == 3
+        assert self.service.sessions() == 1
+
+    def leaves(self) -> None:
+        """It ends with a session that it has opened."""
+        self.service.open(lend(self.task, POOL_BITS).untyped)
+
     def flooded(self) -> None:
         """Another client opens without end: it exhausts its own memory, and this one's session goes on."""
         with lend(self.task, SMALL_BITS) as pool:

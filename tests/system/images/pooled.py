@@ -6,8 +6,9 @@ The bank owns what a request runs on; told in the middle of it, it destroys that
 
 from __future__ import annotations
 
-from libsel4py import Interface, NotEnoughMemory, Untyped, Word, component, raises
+from libsel4py import DEFER, Interface, NotEnoughMemory, Untyped, Word, component, raises
 from libsel4py.abi import ObjectType
+from libsel4py.context import ReplyToken
 from libsel4py.session import Session, Sessions
 
 PER_CLIENT = 200
@@ -37,6 +38,9 @@ class Pooled(Interface):
 
     def sessions(self) -> int: ...
 
+    def wait_ended(self, count: int) -> int:
+        """Wait until so many sessions of `open` have ended, though nobody asks for them; how many there are then."""
+
     def free_slots(self) -> int: ...
 
 
@@ -44,9 +48,12 @@ class Pooled(Interface):
 class Main(Pooled):
     def start(self) -> None:
         self._sessions: Sessions[range] = Sessions(self.task, slots=SLOTS, per_client=PER_CLIENT)
+        self._ended = 0
+        self._waiting: list[tuple[int, ReplyToken]] = []
 
     def open(self, pool: Untyped) -> Word:
         def build(session: Session[range]) -> range:
+            session.at_end(self._one_ended)
             return session.make(ObjectType.FRAME, 12)
 
         return Word(self._sessions.open(pool, build).number)
@@ -71,6 +78,20 @@ class Main(Pooled):
 
     def sessions(self) -> int:
         return len(self._sessions)
+
+    def wait_ended(self, count: int) -> int:
+        self._waiting.append((count, self.defer_reply()))
+        self._answer()
+        return DEFER  # type: ignore[return-value]  # the answer comes from `_answer`
+
+    def _one_ended(self) -> None:
+        self._ended += 1
+        self._answer()
+
+    def _answer(self) -> None:
+        for count, token in [each for each in self._waiting if each[0] <= self._ended]:
+            self._waiting.remove((count, token))
+            token.complete(self._ended)
 
     def free_slots(self) -> int:
         return self.task.slots.free_count

@@ -35,6 +35,7 @@ OBJECTS = [
     "io_port",
     "domain",
     "channel",
+    "death_notice",
 ]
 
 
@@ -43,7 +44,7 @@ def _names(machine: Machine) -> dict[str, object]:
     task = Task(Environment("root", first_free_slot=machine.new_slots(SLOTS), free_slots=SLOTS))
     task.memory.add(Untyped(machine.retype(ObjectType.UNTYPED, POOL_BITS)), POOL_BITS)
     public = {name: getattr(libsel4py, name) for name in libsel4py.__all__}
-    numbers = {name: getattr(abi, name) for name in ("ObjectType", "Rights", "InitialSlot")}
+    numbers = {name: getattr(abi, name) for name in ("ObjectType", "Rights", "InitialSlot", "DeathNoticeState")}
     return {**public, **numbers, "Message": Message, "identify": identify, "task": task}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kerneld import caps, channel_invariants, invariants, mapping_invariants, scheduler
+from kerneld import caps, channel_invariants, invariants, mapping_invariants, notice_invariants, scheduler
 from kerneld.caps import ZombieOf
 from kerneld.objects.call_stack import HEAD
 from kerneld.records import (
@@ -360,7 +360,11 @@ def test_damage_is_found(busy: Busy, damage: Callable[[Busy], None]) -> None:
 
 
 def test_every_predicate_is_tried() -> None:
-    others = (*channel_invariants.PREDICATES, *mapping_invariants.PREDICATES)  # those: their own files
+    others = (
+        *channel_invariants.PREDICATES,
+        *mapping_invariants.PREDICATES,
+        *notice_invariants.PREDICATES,
+    )  # those: their own files
     tried = set(DAMAGE.values()) | {item.name for item in others}
     assert {item.name for item in invariants.PREDICATES} == tried
 

@@ -30,6 +30,7 @@ CAP_TYPES = {
     ObjectType.VSPACE: CapType.VSPACE,
     ObjectType.CHANNEL: CapType.CHANNEL,
     ObjectType.IO_SPACE: CapType.IO_SPACE,
+    ObjectType.DEATH_NOTICE: CapType.DEATH_NOTICE,
 }
 ENDPOINT_BYTES = 1 << abi.FIXED_SIZE_BITS[ObjectType.ENDPOINT]
 

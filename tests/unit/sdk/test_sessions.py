@@ -13,8 +13,9 @@ from kerneld.deletion import revoke
 from kerneld.records import Slot
 from kerneld.work import Work
 from libsel4py import Endpoint, Interface, InvalidMessage, NotEnoughMemory, RemoteError, Reply, Untyped, abi, raises
-from libsel4py.abi import InitialSlot, ObjectType
+from libsel4py.abi import InitialSlot, Label, ObjectType
 from libsel4py.environment import Environment
+from libsel4py.environment import Slot as TaskSlot
 from libsel4py.lending import LentPool, lend, lend_enough
 from libsel4py.server import Server
 from libsel4py.session import Session, SessionEnded, Sessions, TooManySessions, UnknownSession
@@ -119,12 +120,19 @@ class Board:
         self.stores: list[Thread] = []
         self._pending: list[Any] = []
 
-    def serve(self, count: int = 1) -> list[Store]:
-        """``count`` servers in a row, each a client of the next; a client of the first, by each badge."""
+    def serve(self, count: int = 1, *, told: bool = False) -> list[Store]:
+        """``count`` servers in a row, each a client of the next; a client of the first, by each badge.
+
+        ``told``: they have a notification, and so learn of deaths.
+        """
         endpoints = [self.machine.retype(ObjectType.ENDPOINT) for _ in range(count)]
         for number, endpoint in enumerate(endpoints):
             thread = self.bench.thread(f"store{number}")
             self.machine.grant(thread, endpoint, SERVED)
+            if told:
+                bell = self.machine.retype(ObjectType.NOTIFICATION)
+                self.machine.grant(thread, bell, TaskSlot.NOTIFICATION)
+                self.machine.root.call(thread.cap, Label.TCB_BIND_NOTIFICATION, (), [bell])
             if number + 1 < count:
                 self.machine.grant(thread, endpoints[number + 1], NEXT, badge=BADGES[0])
             environment = Environment(thread.tcb.name, first_free_slot=FREE_SLOTS[0], free_slots=FREE_SLOTS[1])
@@ -192,7 +200,7 @@ def test_what_the_client_takes_back_ends_the_session(board: Board) -> None:
         assert board.keepers[0].ended == [number]
         with pytest.raises(UnknownSession):
             alice.objects(number)
-        assert free_slots(board) == [before[0] + SLOTS + 1]
+        assert free_slots(board) == [before[0] + SLOTS + 2]
         assert alice.objects(alice.open(pool.untyped, 1)) == 1
     assert board.task.memory.statistics().largest_free_bytes == 1 << 20
 
@@ -227,6 +235,33 @@ def test_a_sweep_finds_what_nobody_uses(board: Board) -> None:
     assert alice.sweep() == 2
     assert alice.sweep() == 0
     assert alice.objects(numbers[1]) == 1
+
+
+def test_a_server_is_told_of_what_was_taken_back(board: Board) -> None:
+    """Nobody asks for it, and nobody sweeps."""
+    alice, bob = board.serve(told=True)
+    keeper, before = board.keepers[0], free_slots(board)
+    pools = [board.lend() for _ in range(3)]
+    numbers = [alice.open(pool.untyped, 2) for pool in pools]
+    kept = bob.open(board.lend().untyped, 1)
+    pools[1].take_back()
+    assert bob.objects(kept) == 1  # its answer comes after the signal was taken
+    assert keeper.ended == [numbers[1]]
+    alice.close(numbers[0])
+    pools[2].take_back()
+    assert bob.objects(kept) == 1
+    assert keeper.ended == [numbers[1], numbers[0], numbers[2]]
+    bob.close(kept)
+    assert len(board.tasks[0].deaths) == 0
+    assert free_slots(board)[0] >= before[0] - 5  # the bells of its notices, and one ready for the next capability
+
+
+def test_a_pool_without_room_for_a_notice_is_swept(board: Board) -> None:
+    alice, _ = board.serve(told=True)
+    pool = board.lend(12)
+    alice.open(pool.untyped, 1)  # a frame takes all of it
+    pool.take_back()
+    assert (alice.sweep(), board.keepers[0].ended) == (1, [1])
 
 
 def test_opening_sweeps_so_that_dead_sessions_never_count(board: Board) -> None:
