@@ -9,7 +9,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -101,31 +101,36 @@ async def _serve(listener: socket.socket) -> None:
 
 
 class Fetcher:
-    """So many connections, each with one request under way. A context manager.
+    """So many connections, each with one request under way. Each turn has its own, since a server parts from idle ones.
 
     Attributes: ``latencies``: seconds from each request to the last byte of its response, of all turns.
     """
 
     def __init__(self, port: int, connections: int) -> None:
         self.latencies: list[float] = []
-        self._socks = [socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) for _ in range(connections)]
-        self._poll = select.epoll()
-        for sock in self._socks:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._poll.register(sock, select.EPOLLIN)
-        self._by_number = {sock.fileno(): sock for sock in self._socks}
-        try:
-            self._length = _length(self._socks[0])
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+        self._port = port
+        self._connections = connections
 
     def turn(self, requests: int) -> Callable[[], float]:
-        """Fetches so often, and returns the seconds of one request. Raises TimeoutError, EOFError."""
-        return lambda: self._fetch(requests)
+        """Fetches so often, and returns the seconds of one request. Raises TimeoutError, EOFError, ConnectionError."""
+        return lambda: self._timed(requests)
 
-    def _fetch(self, requests: int) -> float:
-        clock, length, by_number = time.perf_counter, self._length, self._by_number
+    def _timed(self, requests: int) -> float:
+        with ExitStack() as stack:
+            by_number: dict[int, socket.socket] = {}
+            poll = stack.enter_context(select.epoll())
+            length = 0
+            for _ in range(self._connections):
+                sock = socket.create_connection(("127.0.0.1", self._port), PATIENCE_SECONDS)
+                stack.enter_context(sock)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                length = _length(sock)  # its first request is not counted: it waits for the connection as well
+                poll.register(sock, select.EPOLLIN)
+                by_number[sock.fileno()] = sock
+            return self._fetch(requests, poll, by_number, length)
+
+    def _fetch(self, requests: int, poll: select.epoll, by_number: dict[int, socket.socket], length: int) -> float:
+        clock = time.perf_counter
         begun: dict[int, float] = {}
         have = dict.fromkeys(by_number, 0)
         start = clock()
@@ -135,7 +140,7 @@ class Fetcher:
             sock.sendall(REQUEST)
             left -= 1
         while begun:
-            ready = self._poll.poll(PATIENCE_SECONDS)
+            ready = poll.poll(PATIENCE_SECONDS)
             if not ready:
                 raise TimeoutError("the web server does not answer")
             for number, _ in ready:
@@ -155,24 +160,15 @@ class Fetcher:
                     sock.sendall(REQUEST)
         return (clock() - start) / requests
 
-    def __enter__(self) -> Fetcher:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._poll.close()
-        for sock in self._socks:
-            sock.close()
-
 
 def _wait_until_served(port: int) -> None:
     """Return when the web server listens; until then its system breaks connections off. Raises OSError, EOFError."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            with Fetcher(port, 1):
-                return
+            with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as sock:
+                _length(sock)
+            return
         except (ConnectionError, EOFError):
             if time.monotonic() > end:
                 raise

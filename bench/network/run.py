@@ -61,7 +61,7 @@ def run(sizes: Sizes, progress: Callable[[str], None]) -> Report:
         for count in CONNECTIONS:
             for which, port in ((OUR_PAGES, system.port), (THEIR_PAGES, on_host.port)):
                 name = _fetched(count, which)
-                fetchers[name] = stack.enter_context(pages.Fetcher(port, count))
+                fetchers[name] = pages.Fetcher(port, count)
                 turns[name] = fetchers[name].turn(sizes.requests * (4 if count > 1 else 1))
         progress(f"{sizes.rounds} interleaved rounds")
         series = interleave(turns, sizes.rounds)

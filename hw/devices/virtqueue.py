@@ -65,17 +65,21 @@ class DeviceQueue:
         queue = self._queue
         if not self._device.is_live or not queue.ready:
             return
-        index = before = queue.used
-        mask = queue.size - 1
+        done = list(used)
+        if not done:
+            return
+        index, size = queue.used, queue.size
         try:
-            for head, written in used:
-                self._mark(head, False)
-                self._dma.write(queue.device + 4 + 8 * (index & mask), USED.pack(head, written))
-                index = index + 1 & _INDEX
-            if index != before:
-                queue.used = index
-                if self._wants_interrupt():
-                    self._device.interrupt_used()
+            self._unmark(head for head, _ in done)
+            entries = b"".join([USED.pack(head, written) for head, written in done])
+            first = index & size - 1
+            fitting = USED.size * (size - first)
+            self._dma.write(queue.device + 4 + USED.size * first, entries[:fitting])
+            if len(entries) > fitting:
+                self._dma.write(queue.device + 4, entries[fitting:])
+            queue.used = index + len(done) & _INDEX
+            if self._wants_interrupt():
+                self._device.interrupt_used()
         except DmaFault:
             self._device.fail(Cause.DMA_FAULT)
 
@@ -170,8 +174,7 @@ class DeviceQueue:
         ring = memoryview(copied)[: 2 * size].cast("H")
         heads = [ring[taken + at & size - 1] for at in range(count)]
         chains = self._chains(heads, memoryview(copied)[2 * size :])
-        for head in heads:
-            self._mark(head, True)
+        self._mark(heads)
         queue.taken = taken + count & _INDEX
         return chains
 
@@ -196,12 +199,26 @@ class DeviceQueue:
     def _is_marked(self, head: int) -> bool:
         return bool(self._ram.word(self._marks + 8 * (head >> 6)) >> (head & 63) & 1)
 
-    def _mark(self, head: int, is_taken: bool) -> None:
-        address, bit = self._marks + 8 * (head >> 6), 1 << (head & 63)
-        word = self._ram.word(address)
-        if is_taken and word & bit:
-            raise _BadChain
-        self._ram.set_word(address, word | bit if is_taken else word & ~bit)
+    def _mark(self, heads: Sequence[int]) -> None:
+        """They are taken. Raises _BadChain: one of them is already, or is there twice."""
+        words: dict[int, int] = {}
+        for head in heads:
+            at, bit = head >> 6, 1 << (head & 63)
+            word = words[at] if at in words else self._ram.word(self._marks + 8 * at)
+            if word & bit:
+                raise _BadChain
+            words[at] = word | bit
+        for at, word in words.items():
+            self._ram.set_word(self._marks + 8 * at, word)
+
+    def _unmark(self, heads: Iterable[int]) -> None:
+        words: dict[int, int] = {}
+        for head in heads:
+            at = head >> 6
+            word = words[at] if at in words else self._ram.word(self._marks + 8 * at)
+            words[at] = word & ~(1 << (head & 63))
+        for at, word in words.items():
+            self._ram.set_word(self._marks + 8 * at, word)
 
 
 def _walk(head: int, at: int, table: memoryview, size: int, nested: bool = False) -> Chain:

@@ -110,20 +110,31 @@ class DriverQueue(Generic[Token]):
             raise ValueError("a request has one segment or more")
         if count > len(self._free):
             raise QueueFull(f"{count} descriptors are needed, and {len(self._free)} are free")
-        chosen = [self._free.pop() for _ in range(count)]
-        flags = [0] * len(readable) + [WRITE] * len(writable)
-        for at, (segment, flag) in enumerate(zip((*readable, *writable), flags, strict=True)):
-            last = at + 1 == count
-            entry = _DESCRIPTOR.pack(*segment, flag if last else flag | NEXT, 0 if last else chosen[at + 1])
-            self._mapping.write(self._table + 16 * chosen[at], entry)
-        head = chosen[0]
-        self._pending[head] = _Pending(token, chosen, sum(size for _, size in writable))
+        if count == 1:  # most often: a frame
+            head = self._free.pop()
+            (address, size), flag = (readable[0], 0) if readable else (writable[0], WRITE)
+            self._mapping.write(self._table + 16 * head, _DESCRIPTOR.pack(address, size, flag, 0))
+            self._pending[head] = _Pending(token, [head], size if flag else 0)
+        else:
+            head = self._add_chain(readable, writable, token)
         place = self._index & self.size - 1
         if place < 2:
             self._first[2 * place : 2 * place + 2] = head.to_bytes(2, "little")
         else:
             self._mapping.write(self._available + 4 + 2 * place, head.to_bytes(2, "little"))
         self._index = self._index + 1 & _INDEX
+
+    def _add_chain(self, readable: Sequence[Segment], writable: Sequence[Segment], token: Token) -> int:
+        """Descriptors of several segments; the first one's number."""
+        count = len(readable) + len(writable)
+        chosen = [self._free.pop() for _ in range(count)]
+        flags = [0] * len(readable) + [WRITE] * len(writable)
+        for at, (segment, flag) in enumerate(zip((*readable, *writable), flags, strict=True)):
+            last = at + 1 == count
+            entry = _DESCRIPTOR.pack(*segment, flag if last else flag | NEXT, 0 if last else chosen[at + 1])
+            self._mapping.write(self._table + 16 * chosen[at], entry)
+        self._pending[chosen[0]] = _Pending(token, chosen, sum(size for _, size in writable))
+        return chosen[0]
 
     def publish(self) -> bool:
         """Hand over what was added; whether the device is to be notified: not if it looks by itself. Raises VMFault."""
@@ -145,9 +156,12 @@ class DriverQueue(Generic[Token]):
         if count > len(self._pending):
             raise HostileDevice(f"the device has given {count} requests back, and was given {len(self._pending)}")
         found: dict[int, int] = {}  # bytes written, by head
-        for at in range(self._taken, self._taken + count):
-            place = self._used + 4 + 8 * (at & self.size - 1)
-            head, written = _ENTRY.unpack(self._mapping.read(place, _ENTRY.size))
+        first = self._taken & self.size - 1
+        fitting = min(count, self.size - first)
+        entries = self._mapping.read(self._used + 4 + 8 * first, 8 * fitting)
+        if fitting < count:
+            entries += self._mapping.read(self._used + 4, 8 * (count - fitting))
+        for head, written in _ENTRY.iter_unpack(entries):
             pending = self._pending.get(head)
             if pending is None or head in found or written > pending.writable:
                 raise HostileDevice(f"the device gives back request {head} with {written} bytes, which makes no sense")

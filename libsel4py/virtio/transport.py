@@ -104,9 +104,9 @@ class VirtioPorts:
         return found
 
     def acknowledge_used(self, irq: IRQHandler) -> int:
-        """As `acknowledge`, and let the interrupt come again, by one trap where it was for used buffers alone.
+        """As `acknowledge`, and let the interrupt come again: one trap where it was for used buffers alone.
 
-        Before it the driver says that its queues want no interrupts: else it has another one for what it finds by now.
+        Before it the driver says that its queues want no interrupts; else one comes for what it is about to see.
         """
         with Batch() as batch:
             read = batch.queue(self._ports.in32, self._first + _INTERRUPTS)
