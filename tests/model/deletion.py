@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.model import channels, notice_ends
+from tests.model import channels, notice_ends, touches
 from tests.model.capability import Capability, Kind
 from tests.model.derivation import Holding, Place
 from tests.model.system import TCB_SLOTS, State, System, Thread
@@ -95,7 +95,10 @@ def abort(system: System, thread: Thread) -> None:
     system.dequeue(thread)
     if thread.reply is not None:
         part(system, thread, thread.reply)
-    system.set_state(thread, State.INACTIVE if thread.fault is not None else State.RESTART)
+    if thread.fault is not None:
+        touches.stop(system, thread)
+    else:
+        system.set_state(thread, State.RESTART)
 
 
 def unbind_all(system: System, address: int) -> None:
@@ -139,6 +142,7 @@ def _end_reply(system: System, address: int) -> None:
         thread = system.threads[user]
         if thread.state is State.BLOCKED_ON_REPLY:
             end_wait(system, thread, address)
+            touches.fail_guarded(system, thread)
         else:
             cancel(system, thread)
     del system.replies[address]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from libsel4py import abi
 from libsel4py.abi import FaultLabel, LookupFailureKind, Status
-from tests.model import channels, notice_ends
+from tests.model import channels, notice_ends, touches
 from tests.model.addressing import Unresolved, resolve_pointer, resolve_slot
 from tests.model.capability import NEVER_COPIED, Capability, Kind
 from tests.model.derivation import Place
@@ -130,6 +130,8 @@ def fault_message(thread: Thread) -> tuple[int, ...]:
         return (*((thread.registers | known).get(name, 0) for name in SYSCALL_REGISTERS), *words)
     if label is FaultLabel.USER_EXCEPTION:
         return (*(thread.registers.get(name, 0) for name in EXCEPTION_REGISTERS), *words[2:])
+    if label is FaultLabel.VM_FAULT:
+        return words
     return (thread.registers.get("rip", 0), *words)
 
 
@@ -164,7 +166,7 @@ def await_reply(
     system: System, caller: Thread, callee: Thread, reply: int | None, way: Capability, can_donate: bool
 ) -> None:
     if reply is None or not (way.can_grant or way.can_grant_reply):
-        system.set_state(caller, State.INACTIVE)
+        touches.stop(system, caller)
         return
     system.replies[reply] = caller.address
     caller.reply = reply
@@ -238,7 +240,11 @@ def _answer_fault(system: System, sender: Thread, faulter: Thread) -> None:
     if label is FaultLabel.CAP_FAULT:
         system.set_state(faulter, State.RESTART)
     elif sender.submission.label:
-        system.set_state(faulter, State.INACTIVE)
+        touches.stop(system, faulter)
+    elif label is FaultLabel.VM_FAULT:
+        if faulter.submission is not None:
+            system.complete(faulter, Completion())
+        system.set_state(faulter, State.RESTART)
     else:
         unknown = label is FaultLabel.UNKNOWN_SYSCALL
         names = SYSCALL_REGISTERS if unknown else EXCEPTION_REGISTERS
@@ -261,7 +267,7 @@ def fault(system: System, thread: Thread, fault: Faulted) -> None:
         thread.submission = thread.pending = None
     handler = system.inside(thread, FAULT_HANDLER)
     if handler is None or not handler.handles_faults:
-        system.set_state(thread, State.INACTIVE)
+        touches.stop(system, thread)
         return
     thread.fault = (fault.label, fault.words)
     send(system, thread, handler, blocking=True, is_call=False, can_donate=True)

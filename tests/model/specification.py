@@ -16,6 +16,7 @@ from tests.model import (
     notices,
     signals,
     thread_invocations,
+    touches,
 )
 from tests.model.addressing import Unresolved
 from tests.model.capability import Capability, Kind
@@ -116,6 +117,10 @@ class Specification:
                 pass
             case Syscall.LISTEN:
                 self._listen(thread, call.cptr)
+            case Syscall.FAULT:
+                words = touches.missed(self.system, thread)
+                if words is not None:
+                    raise Faulted(FaultLabel.VM_FAULT, *words)
             case Syscall.EXIT:
                 status = (call.registers[0] & 255) << 8
                 raise Faulted(FaultLabel.USER_EXCEPTION, 0, 0, ExceptionNumber.DEATH, status)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from libsel4py import abi
-from libsel4py.abi import InitialSlot, Label, ObjectType, Syscall
+from libsel4py.abi import InitialSlot, Label, ObjectType, PageFault, Syscall
 from tests.model.actors import world
 from tests.model.capability_rules import CapabilityRules
 from tests.model.channel_rules import ChannelRules
-from tests.model.mapping_rules import MappingRules
+from tests.model.mapping_rules import FREE, MappingRules
 from tests.model.notice_rules import NoticeRules
 from tests.model.specification import BLOCKED
 from tests.model.strategies import (
@@ -34,6 +34,10 @@ from tests.model.strategies import (
 from tests.model.system import Submission
 from tests.model.thread_rules import ThreadRules
 from tests.model.world import PASSIVE, WINDOW, WORKERS, Worker
+
+kinds = st.sampled_from(
+    (0, PageFault.WRITE, PageFault.FETCH, PageFault.GUARDED, PageFault.GUARDED | PageFault.WRITE, 8)
+)
 
 
 class KernelAgainstSpecification(CapabilityRules, ThreadRules, ChannelRules, MappingRules, NoticeRules):
@@ -126,6 +130,13 @@ class KernelAgainstSpecification(CapabilityRules, ThreadRules, ChannelRules, Map
     @rule(number=actors, op=st.sampled_from((Syscall.CALL, Syscall.SEND, Syscall.RECV, Syscall.WAIT)))
     def address_fault(self, number: int, op: Syscall) -> None:
         self.act(number, op, cptr=1 << 40)
+
+    @rule(
+        number=actors, address=st.one_of(st.integers(0, 8).map(lambda page: FREE + page * 2048), st.just(1)), kind=kinds
+    )
+    def touch(self, number: int, address: int, kind: int) -> None:
+        """Memory that is mapped for it, or not."""
+        self.act(number, Syscall.FAULT, words=(address, 7, kind))
 
     @rule(number=actors)
     def take_fault(self, number: int) -> None:
