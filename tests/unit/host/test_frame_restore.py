@@ -11,6 +11,7 @@ import mmap
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Final
 
@@ -145,10 +146,10 @@ def test_no_byte_is_lost_wherever_the_kernel_is_killed(
         for to_own in steps[:-1]:
             life.move(size, to_own)
         life.ram.poke(FRAME + 64, bytes(8))
-        killed = _dies(executioner, at, lambda life=life: life.move(size, steps[-1]))
+        killed = _dies(executioner, at, partial(life.move, size, steps[-1]))
         stored = life.ram.read(FRAME + 64, 8)
         life.end()
-        _dies(executioner, 1 + at // 2, lambda kept=kept: Life(ram_fd, executioner, kept).end())
+        _dies(executioner, 1 + at // 2, partial(_live, ram_fd, executioner, kept))
         executioner.arm(0)
         last = Life(ram_fd, executioner, kept)
         assert last.ram.read(FRAME, 64) == data[:64], at
@@ -161,6 +162,10 @@ def test_no_byte_is_lost_wherever_the_kernel_is_killed(
         last.end()
         kept.close()
     assert at > 3
+
+
+def _live(ram_fd: int, executioner: Executioner, kept: monitor.FdStore) -> None:
+    Life(ram_fd, executioner, kept).end()
 
 
 def _dies(executioner: Executioner, at: int, work: Callable[[], None]) -> bool:
