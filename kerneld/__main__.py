@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -62,18 +63,26 @@ def serve(channel: socket.socket) -> int:
             return 0
         (end,) = descriptors
         try:
-            pid = os.fork()
-            if pid == 0:
-                channel.close()
-                be_kernel(socket.socket(fileno=end), nursery)
-            pidfd = os.pidfd_open(pid)
-        except OSError as error:  # no process, no descriptor, or one that was killed at once
+            pid, pidfd = fork_kernel(channel, end, nursery)
+        except OSError as error:
             channel.send(msgpack.packb({"op": "failed", "error": str(error)}))
             continue
         finally:
             os.close(end)
         socket.send_fds(channel, [msgpack.packb({"op": "forked", "pid": pid})], [pidfd])
         os.close(pidfd)
+
+
+def fork_kernel(channel: socket.socket, end: int, nursery: int) -> tuple[int, int]:
+    """A process that waits at its end of a socket to be made the kernel: its pid and pidfd. Raises OSError."""
+    while True:
+        pid = os.fork()
+        if pid == 0:
+            channel.close()
+            be_kernel(socket.socket(fileno=end), nursery)
+        # One that was killed at once is reaped already.
+        with contextlib.suppress(ProcessLookupError):
+            return pid, os.pidfd_open(pid)
 
 
 def be_kernel(monitor: socket.socket, nursery: int) -> None:

@@ -206,6 +206,7 @@ class FrameMemory:
 
     def restore(self, inherited: Inheritance) -> None:
         """Lay the frames' own memory over the window as a kernel before this one had it; finish what it had begun."""
+        moves = dict(inherited.take_all("move"))
         for name, kept in inherited.take_all("frame"):
             address = int(name, 16)
             size = _whole_size(kept)
@@ -213,11 +214,12 @@ class FrameMemory:
                 self._withdraw(kept.descriptor, kept.key, _nothing)
                 continue
             map_fixed(self.ram, address, size, kept.descriptor, 0)
-            discard(self._ram_fd, address, size)
+            if name not in moves or _is_to_own(moves[name]):
+                discard(self._ram_fd, address, size)
             self._frames[address] = OwnMemory(kept.descriptor, size)
         for _, kept in inherited.take_all("gone"):
             self._withdraw(kept.descriptor, kept.key, _nothing)
-        for name, kept in inherited.take_all("move"):
+        for name, kept in moves.items():
             self._restore_move(int(name, 16), kept)
 
     def _restore_move(self, address: int, kept: Kept) -> None:
@@ -234,8 +236,8 @@ class FrameMemory:
         if move.at:
             base = 0 if to_own else address
             map_fixed(self.ram, address, move.at, self._ram_fd if target is None else target, base)
-        if to_own and frame is None:
-            discard(self._ram_fd, address, move.at)
+            if to_own and frame is None:
+                discard(self._ram_fd, address, move.at)
         self._moves[address] = move
         while move.step():
             continue
@@ -321,6 +323,10 @@ def _key(address: int) -> str:
 
 def _gone_key(descriptor: int) -> str:
     return f"gone:{os.fstat(descriptor).st_ino:x}"
+
+
+def _is_to_own(kept: Kept) -> bool:
+    return cast(tuple[int, bool], kept.note)[1]
 
 
 def _whole_size(kept: Kept) -> int | None:

@@ -38,6 +38,7 @@ from kerneld.records import Slot, VSpace
 HANDED_AT_A_TIME: Final = 16  # mappings of one frame
 FORGOTTEN_AT_A_TIME: Final = 64  # of a process that ends
 LOOKED_AT: Final = 16
+UNKNOWN: Final = (False, True)  # of FrameUse.noted: nothing is under way, and somebody is to lose it
 
 
 class Mappings:
@@ -260,14 +261,14 @@ class Mappings:
                 use.refill = self._new_refill(use)
                 self._scheduled[use.refill] = None
                 self._chores.add(partial(self._begin, use.refill))
-                use.noted = use.under_way
             elif use is not None:
                 use.replaced()
-            if address not in self._uses:
+            if use is None:
                 self._store.drop(_key(address))
+            else:
+                use.noted = UNKNOWN  # it is kept or not, and perhaps otherwise
         for use in tuple(self._uses.values()):
-            use.noted = (use.address in self._under_way, use.refill is not None)
-            if use.unhanded or use.address in self._under_way:
+            if use.unhanded or use.noted == UNKNOWN:
                 self._advance(use)
         for address, _, size in self._memory.own_memory():
             if address not in self._uses and not self._attached(address):

@@ -256,11 +256,17 @@ class Process:
         """Have it kept whether the process is owed anything that a kernel after this one would not know."""
         before = bool(self._owed)
         (self._owed.add if owes else self._owed.discard)(kind)
-        if self._store is not None and bool(self._owed) != before:
-            if owes:
-                self._store.note(f"mail:{self.start}", None)
-            else:
-                self._store.drop(f"mail:{self.start}")
+        if bool(self._owed) != before:
+            self.keep_owed()
+
+    def keep_owed(self) -> None:
+        """Have the monitor know whether it is owed anything."""
+        if self._store is None:
+            return
+        if self._owed:
+            self._store.note(f"mail:{self.start}", None)
+        else:
+            self._store.drop(f"mail:{self.start}")
 
     def refuse(self, what: str) -> None:
         """It does not obey, or cannot be given what it holds: it is ended, unless it ends already."""

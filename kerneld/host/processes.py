@@ -371,6 +371,11 @@ class Processes:
                 if thread.number and thread not in adopted.tids and thread.tcb.process != ProcessState.NONE:
                     self._ask_for_thread(thread, thread.tcb.rip)
 
+    def settle_owed(self, owed: Iterable[Process]) -> None:
+        """They were told again what they were owed."""
+        for process in owed:
+            process.keep_owed()
+
     def finish_adoption(self, found: Sequence[Adopted], tcbs: Iterable[Tcb]) -> None:
         """Do what the ends of those mean that have ended; start what is to run (any of `tcbs`) and was not started."""
         assert self._zygote is not None

@@ -64,6 +64,7 @@ class Recovery:
             system.mappings.restore(process, process in self._owed)
         self._restore_channels(found, running, pending)
         system.mappings.finish_restore()
+        system.processes.settle_owed(self._owed)
         system.entry.settle()
         system.processes.finish_adoption(found, list(self._tcbs()))
         system.entry.settle()

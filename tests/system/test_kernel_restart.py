@@ -21,6 +21,7 @@ from tests.system.images import mapper
 from tests.system.images.adding import COUNTED
 from tests.system.kernel_storm import Storm
 from tests.system.supervisor import PROMPT, ROOT, Supervisor, Terminal
+from tests.system.test_littlefs import DESCRIPTION as FILES
 
 KILLS = 5
 MANY = 1_000_000
@@ -160,6 +161,18 @@ def weather(boot: Boot, scene: tuple[str, str, str], seed: int, most: int) -> in
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: f"{scene[0]}-{scene[1]}")
 def test_scene_in_a_storm(boot: Boot, scene: tuple[str, str, str]) -> None:
     weather(boot, scene, 3, 40)
+
+
+def test_files_on_a_disk_conform_in_a_storm(sel4py: Supervisor, tmp_path: Path) -> None:
+    """Client, file system, driver, DMA and device: the conformance suite of file systems."""
+    description = tmp_path / "littlefs.toml"
+    description.write_text(FILES.format(root=ROOT, partitions=""))
+    assert sel4py.run("disk", "create", tmp_path / "disk.img", "--size", "32M").status == 0
+    process = sel4py.start("up", description, "--kernel-deaths", MANY)
+    storm = Storm(process.pid, 5, 2 * MEAN_SECONDS)
+    storm.rage(process, 100)
+    assert process.wait() == 0, sel4py.run("logs", "--system", "littlefs").output
+    assert storm.kills > 0
 
 
 @pytest.mark.slow

@@ -1,0 +1,179 @@
+"""A kernel is killed before each thing that it does at the host, while a frame moves: the next one finds each byte.
+
+The store's messages go to the monitor's half at once, and the process's death is an exception: what it had mapped and
+opened is left, as the host would take it back, and a new window is made from what the monitor has kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import ModuleType
+from typing import Final
+
+import pytest
+
+from hw import fd_store as monitor
+from hw.machine import create_ram
+from hw.ram import Ram
+from kerneld.host import frame_memory
+from kerneld.host.fd_store import FdStore, Inheritance, Kept
+from kerneld.host.frame_memory import CHUNK, FrameMemory, withdraw_some
+
+RAM_BYTES: Final = 16 << 20
+FRAME: Final = 4 << 20
+SIZES: Final = (4096, 3 * CHUNK)
+CALLS: Final = ("pwrite", "lseek", "ftruncate")
+
+
+class Killed(Exception):
+    """The process has ended."""
+
+
+class Executioner:
+    """Kills before the n-th thing that is done; 0 for never."""
+
+    def __init__(self) -> None:
+        self.at = self.done = 0
+
+    def arm(self, at: int) -> None:
+        self.at, self.done = at, 0
+
+    def step(self) -> None:
+        self.done += 1
+        if self.done == self.at:
+            raise Killed
+
+    def wrapped(self, function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            self.step()
+            return function(*arguments)
+
+        return call
+
+
+class Store(FdStore):
+    """Tells the monitor's half in the same process."""
+
+    def __init__(self, executioner: Executioner, kept: monitor.FdStore) -> None:
+        super().__init__(None, asyncio.new_event_loop())
+        self._executioner = executioner
+        self._kept = kept
+
+    def _send(self, message: dict[str, object], descriptor: int | None) -> None:
+        self._executioner.step()
+        self._kept.take(message, [] if descriptor is None else [os.dup(descriptor)])
+
+    def drop(self, key: str) -> None:
+        self._send({"op": "drop", "keys": [key]}, None)
+
+    def close(self) -> None:
+        self._loop.close()
+
+
+class Life:
+    """One kernel's part, from a window of its own to its end."""
+
+    def __init__(self, ram_fd: int, executioner: Executioner, kept: monitor.FdStore) -> None:
+        self._window = mmap.mmap(ram_fd, RAM_BYTES)
+        self.ram = Ram(self._window, 0x1000, 0x1000)
+        self.store = Store(executioner, kept)
+        self.memory = FrameMemory(self.ram, ram_fd, self.store, self._withdraw)
+        entries = [Kept(key, entry.note, _dup(entry.descriptor)) for key, entry in kept.kept.items()]
+        self.memory.restore(Inheritance(entries))
+
+    def _withdraw(self, descriptor: int, key: str, done: Callable[[], None]) -> None:
+        while withdraw_some(descriptor):
+            continue
+        self.store.drop(key)
+        os.close(descriptor)
+        done()
+
+    def move(self, size: int, to_own: bool) -> None:
+        move = self.memory.move(FRAME, size, to_own)
+        while move.step():
+            # Devices go on: what they store to what has moved is to be found afterwards.
+            self.ram.poke(FRAME + 64, move.at.to_bytes(8, "little"))
+
+    def end(self) -> None:
+        self.memory.close()
+        self.store.close()
+
+
+def _dup(descriptor: int) -> int:
+    return os.dup(descriptor) if descriptor >= 0 else -1
+
+
+@pytest.fixture
+def executioner(monkeypatch: pytest.MonkeyPatch) -> Executioner:
+    found = Executioner()
+    host = ModuleType("os")
+    host.__dict__.update(os.__dict__)
+    for name in CALLS:
+        setattr(host, name, found.wrapped(getattr(os, name)))
+    monkeypatch.setattr(frame_memory, "os", host)
+    for name in ("map_fixed", "discard"):
+        monkeypatch.setattr(frame_memory, name, found.wrapped(getattr(frame_memory, name)))
+    return found
+
+
+@pytest.fixture
+def ram_fd() -> Iterator[int]:
+    descriptor = create_ram(RAM_BYTES, "test")
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("steps", [(True,), (True, True), (True, False), (True, True, False)])
+def test_no_byte_is_lost_wherever_the_kernel_is_killed(
+    executioner: Executioner, ram_fd: int, size: int, steps: Sequence[bool]
+) -> None:
+    """The last of the moves (True: to a memfd of its own) is broken off, perhaps what the next kernel does too."""
+    data = random.Random(size).randbytes(size - 4096) + bytes(4096)
+    killed = True
+    at = 0
+    while killed:
+        at += 1
+        executioner.arm(0)
+        kept = monitor.FdStore()
+        life = Life(ram_fd, executioner, kept)
+        life.ram.poke(FRAME, data)
+        for to_own in steps[:-1]:
+            life.move(size, to_own)
+        life.ram.poke(FRAME + 64, bytes(8))
+        killed = _dies(executioner, at, partial(life.move, size, steps[-1]))
+        stored = life.ram.read(FRAME + 64, 8)
+        life.end()
+        _dies(executioner, 1 + at // 2, partial(_live, ram_fd, executioner, kept))
+        executioner.arm(0)
+        last = Life(ram_fd, executioner, kept)
+        assert last.ram.read(FRAME, 64) == data[:64], at
+        assert last.ram.read(FRAME + 64, 8) == stored, at
+        assert last.ram.read(FRAME + 72, size - 72) == data[72:], at
+        assert not [key for key in kept.kept if key.startswith(("move", "gone"))], kept.kept
+        if FRAME in last.memory:
+            last.memory.gone(FRAME)
+            assert last.ram.read(FRAME, size) == bytes(size), at
+        last.end()
+        kept.close()
+    assert at > 3
+
+
+def _live(ram_fd: int, executioner: Executioner, kept: monitor.FdStore) -> None:
+    Life(ram_fd, executioner, kept).end()
+
+
+def _dies(executioner: Executioner, at: int, work: Callable[[], None]) -> bool:
+    executioner.arm(at)
+    try:
+        work()
+    except Killed:
+        return True
+    finally:
+        executioner.arm(0)
+    return False
