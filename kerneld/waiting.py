@@ -155,7 +155,8 @@ def _named(threads: list[Tcb], ability: str) -> str:
 
 
 def _server(found: Survey, candidates: list[Tcb]) -> Tcb | None:
-    """Whom to look at next. The initial task, which made most objects, only if there is nobody else."""
+    """Whom to look at next: a task's first thread before its others. The initial task, which made most objects, only if
+    there is nobody else."""
     initial = KernelRecord.of(found.ram).initial_tcb
     others = [thread for thread in candidates if thread != initial]
-    return next(iter(others or candidates), None)
+    return min(others or candidates, key=thread_name, default=None)

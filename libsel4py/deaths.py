@@ -29,8 +29,10 @@ from libsel4py.errors import InvalidCapability
 if TYPE_CHECKING:
     from libsel4py.task import Task
 
-FIRST_BIT: Final = 54
-BITS: Final = 8  # of a task's notification, below the server's bell: a signal says which eighth of the notices to read
+FIRST_BIT: Final = 52
+BITS: Final = (
+    8  # of a task's notification, below those of `environment`: a signal says which eighth of the notices to read
+)
 DEATH_BITS: Final = ((1 << BITS) - 1) << FIRST_BIT
 _LIVING: Final = (DeathNoticeState.IDLE, DeathNoticeState.WATCHING)
 _log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 SIGNAL_BADGE: Final = 1 << 63
-SIGNAL_SOURCES: Final = 60  # bits 0..59 of a notification badge; above them what is not of the description
+SIGNAL_SOURCES: Final = 52  # bits 0..51 of a notification badge; above them `deaths.DEATH_BITS`, and:
 STOP_SIGNAL: Final = 1 << 60  # the task is to end, by itself
 HEARTBEAT_SIGNAL: Final = 1 << 61  # the task is to signal its pulse, if it serves; 1 << 62 is `bell.SERVER_BIT`
 PAGED_ADDRESS: Final = 0x3000_0000_0000  # where a task that has a pager finds the memory that it is paged

@@ -23,8 +23,8 @@ _WHAT = ("untyped", "cspace", "queues", "vspaces", "io_spaces", "notices", "memo
 @system_option
 @reported
 def command(what: str, image: Path | None, system_name: str | None) -> Report:
-    """Show the untyped tree, capability spaces, who waits where, what is mapped, who watches whom, who pays for RAM, the
-    devices, or the kernel: how often it was started again, and how long that took the last time.
+    """Show the untyped tree, capability spaces, who waits where, what is mapped, who watches whom, who pays for RAM,
+    the devices, or the kernel: how often it was started again, and how long that took the last time.
     """
     if image is not None:
         from deploy.images import inspect

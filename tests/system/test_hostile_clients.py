@@ -15,6 +15,7 @@ TARGETS = (
     *("pong", "ramfs", "serial", "sigma0", "store", "system", "vfs"),
 )
 IMAGE = "hostile.img"
+SUPERVISOR = 'image = "servers.reincarnation.main"\n'
 # Beside the workstation's servers: drivers of devices of the attacker's own, and those who manage memory.
 MORE = """
 [machine.devices.uart1]
@@ -116,6 +117,7 @@ def attacked(sel4py: Supervisor, folder: Path, messages: int, only: str = "", se
     """The workstation without its shell, where nothing is started again, and an attacker; what that says of each."""
     text = (ROOT / "deploy" / "systems" / "workstation.toml").read_text()
     text = text[: text.index("[task.shell]")].replace("workstation.img", IMAGE).replace('restart = "always"\n', "")
+    text = text.replace(SUPERVISOR, f'{SUPERVISOR}restart = "always"\n')
     text = text.replace('shell = "rw /"', 'attacker = "rw /"')
     text = text.replace('shell = "connect tcp *, resolve, ping *"', f'attacker = "{RULES}"')
     path = folder / "hostile.toml"

@@ -35,10 +35,6 @@ class Traces:
 class System(BootedSystem):
     """The benchmarks' system, looked at from outside."""
 
-    @property
-    def folder(self) -> Path:
-        return Path(self._folder.name) / "bench"
-
     def status(self) -> Mapping[str, int]:
         with Management(self.folder) as management:
             status = management.request("status")

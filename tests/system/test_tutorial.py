@@ -86,4 +86,4 @@ def test_a_client_of_its_own_is_connected_by_the_description(sel4py: Supervisor,
     terminal = sel4py.terminal("up", description)
     assert terminal.wait() == 1
     log = sel4py.ok("logs", "client", "--system", "greeter")
-    assert re.search(r"AttributeError: task client has no connection 'greeter'", log), log
+    assert re.search(r"AttributeError: this task has no connection 'greeter'", log), log
