@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import gc
 import json
 import os
 import pty
@@ -199,6 +200,7 @@ def watched(folder: Path) -> Iterator[Supervisor]:
     """A supervisor, and the check that it leaves nothing."""
     folder.mkdir(mode=0o700, exist_ok=True)
     folder.chmod(0o700)
+    gc.collect()  # what former tests left to it would be closed at any moment
     before, open_before = descendants(), open_descriptors()
     _set_subreaper(True)
     supervisor = Supervisor(folder)
@@ -213,6 +215,7 @@ def watched(folder: Path) -> Iterator[Supervisor]:
             _wait_ended(descendants() - before, signal.SIGKILL)
         _set_subreaper(False)
     assert not stuck, f"processes {stuck} are left"
+    gc.collect()
     assert open_descriptors() == open_before
     assert supervisor.left_behind() == []
     assert supervisor.damaged() == []
