@@ -1,7 +1,7 @@
 # Everything one does with this tree. Each target sets up what it needs: a virtual environment, then the C extensions.
 #
 #   make run [SYSTEM=workstation]   boot a system on this terminal
-#   make test [ARGS=…]              the quick tests            make test-slow   the slow ones
+#   make test [ARGS=…]              the quick tests            make test-slow   those of minutes    make test-long   of hours
 #   make check                      format, lint, types, import contracts, the protocol where Spin is installed
 #   make protocol [REQUIRE_SPIN=1]  the channel's protocol, checked by Spin: the quick bounds (ARGS='-m slow': larger ones)
 #   make bench [ARGS=…]             benchmarks                 make docs        write what is generated in docs/
@@ -10,7 +10,7 @@
 # Set-up writes to standard error alone, so that `printf 'ps\nexit\n' | make run` prints the system's output and no more.
 
 .SILENT:
-.PHONY: run test test-slow check protocol bench docs docs-check build ci clean
+.PHONY: run test test-slow test-long check protocol bench docs docs-check build ci clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 
@@ -31,6 +31,9 @@ test: build
 
 test-slow: build
 	$(PY) -m pytest -m slow $(ARGS)
+
+test-long: build
+	$(PY) -m pytest -m long $(ARGS)
 
 check: build
 	$(PY) -m ruff format --check .

@@ -54,7 +54,8 @@ def test_what_was_counted_is_there_once_whenever_the_server_is_killed(
     count(sel4py, tmp_path, 100, channel=channel)
 
 
-@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(5 * 3600)
 def test_a_hundred_thousand_kills(sel4py: Supervisor, tmp_path: Path) -> None:
     count(sel4py, tmp_path, 100_000, seed=2, seconds=4 * 3600)
 

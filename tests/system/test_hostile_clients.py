@@ -133,7 +133,7 @@ def test_no_server_is_taken_down(sel4py: Supervisor, tmp_path: Path) -> None:
     assert sorted(attacked(sel4py, tmp_path, messages=250)) == sorted(TARGETS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1300)
 @pytest.mark.skipif(not is_built(), reason="this tree was built without lwIP (sel4py doctor)")
 @pytest.mark.parametrize("only", TARGETS)

@@ -135,7 +135,8 @@ def test_each_call_is_served_once(sel4py: Supervisor, tmp_path: Path) -> None:
     assert count_in_storm(sel4py, tmp_path, 3.0, 1).kills > KILLS
 
 
-@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(600)
 def test_each_call_of_a_long_storm_is_served_once(sel4py: Supervisor, tmp_path: Path) -> None:
     assert count_in_storm(sel4py, tmp_path, 120.0, 2).kills > 500
 
@@ -175,7 +176,8 @@ def test_files_on_a_disk_conform_in_a_storm(sel4py: Supervisor, tmp_path: Path) 
     assert storm.kills > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(40))
 def test_all_scenes_in_many_storms(boot: Boot, seed: int) -> None:
     assert sum(weather(boot, scene, seed, 200) for scene in SCENES) > len(SCENES)
