@@ -7,6 +7,8 @@ opened is left, as the host would take it back, and a new window is made from wh
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import mmap
 import os
 import random
@@ -123,9 +125,15 @@ def executioner(monkeypatch: pytest.MonkeyPatch) -> Executioner:
 
 @pytest.fixture
 def ram_fd() -> Iterator[int]:
+    """Closes what the killed kernels had open, too, as their processes' ends would."""
+    before = set(os.listdir("/proc/self/fd"))
     descriptor = create_ram(RAM_BYTES, "test")
     yield descriptor
+    gc.collect()
     os.close(descriptor)
+    for left in set(os.listdir("/proc/self/fd")) - before:
+        with contextlib.suppress(OSError):  # the listing's own
+            os.close(int(left))
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -113,7 +113,7 @@ def test_requests_are_done_again_in_order() -> None:
             ]
             assert medium.log[0] != "flush"
             if not system.deaths:
-                assert store > 10
+                assert store >= 5  # marks that are made together are one store
                 return
         finally:
             system.guest.ram.disarm()
