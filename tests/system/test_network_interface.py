@@ -7,6 +7,7 @@ import signal
 import socket
 from pathlib import Path
 
+from hw.devices.network_switch import HANDS_OVER
 from tests.system.supervisor import ROOT, Supervisor
 
 DESCRIPTION = f"""
@@ -50,14 +51,18 @@ class Member:
     """A third one on a switch, by hand."""
 
     def __init__(self, path: Path) -> None:
-        self._end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._end.settimeout(20)
-        self._end.connect(str(path))
+        self._joined = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._joined.connect(str(path))
+        with theirs:
+            socket.send_fds(self._joined, [HANDS_OVER], [theirs.fileno()])
 
     def __enter__(self) -> Member:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._joined.close()
         self._end.close()
 
     def echoed(self, data: bytes) -> int:
@@ -68,6 +73,7 @@ class Member:
         senders = set()
         while len(senders) < 2:
             frame = self._end.recv(2000)
+            assert frame, "the switch has parted"
             if frame.endswith(data):
                 senders.add(frame[6:12])
         return len(senders)
