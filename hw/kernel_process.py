@@ -75,7 +75,9 @@ class KernelProcess:
         """End it if it runs, and wait until it has ended."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        select.select([self.pidfd], [], [])
+        ended = select.poll()  # a monitor that keeps many descriptors has numbers that select(2) does not take
+        ended.register(self.pidfd, select.POLLIN)
+        ended.poll()
         os.close(self.pidfd)
         self.channel.close()
 

@@ -130,7 +130,9 @@ class FdStore:
             else:
                 socket.send_fds(channel, [data], [descriptor])
         except BlockingIOError:
-            select.select([], [channel], [])
+            room = select.poll()
+            room.register(channel, select.POLLOUT)
+            room.poll()
             return False
         except (BrokenPipeError, ConnectionResetError):
             return True  # without its monitor this process ends as well
