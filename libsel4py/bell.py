@@ -14,11 +14,10 @@ from types import TracebackType
 
 from libsel4py.abi import ObjectType, Rights
 from libsel4py.capabilities import Notification
-from libsel4py.environment import SIGNAL_BADGE
+from libsel4py.environment import SERVER_SIGNAL, SIGNAL_BADGE
 from libsel4py.task import Task, current_task
 
 BADGE = 1
-SERVER_BIT = 1 << 62  # of a task's notification; devices and the signals of its description have lower ones
 
 
 class Bell:
@@ -59,14 +58,14 @@ class Bell:
 
 
 def server_bell(task: Task | None = None) -> Notification:
-    """A capability by which another task may signal `SERVER_BIT` to this one's server (`Server.on_signal`).
+    """A capability by which another task may signal `SERVER_SIGNAL` to this one's server (`Server.on_signal`).
 
     It takes a slot, and is the caller's to delete. Raises OutOfSlots.
     """
     task = task or current_task()
     slot = task.slots.allocate()
     try:
-        task.cnode.mint(slot, task.cnode, task.notification.cptr, SIGNAL_BADGE | SERVER_BIT, Rights.WRITE)
+        task.cnode.mint(slot, task.cnode, task.notification.cptr, SIGNAL_BADGE | SERVER_SIGNAL, Rights.WRITE)
     except BaseException:
         task.slots.free(slot)
         raise

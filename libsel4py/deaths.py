@@ -23,17 +23,13 @@ from typing import TYPE_CHECKING, Final
 
 from libsel4py.abi import DeathNoticeState, ObjectType, Rights
 from libsel4py.capabilities import Capability, Death, DeathNotice, Notification
-from libsel4py.environment import SIGNAL_BADGE
+from libsel4py.environment import DEATH_BITS, DEATH_FIRST_BIT, SIGNAL_BADGE
 from libsel4py.errors import InvalidCapability
 
 if TYPE_CHECKING:
     from libsel4py.task import Task
 
-FIRST_BIT: Final = 52
-BITS: Final = (
-    8  # of a task's notification, below those of `environment`: a signal says which eighth of the notices to read
-)
-DEATH_BITS: Final = ((1 << BITS) - 1) << FIRST_BIT
+DEATH_SIGNALS: Final = ((1 << DEATH_BITS) - 1) << DEATH_FIRST_BIT
 _LIVING: Final = (DeathNoticeState.IDLE, DeathNoticeState.WATCHING)
 _log = logging.getLogger(__name__)
 
@@ -65,7 +61,7 @@ class Deaths:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._bells: dict[int, Notification] = {}
-        self._watches: list[dict[int, Watch]] = [{} for _ in range(BITS)]  # by the notice's slot
+        self._watches: list[dict[int, Watch]] = [{} for _ in range(DEATH_BITS)]  # by the notice's slot
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -85,7 +81,7 @@ class Deaths:
         return self._start(Watch(self, notice, ended, is_own=False), notice)
 
     def _start(self, watch: Watch, target: Capability) -> Watch:
-        number = watch.notice.cptr % BITS
+        number = watch.notice.cptr % DEATH_BITS
         with self._lock:
             self._watches[number][watch.notice.cptr] = watch
         try:
@@ -106,9 +102,9 @@ class Deaths:
                 watch.notice.cancel()
 
     def signalled(self, bits: int) -> None:
-        """What a server does on signals in `DEATH_BITS`: find out who has died, and say so."""
-        for number in range(BITS):
-            if bits >> FIRST_BIT + number & 1:
+        """What a server does on signals in `DEATH_SIGNALS`: find out who has died, and say so."""
+        for number in range(DEATH_BITS):
+            if bits >> DEATH_FIRST_BIT + number & 1:
                 with self._lock:
                     watches = list(self._watches[number].values())
                 for watch in watches:
@@ -129,7 +125,7 @@ class Deaths:
         """Whether it was there."""
         slot = watch.notice.cptr
         with self._lock:
-            watches = self._watches[slot % BITS]
+            watches = self._watches[slot % DEATH_BITS]
             if watches.get(slot) is not watch:
                 return False
             del watches[slot]
@@ -142,7 +138,7 @@ class Deaths:
                 task = self._task
                 slot = task.slots.allocate()
                 try:
-                    badge = SIGNAL_BADGE | 1 << FIRST_BIT + number
+                    badge = SIGNAL_BADGE | 1 << DEATH_FIRST_BIT + number
                     task.cnode.mint(slot, task.cnode, task.notification.cptr, badge, Rights.WRITE)
                 except BaseException:
                     task.slots.free(slot)

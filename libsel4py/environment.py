@@ -16,9 +16,13 @@ from typing import Final
 import msgspec
 
 SIGNAL_BADGE: Final = 1 << 63
-SIGNAL_SOURCES: Final = 52  # bits 0..51 of a notification badge; above them `deaths.DEATH_BITS`, and:
+# Bits of a task's notification badge, 0 to 62: those of its description, and above them those of the SDK.
+SIGNAL_SOURCES: Final = 52  # bits 0..51
+DEATH_FIRST_BIT: Final = 52
+DEATH_BITS: Final = 8  # bits 52..59: a signal says which eighth of the task's death notices to read
 STOP_SIGNAL: Final = 1 << 60  # the task is to end, by itself
-HEARTBEAT_SIGNAL: Final = 1 << 61  # the task is to signal its pulse, if it serves; 1 << 62 is `bell.SERVER_BIT`
+HEARTBEAT_SIGNAL: Final = 1 << 61  # the task is to signal its pulse, if it serves
+SERVER_SIGNAL: Final = 1 << 62  # somebody rings the task's server (`bell.py`)
 PAGED_ADDRESS: Final = 0x3000_0000_0000  # where a task that has a pager finds the memory that it is paged
 PAGED_BADGE: Final = 1 << 62  # set in the badges of faults that a pager is told; connections have lower ones
 CNODE_DEPTH: Final = 64  # every slot of a task's own CNode is named by its index with this depth

@@ -18,7 +18,7 @@ from typing import Final
 
 from libsel4py.capabilities import Endpoint, Notification, Reply
 from libsel4py.context import Caller
-from libsel4py.deaths import DEATH_BITS
+from libsel4py.deaths import DEATH_SIGNALS
 from libsel4py.dispatch import Entry, bind
 from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, STOP_SIGNAL
 from libsel4py.errors import InvalidMessage, TooManyDeferred
@@ -75,7 +75,7 @@ class Server:
         self.long_results = LongResults()
         self.connections: dict[int, Connection] = {}
         self._provided: list[ProvidedInterface] = []
-        self._signals: list[tuple[int, Callable[[int], None]]] = [(DEATH_BITS, self._died)]
+        self._signals: list[tuple[int, Callable[[int], None]]] = [(DEATH_SIGNALS, self._died)]
         self._other_signals: Callable[[int], None] | None = None
         self._stranger: Stranger | None = None
         self.alarm: Alarm | None = None

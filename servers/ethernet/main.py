@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 from libsel4py import component, on_notification
 from libsel4py.abi import VMFault
-from libsel4py.bell import SERVER_BIT, server_bell
+from libsel4py.bell import server_bell
 from libsel4py.bulk import Buffer, HostilePeer, Piece
 from libsel4py.capabilities import Notification
 from libsel4py.dataspace import DataSpace, SharedMemory
+from libsel4py.environment import SERVER_SIGNAL
 from libsel4py.errors import KernelError
 from libsel4py.interfaces.ethernet import (
     MOST_OPENING_BYTES,
@@ -43,7 +44,7 @@ class Main(Ethernet):
     def start(self) -> None:
         """Be rung by clients."""
         self._bell = server_bell(self.task)
-        self.server.on_signal(SERVER_BIT, lambda bits: self._pump())
+        self.server.on_signal(SERVER_SIGNAL, lambda bits: self._pump())
 
     def state(self) -> CardState:
         card, opening = self._card, self._opening

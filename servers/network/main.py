@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from libsel4py import component, on_notification
-from libsel4py.bell import SERVER_BIT, server_bell
+from libsel4py.bell import server_bell
 from libsel4py.context import uses
+from libsel4py.environment import SERVER_SIGNAL
 from libsel4py.errors import RemoteError, ServerDied, ServiceError, Timeout
 from libsel4py.interfaces.ethernet import Ethernet
 from libsel4py.interfaces.network import InterfaceState
@@ -51,7 +52,7 @@ class Main(NetworkServer):
         self._interface = stack.add_interface(state.mac, state.mtu, self._link.transmit)
         self._interface.set_up(state.is_up)
         settings.apply(stack, self._interface)
-        self.server.on_signal(SERVER_BIT, lambda bits: self._frames())
+        self.server.on_signal(SERVER_SIGNAL, lambda bits: self._frames())
         self._look_later()
         self._frames()
 

@@ -11,8 +11,8 @@ from libsel4py import Timeout
 from libsel4py.abi import DeathNoticeState, ObjectType
 from libsel4py.capabilities import Death, DeathNotice, Endpoint, Untyped
 from libsel4py.death_waiting import wait_for_death
-from libsel4py.deaths import BITS, DEATH_BITS
-from libsel4py.environment import SIGNAL_BADGE
+from libsel4py.deaths import DEATH_SIGNALS
+from libsel4py.environment import DEATH_BITS, SIGNAL_BADGE
 from libsel4py.errors import DeleteFirst, InvalidCapability
 from libsel4py.server import Server
 from libsel4py.task import Task
@@ -47,7 +47,7 @@ def test_a_server_is_called_once_and_the_notice_is_given_back(task: Task) -> Non
     task.memory.free(target.cptr)
     badge = take_signal(task, server)
     assert badge & SIGNAL_BADGE
-    assert badge & DEATH_BITS
+    assert badge & DEATH_SIGNALS
     assert told == [DESTROYED]
     assert take_signal(task, server) == 0
     assert len(task.deaths) == 0
@@ -56,14 +56,14 @@ def test_a_server_is_called_once_and_the_notice_is_given_back(task: Task) -> Non
 
 def test_those_that_live_are_not_called(task: Task) -> None:
     server, told = Server(Endpoint(0), task), list[int]()
-    targets = [endpoint(task) for _ in range(3 * BITS)]
+    targets = [endpoint(task) for _ in range(3 * DEATH_BITS)]
     for number, target in enumerate(targets):
         task.deaths.watch(target, lambda death, number=number: told.append(number))  # type: ignore[misc]
     for number in (5, 20, 6):
         task.memory.free(targets[number].cptr)
     take_signal(task, server)
     assert sorted(told) == [5, 6, 20]
-    assert len(task.deaths) == 3 * BITS - 3
+    assert len(task.deaths) == 3 * DEATH_BITS - 3
 
 
 def test_a_cancelled_watch_is_silent(task: Task) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import combinations
 
 import msgspec
 import pytest
@@ -16,7 +17,15 @@ from libsel4py import (
 )
 from libsel4py.capabilities import Notification
 from libsel4py.context import Caller, ReplyToken, per_thread
-from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, STOP_SIGNAL, Slot
+from libsel4py.deaths import DEATH_SIGNALS
+from libsel4py.environment import (
+    HEARTBEAT_SIGNAL,
+    SERVER_SIGNAL,
+    SIGNAL_BADGE,
+    SIGNAL_SOURCES,
+    STOP_SIGNAL,
+    Slot,
+)
 from libsel4py.errors import TooManyDeferred
 from libsel4py.long_results import LONG_RESULTS_PER_CLIENT, LongResults
 from libsel4py.lowlevel import syscalls
@@ -272,3 +281,10 @@ def test_interfaces_without_methods_are_fine() -> None:
         pass
 
     assert Nothing.interface_methods == {}
+
+
+def test_no_two_kinds_of_signals_share_a_bit() -> None:
+    described = (1 << SIGNAL_SOURCES) - 1
+    kinds = (described, DEATH_SIGNALS, STOP_SIGNAL, HEARTBEAT_SIGNAL, SERVER_SIGNAL, SIGNAL_BADGE)
+    assert sum(kinds) == (1 << 64) - 1  # and no bit is nobody's
+    assert all(one & other == 0 for one, other in combinations(kinds, 2))
