@@ -145,8 +145,8 @@ def test_what_a_bad_link_does_is_not_seen(link: Link) -> None:
     run_pair(*exchange(300_000), link=link)
 
 
-def test_the_first_byte_of_many_connections_comes_and_their_ends() -> None:
-    count = 200
+def echoes(count: int) -> Callable[[Stack], Work]:
+    """A side that gives back what comes by so many connections, each to its end."""
 
     def server(stack: Stack) -> Work:
         listener = listening(stack, backlog=64)
@@ -165,6 +165,12 @@ def test_the_first_byte_of_many_connections_comes_and_their_ends() -> None:
                     left -= 1
             yield
 
+    return server
+
+
+def test_the_first_byte_of_many_connections_comes_and_their_ends() -> None:
+    count = 200
+
     def client(stack: Stack) -> Work:
         socks = []
         for number in range(count):
@@ -181,7 +187,7 @@ def test_the_first_byte_of_many_connections_comes_and_their_ends() -> None:
             assert (yield from received(sock, len(b"%d" % number))) == b"%d" % number
             sock.close()
 
-    run_pair(server, client)
+    run_pair(echoes(count), client)
 
 
 def test_a_connection_is_refused_reset_and_half_closed() -> None:

@@ -15,7 +15,7 @@ from libsel4py.interfaces.network import Refused, Reset
 from servers.network.stack import Stack, TcpSocket, is_built
 from tests.network_namespace import WHY_NOT
 from tests.unit.servers.stack_pair import ADDRESSES, SIX, Link, Peer, linux, run_pair
-from tests.unit.servers.test_stack import PORT, connected, exchange, listening, received, sent, soon, until
+from tests.unit.servers.test_stack import PORT, connected, echoes, exchange, listening, received, sent, soon, until
 
 pytestmark = [
     pytest.mark.skipif(not is_built(), reason="this tree was built without lwIP's source (make build says why)"),
@@ -128,23 +128,6 @@ def test_what_a_bad_link_does_is_not_seen(
 def test_two_hundred_connections_of_linux_at_once() -> None:
     count = 200
 
-    def server(stack: Stack) -> Work:
-        listener = listening(stack, backlog=64)
-        left = count
-        open_ones: list[TcpSocket] = []
-        while left:
-            while (sock := listener.accept()) is not None:
-                open_ones.append(sock)
-            for sock in list(open_ones):
-                data = sock.recv(10)
-                if data:
-                    sock.send(data)
-                elif data == b"":
-                    sock.close()
-                    open_ones.remove(sock)
-                    left -= 1
-            yield
-
     def work() -> None:
         ends = [linux_connects(ADDRESSES[0]) for _ in range(count)]
         for number, end in enumerate(ends):
@@ -154,7 +137,7 @@ def test_two_hundred_connections_of_linux_at_once() -> None:
             with end, end.makefile("rb") as file:
                 assert file.read() == b"%d" % number
 
-    run_pair(server, linux(work))
+    run_pair(echoes(count), linux(work))
 
 
 def test_ends_and_resets_mean_the_same_on_both_sides() -> None:
