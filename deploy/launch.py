@@ -134,18 +134,19 @@ def launch_detached(options: LaunchOptions, run: Run = run_monitor) -> None:
             management.wait_up(life, UP_SECONDS)
     except ManagementError as error:
         reason = _read_reason(life)
-        _end(folder.name)
+        end_at_once(folder.name)
         log = folder / "logs" / "monitor.log"
         raise ManagementError(f"the system did not start: {reason or error}; its log is {log}") from error
     except BaseException:
         # Whoever waits has given up (Ctrl-C): what is half started is of no use to anybody.
-        _end(folder.name)
+        end_at_once(folder.name)
         raise
     finally:
         os.close(life)
 
 
-def _end(name: str) -> None:
+def end_at_once(name: str) -> None:
+    """Ends a system without asking it, and cleans up behind it. Nothing happens where none of that name runs."""
     for system in running():
         if system.name == name:
             end_forcibly(system)

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from libsel4py.description import System
 
 DEFAULT_FAULTS = "kill,hang,slow"
+END_SECONDS = 10.0  # for the system to end in order
 
 
 def _faults(context: click.Context, parameter: click.Parameter, value: str) -> tuple[Fault, ...]:
@@ -104,21 +105,16 @@ def _check_targets(system: System, chosen: tuple[str, ...], faults: tuple[Fault,
 
 def _take_down(name: str) -> None:
     """End the system in order, or by force where its kernel does not answer."""
+    from deploy.launch import end_at_once
     from deploy.management import Management, ManagementError
-    from deploy.runtime import clean_after, end_forcibly, running, wait_ended
+    from deploy.runtime import running, wait_ended
 
     for system in running():
-        if system.name != name:
-            continue
-        try:
-            with Management(system.folder) as management:
+        if system.name == name:
+            with suppress(ManagementError), Management(system.folder) as management:
                 management.request("down")
-        except ManagementError:
-            end_forcibly(system)
-        if not wait_ended(system, 10.0):
-            end_forcibly(system)
-            wait_ended(system, 10.0)
-        clean_after(system)
+                wait_ended(system, END_SECONDS)
+    end_at_once(name)
 
 
 class _Progress:
