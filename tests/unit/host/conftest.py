@@ -50,10 +50,15 @@ class Nursery:
         words = (*arguments, 0, 0, 0, 0, 0, 0)[:6]
         number = len(self._numbers) + 1
         self._numbers[number] = 0
+
+        def begun(pid: int, pidfd: int) -> None:
+            self._numbers[number] = pid  # at once: its end may be told with its start
+            started.set_result((pid, pidfd))
+
         request = StartRequest(number, image, 0, name, words, 1 << 26, frame, doorbell, theirs.fileno())
         self.link.start(
             request,
-            lambda pid, pidfd: started.set_result((pid, pidfd)),
+            begun,
             lambda error: started.set_exception(RuntimeError(error)),
         )
         os.close(frame)
@@ -64,7 +69,6 @@ class Nursery:
         except RuntimeError:
             ours.close()
             raise
-        self._numbers[number] = result[0]
         self.controls[result[0]] = ours
         return result
 
