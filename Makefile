@@ -10,7 +10,7 @@
 # Set-up writes to standard error alone, so that `printf 'ps\nexit\n' | make run` prints the system's output and no more.
 
 .SILENT:
-.PHONY: run test test-slow test-long check protocol bench docs docs-check build ci clean
+.PHONY: run test test-model test-unit test-slow test-long check protocol bench docs docs-check build ci clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 
@@ -19,6 +19,8 @@ VENV ?= .venv
 SYSTEM ?= workstation
 REQUIRE_SPIN ?=
 ARGS ?=
+MODEL := tests/model tests/conformance tests/unit/kernel
+BOOTING := tests/system tests/escape
 PY := $(VENV)/bin/python
 SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.h servers/network/_lwip/* servers/network/_lwip/arch/*) libsel4py/abi.py \
     hw/header.py setup.py
@@ -26,11 +28,33 @@ SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.
 run: build
 	$(PY) -m deploy.cli up $(SYSTEM) $(ARGS)
 
+# All of a kind ($(1) selects it): first what boots no system, in two parts beside each other, since each of these keeps
+# one processor busy; then the others.
+define test-all
+	echo "two parts run beside each other, some minutes; what each says comes at its end" >&2
+	status=0; $(MAKE) -k -j2 --output-sync=target test-model test-unit SELECT='$(1)' || status=1; \
+	    $(PY) -m pytest $(1) $(BOOTING) || status=1; exit $$status
+endef
+
 test: build
+ifeq ($(ARGS),)
+	$(call test-all)
+else
 	$(PY) -m pytest $(ARGS)
+endif
 
 test-slow: build
+ifeq ($(ARGS),)
+	$(call test-all,-m slow)
+else
 	$(PY) -m pytest -m slow $(ARGS)
+endif
+
+test-model: build
+	$(PY) -m pytest $(SELECT) $(MODEL)
+
+test-unit: build
+	$(PY) -m pytest $(SELECT) tests $(addprefix --ignore ,$(MODEL) $(BOOTING))
 
 test-long: build
 	$(PY) -m pytest -m long $(ARGS)

@@ -63,6 +63,7 @@ setup(
         extension("hw._cpu", "hw/_cpu"),
         extension("hw._disk", "hw/_disk"),
         extension("kerneld._fastpath", "kerneld/_fastpath"),
+        extension("kerneld._survey", "kerneld/_survey"),
         *network_stack(),
     ],
     cmdclass={"build_ext": BuildExtensions},

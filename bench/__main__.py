@@ -9,14 +9,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import kernel, recovery
+from bench import exhaustion, kernel, recovery, restart, sandbox
 from bench.ipc import run as ipc
 from bench.memory import run as memory
 from bench.network import run as network
 from bench.report import console, join, print_report, write_json
 from bench.storage import run as storage
+from bench.storm import run as storm
 
-PARTS = ("kernel", "ipc", "memory", "storage", "network", "recovery")
+PARTS = ("kernel", "ipc", "sandbox", "memory", "storage", "network", "recovery", "restart", "storm", "exhaustion")
 
 
 def main() -> int:
@@ -37,6 +38,8 @@ def main() -> int:
     for part in options.parts or PARTS:
         if part == "kernel":
             reports.append(kernel.run(kernel.QUICK if options.quick else kernel.FULL, progress))
+        elif part == "sandbox":
+            reports.append(sandbox.run(sandbox.QUICK if options.quick else sandbox.FULL, progress))
         elif part == "memory":
             reports.append(memory.run(memory.QUICK if options.quick else memory.FULL, progress))
         elif part == "storage":
@@ -45,6 +48,12 @@ def main() -> int:
             reports.append(network.run(network.QUICK if options.quick else network.FULL, progress))
         elif part == "recovery":
             reports.append(recovery.run(recovery.QUICK if options.quick else recovery.FULL, progress))
+        elif part == "restart":
+            reports.append(restart.run(restart.QUICK if options.quick else restart.FULL, progress))
+        elif part == "storm":
+            reports.append(storm.run(storm.QUICK if options.quick else storm.FULL, progress))
+        elif part == "exhaustion":
+            reports.append(exhaustion.run(exhaustion.QUICK if options.quick else exhaustion.FULL, progress))
         else:
             reports.append(ipc.run(ipc.QUICK if options.quick else ipc.FULL, progress, options.plot))
         print_report(reports[-1], console())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,17 +30,21 @@ class BootedSystem:
     """
 
     def __init__(
-        self, description: Path = SYSTEMS / "kernel.toml", name: str = NAME, folder: Path | None = None
+        self,
+        description: Path = SYSTEMS / "kernel.toml",
+        name: str = NAME,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._own_folder = tempfile.TemporaryDirectory(prefix="sel4py-bench-")
         runtime = folder or Path(self._own_folder.name)
         self.folder = runtime / name
-        environment = {**os.environ, "SEL4PY_RUNTIME_DIR": str(runtime)}
+        variables = {**os.environ, **(environment or {}), "SEL4PY_RUNTIME_DIR": str(runtime)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "deploy.cli", "up", str(description), "--name", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=variables,
         )
 
     def order(self, text: str) -> dict[str, Any]:
@@ -48,9 +54,13 @@ class BootedSystem:
             RuntimeError: the system has ended instead.
         """
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(text.encode() + b"\n")
         self._process.stdin.flush()
+        return self.answer(text)
+
+    def answer(self, text: str) -> dict[str, Any]:
+        """The driver's next figures, of those orders that have several. Raises as `order`; ``text``: the order's."""
+        assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith(MARK):
                 answer: dict[str, Any] = json.loads(line[len(MARK) :])
@@ -64,6 +74,12 @@ class BootedSystem:
         with Management(self.folder) as management:
             threads: Any = management.request("ps")
         return {thread["name"]: thread["pid"] for thread in threads if thread["thread"] == 0}
+
+    def states(self) -> dict[str, str]:
+        """What each task's first thread does, by the task's name, as `sel4py ps` shows it."""
+        with Management(self.folder) as management:
+            threads: Any = management.request("ps")
+        return {thread["name"]: thread["state"] for thread in threads if thread["thread"] == 0}
 
     def devices(self) -> list[dict[str, Any]]:
         """Its devices, as `sel4py inspect devices` shows them."""
@@ -79,6 +95,14 @@ class BootedSystem:
         found = [self._process.pid]
         for pid in found:
             found += [child for child, parent in parents.items() if parent == pid]
+        return found
+
+    def names(self) -> set[str]:
+        """What its processes are called at the host."""
+        found = set()
+        for pid in self.processes():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                found.add(Path(f"/proc/{pid}/comm").read_text().strip())
         return found
 
     def descriptors(self) -> int | None:

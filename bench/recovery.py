@@ -1,8 +1,9 @@
 """``python -m bench recovery``: how long a client is without its server when that is killed; against a new Python.
 
 The client calls without a pause; what counts is the time from the last good reply of one life to the first of the next.
-A kill is a SIGKILL at a random moment. Nobody polls: the client waits in its call, or makes the next one when it hears
-that the request was lost.
+A kill is a SIGKILL at a random moment, of a server that has come to hold 0, 64 or 256 MiB; the next life is started, or
+a process that stood by goes on (the kill waits until one does). Nobody polls to notice: the client waits in its call,
+or makes the next one when it hears that the request was lost.
 """
 
 from __future__ import annotations
@@ -13,56 +14,62 @@ import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
+from typing import Final
 
 from bench.booted import SYSTEMS, BootedSystem
 from bench.report import Report
-from bench.rounds import Goal, interleave, ratio_goal
+from bench.rounds import Goal, Series, interleave, ratio_goal
 
-OURS, PYTHON = "server killed, its successor answers", "Python by fork and exec killed, the next one answers"
-LIFE_SECONDS = (0.005, 0.015)  # from the order to the kill: the client has called for a while
+PYTHON: Final = "Python by fork and exec killed, the next one answers"
+LIFE_SECONDS = (0.005, 0.015)  # the client has called for a while
 SEED = 1
-MEDIAN_MS, TAIL_MS = 3.0, 10.0
+MEGABYTES: Final = (0, 64, 256)
+MEDIAN: Final = {"cold": 3.0, "warm": 1.0}  # goals, in milliseconds
+TAIL: Final = {"cold": 10.0, "warm": 3.0}
+STANDBY: Final = "warm.standby"
+STANDS_BY: Final = "BLOCKED_ON_NOTIFICATION"
+_TITLES: Final = {"cold": "server killed, the next is started", "warm": "server killed, what stood by goes on"}
 _SERVER = "import sys\nfor line in sys.stdin:\n    print(line, end='', flush=True)"
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many kills."""
+    """How many kills of each."""
 
     rounds: int
 
 
-FULL, QUICK = Sizes(rounds=200), Sizes(rounds=30)
+FULL, QUICK = Sizes(rounds=200), Sizes(rounds=20)
 
 
 class Killed:
-    """The booted system, and what kills its server."""
+    """The booted system, and what kills its servers."""
 
     def __init__(self) -> None:
         self.system = BootedSystem(SYSTEMS / "recovery.toml")
-        self.system.order("gap 0")
         self.lost = 0
         self._random = random.Random(SEED)
 
-    def gap(self) -> float:
+    def gap(self, kind: str, megabytes: int) -> float:
         """Seconds without a server, of one kill."""
-        victim = os.pidfd_open(self.system.tasks()["mortal"])
+        order = f"gap {kind} {megabytes << 20}"
+        while kind == "warm" and self.system.states().get(STANDBY) != STANDS_BY:
+            continue
+        self.system.order(order)
+        victim = os.pidfd_open(self.system.tasks()[kind])
         try:
-            timer = threading.Timer(
-                self._random.uniform(*LIFE_SECONDS), signal.pidfd_send_signal, (victim, signal.SIGKILL)
-            )
-            timer.start()
-            found = self.system.order("gap 1")
-            timer.join()
+            time.sleep(self._random.uniform(*LIFE_SECONDS))
+            signal.pidfd_send_signal(victim, signal.SIGKILL)
+            found = self.system.answer(order)
         finally:
             os.close(victim)
         self.lost += found["died"]
-        return float(found["gaps"][0])
+        return float(found["gap"])
 
     def __enter__(self) -> Killed:
         return self
@@ -108,15 +115,24 @@ def run(sizes: Sizes, progress: Callable[[str], None]) -> Report:
     """All kills, and what became of the goals."""
     progress("starting the system")
     with Killed() as killed:
-        progress(f"{sizes.rounds} kills")
-        series = interleave({OURS: killed.gap, PYTHON: python_gap}, sizes.rounds)
-    ours = series[OURS]
-    milliseconds = [value * 1e3 for value in ours.values]
-    tail = statistics.quantiles(milliseconds, n=100)[98]
-    goals = [
-        ratio_goal(f"{OURS}, against {PYTHON}", ours, series[PYTHON], 1.0, faster=True, decides=False),
-        Goal("median", statistics.median(milliseconds), min(milliseconds), MEDIAN_MS, True, "ms", decides=False),
-        Goal("99 % of kills", tail, min(milliseconds), TAIL_MS, True, "ms", decides=False),
-    ]
-    fact = f"of {sizes.rounds} kills {killed.lost} met a request that had been taken: it ended in ServerDied"
+        rows = {
+            f"{title}, {megabytes} MiB": (kind, megabytes) for kind, title in _TITLES.items() for megabytes in MEGABYTES
+        }
+        contenders = {name: partial(killed.gap, *row) for name, row in rows.items()}
+        progress(f"{sizes.rounds} kills of each")
+        series = interleave(contenders | {PYTHON: python_gap}, sizes.rounds)
+    goals = [goal for name, (kind, _) in rows.items() for goal in _goals(kind, series[name], series[PYTHON])]
+    fact = (
+        f"of {sizes.rounds * len(rows)} kills {killed.lost} met a request that had been taken: it ended in ServerDied"
+    )
     return Report(list(series.values()), goals, facts=[fact])
+
+
+def _goals(kind: str, ours: Series, python: Series) -> list[Goal]:
+    milliseconds = [value * 1e3 for value in ours.values]
+    tail, best = statistics.quantiles(milliseconds, n=100)[98], min(milliseconds)
+    return [
+        ratio_goal(f"{ours.name}, against {PYTHON}", ours, python, 1.0, faster=True, decides=False),
+        Goal(f"{ours.name}: median", statistics.median(milliseconds), best, MEDIAN[kind], True, "ms", decides=False),
+        Goal(f"{ours.name}: 99 %", tail, best, TAIL[kind], True, "ms", decides=False),
+    ]

@@ -7,6 +7,7 @@ A ratio is taken round by round and its median reported, so that a drift of the 
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -77,6 +78,21 @@ def interleave(contenders: dict[str, Callable[[], float]], rounds: int) -> dict[
         for name in names[turn:] + names[:turn]:
             values[name].append(contenders[name]())
     return {name: Series(name, tuple(series)) for name, series in values.items()}
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Where the median of what the values are a sample of lies, with that confidence at least, whatever their
+    distribution: two of the values, by how many of them lie below the median by chance (the sign test). All of them
+    where they are too few to say more."""
+    ordered, count = sorted(values), len(values)
+    outside, below = 0.0, 0
+    while below < (count - 1) // 2:
+        outside += math.comb(count, below) / 2**count
+        if 2 * outside > 1 - confidence:
+            break
+        below += 1
+    cut = max(below - 1, 0)
+    return ordered[cut], ordered[-1 - cut]
 
 
 def ratio_goal(name: str, ours: Series, peer: Series, bound: float, *, faster: bool, decides: bool = True) -> Goal:

@@ -14,8 +14,10 @@ from deploy.memory import memory_needed, ram_that_fits
 from deploy.modules import ModulePath, classes, may_be_image, syntax_error
 from deploy.problems import Problems, dotted, suggest
 from deploy.quantities import format_size
+from deploy.root_slots import AVAILABLE, slots_needed
 from deploy.scanner import Path
 from deploy.sections import MIB, TaskDraft, UseDraft
+from hw.host_calls import number_of
 from libsel4py.abi import FIXED_SIZE_BITS, FRAME_MIN_BITS, ObjectType, Rights
 from libsel4py.description import DMA_DEVICES, NAMES_INTERFACE, Backend, Device, Restart
 from libsel4py.environment import ChannelUse
@@ -56,9 +58,11 @@ def check(draft: Draft, modules: ModulePath, problems: Problems) -> None:
         _check_assigned(draft, task, problems)
         _check_names(draft, task, problems)
         _check_pager(draft, task, problems)
+    _check_loosened_images(draft.tasks, problems)
     check_supervision(draft.tasks, draft.groups, problems)
     _check_badges(draft, problems)
     _check_memory(draft, problems)
+    _check_root_slots(draft, problems)
 
 
 def _check_devices(draft: Draft, problems: Problems) -> None:
@@ -96,6 +100,8 @@ def _check_task(task: TaskDraft, modules: ModulePath, problems: Problems) -> Non
         )
     if task.image:
         _check_image(task.image, (*task.path, "image"), modules, problems)
+    for index, image in enumerate(task.images):
+        _check_image(image, (*task.path, "images", index), modules, problems)
     # Its end is the system's end, so it can never be started again.
     if task.essential and task.restart is Restart.ALWAYS:
         finding = f"{dotted(task.path)} is essential, and its restart is 'always'"
@@ -110,11 +116,70 @@ def _check_task(task: TaskDraft, modules: ModulePath, problems: Problems) -> Non
         finding = f"{dotted(task.path)} keeps {task.state_slots} capabilities in a CNode of {1 << task.slot_bits} slots"
         problems.add((*task.path, "state_slots"), finding, "give it slot_bits for twice as many, or keep fewer")
 
+    _check_standby(task, problems)
+    _check_reply_rights(task, problems)
+    _check_host_calls(task, problems)
+
     # Root puts its own endpoints under these names.
     for use in task.uses:
         if use.name in RESERVED_CONNECTIONS:
             remedy = f"that names root's own endpoint; call it something else, such as {use.name}_server"
             problems.add(use.path, f"{dotted(use.path)} cannot be called {use.name!r}", remedy)
+
+
+def _check_reply_rights(task: TaskDraft, problems: Problems) -> None:
+    if task.reply_rights & Rights.GRANT:
+        return
+    finding = f"{dotted(task.path)} has reply_rights = 'w'"
+    # What is withheld of one reply object, another one would have.
+    if task.pool:
+        remedy = "give it pool = '0K', and spare_replies for calls that it answers later"
+        problems.add(
+            (*task.path, "reply_rights"),
+            f"{finding}, and a pool of {format_size(task.pool)}: memory makes reply objects that grant",
+            remedy,
+        )
+    # Its clients would get answers without what they asked for.
+    from deploy.authority.declared import carried, is_known  # interfaces are imported for it: by few descriptions
+
+    for provide in task.provides:
+        answered = () if not is_known(provide.interface) else sorted(carried(provide.interface).answered)
+        if answered:
+            problems.add(
+                (*task.path, "provides", provide.name),
+                f"{finding}, and provides {provide.interface}, which answers with capabilities ({', '.join(answered)})",
+                "leave reply_rights out",
+            )
+
+
+def _check_host_calls(task: TaskDraft, problems: Problems) -> None:
+    for index, name in enumerate(task.host_calls):
+        if number_of(name) is None:
+            path = (*task.path, "host_calls", index)
+            problems.add(path, f"no host system call is called {name!r}", "name calls as hw/_cpu/host_calls.c does")
+
+
+def _check_loosened_images(tasks: Iterable[TaskDraft], problems: Problems) -> None:
+    """A process is known by what it runs: what one task's image may do, all processes of that image may."""
+    for one, other in combinations(tasks, 2):
+        if one.image == other.image and set(one.host_calls) != set(other.host_calls):
+            loosened = one if one.host_calls else other
+            finding = f"{dotted(one.path)} and {dotted(other.path)} have one boot image and not the same host_calls"
+            problems.add((*loosened.path, "host_calls"), finding, "give both the same, or one an image of its own")
+
+
+def _check_standby(task: TaskDraft, problems: Problems) -> None:
+    if not task.standby:
+        return
+    path, finding = (*task.path, "standby"), f"a process is to stand by for {dotted(task.path)}"
+    # What runs from its start to its end has no moment at which another one could go on.
+    if not task.provides:
+        problems.add(path, f"{finding}, which provides nothing", "leave standby out: it is for servers")
+    if task.restart is Restart.NEVER:
+        problems.add(path, f"{finding}, which is never started again", "add restart = 'always'")
+    # A pager knows one address space of each task.
+    if task.pager:
+        problems.add(path, f"{finding}, which has a pager", "leave one of them out")
 
 
 def _check_image(module: str, path: Path, modules: ModulePath, problems: Problems) -> None:
@@ -283,6 +348,13 @@ def _check_memory(draft: Draft, problems: Problems) -> None:
         needed = f"{-(-memory_needed(draft.tasks) // MIB)}M in aligned powers of two"
         finding = f"the tasks and root need {needed}, which does not fit {format_size(draft.ram)} of RAM"
         problems.add(("machine", "ram"), finding, f"give machine.ram = '{format_size(fits)}', or the tasks less memory")
+
+
+def _check_root_slots(draft: Draft, problems: Problems) -> None:
+    needed = slots_needed(draft.tasks)
+    if needed > AVAILABLE:
+        finding = f"{len(draft.tasks)} tasks take {needed} slots of root's CNode, which has {AVAILABLE} for them"
+        problems.add(("task",), finding, "use fewer tasks, or fewer threads")
 
 
 def badges(draft: Draft) -> Mapping[Path, int]:

@@ -20,6 +20,7 @@ from deploy.modules import ModulePath
 from deploy.problems import BadDescription, Problems, dotted
 from deploy.reader import NAME_PATTERN, NAME_RULE, Table
 from deploy.scanner import line_numbers
+from deploy.scheduling import Scheduling, check_cores, check_devices, read_scheduling
 from deploy.sections import RAM_DEFAULT, RAM_HIGH, RAM_LOW, TaskDraft, UseDraft, read_devices, read_task
 from deploy.start_order import start_order
 from libsel4py import abi
@@ -79,14 +80,17 @@ def load(path: Path, ram: int | None = None, name: str | None = None) -> Descrip
     text, document = _parse(path)
     problems = Problems(str(path), line_numbers(text))
     top = Table(document, (), problems)
-    system_name, paths = _read_system(top.table("system"), path, name)
+    system_name, paths, scheduling = _read_system(top.table("system"), path, name)
     draft = _read_draft(top, ram)
+    check_devices(scheduling, draft.devices, problems)
+    check_cores(scheduling, {task.path: task.core for task in draft.tasks}, problems)
     top.finish()
     check(draft, ModulePath.of(paths), problems)
     ordered = start_order(draft.tasks, problems)
     problems.ensure_none()
     groups = resolve(draft.groups, [task.name for task in ordered])
-    checked = System(system_name, draft.ram, draft.devices, _resolve(draft, ordered), groups)
+    tasks, cores, step = _resolve(draft, ordered), scheduling.cores, scheduling.step_us
+    checked = System(system_name, draft.ram, draft.devices, tasks, groups, cores, step)
     if len(checked.pack()) > PACKED_LIMIT:
         finding = f"the description packs to {len(checked.pack())} bytes"
         problems.add(("task",), finding, f"BootInfo holds {PACKED_LIMIT}: use fewer tasks, or less config")
@@ -118,7 +122,7 @@ def _parse(path: Path) -> tuple[str, dict[str, object]]:
     raise BadDescription(problems.found)
 
 
-def _read_system(table: Table, path: Path, name: str | None) -> tuple[str, tuple[Path, ...]]:
+def _read_system(table: Table, path: Path, name: str | None) -> tuple[str, tuple[Path, ...], Scheduling]:
     default = path.stem if NAME_PATTERN.fullmatch(path.stem) else "system"
     own = table.string("name", default)
     if not NAME_PATTERN.fullmatch(own):
@@ -132,8 +136,9 @@ def _read_system(table: Table, path: Path, name: str | None) -> tuple[str, tuple
                 key, f"{dotted(key)} is {folder!r}, which is no folder", "folders count from this file's"
             )
         folders.append(resolved)
+    scheduling = read_scheduling(table)
     table.finish()
-    return name or own, tuple(folders)
+    return name or own, tuple(folders), scheduling
 
 
 def _read_draft(top: Table, ram: int | None) -> Draft:
@@ -191,6 +196,12 @@ def _resolve(draft: Draft, ordered: tuple[TaskDraft, ...]) -> tuple[Task, ...]:
             depends=task.depends,
             heartbeat_us=task.heartbeat_us,
             stop_timeout_us=stop_timeout(task),
+            standby=task.standby,
+            core=task.core,
+            host_calls=task.host_calls,
+            images=task.images,
+            reply_rights=task.reply_rights,
+            spare_replies=task.spare_replies,
         )
         for task in ordered
     )

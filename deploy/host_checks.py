@@ -13,6 +13,7 @@ import platform
 import resource
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +28,8 @@ _SECCOMP_RET_KILL_PROCESS: Final = 0x80000000
 _SECCOMP_RET_USER_NOTIF: Final = 0x7FC00000
 _FUTEX_WAKE: Final = 1
 _PR_GET_NO_NEW_PRIVS: Final = 39
+_PR_CAPBSET_READ: Final = 23
+_PR_GET_DUMPABLE: Final = 3
 _SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 _DESCRIPTORS: Final = 4096  # a doorbell, a control socket and a trap frame a task, with room for a thousand tasks
 
@@ -141,12 +144,37 @@ def _landlock() -> tuple[bool, str]:
 
 
 def _namespaces() -> tuple[bool, str]:
-    from hw.cpu import sandbox_layers
+    """Enters them as a system's zygote does, in a child."""
+    from hw import namespaces
+    from hw.child_answer import answer_of_child
 
-    layers = sandbox_layers()
-    if not layers.user_namespaces:
-        return False, "this host refuses user namespaces"
-    return layers.namespaces, "user, pid, net, ipc, uts, mount" if layers.namespaces else "user alone"
+    caller = os.getpid()
+    words = answer_of_child(lambda: " ".join(namespaces.enter(caller)).encode() or b"-").decode()
+    if not words:
+        return False, "this host ended the process that entered them"
+    return words == "-", ", ".join(namespaces.NAMES) if words == "-" else f"refused: {words}"
+
+
+def _pid_namespace() -> tuple[bool, str]:
+    from hw.process_namespace import permitted
+
+    found, shown = permitted()
+    if not found:
+        return False, "refused"
+    return True, "with a /proc of its own" if shown else "without a /proc of its own, which is refused"
+
+
+def _limits() -> tuple[bool, str]:
+    names = ("RLIMIT_DATA", "RLIMIT_NOFILE", "RLIMIT_FSIZE", "RLIMIT_CORE")
+    return all(resource.getrlimit(getattr(resource, name)) for name in names), "memory, descriptors, log, core dumps"
+
+
+def _capabilities() -> tuple[bool, str]:
+    return _libc.prctl(_PR_CAPBSET_READ, 0, 0, 0, 0) >= 0, "a task has none, whoever starts the system"
+
+
+def _dumpable() -> tuple[bool, str]:
+    return _libc.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) >= 0, "prctl"
 
 
 def _pidfd() -> tuple[bool, str]:
@@ -187,6 +215,27 @@ def _time_slice() -> tuple[bool, str]:
     return now > 0, f"{now / 1e6:g} ms now" if now else "this host grants no slices (Linux 6.12 and later do)"
 
 
+def _niceness() -> tuple[bool, str]:
+    """Whether a thread that was made nicer can be made less so again: tried by a thread that ends with it."""
+    allowed: list[bool] = []
+
+    def attempt() -> None:
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, 0, before + 1)
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, before)
+        except PermissionError:
+            return
+        allowed.append(True)
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    if allowed:
+        return True, "priorities below 100 are nice values, and follow each change"
+    return False, "whose priority is lowered below 100 stays as nice when it is raised again (needs CAP_SYS_NICE)"
+
+
 def _device(path: str) -> Callable[[], tuple[bool, str]]:
     def look() -> tuple[bool, str]:
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
@@ -220,14 +269,40 @@ _PROBES: Final = (
     _Probe(
         "seccomp filter",
         True,
-        "stops host system calls: open, socket, ptrace, kill, exec",
+        "stops host system calls that no task needs: socket, exec, kill, ptrace, mount, and all that it does not know",
         _seccomp_action(_SECCOMP_RET_KILL_PROCESS),
     ),
-    _Probe("seccomp notify", False, "another doorbell", _seccomp_action(_SECCOMP_RET_USER_NOTIF)),
-    _Probe("landlock", False, "stops file access even where a seccomp rule is missed", _landlock),
-    _Probe("namespaces", False, "stops a task from seeing host processes and networks", _namespaces),
+    _Probe(
+        "seccomp notify",
+        False,
+        "says which forbidden host system call a task was ended for; without it the task ends and nobody knows",
+        _seccomp_action(_SECCOMP_RET_USER_NOTIF),
+    ),
+    _Probe("limits", True, "stops a task from taking memory, descriptors and disk that it was not given", _limits),
+    _Probe("capabilities", True, "stops the tasks of a system that root starts from being root", _capabilities),
+    _Probe("not dumpable", True, "stops a task from reading the memory and descriptors of others", _dumpable),
+    _Probe(
+        "landlock",
+        False,
+        "stops a task from reading any file but code, and from all else with files where a seccomp rule is missed",
+        _landlock,
+    ),
+    _Probe(
+        "namespaces",
+        False,
+        "stops a task from reaching the host's networks, mounts, queues and names where a seccomp rule is missed",
+        _namespaces,
+    ),
+    _Probe(
+        "pid namespace",
+        False,
+        "stops a task from naming any process of the host's but its own system's tasks: signals, memory, descriptors of"
+        " others, where a seccomp rule is missed",
+        _pid_namespace,
+    ),
     _Probe("two cores", False, "calls between running tasks without a switch", _cores),
     _Probe("time slice", False, "a task that wakes up need not wait for the host's next clock tick", _time_slice),
+    _Probe("nice values", False, "tasks of a low priority give way to others on a busy host", _niceness),
     _Probe("reads nowait", False, "a disk's reads of what is in the host's memory, without a thread", _reads_nowait),
     _Probe("lwIP", False, "the network server's TCP/IP stack", _lwip),
     _Probe("/dev/net/tun", False, "network back end tap", _device("/dev/net/tun")),

@@ -2,7 +2,8 @@
 
 Rules as in `deploy.host_devices`: all is opened by the process that becomes the monitor; kernel and helper processes
 get descriptors. Back ends: ``user`` (a process that is the guest's gateway), ``switch`` (a process that joins systems
-of this user), ``tap`` (an interface of the host).
+of this user, or one system's devices), ``tap`` (an interface of the host), ``starter`` (frames go to the program that
+starts the system, which brings the descriptor: `sel4py run` does).
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ import struct
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from deploy.problems import dotted
 from deploy.reader import NAME_PATTERN, NAME_RULE, Table
-from deploy.runtime import RuntimeRefused, ensure_private, runtime_folder
+from deploy.runtime import SOCKET_PATH_LIMIT, RuntimeRefused, ensure_private, runtime_folder
 from hw.devices.net import HIGHEST_MTU, LOWEST_MTU
 from hw.devices.user_network.forward import Forward
 from hw.helpers import Helper
 from hw.machine import NetworkInterface
+from hw.runtime_folder import SWITCHES
 
 MTU: Final = 1500
 _TAP_MTU_HIGH: Final = 65521
@@ -37,11 +40,15 @@ class NetworkBackend(Enum):
     USER = "user"
     SWITCH = "switch"
     TAP = "tap"
+    STARTER = "starter"
 
 
 @dataclass(frozen=True)
 class NetworkLink:
-    """A network device's keys. ``mac`` None: made from the names of system and device."""
+    """A network device's keys. ``mac`` None: made from the names of system and device.
+
+    ``private``: no other system is on that ``link``. ``descriptor``: of who starts the system, with that back end.
+    """
 
     backend: NetworkBackend
     mac: bytes | None
@@ -49,7 +56,9 @@ class NetworkLink:
     forwards: tuple[Forward, ...] = ()
     outgoing: bool = True
     link: str = ""
+    private: bool = False
     interface: str = ""
+    descriptor: int = -1
 
     def interface_of(self, system: str, device: str, forwards: tuple[str, ...] = ()) -> NetworkInterface:
         """The machine's side of it. ``forwards``: what was opened, with the ports that the host has chosen."""
@@ -72,13 +81,15 @@ def read_network(table: Table) -> NetworkLink:
             link = table.string("link")
             if table.has("link") and not NAME_PATTERN.fullmatch(link):
                 table.report("link", f"is {link!r}", NAME_RULE)
-            return NetworkLink(backend, mac, mtu, link=link)
+            return NetworkLink(backend, mac, mtu, link=link, private=table.boolean("private", False))
         case NetworkBackend.TAP:
             table.require("interface", "the host's name of it, such as 'tap0'")
             interface = table.string("interface")
             if table.has("interface") and not _INTERFACE.fullmatch(interface):
                 table.report("interface", f"is {interface!r}", "an interface's name has 1 to 15 letters, digits, _ . -")
             return NetworkLink(backend, mac, mtu, interface=interface)
+        case NetworkBackend.STARTER:
+            return NetworkLink(backend, mac, mtu)
 
 
 class OpenLink(NamedTuple):
@@ -96,6 +107,10 @@ def open_link(stack: ExitStack, system: str, device: str, link: NetworkLink) -> 
         descriptor = _open_tap(device, link.interface)
         stack.callback(os.close, descriptor)
         return OpenLink(descriptor, None, interface)
+    if link.backend is NetworkBackend.STARTER:
+        if link.descriptor < 0:
+            raise RuntimeRefused(f"device {device}: its frames go to the program that starts the system, and this none")
+        return OpenLink(link.descriptor, None, interface)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in (ours, theirs):
         stack.enter_context(end)
@@ -103,10 +118,7 @@ def open_link(stack: ExitStack, system: str, device: str, link: NetworkLink) -> 
     frames = ["--frames", str(theirs.fileno())]
     name = f"network.{device}"  # no task has such a name
     if link.backend is NetworkBackend.SWITCH:
-        folder = runtime_folder() / ".links"  # no system has such a name
-        ensure_private(folder.parent)
-        ensure_private(folder)
-        arguments = [*frames, "--path", str(folder / link.link)]
+        arguments = [*frames, "--path", str(_switch_path(system, device, link))]
         helper = Helper(name, "hw.devices.network_switch", arguments, (theirs.fileno(),))
         return OpenLink(ours.fileno(), helper, interface)
     arguments = [*frames, "--mac", interface.mac.hex(), "--mtu", str(link.mtu)]
@@ -122,6 +134,25 @@ def open_link(stack: ExitStack, system: str, device: str, link: NetworkLink) -> 
         arguments += ["--forward", f"{listener.fileno()}:{forward.guest_port}"]
     helper = Helper(name, "hw.devices.user_network", arguments, inherited)
     return OpenLink(ours.fileno(), helper, link.interface_of(system, device, tuple(opened)))
+
+
+def _switch_path(system: str, device: str, link: NetworkLink) -> Path:
+    """Where the parts of a switch find each other. Raises RuntimeRefused.
+
+    One that is the system's own is in the system's folder, and that part of it is made and removed with the system.
+    """
+    if link.private:
+        path = runtime_folder() / system / SWITCHES / link.link
+    else:
+        folder = runtime_folder() / ".links"  # no system has such a name
+        ensure_private(folder.parent)
+        ensure_private(folder)
+        path = folder / link.link
+    if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
+        raise RuntimeRefused(
+            f"device {device}: {path} is too long for a socket's address; set SEL4PY_RUNTIME_DIR to a shorter one"
+        )
+    return path
 
 
 def _mac(table: Table) -> bytes | None:

@@ -14,13 +14,17 @@ from deploy.management import ManagementError
 from deploy.problems import suggest
 from hw.ram import Ram, RamError
 from kerneld import inspection, invariants, layout
+from kerneld.host.snapshot_format import BadSnapshot, ram_bytes_of
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Ram]:
+def opened(path: Path) -> Iterator[Ram]:
     """RAM as it stands in an image. Raises ManagementError if the file cannot be one."""
     with path.open("rb") as file:
-        size = file.seek(0, 2)
+        try:
+            size = ram_bytes_of(file.fileno()) or file.seek(0, 2)
+        except BadSnapshot as error:
+            raise ManagementError(f"{path} cannot be inspected: {error}") from None
         if size < layout.MINIMUM_RAM or size % mmap.PAGESIZE:
             raise ManagementError(f"{path} has {size} bytes and is no image of RAM; save one with `sel4py image FILE`")
         pages = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
@@ -32,7 +36,7 @@ def _open(path: Path) -> Iterator[Ram]:
 
 def fsck(path: Path) -> list[object]:
     """The broken invariants in an image. Raises ManagementError if the file cannot be one."""
-    with _open(path) as ram:
+    with opened(path) as ram:
         return [violation._asdict() for violation in invariants.check(ram)]
 
 
@@ -42,5 +46,5 @@ def inspect(path: Path, what: str) -> object:
         raise ManagementError(f"an image is of RAM, and holds no {what}: look at that in the running system")
     if what not in inspection.VIEWS:
         raise ManagementError(f"nothing is called {what!r} that can be inspected; {suggest(what, inspection.VIEWS)}")
-    with _open(path) as ram:
+    with opened(path) as ram:
         return inspection.VIEWS[what](ram)

@@ -10,7 +10,8 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -41,6 +42,8 @@ _LOCKED: Final = b"\0"
 class LaunchOptions:
     """How to run a description. ``script`` is an open descriptor that becomes the console's input.
 
+    ``snapshot``: a suspended system's file, which it goes on from.
+
     A kernel that dies more often than ``most_kernel_deaths`` within ten seconds is not replaced.
     """
 
@@ -48,6 +51,7 @@ class LaunchOptions:
     console: Backend | None = None
     script: int | None = None
     most_kernel_deaths: int | None = None
+    snapshot: Path | None = None
 
 
 Run = Callable[[LaunchOptions], int]
@@ -55,12 +59,14 @@ Run = Callable[[LaunchOptions], int]
 
 def run_monitor(options: LaunchOptions) -> int:
     """Calls the monitor, which returns the system's exit status at its end. This process holds the system's lock."""
+    from deploy.snapshots import SnapshotRefused, builder_digest, resumed
     from hw.kernel_process import MOST_DEATHS
     from hw.monitor import MonitorOptions, run
 
     system = options.description.system
     description = options.description
-    with opened(description.host_parts, _disk_folder(description), system.name) as host:
+    with ExitStack() as stack:
+        host = stack.enter_context(opened(description.host_parts, _disk_folder(description), system.name))
         monitor = MonitorOptions(
             name=system.name,
             folder=system_folder(system.name),
@@ -68,18 +74,28 @@ def run_monitor(options: LaunchOptions) -> int:
             images=system.images,
             devices=system.devices,
             description=options.description.pack(),
+            builder=builder_digest(),
+            source=str(options.description.source.resolve()),
             console=options.console,
             script=options.script,
             modules=interface_modules(system),
             module_paths=options.description.paths,
+            host_calls={task.image: task.host_calls for task in system.tasks if task.host_calls},
             descriptors=host.descriptors,
             networks=host.networks,
             helpers=host.helpers,
+            cores=system.cores,
+            step_us=system.step_us,
             initial_memory_bits=ROOT_MEMORY.bit_length() - 1,
             most_kernel_deaths=MOST_DEATHS if options.most_kernel_deaths is None else options.most_kernel_deaths,
         )
         try:
+            if options.snapshot is not None:
+                ram = stack.enter_context(resumed(options.snapshot, monitor.machine(), description.pack()))
+                monitor = replace(monitor, ram=ram)
             return run(monitor)
+        except SnapshotRefused:
+            raise
         except ValueError as error:
             raise RuntimeRefused(f"the machine cannot be built: {error}") from error
 

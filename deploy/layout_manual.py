@@ -60,6 +60,7 @@ _WRITERS: Final = {
     "COMPLETE_CONSUMED": "task",
     "COMPLETE_": "kernel",
     "TASK_": "task",
+    "DEATH_": "task; Linux, at its end",
     "KERNEL_": "kernel",
     "RECEIVE_": "kernel",
     "MAPPINGS_": "kernel",

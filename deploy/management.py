@@ -18,6 +18,7 @@ REPLY_SECONDS: Final = 10.0  # a kernel answers within milliseconds; an inspecti
 
 
 _ASK_AGAIN_SECONDS: Final = 0.25
+MOST_CLOSING: Final = 200  # requests whose sockets may be closing: ZeroMQ does so later, and has room for 1023
 _ONCE: Final = ("kill", "upgrade")  # what would meet somebody else the second time
 
 
@@ -48,6 +49,8 @@ class Management:
         self.folder = folder
         self.seconds = seconds
         self._context = zmq.Context[zmq.Socket[bytes]]()
+        self._asking = zmq.Context[zmq.Socket[bytes]]()  # of requests alone, each of which has sockets of its own
+        self._asked = 0
 
     def __enter__(self) -> Management:
         return self
@@ -56,6 +59,7 @@ class Management:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._context.destroy(linger=0)
+        self._asking.destroy(linger=0)
 
     def request(self, op: str, **fields: object) -> object:
         """Asks for ``op`` and returns its result. Where the kernel dies meanwhile, the next one is asked.
@@ -64,7 +68,11 @@ class Management:
             NotAnswering: nothing came within ``seconds``, or the kernel died, and may have done what is done only once.
             Refused: the system said no.
         """
-        socket = self._context.socket(zmq.DEALER)
+        self._asked += 1
+        if self._asked % MOST_CLOSING == 0:
+            self._asking.term()  # waits for them
+            self._asking = zmq.Context[zmq.Socket[bytes]]()
+        socket = self._asking.socket(zmq.DEALER)
         monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         try:
             socket.linger = 0

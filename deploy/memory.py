@@ -29,6 +29,7 @@ def demands(tasks: Sequence[TaskDraft]) -> list[int]:
             *([task.pool] if task.pool else []),
             *([task.state] if task.state else []),
             *[THREAD_OVERHEAD] * task.threads,
+            *([task.memory, *[THREAD_OVERHEAD] * (1 + task.threads)] if task.standby else []),
             *[assigned.io_space for assigned in task.devices if assigned.io_space],
         ]
     return sorted(sizes, reverse=True)

@@ -15,6 +15,7 @@ from deploy.problems import dotted, suggest
 from deploy.quantities import format_size
 from deploy.reader import Table, kind
 from deploy.scanner import Path
+from kerneld.layout import CORES_HIGH
 from libsel4py import abi
 from libsel4py.abi import Rights
 from libsel4py.description import (
@@ -48,6 +49,8 @@ HEARTBEAT_HIGH_US: Final = 3_600_000_000
 SLOT_BITS_DEFAULT, SLOT_BITS_LOW, SLOT_BITS_HIGH = 10, 7, 16
 BADGE_HIGH: Final = SIGNAL_BADGE - 1
 RIGHT_LETTERS: Final = {"r": Rights.READ, "w": Rights.WRITE, "g": Rights.GRANT, "p": Rights.GRANT_REPLY}
+REPLY_RIGHTS: Final = {"w": Rights.WRITE, "wg": Rights.WRITE | Rights.GRANT}
+SPARE_REPLIES_HIGH: Final = 64
 CLIENT_RIGHTS: Final = Rights.WRITE | Rights.GRANT_REPLY
 
 
@@ -96,6 +99,12 @@ class TaskDraft:
     depends: tuple[str, ...] = ()
     heartbeat_us: int = 0
     stop_timeout_us: int | None = None
+    standby: bool = False
+    core: int = 0
+    host_calls: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    reply_rights: int = int(REPLY_RIGHTS["wg"])
+    spare_replies: int = 0
 
 
 def read_devices(machine: Table) -> tuple[tuple[Device, ...], dict[str, HostPart]]:
@@ -155,6 +164,12 @@ def read_task(name: str, table: Table) -> TaskDraft:
         depends=table.strings("depends"),
         heartbeat_us=table.duration("heartbeat", 0, HEARTBEAT_LOW_US, HEARTBEAT_HIGH_US),
         stop_timeout_us=table.duration("stop_timeout", 0, 0, HEARTBEAT_HIGH_US) if table.has("stop_timeout") else None,
+        standby=table.boolean("standby"),
+        core=table.integer("core", 0, 0, CORES_HIGH - 1),
+        host_calls=table.strings("host_calls"),
+        images=table.strings("images"),
+        reply_rights=int(REPLY_RIGHTS[table.string("reply_rights", "wg", tuple(REPLY_RIGHTS))]),
+        spare_replies=table.integer("spare_replies", 0, 0, SPARE_REPLIES_HIGH),
     )
     table.finish()
     return draft

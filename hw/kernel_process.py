@@ -1,8 +1,9 @@
 """The kernel's process, as the monitor sees it, and the nursery that kernels come from.
 
 The nursery (`python -m kerneld`, kerneld/__main__.py) has the kernel's code loaded, and forks a process when it is
-asked: in milliseconds, so that nobody waits for Python to start when a kernel has died. What makes such a process the
-kernel is a message, with all descriptors that are kept (hw/fd_store.py):
+asked: in milliseconds, so that nobody waits for Python to start when a kernel has died. Once a kernel runs, one is
+asked for ahead, the *spare*, so that nobody waits for the fork either. What makes such a process the kernel is a
+message, with all descriptors that are kept (hw/fd_store.py):
 
     monitor -> nursery   {"op": "fork"}                 with the kernel's end of a new socket
     nursery -> monitor   {"op": "forked", "pid": pid}   with a pidfd; or {"op": "failed", "error": text}
@@ -42,6 +43,7 @@ FAILED_STARTS: Final = 5
 HANDING_S: Final = 5.0
 LOADING_S: Final = 60.0  # for the nursery to load its code, on a host with much else to do
 MESSAGE_BYTES: Final = 4096
+FIRST: Final = -20  # nice value
 
 Start = Callable[[str, Sequence[str], Sequence[int]], tuple[subprocess.Popen[bytes], int]]
 
@@ -63,7 +65,12 @@ class KernelProcess:
         return (msgpack.unpackb(data), descriptors) if data else None
 
     def hand(self, store: FdStore, more: Mapping[str, int], order: Mapping[str, object]) -> None:
-        """Make it the kernel. Raises OSError where it has ended, or takes nothing."""
+        """Make it the kernel, before all others where the host permits; it goes back to its own nice value.
+
+        Raises OSError where it has ended, or takes nothing.
+        """
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, self.pid, FIRST)
         self.channel.settimeout(HANDING_S)
         try:
             store.hand(self.channel, more)
@@ -91,13 +98,31 @@ class Nursery:
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
         self._channel: socket.socket | None = None
+        self._ahead: socket.socket | None = None  # of the spare
+
+    def prepare(self) -> None:
+        """Ask for a spare, unless there is one. Where none can be had, `fork` will say so."""
+        if self._ahead is None and self._channel is not None:
+            with contextlib.suppress(OSError):
+                self._ahead = self.ask()
+
+    def take_spare(self) -> KernelProcess | None:
+        """The spare; None if there is none, or it has ended with the nursery."""
+        ours, self._ahead = self._ahead, None
+        if ours is None:
+            return None
+        with contextlib.suppress(OSError):
+            return self.forked(ours)
+        return None
 
     def fork(self) -> KernelProcess:
-        """A process that waits to be made the kernel.
+        """A process that waits to be made the kernel: the spare, if there is one.
 
         Raises:
             OSError: none can be started, or it has ended at once.
         """
+        if (spare := self.take_spare()) is not None:
+            return spare
         try:
             return self.forked(self.ask())
         except ConnectionError:  # it was killed
@@ -140,9 +165,12 @@ class Nursery:
             raise
 
     def close(self) -> None:
-        """End it."""
+        """End it, and the spare."""
         if self._process is None or self._channel is None:
             return
+        self._channel.settimeout(HANDING_S)
+        if (spare := self.take_spare()) is not None:
+            spare.end()
         self._channel.close()
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -207,6 +235,7 @@ class Kernels:
         if self._before is not None:
             self._before.close()
             self._before = None
+        self._nursery.prepare()
 
     @property
     def is_on_trial(self) -> bool:
@@ -309,11 +338,21 @@ class Kernels:
             self.upgrades += 1
         else:
             self._running = self._nursery.fork()
+            if self._hand(self._running, noticed_ns):
+                return
+            self._running.end()  # a spare that had ended long ago, perhaps
+            self._running = self._nursery.fork()
+        self._hand(self._running, noticed_ns)  # one that ends meanwhile is replaced as soon as that is seen
+
+    def _hand(self, process: KernelProcess, noticed_ns: int) -> bool:
+        """Make it the kernel. False: it has ended, or is ended for taking nothing."""
         order = {"op": "run", "restarts": self.restarts, "noticed_ns": noticed_ns}
         order |= {"upgrades": self.upgrades, "failed_upgrades": self.failed_upgrades}
-        # One that ends meanwhile is replaced as soon as that is seen.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            try:
-                self._running.hand(self._store, self._more, order)
-            except TimeoutError:
-                signal.pidfd_send_signal(self._running.pidfd, signal.SIGKILL)
+        try:
+            process.hand(self._store, self._more, order)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        except TimeoutError:
+            signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
+            return False
+        return True

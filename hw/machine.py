@@ -183,9 +183,11 @@ class Machine:
         self.bus = IoBus(self.ram, devices)
 
     @classmethod
-    def on_memory(cls, description: MachineDescription, ram_fd: int, layout: RamLayout) -> Machine:
+    def on_memory(
+        cls, description: MachineDescription, ram_fd: int, layout: RamLayout, now: Microseconds = host_microseconds
+    ) -> Machine:
         """A machine on RAM's memfd, which stays the caller's. Maps all of it."""
-        return cls(description, mmap.mmap(ram_fd, description.ram_bytes), layout)
+        return cls(description, mmap.mmap(ram_fd, description.ram_bytes), layout, now)
 
     def power_on(self) -> None:
         """Reset all devices. RAM is zero. An attached RAM that was running is left as it is: do not call this then."""

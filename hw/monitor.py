@@ -30,6 +30,7 @@ from hw.devices.stdio import RawTerminal
 from hw.fd_store import FdStore, close_all
 from hw.helpers import Helpers, Process
 from hw.kernel_process import Kernels, Nursery
+from hw.layers import VARIABLE
 from hw.machine import BackendKind, MachineDescription, create_ram
 from hw.module_path import python_command, python_environment
 from hw.monitor_options import MonitorOptions
@@ -37,6 +38,7 @@ from hw.runtime_folder import clean_folder, prepare_folder
 from hw.time_slice import ask_for_short_slice
 
 END_SECONDS: Final = 5.0
+ZYGOTE_SECONDS: Final = 5.0
 KILLED: Final = 72  # exit status of a system whose kernel was killed again and again, or fell silent
 
 __all__ = ["MonitorOptions", "run"]
@@ -85,7 +87,7 @@ class Monitor:
     def __init__(self, options: MonitorOptions, machine: MachineDescription) -> None:
         self._options = options
         self._machine = machine
-        self._ram = create_ram(machine.ram_bytes, options.name)
+        self._ram = create_ram(machine.ram_bytes, options.name) if options.ram < 0 else os.dup(options.ram)
         self._store = FdStore()
         self._more: dict[str, int] = {"ram": self._ram}  # what each kernel is handed besides the store
         self._kernels = Kernels(self._load_kernel, self._store, self._more, options.most_kernel_deaths)
@@ -177,7 +179,10 @@ class Monitor:
             self._zygote_channel.close()
         if self._zygote is not None:
             process, pidfd = self._zygote
-            if process.poll() is None:
+            # Kernel and monitor have closed its socket, so it ends its tasks, waits for them, and ends.
+            ended = select.poll()
+            ended.register(pidfd, select.POLLIN)
+            if not ended.poll(ZYGOTE_SECONDS * 1000):
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             process.wait()
@@ -226,6 +231,11 @@ class Monitor:
         arguments += ["--import", ",".join(dict.fromkeys(self._options.modules))]
         for folder in self._options.module_paths:
             arguments += ["--path", str(folder)]
+        for image, names in self._options.host_calls.items():
+            arguments += ["--host-calls", f"{image}={','.join(names)}"]
+        if without := self._options.without.names():
+            arguments += ["--without", ",".join(without)]
+            print(f"{self._options.name}: tasks run WITHOUT {', '.join(without)} ({VARIABLE})", file=sys.stderr)
         self._zygote = self._start("zygote", arguments, (descriptor,))
 
     def _start(self, name: str, arguments: Sequence[str], descriptors: Sequence[int]) -> Process:
@@ -251,12 +261,17 @@ class Monitor:
     def _kernel_options(self) -> dict[str, object]:
         return {
             "name": self._options.name,
+            "source": self._options.source,
+            "builder": self._options.builder,
             "folder": str(self._options.folder),
             "ram_bytes": self._machine.ram_bytes,
             "devices": [device.plain() for device in self._machine.devices],
             "images": list(self._options.images),
             "poll_ns": self._options.poll_ns,
             "initial_memory_bits": self._options.memory_bits(),
+            "cores": self._options.cores,
+            "step_us": self._options.step_us,
+            "without": list(self._options.without.names()),
         }
 
     # --- signals -------------------------------------------------------------------------------------------

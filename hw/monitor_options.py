@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from hw.helpers import Helper
 from hw.kernel_process import MOST_DEATHS
+from hw.layers import Layer, left_out
 from hw.machine import BackendKind, DeviceDescription, DeviceKind, MachineDescription, NetworkInterface
 
 POLL_NS: Final = 50_000
@@ -46,14 +47,19 @@ class MonitorOptions:
         ram_bytes: of the machine. devices: of the machine, as the description has them.
         images: boot images by number; 0 is the initial task's. modules: what tasks import beside them, loaded before
             they start. module_paths: folders that both are imported from as well, where nothing of ours has the name.
-        description: what the initial task is handed in BootInfo.
+        description: what the initial task is handed in BootInfo. source: the file that it was read from.
+        builder: a digest of the initial task's code, by which a saved system knows its own again.
+        ram: a memfd of a suspended system's RAM, made ready (kerneld/resumption.py); it stays the caller's. -1: none.
         console: the back end of all UARTs, instead of what the description says. script: an open descriptor that
             becomes the stdio console's input; it stays the caller's. output: where that console's output goes.
         descriptors: what devices stand on at the host, by device name; they stay the caller's.
         networks: what network devices are, by device name. helpers: processes at the other ends of the descriptors.
         poll_ns: how long the kernel looks for work before it sleeps. initial_memory_bits: log2 of the
             initial task's private memory, which is taken from RAM; None for 64 MiB, or a quarter of a small RAM.
+        cores: virtual cores, 0 for none. step_us: of virtual time for a system call, 0 for the host's time.
         most_kernel_deaths: a kernel that dies more often than so within ten seconds is not replaced.
+        without: layers of the sandbox that a test leaves out. host_calls: by boot image, names of host system calls
+            that its processes may make beyond the sandbox's list.
     """
 
     name: str
@@ -62,6 +68,9 @@ class MonitorOptions:
     images: Sequence[str]
     devices: Sequence[DeviceLike] = ()
     description: bytes = b""
+    source: str = ""
+    builder: str = ""
+    ram: int = -1
     console: Named | None = None
     script: int | None = None
     modules: Sequence[str] = ()
@@ -72,7 +81,11 @@ class MonitorOptions:
     helpers: Sequence[Helper] = ()
     poll_ns: int = POLL_NS
     initial_memory_bits: int | None = None
+    cores: int = 0
+    step_us: int = 0
     most_kernel_deaths: int = MOST_DEATHS
+    without: Layer = field(default_factory=left_out)
+    host_calls: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def machine(self) -> MachineDescription:
         """The machine. Raises ValueError if it cannot be built."""

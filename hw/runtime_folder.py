@@ -1,4 +1,4 @@
-"""A system's runtime folder on the host: sockets, logs, the monitor's number, links to its pseudo-terminals.
+"""A system's runtime folder on the host: sockets, logs, the monitor's number, links to its pseudo-terminals, switches.
 
 Only its user can enter it: that is what protects the management socket.
 """
@@ -14,6 +14,7 @@ from typing import Final
 
 SOCKET_PATH_LIMIT: Final = 107  # bytes, sockaddr_un
 MADE: Final = ("management", "events", "monitor.pid")
+SWITCHES: Final = "switches"  # a folder: where parts of a switch that is the system's own find each other
 
 
 def prepare_folder(folder: Path) -> None:
@@ -28,6 +29,8 @@ def prepare_folder(folder: Path) -> None:
         )
     for name in (*MADE, "image", *(path.name for path in folder.glob("console*"))):
         (folder / name).unlink(missing_ok=True)
+    _remove_switches(folder)
+    (folder / SWITCHES).mkdir(mode=0o700)
     logs = folder / "logs"
     logs.mkdir(mode=0o700, exist_ok=True)
     for log in logs.glob("*.log"):
@@ -39,7 +42,14 @@ def clean_folder(folder: Path, keep_logs: bool) -> None:
     """Remove what a system made in its folder; with its logs also the folder, where nothing else is in it."""
     for name in (*MADE, *(path.name for path in folder.glob("console*"))):
         (folder / name).unlink(missing_ok=True)
+    _remove_switches(folder)
     if not keep_logs:
         shutil.rmtree(folder / "logs", ignore_errors=True)
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def _remove_switches(folder: Path) -> None:
+    """What processes of a system that was killed have left there, too."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder / SWITCHES)

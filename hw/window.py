@@ -2,9 +2,9 @@
 
 A frame that is handed to a process becomes a memfd of its own, laid over RAM's window at the frame's physical address
 (`map_fixed`), so that the kernel and devices go on seeing one contiguous RAM. `discard` gives pages that are covered,
-or that nobody needs any more, back to the host.
+or that nobody needs any more, back to the host. `host_address` is for those who wait for a word of a frame (futex(2)).
 """
 
-from hw._ram import discard, map_fixed
+from hw._ram import discard, host_address, map_fixed
 
-__all__ = ["discard", "map_fixed"]
+__all__ = ["discard", "host_address", "map_fixed"]

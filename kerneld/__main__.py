@@ -2,8 +2,9 @@
 monitor.
 
 Loads the kernel's code, and forks a process whenever the monitor asks for one (hw/kernel_process.py). That one waits
-until the monitor makes it the kernel (kerneld/host/options.py), which may be because another one has died. Then it
-boots RAM, or attaches to what RAM holds, runs the system, tells the monitor the exit status, and ends with it.
+until the monitor makes it the kernel (kerneld/host/options.py), which may be because another one has died; while it
+waits it does what can be done ahead (kerneld/host/readiness.py). Then it boots RAM, or attaches to what RAM holds, runs
+the system, tells the monitor the exit status, and ends with it.
 
 Rules. The nursery is single-threaded, so that a fork copies all there is. It knows nothing of the system.
 """
@@ -27,6 +28,7 @@ from hw.cpu import hide_memory
 from hw.parent_death import die_with_parent
 from kerneld.host.linux import set_process_name
 from kerneld.host.options import wait_for_turn
+from kerneld.host.readiness import Haste, have_pages
 from kerneld.host.system import run
 
 MESSAGE_BYTES = 4096
@@ -91,11 +93,15 @@ def be_kernel(monitor: socket.socket, nursery: int) -> None:
     try:
         die_with_parent(nursery)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        set_process_name("sel4py-kerneld")
+        set_process_name("sel4py-spare")
+        haste = Haste()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.get_loop()
+            have_pages(monitor)
+            haste.begin()
             turn = wait_for_turn(monitor)
-            status = 0 if turn is None else runner.run(run(*turn, monitor))
+            set_process_name("sel4py-kerneld")
+            status = 0 if turn is None else runner.run(run(*turn, monitor, haste.end))
     except BaseException:
         traceback.print_exc()
     finally:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hw.ram import Ram
-from kerneld import caps, layout, mappings, mdb, refills, scheduler, threads
+from kerneld import caps, layout, mappings, mdb, refills, scheduler, settling, threads
 from kerneld.caps import Cap
 from kerneld.core import Core, NoPorts
 from kerneld.outbox import Outbox
@@ -49,6 +49,8 @@ class BootParameters:
         devices: device memory, given to the initial task as device untypeds.
         device_count: how many devices the machine has: the numbers that IOSpaces can be assigned to.
         vspace_bits: log2 of the initial task's private-memory limit in bytes, taken from RAM.
+        cores: virtual cores (kerneld/cores); 0: the host shares out the processors.
+        step_us: microseconds of virtual time that a system call takes; 0: time is the host's. Of one core alone.
     """
 
     ram_bytes: int
@@ -58,6 +60,8 @@ class BootParameters:
     devices: tuple[DeviceRegion, ...] = ()
     device_count: int = 0
     vspace_bits: int = 26
+    cores: int = 0
+    step_us: int = 0
 
     def __post_init__(self) -> None:
         if self.ram_bytes < layout.MINIMUM_RAM or self.ram_bytes % 4096:
@@ -75,6 +79,12 @@ class BootParameters:
             raise ValueError(f"{self.device_count} devices: a machine has {layout.DEVICE_RECORD_COUNT} at most")
         if not abi.VSPACE_MIN_BITS <= self.vspace_bits < abi.UNTYPED_MAX_BITS:
             raise ValueError(f"vspace_bits {self.vspace_bits} is not in {abi.VSPACE_MIN_BITS}..38")
+        if not 0 <= self.cores <= layout.CORES_HIGH:
+            raise ValueError(f"{self.cores} virtual cores: a machine has {layout.CORES_HIGH} at most")
+        if self.step_us and self.cores != 1:
+            raise ValueError(
+                "virtual time is for one virtual core: with more, the host would order what happens at once"
+            )
         for device in self.devices:
             _check_device(device, self.ram_bytes)
 
@@ -139,7 +149,8 @@ def boot(ram: Ram, parameters: BootParameters) -> None:
     if ram.word(layout.HEADER_MAGIC) == layout.MAGIC:
         raise ValueError("RAM holds a machine already; Kernel(ram) goes on with it")
     ram.recover()
-    blocks = _Blocks(layout.USER_BASE, ram.size)
+    user_base = layout.CORES + parameters.cores * layout.CORE_BYTES
+    blocks = _Blocks(user_base, ram.size)
     objects = _Objects(
         vspace=blocks.take(parameters.vspace_bits),
         cnode=blocks.take(abi.INITIAL_CNODE_BITS + abi.SLOT_BITS),
@@ -154,10 +165,12 @@ def boot(ram: Ram, parameters: BootParameters) -> None:
         core = Core(ram, KernelRecord.of(ram), Outbox(ram), NoPorts(), lambda address: 0, lambda: 0)
         _fill_cnode(core, objects, parameters, untyped)
         _make_thread(core, objects, parameters)
-        core.kernel.user_base = layout.USER_BASE
+        core.kernel.user_base = user_base
+        core.kernel.cores = parameters.cores
+        core.kernel.step_us = parameters.step_us
         core.kernel.device_count = parameters.device_count
         ram.set_word(core.kernel.address + KernelRecord.DOMAIN_SCHEDULE, 0 << _DOMAIN_SHIFT | abi.MAX_PERIOD_US)
-        scheduler.settle(core)
+        settling.settle(core)
         ram.set_word(layout.HEADER_VERSION, layout.VERSION)
         ram.set_word(layout.HEADER_SIZE, ram.size)
         ram.set_word(layout.HEADER_MAGIC, layout.MAGIC)
@@ -184,18 +197,22 @@ def _fixed_caps(objects: _Objects, parameters: BootParameters) -> dict[InitialSl
         InitialSlot.IPC_BUFFER: caps.frame(objects.trap_frame, abi.TRAP_FRAME_BITS),
         InitialSlot.DOMAIN: caps.domain(),
         InitialSlot.SCHED_CONTEXT: caps.sched_context(objects.sched_context, SCHED_CONTEXT_BITS),
-        InitialSlot.FIRST_FREE: caps.sched_control(0),
     }
 
 
-FIRST_UNTYPED: Final = InitialSlot.FIRST_FREE + 1
+def _first_untyped(parameters: BootParameters) -> int:
+    """Behind the SchedControl capabilities: one a virtual core, at least one."""
+    return InitialSlot.FIRST_FREE + max(1, parameters.cores)
 
 
 def _fill_cnode(core: Core, objects: _Objects, parameters: BootParameters, untyped: list[Cap]) -> None:
     for slot, cap in _fixed_caps(objects, parameters).items():
         mdb.insert_root(_initial_slot(core, objects, slot), cap)
+    first = _first_untyped(parameters)
+    for number in range(first - InitialSlot.FIRST_FREE):
+        mdb.insert_root(_initial_slot(core, objects, InitialSlot.FIRST_FREE + number), caps.sched_control(number))
     for number, cap in enumerate(untyped):
-        mdb.insert_root(_initial_slot(core, objects, FIRST_UNTYPED + number), cap)
+        mdb.insert_root(_initial_slot(core, objects, first + number), cap)
 
 
 def _initial_slot(core: Core, objects: _Objects, number: int) -> Slot:
@@ -234,14 +251,15 @@ def _make_thread(core: Core, objects: _Objects, parameters: BootParameters) -> N
 def _boot_info(parameters: BootParameters, objects: _Objects, untyped: list[Cap]) -> bytes:
     words = [0] * abi.BOOT_INFO_EXTRA
     chunk = _system_chunk(parameters.description)
-    first_empty = FIRST_UNTYPED + len(untyped)
+    first_untyped = _first_untyped(parameters)
+    first_empty = first_untyped + len(untyped)
     words[abi.BOOT_INFO_EXTRA_BYTES] = len(chunk)
-    words[abi.BOOT_INFO_NODES] = 1
+    words[abi.BOOT_INFO_NODES] = max(1, parameters.cores)
     words[abi.BOOT_INFO_IPC_BUFFER] = objects.trap_frame
     words[abi.BOOT_INFO_EMPTY : abi.BOOT_INFO_EMPTY + 2] = [first_empty, 1 << abi.INITIAL_CNODE_BITS]
     words[abi.BOOT_INFO_CNODE_BITS] = abi.INITIAL_CNODE_BITS
-    words[abi.BOOT_INFO_SCHED_CONTROL : abi.BOOT_INFO_SCHED_CONTROL + 2] = [InitialSlot.FIRST_FREE, FIRST_UNTYPED]
-    words[abi.BOOT_INFO_UNTYPED : abi.BOOT_INFO_UNTYPED + 2] = [FIRST_UNTYPED, first_empty]
+    words[abi.BOOT_INFO_SCHED_CONTROL : abi.BOOT_INFO_SCHED_CONTROL + 2] = [InitialSlot.FIRST_FREE, first_untyped]
+    words[abi.BOOT_INFO_UNTYPED : abi.BOOT_INFO_UNTYPED + 2] = [first_untyped, first_empty]
     for number, cap in enumerate(untyped):
         at = abi.BOOT_INFO_UNTYPED_LIST + 2 * number
         words[at : at + 2] = [cap.object, cap.size_bits | cap.is_device << 8]

@@ -289,7 +289,7 @@ def write(slot: Slot, cap: Cap) -> None:
     slot.word1 = cap.word1
 
 
-_FIXED: Final = {
+FIXED_BYTES: Final[dict[int, int]] = {
     CapType.ENDPOINT: 1 << object_size_bits(ObjectType.ENDPOINT, 0),
     CapType.NOTIFICATION: 1 << object_size_bits(ObjectType.NOTIFICATION, 0),
     CapType.REPLY: 1 << object_size_bits(ObjectType.REPLY, 0),
@@ -297,10 +297,10 @@ _FIXED: Final = {
     CapType.CHANNEL: 1 << object_size_bits(ObjectType.CHANNEL, 0),
     CapType.DEATH_NOTICE: 1 << object_size_bits(ObjectType.DEATH_NOTICE, 0),
 }
-_ZOMBIE_SIZES: Final[dict[int, int]] = {
-    ZombieOf.TCB: _FIXED[CapType.TCB],
-    ZombieOf.CHANNEL: _FIXED[CapType.CHANNEL],
-    ZombieOf.DEATH_NOTICE: _FIXED[CapType.DEATH_NOTICE],
+ZOMBIE_BYTES: Final[dict[int, int]] = {
+    ZombieOf.TCB: FIXED_BYTES[CapType.TCB],
+    ZombieOf.CHANNEL: FIXED_BYTES[CapType.CHANNEL],
+    ZombieOf.DEATH_NOTICE: FIXED_BYTES[CapType.DEATH_NOTICE],
 }
 
 
@@ -308,8 +308,8 @@ def region(cap: Cap) -> tuple[int, int] | None:
     """(address, bytes) of the memory that the capability's object fills; None where it has no memory of its own."""
     kind = cap.type
     match kind:
-        case kind if kind in _FIXED:
-            return cap.object, _FIXED[kind]
+        case kind if kind in FIXED_BYTES:
+            return cap.object, FIXED_BYTES[kind]
         case CapType.UNTYPED | CapType.VSPACE | CapType.SCHED_CONTEXT | CapType.IO_SPACE:
             return cap.object, 1 << cap.size_bits
         case CapType.FRAME:
@@ -317,6 +317,6 @@ def region(cap: Cap) -> tuple[int, int] | None:
         case CapType.CNODE:
             return cap.object, Slot.SIZE << cap.radix
         case CapType.ZOMBIE:
-            return cap.object, _ZOMBIE_SIZES.get(cap.zombie_of, Slot.SIZE << cap.radix)
+            return cap.object, ZOMBIE_BYTES.get(cap.zombie_of, Slot.SIZE << cap.radix)
         case _:
             return None

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 from hw.ram import Ram
+from kerneld.cores.trace import TRACE_BYTES, Trace
 from kerneld.failures import Fault, SyscallError
 from kerneld.outbox import Outbox
 from kerneld.records import KernelRecord, Slot, Tcb
+from kerneld.service import Service
 
 
 class IoPorts(Protocol):
@@ -61,15 +64,31 @@ class Diagnostics:
     deletions: deque[Deletion] = field(default_factory=lambda: deque(maxlen=4096))
 
 
+class Place(Enum):
+    """Where a thread that waits for its turn is put again: before its equals, or as one that is woken."""
+
+    FIRST = "first"
+    WOKEN = "woken"
+
+
 @dataclass(slots=True)
 class Core:
     """The kernel's hands.
 
     Attributes:
         processor_time: microseconds of processor time that a thread has used in this life, by TCB address.
+        waiting_time: microseconds that it was to run in this life, and had no processor.
         now: the host's monotonic clock in microseconds.
         io_changed: called in a transaction that changes what a device sees of memory, so that nobody keeps it.
+        turn_over: scheduling contexts (addresses) whose slice this transaction found to be over; those that run on them
+            go behind the others. gives_way: TCBs whose caller lets another one run first, and which. Both of virtual
+            cores alone (`cores/`), as is `trace`.
+        put_anew: TCBs (addresses) that are taken out of their ready queue and put into it again, and where (`cores/`).
+        chooses_anew: whether whom this transaction wakes goes before its equals, though the thread that runs goes on.
+        take_due: by virtual time, of the contexts that are watched those whose time has come: they are not any more.
         touched: TCBs (addresses) whose state this transaction changed; the scheduler settles them before the commit.
+        service: what the kernel's own time is charged by (`service.py`).
+        used_up: scheduling contexts (addresses) of which this transaction found a refill used up (`timeouts.py`).
     """
 
     ram: Ram
@@ -78,9 +97,28 @@ class Core:
     ports: IoPorts
     processor_time: Callable[[int], int]
     now: Callable[[], int]
+    waiting_time: Callable[[int], int] = lambda address: 0
     io_changed: Callable[[], None] = lambda: None
     touched: dict[int, None] = field(default_factory=dict)
+    turn_over: dict[int, None] = field(default_factory=dict)
+    gives_way: dict[int, int] = field(default_factory=dict)
+    put_anew: dict[int, Place] = field(default_factory=dict)
+    chooses_anew: bool = False
+    take_due: Callable[[int], list[int]] | None = None
+    trace: Trace = field(init=False)
+    used_up: dict[int, None] = field(default_factory=dict)
+    service: Service = field(default_factory=Service)
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
+
+    def __post_init__(self) -> None:
+        self.trace = Trace(self.kernel, bytearray(TRACE_BYTES if self.kernel.cores else 0))
+
+    def forget_choices(self) -> None:
+        """What this transaction has said of who is to run is done, or is rolled back."""
+        self.turn_over.clear()
+        self.gives_way.clear()
+        self.put_anew.clear()
+        self.chooses_anew = False
 
     def refused(self, tcb: Tcb, cptr: int, label: int, error: SyscallError) -> None:
         """Remember why, for people who ask."""

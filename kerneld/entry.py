@@ -27,6 +27,7 @@ from hw import ring
 from hw.devices.bus import IoBus
 from kerneld import _fastpath, fastpath
 from kerneld.host.completions import Completions, Wait
+from kerneld.host.core_time import CoreTime, NoCores
 from kerneld.host.process import Thread
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message
@@ -83,6 +84,7 @@ class Entry:
         self._fatal = fatal
         self._poll_ns = poll_ns
         self._layout_fast = fastpath.make_layout(kernel.core.kernel)
+        self._time: CoreTime = NoCores()
         self._restarts = kernel.core.kernel.address + KernelRecord.restart_head.offset
         self._telling = kernel.core.kernel.address + KernelRecord.telling.offset
         self._irq_states = kernel.core.kernel.address + KernelRecord.IRQ_STATES
@@ -95,6 +97,14 @@ class Entry:
         self._ended = False
         self._doorbell_count = bytearray(abi.WORD_BYTES)
         self._taken = self._turns = self._doorbells = 0
+
+    def use_time(self, time: CoreTime) -> None:
+        """Of virtual cores: told of each transaction, and when nothing comes."""
+        self._time = time
+
+    def settle_now(self) -> None:
+        """Within a turn: carry out what a transaction has told."""
+        self._settle()
 
     def statistics(self) -> EntryStatistics:
         return EntryStatistics(self._taken, self._turns, self._doorbells, len(self._watched))
@@ -203,6 +213,7 @@ class Entry:
     def end(self) -> None:
         """Serve nothing any more."""
         self._ended = True
+        self._time.close()
 
     def _serve(self) -> bool:
         """Serve until nothing comes, or the turn is over. Returns whether another turn is due."""
@@ -220,7 +231,7 @@ class Entry:
                 self._layout_fast,
                 rings,
                 self._next,
-                0 if restarts or self._host_is_due else self._poll_ns,
+                0 if restarts or self._host_is_due or self._kernel.is_idle else self._poll_ns,
                 attention,
             )
             if found >= 0:
@@ -236,7 +247,8 @@ class Entry:
                 if self._host_is_due or attention[0]:
                     self._host_is_due, attention[0] = False, 0
                     return True
-                return self._cannot_sleep()
+                if not self._time.idle():
+                    return self._cannot_sleep()
             count += 1
             # A unit of a long operation is much of a turn by itself; of what is short, the clock is the greater part.
             if (restarts or not count & 7) and time.monotonic_ns() > end:
@@ -311,6 +323,8 @@ class Entry:
     def _settle(self) -> None:
         for address in self._completions.publish():
             self._watch_tcb(address)
+        self._kernel.core.service.end()
+        self._time.passed()
         if self._lines.high:
             self._interrupt()
 

@@ -6,6 +6,8 @@ all else it leaves alone. What it takes on, and why it may: `docs/manual/fastpat
 
 from __future__ import annotations
 
+from typing import Final
+
 from kerneld import _fastpath
 from kerneld.outbox import Tell
 from kerneld.records import (
@@ -24,10 +26,19 @@ from kerneld.records import (
     ThreadState,
 )
 
+NO_STATE: Final = (1 << 64) - 1
+
 
 def make_layout(kernel: KernelRecord) -> bytes:
-    """The table for a machine whose kernel record lies there."""
-    return _fastpath.layout(_tcb() | _objects() | _values() | _outbox(kernel))
+    """The table for a machine whose kernel record lies there.
+
+    On virtual cores each system call may change who runs next, which is not for the fast path to say: there no thread's
+    state is the one that it asks for, so that it serves none.
+    """
+    values = _values()
+    if kernel.cores:
+        values["state_running"] = NO_STATE
+    return _fastpath.layout(_tcb() | _objects() | values | _outbox(kernel))
 
 
 def _tcb() -> dict[str, int]:
@@ -69,6 +80,7 @@ def _objects() -> dict[str, int]:
         "reply_prev": Reply.prev.offset,
         "reply_next_word": Reply.next_word.offset,
         "context_refill_max": SchedContext.refill_max.offset,
+        "context_period": SchedContext.period.offset,
     }
 
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from hw.ram import Ram
-from kerneld import caps, mapping_table
+from kerneld import caps, mapping_table, refills
 from kerneld.accounts import memory, untyped_tree
 from kerneld.caps import Cap
+from kerneld.holdings import holdings
 from kerneld.mapping_table import Mapping
 from kerneld.records import (
     CapType,
@@ -22,6 +23,7 @@ from kerneld.records import (
     IoSpace,
     KernelRecord,
     Notification,
+    SchedContext,
     Slot,
     Tcb,
     ThreadState,
@@ -170,6 +172,31 @@ def io_spaces(ram: Ram) -> list[object]:
     return rows
 
 
+def contexts(ram: Ram) -> list[object]:
+    """Each scheduling context: who runs on it, budget and period (a period of 0: round robin), whether that is used up
+    now, and its refills as (time of the machine's clock, amount). All times in microseconds."""
+    found = survey(ram)
+    names = Names.of(found)
+    rows: list[object] = []
+    for address in sorted(found.of_type(CapType.SCHED_CONTEXT)):
+        context = SchedContext(ram, address)
+        tcb, most = context.tcb, refills.capacity(context)
+        ring = [(context.refill_head + n) % most for n in range(min(context.refill_count, most))] if most else []
+        rows.append(
+            {
+                "context": f"0x{address:x}",
+                "thread": "" if tcb is None else names.tasks.get(tcb.address) or task_name(tcb),
+                "budget_us": context.budget,
+                "period_us": context.period,
+                "badge": context.badge,
+                "consumed_us": context.consumed,
+                "used_up": bool(context.postponed),
+                "refills": [refills.refill(context, index) for index in ring] if context.period else [],
+            }
+        )
+    return rows
+
+
 def notices(ram: Ram) -> list[object]:
     """Each death notice: what it watches or was told of, and whom it signals."""
     found = survey(ram)
@@ -206,5 +233,7 @@ VIEWS: Final[dict[str, Callable[[Ram], object]]] = {
     "vspaces": vspaces,
     "io_spaces": io_spaces,
     "notices": notices,
+    "contexts": contexts,
+    "holdings": holdings,
     "memory": memory,
 }

@@ -6,13 +6,14 @@ submissions, then carries out the outbox; `host/` does the rest. A killed kernel
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from hw import ring
 from hw.ram import Ram
 from kerneld import (
     _fastpath,
+    budgets,
     channels,
     completion,
     death_notices,
@@ -23,12 +24,15 @@ from kerneld import (
     layout,
     listening,
     scheduler,
+    settling,
     syscall,
+    timeouts,
 )
 from kerneld.core import Core, IoPorts, NoPorts
+from kerneld.cores import entering, virtual_time
 from kerneld.failures import Fault, KernelBug
 from kerneld.outbox import Outbox
-from kerneld.records import Channel, KernelRecord, ProcessState, Tcb, ThreadState
+from kerneld.records import Channel, KernelRecord, ProcessState, SchedContext, Tcb, ThreadState
 from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel, Status, Syscall
 
@@ -58,11 +62,15 @@ class _Transaction:
     ) -> None:
         if error is None:
             try:
-                scheduler.settle(self._core)
+                settling.awaken(self._core)
+                timeouts.raise_all(self._core)
+                settling.settle(self._core)
+                self._core.trace.write()
             except BaseException as bug:
                 self._roll_back(type(bug), bug, bug.__traceback__)
                 raise
             self._transaction.__exit__(None, None, None)
+            self._core.trace.commit()
         else:
             self._roll_back(kind, error, trace)
 
@@ -70,6 +78,9 @@ class _Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._core.touched.clear()
+        self._core.forget_choices()
+        self._core.trace.roll_back()
+        self._core.used_up.clear()
         self._transaction.__exit__(kind, error, trace)
 
 
@@ -88,9 +99,12 @@ class Kernel:
             raise KernelBug("RAM holds no sel4py machine (boot.boot makes one)")
         self.rolled_back = ram.recover()
         self.ram = ram
-        self.core = Core(ram, KernelRecord.of(ram), Outbox(ram), ports or NoPorts(), processor_time, now)
+        record = KernelRecord.of(ram)
+        if virtual_time.is_virtual(record):
+            processor_time, now = virtual_time.clocks(record)
+        self.core = Core(ram, record, Outbox(ram), ports or NoPorts(), processor_time, now)
         self.outbox = self.core.outbox
-        self.fast_layout = fastpath.make_layout(self.core.kernel) if fast_path else None
+        self.fast_layout = fastpath.make_layout(record) if fast_path and not record.cores else None
 
     def take(self, tcb: Tcb) -> bool:
         """Carry out the thread's next submission, if there is one and the thread can make one: one transaction.
@@ -116,14 +130,19 @@ class Kernel:
         if not scheduler.may_run(tcb):
             return False
         with _Transaction(self.core):
+            if not budgets.can_enter(self.core, tcb):
+                return True
             op = ring.take_into(self.ram, frame, tcb.consumed & 0xFFFFFFFF, tcb.address + Tcb.TRAP)
             if op is None:
+                self.core.service.end()
                 return False
             if op == ring.OVERRUN:
                 self._overrun(tcb, frame)
             else:
                 tcb.consumed = tcb.consumed + 1
                 tcb.in_trap = 1
+                if self.core.kernel.cores:
+                    entering.enter(self.core, tcb, budgets.charge)
                 syscall.handle(self.core, tcb)
         return True
 
@@ -142,6 +161,7 @@ class Kernel:
         if entry is None or entry[0] != Syscall.CANCEL:
             return False
         with _Transaction(self.core):
+            budgets.enter(self.core, tcb)
             ipc.cancel(self.core, tcb)
             scheduler.set_state(self.core, tcb, ThreadState.RUNNING)
             completion.complete(self.core, tcb, status=Status.CANCELLED)
@@ -161,9 +181,35 @@ class Kernel:
             death_notices.tell_some(self.core)
             tcb = scheduler.dequeue_restart(self.core.kernel)
             if tcb is not None and tcb.in_trap and tcb.state == ThreadState.RESTART and scheduler.may_run(tcb):
+                budgets.enter(self.core, tcb)
                 tcb.state = ThreadState.RUNNING
+                if self.core.kernel.cores:
+                    entering.enter(self.core, tcb, budgets.charge)
                 syscall.handle(self.core, tcb)
         return True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no virtual core runs anything. Always False where there are none."""
+        return bool(self.core.kernel.cores) and not entering.runs_any(self.core)
+
+    def pass_time(self, until_us: int) -> None:
+        """Nobody runs until then, by virtual time: what that changes, changes."""
+        with _Transaction(self.core):
+            virtual_time.pass_until(self.core, until_us)
+
+    def look_at_slices(self, before: Mapping[int, int]) -> dict[int, int]:
+        """By the host's time: whose slice is over by now, and whose domain's turn it is.
+
+        Args and returns: of `entering.look`.
+        """
+        with _Transaction(self.core):
+            return entering.look(self.core, budgets.charge, before)
+
+    def look_at_budget(self, context: int) -> None:
+        """The time has come for which the scheduling context at this address was watched."""
+        with _Transaction(self.core):
+            budgets.look(self.core, SchedContext(self.ram, context))
 
     def interrupt(self, line: int) -> None:
         """A device has raised an interrupt line."""

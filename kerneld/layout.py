@@ -4,7 +4,8 @@
     0x1000   undo log           128 KiB
     0x21000  kernel record      queues, interrupt and port tables, domain schedule, outbox (records.KernelRecord)
     0x40000  device records     16 pages, one a device (hw/devices)
-    0x50000  initial task's objects, then untyped memory (boot.py)
+    0x50000  virtual cores, where there are any (cores/record.py)
+    behind   initial task's objects, then untyped memory (boot.py)
 
 Addresses and sizes in bytes.
 """
@@ -12,7 +13,7 @@ Addresses and sizes in bytes.
 from typing import Final
 
 MAGIC: Final = 0x3079703465_6C6573  # 'sel' 'e4py0'
-VERSION: Final = 3
+VERSION: Final = 4
 
 HEADER: Final = 0x0
 HEADER_MAGIC: Final = 0x0
@@ -24,5 +25,8 @@ KERNEL_RECORD: Final = 0x21000
 DEVICE_RECORDS: Final = 0x40000
 DEVICE_RECORD_BYTES: Final = 0x1000
 DEVICE_RECORD_COUNT: Final = 16
-USER_BASE: Final = 0x50000
+CORES: Final = 0x50000
+CORE_BYTES: Final = 0x20000  # of one virtual core
+CORES_HIGH: Final = 8  # as many as there can be
+USER_BASE: Final = CORES  # where there are none
 MINIMUM_RAM: Final = 4 << 20

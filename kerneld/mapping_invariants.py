@@ -147,6 +147,8 @@ def _mapped_capability(found: Survey) -> Finding:
         (mapping.slot, space.address, mapping.address) for _, space in _spaces(found) for mapping in _mappings(space)
     }
     for held in found.slots.values():
+        if held.kind != CapType.FRAME or not held.word1:
+            continue
         cap = held.cap
         if cap.is_mapped and (held.address, cap.mapped_space, cap.mapped_address) not in in_tables:
             where = f"at 0x{cap.mapped_address:x} of space 0x{cap.mapped_space:x}"

@@ -29,8 +29,8 @@ _AND_SIZE: Final = _TYPE_MASK | OBJECT_MASK | 63 << EXTRA_SHIFT
 _FRAME_MASK: Final = _TYPE_MASK | OBJECT_MASK | 127 << EXTRA_SHIFT + 4
 _BADGED: Final = (CapType.ENDPOINT, CapType.NOTIFICATION)
 
-# Two capabilities name the same object when word 0 agrees in these bits, and word 1 for the types in _BY_NUMBER.
-_IDENTITY: Final[dict[int, int]] = {
+# Two capabilities name the same object when word 0 agrees in these bits, and word 1 for the types in BY_NUMBER.
+IDENTITY: Final[dict[int, int]] = {
     CapType.ENDPOINT: _TYPE_MASK | OBJECT_MASK,
     CapType.NOTIFICATION: _TYPE_MASK | OBJECT_MASK,
     CapType.REPLY: _TYPE_MASK | OBJECT_MASK,
@@ -50,24 +50,24 @@ _IDENTITY: Final[dict[int, int]] = {
     CapType.IO_SPACE_CONTROL: _TYPE_MASK,
     CapType.DEATH_NOTICE: _TYPE_MASK | OBJECT_MASK,
 }
-_BY_NUMBER: Final = (CapType.IRQ_HANDLER, CapType.IO_PORT)
+BY_NUMBER: Final = (CapType.IRQ_HANDLER, CapType.IO_PORT)
 _ISSUES: Final[dict[int, int]] = {CapType.IRQ_CONTROL: CapType.IRQ_HANDLER, CapType.IO_PORT_CONTROL: CapType.IO_PORT}
 
 
 def same_object(first: Cap, second: Cap) -> bool:
     """Whether both name one object. Never true of untyped memory and zombies, whose every capability is the last."""
     kind = first.word0 >> TYPE_SHIFT
-    mask = _IDENTITY.get(kind)
+    mask = IDENTITY.get(kind)
     if mask is None or (first.word0 ^ second.word0) & mask:
         return False
-    return kind not in _BY_NUMBER or first.word1 == second.word1
+    return kind not in BY_NUMBER or first.word1 == second.word1
 
 
 def identity(cap: Cap) -> tuple[int, int] | None:
     """What tells the capability's object from all others, or None where `same_object` is never true."""
     kind = cap.word0 >> TYPE_SHIFT
-    mask = _IDENTITY.get(kind)
-    return None if mask is None else (cap.word0 & mask, cap.word1 if kind in _BY_NUMBER else 0)
+    mask = IDENTITY.get(kind)
+    return None if mask is None else (cap.word0 & mask, cap.word1 if kind in BY_NUMBER else 0)
 
 
 def same_region(first: Cap, second: Cap) -> bool:

@@ -17,7 +17,7 @@ from libsel4py.abi import DeathNoticeState
 
 PREDICATES = Registry()
 predicate = PREDICATES.predicate
-_WATCHABLE: Final = tuple(kind for kind in CapType if kind not in (CapType.NULL, CapType.UNTYPED, CapType.ZOMBIE))
+WATCHABLE: Final = tuple(kind for kind in CapType if kind not in (CapType.NULL, CapType.UNTYPED, CapType.ZOMBIE))
 
 
 def _notices(found: Survey) -> Iterator[DeathNotice]:
@@ -97,7 +97,7 @@ def _found_by_key(found: Survey) -> Finding:
 def _targets(found: Survey) -> Finding:
     if not found.is_complete:
         return
-    alive = {death_notices.key_of(held.cap) for held in found.slots.values() if held.kind in _WATCHABLE}
+    alive = {death_notices.key_of(held.cap) for held in found.slots.values() if held.kind in WATCHABLE}
     told = _being_told(found)
     for notice in _notices(found):
         if notice.key and notice.address not in told and notice.key not in alive:

@@ -37,6 +37,9 @@ class Tell(IntEnum):
     HINT = 13  # the thread listens, and something came to be received in the kernel
     MAP = 14  # subject: VSpace; detail: address | Rights (Read, Write); more: frame's physical address | size bits
     UNMAP = 15  # as MAP, with the rights that it had: take that away. Not told of a VSpace that is gone
+    WATCH = 16  # subject: scheduling context; look at it when it may have run out of budget, or gets some again
+    UNWATCH = 17  # subject: address of a scheduling context that is gone
+    PRIORITY = 18  # the thread has another priority
 
 
 _KINDS: Final = {int(kind): kind for kind in Tell}

@@ -36,19 +36,43 @@ def answer_identify(core: Core, tcb: Tcb) -> None:
     """Complete IDENTIFY: type, rights, size of the capability at ``cptr``, and one of its object's marks.
 
     Type NULL where there is none. With a message of two words, of a CNode: the types of so many slots (word 1)
-    from slot word 0 on, a byte each; of those that it has, IDENTIFIED_SLOTS at most.
+    from slot word 0 on, a byte each; of those that it has, IDENTIFIED_SLOTS at most. With a message of one word, which
+    is the address of another capability: whether both are to one object, by one badge.
     """
-    try:
-        cap = caps.read(cspace.lookup_slot(tcb, tcb.cptr))
-    except LookupFailure:
-        cap = caps.NULL
+    cap = _cap_at(tcb, tcb.cptr)
     asked = message.message_words(tcb)
     if len(asked) >= 2 and cap.type is CapType.CNODE:
         words = _types_of_slots(core, cap, asked[0], asked[1])
         completion.complete_with_words(core, tcb, abi.message_info(0, len(words)), words)
         return
+    if len(asked) == 1:
+        same = _is_same(cap, _cap_at(tcb, asked[0]))
+        completion.complete_with_words(core, tcb, abi.message_info(0, 1), (int(same),))
+        return
     words = (int(cap.type), _rights(cap), _size_bits(cap), int(_mark(core, cap)))
     completion.complete_with_words(core, tcb, abi.message_info(0, len(words)), words)
+
+
+def _cap_at(tcb: Tcb, address: int) -> caps.Cap:
+    """The capability at an address of the thread's; none where it does not resolve."""
+    try:
+        return caps.read(cspace.lookup_slot(tcb, address))
+    except LookupFailure:
+        return caps.NULL
+
+
+def _is_same(cap: caps.Cap, other: caps.Cap) -> bool:
+    """Whether both name one object (EROS' Discrim compare); of what has badges, by one badge.
+
+    Types without an object of their own in RAM, and memory, whose parts begin where it begins, are never the same.
+    """
+    match cap.type:
+        case CapType.ENDPOINT | CapType.NOTIFICATION:
+            return (cap.type, cap.object, cap.badge) == (other.type, other.object, other.badge)
+        case CapType.FRAME | CapType.TCB | CapType.CNODE | CapType.VSPACE | CapType.SCHED_CONTEXT | CapType.REPLY:
+            return (cap.type, cap.object) == (other.type, other.object)
+        case _:
+            return False
 
 
 def _types_of_slots(core: Core, cnode: caps.Cap, first: int, count: int) -> tuple[int, ...]:

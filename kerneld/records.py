@@ -110,6 +110,7 @@ class Tcb(Record):
     in_trap = Bits(296, 4, 1)  # a system call is saved below and not completed
     told_pending = Bits(296, 5, 1)  # a completion is recorded and not yet published to the trap frame
     takes_memory = Bits(296, 6, 1)  # its system call may have taken memory from processes: DELIVER will say so
+    waits_turn = Bits(296, 8, 1)  # it could run, and another thread has its virtual core (cores/schedule.py)
     block_word = Word(296)
     yield_to: Ref[SchedContext] = Ref(304, lambda: SchedContext)
     restart_next: Ref[Tcb] = Ref(312, lambda: Tcb)
@@ -168,6 +169,11 @@ class Tcb(Record):
     listener = Word(1824)  # its number among them; 0 while it does not listen
     channels: Ref[Channel] = Ref(1832, lambda: Channel, CHANNEL_MASK)  # that it calls by
     channel_count = Bits(1832, 0, 8)
+    ready_next: Ref[Tcb] = Ref(1984, lambda: Tcb)  # in the queue of those that wait for their turn (cores/ready.py)
+    ready_prev: Ref[Tcb] = Ref(1992, lambda: Tcb)
+    ready_at = Word(2000)  # which queue or virtual core that is (cores/record.py); 0: none
+    virtual_us = Word(2008)  # processor time that it has used, where time is virtual
+    waited_us = Word(1840)  # for a processor, while it was to run, when it was last charged; under a budget only
 
     def slot(self, index: TcbSlot) -> Slot:
         return Slot(self.ram, self.address + index * Slot.SIZE)
@@ -283,6 +289,8 @@ class SchedContext(Record):
     refill_count = Bits(80, 32, 31)
     core = Bits(88, 0, 8)
     size_bits = Bits(88, 8, 6)
+    postponed = Bits(88, 14, 1)  # its budget is used up: nobody runs on it before its first refill's time
+    watched = Bits(88, 15, 1)  # the host has an alarm for it: the kernel will look at it
     REFILLS: Final = 96  # two words each: time, amount; two of them fit the core size (refills.py)
 
 
@@ -437,6 +445,11 @@ class KernelRecord(Record):
     starts = Word(80)  # processes and threads that the host was told to start, ever
     watched: Ref[TreeNode] = Ref(88, lambda: TreeNode)  # the tree of what death notices watch
     telling: Ref[DeathNotice] = Ref(96, lambda: DeathNotice)  # of those whose object has ended, the first to be told
+    cores = Word(176)  # virtual cores; 0: the host shares out the processors
+    step_us = Word(184)  # microseconds that a system call takes; 0: time is the host's
+    virtual_us = Word(192)  # the time, where it is virtual
+    domain_until = Word(200)  # when the domain schedule's present entry ends; 0: it has not begun
+    events = Word(208)  # of virtual cores, ever (cores/trace.py)
     IRQ_SLOTS: Final = 0x100  # IRQS slots: notification capabilities
     IRQ_STATES: Final = 0x900  # IRQS words
     IO_SPACES: Final = 0xB00  # a word each device: the address of its IOSpace, 0 for none

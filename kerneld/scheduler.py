@@ -1,13 +1,15 @@
 """Who may run. Threads run in parallel and the host shares out the processors; the kernel says who may and may not.
 
-A thread may run when its state is RUNNING or RESTART and it has a scheduling context. Every state change goes
+A thread may run when its state is RUNNING or RESTART and it has a scheduling context. On a machine with virtual cores
+it must have been chosen as well (`cores/`). Every state change goes
 through `set_state`; at the end of a transaction `settle` compares what each touched thread should do with what the host
 was told before, and tells the difference. Nothing else tells the host to start, stop or continue a thread.
 """
 
 from __future__ import annotations
 
-from kerneld.core import Core
+from kerneld.core import Core, Place
+from kerneld.cores import slices
 from kerneld.outbox import Tell
 from kerneld.records import CapType, KernelRecord, ProcessState, SchedContext, Tcb, TcbSlot, ThreadState
 
@@ -25,13 +27,46 @@ def touch(core: Core, tcb: Tcb) -> None:
 
 
 def may_run(tcb: Tcb) -> bool:
+    """Whether the thread is ready, and no other one has its virtual core."""
+    return is_ready(tcb) and not tcb.waits_turn
+
+
+def is_ready(tcb: Tcb) -> bool:
     """Whether the thread is runnable and has processor time to run on."""
     return tcb.state in RUNNABLE and has_time(tcb.sched_context)
 
 
 def has_time(context: SchedContext | None) -> bool:
-    """Whether a scheduling context has been configured."""
-    return context is not None and context.refill_max != 0
+    """Whether a scheduling context has been configured, and has budget now."""
+    return context is not None and context.refill_max != 0 and not context.postponed
+
+
+def watch(core: Core, context: SchedContext) -> None:
+    """Have the host say when its budget could be used up, or there is some again. The last time that is told counts."""
+    context.watched = 1
+    core.outbox.tell(Tell.WATCH, context.address)
+
+
+def end_turn(core: Core, tcb: Tcb) -> None:
+    """The thread goes behind the others of its priority, with a new slice. Where the host shares out the processors,
+    it does that as it thinks fit."""
+    context = tcb.sched_context
+    if context is not None:
+        slices.end(core, context)
+
+
+def choose_anew(core: Core) -> None:
+    """Whom this transaction wakes goes before its equals, also where it is one alone and the thread that runs goes on.
+    SEL4 `rescheduleRequired`."""
+    if core.kernel.cores:
+        core.chooses_anew = True
+
+
+def put_anew(core: Core, tcb: Tcb, place: Place) -> None:
+    """Where the thread waits for its turn, it is put among its equals again."""
+    touch(core, tcb)
+    if core.kernel.cores:
+        core.put_anew[tcb.address] = place
 
 
 def settle(core: Core) -> None:
@@ -47,6 +82,9 @@ def _settle_thread(core: Core, tcb: Tcb) -> None:
             tcb.process = ProcessState.STOPPED
             core.outbox.tell(Tell.STOP, tcb.address)
         return
+    context = tcb.sched_context
+    if context is not None and context.period and not context.watched:
+        watch(core, context)
     if tcb.process == ProcessState.NONE:
         if tcb.trap_frame and tcb.slot(TcbSlot.VSPACE).cap_type == CapType.VSPACE:
             _start(core, tcb)

@@ -10,7 +10,9 @@ deleted, RAM says no more where to begin, and the survey is not complete.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final, NamedTuple, TypeAlias
 
 from hw.ram import Ram, Ref
@@ -34,7 +36,7 @@ from kerneld.records import (
 from libsel4py import abi
 
 # Where an object's record names threads.
-_THREAD_WORDS: Final[dict[int, tuple[Ref[Tcb], ...]]] = {
+THREAD_WORDS: Final[dict[int, tuple[Ref[Tcb], ...]]] = {
     CapType.ENDPOINT: (Endpoint.head, Endpoint.listeners),
     CapType.NOTIFICATION: (Notification.head, Notification.bound_tcb, Notification.listeners),
     CapType.REPLY: (Reply.tcb,),
@@ -83,6 +85,7 @@ class Survey:
             kernel).
         objects: per capability type, a capability for every object address.
         stray: addresses of empty slots that are linked in the order. damage: what could not be followed.
+        held: names of invariants that are known to hold (fast_survey.py).
         regions: all that has memory, in derivation order; found by the first invariant that asks.
     """
 
@@ -92,6 +95,7 @@ class Survey:
     objects: dict[int, dict[int, Cap]] = field(default_factory=dict)
     stray: list[int] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
+    held: frozenset[str] = frozenset()
     regions: list[Region] | None = None
     _pending: list[tuple[int, int, int]] = field(default_factory=list)
     _seen: set[tuple[int, int, int]] = field(default_factory=set)
@@ -168,7 +172,7 @@ class Survey:
             self._add(address, Channel.SLOTS, address)
         elif kind == CapType.DEATH_NOTICE:
             self._add(address, DeathNotice.SLOTS, address)
-        fields = _THREAD_WORDS.get(kind)
+        fields = THREAD_WORDS.get(kind)
         if fields:
             self._follow_threads(address, fields)
 
@@ -181,16 +185,28 @@ class Survey:
             self._add_thread(self.ram.word(at) & each.mask & ADDRESS_MASK)
 
 
+def starts(ram: Ram) -> list[tuple[int, int, int]]:
+    """Where it begins: the address of slots, how many there are, and whose they are."""
+    kernel = KernelRecord.of(ram)
+    threads = [thread.address for thread in (kernel.initial_tcb, kernel.restart_head) if thread is not None]
+    return [(kernel.irq_slot(0).address, abi.IRQS, 0), *((thread, TCB_SLOTS, thread) for thread in threads)]
+
+
 def survey(ram: Ram) -> Survey:
     """Find every slot and object."""
     found = Survey(ram)
-    kernel = KernelRecord.of(ram)
-    found._add(kernel.irq_slot(0).address, abi.IRQS, 0)
-    for thread in (kernel.initial_tcb, kernel.restart_head):
-        if thread is not None:
-            found._add_thread(thread.address)
+    for address, count, owner in starts(ram):
+        found._add(address, count, owner)
     found._walk()
     return found
+
+
+def digest(found: Survey) -> str:
+    """A name for the capability graph: every slot, what it holds, and its place in the derivation order."""
+    words = array("Q")
+    for address in sorted(found.slots):
+        words.extend(found.slots[address])
+    return blake2b(words, digest_size=16).hexdigest()
 
 
 def holders(found: Survey, cap: Cap) -> list[Held]:

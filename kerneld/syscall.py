@@ -6,7 +6,7 @@ else completes it later), the thread faults, or it is preempted (it will be carr
 
 from __future__ import annotations
 
-from kerneld import completion, cspace, faults, ipc, message, questions, scheduler, vm_faults
+from kerneld import budgets, completion, cspace, faults, ipc, message, questions, scheduler, vm_faults
 from kerneld.core import Call, Core, Invocation, Preempted
 from kerneld.decode import decode_invocation
 from kerneld.failures import Fault, LookupFailure, SyscallError
@@ -53,8 +53,11 @@ def _dispatch(core: Core, tcb: Tcb) -> None:
             receive(core, tcb, blocking=True, can_reply=False)
         case Syscall.NB_WAIT:
             receive(core, tcb, blocking=False, can_reply=False)
-        case Syscall.YIELD | Syscall.CANCEL:
-            pass  # the completion is all: the host shares out the processors, and nothing is blocked
+        case Syscall.YIELD:
+            budgets.give_up(core, tcb)
+            scheduler.end_turn(core, tcb)
+        case Syscall.CANCEL:
+            pass  # the completion is all: nothing is blocked
         case Syscall.EXPLAIN:
             questions.answer_explain(core, tcb)
         case Syscall.IDENTIFY:

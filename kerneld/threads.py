@@ -13,6 +13,7 @@ from typing import Final
 from kerneld import channels, completion, death_notices, ipc, listening, mappings, scheduler
 from kerneld.caps import Cap
 from kerneld.core import Core
+from kerneld.cores import schedule, yielding
 from kerneld.objects import notification, sched_context
 from kerneld.outbox import Tell
 from kerneld.records import CapType, ProcessState, Tcb, TcbSlot, ThreadState, VSpace
@@ -70,6 +71,8 @@ def end(core: Core, tcb: Tcb) -> None:
     ipc.cancel(core, tcb)
     scheduler.set_state(core, tcb, ThreadState.INACTIVE)
     scheduler.forget(core.kernel, tcb)
+    schedule.leave(tcb)
+    yielding.forget(tcb)
     tcb.in_trap = 0
     tcb.told_pending = 0
     slot = tcb.slot(TcbSlot.VSPACE)

@@ -11,8 +11,9 @@ from typing import Final
 
 from kerneld import listening, scheduler
 from kerneld.core import Core
+from kerneld.cores.record import VirtualCore
 from kerneld.places import Places, thread_name
-from kerneld.records import CapType, KernelRecord, Notification, Tcb, ThreadState
+from kerneld.records import CapType, KernelRecord, Notification, SchedContext, Tcb, ThreadState
 from kerneld.survey import Survey, survey
 from libsel4py.abi import IRQS, FaultLabel, Rights
 
@@ -116,9 +117,18 @@ def _runnable(thread: Tcb) -> _Step:
     context = thread.sched_context
     if context is None:
         return _Step("could run and has no scheduling context; it runs when one is bound, or lent by a call")
+    if context.postponed:
+        text = f"could run and has used up its budget of {context.budget} us in {context.period} us"
+        return _Step(f"{text}; it goes on with the next refill")
     if not scheduler.has_time(context):
         return _Step("could run and its scheduling context has no budget; SchedControl.configure_flags gives it one")
+    if thread.waits_turn:
+        return _Step(f"could run, and waits for its turn on virtual core {context.core}", _runs_on(context))
     return _Step("may run: the kernel waits for its next system call" + _by_channels(thread))
+
+
+def _runs_on(context: SchedContext) -> Tcb | None:
+    return VirtualCore.of(context.ram, context.core).current
 
 
 def _by_channels(thread: Tcb) -> str:

@@ -336,13 +336,14 @@ class InitialSlot(IntEnum):
     FIRST_FREE = 16
 
 
-INITIAL_CNODE_BITS: Final = 12
+INITIAL_CNODE_BITS: Final = 14
 INITIAL_PRIORITY: Final = 255
 INITIAL_BUDGET_US: Final = 5000
-BOOT_INFO_FRAME_BITS: Final = 16
+BOOT_INFO_FRAME_BITS: Final = 18
 BOOT_INFO_ADDRESS: Final = 0x1000_0000_0000  # where the initial task finds it mapped; also its first argument
 BOOT_INFO_MAX_UNTYPED: Final = 230
 BOOT_INFO_EXTRA_PADDING: Final = 0
+BOOT_INFO_EXTRA_RESUMED: Final = 0x73793472  # slots of the TCBs that ran when the system was suspended, a word each
 BOOT_INFO_EXTRA_SYSTEM: Final = 0x73793470  # 'sy4p': the system description, as msgpack; sel4py's own
 
 # BootInfo: word offsets (in words of 8 bytes). A SlotRegion is two words: start, end.
@@ -357,6 +358,10 @@ BOOT_INFO_SCHED_CONTROL: Final = 8
 BOOT_INFO_UNTYPED: Final = 10
 BOOT_INFO_UNTYPED_LIST: Final = 12  # per untyped two words: physical address; size bits | is device << 8
 BOOT_INFO_EXTRA: Final = BOOT_INFO_UNTYPED_LIST + 2 * BOOT_INFO_MAX_UNTYPED  # chunks: id, bytes, payload
+
+# --- names ------------------------------------------------------------------------------------------------
+
+STANDBY_SUFFIX: Final = ".standby"  # of the name of a process that stands by for a task of that name
 
 # --- the trap frame ----------------------------------------------------------------------------------------
 # One frame a thread: the seL4 IPC buffer, the two rings, one writer a word. Offsets in bytes.
@@ -378,6 +383,7 @@ TASK_LINE: Final = 0x400  # written by the task alone
 SUBMIT_PRODUCED: Final = TASK_LINE + 0  # u32, free-running
 COMPLETE_CONSUMED: Final = TASK_LINE + 4  # u32, free-running
 TASK_WAITING: Final = TASK_LINE + 8  # u32: 1 while the thread sleeps on COMPLETE_PRODUCED or RECEIVE_HINT, or will
+DEATH_WORD: Final = TASK_LINE + 16  # a robust mutex of the C library's, which the process's first thread holds
 KERNEL_LINE: Final = 0x440  # written by the kernel alone
 SUBMIT_CONSUMED: Final = KERNEL_LINE + 0  # u32, free-running
 COMPLETE_PRODUCED: Final = KERNEL_LINE + 4  # u32, free-running; the futex word

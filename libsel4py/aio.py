@@ -106,6 +106,10 @@ class Workers:
         for _ in range(self.count):
             self._jobs.put(None)
 
+    def submit(self, job: Callable[[], None]) -> None:
+        """Have a job done by the next worker that is free; it must not raise. For servers, which have no event loop."""
+        self._jobs.put(job)
+
     async def call(self, function: Callable[[], Result]) -> Result:
         """Run on a worker. A cancelled call goes on there, and its result is dropped; its turn ends with it."""
         if self.count == 0:

@@ -72,6 +72,7 @@ class _Links:
     by_cptr: dict[int, _Link] = field(default_factory=dict)
     refused: int = 0
     severed: int = 0
+    is_connecting: bool = False
 
 
 class _PerThread(threading.local):
@@ -111,24 +112,37 @@ class Channels:
     def called_often(self, cptr: int) -> None:
         """The machine's report: the calling thread has made `THRESHOLD` more slow calls on a connection.
 
-        It comes within one of these calls, so nothing leaves it that a channel's refusal could raise.
+        It comes within one of these calls, so nothing leaves it that a channel's refusal could raise. One that comes
+        while this runs, of a call that this makes, is let pass: what is asked for is held by this very thread.
         """
-        link = self._threads.links.by_cptr.setdefault(cptr, _Link())
+        links = self._threads.links
+        link = links.by_cptr.setdefault(cptr, _Link())
+        if links.is_connecting:
+            return
         if link.passes:
             link.passes -= 1
             return
+        links.is_connecting = True
+        try:
+            self._connect(cptr, links, link)
+        finally:
+            links.is_connecting = False
+
+    def _connect(self, cptr: int, links: _Links, link: _Link) -> None:
         self._take_back()
         machine.channel_unbind(cptr)
         if self._part(link):
-            self._threads.links.severed += 1
+            links.severed += 1
         link.channel = self._connected(Endpoint(cptr))
         if link.channel is None:
-            self._threads.links.refused += 1
+            links.refused += 1
             link.passes = 0 if cptr in self._eager else _PASSES
 
     def forget(self, cptr: int) -> None:
         """The capability at this address is about to be deleted: no thread's calls there go by a channel any more."""
         machine.channel_unbind(cptr)
+        machine.forget_candidate(cptr)
+        self._eager.discard(cptr)
         with self._lock:
             every = list(self._every)
         for links in every:

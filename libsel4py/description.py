@@ -144,7 +144,12 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     two, or 0) and the capabilities in ``state_slots`` slots of its CNode outlive its process.
 
     It is not started while one that it ``depends`` on is down. Every ``heartbeat_us`` it is asked whether it still
-    serves (0: never), and one that is to stop has ``stop_timeout_us`` to do so by itself.
+    serves (0: never), and one that is to stop has ``stop_timeout_us`` to do so by itself. With ``standby`` a second
+    process of it, with as much memory, waits to take over. ``core`` is the virtual core that its threads run on, where
+    the system has any. ``host_calls`` names host system calls that the sandbox lets its boot image make although no
+    task needs them. ``images`` are boot images that it may start in threads which it makes itself. ``reply_rights`` are
+    those of its reply objects: without GRANT no capability goes along with its answers. It has ``spare_replies`` beside
+    the first, for calls that it answers later.
     """
 
     name: str
@@ -172,6 +177,12 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     depends: tuple[str, ...] = ()
     heartbeat_us: int = 0
     stop_timeout_us: int = STOP_TIMEOUT_US
+    standby: bool = False
+    core: int = 0
+    host_calls: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    reply_rights: int = int(Rights.WRITE | Rights.GRANT)
+    spare_replies: int = 0
 
 
 class Group(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -207,11 +218,14 @@ class System(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     devices: tuple[Device, ...]
     tasks: tuple[Task, ...]
     groups: tuple[Group, ...] = ()
+    cores: int = 0  # virtual cores; 0: the host shares out the processors
+    step_us: int = 0  # microseconds of virtual time that a system call takes; 0: time is the host's
 
     @property
     def images(self) -> tuple[str, ...]:
         """The machine's table of boot images: root's first, then each module once, in start order."""
-        return tuple(dict.fromkeys((ROOT_IMAGE, *(task.image for task in self.tasks))))
+        started = (image for task in self.tasks for image in task.images)
+        return tuple(dict.fromkeys((ROOT_IMAGE, *(task.image for task in self.tasks), *started)))
 
     def image_index(self, image: str) -> int:
         """What a TCB's instruction pointer is set to, to start ``image``. Raises ValueError if no task uses it."""

@@ -1,5 +1,7 @@
 """The server's half of an interface: from a request's label to a method of the implementation, and back.
 
+What of a handler is the same in every process, its code and its decoder, is made where a component is declared
+(`prepare`): the zygote declares all of them, and a server that is started again, for which clients wait, makes none.
 `bind` makes a table of handlers for one implementation. A handler takes the request (info, MR0..MR3, or all bytes in
 the place of MR0) and returns the answer, as `Cpu.answer_recv` gives and takes them; it has copied and decoded all of
 the request before the method runs, so the method may itself make calls. Exceptions leave the handler; the server loop
@@ -8,8 +10,9 @@ turns them into replies.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import CodeType, FunctionType
 from typing import Any
 
 import msgspec
@@ -44,6 +47,32 @@ class Entry:
     method: Method
     handle: Handler
     pack: Callable[[Any], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What handlers of a method have in common. ``code``: of `_compiled_handler`; None for those with capabilities."""
+
+    method: Method
+    decode: Callable[[bytes], tuple[Any, ...]]
+    code: CodeType | None
+
+
+_prepared: dict[int, _Prepared] = {}  # by the identity of the method, which lives as long: comparing two takes longer
+
+
+def prepare(methods: Iterable[Method]) -> None:
+    """Make what handlers of these methods will have in common."""
+    for method in methods:
+        _prepared_of(method)
+
+
+def _prepared_of(method: Method) -> _Prepared:
+    found = _prepared.get(id(method))
+    if found is None:
+        code = _compiled(method) if method.capability is None else None
+        found = _prepared[id(method)] = _Prepared(method, _decoder(method), code)
+    return found
 
 
 def bind(
@@ -110,6 +139,25 @@ def _once(
 
 def _compiled_handler(method: Method, function: Callable[..., Any], pack: Callable[[Any], Answer]) -> Handler:
     """Compiled as the stub is: arguments from registers or bytes, and the commonest results as they are."""
+    prepared = _prepared_of(method)
+    assert prepared.code is not None
+    namespace: dict[str, Any] = {
+        "function": function,
+        "pack": pack,
+        "encode": encode,
+        "decode": prepared.decode,
+        "receive": _receiver(method, prepared.decode),
+        "malformed": lambda info: _malformed(method, info),
+        "undecodable": lambda error: _undecodable(method, error),
+        "UNDECODABLE": UNDECODABLE,
+        "DEFER": DEFER,
+        "EMPTY": EMPTY,
+    }
+    return FunctionType(prepared.code, namespace)
+
+
+def _compiled(method: Method) -> CodeType:
+    """The code of a function that takes a request and gives the answer."""
     if method.in_registers:
         arguments = [_argument(value.kind, index) for index, value in enumerate(method.data)]
         take = [f"if info != {abi.message_info(method.label, len(method.data))}: raise malformed(info)"]
@@ -123,23 +171,9 @@ def _compiled_handler(method: Method, function: Callable[..., Any], pack: Callab
             f"else: {values}= receive(info, m0, m1, m2, m3)",
         ]
     lines = [*take, f"result = function({_keywords(method, arguments)})", *_result_lines(method)]
-    decode_arguments = _decoder(method)
-    namespace: dict[str, Any] = {
-        "function": function,
-        "pack": pack,
-        "encode": encode,
-        "decode": decode_arguments,
-        "receive": _receiver(method, decode_arguments),
-        "malformed": lambda info: _malformed(method, info),
-        "undecodable": lambda error: _undecodable(method, error),
-        "UNDECODABLE": UNDECODABLE,
-        "DEFER": DEFER,
-        "EMPTY": EMPTY,
-    }
     source = "\n    ".join(["def handle(info, m0, m1, m2, m3):", *lines])
-    exec(compile(source, f"<dispatch of {method.full_name}>", "exec"), namespace)
-    handler: Handler = namespace["handle"]
-    return handler
+    module = compile(source, f"<dispatch of {method.full_name}>", "exec")
+    return next(each for each in module.co_consts if isinstance(each, CodeType))
 
 
 def _result_lines(method: Method) -> list[str]:
@@ -228,7 +262,7 @@ def _invoker(method: Method, function: Callable[..., Any]) -> Callable[[list[Any
 
 
 def _capability_handler(method: Method, function: Callable[..., Any], pack: Callable[[Any], Answer]) -> Handler:
-    decode_arguments = _decoder(method)
+    decode_arguments = _prepared_of(method).decode
     invoke = _invoker(method, function)
     wanted = method.capability
     assert wanted is not None

@@ -40,6 +40,7 @@ class Slot(IntEnum):
     POOL = 6
     NOTIFICATION = 7
     SCHED_CONTEXT = 8
+    TAKEOVER = 9  # of a task that a process stands by for: what that one waits for
     FIRST_CONNECTION = 16
 
 
@@ -124,6 +125,9 @@ class Environment(msgspec.Struct, frozen=True):
         first_state_slot, state_slots: slots whose capabilities its next life finds.
         pulse: the notification that it signals when it is asked whether it serves; 0: it is never asked.
         heartbeats: the tasks that it asks so, by number; none but the reincarnation server does.
+        images: numbers of the boot images that it may start in threads which it makes itself, by module.
+        spare_replies: slots of reply objects beside `Slot.REPLY`, for calls that are answered later.
+        stands_by: another process serves; this one waits for `Slot.TAKEOVER`, and has nothing else until then.
     """
 
     name: str
@@ -145,3 +149,6 @@ class Environment(msgspec.Struct, frozen=True):
     state_slots: int = 0
     pulse: int = 0
     heartbeats: dict[int, Heartbeat] = {}
+    stands_by: bool = False
+    images: dict[str, int] = {}
+    spare_replies: tuple[int, ...] = ()

@@ -9,6 +9,9 @@ The streams are asyncio's own, above a transport of this module. The event loop 
 a bell when something can be done, and one of the task's further threads waits for that (``threads = 1`` or more in the
 system description). Calls that the loop makes never wait.
 
+When the network server ends, which rings the same bell (`DeathNotice`), connections end with `ConnectionResetError`,
+and what listens goes on at the server's next life.
+
 Rules: all but that wait happens on the loop's thread. A socket is asked for until nothing is there, `MOST_TURNS` times
 at most, so that others have their turn.
 """
@@ -19,17 +22,20 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from libsel4py import aio
+from libsel4py.abi import ObjectType
 from libsel4py.bell import Bell
-from libsel4py.errors import ServiceError
-from libsel4py.interfaces.network import AGAIN, MOST_BACKLOG, Events, Shut
+from libsel4py.capabilities import DeathNotice
+from libsel4py.errors import InvalidCapability, ServerDied, ServiceError
+from libsel4py.interfaces.network import MOST_BACKLOG, Events, Network, Ready
 from libsel4py.net_errors import as_os_error
+from libsel4py.net_transport import MOST_TURNS, NetTransport
 from libsel4py.sockets import AF_INET, AF_INET6, Net, NetSocket
+from libsel4py.task import current_task
 
-MOST_TURNS: Final = 4
-HIGH_WATER: Final = 256 << 10  # bytes that are not sent yet, at which a writer is told to pause
+LOOK_SECONDS: Final = 1.0  # until a session is asked for again that was refused
 LIMIT: Final = 64 << 10  # of a stream reader's buffer
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
 
@@ -39,24 +45,36 @@ class AsyncNet:
 
     def __init__(self, net: Net) -> None:
         self.net = net
-        self.session = net.session
+        self._task = current_task()
+        self._watched: Network | None = None
         self._handlers: dict[int, Callable[[Events], None]] = {}
-        self._bell = Bell.allocate()
+        self._bell = Bell.allocate(self._task)
+        self._notice = DeathNotice(self._task.memory.allocate(ObjectType.DEATH_NOTICE).start)
+        self._doubts = asyncio.Event()
         self._waits: asyncio.Task[None] | None = None
+        self._looks: asyncio.Task[None] | None = None
+
+    @property
+    def session(self) -> Network:
+        """The session's client."""
+        return self.net.session
 
     async def __aenter__(self) -> AsyncNet:
-        with as_os_error():
-            self.session.watch(self._bell.peer)
+        self.net.ask(self._watch)
         self._waits = asyncio.get_running_loop().create_task(self._wait())
+        self._looks = asyncio.get_running_loop().create_task(self._look())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._looks is not None:
+            self._looks.cancel()
         waits, self._waits = self._waits, None
         if waits is not None:
             self._bell.peer.signal()  # the thread that waits returns
             await waits
+        self._task.memory.free(self._notice.cptr)
         self._bell.close()
 
     async def open_connection(
@@ -69,7 +87,8 @@ class AsyncNet:
             try:
                 await self._connect(sock, each, port)
             except OSError as error:
-                failed = error
+                self.doubt()
+                failed = sock.as_reset(error)
                 sock.close()
                 continue
             reader = asyncio.StreamReader(limit=limit)
@@ -89,21 +108,64 @@ class AsyncNet:
             if self.session.connect(sock.number, host, port, 0):
                 return
             ready: asyncio.Future[Events] = asyncio.get_running_loop().create_future()
-            self.arm(sock.number, Events.WRITABLE, ready.set_result)
+            number = sock.number
+            self.arm(sock, Events.WRITABLE, ready.set_result)
             try:
                 events = await ready
             finally:
-                self.forget(sock.number)
+                self.forget(number)
             if events & Events.ERROR:
                 self.session.connect(sock.number, host, port, 0)  # it raises what has happened
                 raise OSError(f"no connection to {host} port {port}")
 
+    async def _look(self) -> None:
+        patience: float | None = None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._doubts.wait(), patience)
+            self._doubts.clear()
+            try:
+                self.net.renew(self.net.generation)  # here: the further thread, if it is one, waits for the bell
+                self.follow()
+                patience = None
+            except OSError:
+                patience = LOOK_SECONDS
+
+    def follow(self) -> None:
+        """If there is another session by now, let all sockets of the former one find out. Raises OSError."""
+        if self._watched is self.session:
+            return
+        self.net.ask(self._watch)
+        handlers, self._handlers = self._handlers, {}
+        for handler in handlers.values():
+            handler(Events.ERROR)
+
+    def _watch(self, session: Network) -> None:
+        """Have the bell rung by a session, and at its server's end. Raises NetworkError, ServerDied."""
+        session.watch(self._bell.peer)
+        life = session.life()
+        try:
+            self._notice.cancel()
+            self._notice.watch(life, self._bell.peer)
+        except InvalidCapability as error:
+            raise ServerDied("the network server has ended since") from error
+        finally:
+            self._task.delete(life)
+        self._watched = session
+
     # --- what transports use
 
-    def arm(self, number: int, events: Events, handler: Callable[[Events], object]) -> None:
-        """Call a handler once, when one of these is there. Raises NetworkError."""
+    def doubt(self) -> None:
+        """Something has failed: look at once whether it was the session."""
+        self._doubts.set()
+
+    def arm(self, sock: NetSocket, events: Events, handler: Callable[[Events], object]) -> None:
+        """Call a handler once, when one of these is there. Raises OSError, and ConnectionResetError: it is over."""
+        self.follow()
+        number = sock.number
         self._handlers[number] = handler  # type: ignore[assignment]  # what it returns is dropped
-        self.session.arm(number, events)
+        with as_os_error():
+            self.session.arm(number, events)
 
     def forget(self, number: int) -> None:
         """A socket ends."""
@@ -111,165 +173,20 @@ class AsyncNet:
 
     async def _wait(self) -> None:
         while self._waits is not None:
-            with contextlib.suppress(ServiceError):  # the session is over: each transport finds that out
-                for ready in self.session.ready():
-                    handler = self._handlers.pop(ready.socket, None)
-                    if handler is not None:
-                        handler(Events(ready.events))
+            if self._watched is not self.session:  # a call of another thread has opened it
+                self.doubt()
+            for ready in self._ready():
+                handler = self._handlers.pop(ready.socket, None)
+                if handler is not None:
+                    handler(Events(ready.events))
             await aio.call(self._bell.wait)
 
-
-class NetTransport(asyncio.Transport):
-    """A stream socket as asyncio's protocols use one."""
-
-    def __init__(self, network: AsyncNet, sock: NetSocket, protocol: asyncio.BaseProtocol) -> None:
-        super().__init__({"peername": sock.getpeername(), "sockname": sock.getsockname()})
-        self._loop = asyncio.get_running_loop()
-        self._network = network
-        self._session = network.session
-        self._sock = sock
-        self._number = sock.number
-        self._protocol: Any = protocol  # of which kind, asyncio does not say either
-        self._unsent = bytearray()
-        self._high_water = HIGH_WATER
-        self._paused = self._told_to_pause = self._eof = self._closing = self._lost = self._at_end = False
-        self._loop.call_soon(protocol.connection_made, self)
-        self._loop.call_soon(self._rearm)
-
-    # --- reading
-
-    def is_reading(self) -> bool:
-        return not self._paused and not self._closing
-
-    def pause_reading(self) -> None:
-        self._paused = True
-        self._rearm()
-
-    def resume_reading(self) -> None:
-        self._paused = False
-        self._rearm()
-
-    def _rearm(self) -> None:
-        if self._lost:
-            return
-        wanted = Events.NONE
-        if self.is_reading() and not self._at_end:
-            wanted |= Events.READABLE
-        if self._unsent:
-            wanted |= Events.WRITABLE
-        if wanted:
-            self._guarded(lambda: self._network.arm(self._number, wanted, self._happened))
-        else:
-            self._network.forget(self._number)
-
-    def _happened(self, events: Events) -> None:
-        if events & (Events.READABLE | Events.ERROR | Events.CLOSED) and self.is_reading():
-            self._guarded(self._read)
-        if events & (Events.WRITABLE | Events.ERROR) and self._unsent and not self._lost:
-            self._guarded(self._send)
-        self._rearm()
-
-    def _read(self) -> None:
-        with self._network.net.window() as at:
-            for _ in range(MOST_TURNS):
-                if not self.is_reading():
-                    return
-                length = self._session.receive(self._number, self._network.net.window_bytes, at, 0)
-                if length == AGAIN:
-                    return
-                if not length:
-                    self._at_end = True
-                    if not self._protocol.eof_received():
-                        self.close()
-                    return
-                self._protocol.data_received(self._network.net.mapping.read(at, length))
-
-    # --- writing
-
-    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        if self._eof or self._closing:
-            raise RuntimeError("the transport was closed, or its end was written")
-        had = bool(self._unsent)
-        self._unsent += data
-        if not had:
-            self._guarded(self._send)
-            if self._unsent:
-                self._rearm()
-        if len(self._unsent) > self._high_water and not self._told_to_pause:
-            self._told_to_pause = True
-            self._protocol.pause_writing()
-
-    def _send(self) -> None:
-        with self._network.net.window() as at:
-            while self._unsent:
-                part = bytes(self._unsent[: self._network.net.window_bytes])
-                self._network.net.mapping.write(at, part)
-                sent = self._session.send(self._number, len(part), at, 0)
-                if sent == AGAIN:
-                    break
-                del self._unsent[:sent]
-        if self._told_to_pause and len(self._unsent) <= self._high_water // 4:
-            self._told_to_pause = False
-            self._protocol.resume_writing()
-        if not self._unsent:
-            if self._closing:
-                self._end(None)
-            elif self._eof:
-                self._session.shutdown(self._number, Shut.SEND)
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        if not self._eof and not self._closing:
-            self._eof = True
-            if not self._unsent:
-                self._guarded(lambda: self._session.shutdown(self._number, Shut.SEND))
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self._high_water = HIGH_WATER if high is None else high
-
-    def get_write_buffer_size(self) -> int:
-        return len(self._unsent)
-
-    # --- the end
-
-    def is_closing(self) -> bool:
-        return self._closing
-
-    def close(self) -> None:
-        if not self._closing:
-            self._closing = True
-            if not self._unsent:
-                self._end(None)
-            else:
-                self._rearm()
-
-    def abort(self) -> None:
-        self._closing = True
-        self._end(None)
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._protocol = protocol
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        return self._protocol  # type: ignore[no-any-return]
-
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _ready(self) -> list[Ready]:
         try:
-            with as_os_error():
-                work()
-        except OSError as error:
-            self._closing = True
-            self._end(error)
-
-    def _end(self, error: OSError | None) -> None:
-        if not self._lost:
-            self._lost = True
-            self._unsent.clear()
-            self._network.forget(self._number)
-            self._sock.close()
-            self._loop.call_soon(self._protocol.connection_lost, error)
+            return self.session.ready()
+        except (ServiceError, ServerDied):  # the session is over: each socket is told so when it is looked for
+            self.doubt()
+            return []
 
 
 class NetServer:
@@ -305,14 +222,21 @@ class NetServer:
                 NetTransport(self._network, accepted, protocol)
             except OSError:  # it has ended already
                 accepted.close()
-        self._network.arm(self._listener.number, Events.READABLE, self._accept)
+        try:
+            self._network.arm(self._listener, Events.READABLE, self._accept)
+        except OSError as error:
+            self._network.doubt()
+            if not isinstance(self._listener.as_reset(error), ConnectionResetError):
+                self.close()
+            else:  # the session is over: `accept` makes the socket again, in the next one
+                asyncio.get_running_loop().call_soon(self._accept, Events.ERROR)
 
     def close(self) -> None:
         """Accept no more."""
         if not self._closed.done():
             self._closed.set_result(None)
-            number = self._listener.number
-            self._network.forget(number)
+            if self._listener.is_here:
+                self._network.forget(self._listener.number)
             self._listener.close()
 
     async def serve_forever(self) -> None:

@@ -35,8 +35,12 @@ NAME_ERRNO: Final[dict[type[NetworkError], int]] = {
 }
 
 
-def os_error(error: NetworkError) -> OSError:
+def os_error(error: NetworkError | TooManyDeferred | OSError) -> OSError:
     """The OSError (of the subclass of its errno; `socket.gaierror` for names) that means the same."""
+    if isinstance(error, OSError):
+        return error
+    if isinstance(error, TooManyDeferred):
+        return OSError(errno.ENOBUFS, str(error))
     text = str(error.args[0]) if error.args else type(error).__name__
     if type(error) in NAME_ERRNO:
         return socket.gaierror(NAME_ERRNO[type(error)], text)
@@ -48,7 +52,5 @@ def as_os_error() -> Iterator[None]:
     """Raise the block's NetworkErrors as OSErrors. (`Timeout` and `ServerDied` are OSErrors already.)"""
     try:
         yield
-    except NetworkError as error:
+    except (NetworkError, TooManyDeferred) as error:
         raise os_error(error) from error
-    except TooManyDeferred as error:
-        raise OSError(errno.ENOBUFS, str(error)) from error

@@ -10,6 +10,7 @@ their own. `REPEATED` in the second word says that the request was sent before, 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -58,6 +59,13 @@ class Lane:
 _free: deque[Lane] = deque()  # of this process; append and pop are atomic
 
 
+class _Repeats(threading.local):
+    count = 0
+
+
+_repeats = _Repeats()
+
+
 def take_lane() -> Lane:
     """A lane that no call uses now."""
     try:
@@ -85,9 +93,15 @@ def time_to_repeat(died: ServerDied, times: int, timeout_ns: int, begun_ns: int)
     """
     if times > MOST_REPEATS or isinstance(died, RequestForgotten):
         raise died
-    if timeout_ns < 0:
-        return timeout_ns
-    left = begun_ns + timeout_ns - clock()
-    if left <= 0:
-        raise died
+    left = timeout_ns
+    if timeout_ns >= 0:
+        left = begun_ns + timeout_ns - clock()
+        if left <= 0:
+            raise died
+    _repeats.count += 1
     return left
+
+
+def repeats() -> int:
+    """How many requests this thread has made again so far because a server had died of them."""
+    return _repeats.count

@@ -7,8 +7,10 @@
 
 The module is not called as its decorator is, so that ``from libsel4py import component`` gives the decorator.
 
-Order: ask the parent for the environment; make the task's allocators; make ``self``; ``start()`` if there is one;
-then ``run()`` for a program, or serve everything that the system description says is provided. When ``main`` returns
+Order: ask the parent for the environment; make the task's allocators; make ``self``; ``prepare()`` if there is one;
+where the process stands by, wait until it is to take over; ``start()`` if there is one; then ``run()`` for a program,
+or serve everything that the system description says is provided. A process that stands by holds none of its task's
+capabilities before, so ``__init__`` and ``prepare()`` of such a task invoke none. When ``main`` returns
 the process exits with status 0; an int that ``run()`` returns is the exit status; an exception leaves ``main``, and
 the host turns it into a fault message with its text in the task's log.
 
@@ -21,10 +23,10 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from libsel4py import aio
-from libsel4py.capabilities import Endpoint, Reply
+from libsel4py import aio, dispatch
+from libsel4py.capabilities import Endpoint, Notification, Reply
 from libsel4py.context import Component, Uses
 from libsel4py.environment import SIGNAL_BADGE, Environment, Slot
 from libsel4py.interface import Interface, find_interface, interfaces_of, is_declaration
@@ -35,13 +37,15 @@ from libsel4py.task import Task, set_current_task
 
 Kind = TypeVar("Kind", bound=type[Component])
 Handler = TypeVar("Handler", bound=Callable[..., None])
+HOOKS: Final = ("prepare", "start", "run", "on_signal")  # what the SDK calls by name, so no client may
 
 
 def component(cls: Kind) -> Kind:
     """Make a class the boot image of its module: gives the module a ``main`` unless it has one.
 
     Raises:
-        TypeError: the class declares an interface, lacks a method of one, or both serves and runs.
+        TypeError: the class declares an interface, lacks a method of one, both serves and runs, or serves a method that
+            is called like one of `HOOKS`.
     """
     if is_declaration(cls):
         raise TypeError(f"{cls.__name__} declares an interface: implement it in a subclass and decorate that")
@@ -49,6 +53,9 @@ def component(cls: Kind) -> Kind:
         for name in interface.interface_methods:
             if getattr(cls, name) is getattr(interface, name):
                 raise TypeError(f"{cls.__name__} does not implement {interface.__name__}.{name}")
+            if name in HOOKS:
+                raise TypeError(f"{interface.__name__}.{name} is called like what the SDK calls by itself: rename it")
+        dispatch.prepare(interface.interface_methods.values())
     if interfaces_of(cls) and hasattr(cls, "run"):
         raise TypeError(f"{cls.__name__} has run() and an interface: a server has no run(); use start() or a thread")
     module = sys.modules[cls.__module__]
@@ -91,7 +98,16 @@ def start(cls: type[Component], environment: Environment) -> int:
     set_current_task(task)
     aio.workers.expect(environment.worker_threads)
     instance = make(cls, task)
+    prepare: Callable[[], None] | None = getattr(instance, "prepare", None)
+    if prepare is not None:
+        prepare()
+    # What the server remembers is in the task's state, and is read where the server is made.
+    waits_early = environment.stands_by and environment.state
+    if waits_early:
+        Notification(Slot.TAKEOVER).wait()
     server = make_server(instance, task)
+    if environment.stands_by and not waits_early:
+        Notification(Slot.TAKEOVER).wait()
     starter: Callable[[], None] | None = getattr(instance, "start", None)
     if starter is not None:
         starter()

@@ -79,7 +79,7 @@ class Server:
         self._other_signals: Callable[[int], None] | None = None
         self._stranger: Stranger | None = None
         self.alarm: Alarm | None = None
-        self._spare_replies: list[int] = []
+        self._spare_replies = list(task.environment.spare_replies)
         self._deferred_count = 0
         self._max_deferred = max_deferred
         self._lock = threading.Lock()

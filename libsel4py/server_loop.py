@@ -8,6 +8,7 @@ channel arrive at the same receive, and are answered by the next one as all othe
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -127,19 +128,28 @@ class ServerLoop:
             self._reply_alone(answer)
 
     def _serve_in_time(self, alarm: Alarm) -> None:
-        """As `_serve`, of a server that does something at its times."""
+        """As `_serve`, of a server that does something at its times. Nobody waits for an answer meanwhile."""
         server, endpoint = self._server, self._server.endpoint.cptr
+        answer: Answer | None = None
         while not server.stopping:
-            left = alarm.due() - time.monotonic()
+            due = alarm.due()
+            left = LONGEST_WAIT if due == math.inf else due - time.monotonic()
+            if answer is not None and left < LONGEST_WAIT:
+                self._reply_alone(answer)
+                answer = None
             if left <= 0:
                 guarded(alarm.ring)
                 continue
             if server.takes_capabilities:
                 server.task.receive.arm()
-            timeout_ns = FOREVER_NS if left > LONGEST_WAIT else int(left * 1e9)
-            answer = self._answer(*machine.recv(endpoint, self._reply, timeout_ns))
             if answer is not None:
-                self._reply_alone(answer)
+                request = machine.answer_recv(endpoint, answer, self._reply)
+            else:
+                timeout_ns = FOREVER_NS if left >= LONGEST_WAIT else int(left * 1e9)
+                request = machine.recv(endpoint, self._reply, timeout_ns)
+            answer = self._answer(*request)
+        if answer is not None:
+            self._reply_alone(answer)
 
     def step(self) -> bool:
         """As `run`, for one message that waits already."""

@@ -13,12 +13,15 @@ read. A workload's own death loses what it had counted; its successor begins ane
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
+
+from libsel4py.request_ids import repeats
 
 MARK: Final = "workload "  # begins a line of counts
 STEPS: Final = 4  # a doubling of time is so many buckets
@@ -47,15 +50,15 @@ class Workload:
         self._write = write or _to_log
         self._clock = clock
         self._life = f"{time.time_ns():x}"
-        self.attempts = self.failed = self.wrong = self.checks = 0
+        self.attempts = self.failed = self.repeated = self.wrong = self.lost = self.checks = self.kept_checks = 0
         self._texts: list[str] = []
         self._spent: Counter[int] = Counter()
-        self._told = clock()
+        self.tell()  # so that one whose first attempt never ends is known
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """One request and what it takes. An error of those that are counted ends the block, and is not raised."""
-        started = self._clock()
+        started, repeated = self._clock(), repeats()
         try:
             yield
         except self._errors as error:
@@ -64,15 +67,21 @@ class Workload:
         finally:
             now = self._clock()
             self.attempts += 1
+            self.repeated += repeats() - repeated
             self._spent[bucket(round((now - started) * 1e6))] += 1
             if now - self._told >= REPORT_SECONDS:
                 self.tell()
 
-    def check(self, right: bool, what: str) -> None:
-        """Count what must be true whatever was killed: no wrong byte, nothing lost, nothing done twice."""
+    def check(self, right: bool, what: str, *, kept: bool = False) -> None:
+        """Count what must be true whatever was killed: no wrong byte, nothing lost, nothing done twice.
+
+        ``kept`` says that a server had acknowledged what was looked for: where it is not right, data was lost.
+        """
         self.checks += 1
+        self.kept_checks += kept
         if not right:
             self.wrong += 1
+            self.lost += kept
             self._keep(f"WRONG: {what}")
             self.tell()
 
@@ -84,8 +93,11 @@ class Workload:
             "life": self._life,
             "attempts": self.attempts,
             "failed": self.failed,
+            "repeated": self.repeated,
             "checks": self.checks,
+            "kept_checks": self.kept_checks,
             "wrong": self.wrong,
+            "lost": self.lost,
             "texts": self._texts,
             "spent": sorted(self._spent.items()),
         }
@@ -110,6 +122,22 @@ def bucket_end(number: int) -> int:
     if doubling < 1:
         return step + 1
     return (STEPS + step + 1) << doubling - 1
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that ``share`` of all do not exceed. ``values`` is not empty."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def percentile_of(spent: Mapping[int, int], share: float) -> int:
+    """Likewise of a histogram, number by bucket: microseconds, the end of the bucket; 0 if it is empty."""
+    total, seen = sum(spent.values()), 0
+    for number in sorted(spent):
+        seen += spent[number]
+        if seen >= share * total:
+            return bucket_end(number)
+    return 0
 
 
 def _to_log(line: str) -> None:

@@ -21,13 +21,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hw import ring
+from hw.clock import ManualClock
 from hw.ram import Ram
-from kerneld import _fastpath, invariants, layout
+from kerneld import _fastpath, budgets, invariants, layout, scheduler
 from kerneld.boot import BootParameters, DeviceRegion, boot
 from kerneld.core import IoPorts
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message, Tell
-from kerneld.records import Slot, Tcb, TcbSlot, ThreadState
+from kerneld.records import SchedContext, Slot, Tcb, TcbSlot, ThreadState
 from libsel4py import abi
 from libsel4py.abi import InitialSlot, Label, ObjectType, Rights, Status, Syscall
 
@@ -218,6 +219,8 @@ class Machine:
         check: whether the invariants are checked after every transaction.
         root: the initial task. threads, ended: those with a process, and those whose process was ended, by TCB address.
         tells: everything the host was told but deliveries, in order. deliveries: those.
+        clock, used: the time, and what each thread (TCB address) has used of a processor, in microseconds.
+        alarms: when each scheduling context that is watched is to be looked at.
     """
 
     ram_bytes: int = DEFAULT_RAM
@@ -227,6 +230,8 @@ class Machine:
     device_count: int = 2
     vspace_bits: int = 14
     description: bytes = b""
+    cores: int = 0
+    step_us: int = 0
     ram: Ram = field(init=False)
     kernel: Kernel = field(init=False)
     root: Thread = field(init=False)
@@ -236,18 +241,24 @@ class Machine:
     deliveries: list[Message] = field(init=False, default_factory=list)
     next_slot: int = field(init=False)
     untyped: int = field(init=False)
+    clock: ManualClock = field(init=False, default_factory=ManualClock)
+    used: dict[int, int] = field(init=False, default_factory=dict)
+    alarms: dict[int, int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ram = Ram(mmap.mmap(-1, self.ram_bytes), layout.UNDO_LOG, layout.UNDO_LOG_BYTES)
         parameters = BootParameters(
             self.ram_bytes,
             description=self.description,
+            cores=self.cores,
+            step_us=self.step_us,
             devices=self.devices,
             device_count=self.device_count,
             vspace_bits=self.vspace_bits,
         )
         boot(self.ram, parameters)
-        self.kernel = TwinKernel(self.ram, self.ports) if self.check else Kernel(self.ram, self.ports)
+        kind = TwinKernel if self.check and not self.cores else Kernel
+        self.kernel = self.new_kernel(kind)
         tcb = self.kernel.core.kernel.initial_tcb
         assert tcb is not None
         self.root = Thread(self, tcb, InitialSlot.TCB, InitialSlot.CNODE, InitialSlot.SCHED_CONTEXT, 0)
@@ -257,6 +268,10 @@ class Machine:
         self.untyped = info[abi.BOOT_INFO_UNTYPED] + len(self.devices)
         self.settle()
         self.root.reply = self.retype(ObjectType.REPLY)
+
+    def new_kernel(self, kind: type[Kernel], *, fast_path: bool = True) -> Kernel:
+        """A kernel on this RAM, by the test's clocks."""
+        return kind(self.ram, self.ports, lambda address: self.used.get(address, 0), self.clock, fast_path)
 
     def boot_info(self) -> tuple[int, ...]:
         """BootInfo's fixed words."""
@@ -290,6 +305,25 @@ class Machine:
         self.settle()
         self.run()
 
+    def pass_time(self, microseconds: int, *busy: Thread) -> None:
+        """Let time pass. Threads that are busy use a processor each, whenever they may run."""
+        end = self.clock() + microseconds
+        while True:
+            at = min((time for time in self.alarms.values() if time <= end), default=end)
+            step = max(at - self.clock(), 0)
+            self.clock.advance(step)
+            for thread in busy:
+                if scheduler.may_run(thread.tcb):
+                    self.used[thread.tcb.address] = self.used.get(thread.tcb.address, 0) + step
+            due = [context for context, time in self.alarms.items() if time <= self.clock()]
+            if not due and self.clock() == end:
+                return
+            for context in due:
+                del self.alarms[context]
+                self.kernel.look_at_budget(context)
+                self.settle()
+            self.run()
+
     def died(self, thread: Thread, status: int) -> None:
         """The thread's process has ended."""
         self.kernel.died(thread.tcb, status)
@@ -300,6 +334,7 @@ class Machine:
         """What follows every transaction: carry out what it tells, and check the invariants."""
         self.carry_out_tells()
         self.kernel.outbox.clear()
+        self.kernel.core.service.end()
         if self.check:
             self.assert_invariants()
 
@@ -310,6 +345,11 @@ class Machine:
 
     def _carry_out(self, message: Message) -> None:
         tcb = Tcb(self.ram, message.subject)
+        if message.kind is Tell.WATCH:
+            context = SchedContext(self.ram, message.subject)
+            self.alarms[message.subject] = budgets.due_us(self.kernel.core, context)
+        elif message.kind is Tell.UNWATCH:
+            self.alarms.pop(message.subject, None)
         if message.kind is Tell.DELIVER:
             self.deliveries.append(message)
             frame = tcb.trap_frame

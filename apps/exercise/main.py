@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable
 from itertools import count
 
+from apps.exercise.echoes import by_network
+from apps.exercise.values import Values
 from libsel4py import Component, component
 from libsel4py.errors import KernelError, RemoteError, ServerDied, ServiceError, Timeout
 from libsel4py.files import Files
 from libsel4py.interfaces.key_value import KeyValue
+from libsel4py.interfaces.network import Network
 from libsel4py.interfaces.ping import Ping
 from libsel4py.workload import Workload
 
 ERRORS = (KernelError, RemoteError, ServerDied, ServiceError, Timeout, OSError)
-DIGEST_BYTES = hashlib.sha256().digest_size
-
-
-class Versions:
-    """What may be found under each name: the version that was acknowledged last, and those that were tried since."""
-
-    def __init__(self) -> None:
-        self._allowed: dict[str, set[bytes]] = {}
-
-    def tried(self, name: str, value: bytes) -> None:
-        self._allowed.setdefault(name, {b""}).add(value)
-
-    def acknowledged(self, name: str, value: bytes) -> None:
-        self._allowed[name] = {value}
-
-    def is_right(self, name: str, value: bytes) -> bool:
-        return value in self._allowed.get(name, {value})
+STORED_BYTES = 500
 
 
 @component
@@ -43,7 +29,13 @@ class Main(Component):
         self._random = random.Random(int(str(settings.get("seed", 1))))
         self._names = [f"exercise-{number}" for number in range(int(str(settings.get("files", 8))))]
         self._bytes = int(str(settings.get("bytes", 20_000)))
-        offered = {"files": self._on_files, "store": self._on_store, "pong": self._on_pong}
+        self._peer = str(settings.get("peer", ""))
+        offered = {
+            "files": self._on_files,
+            "store": self._on_store,
+            "pong": self._on_pong,
+            "network": self._on_network,
+        }
         given = [name for name in offered if name in self.uses]
         turns: list[Callable[[], None]] = [offered[name]() for name in given]
         if not turns:
@@ -66,42 +58,18 @@ class Main(Component):
         return turn
 
     def _on_store(self) -> Callable[[], None]:
-        load, versions = Workload("store", ERRORS), Versions()
         store: KeyValue = self.uses.store
-
-        def turn() -> None:
-            name, value = self._choose(500)
-            with load.attempt():
-                versions.tried(name, value)
-                store.put(name, value)
-                versions.acknowledged(name, value)
-            with load.attempt():
-                load.check(versions.is_right(name, store.get(name)), f"{name} is neither the old nor the new value")
-
-        return turn
+        return self._values("store", STORED_BYTES, store.get, store.put)
 
     def _on_files(self) -> Callable[[], None]:
-        load, versions = Workload("files", ERRORS), Versions()
         files = Files(self.uses.files)
+        return self._values("files", self._bytes, lambda name: files.path(name).read_bytes(), files.replace_file)
 
-        def turn() -> None:
-            name, value = self._choose(self._bytes)
-            with load.attempt():
-                versions.tried(name, value)
-                files.replace_file(name, value)
-                versions.acknowledged(name, value)
-            with load.attempt():
-                found = files.path(name).read_bytes()
-                load.check(_is_whole(found), f"{name} is a mix")
-                load.check(versions.is_right(name, found), f"{name} is neither the old nor the new version")
+    def _on_network(self) -> Callable[[], None]:
+        network: Network = self.uses.network
+        return by_network(Workload("network", ERRORS), self._random, network, self._peer, self._bytes)
 
-        return turn
-
-    def _choose(self, most: int) -> tuple[str, bytes]:
-        """A name, and a value of up to so many bytes that ends in its own digest."""
-        body = self._random.randbytes(self._random.randint(1, most - DIGEST_BYTES))
-        return self._random.choice(self._names), body + hashlib.sha256(body).digest()
-
-
-def _is_whole(value: bytes) -> bool:
-    return hashlib.sha256(value[:-DIGEST_BYTES]).digest() == value[-DIGEST_BYTES:]
+    def _values(
+        self, what: str, most: int, read: Callable[[str], bytes], write: Callable[[str, bytes], object]
+    ) -> Callable[[], None]:
+        return Values(Workload(what, ERRORS), self._random, self._names, most, read, write).turn

@@ -124,6 +124,7 @@ async def _respond(connection: h11.Connection, writer: Writer, request: h11.Requ
                 events.append(h11.Data(data=piece))
                 if left:
                     await _send(connection, writer, events)
+                    await asyncio.sleep(0)  # a client that takes all at once would keep the others waiting
                     events = []
     await _send(connection, writer, [*events, h11.EndOfMessage()])
 

@@ -3,15 +3,13 @@
 Must be given: connections ``network`` (with a rule that lets it listen) and ``files`` (a file system, or a namespace),
 a further thread, and a pool of 8 MiB for 250 connections. Settings: ``port`` (80).
 
-A file system that was started again knows nothing of open files: those that were being sent end too early, and the
-next request opens it anew. A network server that was started again
-knows nothing of this one, which ends, and is started again by its restart policy.
+A file system that was started again costs a delay: a file that is being sent goes on where it was. A network server
+that was started again has lost its connections; this one goes on to listen at the next life of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 from typing import BinaryIO, Final, cast
 
 from apps.httpd import connection
@@ -29,41 +27,22 @@ MOST_CONNECTIONS: Final = 250
 POOL_BITS: Final = 22  # of the network session: 16 KiB a socket
 FILES_POOL_BITS: Final = 18  # 512 bytes for each file that is being sent
 BUFFER_BYTES: Final = 256 << 10
-LOOK_SECONDS: Final = 2.0  # how often it looks whether the network server still knows it
 
 
 class FileTree:
-    """The files, opened anew when their server has been started again."""
+    """The files that were given."""
 
-    def __init__(self, component: Component) -> None:
-        self._component = component
-        self._files: Files | None = None
+    def __init__(self, files: Files) -> None:
+        self._files = files
 
     def stat(self, path: str) -> Stat:
-        try:
-            return self._open().stat(path)
-        except OSError as error:
-            if error.errno != errno.ESTALE:
-                raise
-        self._close()
-        return self._open().stat(path)
+        return self._files.stat(path)
 
     def names(self, path: str) -> list[str]:
-        return [entry.name + "/" * (entry.kind is Kind.DIRECTORY) for entry in self._open().list(path)]
+        return [entry.name + "/" * (entry.kind is Kind.DIRECTORY) for entry in self._files.list(path)]
 
     def open(self, path: str) -> BinaryIO:
-        return cast(BinaryIO, self._open().open(path, "rb", buffering=0))
-
-    def _open(self) -> Files:
-        if self._files is None:
-            source = self._component.uses.files
-            self._files = Files(source, buffer_bytes=BUFFER_BYTES, pool_bits=FILES_POOL_BITS)
-        return self._files
-
-    def _close(self) -> None:
-        files, self._files = self._files, None
-        if files is not None:
-            files.close()
+        return cast(BinaryIO, self._files.open(path, "rb", buffering=0))
 
 
 @component
@@ -82,7 +61,7 @@ class Main(Component):
 
     async def _serve(self, net: Net) -> None:
         port = int(self.task.environment.configuration.get("port", PORT))  # type: ignore[arg-type]  # a number
-        tree = FileTree(self)
+        tree = FileTree(Files(self.uses.files, buffer_bytes=BUFFER_BYTES, pool_bits=FILES_POOL_BITS))
         room = asyncio.Semaphore(MOST_CONNECTIONS)
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -94,11 +73,9 @@ class Main(Component):
                 finally:
                     writer.close()
 
-        async with AsyncNet(net) as network, await network.start_server(connected, "", port):
+        async with AsyncNet(net) as network, await network.start_server(connected, "", port) as server:
             self.log.info("serving at port %d", port)
-            while True:
-                await asyncio.sleep(LOOK_SECONDS)
-                net.interfaces()  # nobody tells of a session that is over; this call does
+            await server.serve_forever()
 
     def _answer(self, tree: FileTree, method: bytes, target: bytes, headers: dict[bytes, bytes]) -> Response:
         response = answer(tree, method, target, headers)

@@ -2,13 +2,11 @@
 
 Must be given: a connection ``files`` (a file system, or a namespace). Settings: ``path`` of its journal ("store").
 
-A file system that was started again knows nothing of the open journal: the next change opens and reads it anew.
+The journal stays open when its file system is started again (`libsel4py.files`).
 """
 
 from __future__ import annotations
 
-import errno
-from contextlib import suppress
 from typing import BinaryIO, Final, cast
 
 from apps.keyvalue.journal import Journal
@@ -44,12 +42,8 @@ class Main(KeyValue):
     """The store."""
 
     def start(self) -> None:
-        self._path = str(self.task.environment.configuration.get("path", PATH))
-        self._open()
-
-    def _open(self) -> None:
-        self._files = Files(self.uses.files)
-        self._journal = Journal(_Disk(self._files), self._path)
+        path = str(self.task.environment.configuration.get("path", PATH))
+        self._journal = Journal(_Disk(Files(self.uses.files)), path)
 
     def get(self, key: str) -> bytes:
         found = self._journal.values.get(key)
@@ -70,16 +64,7 @@ class Main(KeyValue):
         return sorted(key for key in self._journal.values if key.startswith(prefix))
 
     def _commit(self, changes: dict[str, bytes | None]) -> None:
-        try:
-            self._journal.commit(changes)
-        except OSError as error:
-            if error.errno != errno.ESTALE:
-                raise
-            with suppress(OSError):  # the file system knows it no more
-                self._journal.close()
-            self._files.close()
-            self._open()
-            self._journal.commit(changes)
+        self._journal.commit(changes)
         if self._journal.is_due:
             try:
                 self._journal.compact()

@@ -41,5 +41,3 @@ class Main(Component):
                 return leaving.status
             except Exception as error:  # whatever a command comes to, the person is told and asked for the next one
                 session.tell(describe(error) + "\n")
-                if server := session.forget_stale(error):
-                    session.tell(f"{server} was started again: the next command goes on with it\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BufferedReader
 from typing import IO, Any, Final
@@ -25,7 +23,6 @@ from libsel4py.task import current_task
 # A command cannot be taken back while it waits: a server that has ended for good would keep the shell for ever.
 ANSWER_SECONDS: Final = 10.0
 FILES, NETWORK = "files", "network"  # connections
-STALE: Final = {errno.ESTALE: (FILES, "a file system"), errno.EBADF: (NETWORK, "the network server")}
 NET_POOL_BITS: Final = 18
 
 
@@ -101,18 +98,6 @@ class Session:
             found = self.opened[NETWORK] = Net(network, pool_bits=NET_POOL_BITS)
         assert isinstance(found, Net)
         return found
-
-    def forget_stale(self, error: Exception) -> str:
-        """What an error says was started again, or nothing. The next command opens it anew."""
-        known = STALE.get(error.errno or 0) if isinstance(error, OSError) else None
-        if known is None:
-            return ""
-        connection, server = known
-        stale = self.opened.pop(connection, None)
-        if isinstance(stale, Files | Net):
-            with suppress(OSError):  # the server knows it no more; the memory is ours again all the same
-                stale.close()
-        return server
 
     def mounts(self) -> list[str]:
         """Where there are file systems. Raises CommandError as `files`."""

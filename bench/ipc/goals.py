@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bench.ipc import peers, published
 from bench.rounds import Goal, Series, ratio_goal
+from libsel4py.workload import percentile
 
 CALL = "seL4_Call + seL4_ReplyRecv"
 CALL_ONE = f"{CALL}, one CPU"
@@ -119,12 +120,6 @@ def host_system_calls(counts: Sequence[float]) -> Goal:
     """The median, to a hundredth: a run in which somebody else took a processor away says nothing of the calls."""
     median, best = (max(0.0, round(count, 2)) for count in (statistics.median(counts), min(counts)))
     return Goal("host system calls of a warm call", median, best, 0.0, at_most=True, unit="")
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least ``share`` of all do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
 def revocation(where: str, rounds: Sequence[Sequence[float]], bound: float) -> list[Goal]:

@@ -183,15 +183,23 @@ int main(int count, char **arguments)
     page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return 1;
+    int bound[2];
+    if (pipe(bound) < 0)
+        return 1;
     pid_t client = getpid(), server = fork();
     if (server == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != client)
             return 1; /* it ended before that was said */
+        close(bound[0]);
+        close(bound[1]);
         serve();
     }
-    if (server < 0)
+    close(bound[1]);
+    char none;
+    if (server < 0 || read(bound[0], &none, 1) < 0) /* its end: who hears of the server may stop it */
         return 1;
+    close(bound[0]);
     printf("%d %d\n", client, server);
     fflush(stdout);
     take_orders();

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.ipc.goals import percentile
 from bench.network import pages
 from bench.network.loopback import Loopback
 from bench.network.nodes import Nodes
 from bench.network.one_process import OneProcess
 from bench.report import Report
 from bench.rounds import Goal, Series, interleave, ratio_goal
+from libsel4py.workload import percentile
 from servers.network.stack import is_built
 
 MTUS = (65520, 9000, 1500)

@@ -68,8 +68,9 @@ class Main(Component):
         connections = self.task.environment.connections
         self._clients = [getattr(self.uses, name) for name in connections if name.startswith("client")]
         for client in self._clients:
-            client.prepare()
+            client.connect()
         for name in ("null", "mirror"):
+            machine.call(connections[name].cptr, message_info(1, 4), 1, 2, 3, 4)  # who answers takes channels by then
             channel.connect(self.task, Endpoint(connections[name].cptr))
         return {"clients": len(self._clients)}
 

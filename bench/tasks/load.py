@@ -18,7 +18,7 @@ RUN = 16  # calls between two looks at the clock
 class Load(Interface):
     """Makes calls on order. Times are `time.perf_counter_ns`, which all processes of a host share."""
 
-    def prepare(self) -> None:
+    def connect(self) -> None:
         """Connect to everything that the description gives."""
 
     @oneway
@@ -53,7 +53,7 @@ class Main(Load):
         self._calls = self._refused_at = 0
         self._open: list[tuple[Endpoint, Channel]] = []
 
-    def prepare(self) -> None:
+    def connect(self) -> None:
         for name, connection in self.task.environment.connections.items():
             endpoint = Endpoint(connection.cptr)
             channel.connect(self.task, endpoint)

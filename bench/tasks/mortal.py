@@ -1,4 +1,4 @@
-"""A server that is killed: says which life of it answers, and holds as much memory as its description says."""
+"""A server that is killed: says which life of it answers, and comes to hold as much memory as it is told."""
 
 # mypy: disable-error-code="empty-body"
 
@@ -17,15 +17,20 @@ class Mortal(Interface):
     def life(self) -> Word:
         """A number that no other life has: its process's."""
 
+    def hold(self, size: Word) -> None:
+        """Have so many bytes of private memory, each page touched."""
+
 
 @component
 class Main(Mortal):
-    """The server. Setting ``bytes``: private memory that it touches when it starts."""
+    """The server."""
 
     def start(self) -> None:
-        size = int(str(self.task.environment.configuration.get("bytes", 0)))
-        self._held = bytearray(os.urandom(1)) * size
         self._life = Word(os.getpid())
+        self._held = bytearray()
 
     def life(self) -> Word:
         return self._life
+
+    def hold(self, size: Word) -> None:
+        self._held = bytearray(os.urandom(1)) * size

@@ -1,9 +1,10 @@
-"""Calls a server that is killed from outside, again and again, and says how long its client was without it.
+"""Calls a server that is killed from outside, and says how long its client was without it.
 
-Takes orders from the console, one a line, and answers each with a line of JSON that begins with ``@``:
+Takes orders from the console, one a line, and answers each with lines of JSON that begin with ``@``:
 
-gap N   until N lives have answered behind the one that answers now: for each of them the seconds from the last good
-        reply of its predecessor to its own first, and how many calls have ended in ServerDied
+gap NAME BYTES   the server of this name comes to hold so many bytes; answers ``{}`` and calls it without a pause, until
+                 its next life answers: then the seconds from the last good reply to that one, and how many calls have
+                 ended in ServerDied
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from bench.tasks.mortal import Mortal
 from libsel4py import Component, ServerDied, component, uses
 from libsel4py.interfaces.console import Console
+from libsel4py.signature import Word
 
 
 @component
@@ -21,29 +23,37 @@ class Main(Component):
     """Measures."""
 
     console = uses(Console)
-    mortal = uses(Mortal)
+    cold = uses(Mortal)
+    warm = uses(Mortal)
 
     def run(self) -> int:
-        self._life = self.mortal.life()
+        servers = {"cold": self.cold, "warm": self.warm}
         while True:
-            name, _, count = self.console.read_line("", echo=False).partition(" ")
-            if name == "end":
+            order = self.console.read_line("", echo=False).split()
+            if order == ["end"]:
                 return 0
-            gaps, died = self._gaps(int(count))
-            self.console.write("@" + json.dumps({"gaps": gaps, "died": died}) + "\n")
+            _, name, size = order
+            server = servers[name]
+            server.hold(Word(int(size)))
+            life = server.life()
+            self._say({})
+            gap, died = _gap(server, life)
+            self._say({"gap": gap, "died": died})
 
-    def _gaps(self, count: int) -> tuple[list[float], int]:
-        clock, gaps, died = time.perf_counter, list[float](), 0
-        last = clock()
-        while len(gaps) < count:
-            try:
-                life = self.mortal.life()
-            except ServerDied:
-                died += 1
-                continue
-            now = clock()
-            if life != self._life:
-                gaps.append(now - last)
-                self._life = life
-            last = now
-        return gaps, died
+    def _say(self, figures: dict[str, float]) -> None:
+        self.console.write("@" + json.dumps(figures) + "\n")
+
+
+def _gap(server: Mortal, life: Word) -> tuple[float, int]:
+    clock, died = time.perf_counter, 0
+    last = clock()
+    while True:
+        try:
+            answered = server.life()
+        except ServerDied:
+            died += 1
+            continue
+        now = clock()
+        if answered != life:
+            return now - last, died
+        last = now

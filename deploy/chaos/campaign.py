@@ -6,35 +6,39 @@ was running runs again, checks the kernel's invariants, and takes the system dow
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from deploy.chaos.injector import Injector
-from deploy.chaos.recoveries import Recoveries, percentile
-from deploy.chaos.schedule import Fault, Injection, schedule
+from deploy.chaos.recoveries import Recoveries
+from deploy.chaos.schedule import CHANGES_BITS, Injection, schedule, standing_on
 from deploy.chaos.workloads import Counts, HostWorkload, TaskWorkloads
-from deploy.management import Listener, Management, ManagementError, NotAnswering
+from deploy.management import Listener, Management, ManagementError, NotAnswering, Refused
+from deploy.runtime import running
+from kerneld.fault_kinds import Fault
 from libsel4py.description import Restart, System
-from libsel4py.workload import REPORT_SECONDS
+from libsel4py.workload import bucket, percentile
 
 KERNEL_SECONDS: Final = 20.0  # a kernel that is not back by then is lost
 SETTLE_SECONDS: Final = 30.0  # what was hit last may hang for as long as its supervisor waits
-COUNTS_SECONDS: Final = 3 * REPORT_SECONDS
+COUNTS_SECONDS: Final = SETTLE_SECONDS  # a workload that tells nothing for so long is stalled
 ANSWER_SECONDS: Final = 2.0
 SHOW_SECONDS: Final = 0.5
 KEPT_SKIPS: Final = 5
+MOST_GROWTH: Final = 200  # of open descriptors: channels come and go, and so do what the kernel keeps for a while
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to do. It ends after ``seconds`` or after ``count`` faults, what comes first."""
+    """What a run is to do. It ends after ``seconds``, or after ``count`` faults that took effect, what comes first."""
 
-    faults: tuple[Fault, ...]
+    faults: Mapping[Fault, float]  # each with its weight
     rate: float
     seed: int
     seconds: float
@@ -48,6 +52,7 @@ class Outcome:
 
     plan: Plan
     started: float
+    system: str = ""
     injected: Counter[Fault] = field(default_factory=Counter)
     skipped: Counter[Fault] = field(default_factory=Counter)
     skips: list[str] = field(default_factory=list)
@@ -56,15 +61,59 @@ class Outcome:
     host: dict[str, object] | None = None
     violations: list[object] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    stalled: list[str] = field(default_factory=list)  # workloads that did nothing after the last fault
+    exposed: frozenset[str] = frozenset()  # tasks that were hit by a changed bit, and who stands on them
+    descriptors: dict[str, list[int]] = field(default_factory=dict)  # open ones by process: before, after
+    hidden: list[str] = field(default_factory=list)  # processes whose descriptors the host does not show to this user
+    disks: list[str] = field(default_factory=list)  # images that began empty with the run
     lost: str = ""  # why there is no system any more
     seconds: float = 0.0
 
     @property
     def ok(self) -> bool:
         """Nothing that must hold was violated. Errors that a client was told of may have been."""
-        wrong = any(counts.wrong for counts in self.workloads.values())
         failed = bool(self.host and self.host["failed"])
-        return not (wrong or failed or self.violations or self.missing or self.lost)
+        grown = any(after > before + MOST_GROWTH for before, after in self.descriptors.values())
+        broken = self.violations or self.missing or self.stalled or self.lost
+        return not (self.wrong or failed or grown or broken)
+
+    @property
+    def checks(self) -> int:
+        """Answers that workloads looked at."""
+        return sum(counts.checks for counts in self.workloads.values())
+
+    @property
+    def kept_checks(self) -> int:
+        """Those of them about what a server had acknowledged: whether it is still there."""
+        return sum(counts.kept_checks for counts in self.workloads.values())
+
+    @property
+    def wrong(self) -> int:
+        """Checks that did not hold, and no changed bit explains it."""
+        return sum(counts.wrong for name, counts in self.workloads.items() if not self._is_exposed(name))
+
+    @property
+    def damaged(self) -> int:
+        """Checks that did not hold of workloads which stand on a task whose bits were changed."""
+        return sum(counts.wrong for name, counts in self.workloads.items() if self._is_exposed(name))
+
+    @property
+    def data_lost(self) -> int:
+        """Acknowledged values that were not there any more, and no changed bit explains it."""
+        return sum(counts.lost for name, counts in self.workloads.items() if not self._is_exposed(name))
+
+    @property
+    def client_errors(self) -> int:
+        """Attempts of workloads that ended in an error."""
+        return sum(counts.failed for counts in self.workloads.values())
+
+    @property
+    def repeated(self) -> int:
+        """Requests of workloads that the SDK made again, because a server had died of them."""
+        return sum(counts.repeated for counts in self.workloads.values())
+
+    def _is_exposed(self, workload: str) -> bool:
+        return workload.partition(".")[0] in self.exposed
 
     def plain(self) -> dict[str, object]:
         """As a program reads it; times in milliseconds."""
@@ -73,13 +122,27 @@ class Outcome:
             "seed": self.plan.seed,
             "rate": self.plan.rate,
             "seconds": round(self.seconds, 3),
+            "system": self.system,
             "injected": sum(self.injected.values()),
+            "recoveries": sum(map(len, self.recoveries.seconds.values())),
+            "requests_repeated": self.repeated,
+            "client_errors": self.client_errors,
+            "checks": self.checks,
+            "kept_checks": self.kept_checks,
+            "wrong": self.wrong,
+            "data_lost": self.data_lost,
+            "damaged": self.damaged,
             "faults": {fault.value: self._fault(fault) for fault in self.plan.faults},
             "skips": self.skips,
             "workloads": {name: counts.plain() for name, counts in sorted(self.workloads.items())},
             "host_workload": self.host,
             "violations": self.violations,
             "missing": self.missing,
+            "stalled": self.stalled,
+            "exposed": sorted(self.exposed),
+            "descriptors": self.descriptors,
+            "descriptors_hidden": self.hidden,
+            "disks": self.disks,
             "lost": self.lost,
         }
 
@@ -89,6 +152,7 @@ class Outcome:
             told["recovered"] = len(seconds)
             for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99), ("max_ms", 1.0)):
                 told[name] = round(percentile(seconds, share) * 1000, 2)
+            told["spent"] = sorted(Counter(bucket(round(each * 1e6)) for each in seconds).items())
         return told
 
 
@@ -102,7 +166,8 @@ class Campaign:
         self._host = host
         self._tasks = TaskWorkloads(folder / "logs")
         self._shown = 0.0
-        self.outcome = Outcome(plan, time.monotonic())
+        self._changed: set[str] = set()
+        self.outcome = Outcome(plan, time.monotonic(), system.name)
 
     def run(self, show: Callable[[Outcome], None]) -> Outcome:
         """Do it. ``show`` is called now and then with what was seen so far.
@@ -115,10 +180,18 @@ class Campaign:
         with self._joined() as (management, listener):
             injector = Injector(management)
             try:
+                before = self._descriptors(injector)
                 for injection in self._due(coming):
                     self._listen(listener, outcome.started + injection.at, show)
                     self._inject(injector, injection)
                 self._settle(management, listener, show)
+                after = self._descriptors(injector)
+                outcome.hidden = sorted(name for name in before if None in (before[name], after[name]))
+                outcome.descriptors = {
+                    name: [count, later]
+                    for name, count in before.items()
+                    if count is not None and (later := after[name]) is not None
+                }
                 found = management.request("fsck")
                 outcome.violations = found if isinstance(found, list) else [found]
             except ManagementError as error:
@@ -135,7 +208,11 @@ class Campaign:
 
     def _due(self, coming: Iterator[Injection]) -> Iterator[Injection]:
         for injection in coming:
-            if injection.at > self._plan.seconds or injection.number == self._plan.count:
+            passed = time.monotonic() - self.outcome.started
+            if (
+                max(injection.at, passed) > self._plan.seconds
+                or sum(self.outcome.injected.values()) == self._plan.count
+            ):
                 return
             yield injection
 
@@ -144,10 +221,15 @@ class Campaign:
         try:
             reason = injector.carry_out(injection)
         except NotAnswering as error:
+            if not any(each.folder == self._folder for each in running()):
+                raise Refused("the system has ended by itself: its logs say why") from error
             reason = str(error)
         if reason is None:
             outcome.injected[injection.fault] += 1
             outcome.recoveries.injected(injection, now)
+            if injection.fault in CHANGES_BITS and injection.target not in self._changed:
+                self._changed.add(injection.target)
+                outcome.exposed = standing_on(self._system, self._changed)
             if injection.fault is Fault.KILL_KERNEL:
                 self._wait_for_kernel(now)
         else:
@@ -193,17 +275,34 @@ class Campaign:
         self._wait_for_counts(listener, show)
 
     def _wait_for_counts(self, listener: Listener, show: Callable[[Outcome], None]) -> None:
-        """Wait until each workload has told of what came after the last fault; one that does not is not waited for."""
+        """Wait until each workload has told of what came after the last fault."""
         self._count()
         before = {name: counts.attempts for name, counts in self.outcome.workloads.items()}
         until = time.monotonic() + COUNTS_SECONDS
         while time.monotonic() < until:
             self._listen(listener, min(until, time.monotonic() + SHOW_SECONDS / 5), show)
             self._count()
-            if all(self.outcome.workloads[name].attempts > count for name, count in before.items()) and before:
+            found = self.outcome.workloads
+            self.outcome.stalled = sorted(name for name in before if found[name].attempts <= before[name])
+            if not self.outcome.stalled:
                 return
 
     def _running(self, management: Management) -> set[str]:
         rows = management.request("ps")
         assert isinstance(rows, list)
         return {str(row["name"]) for row in rows if row["state"] not in ("ENDING", "HELD", "INACTIVE")}
+
+    def _descriptors(self, injector: Injector) -> dict[str, int | None]:
+        """How many the kernel and the monitor have open. None: the host does not show this user."""
+        (monitor,) = (each.pid for each in running() if each.folder == self._folder)
+        pids = {"kernel": injector.kernel_pid(), "monitor": monitor}
+        return {name: _open_descriptors(pid) for name, pid in pids.items()}
+
+
+def _open_descriptors(pid: int) -> int | None:
+    """How many a process has open. None where that is hidden: those of a process that may not be dumped, as the kernel
+    and the monitor, Linux shows to root alone. proc(5), prctl(2) PR_SET_DUMPABLE."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except PermissionError:
+        return None

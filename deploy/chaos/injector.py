@@ -6,8 +6,9 @@ import os
 import signal
 from collections.abc import Mapping
 
-from deploy.chaos.schedule import Fault, Injection
+from deploy.chaos.schedule import Injection
 from deploy.management import Management, Refused
+from kerneld.fault_kinds import Fault
 
 
 class Injector:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from deploy.chaos.schedule import Fault, Injection
+from deploy.chaos.schedule import HANG_MS, Injection
+from kerneld.fault_kinds import Fault
 
 _STARTS: tuple[Fault, ...] = (Fault.KILL, Fault.HANG)  # what a task's next life is the recovery of
 
@@ -29,7 +29,8 @@ class Recoveries:
         waiting = self._waiting[str(event.get("task"))]
         while waiting:
             fault, since = waiting.popleft()
-            self.seconds[fault].append(now - since)
+            if fault is Fault.KILL or now - since <= HANG_MS / 1000:  # who hung longer went on by itself
+                self.seconds[fault].append(now - since)
 
     def kernel_is_back(self, since: float, now: float) -> None:
         self.seconds[Fault.KILL_KERNEL].append(now - since)
@@ -37,9 +38,3 @@ class Recoveries:
     def missing(self) -> dict[str, int]:
         """Tasks that were hit and have not been seen to start since."""
         return {name: len(waiting) for name, waiting in self._waiting.items() if waiting}
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that ``share`` of all do not exceed. ``values`` is not empty."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

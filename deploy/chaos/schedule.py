@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Final
 
+from kerneld.fault_kinds import Fault
 from libsel4py.description import DeviceType, Restart, System
 
 HANG_MS: Final = 5_000  # longer than any heartbeat: who is supervised is killed before
@@ -15,19 +15,8 @@ SLOW_MS: Final = (50, 500)
 LOST_FRAMES: Final = (1, 40)
 FAILED_REQUESTS: Final = (1, 3)
 
-
-class Fault(Enum):
-    """What can be done to a system."""
-
-    KILL = "kill"  # a task's process is killed
-    HANG = "hang"  # a task does nothing any more
-    SLOW = "slow"  # a task gets half of the time
-    CORRUPT_MESSAGE = "corrupt-message"  # a bit of a task's message area changes
-    BITFLIP = "bitflip"  # a bit of a task's mapped frames changes
-    DROP_IRQ = "drop-irq"  # a device's interrupt does not come
-    DISK_ERROR = "disk-error"  # a disk's requests fail
-    NET_LOSS = "net-loss"  # an interface's frames are lost
-    KILL_KERNEL = "kill-kernel"  # the kernel's process is killed
+# Who was hit by one of these may answer anything, and so may whoever stands on it.
+CHANGES_BITS: Final = frozenset({Fault.BITFLIP, Fault.CORRUPT_MESSAGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +38,8 @@ def targets_of(system: System, fault: Fault, chosen: tuple[str, ...] = ()) -> tu
     """What a fault may hit, in the description's order: of ``chosen``, if it names something.
 
     Without a choice these are the servers, which are started again whenever they end (`restart = "always"`), the disks,
-    the network interfaces, and the devices that interrupt.
+    the network interfaces, and the devices that interrupt. Bits change of those servers only that root has granted
+    nothing: a supervisor that was told something else than the description gives up, or ends, whom it likes.
     """
     if fault is Fault.KILL_KERNEL:
         return ("",)
@@ -58,7 +48,8 @@ def targets_of(system: System, fault: Fault, chosen: tuple[str, ...] = ()) -> tu
     elif chosen:
         found = [task.name for task in system.tasks]
     else:
-        found = [task.name for task in system.tasks if task.restart is Restart.ALWAYS and not task.essential]
+        servers = [task for task in system.tasks if task.restart is Restart.ALWAYS and not task.essential]
+        found = [task.name for task in servers if not (task.grants and fault in CHANGES_BITS)]
     return tuple(name for name in found if not chosen or name in chosen)
 
 
@@ -69,10 +60,24 @@ _DEVICES: Final[dict[Fault, tuple[DeviceType, ...]]] = {
 }
 
 
+def standing_on(system: System, hit: Collection[str]) -> frozenset[str]:
+    """The tasks that were hit, and all that use them, directly or by others: whose answers a changed bit can spoil."""
+    found = set(hit)
+    while True:
+        users = {task.name for task in system.tasks for use in (*task.uses, *task.names) if use.task in found}
+        if users <= found:
+            return frozenset(found)
+        found |= users
+
+
 def schedule(
-    system: System, faults: tuple[Fault, ...], rate: float, seed: int, chosen: tuple[str, ...] = ()
+    system: System,
+    faults: Mapping[Fault, float],
+    rate: float,
+    seed: int,
+    chosen: tuple[str, ...] = (),
 ) -> Iterator[Injection]:
-    """Faults without end, ``rate`` a second on average, at random times (a Poisson process).
+    """Faults without end, ``rate`` a second on average, at random times (a Poisson process), each kind by its weight.
 
     Raises:
         NoTarget: nothing of the system can be hit by one of the faults.
@@ -81,7 +86,7 @@ def schedule(
     for fault, found in targets.items():
         if not found:
             raise NoTarget(f"nothing in {system.name} can be hit by {fault.value}; {_remedy(system, fault)}")
-    return _draw(targets, rate, random.Random(seed))
+    return _draw(targets, tuple(faults.values()), rate, random.Random(seed))
 
 
 def _remedy(system: System, fault: Fault) -> str:
@@ -91,11 +96,13 @@ def _remedy(system: System, fault: Fault) -> str:
     return f"tasks that are started again: {', '.join(names) or 'it has none'}"
 
 
-def _draw(targets: Mapping[Fault, tuple[str, ...]], rate: float, chance: random.Random) -> Iterator[Injection]:
+def _draw(
+    targets: Mapping[Fault, tuple[str, ...]], weights: tuple[float, ...], rate: float, chance: random.Random
+) -> Iterator[Injection]:
     at, number, faults = 0.0, 0, tuple(targets)
     while True:
         at += chance.expovariate(rate)
-        fault = chance.choice(faults)
+        (fault,) = chance.choices(faults, weights)
         yield Injection(number, at, fault, chance.choice(targets[fault]), _details(fault, chance))
         number += 1
 

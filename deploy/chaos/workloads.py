@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from libsel4py.workload import MARK, bucket_end
+from libsel4py.workload import MARK, percentile_of
 
 _MOST_BUCKETS: Final = 1000
 END_SECONDS: Final = 10.0
@@ -26,8 +26,11 @@ class _Line(msgspec.Struct, frozen=True):
     life: str
     attempts: int
     failed: int
+    repeated: int
     checks: int
+    kept_checks: int
     wrong: int
+    lost: int
     texts: list[str]
     spent: list[tuple[int, int]]
 
@@ -39,22 +42,28 @@ class Counts:
     lives: int = 0
     attempts: int = 0
     failed: int = 0
+    repeated: int = 0
     checks: int = 0
+    kept_checks: int = 0
     wrong: int = 0
+    lost: int = 0
     texts: list[str] = field(default_factory=list)
     spent: Counter[int] = field(default_factory=Counter)
 
     def plain(self) -> dict[str, object]:
         """As a program reads it; times in microseconds, each the end of the histogram's bucket."""
-        times = {f"p{name}_us": _percentile(self.spent, share) for name, share in (("50", 0.5), ("99", 0.99))}
+        times = {f"p{name}_us": percentile_of(self.spent, share) for name, share in (("50", 0.5), ("99", 0.99))}
         return {
             "lives": self.lives,
             "attempts": self.attempts,
             "failed": self.failed,
+            "repeated": self.repeated,
             "checks": self.checks,
+            "kept_checks": self.kept_checks,
             "wrong": self.wrong,
+            "lost": self.lost,
             **times,
-            "max_us": _percentile(self.spent, 1.0),
+            "max_us": percentile_of(self.spent, 1.0),
             "texts": self.texts,
         }
 
@@ -78,8 +87,11 @@ class TaskWorkloads:
             counts.lives += 1
             counts.attempts += line.attempts
             counts.failed += line.failed
+            counts.repeated += line.repeated
             counts.checks += line.checks
+            counts.kept_checks += line.kept_checks
             counts.wrong += line.wrong
+            counts.lost += line.lost
             counts.texts += line.texts
             counts.spent.update({bucket: number for bucket, number in line.spent if 0 <= bucket < _MOST_BUCKETS})
         return found
@@ -99,15 +111,6 @@ class TaskWorkloads:
                     yield msgspec.json.decode(line[len(MARK) :], type=_Line)
                 except msgspec.MsgspecError:
                     continue
-
-
-def _percentile(spent: Mapping[int, int], share: float) -> int:
-    total, seen = sum(spent.values()), 0
-    for number in sorted(spent):
-        seen += spent[number]
-        if seen >= share * total:
-            return bucket_end(number)
-    return 0
 
 
 class HostWorkload:

@@ -8,11 +8,13 @@ import click
 
 COMMANDS = (
     "up",
+    "run",
     "down",
     "systems",
     "console",
     "ps",
     "why",
+    "schedule",
     "kill",
     "chaos",
     "logs",
@@ -20,6 +22,8 @@ COMMANDS = (
     "image",
     "fsck",
     "upgrade",
+    "suspend",
+    "resume",
     "disk",
     "check",
     "new",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from deploy.cli.output import Report, reported
-from deploy.cli.rendering import line, table
+from deploy.cli.rendering import line, table, warning
 
 
 @click.command()
@@ -15,6 +15,7 @@ def command() -> Report:
     import dataclasses
 
     from deploy.host_checks import findings
+    from hw.layers import VARIABLE, left_out
 
     found = list(findings())
     missing = [each.feature for each in found if each.required and not each.found]
@@ -34,6 +35,8 @@ def command() -> Report:
                 for each in found
             ],
         )
+        if without := left_out().names():
+            warning(f"{VARIABLE} is set: tasks of a system that is started from here run WITHOUT {', '.join(without)}")
         line(f"required and missing: {', '.join(missing)}" if missing else "everything required is here")
 
     return Report([dataclasses.asdict(each) for each in found], show, ok=not missing)

@@ -9,7 +9,19 @@ import click
 
 from deploy.cli.output import Report, reported, system_option
 
-_WHAT = ("untyped", "cspace", "queues", "vspaces", "io_spaces", "notices", "memory", "devices", "kernel")
+_WHAT = (
+    "untyped",
+    "cspace",
+    "queues",
+    "vspaces",
+    "io_spaces",
+    "notices",
+    "contexts",
+    "holdings",
+    "memory",
+    "devices",
+    "kernel",
+)
 
 
 @click.command()
@@ -23,8 +35,9 @@ _WHAT = ("untyped", "cspace", "queues", "vspaces", "io_spaces", "notices", "memo
 @system_option
 @reported
 def command(what: str, image: Path | None, system_name: str | None) -> Report:
-    """Show the untyped tree, capability spaces, who waits where, what is mapped, who watches whom, who pays for RAM,
-    the devices, or the kernel: how often it was started again, and how long that took the last time.
+    """Show the untyped tree, capability spaces, who waits where, what is mapped, who watches whom, who runs on which
+    budget, who holds what (for programs), who pays for RAM, the devices, or the kernel: how often it was started again,
+    and how long that took the last time.
     """
     if image is not None:
         from deploy.images import inspect

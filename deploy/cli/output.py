@@ -22,11 +22,15 @@ _JSON: Final = f"{__name__}.json"
 
 @dataclass(frozen=True)
 class Report:
-    """``result`` is what ``--json`` prints; ``show`` prints it for people, by default in a plain general form."""
+    """``result`` is what ``--json`` prints; ``show`` prints it for people, by default in a plain general form.
+
+    ``status`` is the exit status where it is not ok.
+    """
 
     result: object
     show: Callable[[], None] | None = None
     ok: bool = True
+    status: int = 1
 
 
 class Failure(Exception):
@@ -60,7 +64,7 @@ def reported(function: Callable[P, Report]) -> Callable[P, None]:
         else:
             show(report.result)
         if not report.ok:
-            raise SystemExit(1)
+            raise SystemExit(report.status)
 
     return command
 
@@ -76,12 +80,13 @@ def _remember(context: click.Context, parameter: click.Parameter, value: bool) -
 
 def _expected() -> tuple[type[Exception], ...]:
     """Errors that are answers, not bugs. Looked up only when something was raised, so that commands load quickly."""
+    from deploy.authority.questions import UnknownName
     from deploy.disk import DiskRefused
     from deploy.management import ManagementError
     from deploy.problems import BadDescription
     from deploy.runtime import RuntimeRefused
 
-    return (Failure, DiskRefused, ManagementError, BadDescription, RuntimeRefused, OSError)
+    return (Failure, UnknownName, DiskRefused, ManagementError, BadDescription, RuntimeRefused, OSError)
 
 
 def _fail(error: Exception, as_json: bool) -> NoReturn:

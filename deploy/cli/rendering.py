@@ -30,6 +30,11 @@ def line(text: str) -> None:
     click.echo(printable(text))
 
 
+def warning(text: str) -> None:
+    """Prints what nobody must miss, in red on a terminal."""
+    click.secho(printable(text), fg="red")
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], indent: str = "") -> None:
     """Prints a table."""
     cells = [[cell(value) for value in row] for row in rows]

@@ -1,8 +1,10 @@
 /* What a new task's process does between fork and attach(), in one call that runs no Python and so copies few pages.
  *
  * It dies with its parent; leaves its session and process group; takes the signals that end a process back from the
- * zygote, which ignores them; has its log as stdout and stderr; holds no descriptor but 0 to 2 and its own, which are
- * numbered from 3 on; and has its memory mapped, the descriptors of which are closed again.
+ * zygote, which ignores them; has its log, if one is named, as stdout and stderr; holds no descriptor but 0 to 2 and
+ * its own, which are numbered from 3 on; has its memory mapped, the descriptors of which are closed again; and can from then on open only
+ * the files that rules name, where it was given rules. One more descriptor stays until the sandbox is entered: the socket
+ * on which it says by what it can be told of (filter.c).
  */
 #include "cpu.h"
 
@@ -14,11 +16,6 @@
 #include <sys/syscall.h>
 
 enum { OWN_DESCRIPTORS = 3, FIRST_OWN = 3 };
-
-/* Wire form of one map: hw.cpu packs it. */
-struct map {
-    uint64_t address, bytes, rights;
-};
 
 static int die_with(pid_t parent)
 {
@@ -61,10 +58,10 @@ static int keep_only(const int *descriptors, unsigned count)
     return (int)syscall(SYS_close_range, FIRST_OWN + count, ~0U, 0);
 }
 
-static int map_all(const struct map *maps, unsigned count)
+int begin_map(const struct begin_map *maps, const int *descriptors, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        int descriptor = FIRST_OWN + OWN_DESCRIPTORS + (int)i;
+        int descriptor = descriptors[i];
         int protection = PROT_READ | (maps[i].rights & SEL4PY_RIGHTS_WRITE ? PROT_WRITE : 0);
         void *wanted = (void *)(uintptr_t)maps[i].address;
         void *got = mmap(wanted, maps[i].bytes, protection, MAP_SHARED | MAP_FIXED_NOREPLACE, descriptor, 0);
@@ -79,20 +76,42 @@ static int map_all(const struct map *maps, unsigned count)
     return 0;
 }
 
+/* Those that keep_only() has numbered. */
+static int map_kept(const struct begin_map *maps, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const int descriptor = FIRST_OWN + OWN_DESCRIPTORS + (int)i;
+        if (begin_map(&maps[i], &descriptor, 1) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The limit of memory is set later, when the keeper's stack counts; then nothing under /proc can be opened any more. */
+static int submit_to(int rules)
+{
+    int result = open_memory_count() < 0 ? -1 : obey_file_rules(rules);
+    close(rules);
+    return result;
+}
+
 PyObject *cpu_begin(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    int parent, folder;
+    int parent, folder, has_rules, has_report, bare;
     const char *name, *log;
     const char *descriptors, *maps;
     Py_ssize_t descriptor_bytes, map_bytes;
-    if (!PyArg_ParseTuple(args, "iyiyy#y#:begin", &parent, &name, &folder, &log, &descriptors, &descriptor_bytes, &maps,
-                          &map_bytes))
+    if (!PyArg_ParseTuple(args, "iyiyy#y#ppp:begin", &parent, &name, &folder, &log, &descriptors, &descriptor_bytes, &maps,
+                          &map_bytes, &has_rules, &has_report, &bare))
         return NULL;
     const unsigned count = (unsigned)(descriptor_bytes / (Py_ssize_t)sizeof(int));
-    const unsigned map_count = (unsigned)(map_bytes / (Py_ssize_t)sizeof(struct map));
-    if (count != OWN_DESCRIPTORS + map_count) {
+    const unsigned map_count = (unsigned)(map_bytes / (Py_ssize_t)sizeof(struct begin_map));
+    const unsigned without_rules = OWN_DESCRIPTORS + map_count;
+    const unsigned without_report = without_rules + (has_rules ? 1 : 0);
+    if (count != without_report + (has_report ? 1 : 0)) {
         PyErr_SetString(PyExc_ValueError, "begin() takes the frame's, the doorbell's and the control socket's "
-                                          "descriptors, and one for each map");
+                                          "descriptors, one for each map, and those of rules and of who is told of "
+                                          "forbidden calls if there are any");
         return NULL;
     }
     const char *step = "parent";
@@ -102,15 +121,21 @@ PyObject *cpu_begin(PyObject *Py_UNUSED(module), PyObject *args)
     prctl(PR_SET_NAME, name, 0, 0, 0);
     take_signals_back();
     step = log;
-    if (open_log(folder, log) < 0)
+    if (*log && open_log(folder, log) < 0)
         goto failed;
     step = "descriptors";
     if (keep_only((const int *)(const void *)descriptors, count) < 0)
         goto failed;
     step = "maps";
-    if (map_all((const struct map *)(const void *)maps, map_count) < 0)
+    if (map_kept((const struct begin_map *)(const void *)maps, map_count) < 0)
         goto failed;
-    Py_RETURN_NONE;
+    step = "sandbox layer landlock";
+    if (has_rules && submit_to(FIRST_OWN + (int)without_rules) < 0)
+        goto failed;
+    step = "sandbox layer capabilities";
+    if (bare && become_bare() < 0)
+        goto failed;
+    return PyLong_FromLong(has_report ? FIRST_OWN + (long)without_report : -1);
 failed:
     return PyErr_SetFromErrnoWithFilename(PyExc_OSError, step);
 }

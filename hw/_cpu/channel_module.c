@@ -180,5 +180,6 @@ PyMethodDef channel_methods[] = {
     {"set_upgrade", cpu_set_upgrade, METH_VARARGS,
      "set_upgrade(threshold, observer)\n\nCall observer(cptr) before each threshold-th call on a candidate by the kernel."},
     {"candidate", cpu_candidate, METH_O, "candidate(cptr)\n\nCount calls on cptr for set_upgrade."},
+    {"forget_candidate", cpu_forget_candidate, METH_O, "forget_candidate(cptr)\n\nCount calls on cptr no more."},
     {NULL, NULL, 0, NULL},
 };

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 enum { FD_LIMIT = 4, KEEPER_STACK_BYTES = 128 << 10, EXIT_DROPPED = 113 };
@@ -28,6 +29,16 @@ struct received {
 static int control_fd = -1;
 
 int control_descriptor(void) { return control_fd; }
+
+static uint32_t keeper_is_bare; /* it has no capability any more */
+static uint32_t keeper_serves;
+static const char *keeper_name; /* NULL for the process's, with which it begins */
+
+void control_wait_bare(void)
+{
+    while (!process_is_bare && control_fd >= 0 && !__atomic_load_n(&keeper_is_bare, __ATOMIC_ACQUIRE))
+        futex_wait_until(&keeper_is_bare, 0, NO_DEADLINE, false);
+}
 
 static int map_memory(const struct sel4py_control *request, int fd)
 {
@@ -145,8 +156,15 @@ static void unblock_faults(void)
 
 static void *keeper_main(void *Py_UNUSED(argument))
 {
-    drop_capabilities();
+    if (!process_is_bare)
+        drop_capabilities();
     unblock_faults();
+    __atomic_store_n(&keeper_is_bare, 1, __ATOMIC_RELEASE);
+    futex_wake_all(&keeper_is_bare);
+    while (!__atomic_load_n(&keeper_serves, __ATOMIC_ACQUIRE))
+        futex_wait_until(&keeper_serves, 0, NO_DEADLINE, false);
+    if (keeper_name)
+        prctl(PR_SET_NAME, keeper_name, 0, 0, 0);
     for (;;) {
         struct received message;
         receive(&message);
@@ -163,7 +181,16 @@ static void *keeper_main(void *Py_UNUSED(argument))
     return NULL;
 }
 
-int control_start(int fd)
+void control_serve(const char *name)
+{
+    static char kept[16];
+    strncpy(kept, name, sizeof kept - 1);
+    keeper_name = kept;
+    __atomic_store_n(&keeper_serves, 1, __ATOMIC_RELEASE);
+    futex_wake_all(&keeper_serves);
+}
+
+int control_start(int fd, bool serve)
 {
     sigset_t all, before;
     pthread_attr_t attributes;
@@ -171,6 +198,7 @@ int control_start(int fd)
     if (park_install() < 0)
         return errno;
     control_fd = fd;
+    __atomic_store_n(&keeper_serves, serve, __ATOMIC_RELEASE);
     sigfillset(&all);
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

@@ -100,6 +100,7 @@ extern _Thread_local struct cpu_thread *cpu_self __attribute__((tls_model("initi
 
 /* thread.c */
 /* A slot with the frame mapped; NULL with errno set. Takes the doorbell over, closes neither descriptor. */
+int thread_hold_death_word(struct cpu_thread *thread);
 struct cpu_thread *thread_new(uint32_t id, int frame_fd, int doorbell_fd);
 void thread_free(struct cpu_thread *thread);
 struct cpu_thread *thread_find(uint32_t id);
@@ -171,6 +172,7 @@ int unpark_thread(uint32_t id);
 /* fault.c. The thread's signals run on a stack of their own; a stack's address is of its guard page. */
 int fault_install(void);
 uint8_t *fault_stack_new(void);
+int fault_stack_reserve(void); /* the next that is asked for is made now */
 /* Of the calling thread, from now on; NULL for none. */
 int fault_stack_use(uint8_t *stack);
 void fault_stack_free(uint8_t *stack);
@@ -209,8 +211,11 @@ static inline bool channel_is_received(const struct channel *channel)
 }
 
 /* control.c, start.c */
-int control_start(int control_fd);
+/* serve: whether the keeper obeys what comes from now on, or first waits for control_serve(). */
+int control_start(int control_fd, bool serve);
+void control_serve(const char *name); /* as ps(1) is to show the keeper, too */
 int control_descriptor(void);
+void control_wait_bare(void); /* until the keeper, if there is one, has given up its capabilities */
 /* An errno value, 0 if it runs: then `tid` is set. */
 int start_thread(const struct sel4py_control *request, int frame_fd, int doorbell_fd, pid_t *tid);
 PyObject *cpu_set_thread_entry(PyObject *module, PyObject *callable);
@@ -222,16 +227,61 @@ extern PyMethodDef channel_methods[];
 bool upgrade_observe(struct cpu_thread *thread, uint64_t cptr);
 PyObject *cpu_set_upgrade(PyObject *module, PyObject *args);
 PyObject *cpu_candidate(PyObject *module, PyObject *cptr);
+PyObject *cpu_forget_candidate(PyObject *module, PyObject *cptr);
 
-/* begin.c */
+/* begin.c. Wire form of one map: hw.cpu packs it. */
+struct begin_map {
+    uint64_t address, bytes, rights;
+};
+int begin_map(const struct begin_map *maps, const int *descriptors, unsigned count); /* closes them */
 PyObject *cpu_begin(PyObject *module, PyObject *args);
+
+/* ahead.c */
+PyObject *cpu_prepare(PyObject *module, PyObject *none);
+PyObject *cpu_await_order(PyObject *module, PyObject *none);
+
+/* module.c: the calling thread as the process's first one; has_process: and its only one, which no other attaches. NULL with
+ * errno set; EINVAL if the frame is too short. */
+struct cpu_thread *attach_first(int frame_fd, int doorbell_fd, bool has_process);
+
+/* landlock.c */
+PyObject *cpu_file_rules(PyObject *module, PyObject *paths);
+long landlock_version(void); /* 0: the host has none */
+int obey_file_rules(int ruleset);
 
 /* sandbox.c, filter.c */
 PyObject *cpu_enter_sandbox(PyObject *module, PyObject *args);
 PyObject *cpu_sandbox_layers(PyObject *module, PyObject *none);
 PyObject *cpu_hide_memory(PyObject *module, PyObject *none);
-int drop_capabilities(void);
-int install_filter(int control_fd);
+int drop_capabilities(void); /* of the calling thread */
+int become_bare(void);       /* before there is a second one: all that follow have none */
+extern bool process_is_bare;
+int open_memory_count(void); /* while files can still be opened */
+void limit_memory_later(void); /* by limit_memory_now(), behind the filter, and not with the other limits */
+int limit_memory_now(int64_t bytes);
+PyObject *cpu_host_call_name(PyObject *module, PyObject *number);
+
+/* control_fd, report_fd: the process's control socket, and the socket on which the listener of forbidden calls is sent
+ * together with `number`; -1 for none. The report's is closed then, and must have a number that no descriptor of the
+ * task's can ever have: the filter lets sendmsg() pass for it. loosened: numbers of calls that pass in any form. */
+struct filter_wish {
+    int control_fd, report_fd;
+    uint64_t number;
+    const int *loosened;
+    unsigned loosened_count;
+};
+int install_filter(const struct filter_wish *wish);
+
+/* What a test may leave out (hw/layers.py). */
+enum layer {
+    LAYER_SECCOMP = 1,
+    LAYER_LANDLOCK = 2,
+    LAYER_NAMESPACES = 4,
+    LAYER_LIMITS = 8,
+    LAYER_CAPABILITIES = 16,
+    LAYER_DUMPABLE = 32,
+    LAYER_PID = 64,
+};
 
 /* Futexes: the trap frame's word is shared between processes, the others are not. */
 int futex_wait_until(uint32_t *word, uint32_t seen, int64_t deadline, bool shared);

@@ -43,9 +43,18 @@ static size_t stack_bytes(void)
     return (STACK_BYTES + SIGNAL_FRAMES * getauxval(AT_MINSIGSTKSZ) + page - 1) / page * page;
 }
 
+static uint8_t *reserved; /* for the process's first thread, which alone takes it */
+
+int fault_stack_reserve(void) { return (reserved = fault_stack_new()) ? 0 : -1; }
+
 /* Counts as the process's private memory, as all stacks do. The lowest page stays empty, to fault. */
 uint8_t *fault_stack_new(void)
 {
+    if (reserved) {
+        uint8_t *stack = reserved;
+        reserved = NULL;
+        return stack;
+    }
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = page + stack_bytes();
     uint8_t *stack = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stack == MAP_FAILED)

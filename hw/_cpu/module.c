@@ -3,6 +3,20 @@
 
 #include <errno.h>
 
+struct cpu_thread *attach_first(int frame_fd, int doorbell_fd, bool has_process)
+{
+    struct cpu_thread *thread = thread_new(0, frame_fd, doorbell_fd);
+    if (!thread || fault_stack_use(thread->fault_stack) < 0 || fault_install() < 0)
+        return NULL;
+    if (has_process && (errno = thread_hold_death_word(thread)))
+        return NULL;
+    close(frame_fd);
+    cpu_self = thread;
+    thread->runs_handlers = gettid() == getpid();
+    __atomic_store_n(&thread->tid, gettid(), __ATOMIC_RELEASE);
+    return thread;
+}
+
 static PyObject *cpu_attach(PyObject *Py_UNUSED(module), PyObject *args)
 {
     int frame_fd, doorbell_fd, control_fd;
@@ -16,19 +30,14 @@ static PyObject *cpu_attach(PyObject *Py_UNUSED(module), PyObject *args)
         PyErr_SetString(PyExc_RuntimeError, "this process has a keeper already: pass control_fd=-1");
         return NULL;
     }
-    struct cpu_thread *thread = thread_new(0, frame_fd, doorbell_fd);
+    /* One that is attached by hand has no process to itself. */
+    const struct cpu_thread *thread = attach_first(frame_fd, doorbell_fd, control_fd >= 0);
     if (!thread && errno == EINVAL)
         return PyErr_Format(PyExc_ValueError, "frame_fd is shorter than a trap frame of %u bytes",
                             SEL4PY_TRAP_FRAME_BYTES);
     if (!thread)
         return PyErr_SetFromErrno(PyExc_OSError);
-    if (fault_stack_use(thread->fault_stack) < 0 || fault_install() < 0)
-        return PyErr_SetFromErrno(PyExc_OSError);
-    close(frame_fd);
-    cpu_self = thread;
-    thread->runs_handlers = gettid() == getpid();
-    __atomic_store_n(&thread->tid, gettid(), __ATOMIC_RELEASE);
-    if (control_fd >= 0 && (errno = control_start(control_fd)))
+    if (control_fd >= 0 && (errno = control_start(control_fd, true)))
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
@@ -86,7 +95,9 @@ PyDoc_STRVAR(spin_doc,
 "50,000 at the start; 0 to sleep at once. Within the bound each thread adapts.");
 
 static PyMethodDef methods[] = {
-    {"begin", cpu_begin, METH_VARARGS, "begin(parent, name, log_folder, log_name, descriptors, maps)"},
+    {"begin", cpu_begin, METH_VARARGS, "begin(parent, name, log_folder, log_name, descriptors, maps, has_rules)"},
+    {"prepare", cpu_prepare, METH_NOARGS, "prepare()"},
+    {"await_order", cpu_await_order, METH_NOARGS, "await_order() -> (image, image_number, word0..word5)"},
     {"attach", cpu_attach, METH_VARARGS, "attach(frame_fd, doorbell_fd, control_fd)"},
     {"set_spin_ns", cpu_set_spin_ns, METH_O, spin_doc},
     {"kernel_trap", (PyCFunction)(void (*)(void))cpu_kernel_trap, METH_FASTCALL,
@@ -116,7 +127,9 @@ static PyMethodDef methods[] = {
      "set_receive(cnode, index, depth)\n\nThe slot for a capability that the next receive brings."},
     {"receive_path", cpu_receive_path, METH_NOARGS, "receive_path()\n\n(cnode, index, depth) of set_receive."},
     {"set_thread_entry", cpu_set_thread_entry, METH_O, "set_thread_entry(entry)"},
-    {"enter_sandbox", cpu_enter_sandbox, METH_VARARGS, "enter_sandbox(memory_bytes, open_files, file_bytes)"},
+    {"file_rules", cpu_file_rules, METH_O, "file_rules(paths) -> descriptor, -1 where the host has no Landlock"},
+    {"enter_sandbox", cpu_enter_sandbox, METH_VARARGS, "enter_sandbox(memory_bytes, open_files, file_bytes, without, report, number, loosened)"},
+    {"host_call_name", cpu_host_call_name, METH_O, "host_call_name(number) -> str or None"},
     {"hide_memory", cpu_hide_memory, METH_NOARGS, "hide_memory()"},
     {"sandbox_layers", cpu_sandbox_layers, METH_NOARGS, "sandbox_layers()"},
     {NULL, NULL, 0, NULL},

@@ -1,7 +1,7 @@
 /* The sandbox's first layer: what a task's process gives up before the first line of its boot image runs.
  *
- * Order: what later steps need comes first, the system-call filter last. A step that fails raises OSError, and the
- * process must then not run the image. Nothing of it can be undone from inside.
+ * Order: what later steps need comes first, the system-call filter last but for the limit of descriptors. A step that
+ * fails raises OSError, and the process must then not run the image. Nothing of it can be undone from inside.
  */
 #include "cpu.h"
 
@@ -19,11 +19,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#ifndef SYS_landlock_create_ruleset
-#define SYS_landlock_create_ruleset 444
-#endif
-enum { LANDLOCK_ASK_VERSION = 1 };
-
 /* Root keeps its user number, for the files that it may read, and loses everything else that makes it root. */
 int drop_capabilities(void)
 {
@@ -32,19 +27,39 @@ int drop_capabilities(void)
     return (int)syscall(SYS_capset, &header, none);
 }
 
+bool process_is_bare;
+
+int become_bare(void)
+{
+    if (drop_capabilities() < 0)
+        return -1;
+    process_is_bare = true;
+    return 0;
+}
+
 /* The first thread's, which RLIMIT_DATA does not count. All others' stacks are mappings like any. */
 enum { STACK_BYTES = 8 << 20 };
+
+static int memory_count = -1; /* what tells how much memory the process has, open from `begin` on */
+
+int open_memory_count(void) { return memory_count = open("/proc/self/statm", O_RDONLY | O_CLOEXEC); }
+
+static void forget_memory_count(void)
+{
+    if (memory_count >= 0)
+        close(memory_count);
+    memory_count = -1;
+}
 
 /* Bytes of private writable memory that the process holds, as RLIMIT_DATA counts them (and the stack). */
 static int64_t private_bytes(void)
 {
     long pages = -1;
     char text[256] = "";
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (memory_count < 0 && open_memory_count() < 0)
         return -1;
-    ssize_t length = read(fd, text, sizeof text - 1);
-    close(fd);
+    ssize_t length = read(memory_count, text, sizeof text - 1);
+    forget_memory_count();
     if (length <= 0 || sscanf(text, "%*d %*d %*d %*d %*d %ld", &pages) != 1) {
         errno = EIO;
         return -1;
@@ -64,15 +79,57 @@ static int limit(int resource, int64_t amount)
     return setrlimit(resource, &both);
 }
 
-static int limit_memory(int64_t bytes)
+/* The filter lets this limit and that of descriptors be set, and no process of a task's can raise what they may be raised
+ * to. The C library's function would be prlimit64(), which it does not let through. */
+static int lower(int resource, int64_t amount)
 {
-    if (bytes < 0)
+    struct rlimit now;
+    if (getrlimit(resource, &now) < 0)
+        return -1;
+    rlim_t wanted = (rlim_t)amount < now.rlim_max ? (rlim_t)amount : now.rlim_max;
+    const struct rlimit both = {.rlim_cur = wanted, .rlim_max = wanted};
+    return (int)syscall(SYS_setrlimit, resource, &both);
+}
+
+static bool memory_is_later;
+
+void limit_memory_later(void) { memory_is_later = true; }
+
+int limit_memory_now(int64_t bytes)
+{
+    if (bytes < 0) {
+        forget_memory_count();
         return 0;
+    }
     int64_t held = private_bytes(), total;
     if (held < 0)
         return -1;
     /* RLIMIT_AS would count the kernel's own mappings as well. */
-    return limit(RLIMIT_DATA, __builtin_add_overflow(held, bytes, &total) ? INT64_MAX : total);
+    return lower(RLIMIT_DATA, __builtin_add_overflow(held, bytes, &total) ? INT64_MAX : total);
+}
+
+static int set_limits(int64_t memory_bytes, int64_t file_bytes)
+{
+    if (!memory_is_later && limit_memory_now(memory_bytes) < 0)
+        return -1;
+    if (limit(RLIMIT_STACK, STACK_BYTES) < 0 || limit(RLIMIT_FSIZE, file_bytes) < 0)
+        return -1;
+    return limit(RLIMIT_CORE, 0) < 0 || limit(RLIMIT_MEMLOCK, 0) < 0 ? -1 : limit(RLIMIT_MSGQUEUE, 0);
+}
+
+/* Behind the filter: the host hands no descriptor over for a process whose limit is below the number that all of its
+ * user's are on their way with (ETOOMANYREFS), and the filter's listener is handed over last. */
+static int limit_descriptors(int64_t open_files)
+{
+    return open_files < 0 ? 0 : lower(RLIMIT_NOFILE, open_files);
+}
+
+static int move_to(int descriptor, int wanted)
+{
+    int moved = dup3(descriptor, wanted, O_CLOEXEC);
+    if (moved >= 0)
+        close(descriptor);
+    return moved;
 }
 
 static PyObject *failed(const char *layer)
@@ -84,20 +141,43 @@ static PyObject *failed(const char *layer)
 PyObject *cpu_enter_sandbox(PyObject *Py_UNUSED(module), PyObject *args)
 {
     long long memory_bytes, open_files, file_bytes;
-    if (!PyArg_ParseTuple(args, "LLL:enter_sandbox", &memory_bytes, &open_files, &file_bytes))
+    unsigned without;
+    unsigned long long number;
+    const char *loosened;
+    Py_ssize_t loosened_bytes;
+    int report;
+    if (!PyArg_ParseTuple(args, "LLLIiKy#:enter_sandbox", &memory_bytes, &open_files, &file_bytes, &without, &report,
+                          &number, &loosened, &loosened_bytes))
         return NULL;
-    if (limit_memory(memory_bytes) < 0 || limit(RLIMIT_STACK, STACK_BYTES) < 0 ||
-        limit(RLIMIT_NOFILE, open_files) < 0 || limit(RLIMIT_FSIZE, file_bytes) < 0 || limit(RLIMIT_CORE, 0) < 0 ||
-        limit(RLIMIT_MEMLOCK, 0) < 0 || limit(RLIMIT_MSGQUEUE, 0) < 0)
-        return failed("sandbox layer rlimits");
-    if (drop_capabilities() < 0)
-        return failed("sandbox layer capabilities");
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-        return failed("sandbox layer dumpable");
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return failed("sandbox layer no_new_privs");
-    if (install_filter(control_descriptor()) < 0)
+    /* Where the limit puts it out of the task's reach for good; not beyond what a table of descriptors has at first, for
+     * to make it longer takes milliseconds in a process that has a second thread. */
+    if (report >= 0 && (report = move_to(report, (int)--open_files)) < 0)
         return failed("sandbox layer seccomp");
+    if (without & LAYER_LIMITS && !memory_is_later)
+        forget_memory_count();
+    if (!(without & LAYER_LIMITS) && set_limits(memory_bytes, file_bytes) < 0)
+        return failed("sandbox layer limits");
+    if (!process_is_bare && !(without & LAYER_CAPABILITIES) && drop_capabilities() < 0)
+        return failed("sandbox layer capabilities");
+    /* Its filter is ours, and would not let it give up what it has. */
+    control_wait_bare();
+    if (prctl(PR_SET_DUMPABLE, without & LAYER_DUMPABLE ? 1 : 0, 0, 0, 0) < 0)
+        return failed("sandbox layer dumpable");
+    if (without & LAYER_SECCOMP) {
+        close(report);
+    } else {
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+            return failed("sandbox layer no_new_privs");
+        const struct filter_wish wish = {.control_fd = control_descriptor(),
+                                         .report_fd = report,
+                                         .number = number,
+                                         .loosened = (const int *)(const void *)loosened,
+                                         .loosened_count = (unsigned)(loosened_bytes / (Py_ssize_t)sizeof(int))};
+        if (install_filter(&wish) < 0)
+            return failed("sandbox layer seccomp");
+    }
+    if (!(without & LAYER_LIMITS) && limit_descriptors(open_files) < 0)
+        return failed("sandbox layer limits");
     Py_RETURN_NONE;
 }
 
@@ -132,7 +212,6 @@ static bool has_seccomp(void)
 
 PyObject *cpu_sandbox_layers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
-    long landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_ASK_VERSION);
     const unsigned long inner = CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS;
     struct rlimit data;
     struct {
@@ -143,7 +222,7 @@ PyObject *cpu_sandbox_layers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(no
         {"rlimits", getrlimit(RLIMIT_DATA, &data) == 0},
         {"capabilities", prctl(PR_CAPBSET_READ, CAP_CHOWN, 0, 0, 0) >= 0},
         {"seccomp", has_seccomp()},
-        {"landlock", landlock > 0 ? landlock : 0},
+        {"landlock", landlock_version()},
         {"user_namespaces", can_clone_into(CLONE_NEWUSER)},
         /* A host may grant a user namespace and no rights in it: then these fail. */
         {"namespaces", can_clone_into(CLONE_NEWUSER | inner)},

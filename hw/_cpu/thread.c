@@ -3,6 +3,8 @@
 #include "calls.h"
 
 #include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -43,6 +45,27 @@ static void join_rings(struct cpu_thread *thread)
     __atomic_store_n(frame_word(thread, SEL4PY_SUBMIT_PRODUCED), thread->submitted, __ATOMIC_RELEASE);
     __atomic_store_n(frame_word(thread, SEL4PY_COMPLETE_CONSUMED), thread->completed, __ATOMIC_RELEASE);
     __atomic_store_n(frame_word(thread, SEL4PY_TASK_WAITING), 0, __ATOMIC_RELEASE);
+}
+
+/* The process's first thread holds a robust mutex in its frame for as long as it lives: at its end Linux marks the word
+ * and wakes who waits for it, before it takes the process's memory down (kerneld/host/death_hints.py). */
+int thread_hold_death_word(struct cpu_thread *thread)
+{
+    _Static_assert(SEL4PY_DEATH_WORD % 8 == 0, "alignment of a mutex");
+    _Static_assert(SEL4PY_DEATH_WORD + sizeof(pthread_mutex_t) <= SEL4PY_KERNEL_LINE, "inside of the task's line");
+    pthread_mutex_t *mutex = (pthread_mutex_t *)(void *)(thread->frame + SEL4PY_DEATH_WORD);
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    int error = pthread_mutex_init(mutex, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+    if (!error)
+        error = pthread_mutex_lock(mutex);
+    /* Linux wakes only where somebody says that he waits; the kernel can read the word, and not write it. */
+    if (!error)
+        __atomic_or_fetch((uint32_t *)(void *)mutex, FUTEX_WAITERS, __ATOMIC_SEQ_CST);
+    return error;
 }
 
 struct cpu_thread *thread_new(uint32_t id, int frame_fd, int doorbell_fd)

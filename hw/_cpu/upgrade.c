@@ -47,7 +47,18 @@ PyObject *cpu_candidate(PyObject *Py_UNUSED(module), PyObject *object)
         return NULL;
     /* Those that do not fit are called through the kernel. */
     if (!find(cptr) && candidate_count < CANDIDATES)
-        candidates[candidate_count++].cptr = cptr;
+        candidates[candidate_count++] = (struct candidate){.cptr = cptr};
+    Py_RETURN_NONE;
+}
+
+PyObject *cpu_forget_candidate(PyObject *Py_UNUSED(module), PyObject *object)
+{
+    uint64_t cptr;
+    if (!as_u64(object, &cptr))
+        return NULL;
+    struct candidate *found = find(cptr);
+    if (found)
+        *found = candidates[--candidate_count];
     Py_RETURN_NONE;
 }
 

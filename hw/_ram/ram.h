@@ -78,6 +78,7 @@ int ring_publish(RamObject *ram, uint64_t frame_address, uint64_t told_address, 
 PyObject *publish(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *window_map_fixed(PyObject *module, PyObject *args);
 PyObject *window_discard(PyObject *module, PyObject *args);
+PyObject *window_host_address(PyObject *module, PyObject *args);
 PyObject *dma_load(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *dma_store(PyObject *module, PyObject *const *args, Py_ssize_t count);
 RamObject *as_ram(PyObject *object);

@@ -259,6 +259,7 @@ PyMethodDef ring_methods[] = {
     {"publish", FAST(publish), "publish(ram, layout) -> TCBs whose completions were published, or None."},
     {"map_fixed", window_map_fixed, METH_VARARGS, "map_fixed(ram, address, bytes, fd, offset)."},
     {"discard", window_discard, METH_VARARGS, "discard(fd, offset, bytes)."},
+    {"host_address", window_host_address, METH_VARARGS, "host_address(ram, address, bytes)."},
     {"load", FAST(dma_load), "load(ram, address, bytes) -> the number there, in one access."},
     {"store", FAST(dma_store), "store(ram, address, bytes, value): in one access."},
     {NULL, NULL, 0, NULL},

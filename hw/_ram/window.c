@@ -45,3 +45,17 @@ PyObject *window_discard(PyObject *Py_UNUSED(module), PyObject *args)
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
+
+/* host_address(ram, address, bytes): where the window shows these bytes. For futex(2) alone, which looks for itself
+ * whether anything is there. */
+PyObject *window_host_address(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *source;
+    unsigned long long address, bytes;
+    if (!PyArg_ParseTuple(args, "OKK", &source, &address, &bytes))
+        return NULL;
+    RamObject *ram = as_ram(source);
+    if (!ram || !ram_check(ram, address, bytes))
+        return NULL;
+    return PyLong_FromVoidPtr(ram->base + address);
+}

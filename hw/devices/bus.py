@@ -78,6 +78,10 @@ class IoBus:
         its device changes next."""
         self._losing[irq] = self._losing.get(irq, 0) + count
 
+    def losing(self, irq: int) -> int:
+        """How many of the line's next interrupts will not come."""
+        return self._losing.get(irq, 0)
+
     def _not_lost(self, lines: Iterator[int]) -> Iterator[int]:
         for irq in lines:
             left = self._losing.pop(irq, 0)

@@ -50,6 +50,9 @@ class ClockRecord(Record):
     power_on = Word(64)
 
 
+_WORD: Final = (1 << 64) - 1
+
+
 class Clock(Device):
     """The device. `deadline` and `fire` are the host's side."""
 
@@ -74,7 +77,7 @@ class Clock(Device):
 
     def counter(self) -> int:
         """Microseconds since power on."""
-        return self._now() - self.state.power_on
+        return self._now() - self.state.power_on & _WORD  # a resumed machine's may lie before the host's start
 
     def read(self, offset: int, width: int) -> int:
         if offset == DATA and width == 4:

@@ -15,6 +15,8 @@ the thread gets its requests before the turn is committed, and wakes while the t
 from __future__ import annotations
 
 import asyncio
+import select
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -69,6 +71,31 @@ class Disk:
     def fail_next(self, count: int) -> None:
         """Fault injection: so many of the next requests end with an error of the medium, and do nothing."""
         self._failing += count
+
+    @property
+    def failing(self) -> int:
+        """How many of the next requests will fail so."""
+        return self._failing
+
+    def finish(self, deadline: float) -> bool:
+        """Wait until nothing is left that the driver, which does not run, has asked for. False: not by the deadline.
+
+        Args:
+            deadline: on the clock of `time.monotonic`.
+        """
+        while self._is_busy():
+            self._turn()
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            if self._bytes or self._barriers:
+                select.select([self._thread.bell], [], [], left)
+                self._thread.answer_bell()
+        return True
+
+    def _is_busy(self) -> bool:
+        more = self._device.is_live and (bool(self._waiting) or self._requests.has_more())
+        return more or bool(self._bytes) or bool(self._barriers)
 
     def close(self) -> None:
         """End the thread, after what it was given; what it finishes is not told any more."""

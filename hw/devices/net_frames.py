@@ -71,6 +71,11 @@ class NetFrames:
         """Fault injection: so many of the next frames, of both directions together, do not arrive."""
         self._losing += count
 
+    @property
+    def losing(self) -> int:
+        """How many of the next frames will be lost so."""
+        return self._losing
+
     def close(self) -> None:
         if self._closed:
             return

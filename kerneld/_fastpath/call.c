@@ -3,11 +3,12 @@
 
 static const uint64_t QUEUE_MASK = ~31ull; /* of an endpoint's tail word: the rest is its state */
 
-/* Whether a thread that is made runnable runs at once, on its own time and in a live process. */
+/* Whether a thread that is made runnable runs at once, on time of its own that is not held to a budget, and in a live
+ * process. */
 static bool runs(struct attempt *a, uint64_t tcb)
 {
     uint64_t context = load(a, tcb + a->at->tcb_sched_context);
-    return context && load(a, context + a->at->context_refill_max) &&
+    return context && load(a, context + a->at->context_refill_max) && !load(a, context + a->at->context_period) &&
            load(a, tcb + a->at->tcb_process) == a->at->process_live;
 }
 

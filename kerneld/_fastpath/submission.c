@@ -40,7 +40,8 @@ static bool may_submit(struct attempt *a)
     a->frame = object_of(buffer);
     a->consumed = (uint32_t)load(a, a->tcb + at->tcb_consumed);
     return load(a, a->tcb + at->tcb_state) == at->state_running && context &&
-           load(a, context + at->context_refill_max) && type_of(buffer) == at->cap_frame &&
+           load(a, context + at->context_refill_max) && !load(a, context + at->context_period) &&
+           type_of(buffer) == at->cap_frame &&
            !(load(a, a->tcb + at->tcb_block_word) & (at->in_trap | at->told_pending)) &&
            !load(a, a->tcb + at->tcb_fault_label) && !load(a, at->outbox_length) && !a->outside &&
            a->frame <= a->ram->size - SEL4PY_TRAP_FRAME_BYTES && !a->ram->open && !a->ram->log->length;

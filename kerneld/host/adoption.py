@@ -101,7 +101,9 @@ class Adoption:
             self._lives,
         )
         adopted = Adopted(process)
-        process.next_number = note.threads
+        # A thread is kept before the process's note counts it.
+        process.next_number = max(note.threads, *(number + 1 for number, _ in threads), 0)
+        process.former = note.former
         for number, kept_thread in threads:
             thread_note = ThreadNote.parse(kept_thread.note)
             tcb = Tcb(self._ram, thread_note.tcb)

@@ -98,12 +98,21 @@ class Channels:
                 self._store.drop(kept.key)
                 os.close(kept.descriptor)
 
-    def restore(self, channel: Channel, holders: Iterable[tuple[int, int]], owed: Collection[Process]) -> None:
-        """Who has a channel's page: TCBs, and their numbers as listeners. ``owed``: whoever was not told everything."""
+    def restore(
+        self,
+        channel: Channel,
+        holders: Iterable[tuple[int, int]],
+        again: Collection[tuple[int, int]],
+        owed: Collection[Process],
+    ) -> None:
+        """Who has a channel's page: TCBs, and their numbers as listeners.
+
+        ``again``: those of them to whom it may not have been handed yet. ``owed``: whoever was not told everything.
+        """
         is_new = channel.address not in self._pages
         for tcb, listener in holders:
             thread = self._threads.get(tcb)
-            if is_new or (thread is not None and thread.process in owed):
+            if is_new or (tcb, listener) in again or (thread is not None and thread.process in owed):
                 self._open(channel, tcb, listener)
             elif thread is not None:
                 self.was_handed(channel.address, thread, listener)

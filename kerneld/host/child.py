@@ -1,8 +1,8 @@
 """From fork to boot image: what a new task's process does before the first line of its image, in this order.
 
-It begins (`hw.cpu.begin`: dies with the zygote, is alone in its session, has its log and its own descriptors only);
-attaches to its trap frame; enters the sandbox; and calls the image. Whatever goes wrong before the image is written to
-the log, and the process ends with status 125.
+It begins (`hw.cpu.begin`: dies with the zygote, is alone in its session, has its log and its own descriptors only, and
+can open nothing but code); attaches to its trap frame; enters the sandbox; and calls the image. Whatever goes wrong
+before the image is written to the log, and the process ends with status 125.
 
 Rule. Each page that the new process writes is copied first, some microseconds each, and Python writes wherever it
 looks. So what can be made before the fork is made there (`Task`), and the new process makes few calls.
@@ -11,21 +11,27 @@ looks. So what can be made before the fork is made there (`Task`), and the new p
 from __future__ import annotations
 
 import _thread
+import errno
 import os
+import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 import hw.cpu
+from hw.layers import NO_LAYER, Layer
 from kerneld.host.task_logs import log_name
 
 NOT_STARTED: Final = 125
 FRAME, DOORBELL, CONTROL = 3, 4, 5  # descriptors of a process that has begun
 LOG_BYTES: Final = 64 << 20  # a task that writes on and on fills its own log, not the host's disk
+
+Running: TypeAlias = tuple[Callable[..., object], Sequence[int]]
+"""A boot image's function, and its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,56 +68,117 @@ class Request:
 
 
 class Task:
-    """A process to be: what it needs, made by the process that forks it. `log` is its log's file name."""
+    """A process to be: what it needs, made by the process that forks it. `log` is its log's file name.
 
-    def __init__(self, request: Request, image: ModuleType, log_folder: int, parent: int) -> None:
+    Args:
+        file_rules: which files it may read (`hw.cpu.file_rules`); the caller's to close. parent: what getppid(2) says
+        in the child. without: layers of the sandbox that a test leaves out. report: where it hands over its filter's
+        listener. loosened: numbers of host system calls that pass for its image.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        image: ModuleType,
+        log_folder: int,
+        parent: int,
+        file_rules: int,
+        without: Layer = NO_LAYER,
+        report: int = -1,
+        loosened: tuple[int, ...] = (),
+    ) -> None:
         self._request = request
+        self._without = without
+        self._loosened = loosened
         self._main: Callable[..., object] = image.main
-        self._sandboxed = _thread.allocate_lock()  # held until the process is in its sandbox
-        self._sandboxed.acquire()
-        self._entry = _thread_entry(image, request.image_number, self._sandboxed)
+        self._entry = Entry(image, request.image_number)
         self.log = log_name(request.name)
         self._beginning = hw.cpu.Beginning.pack(
-            parent, request.name or request.image, log_folder, self.log, request.descriptors, request.maps
+            parent,
+            request.name or request.image,
+            log_folder,
+            self.log,
+            request.descriptors,
+            request.maps,
+            file_rules,
+            report,
+            Layer.CAPABILITIES not in without,
         )
 
     def run(self) -> NoReturn:
         """Become the task. Never returns: the zygote's own clean-up is not this process's to run."""
-        status = NOT_STARTED
-        try:
-            hw.cpu.begin(self._beginning)
-            hw.cpu.set_thread_entry(self._entry)
-            hw.cpu.attach(FRAME, DOORBELL, CONTROL)
-            hw.cpu.enter_sandbox(self._request.memory, file_bytes=LOG_BYTES)
-            self._sandboxed.release()
-            status = 1
-            status = _status(self._main(*self._request.arguments))
-        except SystemExit as end:
-            status = _status(end.code)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            _flush()
-            os._exit(status & 0xFF)
+        run_image(self._enter)
+
+    def _enter(self) -> Running:
+        report = hw.cpu.begin(self._beginning)
+        hw.cpu.set_thread_entry(self._entry)
+        hw.cpu.attach(FRAME, DOORBELL, CONTROL)
+        hw.cpu.enter_sandbox(
+            self._request.memory,
+            file_bytes=LOG_BYTES,
+            without=self._without,
+            report=None if report < 0 else hw.cpu.Report(report, self._request.number),
+            loosened=self._loosened,
+        )
+        self._entry.release()
+        return self._main, self._request.arguments
 
 
-def _thread_entry(image: ModuleType, image_number: int, sandboxed: _thread.LockType) -> hw.cpu.ThreadEntry:
+def run_image(enter: Callable[[], Running]) -> NoReturn:
+    """Run what is returned, once it is; end with its status."""
+    status = NOT_STARTED
+    try:
+        function, arguments = enter()
+        status = 1
+        status = _status(function(*arguments))
+    except SystemExit as end:
+        status = _status(end.code)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(status & 0xFF)
+
+
+class Entry:
     """What a further thread of the process runs: the same image's `thread`, where it has one, else its `main`.
 
-    It may be started as soon as the keeper runs, and waits until the process is in its sandbox.
+    It may be started as soon as the keeper runs, and waits until it is released: the process is in its sandbox.
     """
 
-    def entry(thread: int, number: int, *arguments: int) -> int | None:
-        with sandboxed:
+    def __init__(self, image: ModuleType | None = None, number: int = 0) -> None:
+        self.image, self.number = image, number
+        self._sandboxed = _thread.allocate_lock()
+        self._sandboxed.acquire()
+
+    def release(self) -> None:
+        """The process is what it is to be."""
+        self._sandboxed.release()
+
+    def __call__(self, thread: int, number: int, *arguments: int) -> int | None:
+        with self._sandboxed:
             threading.current_thread().name = f"thread-{thread}"
-        if number != image_number:
+        if number != self.number:
             print(f"thread {thread} was to run boot image {number}; a process's threads run its own", file=sys.stderr)
             return NOT_STARTED
-        function: Callable[..., object] = getattr(image, "thread", image.main)
+        assert self.image is not None  # released
+        function: Callable[..., object] = getattr(self.image, "thread", self.image.main)
         result = function(*arguments)
         return result if isinstance(result, int) else 0
 
-    return entry
+
+def open_child(pid: int) -> int | None:
+    """A pidfd of a process that the caller has just forked. None if it has no descriptor left: then there is no such
+    process any more.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return None
 
 
 def _status(result: object) -> int:

@@ -5,9 +5,10 @@ the host threads that the task has made for itself. Where a process has several,
 that in a file (1.4 us by a descriptor that stays open, 5 us without), to the last tick of its scheduler (4 ms at most)
 while the thread runs. The first thread goes on from the time that the process had used until then.
 
-Which host thread a further one is, the process's own keeper says. It can only name a thread of its own process: a
-thread of any other has no file there. One that is not found is charged the whole process's time from then on; one that
-names a thread which sleeps is charged too little, and what no thread of the kernel's names is charged to nobody.
+Which host thread a further one is, the process's own keeper says, by the number that it has in the process's own pid
+namespace. It can only name a thread of its own process: those are what is looked through for it, the youngest first.
+One that is not found is charged the whole process's time from then on; one that names a thread which sleeps is charged
+too little, and what no thread of the kernel's names is charged to nobody.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ from typing import Final, Protocol
 from kerneld.host.descriptors import is_spare
 from kerneld.host.linux import processor_time_us
 
-_BYTES: Final = 64  # of three numbers; the first is nanoseconds on a processor
+_BYTES: Final = 64  # of three numbers: nanoseconds on a processor, nanoseconds of waiting for one, turns
 
 
 class Clock(Protocol):
-    """A thread's processor time."""
+    """A thread's processor time, and how long it had to wait for a processor."""
 
     def read_us(self) -> int:
         """Microseconds; never less than before."""
+        ...
+
+    def waited_us(self) -> int:
+        """Microseconds; never less than before; 0 where nobody counts them."""
         ...
 
     def close(self) -> None: ...
@@ -37,7 +42,7 @@ class ThreadClock:
     def __init__(self, descriptor: int, base_us: int | None = None) -> None:
         self._descriptor = descriptor
         self._offset_us = 0
-        self._last_us = 0
+        self._last_us = self._last_waited_us = 0
         if base_us is not None:
             self._offset_us = base_us - self.read_us()
 
@@ -49,6 +54,14 @@ class ThreadClock:
             return self._last_us
         self._last_us = self._offset_us + int(text[: text.find(b" ")]) // 1000
         return self._last_us
+
+    def waited_us(self) -> int:
+        try:
+            fields = os.pread(self._descriptor, _BYTES, 0).split()
+        except ProcessLookupError:
+            return self._last_waited_us
+        self._last_waited_us = int(fields[1]) // 1000
+        return self._last_waited_us
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -64,6 +77,9 @@ class SharedClock:
 
     def read_us(self) -> int:
         return self._base_us + max(0, processor_time_us(self._pid) - self._begin_us)
+
+    def waited_us(self) -> int:
+        return 0
 
     def close(self) -> None:
         return None

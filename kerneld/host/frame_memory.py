@@ -214,7 +214,9 @@ class FrameMemory:
                 self._withdraw(kept.descriptor, kept.key, _nothing)
                 continue
             map_fixed(self.ram, address, size, kept.descriptor, 0)
-            if name not in moves or _is_to_own(moves[name]):
+            is_covered = name not in moves or _is_to_own(moves[name])
+            # That RAM has nothing below it is sooner seen than made.
+            if is_covered and _next_data(self._ram_fd, address) < address + size:
                 discard(self._ram_fd, address, size)
             self._frames[address] = OwnMemory(kept.descriptor, size)
         for _, kept in inherited.take_all("gone"):

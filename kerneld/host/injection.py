@@ -15,6 +15,7 @@ from hw.devices.device import Device
 from hw.devices.disk import Disk
 from hw.devices.net_frames import NetFrames
 from kerneld import mapping_table
+from kerneld.fault_kinds import Fault
 from kerneld.host.operations import Refused
 from kerneld.records import Slot, VSpace
 from libsel4py import abi
@@ -108,6 +109,7 @@ def _drop_irq(system: System, request: Request) -> object:
     """The next `count` interrupts of a device do not come."""
     device = _device(system, request)
     count = _number(request, "count", 1, MOST_COUNT)
+    _ensure_met(request, system.machine.bus.losing(device.irq))
     system.machine.bus.lose_interrupts(device.irq, count)
     return {"irq": device.irq}
 
@@ -117,7 +119,9 @@ def _disk_error(system: System, request: Request) -> object:
     back_end = system.back_end(_device(system, request).number)
     if not isinstance(back_end, Disk):
         raise Refused(f"{request.get('device')} is no disk")
-    back_end.fail_next(_number(request, "count", 1, MOST_COUNT))
+    count = _number(request, "count", 1, MOST_COUNT)
+    _ensure_met(request, back_end.failing)
+    back_end.fail_next(count)
     return {}
 
 
@@ -126,18 +130,20 @@ def _net_loss(system: System, request: Request) -> object:
     back_end = system.back_end(_device(system, request).number)
     if not isinstance(back_end, NetFrames):
         raise Refused(f"{request.get('device')} is no network interface")
-    back_end.lose_next(_number(request, "count", 1, MOST_COUNT))
+    count = _number(request, "count", 1, MOST_COUNT)
+    _ensure_met(request, back_end.losing)
+    back_end.lose_next(count)
     return {}
 
 
 _FAULTS: Final[dict[str, Callable[[System, Request], object]]] = {
-    "hang": _hang,
-    "slow": _slow,
-    "corrupt-message": _corrupt_message,
-    "bitflip": _bitflip,
-    "drop-irq": _drop_irq,
-    "disk-error": _disk_error,
-    "net-loss": _net_loss,
+    Fault.HANG.value: _hang,
+    Fault.SLOW.value: _slow,
+    Fault.CORRUPT_MESSAGE.value: _corrupt_message,
+    Fault.BITFLIP.value: _bitflip,
+    Fault.DROP_IRQ.value: _drop_irq,
+    Fault.DISK_ERROR.value: _disk_error,
+    Fault.NET_LOSS.value: _net_loss,
 }
 
 
@@ -164,6 +170,12 @@ def _device(system: System, request: Request) -> Device:
     if name not in names:
         raise Refused(f"no device is called {name!r}; there are {', '.join(names)}")
     return system.machine.bus.devices[names.index(str(name))]
+
+
+def _ensure_met(request: Request, left: int) -> None:
+    """An order is taken when the last one of its kind has taken effect: so what was injected did happen."""
+    if left:
+        raise Refused(f"{request.get('device')} has yet to meet {left} of the last {request.get('fault')}")
 
 
 def _number(request: Request, key: str, low: int = 0, high: int = (1 << 63) - 1) -> int:

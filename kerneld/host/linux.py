@@ -8,6 +8,11 @@ import time
 from typing import Final
 
 PR_SET_NAME: Final = 15
+_PF_EXITING: Final = 4
+_ABSOLUTE: Final = 1
+MOST_THREADS: Final = 64
+_FLAGS, _MEMORY, _CODE, _EXIT_CODE = 6, 20, 23, 49  # of the fields behind the name
+_NOT_TOLD: Final = 1  # where a program's code begins, for those who may not know
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -23,6 +28,86 @@ def processor_time_us(pid: int) -> int:
         return time.clock_gettime_ns(~pid << 3 | 2) // 1000
     except OSError:
         return 0
+
+
+def make_timer() -> int:
+    """A descriptor that can be read once the time has come that it was set to. timerfd_create(2)."""
+    descriptor = _libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+    _checked(descriptor, "timerfd_create")
+    return int(descriptor)
+
+
+def set_timer(descriptor: int, at_us: int) -> None:
+    """Set it to a time of CLOCK_MONOTONIC, in microseconds and not 0: a time that has been comes at once."""
+    seconds, microseconds = divmod(at_us, 1_000_000)
+    at = (ctypes.c_long * 4)(0, 0, seconds, microseconds * 1000)
+    _checked(_libc.timerfd_settime(descriptor, _ABSOLUTE, ctypes.byref(at), None), "timerfd_settime")
+
+
+def host_thread(pid: int, tid: int) -> int:
+    """The number here of a thread that calls itself ``tid`` in its own pid namespace; proc(5), NSpid.
+
+    0 if it is none of that process's threads, or none of the `MOST_THREADS` youngest.
+    """
+    try:
+        threads = sorted(map(int, os.listdir(f"/proc/{pid}/task")), reverse=True)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((each for each in threads[:MOST_THREADS] if _own_number(pid, each) == tid), 0)
+
+
+def _own_number(pid: int, thread: int) -> int:
+    """What the thread of this number is called in its own namespace; 0 if it has ended."""
+    try:
+        with open(f"/proc/{pid}/task/{thread}/status", "rb") as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    _, found, rest = text.partition(b"\nNSpid:")
+    # A host without pid namespaces has one number for each.
+    return int(rest.partition(b"\n")[0].split()[-1]) if found else thread
+
+
+def runs_no_more(pid: int) -> bool:
+    """Whether every thread of a process is past the last line of its program that it will ever run: it is ending
+    (PF_EXITING), though its memory is not taken down yet, or it is gone. Linux, include/linux/sched.h, proc(5)."""
+    try:
+        return all(_is_exiting(pid, tid) for tid in os.listdir(f"/proc/{pid}/task"))
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def tells_wait_status(pid: int) -> bool | None:
+    """Whether the host would tell the caller how a process like this one ends; None: this one has no memory any more.
+
+    ptrace(2), access mode PTRACE_MODE_READ_FSCREDS: the same for all of one user that hide their memory alike.
+    """
+    fields = _stat(f"/proc/{pid}/stat")
+    return int(fields[_CODE]) != _NOT_TOLD if fields and int(fields[_MEMORY]) else None
+
+
+def wait_status_of_ending(pid: int) -> int | None:
+    """The wait status of a process that ends and is not reaped, as `tells_wait_status`; 0 where the host does not tell.
+
+    None while it is not known yet, or not any more. Linux, do_exit(): a thread's status is set before it lets go of its
+    memory, and is 0 until then.
+    """
+    fields = _stat(f"/proc/{pid}/stat")
+    return None if not fields or int(fields[_MEMORY]) else int(fields[_EXIT_CODE])
+
+
+def _is_exiting(pid: int, tid: str) -> bool:
+    fields = _stat(f"/proc/{pid}/task/{tid}/stat")
+    return not fields or bool(int(fields[_FLAGS]) & _PF_EXITING)
+
+
+def _stat(path: str) -> list[bytes]:
+    """The fields behind the name, none if there is no such process or thread. proc(5)."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def _checked(result: int, what: str) -> None:

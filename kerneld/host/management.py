@@ -20,12 +20,13 @@ import zmq.asyncio
 
 from kerneld.host.injection import inject
 from kerneld.host.operations import OPERATIONS, Refused
+from kerneld.host.suspension import suspend
 
 if TYPE_CHECKING:
     from kerneld.host.system import System
 
 REQUEST_BYTES: Final = 1 << 16
-ALL_OPERATIONS: Final = OPERATIONS | {"inject": inject}
+ALL_OPERATIONS: Final = OPERATIONS | {"inject": inject, "suspend": suspend}
 EVENTS_KEPT: Final = 1000  # a listener that is this far behind misses events
 
 

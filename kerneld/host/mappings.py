@@ -55,6 +55,7 @@ class Mappings:
         self._held: dict[Process, dict[int, FrameUse]] = {}  # by the address of the mapping
         self._kept: dict[Process, set[FrameUse]] = {}  # trap frames of its own that it has lost and goes on to have
         self._scheduled: dict[Refill, None] = {}  # not begun yet: losses of one turn make one
+        self._outliving: set[Process] = set()  # killed ones, as far as the barrier waits for them
         self._idle: dict[int, int] = {}  # bytes of frames with a memfd that nobody has mapped any more
         self._under_way: dict[int, tuple[int, bool]] = {}  # at a kernel before this one: bytes, whether to be lost
         self._attached: Callable[[int], Collection[Process]] = lambda frame: ()
@@ -180,6 +181,18 @@ class Mappings:
         held = self._held.pop(process, None)
         if held is not None:
             self._chores.add(partial(self._forget_some, process, held))
+
+    def outlives(self, process: Process) -> None:
+        """The process was killed, and may run still: who takes memory away hears of it when it is `gone_process`."""
+        if process not in self._outliving:
+            self._outliving.add(process)
+            self._barrier.begin(process)
+
+    def gone_process(self, process: Process) -> None:
+        """It is reaped. Twice does no harm."""
+        if process in self._outliving:
+            self._outliving.discard(process)
+            self._barrier.end(process)
 
     def _forget_some(self, process: Process, held: dict[int, FrameUse]) -> bool:
         for _ in range(min(len(held), FORGOTTEN_AT_A_TIME)):

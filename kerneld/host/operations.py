@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hw.clock import host_microseconds
-from kerneld import explain, inspection, invariants
+from kerneld import explain, inspection, invariants, scheduler
 from kerneld.host.device_view import devices
 from kerneld.host.image import save_image
 from kerneld.host.linux import processor_time_us
-from kerneld.records import CapType, Tcb, ThreadState
+from kerneld.records import CapType, SchedContext, Tcb, ThreadState
 from kerneld.survey import survey
 
 if TYPE_CHECKING:
@@ -44,13 +44,16 @@ def status(system: System, request: Request) -> object:
         "frames_with_own_memory": len(system.mappings),
         "processor_time_us": processor_time_us(os.getpid()),
         "kernel_restarts": system.options.restarts,
+        "without_layers": list(system.options.without),
         "recovery_us": system.recovery_us,
+        "capabilities": system.capabilities,
         "upgrades": system.options.upgrades,
         "failed_upgrades": system.options.failed_upgrades,
     }
 
 
 def ps(system: System, request: Request) -> object:
+    system.processes.name_anew()
     rows = [_row(system, process, thread) for process in system.processes for thread in process.threads]
     return sorted(rows, key=lambda row: (str(row["name"]), int(str(row["thread"]))))
 
@@ -63,22 +66,40 @@ def _row(system: System, process: Process, thread: Thread) -> dict[str, object]:
         "pid": process.pid,
         "state": "ENDING",
         "priority": 0,
+        "budget": "",
         "image": process.image,
         "blocked_on": None,
         "cpu_us": processor_time_us(process.pid) if process.pid else 0,
         "restarts": process.life - 1,
+        "last_cause": process.former,
     }
     if not thread.orphan:
-        row["state"] = "HELD" if thread.held else ThreadState(tcb.state).name
+        context = tcb.sched_context
+        out_of_budget = context is not None and context.postponed and tcb.state in scheduler.RUNNABLE
+        held = "OUT_OF_BUDGET" if out_of_budget else "HELD"
+        row["state"] = held if thread.held else ThreadState(tcb.state).name
+        row["budget"] = _budget(context)
         row["priority"] = tcb.priority
         row["blocked_on"] = inspection.blocked_on(tcb)
     return row
+
+
+def _budget(context: SchedContext | None) -> str:
+    """What a thread is held to, in milliseconds; nothing of round robin, and of whoever runs on nobody's time."""
+    if context is None or not context.period:
+        return ""
+    return f"{context.budget / 1000:g}/{context.period / 1000:g} ms"
 
 
 def _thread_name(process: Process, thread: Thread) -> str:
     """The task's name for its first thread; its own for a further one, which the task's has in front of it."""
     first = thread is process.threads[0] or thread.orphan
     return process.name if first else thread.tcb.name or process.name
+
+
+def description(system: System, request: Request) -> object:
+    """What the initial task was handed, as it stands: the kernel does not read it."""
+    return system.options.description
 
 
 def kill(system: System, request: Request) -> object:
@@ -123,10 +144,19 @@ def image(system: System, request: Request) -> object:
 def why(system: System, request: Request) -> object:
     name = _text(request, "task")
     # One that has ended has no process, and why it does not run is worth asking most.
-    tcb = _running(system, name) or _known(system).get(name)
+    running = _running(system, name)
+    tcb = running or _known(system).get(name)
     if tcb is None:
         raise Refused(f"no task is called {name!r}; there are {_list(_known(system))}")
-    return explain.why(system.kernel.core, tcb)
+    text, cause = explain.why(system.kernel.core, tcb), system.processes.lives.cause(name)
+    return f"{text}\n{name} was {cause}" if running is None and cause.startswith("killed") else text
+
+
+def schedule(system: System, request: Request) -> object:
+    """What happened on virtual cores, as far as it is kept: (microseconds, core, thread, what), the oldest first."""
+    if not system.kernel.core.kernel.cores:
+        raise Refused("the host schedules this system's threads; one with scheduling = 'strict' keeps a trace")
+    return [list(event) for event in system.kernel.core.trace.last()]
 
 
 def down(system: System, request: Request) -> object:
@@ -149,6 +179,7 @@ def _text(request: Request, key: str) -> str:
 
 def _running(system: System, name: str) -> Tcb | None:
     """The thread of that name which has a process; for a task's name its first one."""
+    system.processes.name_anew()
     for thread in system.processes.threads.values():
         if not thread.orphan and _thread_name(thread.process, thread) == name:
             return thread.tcb
@@ -168,5 +199,6 @@ def _list(names: Iterable[str]) -> str:
 
 
 OPERATIONS: Final[dict[str, Callable[[System, Request], object]]] = {
-    operation.__name__: operation for operation in (ps, kill, inspect, fsck, image, why, down, upgrade, status)
+    operation.__name__: operation
+    for operation in (ps, description, kill, inspect, fsck, image, why, schedule, down, upgrade, status)
 }

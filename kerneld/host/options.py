@@ -32,7 +32,9 @@ class KernelOptions:
         machine: with the descriptors that its devices stand on.
         images: the machine's boot images by number. poll_ns: how long the kernel looks before it sleeps.
         initial_memory_bits: log2 of the initial task's private memory in bytes.
-        description: BootInfo's.
+        cores, step_us: of a machine that is booted (boot.BootParameters).
+        description: BootInfo's. source: the file that it was read from.
+        builder: a digest of the initial task's code. without: layers of the sandbox that a test has left out.
         restarts: how many kernels there were before. noticed_ns: when the last one's death was seen, CLOCK_MONOTONIC.
         upgrades, failed_upgrades: how often newer code has taken over, and how often it could not.
     """
@@ -52,6 +54,11 @@ class KernelOptions:
     noticed_ns: int = 0
     upgrades: int = 0
     failed_upgrades: int = 0
+    cores: int = 0
+    step_us: int = 0
+    source: str = ""
+    builder: str = ""
+    without: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str, descriptors: Mapping[str, int], description: bytes) -> KernelOptions:
@@ -74,6 +81,11 @@ class KernelOptions:
             poll_ns=int(plain["poll_ns"]),
             initial_memory_bits=int(plain["initial_memory_bits"]),
             description=description,
+            cores=int(plain["cores"]),
+            step_us=int(plain["step_us"]),
+            source=str(plain["source"]),
+            builder=str(plain["builder"]),
+            without=tuple(str(layer) for layer in plain["without"]),
         )
 
 

@@ -23,9 +23,11 @@ from kerneld.host.channel_mail import ChannelMail
 from kerneld.host.clocks import Clock, SharedClock, open_clock
 from kerneld.host.control import ControlSocket
 from kerneld.host.fd_store import FdStore
-from kerneld.host.linux import processor_time_us
+from kerneld.host.linux import host_thread, processor_time_us, runs_no_more
 from kerneld.host.map_mail import MapMail
+from kerneld.host.niceness import set_nice
 from kerneld.records import Tcb
+from libsel4py.abi import STANDBY_SUFFIX
 
 # It is done; it will be at the thread's next system call; the thread has ended.
 _OBEYED: Final = (0, errno.EINPROGRESS, errno.ESRCH)
@@ -47,6 +49,8 @@ class Thread:
         slot: its place among the rings that are polled, -1 if it is not there.
         held: the kernel says that it must not run. parked: the keeper was told so.
         clock: its own, None while it is the process's only one, or was not started yet.
+        tid: of a further thread, its number at the host; 0 where that is not known.
+        waits: for a thread without one that has a budget, how long it waits for a processor.
     """
 
     tcb: Tcb
@@ -60,15 +64,18 @@ class Thread:
     parked: bool = False
     orphan: bool = False
     clock: Clock | None = None
+    tid: int = 0
+    waits: Clock | None = None
 
     def close(self) -> None:
         """Close what is ours of it. Twice does no harm."""
         if self.doorbell >= 0:
             os.close(self.doorbell)
             self.doorbell = -1
-        if self.clock is not None:
-            self.clock.close()
-            self.clock = None
+        for clock in (self.clock, self.waits):
+            if clock is not None:
+                clock.close()
+        self.clock = self.waits = None
 
 
 class Process:
@@ -97,6 +104,7 @@ class Process:
     ) -> None:
         self.vspace = vspace
         self.name = name
+        self.stands_by = name.endswith(STANDBY_SUFFIX)  # for a task, which it will be called like
         self.image = image
         self.life = life
         self.start = start
@@ -104,7 +112,10 @@ class Process:
         self.is_gone = False  # reaped, or never made: what it had mapped nobody has any more
         self.pid = 0
         self.threads: list[Thread] = []
+        self.early_answers: list[tuple[Thread, int]] = []  # its keeper's, of threads, before the zygote's of itself
         self.next_number = 0
+        self.former = ""  # why the process that had its name before has ended
+        self.ended_by = ""  # what of the kernel's has ended it
         self._pidfd = -1
         self._kill_asked = False
         self._stopped = False
@@ -155,7 +166,14 @@ class Process:
         self.phase = Phase.LIVE
         self.control.runs(True)
         self.map_mail.open()
+        for thread in self.threads:
+            self.renice(thread)
         self.settle()
+
+    def take_early_answers(self) -> list[tuple[Thread, int]]:
+        """Threads that its keeper has started, and their numbers, of which it told before this process was known."""
+        early, self.early_answers = self.early_answers, []
+        return early
 
     def adopt(self, pid: int, pidfd: int) -> None:
         """It was started by a kernel before this one, which may have told it anything of whether it may run."""
@@ -175,6 +193,11 @@ class Process:
         self.phase = Phase.ENDING
         self._signal(signal.SIGKILL)
         self.map_mail.close()
+
+    @property
+    def may_run(self) -> bool:
+        """Whether, though it was killed, some line of its program may run still."""
+        return not self.is_gone and not (self.pid and runs_no_more(self.pid))
 
     def hold_still(self, still: bool) -> None:
         """Do not let it run, whatever its threads may do, until each who has asked for that says False."""
@@ -220,33 +243,57 @@ class Process:
             return thread.clock.read_us()
         return processor_time_us(self.pid) if self.pid and not thread.number else 0
 
+    def waiting_time(self, thread: Thread) -> int:
+        """Microseconds that one of its threads was to run and had no processor."""
+        if thread.clock is not None:
+            return thread.clock.waited_us()
+        if thread.waits is None and self.phase is Phase.LIVE and not thread.number:
+            thread.waits = self._own_clock(self.pid)
+        return thread.waits.waited_us() if thread.waits is not None else 0
+
+    def renice(self, thread: Thread) -> None:
+        """Tell the host the thread's priority, where it is known which of the host's threads it is."""
+        tid = thread.tid if thread.number else self.pid
+        if tid and self.phase is Phase.LIVE and not thread.orphan and self._is_there():
+            set_nice(tid, thread.tcb.priority)
+
     def identify(self, thread: Thread, tid: int) -> None:
-        """The keeper has started a further thread, and says that this is its number at the host."""
+        """The keeper has started a further thread, and says that this is its number, as the process itself sees it."""
         if self.phase is not Phase.LIVE:
             return
-        thread.clock = self._own_clock(tid) or SharedClock(self.pid)
+        tid = host_thread(self.pid, tid)
+        own = self._own_clock(tid) if tid else None
+        thread.clock, thread.tid = own or SharedClock(self.pid), tid if own else 0
+        self.renice(thread)
         first = self.threads[0]
         if first.clock is None and not first.number and not first.orphan:
             first.clock = self._own_clock(self.pid, processor_time_us(self.pid))
 
     def identify_again(self, thread: Thread, tid: int) -> None:
-        """As `identify`, for a thread that a kernel before this one has identified; 0 where it has not.
+        """As `identify`, for a thread that a kernel before this one has identified, by its number at the host; 0 where
+        it has not.
 
         What the thread has used since it was charged last is charged to nobody.
         """
         charged_us = thread.tcb.consumed_us
         own = self._own_clock(tid, charged_us) if tid else None
-        thread.clock = own or SharedClock(self.pid, charged_us)
+        thread.clock, thread.tid = own or SharedClock(self.pid, charged_us), tid if own else 0
+        self.renice(thread)
 
     def _own_clock(self, tid: int, base_us: int | None = None) -> Clock | None:
         clock = open_clock(self.pid, tid, base_us)
-        try:
-            signal.pidfd_send_signal(self._pidfd, 0)
-        except ProcessLookupError:  # it was reaped, so its number may be another process's
-            if clock is not None:
-                clock.close()
+        if clock is not None and not self._is_there():
+            clock.close()
             return None
         return clock
+
+    def _is_there(self) -> bool:
+        """Whether it is not reaped, so that its number is no other process's."""
+        try:
+            signal.pidfd_send_signal(self._pidfd, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def _parked(self, error: int, word: int) -> None:
         if error not in _OBEYED:

@@ -20,20 +20,23 @@ from kerneld.host.process import Process, Thread
 
 
 class ProcessNote(NamedTuple):
-    """What cannot be read in RAM. ``threads``: how many it has had."""
+    """What cannot be read in RAM. ``threads``: how many it has had. ``former``: why its last life has ended."""
 
     vspace: int
     name: str
     image: str
     life: int
     threads: int
+    former: str = ""
 
     @classmethod
     def parse(cls, note: object) -> ProcessNote:
         """What the monitor had. Raises ValueError if it is something else."""
         match note:
-            case [int(vspace), str(name), str(image), int(life), int(threads)]:
+            case [int(vspace), str(name), str(image), int(life), int(threads)]:  # of a kernel that knew no more
                 return cls(vspace, name, image, life, threads)
+            case [int(vspace), str(name), str(image), int(life), int(threads), str(former)]:
+                return cls(vspace, name, image, life, threads, former)
         raise ValueError(f"{note!r} is no note of a process")
 
 
@@ -72,9 +75,9 @@ class ProcessNotes:
         if thread.number:
             self._store.note(f"process:{thread.process.start}", _process_note(thread.process))
 
-    def identified(self, thread: Thread, tid: int) -> None:
-        """The keeper has started it."""
-        self._store.note(_thread_key(thread), _thread_note(thread, tid))
+    def identified(self, thread: Thread) -> None:
+        """The keeper has started it, and it is known which thread of the host it is, or that nobody knows."""
+        self._store.note(_thread_key(thread), _thread_note(thread))
 
     def orphaned(self, thread: Thread) -> None:
         """Its TCB is about to be something else, or to have another life."""
@@ -97,8 +100,8 @@ def _thread_key(thread: Thread) -> str:
 
 
 def _process_note(process: Process) -> ProcessNote:
-    return ProcessNote(process.vspace, process.name, process.image, process.life, process.next_number)
+    return ProcessNote(process.vspace, process.name, process.image, process.life, process.next_number, process.former)
 
 
-def _thread_note(thread: Thread, tid: int = 0) -> ThreadNote:
-    return ThreadNote(thread.start, thread.tcb.address, thread.frame, tid, thread.orphan)
+def _thread_note(thread: Thread) -> ThreadNote:
+    return ThreadNote(thread.start, thread.tcb.address, thread.frame, thread.tid, thread.orphan)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -20,18 +21,21 @@ from hw.ram import Ram
 from kerneld.host import told_mappings
 from kerneld.host.adoption import Adopted
 from kerneld.host.attached import Attached
+from kerneld.host.death_hints import DeathHints
 from kerneld.host.descriptors import make_doorbell
 from kerneld.host.fd_store import FdStore
 from kerneld.host.kernel_log import LineKind
-from kerneld.host.lives import Lives
+from kerneld.host.linux import tells_wait_status, wait_status_of_ending
+from kerneld.host.lives import Lives, cause_of
 from kerneld.host.mappings import Mappings
 from kerneld.host.process import Phase, Process, Thread
 from kerneld.host.process_notes import ProcessNotes
 from kerneld.host.registers import arguments, frame_bytes, free_name, start_request, task_name, vspace_of
 from kerneld.host.reports import Reports, Rings
+from kerneld.host.second_looks import SecondLooks
 from kerneld.host.zygote_link import ZygoteLink
 from kerneld.outbox import Message, Outbox, Tell
-from kerneld.records import ProcessState, Tcb
+from kerneld.records import KernelRecord, ProcessState, Tcb
 from libsel4py import abi
 
 CANNOT_START: Final = 126 << 8  # wait status of a process that could not be made, as a shell has it
@@ -70,6 +74,9 @@ class Processes:
         self._outbox = Outbox(ram)
         self._store = store or FdStore(None, loop)
         self._notes = ProcessNotes(self._store)
+        self._hints = DeathHints(ram, loop, self.hinted)
+        self._looks = SecondLooks(loop, self.hinted)
+        self._told_status: bool | None = None  # whether the host tells how a process ends that is not reaped
         mappings.use_attached(self._attached.processes, self._losing_frame)
 
     def use_zygote(self, zygote: ZygoteLink) -> None:
@@ -78,9 +85,27 @@ class Processes:
     def __iter__(self) -> Iterator[Process]:
         return iter((*self._by_vspace.values(), *self._ending))
 
+    def name_anew(self) -> None:
+        """Call those that have stood by for a task, and whose threads are called as that one's by now, like it."""
+        for process in self._by_vspace.values():
+            if not process.stands_by or not process.threads or process.threads[0].orphan:
+                continue
+            name = process.threads[0].tcb.name
+            if not name or name.endswith(abi.STANDBY_SUFFIX):
+                continue
+            self.lives.end(process.name, process.life)
+            taken = {each.name for each in self._by_vspace.values() if each is not process}
+            process.name, process.stands_by = free_name(name, taken), False
+            process.life = self.lives.begin(process.name)
+            self._notes.process(process)
+
     def processor_time(self, tcb: int) -> int:
         """Microseconds of processor time that the thread has used in this life."""
         return thread.process.processor_time(thread) if (thread := self.threads.get(tcb)) else 0
+
+    def waiting_time(self, tcb: int) -> int:
+        """Microseconds that the thread was to run in this life, and had no processor."""
+        return thread.process.waiting_time(thread) if (thread := self.threads.get(tcb)) else 0
 
     # --- what the kernel tells -----------------------------------------------------------------------------
 
@@ -93,6 +118,9 @@ class Processes:
                 self._hold(message.subject, True)
             case Tell.CONTINUE:
                 self._hold(message.subject, False)
+            case Tell.PRIORITY:
+                if (thread := self.threads.get(message.subject)) is not None:
+                    thread.process.renice(thread)
             case Tell.KILL:
                 self._kill(message.subject)
             case Tell.VSPACE_GONE:
@@ -106,7 +134,7 @@ class Processes:
 
     def kill_task(self, tcb: int) -> None:
         """End the process of a thread, as if it had crashed: the kernel hears of it when it is reaped."""
-        self._end(self.threads[tcb].process)
+        self._end(self.threads[tcb].process, "killed by request")
 
     def _start(self, tcb: Tcb, start: int) -> None:
         if tcb.address in self.threads:
@@ -135,9 +163,11 @@ class Processes:
 
     def _start_process(self, tcb: Tcb, vspace: int, number: int, start: int) -> None:
         image = self._images[number]
+        self.name_anew()
         name = free_name(tcb.name or task_name(image), {process.name for process in self._by_vspace.values()})
         life = self.lives.begin(name)
         process = Process(vspace, name, image, life, self._loop, self.disobeyed, self.told, start, self._store)
+        process.former = self.lives.cause(name)
         self._by_vspace[vspace] = process
         self._by_start[start] = process
         thread = self._new_thread(tcb, process, start)
@@ -152,6 +182,7 @@ class Processes:
         for descriptor in request.map_fds:
             os.close(descriptor)
         process.release_control_end()
+        self._watch(process)
 
     def _start_thread(self, tcb: Tcb, process: Process, number: int, start: int) -> None:
         self._ask_for_thread(self._new_thread(tcb, process, start), number)
@@ -211,13 +242,13 @@ class Processes:
         self._notes.orphaned(thread)
         process = thread.process
         if all(each.orphan for each in process.threads):
-            self._end(process)
+            self._end(process, "ended by who has its TCB")
         else:
             process.settle()
 
     def _vspace_gone(self, vspace: int) -> None:
         if (process := self._by_vspace.get(vspace)) is not None:
-            self._end(process)
+            self._end(process, "its VSpace was deleted")
 
     def _trap_frame(self, tcb: int) -> None:
         """A live thread goes on with the frame that it attached to; without it, it can never trap again."""
@@ -238,15 +269,19 @@ class Processes:
     def _lost_frame(self, thread: Thread, how: str) -> None:
         self._close_rings(thread)
         self._reports.log(LineKind.END, f"{thread.process.name} is ended: its trap frame was {how} while it ran")
-        self._end(thread.process)
+        self._end(thread.process, f"its trap frame was {how}")
 
-    def _end(self, process: Process) -> None:
+    def _end(self, process: Process, why: str) -> None:
+        process.ended_by = process.ended_by or why
         self._leave(process)
         if process not in self._ending:
             self._notes.ending(process)
             self._ending[process] = None
         process.kill()
         self._mappings.ends(process)
+        # A system call that ends it, and takes from it what another is to have, ends itself when it runs no more.
+        if process.may_run:
+            self._mappings.outlives(process)
 
     def _leave(self, process: Process) -> None:
         """Its VSpace and its name may have another process. Twice does no harm."""
@@ -258,30 +293,75 @@ class Processes:
 
     def _started(self, process: Process, pid: int, pidfd: int) -> None:
         process.started(pid, pidfd)
+        for thread, tid in process.take_early_answers():
+            self._thread_answer(thread, 0, tid)
+        self._learn(pid)
         self._reports.event("started", task=process.name, pid=pid, image=process.image)
+
+    def _learn(self, pid: int) -> None:
+        """Of the first process that runs, for all."""
+        if self._told_status is None:
+            self._told_status = tells_wait_status(pid)
 
     def _failed(self, process: Process, error: str) -> None:
         self._reports.log(LineKind.START, f"{process.name} did not start: {error}")
         self._reap(process, CANNOT_START)
 
-    def exited(self, start: int, status: int) -> None:
-        """The zygote has reaped a process."""
-        if (process := self._by_start.get(start)) is not None:
-            self._reap(process, status)
+    def _watch(self, process: Process) -> None:
+        """Hear of its end early."""
+        first = next((each for each in process.threads if not each.number and not each.orphan), None)
+        if first is not None:
+            self._hints.watch(process.start, first.frame)
+
+    def hinted(self, start: int) -> None:
+        """A process may have ended, which it may say itself: Linux knows. If it has, and tells how, it is as if it were
+        reaped, but for the memory that the host goes on to take down.
+
+        Not so the initial task's: all tasks die with the zygote, and whether it was that, or this task's own end that
+        ends the system, only the zygote can say."""
+        process = self._by_start.get(start)
+        if process is None or not process.pid or self._is_initial(process):
+            return
+        status = None if process.may_run else wait_status_of_ending(process.pid)
+        if status is None:
+            self._looks.ask(start)
+        elif status or self._told_status:
+            assert self._zygote is not None
+            tried = self._zygote.tried(start)
+            self._ended(start, signal.SIGSYS if tried else status, tried)
+
+    def _is_initial(self, process: Process) -> bool:
+        initial = KernelRecord.of(self._ram).initial_tcb
+        return any(thread.tcb == initial for thread in process.threads)
+
+    def exited(self, start: int, status: int, tried: str = "") -> None:
+        """The zygote has reaped a process. ``tried``: the forbidden host system call that it was killed for."""
+        self._ended(start, status, tried)
         assert self._zygote is not None
         self._zygote.forget(start)
+
+    def _ended(self, start: int, status: int, tried: str) -> None:
+        if (process := self._by_start.get(start)) is not None:
+            if tried:
+                process.ended_by = f"killed for trying the host system call {tried}"
+                self._reports.log(LineKind.END, f"{process.name} (process {process.pid}) was {process.ended_by}")
+            self._reap(process, status)
 
     def _reap(self, process: Process, status: int) -> None:
         self._ending.pop(process, None)
         self._by_start.pop(process.start, None)
+        self._hints.forget(process.start)
+        self._looks.forget(process.start)
         self._leave(process)
         process.phase = Phase.ENDING
+        self.lives.reaped(process.name, process.ended_by or cause_of(status))
         living = [thread for thread in process.threads if not thread.orphan]
         for thread in living:
             self._close_rings(thread)
             self.threads.pop(thread.tcb.address, None)
         process.close()
         self._mappings.ends(process)
+        self._mappings.gone_process(process)
         self._reports.event("died", task=process.name, pid=process.pid, status=status)
         for thread in living:
             # One that has ended by EXIT before has been reported already.
@@ -296,9 +376,12 @@ class Processes:
     def _thread_answer(self, thread: Thread, error: int, tid: int) -> None:
         if thread.orphan:
             return
+        if not error and thread.process.phase is Phase.STARTING:
+            thread.process.early_answers.append((thread, tid))
+            return
         if not error:
             thread.process.identify(thread, tid)
-            self._notes.identified(thread, tid)
+            self._notes.identified(thread)
             return
         if error == errno.EEXIST:
             return  # the kernel before this one had asked for it, and has not read the answer
@@ -363,6 +446,8 @@ class Processes:
             return
         process.map_mail.go_on_from(told_mappings.told(self._ram, process))
         process.adopt(adopted.pid, adopted.pidfd)
+        self._watch(process)
+        self._learn(adopted.pid)
         if process.next_number < 2:
             return
         for thread in process.threads:
@@ -396,10 +481,12 @@ class Processes:
     def disobeyed(self, process: Process, what: str) -> None:
         """It is ended, and people are told why."""
         self._reports.log(LineKind.END, f"{process.name} (process {process.pid}) is ended: {what}")
-        self._end(process)
+        self._end(process, what)
 
     def close(self) -> None:
         """End all processes and let go of all descriptors. The zygote's end reaps what is left."""
+        self._hints.close()
+        self._looks.close()
         for process in tuple(self):
             process.kill()
             for thread in process.threads:

@@ -9,7 +9,8 @@ RAM says what is to be; the rest is what was done of that. In this order:
 4. Mappings and channels: what their owners have is known, but for those who were owed messages, and for tells that were
    not carried out: these are told again.
 5. The tells that are left in the outbox are carried out, from the one on that the last kernel was about.
-6. Processes that have ended meanwhile are reaped, those that were not started are started, and completions that were
+6. Budgets that were watched are looked at: what was used meanwhile is charged, what was replenished is there.
+7. Processes that have ended meanwhile are reaped, those that were not started are started, and completions that were
    held are told.
 """
 
@@ -17,15 +18,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kerneld import channels, invariants, layout, listening
+from kerneld import channels, fast_survey, invariants, layout, listening
 from kerneld.host.adoption import Adopted, Adoption, end_unknown
 from kerneld.host.fd_store import Inheritance
 from kerneld.host.kernel_log import LineKind
 from kerneld.host.process import Process, Thread
 from kerneld.host.zygote_link import Census
 from kerneld.outbox import Message, Tell
-from kerneld.records import CapType, Channel, Tcb
-from kerneld.survey import survey
+from kerneld.records import CapType, Channel, SchedContext, Tcb
+from kerneld.survey import digest
 from libsel4py import abi
 
 if TYPE_CHECKING:
@@ -45,14 +46,16 @@ class Recovery:
     def __init__(self, system: System, inherited: Inheritance) -> None:
         self._system = system
         self._inherited = inherited
-        self._found = survey(system.ram)
+        self._census = system.zygote.ask_census()  # it answers while this looks at RAM
+        self._found = fast_survey.survey(system.ram)
         self._owed: set[Process] = set()
 
     def run(self) -> None:
         """Do all of it."""
         system, inherited = self._system, self._inherited
         self._ensure_sound()
-        census = system.zygote.census()
+        system.capabilities = digest(self._found)
+        census = system.zygote.census(self._census)
         found = self._adopt(census)
         for start in census.ended:
             system.zygote.forget(start)
@@ -66,6 +69,9 @@ class Recovery:
         system.mappings.finish_restore()
         system.processes.settle_owed(self._owed)
         system.entry.settle()
+        for context in self._found.of_type(CapType.SCHED_CONTEXT):
+            if SchedContext(system.ram, context).watched:
+                system.budget_alarms.look_now(context)
         system.processes.finish_adoption(found, list(self._tcbs()))
         system.entry.settle()
         system.entry.go_on(list(self._tcbs()))
@@ -112,10 +118,13 @@ class Recovery:
         threads = [thread for process in running for thread in process.threads]
         by_number = {(thread.process.start, thread.number): thread for thread in threads}
         by_tcb: dict[int, Thread] = {thread.tcb.address: thread for thread in threads}
+        # The page was kept before it was handed to anybody, and a tell says to whom that is still to be done, or again.
+        opening = {(each.subject, each.detail, each.more) for each in pending if each.kind is Tell.CHANNEL_OPEN}
         for address in self._found.of_type(CapType.CHANNEL):
             channel = Channel(self._system.ram, address)
             if channels.is_connected(channel):
-                pages.restore(channel, _holders(channel), self._owed)
+                again = {holder for holder in _holders(channel) if (address, *holder) in opening}
+                pages.restore(channel, _holders(channel), again, self._owed)
         for message in pending:
             if message.kind is Tell.RECEIVER_DIED and message.detail in by_tcb:
                 pages.was_handed(message.subject, by_tcb[message.detail], message.more)

@@ -39,10 +39,13 @@ from hw.devices.uart import Uart
 from hw.devices.virtio import VirtioDevice
 from hw.devices.virtio_registers import Cause
 from hw.machine import BackendKind, DeviceDescription, Machine, RamLayout
-from kerneld import boot, layout
+from kerneld import boot, budgets, layout
 from kerneld.entry import Entry
+from kerneld.host.budget_alarms import BudgetAlarms
 from kerneld.host.channels import Channels
+from kerneld.host.core_time import VirtualAlarms, core_time
 from kerneld.host.fd_store import FdStore, Inheritance
+from kerneld.host.kept_trace import kept_trace
 from kerneld.host.kernel_log import KernelLog, LineKind
 from kerneld.host.management import Management
 from kerneld.host.mappings import Mappings
@@ -53,7 +56,8 @@ from kerneld.host.zygote_link import ZygoteLink
 from kerneld.kernel import Kernel
 from kerneld.objects.io_space import translate
 from kerneld.outbox import Message, Tell
-from kerneld.records import Tcb, ThreadState
+from kerneld.records import KernelRecord, SchedContext, Tcb, ThreadState
+from kerneld.service import Service
 from libsel4py import abi
 
 KERNEL_BUG: Final = 70  # EX_SOFTWARE
@@ -70,7 +74,10 @@ Backend = ClockTimer | Disk | NetFrames | SerialBackend | Transfers
 
 
 class System:
-    """One system, from boot (or from RAM as an earlier kernel left it) to its end."""
+    """One system, from boot (or from RAM as an earlier kernel left it) to its end.
+
+    ``restored``: called once all is as it is to be, before other threads and sockets are made.
+    """
 
     def __init__(
         self,
@@ -78,14 +85,18 @@ class System:
         inherited: Inheritance,
         monitor: socket.socket | None,
         loop: asyncio.AbstractEventLoop,
+        restored: Callable[[], None] = lambda: None,
     ) -> None:
         self.options = options
         self.loop = loop
         self.started_us = host_microseconds()
         self.recovery_us = 0
+        self.capabilities = ""  # the graph as the last kernel has left it (survey.digest)
         self._inherited = inherited
+        self._restored = restored
         self._end: asyncio.Future[int] = loop.create_future()
-        self.machine = Machine.on_memory(options.machine, options.ram_fd, RAM_LAYOUT)
+        now = self._now_us if options.step_us else host_microseconds
+        self.machine = Machine.on_memory(options.machine, options.ram_fd, RAM_LAYOUT, now)
         self.ram = self.machine.ram
         self.store = FdStore(monitor, loop)
         self.mappings = Mappings(self.ram, options.ram_fd, self.store, loop)
@@ -95,6 +106,9 @@ class System:
         self.kernel = Kernel(self.ram, self.machine.bus, self._processor_time, host_microseconds)
         self.machine.iommu.use_translation(lambda device, address: translate(self.ram, device, address), keep=True)
         self.kernel.core.io_changed = self.machine.iommu.forget
+        if not options.step_us:
+            self.kernel.core.service = Service(lambda: time.thread_time_ns() // 1000)
+            self.kernel.core.waiting_time = lambda tcb: self.processes.waiting_time(tcb)
         self.machine.bus.set_kick(lambda number: self.kernel.outbox.tell(Tell.DEVICE, number))
         self.initial = self.kernel.core.kernel.initial_tcb
         self.was_up = False
@@ -102,6 +116,17 @@ class System:
             self.kernel, self.machine.bus, loop, self._carry_out, self._fatal, options.poll_ns, self._wait_for_memory
         )
         self.processes = Processes(self.ram, loop, self.mappings, options.images, self.entry, self, self.store)
+        virtual = VirtualAlarms(self._budget_due_us) if options.step_us else None
+        self.budget_alarms: VirtualAlarms | BudgetAlarms
+        if self.kernel.core.kernel.cores:
+            self.kernel.core.trace = kept_trace(self.ram, self.store, inherited)
+        if virtual is not None:
+            self.budget_alarms = virtual
+            self.kernel.core.take_due = virtual.take_due
+        else:
+            self.budget_alarms = BudgetAlarms(loop, self._budget_due_us, self._look_at_budget, self._sleeps)
+        settle = self.entry.settle_now if options.step_us else self.entry.settle
+        self.entry.use_time(core_time(self.kernel, self.machine.bus, loop, virtual, settle))
         self.channels = Channels(self.ram, loop, self.store, self.processes.threads, self._channel_failed)
         self.zygote = ZygoteLink(
             socket.socket(fileno=options.zygote_fd), loop, self.processes.exited, self._zygote_lost
@@ -120,10 +145,14 @@ class System:
             if self.options.restarts:
                 self.channels.restore_pages(self._inherited)
                 Recovery(self, self._inherited).run()
+            self._restored()
             for number, device in enumerate(self.options.machine.devices):
                 self._join_backend(number, device)
-            self.management.open()
             self.entry.settle()
+            if self.options.restarts:
+                self.loop.call_soon(self.management.open)  # tasks wait for the first turn already
+            else:
+                self.management.open()
             self._runs()
             return await self._end
         except Unsound as unsound:
@@ -198,6 +227,8 @@ class System:
             description=description,
             device_count=len(self.options.machine.devices),
             vspace_bits=self.options.initial_memory_bits,
+            cores=self.options.cores,
+            step_us=self.options.step_us,
         )
         boot.boot(self.ram, parameters)
 
@@ -205,6 +236,8 @@ class System:
         device = self.machine.bus.devices[number]
         if isinstance(device, VirtioDevice):
             device.failed = partial(self._device_failed, description.name)
+        if isinstance(device, Clock) and self.options.step_us:
+            return  # it fires by virtual time (host/core_time.py)
         if isinstance(device, Clock):
             self._backends[number] = ClockTimer(self.loop, self.machine.bus, device, self.entry.settle)
         elif isinstance(device, Entropy):
@@ -236,6 +269,10 @@ class System:
                 self.mappings.gone(message.subject)
             case Tell.CHANNEL_OPEN | Tell.CHANNEL_GONE | Tell.RECEIVER_DIED:
                 self.channels.carry_out(message)
+            case Tell.WATCH:
+                self.budget_alarms.watch(message.subject)
+            case Tell.UNWATCH:
+                self.budget_alarms.forget(message.subject)
             case Tell.DEVICE:
                 if backend := self._backends.get(message.subject):
                     backend.kicked()
@@ -255,8 +292,22 @@ class System:
         thread = self.processes.threads.get(tcb)
         return self.mappings.wait(None if thread is None else thread.process, then)
 
+    def _now_us(self) -> int:
+        """Virtual time."""
+        return KernelRecord.of(self.ram).virtual_us
+
     def _processor_time(self, tcb: int) -> int:
         return self.processes.processor_time(tcb)
+
+    def _budget_due_us(self, context: int) -> int:
+        return budgets.due_us(self.kernel.core, SchedContext(self.ram, context))
+
+    def _look_at_budget(self, context: int) -> None:
+        self.kernel.look_at_budget(context)
+        self.entry.settle()
+
+    def _sleeps(self, context: int) -> bool:
+        return budgets.has_slept(self.kernel.core, SchedContext(self.ram, context))
 
     def _stop(self) -> None:
         """Another kernel is to take over. Between two transactions, as everything that the loop calls; all is kept."""
@@ -287,6 +338,7 @@ class System:
             backend.close()
         self.processes.close()
         self.zygote.close()
+        self.budget_alarms.close()
         self._log.close()
         self.management.close()
         self.channels.close()
@@ -307,7 +359,9 @@ def kept_terminal(name: str, store: FdStore, inherited: Inheritance) -> tuple[in
     return made
 
 
-async def run(options: KernelOptions, inherited: Inheritance, monitor: socket.socket) -> int:
-    """Run the system that the options say; returns its exit status."""
+async def run(
+    options: KernelOptions, inherited: Inheritance, monitor: socket.socket, restored: Callable[[], None] = lambda: None
+) -> int:
+    """Run the system that the options say; returns its exit status. ``restored``: of `System`."""
     with monitor:
-        return await System(options, inherited, monitor, asyncio.get_running_loop()).run()
+        return await System(options, inherited, monitor, asyncio.get_running_loop(), restored).run()

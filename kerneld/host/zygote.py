@@ -1,12 +1,15 @@
 """The zygote: a warm Python that has the boot images loaded, and forks a task from itself when the kernel asks.
 
     python -m kerneld.host.zygote --fd N --log-folder DIR --parent PID --preload IMAGE,IMAGE… \
-        [--import MODULE,MODULE…] [--path FOLDER]…
+        [--import MODULE,MODULE…] [--path FOLDER]… [--without LAYER,LAYER…] \
+        [--host-calls IMAGE=CALL,CALL…]…
 
 Rules. It is single-threaded, so that a fork copies all there is. It never looks at what a task does: it reaps, and
 tells the kernel the wait status. It remembers that until the kernel says that it may forget: a kernel that is started
-again asks. It ends when the monitor and the kernel have closed the socket, and its tasks end with it. What the child
-does between fork and boot image stands in `child.py`. Protocol: docs/architecture.md, section 6.
+again asks. It forks when it is asked, or ahead of need, when it has nothing else to do (ahead.py); where descriptors or
+processes are lacking, a start fails, and it goes on. It ends when the monitor and the kernel have closed the socket, or
+when its tasks' pid namespace is over, outside of which it stays itself; and its tasks end with it. What the child does
+between fork and boot image stands in `child.py`. Protocol: docs/architecture.md, section 6.
 """
 
 from __future__ import annotations
@@ -26,14 +29,21 @@ from typing import Final, NamedTuple
 
 import msgpack
 
-from hw.cpu import hide_memory
+from hw import namespaces, process_namespace
+from hw.cpu import file_rules, hide_memory
+from hw.host_calls import number_of
+from hw.layers import Layer
 from hw.parent_death import die_with_parent
 from kerneld.host import child
+from kerneld.host.ahead import Ahead, Waiting
+from kerneld.host.code_paths import code_paths
+from kerneld.host.forbidden import ForbiddenCalls
 from kerneld.host.linux import set_process_name
-from kerneld.host.task_logs import TaskLogs
+from kerneld.host.task_logs import TaskLogs, log_name
 
 MESSAGE_BYTES: Final = 1 << 14
 DESCRIPTORS_HIGH: Final = 3 + 64
+NO_DESCRIPTOR: Final = "the zygote has no descriptor left"
 
 
 class Child(NamedTuple):
@@ -44,27 +54,82 @@ class Child(NamedTuple):
     log: str
 
 
-class Zygote:
-    """Serves one socket."""
+class Ending(NamedTuple):
+    """A process's end. ``status``: the wait status, SIGSYS for one that was killed for what it tried of the host."""
 
-    def __init__(self, channel: socket.socket, logs: TaskLogs, images: dict[str, ModuleType | str]) -> None:
+    status: int
+    tried: str
+
+
+class Zygote:
+    """Serves one socket. `first`: process 1 of its tasks' pid namespace, None where they have none."""
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        logs: TaskLogs,
+        images: dict[str, ModuleType | str],
+        file_rules: int,
+        without: Layer,
+        host_calls: dict[str, tuple[int, ...]],
+        first: process_namespace.First | None,
+    ) -> None:
         self._channel = channel
         self._logs = logs
         self._images = images
-        self._pid = os.getpid()
+        self._file_rules = file_rules
+        self._without = without
+        self._host_calls = host_calls
+        self._pid = os.getpid() if first is None else process_namespace.PARENT
+        self._first = -1 if first is None else first.pidfd
         self._epoll = select.epoll()
         self._epoll.register(channel.fileno(), select.EPOLLIN)
+        if first is not None:
+            self._epoll.register(first.pidfd, select.EPOLLIN)
         self._children: dict[int, Child] = {}  # by pidfd
-        self._ended: dict[int, int] = {}  # wait status, by the kernel's number; until it says that it knows
+        self._ended: dict[int, Ending] = {}  # by the kernel's number; until it says that it knows
+        self._forbidden = ForbiddenCalls()
+        self._epoll.register(self._forbidden.socket.fileno(), select.EPOLLIN)
+        self._tried: dict[int, str] = {}  # what it was killed for, by the kernel's number
+        self._image_numbers = {name: number for number, name in enumerate(images)}
+        self._ahead = Ahead(
+            tuple(images.values()), logs.folder, self._pid, file_rules, without, self._forbidden.given.fileno()
+        )
 
     def run(self) -> None:
-        """Serve until the kernel closes the socket."""
+        """Serve until the kernel closes the socket, or no process can be made any more."""
         while True:
-            for descriptor, _ in self._epoll.poll():
-                if descriptor in self._children:
+            ready = self._epoll.poll(0) if self._ahead.wanted else []
+            if not ready and self._ahead.wanted and (waiting := self._ahead.fork()) is not None:
+                self._epoll.register(waiting.pidfd, select.EPOLLIN)
+            for descriptor, events in ready or self._epoll.poll():
+                if (unused := self._ahead.ended(descriptor)) is not None:
+                    self._reap_unused(unused)
+                elif descriptor in self._children:
                     self._reap(descriptor)
+                elif descriptor == self._forbidden.socket.fileno():
+                    self._listen()
+                elif descriptor == self._first:
+                    print("process 1 of the tasks' pid namespace has ended, and all tasks with it", flush=True)
+                    return
+                elif descriptor != self._channel.fileno():
+                    self._forbid(descriptor, events)
                 elif not self._receive():
                     return
+
+    def close(self) -> None:
+        """End all processes, and wait for that: those that nobody would wait for stay in the host's tables, where its
+        own process 1, in a container, reaps nothing."""
+        pids = {pidfd: each.pid for pidfd, each in self._children.items()}
+        if (waiting := self._ahead.waiting) is not None:
+            pids[waiting.pidfd] = waiting.pid
+        for pidfd in pids:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        for pid in pids.values():
+            os.waitpid(pid, 0)
+        if self._first >= 0:
+            signal.pidfd_send_signal(self._first, signal.SIGKILL)
+            os.waitid(os.P_PIDFD, self._first, os.WEXITED)
 
     def _receive(self) -> bool:
         try:
@@ -76,13 +141,15 @@ class Zygote:
         if not data:
             return False
         try:
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-                raise ValueError("a request arrived cut short: this process has too few descriptors left")
+            if flags & socket.MSG_TRUNC:
+                raise ValueError("a request arrived cut short")
             match message := msgpack.unpackb(data):
                 case {"op": "forget", "id": int(number)}:
                     self._ended.pop(number, None)
                 case {"op": "census", "id": int(number)}:
                     self._tell_all(number)
+                case {"op": "start", "id": int(number)} if flags & socket.MSG_CTRUNC:
+                    self._fail(number, f"{NO_DESCRIPTOR} for what it begins with")
                 case _:
                     self._start(child.Request.parse(message, descriptors))
         finally:
@@ -93,42 +160,123 @@ class Zygote:
     def _start(self, request: child.Request) -> None:
         image = self._images.get(request.image, f"no boot image is called {request.image}")
         if isinstance(image, str):
-            self._tell({"op": "failed", "id": request.number, "error": image})
+            self._fail(request.number, image)
             return
-        task = child.Task(request, image, self._logs.folder, self._pid)
-        try:
-            pid = os.fork()
-        except OSError as error:
-            self._tell({"op": "failed", "id": request.number, "error": f"fork: {error.strerror}"})
-            return
+        log = log_name(request.name)
+        loosened = self._host_calls.get(request.image, ())
+        if (
+            not loosened
+            and (waiting := self._ahead.order(request, self._image_numbers[request.image], log)) is not None
+        ):
+            self._forbidden.rename(waiting.number, request.number)
+            pid, pidfd = waiting.pid, waiting.pidfd
+        else:
+            try:
+                pid = self._fork(request, image, loosened)
+            except OSError as error:
+                self._fail(request.number, f"fork: {error.strerror}")
+                return
+            opened = child.open_child(pid)
+            if opened is None:
+                self._forget_listeners(request.number)
+                self._fail(request.number, f"{NO_DESCRIPTOR} for its process")
+                return
+            pidfd = opened
+            self._epoll.register(pidfd, select.EPOLLIN)
+        self._children[pidfd] = Child(request.number, pid, log)
+        self._tell({"op": "started", "id": request.number, "pid": pid}, pidfd)
+        self._logs.started(log)
+
+    def _fork(self, request: child.Request, image: ModuleType, loosened: tuple[int, ...]) -> int:
+        task = child.Task(
+            request,
+            image,
+            self._logs.folder,
+            self._pid,
+            self._file_rules,
+            self._without,
+            self._forbidden.given.fileno(),
+            loosened,
+        )
+        pid = os.fork()
         if pid == 0:
             task.run()
-        pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = Child(request.number, pid, task.log)
-        self._logs.started(task.log)
-        self._epoll.register(pidfd, select.EPOLLIN)
-        self._tell({"op": "started", "id": request.number, "pid": pid}, pidfd)
+        return pid
+
+    def _reap_unused(self, waiting: Waiting) -> None:
+        """One that waited has ended before it was any task."""
+        self._epoll.unregister(waiting.pidfd)
+        os.close(waiting.pidfd)
+        os.waitpid(waiting.pid, 0)
+        self._forget_listeners(waiting.number)
+
+    def _fail(self, number: int, error: str) -> None:
+        """A process was not started, or is no more, and the kernel never hears that it was."""
+        print(f"start {number}: {error}", flush=True)
+        self._tell({"op": "failed", "id": number, "error": error})
 
     def _reap(self, pidfd: int) -> None:
         ended = self._children.pop(pidfd)
         self._epoll.unregister(pidfd)
         os.close(pidfd)
         _, status = os.waitpid(ended.pid, 0)
-        self._ended[ended.number] = status
-        self._tell({"op": "exited", "id": ended.number, "pid": ended.pid, "status": status})
+        self._forget_listeners(ended.number)
+        tried = self._tried.pop(ended.number, "")
+        self._ended[ended.number] = ending = Ending(signal.SIGSYS if tried else status, tried)
+        self._tell({"op": "exited", "id": ended.number, "pid": ended.pid, **ending._asdict()})
         self._logs.ended(ended.log)
+
+    def _forget_listeners(self, number: int) -> None:
+        """That process is gone."""
+        self._listen()
+        for listener in self._forbidden.forget(number):
+            self._unregister(listener)
+
+    def _listen(self) -> None:
+        for listener in self._forbidden.receive():
+            self._epoll.register(listener, select.EPOLLIN)
+
+    def _forbid(self, listener: int, events: int) -> None:
+        """A task has tried what it must not: say so, and kill it. All that it could hold up is itself."""
+        if listener not in self._forbidden:
+            return  # its process was reaped in the same round
+        found = self._forbidden.tried(listener) if events & select.EPOLLIN else None
+        if found is None:
+            self._unregister(listener)  # it ends, or has ended
+            return
+        number, tried = found
+        for pidfd, each in self._children.items():
+            if each.number == number and number not in self._tried:
+                self._tried[number] = tried
+                self._logs.write(
+                    each.log, f"the sandbox does not let a task make the host system call {tried}: it is killed"
+                )
+                self._tell({"op": "tried", "id": number, "tried": tried})
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+    def _unregister(self, listener: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._epoll.unregister(listener)
 
     def _tell_all(self, census: int) -> None:
         for pidfd, each in self._children.items():
             self._tell({"op": "running", "census": census, "id": each.number, "pid": each.pid}, pidfd)
-        for number, status in self._ended.items():
-            self._tell({"op": "ended", "census": census, "id": number, "status": status})
+        for number, ending in self._ended.items():
+            self._tell({"op": "ended", "census": census, "id": number, **ending._asdict()})
         self._tell({"op": "census", "id": census})
 
     def _tell(self, message: dict[str, object], descriptor: int | None = None) -> None:
         # A kernel that has ended closes its end: the next receive says so.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             socket.send_fds(self._channel, [msgpack.packb(message)], [] if descriptor is None else [descriptor])
+
+
+def _host_calls(text: str) -> tuple[str, tuple[int, ...]]:
+    image, _, names = text.partition("=")
+    numbers = tuple(map(number_of, names.split(",")))
+    if None in numbers:
+        raise ValueError(f"{text}: a call that has no number here")
+    return image, tuple(number for number in numbers if number is not None)
 
 
 def load_images(names: list[str]) -> dict[str, ModuleType | str]:
@@ -161,8 +309,13 @@ def main() -> None:
     parser.add_argument("--preload", default="")
     parser.add_argument("--import", dest="modules", default="")
     parser.add_argument("--path", action="append", default=[])
+    parser.add_argument("--without", type=lambda names: Layer.named(names.split(",")), default=Layer(0))
+    parser.add_argument("--host-calls", type=_host_calls, action="append", default=[])
     options = parser.parse_args()
     die_with_parent(options.parent)
+    refused = list(namespaces.NAMES)
+    if Layer.NAMESPACES not in options.without and (refused := namespaces.enter(options.parent)):
+        print(f"this host refuses tasks namespaces of their own: {', '.join(refused)}", flush=True)
     set_process_name("sel4py-zygote")
     hide_memory()
     # Behind our own: no module of a user's replaces one of ours.
@@ -185,7 +338,20 @@ def main() -> None:
     # Objects that are never looked at by the collector are pages that parent and child go on sharing.
     gc.collect()
     gc.freeze()
-    Zygote(channel, TaskLogs(folder), images).run()
+    first = None
+    if Layer.PID not in options.without:
+        # Behind the images, which may make threads while they are imported.
+        first = process_namespace.enter(show_processes="mount" not in refused)
+        if first is None:
+            print("this host refuses tasks a pid namespace of their own", flush=True)
+        elif not first.shown:
+            print("this host refuses tasks a /proc of their own", flush=True)
+    rules = -1 if Layer.LANDLOCK in options.without else file_rules(code_paths(options.path))
+    zygote = Zygote(channel, TaskLogs(folder), images, rules, options.without, dict(options.host_calls), first)
+    try:
+        zygote.run()
+    finally:
+        zygote.close()
 
 
 if __name__ == "__main__":

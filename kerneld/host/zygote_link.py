@@ -60,13 +60,15 @@ Failed = Callable[[str], None]
 
 
 class ZygoteLink:
-    """Requests are sent in order, without waiting; `exited(number, wait status)` is called for each process's end."""
+    """Requests are sent in order, without waiting; each process's end is told by
+    `exited(number, wait status, tried)`; tried: the forbidden host system call that it was killed for, in words, or "".
+    """
 
     def __init__(
         self,
         channel: socket.socket,
         loop: asyncio.AbstractEventLoop,
-        exited: Callable[[int, int], None],
+        exited: Callable[[int, int, str], None],
         lost: Callable[[], None],
     ) -> None:
         self._channel = channel
@@ -75,6 +77,7 @@ class ZygoteLink:
         self._lost = lost
         self._waiting: dict[int, tuple[Started, Failed]] = {}
         self._backlog: deque[tuple[bytes, list[int]]] = deque()
+        self._tried: dict[int, str] = {}  # of those that are killed for it, until their end is told
         channel.setblocking(False)
         loop.add_reader(channel.fileno(), self._readable)
 
@@ -100,18 +103,30 @@ class ZygoteLink:
         descriptors = [request.frame_fd, request.doorbell_fd, request.control_fd, *request.map_fds]
         self._send(msgpack.packb(message), descriptors)
 
+    def tried(self, number: int) -> str:
+        """The forbidden host system call that an ending process is killed for; the zygote says it before it kills."""
+        self._readable()
+        return self._tried.get(number, "")
+
     def forget(self, number: int) -> None:
         """What the end of this process meant is done."""
         self._send(msgpack.packb({"op": "forget", "id": number}), [])
 
-    def census(self) -> Census:
-        """What there is, after all that was ever asked; what was on its way until now is thrown away. Waits for it.
+    def ask_census(self) -> int:
+        """Ask what there is. Returns what `census` is to be given, before anything else is asked or the loop goes on.
 
         Raises ConnectionError if the zygote has ended.
         """
         asked = time.monotonic_ns()
         self._channel.setblocking(True)
         self._channel.send(msgpack.packb({"op": "census", "id": asked}))
+        return asked
+
+    def census(self, asked: int) -> Census:
+        """What there is, after all that was ever asked; what was on its way until then is thrown away. Waits for it.
+
+        Raises ConnectionError if the zygote has ended.
+        """
         found = Census({}, {})
         while True:
             data, descriptors, _, _ = socket.recv_fds(self._channel, MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
@@ -186,8 +201,11 @@ class ZygoteLink:
             case {"op": "failed", "id": int(number), "error": str(error)}:
                 _, failed = self._waiting.pop(number)
                 failed(error)
-            case {"op": "exited", "id": int(number), "status": int(status)}:
-                self._exited(number, status)
+            case {"op": "tried", "id": int(number), "tried": str(tried)}:
+                self._tried[number] = tried
+            case {"op": "exited", "id": int(number), "status": int(status), "tried": str(tried)}:
+                self._tried.pop(number, None)
+                self._exited(number, status, tried)
             case _:
                 _close_all(descriptors)
                 raise ValueError(f"the zygote says {message!r}, which is no message of its protocol")

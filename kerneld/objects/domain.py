@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from kerneld.core import Call, Core, Invocation, Result
+from kerneld import scheduler
+from kerneld.core import Call, Core, Invocation, Place, Result
+from kerneld.cores import domains
 from kerneld.failures import illegal_operation, invalid_argument, range_error, truncated_message
 from kerneld.records import CapType, KernelRecord, Tcb
 from libsel4py.abi import DOMAIN_SCHEDULE_LENGTH, DOMAINS, WORD_BYTES, Label
@@ -30,6 +32,7 @@ class Set:
 
     def perform(self, core: Core) -> Result:
         self.tcb.domain = self.domain
+        scheduler.put_anew(core, self.tcb, Place.FIRST)
         return ()
 
 
@@ -49,8 +52,7 @@ class ScheduleSetStart:
     index: int
 
     def perform(self, core: Core) -> Result:
-        core.kernel.domain_start = self.index
-        core.kernel.domain_index = self.index
+        domains.restart(core, self.index)
         return ()
 
 

@@ -109,3 +109,4 @@ def _abort(core: Core, endpoint: Endpoint, tcb: Tcb) -> None:
         vm_faults.stop(core, tcb)
     else:
         scheduler.set_state(core, tcb, ThreadState.RESTART)
+        scheduler.choose_anew(core)

@@ -12,7 +12,7 @@ from kerneld.caps import Cap
 from kerneld.channels import Target
 from kerneld.core import PREEMPTED, Core, Invocation, Result
 from kerneld.failures import illegal_operation, invalid_capability, range_error
-from kerneld.records import Notification, Slot, Tcb, TcbSlot
+from kerneld.records import KernelRecord, Notification, Slot, Tcb, TcbSlot
 from kerneld.work import Work
 from libsel4py.abi import LISTENERS_PER_ENDPOINT
 
@@ -54,11 +54,16 @@ def decode(tcb: Tcb, slot: Slot | None) -> Invocation:
     """The checked LISTEN of a thread by the capability in ``slot``; None is the wish to stop.
 
     Raises:
-        SyscallError: in this order. INVALID_CAPABILITY(0) (type, rights), ILLEGAL_OPERATION (it listens to something
-            else; the notification is another thread's), RANGE_ERROR (the endpoint's listeners).
+        SyscallError: in this order. ILLEGAL_OPERATION (virtual cores), INVALID_CAPABILITY(0) (type, rights),
+            ILLEGAL_OPERATION (it listens to something else; the notification is another thread's), RANGE_ERROR (the
+            endpoint's listeners).
     """
     if slot is None:
         return StopListening(tcb)
+    if KernelRecord.of(tcb.ram).cores:
+        raise illegal_operation(
+            "on virtual cores nothing goes past the kernel: what would run is the kernel's to choose"
+        )
     target = channels.target_of(slot)
     if target is None:
         raise invalid_capability(0, "a thread listens to an endpoint or a notification, and this is neither")

@@ -100,6 +100,7 @@ def cancel_some(core: Core, notification: Notification) -> bool:
             return True
         queues.remove(notification, tcb)
         scheduler.set_state(core, tcb, ThreadState.RESTART)
+        scheduler.choose_anew(core)
     return notification.head is None
 
 

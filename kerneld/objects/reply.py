@@ -10,6 +10,7 @@ from kerneld.core import Core
 from kerneld.objects import call_stack
 from kerneld.records import Reply, Slot, Tcb, ThreadState
 from kerneld.transfer import transfer
+from libsel4py.abi import FaultLabel
 
 
 def do_reply(core: Core, sender: Tcb, reply: Reply, slot: Slot) -> None:
@@ -22,6 +23,9 @@ def do_reply(core: Core, sender: Tcb, reply: Reply, slot: Slot) -> None:
     if caller is None or caller.state != ThreadState.BLOCKED_ON_REPLY:
         return
     call_stack.remove(core, reply, caller)
+    context = caller.sched_context
+    if context is not None and context.postponed and caller.fault_label != FaultLabel.TIMEOUT:
+        core.used_up[context.address] = None  # the server has used it up: the caller's timeout handler is told
     if caller.fault_label:
         fault_messages.handle_reply(core, caller, sender.info >> 12, message.message_words(sender))
         return

@@ -2,15 +2,16 @@
 
 A thread runs on at most one context and a context serves at most one thread. It moves along with a call (donation) and
 comes back with the reply. What a thread used is charged to the context when they part, and when somebody asks.
-Source: seL4 Reference Manual 6.1.6; SEL4 `schedcontext.c`. How the budget is refilled: `refills.py`.
+Source: seL4 Reference Manual 6.1.6; SEL4 `schedcontext.c`. How it is held to its budget: `budgets.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kerneld import refills, scheduler
+from kerneld import budgets, refills, scheduler
 from kerneld.core import Call, Core, Invocation, Result
+from kerneld.cores import yielding
 from kerneld.failures import illegal_operation, invalid_capability, truncated_message
 from kerneld.records import CapType, Notification, SchedContext, Tcb, ThreadState
 from libsel4py.abi import Label
@@ -26,24 +27,13 @@ BLOCKED = (
 # --- what other parts of the kernel do with a context
 
 
-def charge(core: Core, context: SchedContext) -> None:
-    """Add what the context's thread has used since it was last charged, in microseconds."""
-    tcb = context.tcb
-    if tcb is None:
-        return
-    now = core.processor_time(tcb.address)
-    before = tcb.consumed_us
-    if now != before:
-        # a new process begins at 0
-        context.consumed = context.consumed + (now - before if now > before else now)
-        tcb.consumed_us = now
-
-
 def bind_thread(core: Core, context: SchedContext, tcb: Tcb) -> None:
     """Let the thread run on the context. Neither has another one."""
     context.tcb = tcb
     tcb.sched_context = context
     tcb.consumed_us = core.processor_time(tcb.address)
+    if context.period:
+        budgets.begin_waiting(core, tcb)
     scheduler.touch(core, tcb)
 
 
@@ -52,7 +42,7 @@ def unbind_thread(core: Core, context: SchedContext) -> None:
     tcb = context.tcb
     if tcb is None:
         return
-    charge(core, context)
+    budgets.charge(core, context)
     tcb.sched_context = None
     context.tcb = None
     scheduler.touch(core, tcb)
@@ -83,13 +73,16 @@ def unbind_all(core: Core, context: SchedContext) -> None:
 
 def finalise(core: Core, context: SchedContext) -> None:
     """The last capability is gone: nobody runs on it any more."""
+    waiting = context.yield_from
+    if waiting is not None:
+        yielding.complete(core, waiting, take_consumed)
     unbind_all(core, context)
-    context.refill_max = 0
+    budgets.forget(core, context)
 
 
 def take_consumed(core: Core, context: SchedContext) -> int:
     """Microseconds consumed since the last report; starts anew from 0."""
-    charge(core, context)
+    budgets.charge(core, context)
     consumed = context.consumed
     context.consumed = 0
     return consumed
@@ -105,6 +98,7 @@ class BindThread:
 
     def perform(self, core: Core) -> Result:
         bind_thread(core, self.context, self.tcb)
+        scheduler.choose_anew(core)
         return ()
 
 
@@ -147,9 +141,22 @@ class UnbindNotification:
 
 
 @dataclass(frozen=True, slots=True)
-class Consumed:
-    """Consumed, and YieldTo: threads run in parallel here, so whom the caller yields to needs no turn made for it."""
+class YieldTo:
+    """Let the context's thread run first. Where the host shares out the processors that needs no turn made for it."""
 
+    context: SchedContext
+    caller: Tcb
+
+    def perform(self, core: Core) -> Result:
+        if core.kernel.cores:
+            yielding.begin(core, self.caller, self.context, take_consumed)
+            if self.caller.yield_to is not None:
+                return (0,)  # `yielding.complete` says what it is
+        return (take_consumed(core, self.context),)
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
     context: SchedContext
 
     def perform(self, core: Core) -> Result:
@@ -242,4 +249,4 @@ def _decode_yield_to(call: Call, context: SchedContext) -> Invocation:
         raise illegal_operation(
             f"the thread's priority {tcb.priority} is above the caller's maximum controlled priority {call.thread.mcp}"
         )
-    return Consumed(context)
+    return YieldTo(context, call.thread)

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from kerneld import refills, scheduler
-from kerneld.core import Call, Core, Invocation, Result
+from kerneld import budgets, refills, scheduler
+from kerneld.core import Call, Core, Invocation, Place, Result
 from kerneld.failures import SyscallError, illegal_operation, invalid_capability, range_error, truncated_message
-from kerneld.objects import sched_context
 from kerneld.records import CapType, SchedContext
 from libsel4py.abi import MAX_PERIOD_US, MIN_BUDGET_US, Label
 
@@ -30,20 +29,22 @@ class Configure:
 
     def perform(self, core: Core) -> Result:
         context = self.context
-        sched_context.charge(core, context)
+        budgets.charge(core, context)
         tcb = context.tcb
+        in_use = context.refill_max and tcb is not None and tcb.state in scheduler.RUNNABLE
+        lay_out = refills.change if in_use and context.core == self.core else refills.lay_out
         if self.budget == self.period:
             # round robin: what was used may be used again at once, so two refills are all that it needs
-            refills.lay_out(core, context, refills.MIN_REFILLS, self.budget, 0)
+            lay_out = refills.lay_out if context.postponed else lay_out
+            lay_out(core, context, refills.MIN_REFILLS, self.budget, 0)
         else:
-            in_use = context.refill_max and tcb is not None and tcb.state in scheduler.RUNNABLE
-            lay_out = refills.change if in_use and context.core == self.core else refills.lay_out
             lay_out(core, context, self.extra_refills + refills.MIN_REFILLS, self.budget, self.period)
+        if tcb is not None:
+            scheduler.put_anew(core, tcb, Place.WOKEN)
         context.core = self.core
         context.badge = self.badge
         context.flags = self.flags & SPORADIC
-        if tcb is not None:
-            scheduler.touch(core, tcb)
+        budgets.begin(core, context)
         return ()
 
 

@@ -14,9 +14,11 @@ from kerneld.failures import illegal_operation, truncated_message
 from kerneld.objects import notification, tcb_registers, tcb_scheduling, tcb_space
 from kerneld.records import CapType, Notification, NotificationState, Tcb
 from kerneld.work import Work
+from libsel4py import abi
 from libsel4py.abi import WORD_BYTES, Label, Rights
 
 NAME_WORDS = Tcb.NAME_BYTES // WORD_BYTES
+STANDBY_SUFFIX = abi.STANDBY_SUFFIX.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,7 @@ def decode(core: Core, call: Call) -> Invocation:
         case Label.TCB_RESUME:
             return Resume(target)
         case Label.TCB_SET_NAME:
-            if len(call.words) < NAME_WORDS:
-                raise truncated_message(f"SetName takes {NAME_WORDS} words")
-            return SetName(target, call.words[:NAME_WORDS])
+            return _decode_set_name(core, call, target)
         case Label.TCB_EXPLAIN:
             if call.thread != core.kernel.initial_tcb:
                 raise illegal_operation("the initial task alone may ask why a thread waits: the answer names everybody")
@@ -117,6 +117,21 @@ def decode(core: Core, call: Call) -> Invocation:
             return tcb_scheduling.DECODERS[label](core, call, target)
         case _:
             raise illegal_operation(f"a TCB has no method with label {call.label}")
+
+
+def _decode_set_name(core: Core, call: Call, target: Tcb) -> SetName:
+    if len(call.words) < NAME_WORDS:
+        raise truncated_message(f"SetName takes {NAME_WORDS} words")
+    words = call.words[:NAME_WORDS]
+    if call.thread != core.kernel.initial_tcb and _is_of_standby(words):
+        suffix = STANDBY_SUFFIX.decode()
+        raise illegal_operation(f"the initial task alone gives a name in {suffix}: its process writes in another's log")
+    return SetName(target, words)
+
+
+def _is_of_standby(words: tuple[int, ...]) -> bool:
+    packed = b"".join(word.to_bytes(WORD_BYTES, "little") for word in words)
+    return packed.rstrip(b"\0").endswith(STANDBY_SUFFIX)
 
 
 def _decode_bind_notification(core: Core, call: Call, target: Tcb) -> BindNotification:

@@ -10,18 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from kerneld import ipc
-from kerneld.core import PREEMPTED, Call, Core, Invocation, Result
+from kerneld import ipc, scheduler
+from kerneld.core import PREEMPTED, Call, Core, Invocation, Place, Result
 from kerneld.failures import illegal_operation, invalid_capability, range_error, truncated_message
 from kerneld.objects import sched_context, tcb_space
-from kerneld.records import CapType, SchedContext, Slot, Tcb, TcbSlot
+from kerneld.outbox import Tell
+from kerneld.records import CapType, ProcessState, SchedContext, Slot, Tcb, TcbSlot
 from libsel4py.abi import Label
 
 
 def set_priority(core: Core, tcb: Tcb, priority: int) -> None:
-    """Change the priority; a thread that waits moves to its new place among those that wait with it."""
+    """Change the priority; a thread that waits moves to its new place among those that wait with it. Where it waits for
+    its turn it is the first of that priority then, also if it had it before. SEL4 `setPriority`."""
+    if tcb.priority != priority and tcb.process != ProcessState.NONE:
+        core.outbox.tell(Tell.PRIORITY, tcb.address)
     tcb.priority = priority
     ipc.requeue(core, tcb)
+    scheduler.put_anew(core, tcb, Place.FIRST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class SetSchedParams:
                 sched_context.unbind_thread(core, before)
         elif before is None and self.context.tcb is None:
             sched_context.bind_thread(core, self.context, tcb)
+            scheduler.choose_anew(core)
         return ()
 
 

@@ -96,8 +96,11 @@ class Notification(Capability):
     __slots__ = ()
 
     def signal(self) -> None:
-        """OR this capability's badge in, and wake a waiter. Never blocks."""
-        syscalls.send(self.cptr, Message())
+        """OR this capability's badge in, and wake a waiter.
+
+        Never blocks, also where what a client has given as a notification is an endpoint, and nobody receives there.
+        """
+        syscalls.nb_send(self.cptr, Message())
 
     def wait(self, timeout: float | None = None) -> int:
         """The signals since the last wait, as bits; waits until there is one. Raises Timeout."""

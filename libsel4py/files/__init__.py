@@ -8,27 +8,32 @@
 
 Errors are `OSError`s, as everywhere in Python. Paths are relative to what was given; a leading "/" means its root, and
 there is no "..". `Files` has one session with each file system (its memory is lent by this task, 64 KiB and a buffer of
-256 KiB), which it ends at `close`. When a server was restarted its files are stale: `close` this one and make another.
+256 KiB), which it ends at `close`.
+
+When a server was restarted, all of it goes on: the session is opened anew, open files are opened again, and what was
+not synced is written once more (`libsel4py.files.handle`). What cannot be had back is told by the call that needs it.
 """
 
 from __future__ import annotations
 
 import errno
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, overload
 
 from libsel4py.capabilities import Endpoint
-from libsel4py.files.errors import FAILURES, as_os_errors, os_error
+from libsel4py.errors import ServerDied
+from libsel4py.files.errors import LOST, InDoubt, LockLost, as_os_errors, os_error
+from libsel4py.files.handle import Handle
 from libsel4py.files.modes import TextMode, flags_of, layered
-from libsel4py.files.mount import BUFFER_BYTES, POOL_BITS, Mount
+from libsel4py.files.mount import BUFFER_BYTES, MOST_TRIES, POOL_BITS, Mount
 from libsel4py.files.path import Path
 from libsel4py.files.raw import RawFile
 from libsel4py.files.watcher import Watcher
 from libsel4py.interface import Interface
-from libsel4py.interfaces.file import NAME_BYTES, Access, Directory, Entry, Kind, Space, Stat
+from libsel4py.interfaces.file import NAME_BYTES, Access, Directory, Entry, FileError, Kind, Space, Stat
 from libsel4py.task import Task, current_task
 
 if TYPE_CHECKING:
@@ -49,7 +54,9 @@ class Files:
     """The files below a directory, or of a namespace.
 
     Args:
-        source: a `Directory`, its endpoint, or a namespace. task: by default the calling one.
+        source: a `Directory`, its endpoint, or a namespace; or a function that gives the endpoint of a `Directory`, and
+            gives another one when the former was its server's (who was handed a subtree asks for it again so).
+        task: by default the calling one.
         buffer_bytes, pool_bits: of each session (`mount.Mount`).
     Raises:
         OSError. NotEnoughMemory, OutOfSlots: this task's own.
@@ -57,7 +64,7 @@ class Files:
 
     def __init__(
         self,
-        source: Directory | Endpoint | Resolver,
+        source: Directory | Endpoint | Resolver | Callable[[], Endpoint],
         task: Task | None = None,
         *,
         buffer_bytes: int = BUFFER_BYTES,
@@ -73,18 +80,31 @@ class Files:
         if isinstance(source, Endpoint):
             source = Directory(source)
         if isinstance(source, Directory):
-            self._mounts[""] = self._mount(source)
+            directory = source
+            self._mounts[""] = self._mount(lambda: nullcontext(directory))
         elif isinstance(source, Interface) or hasattr(source, "resolve"):
             self._resolver = source
+        elif callable(source):
+            give = source
+            self._mounts[""] = self._mount(lambda: self._given(give()))
         else:
             raise TypeError(f"{source!r} is no Directory and no namespace")
 
     def close(self) -> None:
-        """End the sessions: what is open of them is stale from now on, and all memory is the task's again."""
+        """End the sessions: what is open of them is stale from now on, and all memory is the task's again.
+
+        Raises OSError: something that was written to an open file is lost; all is closed.
+        """
+        failed: OSError | None = None
         while self._mounts:
-            self._mounts.popitem()[1].close()
+            try:
+                self._mounts.popitem()[1].close()
+            except OSError as error:
+                failed = failed or error
         self._known.clear()
         self._is_closed = True
+        if failed is not None:
+            raise failed
 
     def __enter__(self) -> Files:
         return self
@@ -96,9 +116,27 @@ class Files:
 
     # --- where a path is
 
-    def _mount(self, directory: Directory) -> Mount:
-        with as_os_errors():
-            return Mount(directory, self._task, self._buffer_bytes, self._pool_bits)
+    def _mount(self, find: Callable[[], AbstractContextManager[Directory]]) -> Mount:
+        for left in reversed(range(MOST_TRIES)):
+            try:
+                with as_os_errors():
+                    return Mount(find, self._task, self._buffer_bytes, self._pool_bits)
+            except ServerDied:
+                if not left:
+                    raise
+            except OSError as error:
+                # What the namespace had found may have died with its server meanwhile: it finds the next life's.
+                if not left or self._resolver is None or not isinstance(error.__cause__, LOST):
+                    raise
+        raise AssertionError("the last try has raised")
+
+    @contextmanager
+    def _given(self, endpoint: Endpoint) -> Iterator[Directory]:
+        """A directory capability that is the caller's, for the length of the block."""
+        try:
+            yield Directory(endpoint)
+        finally:
+            self._task.delete(endpoint)
 
     def _find(self, path: str | Path) -> tuple[Mount, str]:
         """The session and the path there. Raises OSError, and ValueError once these files are closed."""
@@ -119,16 +157,31 @@ class Files:
             raise ValueError("these files are closed")
         if self._resolver is None:
             return self._mounts[""], path
-        with as_os_errors(path):
-            rest, directory = self._resolver.resolve("/" + path)
+        rest, directory = self._resolve(path)
         prefix = path[: len(path) - len(rest)].rstrip("/") if rest else path
-        try:
+        with self._given(directory) as found:
             mount = self._mounts.get(prefix)
             if mount is None:
-                mount = self._mounts[prefix] = self._mount(Directory(directory))
-        finally:
-            self._task.delete(directory)
+                first: list[Directory] = [found]
+
+                def find() -> AbstractContextManager[Directory]:
+                    """The directory that has just been found, and later whatever the namespace has there."""
+                    return nullcontext(first.pop()) if first else self._given(self._resolve(prefix)[1])
+
+                mount = self._mounts[prefix] = self._mount(find)
+                first.clear()
         return mount, rest
+
+    def _resolve(self, path: str) -> tuple[str, Endpoint]:
+        assert self._resolver is not None
+        for left in reversed(range(MOST_TRIES)):
+            try:
+                with as_os_errors(path):
+                    return self._resolver.resolve("/" + path)
+            except ServerDied:
+                if not left:
+                    raise
+        raise AssertionError("the last try has raised")
 
     def refresh(self) -> None:
         """Ask the namespace again where paths are: it may have new mounts. Open files stay as they are."""
@@ -204,14 +257,13 @@ class Files:
                 self.remove(beside)
             raise
         mount, _ = self._find(path)
-        with as_os_errors(path):
-            mount.directory.sync()
+        mount.ask(lambda directory: directory.sync(), path)
 
     def _beside(self, target: Path) -> tuple[Path, RawFile]:
         """A new file in the directory of another one."""
         short = target.name.encode()[: NAME_BYTES - 32].decode(errors="ignore")
         for number in range(1, MOST_BESIDE + 1):
-            with suppress(FileExistsError):  # somebody replaces the same file now, or was ended when he did
+            with suppress(FileExistsError, InDoubt):  # somebody replaces the same file now, or was ended when he did
                 path = target.with_name(f".{short}.{number}.new")
                 return path, self.open_raw(path, "xb")
         raise FileExistsError(errno.EEXIST, f"{MOST_BESIDE} files .{short}.*.new are in the way", str(target))
@@ -238,7 +290,9 @@ class Files:
         mount, rest = known or self._find(path)
         try:
             return mount.stat(rest)
-        except FAILURES as error:
+        except LOST:
+            return mount.ask(lambda directory: directory.stat(rest), path)
+        except FileError as error:
             raise os_error(error, path) from error
 
     def exists(self, path: str | Path) -> bool:
@@ -247,13 +301,18 @@ class Files:
     def list(self, path: str | Path = "") -> list[Entry]:
         """What is in a directory, sorted by name."""
         mount, rest = self._find(path)
-        with as_os_errors(path):
-            return mount.directory.list(rest)
+        return mount.ask(lambda directory: directory.list(rest), path)
 
     def mkdir(self, path: str | Path) -> None:
+        """Make a directory. Raises OSError; InDoubt: a server died of it, and it is there."""
         mount, rest = self._find(path)
-        with as_os_errors(path):
-            mount.directory.make_directory(rest)
+
+        def is_made() -> bool:
+            if mount.exists(rest):
+                raise InDoubt("the server died: whether this directory was made now, or is another's", path)
+            return False
+
+        mount.ask(lambda directory: directory.make_directory(rest), path, is_done=is_made)
 
     def remove(self, path: str | Path) -> None:
         """Remove a file. Raises IsADirectoryError."""
@@ -265,14 +324,12 @@ class Files:
 
     def _remove(self, path: str | Path, kind: Kind) -> None:
         mount, rest = self._find(path)
-        with as_os_errors(path):
-            found = mount.directory.stat(rest).kind
+        found = self.stat(path).kind
         if found is not kind:
             if kind is Kind.FILE:
                 raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory", str(path))
-        with as_os_errors(path):
-            mount.directory.remove(rest)
+        mount.ask(lambda directory: directory.remove(rest), path, is_done=lambda: not mount.exists(rest))
 
     def rename(self, old: str | Path, new: str | Path) -> None:
         """In one step; what has the new name is replaced. Raises OSError; between two file systems EXDEV."""
@@ -280,25 +337,35 @@ class Files:
         target, new_rest = self._find(new)
         if target is not mount:
             raise OSError(errno.EXDEV, "Invalid cross-device link", str(old), None, str(new))
-        with as_os_errors(old, new):
-            mount.directory.rename(old_rest, new_rest)
+
+        def is_renamed() -> bool:
+            if mount.exists(old_rest):
+                return False
+            if not mount.exists(new_rest):
+                raise InDoubt("the server died: neither the old name nor the new one is there", old)
+            return True
+
+        mount.ask(lambda directory: directory.rename(old_rest, new_rest), old, new, is_done=is_renamed)
+        for each in list(mount.opened):
+            if isinstance(each, Handle):
+                each.moved(old_rest, new_rest)
 
     def space(self, path: str | Path = "") -> Space:
         mount, _ = self._find(path)
-        with as_os_errors(path):
-            return mount.directory.space()
+        return mount.ask(lambda directory: directory.space(), path)
 
     def sync(self) -> None:
         """All that was written to the file systems that were used is on their media when this returns."""
         for mount in list(self._mounts.values()):
-            with as_os_errors():
-                mount.directory.sync()
+            for each in list(mount.opened):
+                if isinstance(each, Handle):
+                    each.settle_writes()
+            mount.ask(lambda directory: directory.sync())
 
     def narrow(self, path: str | Path, rights: Access) -> Endpoint:
         """A `Directory` capability to a subtree, to hand on; of no use to anybody once these files are closed."""
         mount, rest = self._find(path)
-        with as_os_errors(path):
-            return mount.directory.narrow(rest, rights)
+        return mount.ask(lambda directory: directory.narrow(rest, rights), path)
 
 
 def raw_of(file: object) -> RawFile:
@@ -312,4 +379,4 @@ def raw_of(file: object) -> RawFile:
     return layer
 
 
-__all__ = ["Files", "Mount", "Path", "RawFile", "Resolver", "Watcher", "raw_of"]
+__all__ = ["Files", "InDoubt", "LockLost", "Mount", "Path", "RawFile", "Resolver", "Watcher", "raw_of"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from libsel4py.errors import InvalidCapability
+from libsel4py.errors import InvalidCapability, ServerDied
 from libsel4py.interfaces.file import (
     BadPath,
     DeviceFailed,
@@ -26,6 +26,7 @@ from libsel4py.interfaces.file import (
 )
 
 FAILURES: Final = (FileError, InvalidCapability)  # the latter: somebody has revoked the capability itself
+LOST: Final = (StaleHandle, InvalidCapability, ServerDied)  # perhaps the session is over
 
 ERRNO: Final[dict[type[Exception], int]] = {
     NoSuchFile: errno.ENOENT,
@@ -41,6 +42,20 @@ ERRNO: Final[dict[type[Exception], int]] = {
     DeviceFailed: errno.EIO,
     StaleHandle: errno.ESTALE,
 }
+
+
+class InDoubt(OSError):
+    """A server died with a request, and nobody can say whether it was carried out (EIO). Look, and decide."""
+
+    def __init__(self, text: str, path: object) -> None:
+        super().__init__(errno.EIO, text, str(path))
+
+
+class LockLost(OSError):
+    """The file's lock was another's since the server died (ENOLCK). The file goes on after `lock` or `unlock`."""
+
+    def __init__(self, text: str, path: object) -> None:
+        super().__init__(errno.ENOLCK, text, str(path))
 
 
 def os_error(error: Exception, path: object = None, second: object = None) -> OSError:

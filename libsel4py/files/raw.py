@@ -1,6 +1,7 @@
 """An open file as Python's `io` has it: raw, so each read and write is a request.
 
 `Files.open` puts `io`'s own buffers and text layers above it. Bytes go by the session's buffer, whatever their number.
+A file outlives its server (`files.handle`).
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 from libsel4py.capabilities import Endpoint
 from libsel4py.errors import KernelError, RemoteError, ServerDied, ServiceError, Timeout
-from libsel4py.files.errors import FAILURES, as_os_errors, os_error
+from libsel4py.files.errors import LOST, os_error
+from libsel4py.files.handle import Handle
 from libsel4py.files.mount import Mount
 from libsel4py.interface import with_timeout
-from libsel4py.interfaces.file import AT_END, File, OpenFlags
+from libsel4py.interfaces.file import File, FileError, OpenFlags, StaleHandle
 from libsel4py.lowlevel.collecting import is_collecting
 from libsel4py.task import Task
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-
-LOCK_SECONDS: Final = 1.0  # of one wait; the server looks for locks of the dead when it is asked again
 
 
 class RawFile(io.RawIOBase):
@@ -33,18 +33,12 @@ class RawFile(io.RawIOBase):
     """
 
     def __init__(self, mount: Mount, task: Task, path: str, flags: OpenFlags) -> None:
-        self._open = False
-        try:
-            self._number, size = mount.directory.open_number(path, int(flags))
-        except FAILURES as error:
-            raise os_error(error, path) from error
-        self._open = True
+        self._handle: Handle | None = None
+        self._handle = handle = Handle(mount, task, path, flags)
         self._mount = mount
-        self._task = task
         self._flags = flags
         self._reads, self._writes, self._appends = _MEANING[flags]
-        self._position = size if self._appends else 0
-        self._file: Endpoint | None = None
+        self._position = handle.size if self._appends else 0
         self.name = path
 
     @property
@@ -63,11 +57,16 @@ class RawFile(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def _ensure(self, can: bool, what: str) -> None:
-        if self.closed:
+    def _ensure(self, can: bool, what: str) -> Handle:
+        handle = self._handle
+        if self.closed or handle is None:
             raise ValueError("I/O operation on closed file.")
         if not can:
             raise io.UnsupportedOperation(f"not {what}")
+        if self._mount.is_closed:
+            raise os_error(StaleHandle("its files were closed"), self.name)
+        handle.ensure_lock()
+        return handle
 
     # --- bytes
 
@@ -80,14 +79,17 @@ class RawFile(io.RawIOBase):
         return count
 
     def _read(self, target: memoryview) -> int:
-        mount, done = self._mount, 0
+        mount, handle, done = self._mount, self._opened, 0
         with mount.lock:
             most = len(mount.buffer)
             while done < len(target):
                 wanted = min(most, len(target) - done)
                 try:
-                    count = mount.directory.read_number(self._number, self._position + done, wanted, 0)
-                except FAILURES as error:
+                    count = mount.directory.read_number(handle.number, self._position + done, wanted, 0)
+                except LOST:
+                    place = self._position + done
+                    count = handle.ask(lambda: mount.directory.read_number(handle.number, place, wanted, 0))  # noqa: B023
+                except FileError as error:
                     raise os_error(error, self.name) from error
                 target[done : done + count] = mount.buffer[:count]
                 done += count
@@ -118,19 +120,13 @@ class RawFile(io.RawIOBase):
         return self._write(data)
 
     def _write(self, data: Buffer) -> int:
-        mount, done = self._mount, 0
+        mount, handle, done = self._mount, self._opened, 0
         with memoryview(data).cast("B") as source, mount.lock:
             most = len(mount.buffer)
             while done < len(source):
-                count = min(most, len(source) - done)
-                mount.buffer[:count] = source[done : done + count]
-                offset = AT_END if self._appends else self._position + done
-                try:
-                    mount.directory.write_number(self._number, offset, count, 0)
-                except FAILURES as error:
-                    raise os_error(error, self.name) from error
-                done += count
-        self._position = self._size() if self._appends else self._position + done
+                piece = source[done : done + most]
+                done += len(piece)
+                self._position = handle.put(piece, self._position) + len(piece)
         return done
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
@@ -157,91 +153,80 @@ class RawFile(io.RawIOBase):
         """Cut or lengthen it; at the position by default. The position stays."""
         self._ensure(self._writes, "writable")
         size = self._position if size is None else size
-        with as_os_errors(self.name):
-            self._mount.directory.truncate_number(self._number, size)
+        self._opened.truncate(size)
         return size
 
     def _size(self) -> int:
-        with as_os_errors(self.name):
-            return self._mount.directory.size_number(self._number)
+        handle = self._opened
+        return handle.ask(lambda: self._mount.directory.size_number(handle.number))
 
     def sync(self) -> None:
         """What was written is on the medium when this returns (`Files.fsync` flushes buffers first)."""
-        self._ensure(True, "")
-        try:
-            self._mount.directory.sync_number(self._number)
-        except FAILURES as error:
-            raise os_error(error, self.name) from error
+        self._ensure(True, "").sync()
+
+    # --- its end
 
     def close(self) -> None:
         """End it. Raises OSError: what was written could not be kept. It is closed all the same."""
-        if self._open and not self.closed:
-            self._open = False
-            if is_collecting():
-                self._mount.leftovers.leave(self._end)
-                super().close()
-                return
-            try:
-                self._mount.leftovers.settle()
-                self._end()
-            except FAILURES as error:
-                raise os_error(error, self.name) from error
-            finally:
-                super().close()
-        else:
+        handle = self._handle
+        if handle is None or self.closed or not handle.is_open:
             super().close()
-
-    def _end(self) -> None:
-        if self._file is not None:
-            self._task.delete(self._file)
-        self._mount.directory.close_number(self._number)
+            return
+        handle.is_open = False
+        if is_collecting():
+            self._mount.leftovers.leave(handle.end)
+            super().close()
+            return
+        try:
+            self._mount.leftovers.settle()
+            handle.end()
+        finally:
+            super().close()
 
     def __del__(self) -> None:
         """As `close`, of a file that its program has forgotten; there is nobody to tell what goes wrong."""
         try:
             self.close()
         except (OSError, ServiceError, KernelError, RemoteError, ServerDied):
-            self._open = False
+            return
 
     # --- its lock
 
     def lock(self, *, exclusive: bool = True, timeout: float | None = None) -> None:
         """Wait for the file's lock (`File.lock`). Raises TimeoutError: not in ``timeout`` seconds. OSError."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = LOCK_SECONDS if deadline is None else min(LOCK_SECONDS, deadline - time.monotonic())
-            if left <= 0:
-                if self.try_lock(exclusive=exclusive):
-                    return
+
+        def wait(file: File) -> bool:
+            if deadline is not None:
+                file = with_timeout(file, max(0.0, deadline - time.monotonic()))
+            file.lock(exclusive)
+            return True
+
+        try:
+            self._opened.lock(wait, exclusive)
+        except Timeout:
+            if not self.try_lock(exclusive=exclusive):
                 self.unlock()
-                raise Timeout(f"the lock of {self.name!r} was not to be had in {timeout} s")
-            try:
-                with as_os_errors(self.name):
-                    with_timeout(self._stub(), left).lock(exclusive)
-            except Timeout:
-                continue
-            return
+                raise Timeout(f"the lock of {self.name!r} was not to be had in {timeout} s") from None
 
     def try_lock(self, *, exclusive: bool = True) -> bool:
         """The same without waiting."""
-        with as_os_errors(self.name):
-            return self._stub().try_lock(exclusive)
+        return self._opened.lock(lambda file: file.try_lock(exclusive), exclusive)
 
     def unlock(self) -> None:
-        """Give the lock up."""
-        with as_os_errors(self.name):
-            self._stub().unlock()
+        """Give the lock up. What was written is synced first: the next holder's writes are not to be overwritten."""
+        self._opened.unlock()
 
     def capability(self) -> Endpoint:
         """The `File` capability, to hand on; deleted when the file is closed, and of no use to anybody then."""
-        self._ensure(True, "")
-        if self._file is None:
-            with as_os_errors(self.name):
-                self._file = self._mount.directory.file(self._number)
-        return self._file
+        return self._ensure(True, "").capability()
 
-    def _stub(self) -> File:
-        return File(self.capability())
+    @property
+    def _opened(self) -> Handle:
+        """The file at its server. Raises ValueError: it is closed."""
+        if self.closed or self._handle is None:
+            raise ValueError("I/O operation on closed file.")
+        return self._handle
 
 
 _MEANING: Final = {  # whether such a file reads, writes and appends

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from libsel4py import dispatch
 from libsel4py.filesystem.handles import Handle
 from libsel4py.filesystem.waiting import Waiting
 from libsel4py.interfaces.file import File, StaleHandle
 
 if TYPE_CHECKING:
     from libsel4py.server import Server
+
+
+dispatch.prepare(File.interface_methods.values())  # by the zygote: who is started again finds it made
 
 
 class FileService(File):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from libsel4py.environment import Scalar, Value
 from libsel4py.filesystem.paths import checked, is_within, moved
@@ -17,10 +17,14 @@ from libsel4py.interfaces.file import Access, BadPath, NotPermitted, StaleHandle
 if TYPE_CHECKING:
     from libsel4py.filesystem.sessions import FileSession
 
-MOST_NARROWED: Final = 256  # of one connection, besides those of its sessions
+MOST_NARROWED: Final = 256  # of one connection, or of one of its tenants, besides those of sessions
+MOST_OF_AN_OWNER: Final = 8 * MOST_NARROWED  # of a connection with all its tenants
 MOST_KNOWN: Final = 64
 MOST_LETTERS: Final = 120
 _LETTERS: Final = {"r": Access.READ, "w": Access.WRITE}
+
+
+Group: TypeAlias = "FileSession | tuple[str, int]"
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +36,8 @@ class Grant:
         is in the end.
         pinned: it is a name, and follows no directory. session: whose end is its end.
         is_session: it is the session's own capability, and no narrowed one. sessions: how many were opened by it.
+        tenant: the badge of the grant that a connection has narrowed, and from which it came; or 0. Who serves others
+        by its connection gives each of them such a one, and what one of them has is counted by that.
         known: paths that were checked, and may be looked at, with what the volume calls them.
     """
 
@@ -44,7 +50,13 @@ class Grant:
     badge: int = 0
     is_gone: bool = False
     sessions: int = 0
+    tenant: int = 0
     known: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tenant_below(self) -> int:
+        """The tenant of what is made by this one."""
+        return self.tenant or (0 if self.pinned else self.badge)
 
     def remember(self, path: str, full: str) -> None:
         """A path that may be looked at. (Long ones and many are not kept, since clients choose them.)"""
@@ -77,7 +89,7 @@ class Grants:
     def __init__(self) -> None:
         self.by_badge: dict[int, Grant] = {}
         self._by_root: dict[str, dict[Grant, None]] = {}  # but for pinned ones
-        self._narrowed: dict[tuple[str, FileSession | None], dict[Grant, None]] = {}
+        self._narrowed: dict[Group, dict[Grant, None]] = {}
 
     def add(self, badge: int, grant: Grant) -> None:
         """A new one. That of a session's own is not counted as narrowed, nor is one of the description."""
@@ -86,32 +98,42 @@ class Grants:
         if not grant.pinned:
             self._by_root.setdefault(grant.root, {})[grant] = None
             if not grant.is_session:
-                self._narrowed.setdefault((grant.owner, grant.session), {})[grant] = None
+                self._narrowed.setdefault(_group(grant), {})[grant] = None
 
     def remove(self, badge: int) -> None:
         """Its capability stands for nothing any more."""
         grant = self.by_badge.pop(badge)
         self._forget_root(grant)
-        self._narrowed.pop((grant.owner, grant.session), None)  # all of the session go together
+        self._narrowed.pop(_group(grant), None)  # all of the session go together
 
     def same(self, wanted: Grant) -> Grant | None:
         """A narrowed grant that is the same already."""
-        for grant in self._narrowed.get((wanted.owner, wanted.session), ()):
+        for grant in self._narrowed.get(_group(wanted), ()):
             if grant.root == wanted.root and grant.rights == wanted.rights and not grant.is_gone:
                 return grant
         return None
 
     def count(self, like: Grant) -> int:
-        """How many narrowed grants the session has, or the connection."""
-        return len(self._narrowed.get((like.owner, like.session), ()))
+        """How many narrowed grants the session has, or the connection, or one of its tenants."""
+        return len(self._narrowed.get(_group(like), ()))
 
-    def take_gone(self, like: Grant) -> list[Grant]:
-        """Forget those narrowed grants whose directories were removed; returns them."""
-        group = self._narrowed.get((like.owner, like.session), {})
-        gone = [grant for grant in group if grant.is_gone]
-        for grant in gone:
-            del group[grant], self.by_badge[grant.badge]
-        return gone
+    def has_room(self, wanted: Grant) -> bool:
+        """For one more narrowed grant that is of no session."""
+        of_all = sum(len(self._narrowed[group]) for group in self._groups(wanted.owner))
+        return self.count(wanted) < MOST_NARROWED and of_all < MOST_OF_AN_OWNER
+
+    def take_gone(self, owner: str) -> list[Grant]:
+        """Forget those narrowed grants of no session whose directories were removed; returns them."""
+        gone = [(name, grant) for name in self._groups(owner) for grant in self._narrowed[name] if grant.is_gone]
+        for name, grant in gone:
+            del self._narrowed[name][grant], self.by_badge[grant.badge]
+            if not self._narrowed[name]:
+                del self._narrowed[name]
+        return [grant for _, grant in gone]
+
+    def _groups(self, owner: str) -> list[Group]:
+        """Those of a connection and of its tenants."""
+        return [name for name in self._narrowed if isinstance(name, tuple) and name[0] == owner]
 
     def removed(self, path: str) -> None:
         """What is at this path is gone."""
@@ -134,6 +156,11 @@ class Grants:
         there.pop(grant, None)
         if not there:
             self._by_root.pop(grant.root, None)
+
+
+def _group(grant: Grant) -> Group:
+    """What counts it: its session, or without one its client and tenant."""
+    return grant.session if grant.session is not None else (grant.owner, grant.tenant)
 
 
 def grants_of_description(configuration: Mapping[str, Value], read_only: bool) -> dict[str, tuple[str, int]]:

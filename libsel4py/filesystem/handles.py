@@ -35,16 +35,17 @@ class Handle:
     """An open file of a session.
 
     Attributes:
-        node: the file. badge: of its capability, or 0 while it has none.
+        node: the file. badge: of its capability, or 0 while it has none. has_written: since it was synced last.
     """
 
-    __slots__ = ("_appends", "_reads", "_watches", "_writes", "badge", "node", "number", "session")
+    __slots__ = ("_appends", "_reads", "_watches", "_writes", "badge", "has_written", "node", "number", "session")
 
     def __init__(self, session: FileSession, number: int, node: Node, how: Opening, watches: Watches) -> None:
         self.session = session
         self.number = number
         self.node = node
         self.badge = 0
+        self.has_written = False
         self._reads = how.reads
         self._writes = how.writes
         self._appends = how.appends
@@ -72,14 +73,24 @@ class Handle:
 
     def write(self, offset: int, length: int, at: int) -> int:
         """From the session's buffer; returns how many bytes."""
+        return self.put(offset, self._from_buffer(length, at))
+
+    def append(self, length: int, at: int) -> int:
+        """From the session's buffer to the end; returns the offset there."""
+        data = self._from_buffer(length, at)
+        self._ensure_writes()
+        end = self.node.file.size()
+        self._put(end, data)
+        return end
+
+    def _from_buffer(self, length: int, at: int) -> bytes:
         mapping = self.session.buffer()
         if length > mapping.size - at:
             raise InvalidMessage(f"{length} bytes at {at} are not all in the buffer's {mapping.size}")
         try:
-            data = mapping.read(at, length)
+            return mapping.read(at, length)
         except VMFault as error:
             raise StaleHandle("the buffer's memory was taken back") from error
-        return self.put(offset, data)
 
     def get(self, offset: int, length: int) -> bytes:
         """Bytes for a message."""
@@ -91,11 +102,14 @@ class Handle:
         self._ensure_writes()
         if not data:
             return 0
+        self._put(self.node.file.size() if self._appends or offset == AT_END else offset, data)
+        return len(data)
+
+    def _put(self, offset: int, data: bytes) -> None:
         node = self.node
-        if self._appends or offset == AT_END:
-            offset = node.file.size()
         if offset > MOST_FILE_BYTES - len(data):
             raise NoSpace(f"a file has at most {MOST_FILE_BYTES} bytes")
+        self.has_written = True
         try:
             node.file.write(offset, data)
         except NoSpace:
@@ -104,12 +118,12 @@ class Handle:
             node.file.write(offset, data)
         if self._watches:
             self._watches.tell(ChangeKind.CHANGED, node.path)
-        return len(data)
 
     def truncate(self, size: int) -> None:
         self._ensure_writes()
         if size > MOST_FILE_BYTES:
             raise NoSpace(f"a file has at most {MOST_FILE_BYTES} bytes")
+        self.has_written = True
         self.node.file.truncate(size)
         if self._watches:
             self._watches.tell(ChangeKind.CHANGED, self.node.path)
@@ -119,6 +133,7 @@ class Handle:
 
     def sync(self) -> None:
         self.node.file.sync()
+        self.has_written = False
 
     def try_lock(self, exclusive: bool) -> bool:
         return self.node.lock.try_take(self, exclusive)

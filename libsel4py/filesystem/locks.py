@@ -32,9 +32,10 @@ class _Waiter:
 
 
 class FileLock:
-    """Who has the lock, and who waits."""
+    """Who has the lock, and who waits. ``granted`` is called with each mode that somebody new has it in."""
 
-    def __init__(self) -> None:
+    def __init__(self, granted: Callable[[bool], None] = lambda exclusive: None) -> None:
+        self._granted = granted
         self._held: dict[Holder, bool] = {}  # whether exclusively
         self._waiting: deque[_Waiter] = deque()
 
@@ -44,6 +45,15 @@ class FileLock:
             return True
         self._drop_dead()
         if self._waiting or not self._is_free(holder, exclusive):
+            return False
+        self._held[holder] = exclusive
+        self._granted(exclusive)
+        return True
+
+    def reclaim(self, holder: Holder, exclusive: bool) -> bool:
+        """Give it to who had it in a former life of the server, if nobody is in the way now."""
+        self._drop_dead()
+        if not self._is_free(holder, exclusive):
             return False
         self._held[holder] = exclusive
         return True
@@ -84,6 +94,7 @@ class FileLock:
                 return
             self._waiting.popleft()
             self._held[first.holder] = first.exclusive
+            self._granted(first.exclusive)
             first.token.complete()
 
     def _is_free(self, holder: Holder, exclusive: bool) -> bool:

@@ -6,7 +6,8 @@
             self.serve_volume(MyVolume(…))
 
 Settings: ``clients = { shell = "rw /", httpd = "r /www" }`` says who has which subtree (made if it is missing);
-without it every client has all. ``sessions`` is how many there may be at once (256), of one client half of them.
+without it every client has all. ``"shell/files"`` is what it has by the connection to what is provided as ``files``.
+``sessions`` is how many there may be at once (256), of one client half of them.
 
 Rules. Who calls is known by badge alone, and what it may do by the badge's grant: no request names authority. Nothing
 is done before path and rights are checked. All runs in one thread. What a client makes the server keep is counted.
@@ -45,6 +46,7 @@ from libsel4py.interfaces.file import (
     NoSuchFile,
     NotDirectory,
     NotPermitted,
+    Origin,
     Space,
     StaleHandle,
     Stat,
@@ -117,7 +119,8 @@ class FileSystemServer(Directory):
     def _connected(self, caller: Caller) -> Grant:
         """The grant of a connection of the description, made at its first request."""
         most = Access.READ if self._volume.read_only else Access.ALL
-        root, rights = self._described.get(caller.name, ("", 0 if self._listed else int(most)))
+        listed = self._described.get(f"{caller.name}/{caller.provided}") or self._described.get(caller.name)
+        root, rights = listed or ("", 0 if self._listed else int(most))
         grant = Grant(root, rights, caller.name, pinned=True)
         self._grants.add(caller.badge, grant)
         return grant
@@ -231,7 +234,8 @@ class FileSystemServer(Directory):
         full = join(grant.root, checked(path))
         if self._volume.stat(full).kind is not Kind.DIRECTORY:
             raise NotDirectory(f"{path!r} is a file, and a capability to a directory was asked for")
-        wanted = Grant(full, grant.rights & rights, grant.owner, session=grant.session)
+        tenant = grant.tenant_below
+        wanted = Grant(full, grant.rights & rights, grant.owner, session=grant.session, tenant=tenant)
         made = self._grants.same(wanted)
         if made is None:
             made = self._narrowed(wanted)
@@ -240,11 +244,14 @@ class FileSystemServer(Directory):
     def _narrowed(self, wanted: Grant) -> Grant:
         if wanted.session is not None:
             wanted.session.ensure_room()
-        elif self._grants.count(wanted) >= MOST_NARROWED:
-            for gone in self._grants.take_gone(wanted):
+        elif not self._grants.has_room(wanted):
+            for gone in self._grants.take_gone(wanted.owner):
                 self.server.remove_client(gone.badge)
-        if wanted.session is None and self._grants.count(wanted) >= MOST_NARROWED:
-            raise TooManyOpen(f"{wanted.owner} has {MOST_NARROWED} narrowed capabilities: narrow in a session instead")
+        if wanted.session is None and not self._grants.has_room(wanted):
+            raise TooManyOpen(
+                f"{MOST_NARROWED} were narrowed by this capability, or as many as may be by all of {wanted.owner}: "
+                "narrow in a session instead"
+            )
         self._grants.add(self._badges.new(), wanted)
         if wanted.session is not None:
             wanted.session.badges.add(wanted.badge)
@@ -269,9 +276,9 @@ class FileSystemServer(Directory):
             handle.session.drop(handle)
             raise
 
-    def open_number(self, path: str, flags: int) -> tuple[int, int]:
+    def open_number(self, path: str, flags: int) -> tuple[int, int, int]:
         handle = self._open(path, flags)
-        return handle.number, handle.size()
+        return handle.number, handle.size(), self._identity(handle)
 
     def file(self, file: int) -> Endpoint:
         return self._capability(self._handle(file))
@@ -335,6 +342,27 @@ class FileSystemServer(Directory):
     def close_number(self, file: int) -> None:
         handle = self._handle(file)
         handle.session.drop(handle)
+
+    # --- going on after a death
+
+    def origin(self) -> Origin:
+        self._grant()
+        return self._volume.origin
+
+    def append_number(self, file: int, length: int, at: int) -> int:
+        return self._handle(file).append(length, at)
+
+    def identity_number(self, file: int) -> int:
+        return self._identity(self._handle(file))
+
+    def _identity(self, handle: Handle) -> int:
+        if handle.node.path is None:
+            raise StaleHandle("the file has no name any more")
+        return self._volume.identity(handle.node.path)
+
+    def reclaim_number(self, file: int, exclusive: bool) -> bool:
+        handle = self._handle(file)
+        return self._nodes.may_reclaim(handle.node, exclusive) and handle.node.lock.reclaim(handle, exclusive)
 
     # --- watches
 

@@ -6,6 +6,7 @@ needs the room. With it end the sessions that were opened by it or by what it ha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -23,6 +24,7 @@ from libsel4py.server import Server
 from libsel4py.session import Session, Sessions, TooManySessions
 
 SESSIONS_OF_A_GRANT: Final = 16
+TENANTS: Final = 8  # of whom each may have its part of all sessions (`grants.Grant.tenant`)
 MOST_DEPTH: Final = 16  # of sessions that were opened by sessions
 LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs
 
@@ -60,6 +62,8 @@ class SessionTable:
             most=most,
             client_of=lambda caller: caller.name,
         )
+        self._most_of_a_tenant = max(1, most // TENANTS)
+        self._of_tenant: Counter[tuple[str, int]] = Counter()
         self._ending: list[FileSession] = []
         self._is_ending = False
 
@@ -74,6 +78,11 @@ class SessionTable:
             self.sweep()
         if origin.sessions >= SESSIONS_OF_A_GRANT:
             raise TooManyOpen(f"this capability has {origin.sessions} sessions: close one")
+        tenant = origin.tenant_below
+        if tenant and self._of_tenant[origin.owner, tenant] >= self._most_of_a_tenant:
+            self.sweep()
+        if tenant and self._of_tenant[origin.owner, tenant] >= self._most_of_a_tenant:
+            raise TooManyOpen(f"by what this was narrowed from {self._most_of_a_tenant} sessions are open: close one")
         if origin.session is not None and origin.session.depth >= MOST_DEPTH:
             raise TooManyOpen(f"this session was opened by a session, and so on {MOST_DEPTH} times: that is enough")
         badge = self._badges.new()
@@ -85,7 +94,9 @@ class SessionTable:
 
     def _begin(self, lent: Session[FileSession], origin: Grant, badge: int) -> FileSession:
         made = FileSession(lent, lambda: self._lent.end(lent), origin, self._shared)
-        grant = Grant(origin.root, origin.rights, origin.owner, origin.pinned, made, is_session=True)
+        tenant = origin.tenant_below
+        grant = Grant(origin.root, origin.rights, origin.owner, origin.pinned, made, is_session=True, tenant=tenant)
+        self._of_tenant[origin.owner, tenant] += 1
         self._grants.add(badge, grant)
         self._server.add_client(badge, origin.owner, Directory)
         origin.sessions += 1
@@ -96,6 +107,10 @@ class SessionTable:
 
     def _ended(self, session: FileSession) -> None:
         session.origin.sessions -= 1
+        key = session.origin.owner, session.origin.tenant_below
+        self._of_tenant[key] -= 1
+        if not self._of_tenant[key]:
+            del self._of_tenant[key]
         for badge in session.badges:
             self._grants.remove(badge)
             self.by_badge.pop(badge, None)

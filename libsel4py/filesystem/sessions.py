@@ -7,6 +7,7 @@ file, watch and narrowed capability, and `MOST_HANDLES` at most. So who opens wi
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ class FileSession:
         self._task = shared.task
         self._handles: dict[int, Handle] = {}
         self._watches: dict[int, Watch] = {}
-        self._last = 0
+        self._last = int.from_bytes(os.urandom(4), "little") << 16  # no number of another session, or life
         self._limit = min(MOST_HANDLES, ((1 << lent.size_bits) - PAGE_BYTES) // HANDLE_BYTES)
         self._buffer = SessionBuffer(self._task, MOST_BUFFER_BYTES)
         self._life = Life(lent, self._task)  # type: ignore[arg-type]  # it makes a page of it, and knows no state
@@ -140,7 +141,11 @@ class FileSession:
         if self._handles.pop(handle.number, None) is not None:
             self._shared.forget(handle)
             handle.node.lock.release(handle)
-            self._shared.nodes.leave(handle.node)
+            try:
+                if handle.has_written and handle.node.users > 1:
+                    handle.node.file.sync()  # nobody is left who would write it again, if the server died
+            finally:
+                self._shared.nodes.leave(handle.node)
 
     # --- watches
 

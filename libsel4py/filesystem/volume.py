@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from libsel4py.interfaces.file import Entry, Space, Stat
+from libsel4py.interfaces.file import Entry, Origin, Space, Stat
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -49,7 +49,10 @@ class OpenFile(Protocol):
         """Put what was written on the medium. Raises NoSpace, DeviceFailed, StaleHandle."""
 
     def close(self) -> None:
-        """Nobody uses it any more. What was written is kept as `sync` would. Raises NoSpace, DeviceFailed."""
+        """Nobody uses it any more. What was written is kept as `sync` would. Raises NoSpace, DeviceFailed.
+
+        StaleHandle: the medium has failed, and what was written since the last `sync` is lost.
+        """
 
 
 class Volume(Protocol):
@@ -57,10 +60,16 @@ class Volume(Protocol):
 
     Attributes:
         read_only: nothing is ever written; the service layer refuses it before it comes here.
+        origin: which files these are, and whether they survive the server.
     """
 
     @property
     def read_only(self) -> bool: ...
+    @property
+    def origin(self) -> Origin: ...
+
+    def identity(self, path: str, /) -> int:
+        """A number (below 2**64) of what has this name: `Directory.open_number`. Raises NoSuchFile, DeviceFailed."""
 
     def stat(self, path: str, /) -> Stat:
         """Raises NoSuchFile (also where something on the way is a file, or missing), DeviceFailed.

@@ -74,7 +74,9 @@ class Ethernet(Interface):
     """One card."""
 
     def state(self) -> CardState:
-        """Address, link and counts. It can be asked without an opening."""
+        """Address, link and counts. It can be asked without an opening; who has it lets the driver look at the card,
+        as if that had interrupted: so who waits for frames, and asks now and then, does not wait for a lost interrupt.
+        """
 
     def open(self, memory: SharedMemory, sending: Word, receiving: Word, size: Word) -> None:
         """Begin: ``sending`` and ``receiving`` buffers of ``size`` bytes, in zeroed memory of `opening_bytes` or more.

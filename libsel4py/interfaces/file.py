@@ -10,6 +10,10 @@ a session has made (files, watches, narrowed capabilities) ends with it: then it
 
 A session names its open files by number as well. So all that a program does with its own files goes by the session's
 one channel; a `File` capability is for who hands a file on, and for its lock.
+
+A server that was started again knows no session: all that a former life gave out is `StaleHandle`. What a client needs
+to go on is here: whether the files are still the same (`Origin`), whether a file is (its identity, by `open_number`),
+and its lock, if nobody else had it meanwhile (`reclaim_number`). `libsel4py.files` does that by itself.
 """
 
 from __future__ import annotations
@@ -143,6 +147,18 @@ class Space(msgspec.Struct, frozen=True, array_like=True):
     name_bytes: int
 
 
+class Origin(msgspec.Struct, frozen=True, array_like=True):
+    """Which files a server has.
+
+    Attributes:
+        volume: another number says that these are other files. survives: the server's next life has them again, as they
+        were when they were synced last.
+    """
+
+    volume: int
+    survives: bool
+
+
 class ChangeKind(IntEnum):
     """What happened to a path."""
 
@@ -201,8 +217,13 @@ class Directory(Interface):
         it open, where the file system can do that; where it cannot, it is `StaleHandle`.
         """
 
-    def open_number(self, path: str, flags: Word) -> tuple[int, int]:
-        """As `open`: the file's number in the session, and its size."""
+    def open_number(self, path: str, flags: Word) -> tuple[int, int, int]:
+        """As `open`: the file's number in the session, its size, and its identity.
+
+        No other session has a file of this number. The identity stays the same as long as the name stands for the same
+        file, in all lives of the server: a file that is another one has another, but for one that has taken the name of
+        a file which was removed in a former life.
+        """
 
     def read_number(self, file: Word, offset: Word, length: Word, at: Word) -> Word:
         """`File.read`. Raises StaleHandle: the session has no file of this number; so do all that take one."""
@@ -265,6 +286,23 @@ class Directory(Interface):
 
     def close(self) -> None:
         """End the session. Raises NotPermitted: this capability has none."""
+
+    # --- going on after the server's death
+
+    def origin(self) -> Origin:
+        """Which files these are."""
+
+    def append_number(self, file: Word, length: Word, at: Word) -> Word:
+        """`File.write` at the end; returns the offset at which the bytes are."""
+
+    def identity_number(self, file: Word) -> Word:
+        """The file's identity now: a rename may have changed it. Raises StaleHandle: it has no name any more."""
+
+    def reclaim_number(self, file: Word, exclusive: bool) -> bool:
+        """`File.try_lock` of who had the lock in the server's former life.
+
+        False: another one has it, or had it in this life, in a mode that excludes this one.
+        """
 
 
 class File(Interface):

@@ -13,7 +13,7 @@ import builtins
 import msgspec
 
 from libsel4py.capabilities import Endpoint
-from libsel4py.interface import Interface, idempotent, long_result
+from libsel4py.interface import Interface, idempotent, long_result, remembered
 from libsel4py.signature import Word
 
 
@@ -45,9 +45,10 @@ class Namespace(Interface):
 
         Raises:
             NotPermitted: the client's part of the namespace is read-only. FileExists: something is mounted there.
-            TooManyOpen: there are too many mounts.
+            TooManyOpen: there are too many mounts. ServerDied: it may have been carried out, which `mounts` tells.
         """
 
+    @remembered
     def unmount(self, path: str) -> None:
         """End a mount that was made by `mount`; who uses its files goes on. Raises NoSuchFile: there is none."""
 

@@ -225,6 +225,9 @@ class Network(Interface):
     def close(self) -> None:
         """End the session. Raises NotPermitted: this capability has none."""
 
+    def life(self) -> Endpoint:
+        """What ends with this life of the server, for a `DeathNotice`: a capability without rights."""
+
     def narrow(self, rules: Texts) -> Endpoint:
         """A capability to hand on, that may do what both these rules and this one's permit.
 

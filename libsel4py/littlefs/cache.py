@@ -20,6 +20,7 @@ from libsel4py.littlefs.store import BlockStore, StoreFailed
 
 SECTOR_BYTES: Final = 512
 AHEAD_BYTES: Final = 256 << 10
+MOST_AREAS: Final = 4  # that are read at once, where reading goes on and on
 MOST_DIRTY: Final = 2 << 20
 MOST_EPOCHS: Final = 8
 RECENT: Final = 12
@@ -48,7 +49,9 @@ class BlockCache:
         self.epochs: list[list[Piece]] = []
         self._dirty: dict[int, tuple[int, int]] = {}  # of each block the bytes that are to be written, whole sectors
         self._missed: deque[int] = deque(maxlen=RECENT)  # areas of the blocks that were missing last
-        self._awaited: deque[int] = deque(maxlen=RECENT)  # the area behind each that was read whole then, or -1
+        # The areas below and above what was read whole then, and how many areas that was; None: it was a block.
+        self._awaited: deque[tuple[int, int, int] | None] = deque(maxlen=RECENT)
+        self._most_areas = max(1, min(MOST_AREAS, self._most // (4 * self._ahead)))
 
     # --- what littlefs calls -------------------------------------------------------------------------------
 
@@ -120,13 +123,15 @@ class BlockCache:
 
         littlefs finds a file's blocks by pointers in later ones, halving the way, so that a file that is read from its
         beginning is not read block by block, and one look-up reads several blocks that are near to each other. Many
-        misses in one area say that it is read all over; then one in the area behind says that this goes on.
+        misses in one area say that it is read all over; then one in an area beside it says that this goes on: upwards
+        where a file is read, downwards where littlefs looks which blocks are free, as it does behind each mount. Twice
+        as much is read then, and again.
         """
         area = block // self._ahead
-        first, end, awaited = block, block + 1, -1
-        if area in self._awaited or self._missed.count(area) >= self._run:
-            first, awaited = area * self._ahead, area + 1
-            end = min(first + self._ahead, self._count)
+        first, end, awaited = block, block + 1, None
+        if (areas := self._areas(area)) is not None:
+            first, end = areas.start * self._ahead, min(areas.stop * self._ahead, self._count)
+            awaited = areas.start - 1, areas.stop, len(areas)
         self._missed.append(area)
         self._awaited.append(awaited)
         self._commit()  # a block may have been dropped since
@@ -137,6 +142,14 @@ class BlockCache:
         for each in missing:
             self._blocks[each] = bytearray(data[(each - first) * size : (each - first + 1) * size])
         return self._blocks[block]
+
+    def _areas(self, area: int) -> range | None:
+        """Those that are to be read whole, of a miss in this one; None: the block alone."""
+        for known in self._awaited:
+            if known is not None and area in known[:2]:
+                count = min(2 * known[2], self._most_areas)
+                return range(max(0, area + 1 - count), area + 1) if area == known[0] else range(area, area + count)
+        return range(area, area + 1) if self._missed.count(area) >= self._run else None
 
     def _make_room(self, count: int) -> None:
         while len(self._blocks) + count > self._most and self._blocks:

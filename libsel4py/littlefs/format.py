@@ -20,7 +20,7 @@ from libsel4py.littlefs.store import BlockStore, StoreFailed
 BLOCK_BYTES: Final = 16 << 10
 BLOCKS_LEAST: Final = 16
 METADATA_BYTES: Final = 4096  # a directory's log is read whole at each look-up: a quarter of a block keeps that short
-LOOKAHEAD_BYTES: Final = 256  # a bit each block: 32 MiB are searched for free blocks at once
+MOST_LOOKAHEAD_BYTES: Final = 64 << 10  # a bit each block: each search for free blocks reads the whole tree
 BLOCK_SIZES: Final = tuple(1 << bits for bits in range(9, 21))  # that other people's images may have
 _MAGIC: Final = b"littlefs"
 _SUPERBLOCK: Final = struct.Struct("<III")  # version, block size, block count
@@ -58,7 +58,7 @@ class Geometry:
             read_size=SECTOR_BYTES,
             prog_size=SECTOR_BYTES,
             cache_size=self.block_bytes,
-            lookahead_size=LOOKAHEAD_BYTES,
+            lookahead_size=min(-(-self.blocks // 64) * 8, MOST_LOOKAHEAD_BYTES),
             metadata_max=min(METADATA_BYTES, self.block_bytes),
         )
 

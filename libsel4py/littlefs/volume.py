@@ -8,11 +8,16 @@ its neighbours. A mount begins with a flush: a server that ended may have left w
 kept yet, and whatever is built on them must not outlive them. After an error of the medium nothing is believed that
 littlefs has in memory: the volume fails until it is mounted anew, which the next call tries, and files that were open
 are stale.
+
+A file is known again by its name and its mark, an attribute that littlefs keeps with it: a number by chance, or none.
+What takes a name that something had before is given a new mark: so who had opened the former one finds another. Names
+that were given up are remembered for one life of the server, since marking each new file would cost each a commit more.
 Times are not kept.
 """
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Final, NoReturn, ParamSpec, TypeVar
@@ -32,6 +37,7 @@ from libsel4py.interfaces.file import (
     NoSuchFile,
     NotDirectory,
     NotPermitted,
+    Origin,
     Space,
     StaleHandle,
     Stat,
@@ -46,6 +52,9 @@ Result = TypeVar("Result")
 
 CACHE_BYTES: Final = 4 << 20
 MOST_STATS: Final = 4096
+MOST_FORMER: Final = 4096
+MARK: Final = 0x73  # littlefs' number of the attribute
+MARK_BYTES: Final = 8
 NAME_BYTES: Final = 255
 MOST_FILE_BYTES: Final = (1 << 31) - 1
 _ERRORS: Final[dict[int, type[FileError]]] = {
@@ -57,6 +66,7 @@ _ERRORS: Final[dict[int, type[FileError]]] = {
     -27: NoSpace,
     -28: NoSpace,
     -36: NoSuchFile,
+    -61: NoSuchFile,  # of an attribute
 }
 _READ, _READ_WRITE, _CREATE = (lfs.LFSFileFlag(flags) for flags in (1, 3, 3 | 256))
 _DIRECTORY: Final = 2  # littlefs' type of a directory
@@ -76,8 +86,11 @@ class LittleFsVolume:
         self._cache_bytes = cache_bytes
         self._files: dict[str, LittleFsFile] = {}
         self._stats: dict[str, Stat] = {}
+        self._marks: dict[str, int] = {}
+        self._former: set[str] = set()  # names that were given up
         self._geometry = read_geometry(store)
         self._let_go: Callable[[], object] = lambda: None
+        self.origin = Origin(self._geometry.blocks * self._geometry.block_bytes, survives=True)
         self._mount()
 
     @property
@@ -122,20 +135,34 @@ class LittleFsVolume:
         self._files[path] = file
         if known is None:
             self._stats.pop(path, None)
+            self._has_name(path)
         return file
 
     def make_directory(self, path: str, /) -> None:
         self.call(lfs.mkdir, path)
         self._stats.clear()
+        self._has_name(path)
 
     def remove(self, path: str, /) -> None:
         self._stats.clear()
         self._end(path)
         self.call(lfs.remove, path)
+        self._gives_up(path)
+
+    def identity(self, path: str, /) -> int:
+        """The marks of a file and of the directories above it."""
+        found, end = 0, len(path)
+        while end > 0:
+            found ^= self._mark(path[:end])
+            end = path.rfind("/", 0, end)
+        return found
 
     def rename(self, old: str, new: str, /) -> None:
         self._ensure_replaceable(old, new)
+        if self._kind(new) is not None or self._was_there(new):
+            self._set_mark(old)
         self._stats.clear()
+        self._marks.clear()
         self._end(new)
         moved = {path: file for path, file in self._files.items() if path == old or path.startswith(old + "/")}
         for file in moved.values():
@@ -146,6 +173,7 @@ class LittleFsVolume:
             for path, file in moved.items():
                 file.wake(self._open(path), path)
             raise
+        self._gives_up(old)
         for path in moved:
             del self._files[path]
         for path, file in moved.items():
@@ -193,6 +221,49 @@ class LittleFsVolume:
         if file is not None and self._files.get(path) is file:
             del self._files[path]
 
+    # --- marks ---------------------------------------------------------------------------------------------
+
+    def _mark(self, path: str) -> int:
+        known = self._marks.get(path)
+        if known is None:
+            try:
+                known = int.from_bytes(self.call(lfs.getattr, path, MARK)[:MARK_BYTES], "little")
+            except NoSuchFile:
+                known = 0
+            if len(self._marks) >= MOST_STATS:
+                self._marks.clear()
+            self._marks[path] = known
+        return known
+
+    def _set_mark(self, path: str) -> None:
+        mark = os.urandom(MARK_BYTES)
+        self.call(lfs.setattr, path, MARK, mark)
+        self._marks[path] = int.from_bytes(mark, "little")
+
+    def _gives_up(self, path: str) -> None:
+        """Nothing has this name from now on."""
+        self._marks.pop(path, None)
+        if len(self._former) < MOST_FORMER:
+            self._former.add(path)
+
+    def _was_there(self, path: str) -> bool:
+        """Whether a name was given up in this life, or may have been."""
+        if len(self._former) >= MOST_FORMER:
+            return True
+        end = len(path)
+        while self._former and end > 0:
+            if path[:end] in self._former:
+                return True
+            end = path.rfind("/", 0, end)
+        return False
+
+    def _has_name(self, path: str) -> None:
+        """Something new has this name."""
+        if self._was_there(path):
+            self._set_mark(path)
+        else:
+            self._marks[path] = 0
+
     # --- inside --------------------------------------------------------------------------------------------
 
     def _mount(self) -> None:
@@ -219,8 +290,9 @@ class LittleFsVolume:
 
     def _failed(self, error: StoreFailed) -> NoReturn:
         for file in self._files.values():
-            file.end()
+            file.end(lost=True)
         self._files.clear()
+        self._marks.clear()
         raise DeviceFailed(str(error))
 
     def _kind(self, path: str) -> Kind | None:
@@ -261,6 +333,7 @@ class LittleFsFile:
         self._size = volume.call(lfs.file_size, handle)
         self._at = 0
         self._changed = False
+        self._lost = False
 
     def read(self, offset: int, length: int, /) -> bytes:
         if offset >= self.size():
@@ -309,6 +382,8 @@ class LittleFsFile:
     def close(self) -> None:
         handle, self._handle = self._handle, None
         if handle is None:
+            if self._lost:
+                raise StaleHandle(f"{self._path}: the medium failed, and what was not synced is lost")
             return
         self._volume.forget(self._path, self)
         self._volume.call(lfs.file_close, handle)
@@ -326,9 +401,13 @@ class LittleFsFile:
         self._handle, self._path, self._at, self._changed = handle, path, 0, False
         self._look_up_size()
 
-    def end(self) -> None:
-        """Stale from now on. Of a handle that littlefs was not asked to close, nothing is used any more."""
+    def end(self, lost: bool = False) -> None:
+        """Stale from now on. Of a handle that littlefs was not asked to close, nothing is used any more.
+
+        ``lost``: what was not synced is gone with it, though the file has a name.
+        """
         self._handle = None
+        self._lost = lost and self._changed
 
     # --- inside --------------------------------------------------------------------------------------------
 

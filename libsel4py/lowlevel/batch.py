@@ -20,11 +20,12 @@ from libsel4py import abi
 from libsel4py.abi import RING_ENTRIES, TAIL_CAP_SLOTS, TAIL_MESSAGE_WORDS, Status, Syscall
 from libsel4py.errors import KernelError, kernel_error
 from libsel4py.lowlevel.invoke import Prepared, per_thread
-from libsel4py.lowlevel.syscalls import BatchEntry, Completion, machine
+from libsel4py.lowlevel.syscalls import BatchEntry, Completion, Message, machine
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 _CALL: Final = int(Syscall.CALL)
+_NB_SEND: Final = int(Syscall.NB_SEND)
 BATCH_WORDS: Final = abi.MESSAGE_REGISTERS + TAIL_MESSAGE_WORDS
 
 
@@ -76,6 +77,16 @@ class Pending(Generic[Result]):
         return self._completion
 
 
+class _Sent:
+    """A message that nobody may have wanted: whether somebody has got it is not told."""
+
+    def complete(self, completion: Completion) -> None:
+        """Called by the batch."""
+
+    def error(self) -> None:
+        return None
+
+
 class Batch:
     """A queue of invocations that is submitted when its block ends.
 
@@ -86,7 +97,7 @@ class Batch:
     def __init__(self, *, check: bool = True) -> None:
         self._check = check
         self._entries: list[BatchEntry] = []
-        self._pending: list[Pending[object]] = []
+        self._pending: list[Pending[object] | _Sent] = []
 
     def queue(
         self, method: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
@@ -111,6 +122,18 @@ class Batch:
         finally:
             per_thread.recorder = former
         raise ValueError(f"{method!r} is no kernel invocation: only methods of kernel objects can be batched")
+
+    def queue_send(self, cptr: int, message: Message) -> None:
+        """Queue a message that is dropped where nobody waits for it: an answer by a reply object, most often.
+
+        Raises:
+            ValueError: it does not fit an entry.
+        """
+        if len(message.words) > BATCH_WORDS or message.caps:
+            raise ValueError(f"a batched message has {BATCH_WORDS} words at most and no capability: send it by itself")
+        info = abi.message_info(message.label, len(message.words))
+        self._entries.append((_NB_SEND, cptr, info, message.words, ()))
+        self._pending.append(_Sent())
 
     def _append(self, prepared: Prepared, finish: Callable[[], Result]) -> Pending[Result]:
         if len(prepared.words) > BATCH_WORDS or len(prepared.caps) > TAIL_CAP_SLOTS:

@@ -44,6 +44,14 @@ class BootInfo:
         """The system description as msgpack; empty if the machine was started without one."""
         return self.extra.get(abi.BOOT_INFO_EXTRA_SYSTEM, b"")
 
+    @property
+    def resumed(self) -> frozenset[int] | None:
+        """Slots of the TCBs that ran when the system was suspended; None of one that was booted."""
+        chunk = self.extra.get(abi.BOOT_INFO_EXTRA_RESUMED)
+        if chunk is None:
+            return None
+        return frozenset(struct.unpack(f"<{len(chunk) // WORD_BYTES}Q", chunk))
+
 
 def parse(data: bytes | bytearray | memoryview) -> BootInfo:
     """Read BootInfo from the bytes of its frame.

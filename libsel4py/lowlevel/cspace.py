@@ -88,11 +88,15 @@ class SlotAllocator:
                 raise ValueError(f"slots {slots.start}..{slots.stop - 1} were freed twice, at least in part")
             self._free |= bits
 
+    def is_known(self, slot: int) -> bool:
+        """Whether it is one of this allocator's."""
+        return self._first <= slot < self._first + self._count
+
     def is_free(self, slot: int) -> bool:
         return bool(self._free & self._bit(slot))
 
     def _bit(self, slot: int) -> int:
-        if not self._first <= slot < self._first + self._count:
+        if not self.is_known(slot):
             raise ValueError(f"slot {slot} is not among {self._first}..{self._first + self._count - 1}")
         return 1 << (slot - self._first)
 

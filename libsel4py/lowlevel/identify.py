@@ -40,6 +40,15 @@ def identify(cptr: int) -> Identity:
     return Identity(CapType(kind).name, letters, size_bits, bool(mark) and not of_thread, bool(mark) and of_thread)
 
 
+def is_same(cptr: int, other: int) -> bool:
+    """Whether the capabilities at two addresses are to one object, by one badge; their rights may differ.
+
+    Told of endpoints, notifications, frames, TCBs, CNodes, VSpaces, scheduling contexts and replies; of others never.
+    """
+    completion = machine.trap(Syscall.IDENTIFY, cptr, message_info(0, 1), other, 0, 0, 0, 0, 0, FOREVER_NS)
+    return bool(unpack(completion, "IDENTIFY").words[0])
+
+
 def slot_types(cnode: int, count: int) -> bytes:
     """What the first ``count`` slots of the CNode at an address hold: a `CapType` each, 0 for an empty one.
 

@@ -153,6 +153,9 @@ class Cpu(Protocol):
     def candidate(self, cptr: int, /) -> None:
         """Let `set_upgrade` count the calls on ``cptr``."""
 
+    def forget_candidate(self, cptr: int, /) -> None:
+        """Count them no more: the capability there is about to be another."""
+
     def channel_statistics(self) -> tuple[int, int, int, int, int]:
         """Of this thread: calls made by channel, requests taken by channel, sleeps, messages from the kernel, calls
         abandoned."""
@@ -193,6 +196,7 @@ _FUNCTIONS: Final = (
     "signal_many",
     "set_upgrade",
     "candidate",
+    "forget_candidate",
     "channel_statistics",
     "Mapping",
 )

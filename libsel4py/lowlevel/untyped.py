@@ -156,6 +156,15 @@ class UntypedAllocator:
             block.objects, block.object_bytes = range(0), 0
             self._release(block)
 
+    def queue_destruction(self, batch: Batch, slot: int) -> None:
+        """Queue that an object is deleted; `queue_renewal` makes it anew, `free` takes its memory back.
+
+        Raises:
+            ValueError: no allocation of one object begins at that slot.
+        """
+        with self._lock:
+            batch.queue(self._cnode.revoke, self._alone(slot).slot)
+
     def queue_renewal(self, batch: Batch, slot: int, object_type: ObjectType, size_bits: int = 0) -> None:
         """Queue that an object is deleted and one of its type and size is made in its place, of the same memory.
 
@@ -165,11 +174,15 @@ class UntypedAllocator:
             ValueError: no allocation of one object begins at that slot.
         """
         with self._lock:
-            block = self._used.get(slot)
-            if block is None or len(block.objects) != 1:
-                raise ValueError(f"slot {slot} holds no object that was allocated alone")
+            block = self._alone(slot)
             batch.queue(self._cnode.revoke, block.slot)
             batch.queue(Untyped(block.slot).retype, object_type, size_bits, self._cnode, slot)
+
+    def _alone(self, slot: int) -> _Block:
+        block = self._used.get(slot)
+        if block is None or len(block.objects) != 1:
+            raise ValueError(f"slot {slot} holds no object that was allocated alone")
+        return block
 
     def _make(self, block: _Block, object_type: ObjectType, size_bits: int, count: int) -> range:
         slots = self._slots.allocate_range(count)

@@ -6,7 +6,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from libsel4py import abi
 from libsel4py.abi import MESSAGE_MAX_LENGTH, MESSAGE_REGISTERS, Status
@@ -83,12 +83,15 @@ class FakeAreas:
         extra, unwrapped, badges = 0, 0, [0, 0, 0]
         free = area.receive_slot != 0 and area.receive_slot not in self.objects.caps
         for index, cptr in enumerate(message.caps):
-            cap = self.objects.caps.get(cptr)
+            cap = self.objects.caps.get(cptr) if message.held is None else message.held[index]
             if cap is not None and source is not None and cap.object is source:
                 unwrapped |= 1 << index
                 badges[index] = cap.badge
             elif cap is not None and free:
-                self.objects.derive(cptr, area.receive_slot)
+                if self.objects.caps.get(cptr) is cap:
+                    self.objects.derive(cptr, area.receive_slot)
+                else:
+                    self.objects.caps[area.receive_slot] = replace(cap, parent=None)
                 free = False
             else:
                 break

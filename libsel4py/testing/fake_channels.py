@@ -37,6 +37,9 @@ class FakeChannels(FakeAreas):
     def candidate(self, cptr: int, /) -> None:
         self.candidates.setdefault(cptr, 0)
 
+    def forget_candidate(self, cptr: int, /) -> None:
+        self.candidates.pop(cptr, None)
+
     def channel_statistics(self) -> tuple[int, int, int, int, int]:
         return self._threads.calls, self._threads.requests, 0, 0, 0
 

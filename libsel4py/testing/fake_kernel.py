@@ -156,6 +156,14 @@ class FakeKernel(ByteMessages, FakeChannels):
             self._taken.clear()
             self._changed.notify_all()
 
+    def end_life(self, endpoint: FakeEndpoint) -> None:
+        """End the calls that a server has taken and not answered, as its death does."""
+        with self._changed:
+            for request in endpoint.taken:
+                request.died = request.answer is None
+            endpoint.taken.clear()
+            self._changed.notify_all()
+
     def wait_for_senders(self, endpoint: FakeEndpoint, count: int) -> None:
         """Wait until ``count`` messages wait at an endpoint that nobody attends to."""
         with self._changed:
@@ -211,6 +219,8 @@ class FakeKernel(ByteMessages, FakeChannels):
             cap = self.objects.caps.get(cptr)
             match cap:
                 case FakeCap(object=FakeReply() as reply):
+                    # The server goes on at once, and may put something else into these slots.
+                    request.held = tuple(self.objects.caps.get(each) for each in request.caps)
                     if reply.caller is not None:
                         reply.caller.answer, reply.caller = request, None
                 case FakeCap(object=FakeNotification() as notification, badge=badge):
@@ -268,6 +278,9 @@ class FakeKernel(ByteMessages, FakeChannels):
 
     def _take(self, request: Request, source: FakeEndpoint, reply: int) -> Completion:
         request.taken = True
+        if request.is_call:
+            source.taken = [each for each in source.taken if each.answer is None]
+            source.taken.append(request)
         self._threads.area.taken = request if request.by_channel else None
         if request.by_channel:
             self._threads.requests += 1

@@ -34,7 +34,7 @@ _DONE: Final[Outcome] = (Error.NO_ERROR, ())
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One message on its way, and the answer if it is a call."""
+    """One message on its way, and the answer if it is a call. ``held``: what an answer's slots held when it came."""
 
     label: int
     words: tuple[int, ...]
@@ -45,13 +45,18 @@ class Request:
     by_channel: bool = False
     died: bool = False
     answer: Request | None = None
+    held: tuple[FakeCap | None, ...] | None = None
 
 
 @dataclass(slots=True, eq=False)
 class FakeEndpoint:
-    """``step`` answers one waiting message in the sender's thread; without it, threads receive."""
+    """``step`` answers one waiting message in the sender's thread; without it, threads receive.
+
+    ``taken``: calls that were received and may still be owed an answer.
+    """
 
     queue: deque[Request] = field(default_factory=deque)
+    taken: list[Request] = field(default_factory=list)
     receivers: int = 0
     listeners: int = 0
     step: Callable[[], None] | None = None

@@ -16,7 +16,7 @@ from libsel4py import aio, runtime
 from libsel4py.capabilities import Endpoint, Reply
 from libsel4py.context import Component, Uses
 from libsel4py.environment import SIGNAL_BADGE, Environment, Provided, Slot, Value
-from libsel4py.interface import Interface, interfaces_of, is_declaration
+from libsel4py.interface import Interface, endpoint_of, interfaces_of, is_declaration
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import installed
 from libsel4py.server_loop import ServerLoop
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 FIRST_SLOT = 16
 SLOTS = 4000
-POOL_BITS = 20
+POOL_BITS = 21
 CLIENT_BADGE = 1
 
 
@@ -64,6 +64,7 @@ class TestSystem:
             Environment("test", first_free_slot=FIRST_SLOT, free_slots=SLOTS, pool_bits=POOL_BITS, worker_threads=0)
         )
         self.signals: dict[str, int] = {}
+        self.lives: dict[FakeEndpoint, Callable[[], None]] = {}
 
     @property
     def slots(self) -> SlotAllocator:
@@ -169,24 +170,34 @@ def connect(
         interfaces = interfaces_of(cls)
         endpoint = FakeEndpoint()
         slot = made.new(endpoint)
-        task = made.task(_environment(made, cls, interfaces, slot, configuration, signals, client))
+        environment = _environment(made, cls, interfaces, slot, configuration, signals, client)
         clients = _use(stack, uses)
-        instance = runtime.make(cls, task) if isinstance(implementation, type) else implementation
-        if instance._task is not None:
-            task.keeper = instance._task.keeper
-        instance._task, instance._uses = task, Uses(clients)
-        server = runtime.make_server(instance, task)
-        reply = Reply(made.new(FakeReply()))
-        loop = ServerLoop(server, reply.cptr)
 
-        def step() -> None:
-            with as_task(task):
-                loop.step()
+        def begin() -> None:
+            """A life of the server."""
+            task = made.task(environment)
+            instance = runtime.make(cls, task) if isinstance(implementation, type) else implementation
+            if instance._task is not None:
+                task.keeper = instance._task.keeper
+            instance._task, instance._uses = task, Uses(clients)
+            server = runtime.make_server(instance, task)
+            reply = Reply(made.new(FakeReply()))
+            loop = ServerLoop(server, reply.cptr)
 
-        made.kernel.attend(endpoint, step)
-        starter: Callable[[], None] | None = getattr(instance, "start", None)
-        if starter is not None:
-            starter()
+            def step() -> None:
+                with as_task(task):
+                    loop.step()
+
+            starter: Callable[[], None] | None = getattr(instance, "start", None)
+            if starter is not None:
+                with as_task(task):
+                    starter()
+            made.kernel.attend(endpoint, step)
+            made.kernel.end_life(endpoint)
+
+        begin()
+        if isinstance(implementation, type):
+            made.lives[endpoint] = begin
         wanted = interface or interfaces[0]
         badged = made.slots.allocate()
         made.kernel.objects.caps[badged] = FakeCap(endpoint, CLIENT_BADGE + interfaces.index(wanted), slot)
@@ -210,6 +221,45 @@ def run(
             starter()
         status: int | None = instance.run()
         return status or 0
+
+
+def server_of(stub: Interface) -> tuple[FakeEndpoint, Callable[[], None]]:
+    """The endpoint of a server that `connect` has made of a class, and what begins another life of it."""
+    if _active is None:
+        raise LookupError("there is no system: call this inside of a connect block")
+    endpoint = _active.kernel.objects.caps[endpoint_of(stub).cptr].object
+    if not isinstance(endpoint, FakeEndpoint) or endpoint not in _active.lives:
+        raise LookupError(f"{stub!r} leads to no server that `connect` has made of a class")
+    return endpoint, _active.lives[endpoint]
+
+
+def restart(stub: Interface) -> None:
+    """End the server behind a client of `connect`, or behind a capability that it gave out, and start it again."""
+    server_of(stub)[1]()
+
+
+def die_with(stub: Interface, method: str, *, done: bool) -> None:
+    """Let the server die with the next call of this method, whoever makes it, and be started again.
+
+    The caller gets `ServerDied`. ``done``: what was asked for is done when the server dies; else nothing of it.
+    """
+    endpoint, begin = server_of(stub)
+    label, step = stub.interface_methods[method].label, endpoint.step
+    assert step is not None  # it is served
+
+    def serve() -> None:
+        request = endpoint.queue[0] if endpoint.queue else None
+        if request is None or request.label != label:
+            step()
+            return
+        if done:
+            step()
+        else:
+            endpoint.queue.popleft()
+        begin()
+        request.died = True
+
+    endpoint.step = serve
 
 
 def send_signal(name: str) -> None:

@@ -2,7 +2,11 @@
 
 Rules. A request's header and status byte lie in slots of the driver's own memory, its data in a client's. Each request
 ends in one call of its ``done``, whatever happens: a device that breaks its protocol, or asks for a reset, is reset,
-and all that it had under way ends in `DiskError`. After `LEAST_LIFE` resets without an end in between it is given up.
+and all that it had under way ends in `DiskError`. After `MOST_RESETS` without an end in between it is given up.
+
+What the device fails is asked for again, `MOST_TRIES` times in all: a read, a write, an epoch of a commit with its
+flush. A flush by itself is not: one that fails may have lost what was written before it, and a second one would not say
+so. Therefore whoever has written and not flushed since then is told at his next flush (`flush_lost`, `flushed`).
 """
 
 from __future__ import annotations
@@ -13,7 +17,6 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from libsel4py.capabilities import IOPort, IOSpace, IRQHandler
@@ -23,7 +26,8 @@ from libsel4py.interfaces.block import SECTOR_BYTES, DiskError
 from libsel4py.task import Task
 from libsel4py.virtio import BLOCK, DeviceRefused, DmaMemory, DmaSpace, DriverQueue, HostileDevice, Segment, VirtioPorts
 from libsel4py.virtio.transport import CONFIGURATION_CHANGED
-from servers.block.requests import MOST_SECTORS, Piece
+from servers.block.jobs import Done, Flight, Job, fits
+from servers.block.requests import Piece
 
 QUEUE_ENTRIES: Final = 128
 MOST_JOINED: Final = 8  # requests that go as one
@@ -32,40 +36,14 @@ SLOT_BYTES: Final = 32
 QUEUE_BYTES: Final = 4096
 HEADER: Final = struct.Struct("<IIQ")
 STATUS_AT: Final = HEADER.size
+IOERR: Final = 1  # a status: 0 is success, 2 that there is no such request, and 255 that the device has given none
 IN, OUT, FLUSH = 0, 1, 4
 BARRIER_FLUSH: Final = FLUSH | 1 << 31
 BARRIER_FEATURE, RO_FEATURE, FLUSH_FEATURE = 1 << 0, 1 << 5, 1 << 9
 LOOK_NS: Final = 150_000  # about what an interrupt costs from device to driver, with the wake-ups on its way
 MOST_FLUSH_NS: Final = 1_000_000  # of flushes that are looked for as long as they take
 MOST_RESETS: Final = 3
-
-Done = Callable[[DiskError | None], None]
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """A request: what it is, where its data is, and who waits. ``number`` counts up; ``alone``: it is not joined."""
-
-    kind: int
-    sector: int
-    data: Segment | None
-    done: Done
-    number: int
-    alone: bool = False
-
-    @property
-    def end(self) -> int:
-        """The sector behind it."""
-        return self.sector + (self.data.size // SECTOR_BYTES if self.data else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """Jobs that the device has as one request, whose header and status are in a slot."""
-
-    jobs: Sequence[_Job]
-    slot: int
-    begun_ns: int
+MOST_TRIES: Final = 4  # of one request: a medium that fails once may do better the next time, and a fifth rarely helps
 
 
 class Disk:
@@ -73,6 +51,8 @@ class Disk:
 
     Attributes:
         sectors: of `SECTOR_BYTES`. read_only: the device takes no writes. dma: where clients' buffers are mapped.
+        number: of the job that was begun last. flushed: writes with numbers up to this are on the medium.
+        flush_lost: called when a flush has failed; writes behind ``flushed`` may be lost then.
     Raises:
         DeviceRefused: it is no such device.
     """
@@ -86,10 +66,13 @@ class Disk:
         self._space = DataSpace.allocate(QUEUE_BYTES + SLOTS * SLOT_BYTES, task)
         self._mapping = self._space.attach()
         self._memory: DmaMemory = self.dma.map(self._space)
-        self._waiting: deque[_Job] = deque()
-        self._flushes: deque[_Job] = deque()
+        self._waiting: deque[Job] = deque()
+        self._flushes: deque[Job] = deque()
         self._writes: dict[int, None] = {}  # numbers of those that have not ended, oldest first
-        self._number = 0
+        self._is_ending_all = False
+        self.number = 0
+        self.flushed = 0
+        self.flush_lost: Callable[[], None] = lambda: None
         self._usual_flush_ns = 0  # from hand-over to end
         self._resets = 0
         self._given_up = ""
@@ -99,17 +82,19 @@ class Disk:
     def read_write(self, piece: Piece, buffer: DmaMemory, done: Done, *, alone: bool = False) -> None:
         """Begin a request; `kick` lets the device see it."""
         kind = OUT if piece.write else IN
-        self._number += 1
+        self.number += 1
         if piece.write:
-            self._writes[self._number] = None
+            self._writes[self.number] = None
         data = Segment(buffer.address + piece.offset, piece.size)
-        self._waiting.append(_Job(kind, piece.sector, data, done, self._number, alone))
+        # A write that is alone is tried once: its commit sees to it.
+        tries = MOST_TRIES if alone else 1
+        self._waiting.append(Job(kind, piece.sector, data, done, self.number, alone, tries))
 
-    def commit(self, epochs: Sequence[Sequence[Piece]], buffer: DmaMemory, done: Done) -> None:
+    def commit(self, epochs: Sequence[Sequence[Piece]], buffer: DmaMemory, done: Done, tries: int = 1) -> None:
         """Begin to write and flush each epoch before the next; ``done`` once, at the end or the first error.
 
         A device with barriers gets an epoch's flush with its writes. They are not joined with others': what is joined
-        is done again if it fails, which would be behind the flush.
+        is done again if it fails, which would be behind the flush. So is an epoch, as a whole: with its flush.
         """
         epoch, *rest = epochs
         left, failure = len(epoch) + 1, None
@@ -117,24 +102,27 @@ class Disk:
         def ended(error: DiskError | None) -> None:
             nonlocal left, failure
             left, failure = left - 1, failure or error
-            if not left:
-                if failure is not None or not rest:
-                    done(failure)
-                else:
-                    self.commit(rest, buffer, done)
+            if left:
+                return
+            if failure is not None and tries < MOST_TRIES and not self._is_ending_all:
+                self.commit(epochs, buffer, done, tries + 1)
+            elif failure is not None or not rest:
+                done(failure)
+            else:
+                self.commit(rest, buffer, done)
 
         for piece in epoch:
             self.read_write(piece, buffer, ended, alone=True)
         if not self._has_barriers:
             self.flush(ended)
             return
-        self._number += 1
-        self._waiting.append(_Job(BARRIER_FLUSH, 0, None, ended, self._number, alone=True))
+        self.number += 1
+        self._waiting.append(Job(BARRIER_FLUSH, 0, None, ended, self.number, alone=True))
 
     def flush(self, done: Done) -> None:
         """Begin a flush of all writes that began before. (A device without the feature writes through.)"""
-        self._number += 1
-        self._flushes.append(_Job(FLUSH, 0, None, done, self._number))
+        self.number += 1
+        self._flushes.append(Job(FLUSH, 0, None, done, self.number))
 
     def kick(self, is_over: Callable[[], bool]) -> None:
         """Hand the device what waits, and look for its ends until ``is_over``, or for a while.
@@ -154,8 +142,13 @@ class Disk:
             now = time.perf_counter_ns()
         self._wait_for_interrupt()
 
+    @property
+    def is_busy(self) -> bool:
+        """The device has requests, and is to interrupt for them."""
+        return bool(self._queue.pending)
+
     def interrupted(self) -> None:
-        """The device's line is high: take what it has done, and let it interrupt again."""
+        """The device's line is high, or should be: take what it has done, and let it interrupt again."""
         why = self._ports.acknowledge()
         self._want_interrupts(False)
         self._collect()
@@ -170,7 +163,7 @@ class Disk:
     def _begin(self) -> None:
         """Set the device up, with an empty queue. Raises DeviceRefused."""
         self._mapping.write(0, bytes(QUEUE_BYTES))
-        self._queue: DriverQueue[_Flight] = DriverQueue(self._mapping, QUEUE_ENTRIES)
+        self._queue: DriverQueue[Flight] = DriverQueue(self._mapping, QUEUE_ENTRIES)
         self._slots = list(range(SLOTS))
         self._flushing = 0  # that the device has
         features = self._ports.begin(BLOCK, BARRIER_FEATURE | RO_FEATURE | FLUSH_FEATURE)
@@ -195,13 +188,13 @@ class Disk:
             self._end_all([*self._waiting, *self._flushes], self._given_up)
             return
         while self._slots and self._queue.free >= MOST_JOINED + 2 and (jobs := self._next()):
-            self._hand_over(_Flight(jobs, self._slots.pop(), time.perf_counter_ns()))
+            self._hand_over(Flight(jobs, self._slots.pop(), time.perf_counter_ns()))
         if self._queue.publish():
             self._ports.notify(0)
 
-    def _next(self) -> list[_Job]:
+    def _next(self) -> list[Job]:
         """What goes next, as one request."""
-        while self._flushes and next(iter(self._writes), self._number + 1) > self._flushes[0].number:
+        while self._flushes and self._oldest_write > self._flushes[0].number:
             job = self._flushes.popleft()
             if self._can_flush:
                 return [job]
@@ -209,11 +202,16 @@ class Disk:
         if not self._waiting:
             return []
         jobs = [self._waiting.popleft()]
-        while self._waiting and len(jobs) < MOST_JOINED and _fits(jobs, self._waiting[0]):
+        while self._waiting and len(jobs) < MOST_JOINED and fits(jobs, self._waiting[0]):
             jobs.append(self._waiting.popleft())
         return jobs
 
-    def _hand_over(self, flight: _Flight) -> None:
+    @property
+    def _oldest_write(self) -> int:
+        """The number of the first write that has not ended, or of the job that comes next."""
+        return next(iter(self._writes), self.number + 1)
+
+    def _hand_over(self, flight: Flight) -> None:
         at = QUEUE_BYTES + flight.slot * SLOT_BYTES
         first = flight.jobs[0]
         self._flushing += first.kind not in (IN, OUT)
@@ -240,34 +238,45 @@ class Disk:
             status = self._mapping.read(QUEUE_BYTES + flight.slot * SLOT_BYTES + STATUS_AT, 1)[0]
             self._slots.append(flight.slot)
             if flight.jobs[0].kind not in (IN, OUT):
-                self._flushed(flight)
+                self._flushed(flight, status)
             self._land(flight.jobs, status)
         self._send()
         return True
 
-    def _flushed(self, flight: _Flight) -> None:
+    def _flushed(self, flight: Flight, status: int) -> None:
         self._flushing -= 1
+        if status:
+            self.flush_lost()
+        else:  # a write before it that has failed, and is tried again, is not behind it
+            self.flushed = max(self.flushed, min(flight.jobs[0].number, self._oldest_write - 1))
         took = time.perf_counter_ns() - flight.begun_ns
         self._usual_flush_ns = (3 * self._usual_flush_ns + took) // 4 if self._usual_flush_ns else took
 
-    def _land(self, jobs: Sequence[_Job], status: int) -> None:
+    def _land(self, jobs: Sequence[Job], status: int) -> None:
         if status and len(jobs) > 1:
             for job in reversed(jobs):
                 job.alone = True
                 self._waiting.appendleft(job)
             return
+        (first, *_) = jobs
+        if status == IOERR and first.kind in (IN, OUT) and first.tries < MOST_TRIES:
+            first.tries += 1
+            self._waiting.appendleft(first)
+            return
         for job in jobs:
             self._end(job, DiskError(f"the device answers with status {status}") if status else None)
 
-    def _end(self, job: _Job, error: DiskError | None) -> None:
+    def _end(self, job: Job, error: DiskError | None) -> None:
         self._writes.pop(job.number, None)
         job.done(error)
 
-    def _end_all(self, jobs: Sequence[_Job], reason: str) -> None:
+    def _end_all(self, jobs: Sequence[Job], reason: str) -> None:
         self._waiting.clear()
         self._flushes.clear()
+        self._is_ending_all = True
         for job in jobs:
             self._end(job, DiskError(reason))
+        self._is_ending_all = False
 
     def _wait_for_interrupt(self) -> None:
         """Let the device interrupt for what it has still; what it has done meanwhile is taken now."""
@@ -293,13 +302,6 @@ class Disk:
             self._given_up = f"the disk is given up: {reason}; {error}"
             self._log.error(self._given_up)
         self._end_all([*had, *self._waiting, *self._flushes], f"the disk was reset: {reason}")
-
-
-def _fits(jobs: Sequence[_Job], job: _Job) -> bool:
-    """Whether a job lies behind these, and can go with them."""
-    last = jobs[-1]
-    is_next = job.kind == last.kind and job.sector == last.end and not (job.alone or last.alone)
-    return is_next and job.end - jobs[0].sector <= MOST_SECTORS
 
 
 assert SLOTS * SLOT_BYTES <= QUEUE_BYTES

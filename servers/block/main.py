@@ -31,6 +31,7 @@ from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.identify import identify
 from libsel4py.signature import Word
 from libsel4py.virtio import DmaMemory
+from libsel4py.watchdog import watchdog
 from servers.block.disk import Disk
 from servers.block.requests import Extent, checked
 from servers.block.tables import extents
@@ -52,11 +53,23 @@ class _Buffer:
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """What a client has attached, by number, and how many calls of its are under way."""
+    """What a client has attached, by number, and how many calls of its are under way.
+
+    ``written``: the disk's number of its last write that no commit flushes. ``is_in_doubt``: a flush failed behind it.
+    """
 
     buffers: dict[int, _Buffer] = field(default_factory=dict)
     next: int = 1
     calls: int = 0
+    written: int = 0
+    is_in_doubt: bool = False
+
+    def flushed(self, error: DiskError | None) -> DiskError | None:
+        """What its flush comes to: one that ends well says nothing of what an earlier one may have lost."""
+        if self.is_in_doubt and error is None:
+            error = DiskError("another's flush has failed: what was written before it may be lost")
+        self.is_in_doubt = False
+        return error
 
     def has_room(self, frames: int) -> bool:
         """For one more buffer, of so many frames."""
@@ -102,6 +115,11 @@ class Main(Block):
         self._disk = Disk(self.task, self.task.environment.devices["disk"])
         self._clients: dict[int, _Client] = {}
         self._extents = extents(self._disk, self.task)
+
+    def start(self) -> None:
+        """Look after the device, whose interrupts may be lost."""
+        self.server.alarm = watchdog(lambda: self._disk.is_busy, self._disk.interrupted)
+        self._disk.flush_lost = self._doubt
 
     def geometry(self) -> Geometry:
         return self._extent().geometry
@@ -155,8 +173,9 @@ class Main(Block):
 
     def flush(self) -> None:
         self._extent()
-        call = _Call(self._ready_client(), 1)
-        self._disk.flush(call.done)
+        client = self._ready_client()
+        call = _Call(client, 1)
+        self._disk.flush(lambda error: call.done(client.flushed(error)))
         self._finish(call)
 
     @on_notification("disk")
@@ -176,6 +195,8 @@ class Main(Block):
         call = _Call(client, len(pieces), lambda: self._release(buffer))
         for piece in pieces:
             self._disk.read_write(piece, buffer.memory, call.done)
+            if piece.write:
+                client.written = self._disk.number
         self._finish(call)
 
     def _finish(self, call: _Call) -> None:
@@ -185,6 +206,11 @@ class Main(Block):
             call.token = self.defer_reply()
         elif call.error is not None:
             raise call.error
+
+    def _doubt(self) -> None:
+        """A flush has failed: whose writes were not on the medium yet is told at his next one."""
+        for client in self._clients.values():
+            client.is_in_doubt = client.is_in_doubt or client.written > self._disk.flushed
 
     def _extent(self) -> Extent:
         """The caller's part of the disk. Raises BadRequest: it has none."""

@@ -4,7 +4,8 @@ Must be given: a connection ``serial``, and one more thread (``threads = 1``), w
 first one answers clients. Readers take turns in the order in which they asked. While a line is being typed, output
 appears above it, line by line: what has no newline yet is kept until it comes, or until the line is finished. What is
 typed while nobody reads waits here, `MAX_TYPED_AHEAD` bytes at most, and beyond that in the serial driver: nothing is
-lost. When the serial driver dies, what it had not answered is asked of its successor again.
+lost. When the serial driver dies, what it had not answered is asked of its successor again. Clients' texts and prompts
+are shown as they are, but for what is no text: nobody gives the terminal commands by them.
 
 With ``state`` (256K), so it is with this process: what was typed, the line being typed with it, and histories are kept
 (`kept.py`), and a line is handed out in the record that keeps it no more. Reads of the serial line go by a lane that is
@@ -74,6 +75,7 @@ class Main(Console):
         return COLUMNS
 
     def write_piece(self, text: str) -> None:
+        text = text if text.isprintable() else _plain(text)
         with self._lock:
             if not self._editing:
                 self._show(self._erased() + _on_terminal(text))
@@ -96,7 +98,7 @@ class Main(Console):
             kept = self._histories.setdefault(caller, []) if history and echo else []
             token = self.defer_reply()
             self._abandon(caller)
-            self._readers.append(Reader(token, prompt, echo, kept))
+            self._readers.append(Reader(token, _plain(prompt), echo, kept))
             self._go_on()
         return DEFER
 
@@ -228,6 +230,16 @@ class Main(Console):
 
 def _on_terminal(text: str) -> str:
     return text.replace("\n", NEW_LINE)
+
+
+def _plain(text: str) -> str:
+    """What cannot be shown, escaped: commands to a terminal change what others see there, and make it answer as if
+    somebody had typed that."""
+    return "".join(each if each.isprintable() or each in "\n\t" else _escaped(ord(each)) for each in text)
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x1_0000 else f"\\U{code:08x}"
 
 
 def _answer(token: ReplyToken, line: Line) -> None:

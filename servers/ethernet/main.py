@@ -47,6 +47,8 @@ class Main(Ethernet):
         self.server.on_signal(SERVER_SIGNAL, lambda bits: self._pump())
 
     def state(self) -> CardState:
+        if self._opening is not None and self._opening.owner == self.caller.badge:
+            self.on_card()  # it may have interrupted, and the interrupt been lost
         card, opening = self._card, self._opening
         is_open = opening is not None and opening.owner == self.caller.badge
         now = (0, 0, 0) if opening is None else (opening.sent, opening.received, opening.dropped)

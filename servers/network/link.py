@@ -20,6 +20,7 @@ from libsel4py.interface import with_timeout
 from libsel4py.interfaces.ethernet import (
     HEADROOM,
     MOST_BUFFERS,
+    BadOpening,
     CardState,
     Ethernet,
     buffer_bytes,
@@ -39,6 +40,7 @@ MEMORY_BYTES: Final = 4 << 20  # of one direction, at most
 LEAST_BUFFERS: Final = 16
 MOST_WAITING_BYTES: Final = 8 << 20  # of frames for which there is no buffer yet
 OPEN_SECONDS: Final = 5.0  # until a driver that begins, too, serves
+MOST_DEATHS: Final = 16  # of the driver, while it is being opened
 LOOK_SECONDS: Final = 0.1  # of all that clients wait meanwhile
 MOST_FRAMES: Final = 64  # that are taken in one turn
 _log = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class Link:
         self.dropped = self.received = self.sent = self.received_bytes = self.sent_bytes = 0
         self._space: DataSpace | None = None
         self._mappings: list[Mapping] = []
+        self._rings: list[Producer | Consumer] = []
         self._peer: Notification | None = None
         self._filled: list[tuple[Buffer, int]] = []
         self._waiting: deque[bytes] = deque()
@@ -68,12 +71,23 @@ class Link:
         self._room = 0
 
     def open(self) -> CardState:
-        """Open the card. Raises ServiceError, ServerDied, Timeout, RemoteError: it cannot be opened now."""
+        """Open the card; anew, if the driver ends meanwhile.
+
+        Raises ServiceError, ServerDied, Timeout, RemoteError: it cannot be opened now.
+        """
+        for _ in range(MOST_DEATHS):
+            try:
+                return self._open()
+            except (ServerDied, BadOpening) as error:  # by the driver's next life, that knows nothing of this opening
+                _log.warning("the card's driver ended while it was being opened: %s", error)
+        return self._open()
+
+    def _open(self) -> CardState:
         self.close()
         state = self.state = self._card.state()
         size = buffer_bytes(state.mtu)
         count = max(LEAST_BUFFERS, min(MOST_BUFFERS, MEMORY_BYTES // size))
-        space = self._space = DataSpace.allocate(opening_bytes(count, count, size), self._task)
+        space = self._space = DataSpace.allocate(_in_few_frames(opening_bytes(count, count, size)), self._task)
         mapping = space.attach()
         shared = space.share()
         try:
@@ -86,6 +100,7 @@ class Link:
         self._room = size - HEADROOM
         self._out = Producer(out, layout, self._ring)
         self._back = Consumer(back, layout, self._ring)
+        self._rings = [self._out, self._back]
         bell = server_bell(self._task)
         try:
             self._peer = self._card.bells(bell)
@@ -97,10 +112,16 @@ class Link:
     def look(self) -> bool:
         """See after the driver, and open the card again if need be; whether that was done.
 
+        A driver that does not answer in time is busy, or begins: nothing is done about it now. Frames that it does not
+        take are lost, as on a wire.
+
         Raises as `open`; the link is closed then.
         """
         try:
-            state = self._looked_at.state()
+            try:
+                state = self._looked_at.state()
+            except Timeout:
+                return False
             if state.is_open and self.is_open:
                 self.state = state
                 return False
@@ -176,8 +197,9 @@ class Link:
             self._filled.clear()
             self._waiting.clear()
             self._waiting_bytes = 0
-            self._out.close()
-            self._back.close()
+        for ring in self._rings:
+            ring.close()
+        self._rings.clear()
         for mapping in self._mappings:
             mapping.release()
         self._mappings.clear()
@@ -199,3 +221,12 @@ class Link:
     def _ring(self) -> None:
         if self._peer is not None:
             self._peer.signal()
+
+
+def _in_few_frames(size: int) -> int:
+    """So many bytes and up to a quarter more: one frame, most often, or two, where the exact size takes up to eight.
+
+    Each is a handful of system calls here and at the driver, and clients wait for them when the server begins.
+    """
+    step = 1 << max(0, size.bit_length() - 2)
+    return -(-size // step) * step

@@ -4,7 +4,8 @@ Must be given: a connection ``card`` (`Ethernet`), and a device ``clock``, for t
 ``addresses``, ``gateways`` and ``name_servers`` (`servers.network.settings`); ``clients`` and ``sessions``
 (`servers.network.service`).
 
-The driver may end and come back: it is looked after every `LOOK_SECONDS`, and opened anew. Connections outlive that.
+The driver may end and come back: it is looked after every `LOOK_SECONDS`, more often while something is under way, and
+opened anew. Connections outlive that.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from servers.network.stack import Stack
 from servers.network.timers import Timers
 from servers.network.turns import Turns
 
-LOOK_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 1.0
+BUSY_LOOK_SECONDS: Final = 0.3  # while there are connections, or the card could not be opened
 MOST_BATCHES: Final = 4  # of frames, until clients have their turn
 
 
@@ -39,9 +41,12 @@ class Main(NetworkServer):
 
     card = uses(Ethernet)
 
+    def prepare(self) -> None:
+        self._settings = settings_of_description(self.task.environment.configuration)
+        self._made = Stack()
+
     def start(self) -> None:
-        settings = settings_of_description(self.task.environment.configuration)
-        stack = Stack()
+        stack = self._made
         self._link = Link(self.card, self.task)
         self._alarm = Alarm(self.task.environment.devices["clock"])
         self._input = stack.input
@@ -51,7 +56,7 @@ class Main(NetworkServer):
         state = self._link.open()
         self._interface = stack.add_interface(state.mac, state.mtu, self._link.transmit)
         self._interface.set_up(state.is_up)
-        settings.apply(stack, self._interface)
+        self._settings.apply(stack, self._interface)
         self.server.on_signal(SERVER_SIGNAL, lambda bits: self._frames())
         self._look_later()
         self._frames()
@@ -89,7 +94,9 @@ class Main(NetworkServer):
         ]
 
     def _look_later(self) -> None:
-        self._all_turns.timers.at(time.monotonic() + LOOK_SECONDS, self._look)
+        is_idle = self._made.is_quiet and self._link.is_open
+        seconds = LOOK_SECONDS if is_idle else BUSY_LOOK_SECONDS
+        self._all_turns.timers.at(time.monotonic() + seconds, self._look)
 
     def _look(self) -> None:
         """See after the driver."""

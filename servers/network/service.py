@@ -46,6 +46,7 @@ from libsel4py.lowlevel.vspace import OutOfAddresses
 from libsel4py.session import Session, Sessions, TooManySessions
 from libsel4py.wire import put_failure
 from servers.network.grants import MOST_NARROWED, SESSIONS_OF_A_GRANT, Grant, Grants
+from servers.network.life import Life
 from servers.network.questions import Questions
 from servers.network.rules import (
     EVERYTHING,
@@ -84,6 +85,7 @@ class NetworkServer(Network):
         """Begin; to be called in ``start()``. Raises ValueError: a setting is wrong."""
         settings = self.task.environment.configuration
         most = int(settings.get("sessions", MOST_SESSIONS))  # type: ignore[arg-type]  # a wrong type is a TypeError
+        self._life = Life(self.task)
         self._stack = stack
         self._turns = turns
         self._timers = turns.timers
@@ -207,6 +209,10 @@ class NetworkServer(Network):
 
     # --- policies
 
+    def life(self) -> Endpoint:
+        self._grant()
+        return self._life.capability
+
     def narrow(self, rules: Texts) -> Endpoint:
         grant = self._grant()
         policy = grant.policy.narrowed(rules_of(rules))
@@ -251,12 +257,14 @@ class NetworkServer(Network):
     # --- sockets
 
     def socket(self, kind: int, version: int) -> int:
-        _, session = self._in_session()
+        grant, session = self._in_session()
         if kind not in (Kind.STREAM, Kind.DATAGRAM) or version not in (4, 6):
             raise InvalidMessage(f"a socket is of Kind 1 or 2 and of IP version 4 or 6, and not {kind} and {version}")
         session.ensure_room()
         raw = self._stack.stream(version) if kind == Kind.STREAM else self._stack.datagrams(version)
-        return session.adopt(Kind(kind), version, raw).number
+        made = session.adopt(Kind(kind), version, raw)
+        made.may_hear = lambda host, port: _may_hear(grant, made, host, port)
+        return made.number
 
     def bind(self, socket: int, host: str, port: int) -> int:
         grant, session = self._in_session()
@@ -385,6 +393,17 @@ class NetworkServer(Network):
 
     def _waiting_for(self, sock: NetSocket, attempt: Attempt, late: Attempt, time_limit: int) -> object:
         return wait_for(sock, attempt, late, time_limit, self._turns, self.defer_reply)
+
+
+def _may_hear(grant: Grant, sock: NetSocket, host: str, port: int) -> bool:
+    """Whether datagrams may come from there: to a port where one may listen, or as answers."""
+    permits = grant.policy.permits
+    if permits(Verb.LISTEN, sock.transport, None, sock.raw.local[1]):
+        return True
+    try:
+        return permits(Verb.CONNECT, sock.transport, address(host), port)
+    except BadAddress:
+        return False
 
 
 def _ensure_port(port: int, least: int = 0) -> None:

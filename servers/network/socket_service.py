@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from libsel4py import dispatch
 from libsel4py.errors import InvalidMessage
 from libsel4py.interfaces.network import AGAIN, PIECE_BYTES, Address, Events, Shut, Socket, StaleSocket
 from servers.network.sockets import NOT_YET, Attempt, NetSocket, ensure_sends
@@ -11,6 +12,9 @@ from servers.network.turns import Turns, wait_for
 
 if TYPE_CHECKING:
     from libsel4py.server import Server
+
+
+dispatch.prepare(Socket.interface_methods.values())  # by the zygote: who is started again finds it made
 
 
 class SocketService(Socket):

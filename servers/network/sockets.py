@@ -2,6 +2,7 @@
 
 Rules: whoever waits is served in the order in which it asked. A waiter is an attempt that is made again when something
 has happened at the socket, until it gives a value, raises, or its time is over. Nothing waits for a socket that ends.
+A datagram of somebody whom the socket may not hear is as if it had not come: no event tells of it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class NetSocket:
 
     Attributes:
         badge: of its capability, or 0 while it has none. listens: connections are accepted by it.
-        heard: from whom datagrams came last: they may be answered.
+        heard: from whom datagrams came last: they may be answered. may_hear: whether one from this end may come;
+        none may until whoever knows the rules says so.
     """
 
     def __init__(self, session: NetworkSession, number: int, kind: Kind, version: int, raw: StackSocket) -> None:
@@ -55,7 +57,9 @@ class NetSocket:
         self.badge = 0
         self.listens = False
         self.heard: dict[tuple[str, int], None] = {}
+        self.may_hear: Callable[[str, int], bool] = lambda host, port: False
         self.raw = raw
+        self._came: tuple[bytes, str, int] | None = None
         self._armed = Events.NONE
         self._waiters: deque[Waiter] = deque()
         self._ended = False
@@ -83,7 +87,7 @@ class NetSocket:
     def events(self) -> Events:
         """What could be done now without waiting."""
         raw, found = self.raw, Events.NONE
-        if raw.readable:
+        if self._is_readable():
             found |= Events.READABLE
         if raw.writable:
             found |= Events.WRITABLE
@@ -92,6 +96,22 @@ class NetSocket:
         if raw.closed:
             found |= Events.CLOSED
         return found
+
+    def _is_readable(self) -> bool:
+        if self.kind is Kind.STREAM:
+            return self.raw.readable
+        if self._came is None and self.raw.readable:
+            self._came = self._next_datagram()
+        return self._came is not None
+
+    def _next_datagram(self) -> tuple[bytes, str, int] | None:
+        """The next one of those that it may hear; the others are dropped."""
+        came, self._came = self._came, None
+        while came is None and (found := self.datagrams.recv_from()) is not None:
+            end = found[1:]
+            if end in self.heard or self.may_hear(*end):
+                came = found
+        return came
 
     def try_wait(self, wanted: Events) -> object:
         """The events of these that are there (and CLOSED with them, where it is so), or `NOT_YET`."""
@@ -121,7 +141,7 @@ class NetSocket:
         """Bytes that came, b"" at the end; None if there is nothing now."""
         if self.kind is Kind.STREAM:
             return self.stream.recv(length)
-        datagram = self.datagrams.recv_from()
+        datagram = self._next_datagram()
         return None if datagram is None else datagram[0][:length]
 
     def try_receive_to(self, mapping: Mapping, at: int, length: int) -> object:
@@ -132,7 +152,7 @@ class NetSocket:
         return len(data)
 
     def try_receive_from(self, mapping: Mapping, at: int, length: int) -> object:
-        datagram = self.datagrams.recv_from()
+        datagram = self._next_datagram()
         if datagram is None:
             if self.raw.error is not None:
                 raise self.raw.error

@@ -260,7 +260,10 @@ class Interface:
 
 
 class Stack:
-    """lwIP (`TcpIp`). Raises RuntimeError: this tree was built without lwIP, or the process has a stack."""
+    """lwIP (`TcpIp`). Raises RuntimeError: this tree was built without lwIP, or the process has a stack.
+
+    Attributes: ``is_quiet``, whether nothing was under way at the last `poll`: no connection, question or lease.
+    """
 
     def __init__(self) -> None:
         if not is_built():
@@ -274,6 +277,7 @@ class Stack:
         self._names: dict[int, tuple[str, Callable[[list[str] | NetworkError], None]]] = {}
         self._echoes: dict[int, Callable[[], None]] = {}
         self._next_name = self._next_echo = 0
+        self.is_quiet = True
 
     def add_interface(self, mac: bytes, mtu: int, transmit: Callable[[bytes], None], /) -> Interface:
         """An interface that sends by a function, which calls nothing here."""
@@ -306,10 +310,10 @@ class Stack:
         """
         wait, is_quiet = _lwip.poll()
         self.happened()
+        self.is_quiet = is_quiet and not self._names and not self._echoes
         if wait == TIMERS_FIRST:
             return None
-        is_quiet = is_quiet and not self._names and not self._echoes
-        return max(wait / 1000, QUIET_SECONDS) if is_quiet else wait / 1000
+        return max(wait / 1000, QUIET_SECONDS) if self.is_quiet else wait / 1000
 
     def resolve(self, name: str, done: Callable[[list[str] | NetworkError], None], /) -> None:
         """Look a name up; ``done`` is told, perhaps at once."""

@@ -6,6 +6,8 @@ the names in it. Names count against the same bytes as contents, so that nobody 
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
@@ -20,6 +22,7 @@ from libsel4py.interfaces.file import (
     Kind,
     NoSuchFile,
     NotDirectory,
+    Origin,
     Space,
     Stat,
 )
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES: Final = 4096
 NODE_BYTES: Final = 1024  # what a name costs, with its path
+_numbers: Final = itertools.count(1)  # of files, each once
 
 
 class Folder:
@@ -58,10 +62,11 @@ class RamFile:
     Its bytes go when it has no name and is not open any more. ``known``: what `stat` said last, as long as it is so.
     """
 
-    __slots__ = ("_clock", "_contents", "_modified_ns", "has_name", "is_open", "known")
+    __slots__ = ("_clock", "_contents", "_modified_ns", "has_name", "is_open", "known", "number")
 
     def __init__(self, budget: Budget, clock: Callable[[], int]) -> None:
         self._contents = Contents(budget)
+        self.number = next(_numbers)
         self._clock = clock
         self._touch()
         self.has_name = True
@@ -107,9 +112,14 @@ class RamVolume:
     read_only: Final = False
 
     def __init__(self, total: int, clock: Callable[[], int] = time.time_ns) -> None:
+        self.origin = Origin(int.from_bytes(os.urandom(8), "little") >> 2, survives=False)
         self._budget = Budget(total)
         self._clock = clock
         self._nodes: dict[str, Folder | RamFile] = {"": Folder(clock)}
+
+    def identity(self, path: str, /) -> int:
+        node = self._find(path)
+        return node.number if isinstance(node, RamFile) else 0
 
     def stat(self, path: str, /) -> Stat:
         node = self._nodes.get(path)

@@ -261,7 +261,7 @@ class Policy:
             return self._change(cause, [child])
         ends = (child.number,) if child.standing is Standing.RUNNING else ()
         child.standing = Standing.LEFT
-        return [Change(cause, ends=ends, leaves=(child.number,), because=BY_ORDER)]
+        return [Change(cause, ends=ends, leaves=(child.number,), because=BY_ORDER, by_order=True)]
 
     def _change(self, cause: Cause, affected: Sequence[Child], due: float = 0.0, renews: bool = False) -> list[Step]:
         """End these, the last one first, and start those that can be started now; the others wait."""

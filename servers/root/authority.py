@@ -30,9 +30,14 @@ class Authority:
     memory: UntypedAllocator
     addresses: dict[int, int]  # physical address of each initial untyped, by slot
     owners: dict[int, str]  # what each allocation is for, by its first slot
+    strict: bool = False  # the machine has virtual cores, a SchedControl capability for each
+
+    def core(self, number: int) -> SchedControl:
+        """The authority over the time of this virtual core; of the host's processors, 0."""
+        return SchedControl(self.sched_control.cptr + number)
 
     @classmethod
-    def from_boot_info(cls, info: BootInfo) -> Authority:
+    def from_boot_info(cls, info: BootInfo, strict: bool = False) -> Authority:
         """All that the kernel gave to the initial task."""
         cnode = CNode(InitialSlot.CNODE)
         slots = SlotAllocator(info.empty.start, len(info.empty))
@@ -52,6 +57,7 @@ class Authority:
             memory,
             {described.untyped.cptr: described.address for described in info.untyped},
             {},
+            strict,
         )
 
     def make(self, owner: str, object_type: ObjectType, size_bits: int = 0) -> int:

@@ -86,8 +86,24 @@ class Builder:
         layout = _Layout()
         environment_of_task = self._connect(number, task, made, layout)
         image = self._system.image_index(task.image)
-        named = {slot.value: slot.name.lower() for slot in Slot if slot < Slot.FIRST_CONNECTION and slot} | layout.named
-        return RunningTask(number, task, image, made, environment_of_task, named, faults, own, paged, home)
+        fixed = [slot for slot in Slot if slot and (slot < Slot.TAKEOVER or (slot is Slot.TAKEOVER and task.standby))]
+        named = {slot.value: slot.name.lower() for slot in fixed} | layout.named
+        running = RunningTask(number, task, image, made, environment_of_task, named, faults, own, paged, home)
+        running.standby_faults = self._rooms(number, made)
+        return running
+
+    def _rooms(self, number: int, made: TaskObjects) -> Endpoint | None:
+        """Fill what a process has that stands by; returns where its faults go. None if none is to."""
+        rights = Rights.WRITE | Rights.GRANT_REPLY
+        if made.spare is None:
+            return None
+        for waiting in (made.body.waiting, made.spare.waiting):
+            assert waiting is not None
+            room, root, depth = waiting.room, self._authority.cnode, task_objects.ROOM_BITS
+            badge = badge_of(Kind.STANDBY, number)
+            room.mint(Slot.PARENT, root, self._endpoint.cptr, badge, rights, dest_depth=depth)
+            room.copy(Slot.TAKEOVER, root, waiting.takeover.cptr, Rights.READ, dest_depth=depth)
+        return self._mint(self._endpoint, badge_of(Kind.STANDBY_FAULT, number))
 
     def _fault_endpoints(self, number: int, count: int) -> tuple[Endpoint, ...]:
         """Root's endpoint, badged for the faults of each thread."""
@@ -156,6 +172,7 @@ class Builder:
         heartbeats = self._heartbeats(made, layout) if Grant.LIFECYCLE in task.grants else {}
         if any(provided.interface == NAMES_INTERFACE for provided in provides.values()):
             connections |= self._directory(made, layout)
+        spare_replies = self._spare_replies(made, layout)
         state, first_state_slot = self._state(task, made, layout)
         return Environment(
             name=task.name,
@@ -176,7 +193,16 @@ class Builder:
             state_slots=task.state_slots,
             pulse=pulse,
             heartbeats=heartbeats,
+            images={image: self._system.image_index(image) for image in task.images},
+            spare_replies=spare_replies,
         )
+
+    def _spare_replies(self, made: TaskObjects, layout: _Layout) -> tuple[int, ...]:
+        slots = []
+        for number, reply in enumerate(made.spare_replies, 1):
+            slots.append(layout.take(f"spare reply {number}"))
+            task_objects.place(self._authority, made, slots[-1], reply, made.reply_rights)
+        return tuple(slots)
 
     def _state(self, task: Task, made: TaskObjects, layout: _Layout) -> tuple[int, int]:
         """The slots of what outlives its processes: its frame (0: it has none), and the first of those that it fills.

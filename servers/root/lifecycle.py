@@ -125,7 +125,7 @@ class LifecycleService(Lifecycle):
         if change.because:
             _log.error("%s is %s: it is %s", running.task.name, running.state, change.because)
             running.note(Life.DEAD, f"{running.state}; {change.because}", change.because)
-        self._lives.leave(running)
+        self._lives.leave(running, by_order=change.by_order)
 
 
 def _note(running: RunningTask, cause: Cause) -> None:

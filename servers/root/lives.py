@@ -2,8 +2,9 @@
 
 Rules. Starting a task again makes its threads anew: no old one can run on beside them, and a process begins with its
 first thread. What is not started again is left as it is, with everything that it holds, so that `why` and `inspect` can
-show it; those who wait for its answers are told. Nothing here decides when: that is `supervisor.py`'s, or the
-reincarnation server's by `lifecycle.py`.
+show it; but its endpoint goes, so that those who wait there are told, and so is who calls it later. If it is started
+after all, by order, there is a new one, in all slots that the description fills with it. Nothing here decides when:
+that is `supervisor.py`'s, or the reincarnation server's by `lifecycle.py`.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from libsel4py.abi import FaultLabel, ObjectType
-from libsel4py.capabilities import Endpoint, Reply
+from libsel4py.abi import CapType, FaultLabel, ObjectType
+from libsel4py.capabilities import Endpoint, Notification, Reply
 from libsel4py.environment import PAGED_BADGE
 from libsel4py.errors import KernelError, Timeout
 from libsel4py.fault_reports import is_guarded
+from libsel4py.lowlevel.batch import Batch
+from libsel4py.lowlevel.identify import identify
 from libsel4py.lowlevel.syscalls import Message
 from libsel4py.wire import Outcome
 from servers.root import leftovers
 from servers.root import objects as task_objects
 from servers.root.authority import Authority
-from servers.root.running_task import THREAD_MASK, THREAD_SHIFT, Kind, Life, RunningTask, Sender
+from servers.root.running_task import THREAD_MASK, THREAD_SHIFT, Kind, Life, RunningTask, Sender, Standby
+from servers.root.standbys import Standbys
 
 PAGER_SECONDS: Final = 0.1  # how long a pager may take to hear that a task of its ends; root answers nobody meanwhile
 
@@ -35,26 +39,37 @@ class Lives:
     """Starts and ends tasks.
 
     Args:
-        clock: seconds that never go back.
+        clock: seconds that never go back. bell: as of `Standbys`.
     Attributes:
         faulted: who is told of faults that nobody has taken from a pager that ended for good.
     """
 
     def __init__(
-        self, authority: Authority, tasks: list[RunningTask], clock: Callable[[], float] = time.monotonic
+        self,
+        authority: Authority,
+        tasks: list[RunningTask],
+        clock: Callable[[], float] = time.monotonic,
+        bell: Notification | None = None,
     ) -> None:
         self.clock = clock
+        self.standbys = Standbys(authority, tasks, clock, bell)
         self.faulted: Faulted | None = None
         self._authority = authority
         self._tasks = tasks
 
     def start(self, running: RunningTask, event: str) -> None:
         """Begin its next life."""
-        task_objects.start(running.objects, running.image)
+        self._open_endpoint(running)
+        chosen = running.standby is Standby.CHOSEN
+        if not (chosen and self.standbys.take_over(running)):
+            if chosen:
+                self._remake_threads(running)
+            task_objects.start(running.objects, running.image, self._authority.strict)
         running.started_at = self.clock()
         running.note(Life.RUNNING, "running", event)
         for client in self._paged_by(running):
             self.send_faults_to(client, client.paged_faults)
+        self.standbys.make_soon(running)
 
     def start_again(self, running: RunningTask) -> None:
         """As `start`, of one that was ended; it is counted."""
@@ -66,21 +81,38 @@ class Lives:
         self.end_threads(running)
         self.clear(running)
 
-    def leave(self, running: RunningTask) -> None:
-        """It is not started again: whoever waits for its answers is told, and its faulted thread stays to be seen."""
+    def end_unheard(self, running: RunningTask) -> None:
+        """As `end`, of a system that is resumed: no process runs, and so no pager that could be told."""
+        self.standbys.forget(running)
+        running.used_us += task_objects.remake_threads(self._authority, running.task, running.objects, running.faults)
+        self.clear(running)
+
+    def leave(self, running: RunningTask, *, by_order: bool = False) -> None:
+        """It is not started again: whoever waits for its answers is told, and its faulted thread stays to be seen.
+
+        ``by_order``: as another order may start it, who has called it and was not served yet waits for that.
+        """
+        self.end_standby(running)
         if running.life is Life.DEAD:
             self.clear(running)
             self.take_over(running)
+            if not by_order:
+                self.close_endpoint(running)
 
     def clear(self, running: RunningTask) -> None:
         """Take back what the task had: whoever serves it sees that the memory which it had lent is gone."""
         occupied = leftovers.answer_callers(self._authority, running.objects)
-        leftovers.clear(running.objects, running.environment.first_free_slot, occupied)
-        self._refill(running, occupied)
+        with Batch() as batch:
+            leftovers.queue_clearing(batch, running.objects, running.environment.first_free_slot, occupied)
+            filled = self.standbys.queue_choice(batch, running)
+        self._refill(running, [*occupied, *filled])
 
     def _refill(self, running: RunningTask, occupied: list[int]) -> None:
         try:
-            filled = task_objects.refill(self._authority, running.objects, frozenset(occupied))
+            closed = frozenset(
+                each.objects.endpoint.cptr for each in self._tasks if each.is_closed and each.objects.endpoint
+            )
+            filled = task_objects.refill(self._authority, running.objects, frozenset(occupied), closed)
         except KernelError as error:  # somebody else has by now what the task has let go of
             _log.warning("%s is not given all again that it had deleted: %s", running.task.name, error)
             return
@@ -88,11 +120,22 @@ class Lives:
             _log.info("%s had emptied slots %s of its own; they are filled again", running.task.name, filled)
 
     def end_threads(self, running: RunningTask) -> None:
-        """Destroy the task's threads, and so its process; new ones stand ready."""
+        """Destroy the task's threads, and so its process; new ones stand ready, or a process that has stood by."""
         if running.faults == running.paged_faults:
             self._tell_pager(running)
-        used_us = task_objects.remake_threads(self._authority, running.task, running.objects, running.faults)
-        running.used_us += used_us
+        if not self.standbys.choose(running):
+            self._remake_threads(running)
+            running.standby = Standby.NONE
+
+    def end_standby(self, running: RunningTask) -> None:
+        """It is not to be started again soon: nothing stands by for it."""
+        chosen = running.standby is Standby.CHOSEN
+        self.standbys.end(running)
+        if chosen:
+            self._remake_threads(running)
+
+    def _remake_threads(self, running: RunningTask) -> None:
+        running.used_us += task_objects.remake_threads(self._authority, running.task, running.objects, running.faults)
 
     def _tell_pager(self, running: RunningTask) -> None:
         """Say for each thread that it ends, so that its successor finds no memory of its; a pager that is busy or dead
@@ -110,6 +153,8 @@ class Lives:
             return
         client.faults = faults
         objects = client.objects
+        if client.standby is Standby.CHOSEN:
+            return  # it is given them when it takes over
         for thread, fault in zip(objects.threads, faults, strict=True):
             thread.tcb.set_space(fault, objects.cnode, objects.guard, objects.vspace, 0)
 
@@ -122,6 +167,38 @@ class Lives:
             for slot, fault in zip(paged.supervisors.values(), client.home_faults, strict=True):
                 objects.cnode.delete(slot, objects.cnode_bits)
                 task_objects.place(self._authority, objects, slot, fault.cptr)
+
+    # --- endpoints that nobody serves ---------------------------------------------------------------------------------
+
+    def close_endpoint(self, running: RunningTask) -> None:
+        """Tell who waits at the task's endpoint, or will call it, that nobody answers.
+
+        Not at a pager's, which tasks hold as where their faults go: they would be answered by nobody.
+        """
+        endpoint = running.objects.endpoint
+        if endpoint is None or running.is_closed or self._paged_by(running):
+            return
+        self.drain(running, lambda badge: None)
+        with Batch() as batch:
+            self._authority.memory.queue_destruction(batch, endpoint.cptr)
+        running.is_closed = True
+
+    def find_closed(self, running: RunningTask) -> None:
+        """Of a system that is resumed: whether it was suspended without this endpoint."""
+        endpoint = running.objects.endpoint
+        running.is_closed = endpoint is not None and identify(endpoint.cptr).type == CapType.NULL.name
+
+    def _open_endpoint(self, running: RunningTask) -> None:
+        """The task serves again: all that were given its endpoint are given the new one, where they have nothing else
+        by now."""
+        endpoint = running.objects.endpoint
+        if endpoint is None or not running.is_closed:
+            return
+        with Batch() as batch:
+            self._authority.memory.queue_renewal(batch, endpoint.cptr, ObjectType.ENDPOINT)
+        running.is_closed = False
+        for each in self._tasks:
+            task_objects.place_again(self._authority, each.objects, endpoint.cptr)
 
     # --- when somebody who answers faults ends for good -------------------------------------------------------------
 

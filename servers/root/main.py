@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import logging
 
+from msgspec.structs import replace
+
 from libsel4py import description
 from libsel4py.abi import BOOT_INFO_FRAME_BITS, ObjectType, Rights, message_info
 from libsel4py.capabilities import Endpoint, Notification, Reply
@@ -27,25 +29,35 @@ from servers.root.information import Information
 from servers.root.lifecycle import LifecycleService
 from servers.root.lives import Lives
 from servers.root.orders import Orders
+from servers.root.replay import empty_free_slots, replayed
 from servers.root.running_task import Kind, RunningTask, Sender, badge_of
+from servers.root.standbys import Standbys
 from servers.root.supervisor import Essential, Supervisor
 
 NAME = "root"
+STANDBYS_SIGNAL = 1  # of root's notification
 NO_MEMORY: Words = (message_info(1), 0, 0, 0, 0)  # the answer to a VM fault that nobody resolves
 
 
 class Root(Parent):
     """Answers every task as its parent, and all faults."""
 
-    def __init__(self, tasks: list[RunningTask], supervisor: Supervisor) -> None:
+    def __init__(self, tasks: list[RunningTask], supervisor: Supervisor, standbys: Standbys) -> None:
         self._tasks = tasks
+        self._standbys = standbys
         self._supervisor = supervisor
 
     def environment(self) -> Environment:
-        return self._tasks[Sender.of(self.caller.badge).number].environment
+        sender = Sender.of(self.caller.badge)
+        environment = self._tasks[sender.number].environment
+        return replace(environment, stands_by=True) if sender.kind is Kind.STANDBY else environment
 
     def exit(self, code: int) -> None:
-        self._supervisor.exited(Sender.of(self.caller.badge).number, code)
+        sender = Sender.of(self.caller.badge)
+        if sender.kind is Kind.STANDBY:  # it does not speak for the task
+            self._standbys.ended(self._tasks[sender.number])
+        else:
+            self._supervisor.exited(sender.number, code)
 
     def fault(self, badge: int, label: int, words: tuple[int, ...]) -> Words | None:
         """A fault message. It is not answered: a thread that is to go on is started anew.
@@ -53,8 +65,10 @@ class Root(Parent):
         But a guarded access is: with a label that says that nobody brings the memory, and it raises.
         """
         sender = Sender.of(badge)
-        if sender.kind is Kind.FAULT and is_guarded(label, words):
+        if sender.kind in (Kind.FAULT, Kind.STANDBY_FAULT) and is_guarded(label, words):
             return NO_MEMORY
+        if sender.kind is Kind.STANDBY_FAULT:
+            self._standbys.ended(self._tasks[sender.number])
         if sender.kind is Kind.FAULT:
             self._supervisor.fault(sender, label, words)
         return None
@@ -70,30 +84,44 @@ def main(boot_info_address: int, *_: int) -> None:
     log = logging.getLogger(NAME)
     info = bootinfo.parse(ctypes.string_at(boot_info_address, 1 << BOOT_INFO_FRAME_BITS))
     system = description.unpack(info.system_description)
-    authority = Authority.from_boot_info(info)
-    reply = Reply(authority.make(NAME, ObjectType.REPLY))
-    endpoint = Endpoint(authority.make(NAME, ObjectType.ENDPOINT))
-    notification = Notification(authority.make(NAME, ObjectType.NOTIFICATION))
-    authority.tcb.bind_notification(notification)
-    own = _own_task(authority)
-    set_current_task(own)
-    tasks = Builder(authority, system, endpoint).build()
-    lives = Lives(authority, tasks)
-    reincarnation = next((each for each in tasks if each.task is system.reincarnation), None)
-    orders = Orders(None if reincarnation is None else _bell(authority, reincarnation))
-    supervisor = Supervisor(lives, tasks, orders, reincarnation)
-    server = Server(endpoint, own)
-    _provide(server, authority, system, tasks, supervisor)
-    if reincarnation is not None:
-        clients = {badge_of(Kind.LIFECYCLE, reincarnation.number): reincarnation.task.name}
-        server.provide(LifecycleService(authority, system, tasks, lives, orders), name="lifecycle", clients=clients)
-    supervisor.start_all()
-    log.info("%s: %d tasks started", system.name, len(tasks))
+    authority = Authority.from_boot_info(info, strict=system.cores > 0)
+    with replayed(info.resumed is not None):
+        reply = Reply(authority.make(NAME, ObjectType.REPLY))
+        endpoint = Endpoint(authority.make(NAME, ObjectType.ENDPOINT))
+        notification = Notification(authority.make(NAME, ObjectType.NOTIFICATION))
+        authority.tcb.bind_notification(notification)
+        own = _own_task(authority)
+        set_current_task(own)
+        tasks = Builder(authority, system, endpoint).build()
+        lives = Lives(authority, tasks, bell=_own_bell(authority, notification))
+        reincarnation = next((each for each in tasks if each.task is system.reincarnation), None)
+        orders = Orders(None if reincarnation is None else _bell(authority, reincarnation))
+        supervisor = Supervisor(lives, tasks, orders, reincarnation)
+        server = Server(endpoint, own)
+        _provide(server, authority, system, tasks, supervisor, lives.standbys)
+        server.on_signal(STANDBYS_SIGNAL, lambda _: lives.standbys.make_all())
+        if reincarnation is not None:
+            clients = {badge_of(Kind.LIFECYCLE, reincarnation.number): reincarnation.task.name}
+            server.provide(LifecycleService(authority, system, tasks, lives, orders), name="lifecycle", clients=clients)
+    if info.resumed is None:
+        supervisor.start_all()
+    else:
+        empty_free_slots(authority)
+        supervisor.resume_all(info.resumed)
+    log.info("%s: %d tasks %s", system.name, len(tasks), "started" if info.resumed is None else "resumed")
     try:
         server.serve(reply)
     except Essential as ended:
         log.info("an essential task has ended: the system ends with status %s", ended.code)
         raise
+
+
+def _own_bell(authority: Authority, notification: Notification) -> Notification:
+    """What tells root itself that processes are to be made that stand by, once nobody waits for it."""
+    slot = authority.slots.allocate()
+    badge = SIGNAL_BADGE | STANDBYS_SIGNAL
+    authority.cnode.mint(slot, authority.cnode, notification.cptr, badge, Rights.WRITE)
+    return Notification(slot)
 
 
 def _bell(authority: Authority, reincarnation: RunningTask) -> Notification:
@@ -113,11 +141,17 @@ def _own_task(authority: Authority) -> Task:
 
 
 def _provide(
-    server: Server, authority: Authority, system: description.System, tasks: list[RunningTask], supervisor: Supervisor
+    server: Server,
+    authority: Authority,
+    system: description.System,
+    tasks: list[RunningTask],
+    supervisor: Supervisor,
+    standbys: Standbys,
 ) -> None:
     """Let root's one endpoint answer every task as its parent, those that may as `System`, and all faults."""
-    root = Root(tasks, supervisor)
+    root = Root(tasks, supervisor, standbys)
     parents = {badge_of(Kind.PARENT, running.number): running.task.name for running in tasks}
+    parents |= {badge_of(Kind.STANDBY, each.number): each.task.name for each in tasks if each.task.standby}
     server.provide(root, Parent, name="parent", clients=parents)
     granted = {
         badge_of(Kind.SYSTEM, running.number): running.task.name

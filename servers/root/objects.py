@@ -1,5 +1,8 @@
 """The kernel objects of one task, and the life of its thread: made, started, ended, freed.
 
+What is of one process alone is a `Body`: a task has one, and one more where a process stands by for it. All else
+outlives its processes.
+
 Rules: a task's objects are allocated one by one and freed together; a capability to an object is placed into the
 task's own CNode by `place` alone. Nothing here knows of connections.
 """
@@ -7,7 +10,7 @@ task's own CNode by `place` alone. Nothing here knows of connections.
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from libsel4py import abi
 from libsel4py.abi import ObjectType, Rights
@@ -24,10 +27,13 @@ from libsel4py.capabilities import (
 )
 from libsel4py.description import Task
 from libsel4py.environment import SIGNAL_BADGE, Slot
-from libsel4py.lowlevel.batch import Batch
+from libsel4py.lowlevel.batch import Batch, Pending
+from libsel4py.lowlevel.identify import slot_types
 from servers.root.authority import Authority
 
-SCHED_CONTEXT_BITS = 8  # room for 8 refills
+SCHED_CONTEXT_BITS = 8
+EXTRA_REFILLS = ((1 << SCHED_CONTEXT_BITS) - abi.SCHED_CONTEXT_CORE_BYTES) // abi.REFILL_BYTES
+ROOM_BITS = 4  # of the CNode of a process that stands by: the fixed slots
 TRAP_FRAME_ADDRESS = 0x20_0000_0000  # in every task; threads beside the first one each a frame further
 
 
@@ -38,6 +44,29 @@ class Thread:
     tcb: TCB
     frame: Frame
     sched_context: SchedContext
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a body has where its process may stand by: ``room`` is the CNode that it then has, and ``takeover`` what it
+    waits for there."""
+
+    room: CNode
+    takeover: Notification
+
+    @property
+    def guard(self) -> int:
+        """The room's guard, as capability data."""
+        return abi.cnode_cap_data(0, abi.WORD_BITS - ROOM_BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is of one process: its address space, its threads, and how it stands by."""
+
+    vspace: VSpace
+    threads: tuple[Thread, ...]
+    waiting: Waiting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +90,25 @@ class PlacedDevice:
     signal: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TaskObjects:
-    """A task's objects, as capabilities of root's CNode. What its own CNode was filled with stands in the last two."""
+    """A task's objects, as capabilities of root's CNode. What its own CNode was filled with stands in the last two.
+
+    ``body`` is that of the process that serves, and ``spare`` that of the one which stands by, if there is to be one.
+    """
 
     cnode: CNode
     cnode_bits: int
-    vspace: VSpace
+    body: Body
+    spare: Body | None
     reply: int
+    spare_replies: list[int]
+    reply_rights: Rights
     notification: Notification
     endpoint: Endpoint | None
     pool: int  # 0 if there is none
     state: int  # the frame that outlives its processes; 0 if there is none
     io_spaces: dict[str, IOSpace]  # of its devices that have one, by the task's names for them
-    threads: tuple[Thread, ...]
     placed: dict[int, Placed] = field(default_factory=dict)
     placed_devices: list[PlacedDevice] = field(default_factory=list)
 
@@ -82,6 +116,18 @@ class TaskObjects:
     def guard(self) -> int:
         """The CNode's guard, as capability data: with it all 64 bits of an address are resolved."""
         return abi.cnode_cap_data(0, abi.WORD_BITS - self.cnode_bits)
+
+    @property
+    def bodies(self) -> tuple[Body, ...]:
+        return (self.body,) if self.spare is None else (self.body, self.spare)
+
+    @property
+    def vspace(self) -> VSpace:
+        return self.body.vspace
+
+    @property
+    def threads(self) -> tuple[Thread, ...]:
+        return self.body.threads
 
     @property
     def main(self) -> Thread:
@@ -97,8 +143,11 @@ def make_objects(authority: Authority, task: Task) -> TaskObjects:
     return TaskObjects(
         cnode=CNode(make(ObjectType.CNODE, task.slot_bits)),
         cnode_bits=task.slot_bits,
-        vspace=VSpace(make(ObjectType.VSPACE, task.memory.bit_length() - 1)),
+        body=_make_body(authority, task),
+        spare=_make_body(authority, task) if task.standby else None,
         reply=make(ObjectType.REPLY),
+        spare_replies=[make(ObjectType.REPLY) for _ in range(task.spare_replies)],
+        reply_rights=Rights(task.reply_rights),
         notification=Notification(make(ObjectType.NOTIFICATION)),
         endpoint=Endpoint(make(ObjectType.ENDPOINT)) if task.provides else None,
         pool=make(ObjectType.UNTYPED, task.pool.bit_length() - 1) if task.pool else 0,
@@ -108,8 +157,22 @@ def make_objects(authority: Authority, task: Task) -> TaskObjects:
             for assigned in task.devices
             if assigned.io_space
         },
-        threads=tuple(_make_thread(authority, task) for _ in range(1 + task.threads)),
     )
+
+
+def _make_body(authority: Authority, task: Task) -> Body:
+    waiting = None
+    if task.standby:
+        waiting = Waiting(
+            CNode(authority.make(task.name, ObjectType.CNODE, ROOM_BITS)),
+            Notification(authority.make(task.name, ObjectType.NOTIFICATION)),
+        )
+    vspace = VSpace(authority.make(task.name, ObjectType.VSPACE, vspace_bits(task)))
+    return Body(vspace, tuple(_make_thread(authority, task) for _ in range(1 + task.threads)), waiting)
+
+
+def vspace_bits(task: Task) -> int:
+    return task.memory.bit_length() - 1
 
 
 def _make_thread(authority: Authority, task: Task) -> Thread:
@@ -151,12 +214,14 @@ def _place_handler(authority: Authority, objects: TaskObjects, placed: PlacedDev
     authority.slots.free_range(temporary)
 
 
-def refill(authority: Authority, objects: TaskObjects, occupied: Container[int]) -> list[int]:
+def refill(
+    authority: Authority, objects: TaskObjects, occupied: Container[int], gone: Container[int] = ()
+) -> list[int]:
     """Fill again what the description fills, where the task itself has emptied it; returns those slots.
 
-    What it was handed once, and deleted, nobody has: its pool.
+    What it was handed once, and deleted, nobody has: its pool. ``gone``: slots of root's that are empty for now.
     """
-    filled = [index for index in objects.placed if index not in occupied]
+    filled = [index for index, placed in objects.placed.items() if index not in occupied and placed.cptr not in gone]
     for index in filled:
         placed = objects.placed[index]
         place(authority, objects, index, placed.cptr, placed.rights, placed.badge)
@@ -175,6 +240,15 @@ def refill(authority: Authority, objects: TaskObjects, occupied: Container[int])
     return filled
 
 
+def place_again(authority: Authority, objects: TaskObjects, cptr: int) -> None:
+    """Fill the slots that were filled from this slot of root's, and are empty: what it holds was made anew."""
+    slots = {index: placed for index, placed in objects.placed.items() if placed.cptr == cptr}
+    types = slot_types(objects.cnode.cptr, 1 << objects.cnode_bits) if slots else b""
+    for index, placed in slots.items():
+        if not types[index]:
+            place(authority, objects, index, placed.cptr, placed.rights, placed.badge)
+
+
 def _place_cnode(authority: Authority, objects: TaskObjects) -> None:
     """The task's own CNode, in itself."""
     root, bits = authority.cnode, objects.cnode_bits
@@ -187,43 +261,60 @@ def place_fixed(authority: Authority, objects: TaskObjects, parent: Endpoint, pa
     _place_cnode(authority, objects)
     place(authority, objects, Slot.VSPACE, objects.vspace.cptr)
     place(authority, objects, Slot.PARENT, parent.cptr, Rights.WRITE | Rights.GRANT_REPLY, parent_badge)
-    place(authority, objects, Slot.REPLY, objects.reply)
+    place(authority, objects, Slot.REPLY, objects.reply, objects.reply_rights)
     if objects.pool:
         objects.cnode.move(Slot.POOL, authority.cnode, objects.pool, dest_depth=objects.cnode_bits)
     place(authority, objects, Slot.NOTIFICATION, objects.notification.cptr)
     place(authority, objects, Slot.SCHED_CONTEXT, objects.main.sched_context.cptr)
+    if objects.body.waiting is not None:
+        place(authority, objects, Slot.TAKEOVER, objects.body.waiting.takeover.cptr, Rights.READ)
 
 
 def configure_threads(authority: Authority, task: Task, objects: TaskObjects, faults: tuple[Endpoint, ...]) -> None:
     """Give each thread its spaces, trap frame, processor time and its own of the fault handlers."""
     with Batch() as batch:
         for index in range(len(objects.threads)):
-            _queue_settings(batch, authority, task, objects, index)
+            queue_settings(batch, authority, task, objects, index)
     for index, fault in enumerate(faults):
-        _configure(authority, task, objects, index, fault)
+        configure(authority, task, objects, index, fault)
 
 
-def _queue_settings(batch: Batch, authority: Authority, task: Task, objects: TaskObjects, index: int) -> None:
+def queue_settings(batch: Batch, authority: Authority, task: Task, objects: TaskObjects, index: int) -> None:
     """What a thread is given by invocations that fit a batch."""
-    thread = objects.threads[index]
+    queue_time(batch, authority, task, objects.threads[index])
+    queue_name(batch, task.name, objects, index)
+
+
+def queue_time(batch: Batch, authority: Authority, task: Task, thread: Thread) -> None:
     batch.queue(
-        authority.sched_control.configure_flags,
+        authority.core(task.core).configure_flags,
         thread.sched_context,
         task.budget_us,
         task.period_us,
-        extra_refills=0,
+        extra_refills=EXTRA_REFILLS,
         badge=0,
         flags=0,
     )
-    batch.queue(thread.tcb.set_name, task.name if index == 0 else f"{task.name}.{index}")
+
+
+def queue_name(batch: Batch, name: str, objects: TaskObjects, index: int) -> None:
+    """The thread is one of the process that serves: called as the task is, and the first one hears its signals."""
+    tcb = objects.threads[index].tcb
+    batch.queue(tcb.set_name, name if index == 0 else f"{name}.{index}")
     if index == 0:
-        batch.queue(thread.tcb.bind_notification, objects.notification)
+        batch.queue(tcb.bind_notification, objects.notification)
 
 
-def _configure(authority: Authority, task: Task, objects: TaskObjects, index: int, fault: Endpoint) -> None:
-    """The others: they bring three capabilities each."""
-    thread, address = objects.threads[index], TRAP_FRAME_ADDRESS + (index << abi.TRAP_FRAME_BITS)
-    thread.tcb.configure(objects.cnode, objects.guard, objects.vspace, 0, address, thread.frame)
+def configure(
+    authority: Authority, task: Task, objects: TaskObjects, index: int, fault: Endpoint, body: Body | None = None
+) -> None:
+    """The others: they bring three capabilities each. The first thread of a ``body`` that stands by is in its room."""
+    cnode, guard = objects.cnode, objects.guard
+    if body is not None and body.waiting is not None and index == 0:
+        cnode, guard = body.waiting.room, body.waiting.guard
+    body = body or objects.body
+    thread, address = body.threads[index], TRAP_FRAME_ADDRESS + (index << abi.TRAP_FRAME_BITS)
+    thread.tcb.configure(cnode, guard, body.vspace, 0, address, thread.frame)
     thread.tcb.set_sched_params(authority.tcb, task.max_priority, task.priority, thread.sched_context, fault)
 
 
@@ -233,27 +324,50 @@ def remake_threads(authority: Authority, task: Task, objects: TaskObjects, fault
     Returns the microseconds of processor time that the former ones had used and the kernel had not told of. All that
     one trap can carry goes by one: somebody waits for this task.
     """
-    bits = objects.cnode_bits
     with Batch() as batch:
-        consumed = [batch.queue(thread.sched_context.consumed) for thread in objects.threads]
-        for thread in reversed(objects.threads):
-            authority.memory.queue_renewal(batch, thread.tcb.cptr, ObjectType.TCB)
-            authority.memory.queue_renewal(
-                batch, thread.sched_context.cptr, ObjectType.SCHED_CONTEXT, SCHED_CONTEXT_BITS
-            )
-            authority.memory.queue_renewal(batch, thread.frame.cptr, ObjectType.FRAME, abi.TRAP_FRAME_BITS)
-        for slot in (Slot.TCB, Slot.SCHED_CONTEXT):
-            placed = objects.placed[slot]
-            batch.queue(objects.cnode.delete, slot, bits)  # the task may have put another one there
-            batch.queue(objects.cnode.copy, slot, authority.cnode, placed.cptr, placed.rights, dest_depth=bits)
+        consumed = queue_threads_renewal(batch, authority, objects.body)
+        queue_own_slots(batch, authority, objects)
         for index in range(len(objects.threads)):
-            _queue_settings(batch, authority, task, objects, index)
+            queue_settings(batch, authority, task, objects, index)
     for index, fault in enumerate(faults):
-        _configure(authority, task, objects, index, fault)
+        configure(authority, task, objects, index, fault)
     return sum(used.result() for used in consumed)
 
 
-def start(objects: TaskObjects, image: int) -> None:
-    """Let the task's threads run the boot image from its beginning, the first one first."""
-    for thread in objects.threads:
-        thread.tcb.write_registers(1, (image, *[0] * (abi.REGISTERS - 1)))
+def queue_threads_renewal(batch: Batch, authority: Authority, body: Body) -> list[Pending[int]]:
+    """Queue that a body's threads, and so its process, are destroyed, and new ones made. Returns what will be their
+    processor time."""
+    consumed = [batch.queue(thread.sched_context.consumed) for thread in body.threads]
+    for thread in reversed(body.threads):
+        authority.memory.queue_renewal(batch, thread.tcb.cptr, ObjectType.TCB)
+        authority.memory.queue_renewal(batch, thread.sched_context.cptr, ObjectType.SCHED_CONTEXT, SCHED_CONTEXT_BITS)
+        authority.memory.queue_renewal(batch, thread.frame.cptr, ObjectType.FRAME, abi.TRAP_FRAME_BITS)
+    return consumed
+
+
+def queue_own_slots(batch: Batch, authority: Authority, objects: TaskObjects) -> list[int]:
+    """Queue that the slots of the task's CNode which name what is of its process name what is of this one. Returns
+    them."""
+    bits, main, waiting = objects.cnode_bits, objects.main, objects.body.waiting
+    own = {Slot.TCB: main.tcb.cptr, Slot.SCHED_CONTEXT: main.sched_context.cptr}
+    if waiting is not None:
+        own |= {Slot.VSPACE: objects.vspace.cptr, Slot.TAKEOVER: waiting.takeover.cptr}
+    for slot, cptr in own.items():
+        objects.placed[slot] = placed = replace(objects.placed[slot], cptr=cptr)
+        batch.queue(objects.cnode.delete, slot, bits)  # the task may have put another one there
+        batch.queue(objects.cnode.copy, slot, authority.cnode, cptr, placed.rights, dest_depth=bits)
+    return list(own)
+
+
+def start(objects: TaskObjects, image: int, strict: bool) -> None:
+    """Let the task's threads run the boot image from its beginning, the first one first.
+
+    Args:
+        strict: on a virtual core, where of threads that are made to wait the last one runs first.
+    """
+    for thread in reversed(objects.threads) if strict else objects.threads:
+        start_thread(thread, image)
+
+
+def start_thread(thread: Thread, image: int) -> None:
+    thread.tcb.write_registers(1, (image, *[0] * (abi.REGISTERS - 1)))

@@ -27,6 +27,8 @@ class Kind(IntEnum):
     PARENT = 2
     SYSTEM = 3
     LIFECYCLE = 4
+    STANDBY = 5  # what a process that stands by asks
+    STANDBY_FAULT = 6
 
 
 def badge_of(kind: Kind, number: int, thread: int = 0) -> int:
@@ -47,6 +49,15 @@ class Sender:
         return cls(Kind(badge >> KIND_SHIFT), number, badge >> THREAD_SHIFT & (1 << KIND_SHIFT - THREAD_SHIFT) - 1)
 
 
+class Standby(Enum):
+    """How it is with the process that stands by for a task."""
+
+    NONE = "none"
+    READY = "ready"  # it waits, as the spare body
+    CHOSEN = "chosen"  # it waits as the body, and is the next life's
+    GIVEN_UP = "given up"  # it has ended too often: none is made until the task ends
+
+
 class Life(Enum):
     """What has become of a task."""
 
@@ -64,9 +75,11 @@ class RunningTask:
     Attributes:
         capabilities: what stands in each slot that was filled. faults: where the faults of each thread go now.
         own_faults: root's endpoint with a badge for each thread. paged_faults: the same of its pager's, if it has one.
+        is_closed: its endpoint is gone, since nobody serves it.
         home_faults: those of its supervisor, root's own where it has no other.
         state: its life, in words. last_cause: why its last life ended. restarted_at: when it was last started again by
         root's own rule, in seconds of root's clock. used_us: the processor time of its threads, as far as told.
+        standby: see there. standby_faults: root's endpoint, with a badge for the faults of what stands by.
         standing, failures, due, started_at, renewed_at, failed_at: `lifecycle.TaskRecord` says.
     """
 
@@ -85,6 +98,7 @@ class RunningTask:
     restarts: int = 0
     last_cause: str = ""
     restarted_at: deque[float] = field(default_factory=deque)
+    is_closed: bool = False
     standing: Standing = Standing.RUNNING
     failures: int = 0
     due: float = 0.0
@@ -92,6 +106,9 @@ class RunningTask:
     renewed_at: float = 0.0
     failed_at: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_FAILURES))
     used_us: int = 0
+    standby: Standby = Standby.NONE
+    standby_faults: Endpoint | None = None
+    standby_ended_at: deque[float] = field(default_factory=deque)
     events: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
 
     @property

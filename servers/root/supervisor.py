@@ -8,6 +8,7 @@ is the others', from then on.
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from typing import Final
 
 from libsel4py.description import Restart
@@ -60,6 +61,27 @@ class Supervisor:
         for running in sorted(self._tasks, key=lambda each: each is not self._reincarnation):
             self._lives.start(running, "started")
 
+    def resume_all(self, ran: Container[int]) -> None:
+        """Let those tasks begin their next life that ran when the system was suspended; the others are over.
+
+        ``ran``: the slots of the threads that did. No process of any task exists: nobody is told of an end. Of a task
+        that another process stood by for, either is enough: it may have died just then, and not been taken over.
+        """
+        for running in self._tasks:
+            self._lives.find_closed(running)
+        for running in self._tasks:
+            self._lives.end_unheard(running)
+        again = [each for each in self._tasks if any(body.threads[0].tcb.cptr in ran for body in each.objects.bodies)]
+        for running in self._tasks:
+            if running not in again:
+                running.standing = Standing.DONE
+                running.note(Life.DONE, "dead: was over when the system was suspended", "not resumed: it was over")
+                self._lives.take_over(running)
+        if self._reincarnation is not None and self._reincarnation not in again:
+            self.take_over()
+        for running in sorted(again, key=lambda each: each is not self._reincarnation):
+            self._lives.start(running, "resumed")
+
     def exited(self, number: int, code: int) -> None:
         """A task has said that its work is done: it is ended, for good.
 
@@ -68,7 +90,10 @@ class Supervisor:
         """
         running = self._tasks[number]
         self._lives.end(running)
+        self._lives.end_standby(running)
         self._lives.take_over(running)
+        if running is not self._reincarnation:
+            self._lives.close_endpoint(running)
         running.standing = Standing.DONE
         running.note(Life.DONE, f"dead: done, with status {code}", f"said that it is done, with status {code}")
         if running.task.essential:

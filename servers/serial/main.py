@@ -23,8 +23,10 @@ from libsel4py.context import DEFER, ReplyToken
 from libsel4py.interfaces.serial import WRITE_BYTES, Serial
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.state import ensure_state
+from libsel4py.watchdog import LOOK_S, watchdog
 from servers.serial import uart16550 as uart
 
+READER_LOOK_S: Final = 1.0
 MAX_BUFFERED: Final = 16384  # bytes
 
 
@@ -64,6 +66,7 @@ class Main(Serial):
         self._out(uart.LINE_CONTROL, uart.EIGHT_BITS)
         self._out(uart.FIFO_CONTROL, uart.FIFO_ENABLE_64)
         self.on_uart()
+        self.server.alarm = watchdog(self._waits, self._look, self._patience)  # its interrupts may be lost
 
     def write_piece(self, data: bytes) -> None:
         self._to_send.append((data, self.defer_reply()))
@@ -91,6 +94,23 @@ class Main(Serial):
         self._transmit()
         self._enable_interrupts()
         self._interrupt.ack()
+
+    def _waits(self) -> bool:
+        """Whether somebody does, for what the device is to interrupt for."""
+        return bool(self._readers or self._to_send or self._sending)
+
+    def _patience(self) -> float:
+        """Somebody reads as long as the system runs, and most of that time nothing comes: that is looked for less."""
+        return LOOK_S if self._to_send or self._sending else READER_LOOK_S
+
+    def _look(self) -> None:
+        """See whether the device has what an interrupt should have told of."""
+        with Batch() as batch:
+            line = batch.queue(self._ports.in8, self._base + uart.LINE_STATUS)
+            modem = batch.queue(self._ports.in8, self._base + uart.MODEM_STATUS)
+        can_send = line.result() & uart.LINE_TRANSMIT_EMPTY and (self._sending or self._to_send)
+        if line.result() & uart.LINE_DATA_READY or can_send or not modem.result() & uart.MODEM_CARRIER:
+            self.on_uart()
 
     def _receive(self) -> None:
         # Asked before the last bytes are taken: those that came before the carrier went are not lost with it.

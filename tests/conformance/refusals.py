@@ -20,7 +20,7 @@ Payload = tuple[int, ...]
 MAPPED_ADDRESS = abi.MAPPING_BASE + (1 << 29)  # where the stock's mapped frame is
 UNRESOLVED = 1 << 60  # no slot of the initial task's CNode: its guard is 52 zero bits
 FREE_ADDRESS = abi.MAPPING_BASE + (1 << 30)  # nothing is mapped there, nor behind it
-GUARD_PAYLOAD = (abi.LookupFailureKind.GUARD_MISMATCH, 64, 0, 52)
+GUARD_PAYLOAD = (abi.LookupFailureKind.GUARD_MISMATCH, 64, 0, 64 - abi.INITIAL_CNODE_BITS)
 
 
 @dataclass(frozen=True, slots=True)

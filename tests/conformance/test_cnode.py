@@ -272,3 +272,29 @@ def test_CNODEOP0025_types_of_slots_of_what_has_none(machine: Machine) -> None:
     reply = machine.retype(ObjectType.REPLY)
     assert got(machine.root.syscall(Syscall.IDENTIFY, reply, words=(0, 9))).words[0] == CapType.REPLY
     assert got(machine.root.syscall(Syscall.IDENTIFY, machine.new_slots(), words=(0, 9))).words[0] == CapType.NULL
+
+
+def test_CNODEOP0026_the_same_object(machine: Machine) -> None:
+    """IDENTIFY with one word, a capability's address, tells whether both are to one object by one badge."""
+
+    def same(one: int, other: int) -> bool:
+        done = got(machine.root.syscall(Syscall.IDENTIFY, one, words=(other,)))
+        assert len(done.words) == 1
+        return bool(done.words[0])
+
+    endpoint, second = machine.retype(ObjectType.ENDPOINT), machine.retype(ObjectType.ENDPOINT)
+    badged, again, narrowed, other = (machine.new_slots() for _ in range(4))
+    for slot, rights, badge in ((badged, 15, 7), (again, 15, 7), (narrowed, 2, 7), (other, 15, 8)):
+        machine.root.call(CNODE, Label.CNODE_MINT, (slot, 64, endpoint, 64, rights, badge), [CNODE])
+    assert same(badged, again)
+    assert same(narrowed, badged)
+    for one, two in ((endpoint, second), (endpoint, badged), (badged, other), (endpoint, machine.new_slots())):
+        assert not same(one, two)
+        assert not same(two, one)
+    empty = machine.new_slots()
+    assert not same(empty, empty)
+    frame, tcb = machine.retype(ObjectType.FRAME, 12), machine.retype(ObjectType.TCB)
+    assert same(frame, frame)
+    assert same(tcb, tcb)
+    assert not same(frame, tcb)
+    assert not same(endpoint, 1 << 63)

@@ -226,8 +226,8 @@ def test_BOOT0001_initial_capabilities() -> None:
 def test_BOOT0002_initial_cnode(machine: Machine) -> None:
     """The initial CNode has 2^12 slots and resolves all 64 bits of an address."""
     cap = held(machine, CNODE)
-    assert (cap.radix, cap.guard_size, cap.guard) == (12, 52, 0)
-    assert machine.boot_info()[abi.BOOT_INFO_CNODE_BITS] == 12
+    assert (cap.radix, cap.guard_size, cap.guard) == (abi.INITIAL_CNODE_BITS, 64 - abi.INITIAL_CNODE_BITS, 0)
+    assert machine.boot_info()[abi.BOOT_INFO_CNODE_BITS] == abi.INITIAL_CNODE_BITS
 
 
 def test_BOOT0003_initial_thread(machine: Machine) -> None:
@@ -260,7 +260,7 @@ def test_BOOT0005_empty_slots() -> None:
     """BootInfo's empty region names the slots behind the last capability, all empty, to the CNode's end."""
     machine = Machine()
     first, end = machine.boot_info()[abi.BOOT_INFO_EMPTY : abi.BOOT_INFO_EMPTY + 2]
-    assert end == 1 << 12
+    assert end == 1 << abi.INITIAL_CNODE_BITS
     taken = machine.root.reply  # the harness made one object
     assert all(is_empty(machine, slot) == (slot != taken) for slot in range(first, first + 50))
     assert not is_empty(machine, first - 1)

@@ -1,4 +1,4 @@
-"""Scheduling contexts as objects: configured, bound, taken away, asked (manual 6.1.6). Budgets are not enforced."""
+"""Scheduling contexts as objects: configured, bound, taken away, asked (manual 6.1.6)."""
 
 from __future__ import annotations
 
@@ -125,9 +125,9 @@ def test_SCHED0010_configure_again(machine: Machine) -> None:
     """A scheduling context can be configured again while its thread runs, also by that thread."""
     thread = machine.thread("thread")
     configure(machine, thread.sched_context, 100, 1000, 2, 9, 1)
-    got(thread.syscall(Syscall.YIELD))
     machine.grant(thread, SCHED_CONTROL, 10)
     thread.call(10, CONFIGURE, (200, 2000, 0, 0, 0), [OWN_SCHED_CONTEXT])
+    thread.call(10, CONFIGURE, (200, 200, 0, 0, 0), [OWN_SCHED_CONTEXT])
     got(thread.syscall(Syscall.YIELD))
 
 

@@ -34,4 +34,6 @@ class Checkpoint:
         machine.ended = dict(self.ended)
         machine.next_slot = self.next_slot
         machine.tells.clear()
-        machine.kernel = Kernel(machine.ram, machine.ports, fast_path=fast_path)
+        machine.alarms.clear()
+        machine.used.clear()
+        machine.kernel = machine.new_kernel(Kernel, fast_path=fast_path)

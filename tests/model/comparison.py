@@ -275,6 +275,7 @@ def _contexts(ram: Ram, system: System) -> Rows:
         yield f"context 0x{address:x} thread", _address(record.tcb), context.thread
         yield f"context 0x{address:x} notification", _address(record.notification), context.notification
         yield f"context 0x{address:x} configured", bool(record.refill_max), context.configured
+        yield f"context 0x{address:x} postponed", bool(record.postponed), context.postponed
         calls: list[int] = []
         reply = record.reply
         while reply is not None:

@@ -13,7 +13,7 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
 COMMON = settings(phases=PHASES, deadline=None, derandomize=IN_CI, print_blob=True, suppress_health_check=CHECKS)
 
 settings.register_profile("default", parent=COMMON, max_examples=60, stateful_step_count=30)
-settings.register_profile("slow", parent=COMMON, max_examples=600, stateful_step_count=60)
+settings.register_profile("slow", parent=COMMON, max_examples=300, stateful_step_count=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

@@ -129,7 +129,7 @@ class Crashes:
         self._new_kernel()
 
     def _new_kernel(self) -> None:
-        self.machine.kernel = Kernel(self.machine.ram, self.machine.ports, fast_path=self.fast_path)
+        self.machine.kernel = self.machine.new_kernel(Kernel, fast_path=self.fast_path)
 
 
 def _without(ram: bytes, free: tuple[int, int]) -> bytes:

@@ -39,12 +39,18 @@ class Arena:
     Attributes:
         taken: hostile submissions that the kernel has taken.
         belongings: the capabilities of the good and of the initial task, slot by slot.
+        shared, bell, victim_bell: slots of the initial task's, with what the arena was made of. handlers: those with
+            handlers of interrupt lines, where the arena has any, by line.
     """
 
     machine: Machine
     hostile: tuple[Thread, ...]
     server: Thread
     client: Thread
+    shared: int
+    bell: int
+    victim_bell: int
+    handlers: dict[int, int] = field(default_factory=dict)
     taken: int = 0
     belongings: list[bytes] = field(default_factory=list)
 
@@ -79,7 +85,7 @@ class Arena:
         machine.grant(client, service, SERVICE, Rights.WRITE | Rights.GRANT_REPLY, GOOD_BADGE)
         machine.root.call(server.cap, Label.TCB_BIND_NOTIFICATION, (), (victim_bell,))
         assert server.syscall(Syscall.RECV, SERVICE, reply=server.reply) is None
-        arena = cls(machine, hostile, server, client)
+        arena = cls(machine, hostile, server, client, shared, bell, victim_bell)
         arena.belongings = arena._belongings()
         return arena
 

@@ -64,6 +64,11 @@ class Pair:
         self.machine.run()
         return self._compare(thread, self.specification.cancel(thread.tcb.address))
 
+    def pass_time(self, microseconds: int) -> None:
+        """More than the longest period; nobody uses a processor meanwhile."""
+        self.machine.pass_time(microseconds)
+        self._compare(self.machine.root, self.specification.pass_time())
+
     def _compare(self, thread: harness.Thread, seen: list[tuple[int, Completion]]) -> list[Completion]:
         expected: dict[int, list[Completion]] = {}
         for address, completion in seen:

@@ -71,6 +71,18 @@ class Specification:
         self._go_on()
         return system.seen
 
+    def pass_time(self) -> list[tuple[int, Completion]]:
+        """So much time that everybody's budget is replenished."""
+        system = self.system
+        system.seen = []
+        for context in system.contexts.values():
+            if context.postponed:
+                context.postponed = False
+                if context.thread is not None:
+                    system.touched[context.thread] = None
+        self._go_on()
+        return system.seen
+
     def _go_on(self) -> None:
         """Let the changes be seen, and carry out what is to be carried out again."""
         system = self.system
@@ -114,7 +126,9 @@ class Specification:
             case Syscall.WAIT | Syscall.NB_WAIT:
                 self._receive(thread, blocking=call.op == Syscall.WAIT, brings_reply=False)
             case Syscall.YIELD:
-                pass
+                assert thread.context is not None
+                context = self.system.contexts[thread.context]
+                context.postponed = context.held
             case Syscall.LISTEN:
                 self._listen(thread, call.cptr)
             case Syscall.FAULT:

@@ -145,13 +145,20 @@ class Notice:
 
 @dataclass(eq=False, slots=True)
 class SchedContext:
-    """``calls`` are the reply objects along which it was lent, the first caller's first."""
+    """``calls`` are the reply objects along which it was lent, the first caller's first. ``held``: to a budget that is
+    less than its period. ``postponed``: that is used up."""
 
     bits: int
     thread: int | None = None
     notification: int | None = None
     calls: list[int] = field(default_factory=list)
     configured: bool = False
+    held: bool = False
+    postponed: bool = False
+
+    @property
+    def has_time(self) -> bool:
+        return self.configured and not self.postponed
 
 
 @dataclass(eq=False, slots=True)
@@ -196,7 +203,7 @@ class System:
 
     def may_run(self, thread: Thread) -> bool:
         context = None if thread.context is None else self.contexts[thread.context]
-        return thread.state in RUNNABLE and context is not None and context.configured
+        return thread.state in RUNNABLE and context is not None and context.has_time
 
     def complete(self, thread: Thread, completion: Completion) -> None:
         thread.pending = completion

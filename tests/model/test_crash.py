@@ -83,7 +83,23 @@ def _connected(on: Stage) -> int:
     return slot.object
 
 
-@pytest.mark.parametrize("event", ["interrupt", "death", "death_with_channels", "reaped", "channel_failed"])
+def _used_up(on: Stage, event: str) -> int:
+    """The address of the client's context: its budget is used up, which is told; or there is some again."""
+    machine = on.machine
+    configure = (Label.SCHED_CONTROL_CONFIGURE_FLAGS, (1000, 10_000, 0, 5, 0), (on.client.sched_context,))
+    on.root.call(InitialSlot.FIRST_FREE, *configure)
+    if event == "used_up":
+        on.root.call(on.client.cap, Label.TCB_SET_TIMEOUT_ENDPOINT, (), (on.endpoint,))
+    else:
+        machine.pass_time(1000, on.client)
+    machine.clock.advance(1000 if event == "used_up" else 9000)
+    machine.used[on.client.tcb.address] = machine.clock()
+    return machine.slot(on.client.sched_context).object
+
+
+@pytest.mark.parametrize(
+    "event", ["interrupt", "death", "death_with_channels", "reaped", "channel_failed", "used_up", "refilled"]
+)
 def test_a_killed_kernel_undoes_an_event(event: str) -> None:
     """What is no system call is a transaction as well: a device's interrupt, a process's end."""
     on = fresh()
@@ -96,9 +112,12 @@ def test_a_killed_kernel_undoes_an_event(event: str) -> None:
     words = (5, handler, abi.WORD_BITS)
     on.root.call(InitialSlot.IRQ_CONTROL, Label.IRQ_CONTROL_GET, words, (InitialSlot.CNODE,))
     on.root.call(handler, Label.IRQ_HANDLER_SET_NOTIFICATION, (), (on.notification,))
+    context = _used_up(on, event) if event in ("used_up", "refilled") else 0
     crashes = Crashes(on.machine)
     with killing():
-        if event == "interrupt":
+        if context:
+            crashes.crash_everywhere(lambda kernel: kernel.look_at_budget(context), (0, 0))
+        elif event == "interrupt":
             crashes.crash_everywhere(lambda kernel: kernel.interrupt(5), (0, 0))
         elif event.startswith("death"):
             crashes.crash_everywhere(lambda kernel: kernel.died(on.client.tcb, 9), (0, 0))

@@ -166,7 +166,7 @@ class KernelAgainstSpecification(CapabilityRules, ThreadRules, ChannelRules, Map
         spec = self.pair.system.threads.get(thread.tcb.address)
         if spec is None or spec.submission is None or spec.fault is not None or spec.state not in BLOCKED:
             return
-        if spec.context is not None and self.pair.system.contexts[spec.context].configured:
+        if spec.context is not None and self.pair.system.contexts[spec.context].has_time:
             self.pair.cancel(thread)
 
 

@@ -153,7 +153,7 @@ def _required(system: System, place: Place) -> Holding:
 
 def _check_bindable(system: System, context: Capability, target: Thread) -> None:
     blocked = target.state not in (*RUNNABLE, State.INACTIVE)
-    illegal_if(target.context is not None or (blocked and not system.contexts[context.address].configured))
+    illegal_if(target.context is not None or (blocked and not system.contexts[context.address].has_time))
 
 
 def _bind(system: System, address: int, target: Thread) -> None:
@@ -232,6 +232,9 @@ def sched_control(system: System, sent: Arguments) -> None:
     most = ((1 << context.bits) - abi.SCHED_CONTEXT_CORE_BYTES) // abi.REFILL_BYTES
     if extra_refills > most:
         raise Refused(Error.RANGE_ERROR, 0, most)
-    context.configured = True
+    thread = None if context.thread is None else system.threads[context.thread]
+    in_use = context.configured and thread is not None and thread.state in RUNNABLE
+    context.postponed = context.postponed and in_use and budget != period  # what is used up of a budget stays so
+    context.configured, context.held = True, budget != period
     if context.thread is not None:
         system.touched[context.thread] = None

@@ -70,6 +70,10 @@ class ThreadRules(Actors):
         caps = (self.context(context),)
         self.manage(InitialSlot.FIRST_FREE, Label.SCHED_CONTROL_CONFIGURE_FLAGS, (*words, 0, 0, 0), caps)
 
+    @rule()
+    def time_passes(self) -> None:
+        self.pair.pass_time(1000)
+
     def context(self, number: int) -> int:
         return (*self.owned.contexts, self.owned.context)[number]
 

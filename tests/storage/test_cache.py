@@ -49,6 +49,14 @@ def test_a_whole_file_is_read_by_large_requests(opened: tuple[CountingStore, Lit
     assert store.bytes_read < 1.1 * PIECES * PIECE
 
 
+def test_what_is_free_behind_a_mount_is_found_by_few_requests(opened: tuple[CountingStore, LittleFsFile]) -> None:
+    """littlefs goes through all there is, from its end on, before it writes: larger and larger pieces are read."""
+    store, file = opened
+    file.write(PIECES * PIECE, b"x")
+    assert store.requests < 32  # 800 blocks
+    assert store.bytes_read < 1.2 * PIECES * PIECE
+
+
 class CommittingStore(MemoryStore):
     """Remembers how it was asked to write."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -10,7 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from tests.system.supervisor import Supervisor, watched
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60
 RAM_BYTES = 256 << 20
+PROC = "/proc"  # hostile images find there what tells them most, as on a host without Landlock
 
 
 class Booted:
@@ -35,13 +38,17 @@ class Booted:
         ram_bytes: int,
         descriptors: int = 0,
         kernel_deaths: int = MOST_DEATHS,
+        readable: Sequence[str] = (PROC,),
+        root: Path = ROOT,
+        host_calls: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.folder = folder
         plain: dict[str, object] = {"folder": str(folder), "images": images, "description": description}
         plain |= {"ram_bytes": ram_bytes, "descriptors": descriptors, "kernel_deaths": kernel_deaths}
+        plain |= {"module_paths": list(readable), "host_calls": host_calls or {}}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.system.launch", json.dumps(plain)],
-            cwd=ROOT,
+            cwd=root,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -87,7 +94,10 @@ Boot = Callable[..., Booted]
 
 @pytest.fixture
 def boot() -> Iterator[Boot]:
-    """Starts systems: `boot(description, *images)`. Checks at the end that no process and no folder is left."""
+    """Starts systems: `boot(description, *images)`, of this tree's code or another ``root``'s.
+
+    Checks at the end that no process and no folder is left.
+    """
     base = Path(tempfile.mkdtemp(prefix="sel4py-test-"))
     started: list[Booted] = []
 
@@ -98,9 +108,13 @@ def boot() -> Iterator[Boot]:
         ram_bytes: int = RAM_BYTES,
         descriptors: int = 0,
         kernel_deaths: int = MOST_DEATHS,
+        readable: Sequence[str] = (PROC,),
+        root: Path = ROOT,
+        host_calls: Mapping[str, Sequence[str]] | None = None,
     ) -> Booted:
         folder = base / str(len(started))
-        system = Booted(folder, [image, *images], description, ram_bytes, descriptors, kernel_deaths)
+        limits = (ram_bytes, descriptors, kernel_deaths)
+        system = Booted(folder, [image, *images], description, *limits, readable, root, host_calls)
         started.append(system)
         return system
 
@@ -112,22 +126,29 @@ def boot() -> Iterator[Boot]:
                 system.process.kill()
                 system.process.communicate()
         left = [pid for system in started for pid in system.pids()]
-        gone = [wait_gone(pid) for pid in left]
+        gone = wait_gone(*left)
         shutil.rmtree(base)
-    assert all(gone), f"processes {left} are left"
+    assert gone, f"processes {left} are left"
 
 
-def wait_gone(pid: int, seconds: float | None = SECONDS) -> bool:
-    """Waits until a process that was told to end has ended."""
+def wait_gone(*pids: int, seconds: float = SECONDS) -> bool:
+    """Waits until processes that were told to end have ended. Reaps those that are left to us (where we are process 1
+    ourselves): process 1 of a system's pid namespace ends when all in it are reaped."""
+    opened = {}
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            opened[os.pidfd_open(pid)] = pid
+    running, deadline = set(opened), time.monotonic() + seconds
     try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        ready, _, _ = select.select([descriptor], [], [], seconds)
-        return bool(ready)
+        while running and (left := deadline - time.monotonic()) > 0:
+            for descriptor in select.select(list(running), [], [], left)[0]:
+                running.discard(descriptor)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitid(os.P_PIDFD, descriptor, os.WEXITED)
+        return not running
     finally:
-        os.close(descriptor)
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from typing import Final
 
 NAME: Final = "sel4py-kerneld"
 NURSERY: Final = "sel4py-kernels"
+SPARE: Final = "sel4py-spare"
 
 
 class Storm:
@@ -50,21 +51,22 @@ class Storm:
             os.kill(pid, signal.SIGKILL)
             self.kills += 1
 
-    def kernel(self) -> int | None:
-        """The process that is the kernel now; None while there is none."""
+    def kernel(self, name: str = NAME) -> int | None:
+        """The process that is the kernel now; None while there is none. ``name``: SPARE for the next one."""
         if not self._nursery:
-            found = [pid for pid in _children(self._monitor) if _name(pid) == NURSERY]
+            found = [pid for pid in children(self._monitor) if _name(pid) == NURSERY]
             if not found:
                 return None
             self._nursery = found[0]
-        return next((pid for pid in _children(self._nursery) if _name(pid) == NAME), None)
+        return next((pid for pid in children(self._nursery) if _name(pid) == name), None)
 
 
 def _readable(descriptor: int, seconds: float) -> bool:
     return bool(select.select([descriptor], [], [], seconds)[0])
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Those of a process that are not reaped."""
     try:
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):

@@ -22,6 +22,8 @@ def main() -> int:
             images=options["images"],
             description=options["description"].encode(),
             most_kernel_deaths=options["kernel_deaths"],
+            module_paths=[Path(folder) for folder in options["module_paths"]],
+            host_calls=options.get("host_calls", {}),
         )
     )
 

@@ -8,6 +8,7 @@ monitor hold the memory files that they held before.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from libsel4py.abi import ObjectType
 from tests.memory_rows import check_sums, walk
-from tests.system.conftest import Boot, Booted, wait_gone
+from tests.system.conftest import Boot, Booted
 from tests.system.images.obeying import PLACES, POOL_BITS, SLOTS
 
 AGENT = "tests.system.images.obeying"
@@ -74,6 +75,9 @@ class Live:
         self._events.connect(f"ipc://{system.folder / 'events'}")
         self._watch = threading.Thread(target=self._release_at_its_end)
         self._watch.start()
+
+    def begin(self) -> None:
+        """Look at what is held when nothing is made."""
         self.tell("revoke_all")
         self._at_rest = self._holding()
 
@@ -108,8 +112,9 @@ class Live:
 
     def _release_at_its_end(self) -> None:
         """Whoever waits for the agent need not wait for ever."""
-        if wait_gone(self.system.process.pid, None):
-            os.close(os.open(self._folder / "done", os.O_RDONLY | os.O_NONBLOCK))
+        with contextlib.suppress(ChildProcessError):  # it was waited for already
+            os.waitid(os.P_PID, self.system.process.pid, os.WEXITED | os.WNOWAIT)
+        os.close(os.open(self._folder / "done", os.O_RDONLY | os.O_NONBLOCK))
 
     def close(self) -> None:
         self._watch.join()
@@ -117,8 +122,13 @@ class Live:
 
 
 def _memory_files(pid: int) -> list[str]:
+    """None to be seen where Linux shows the descriptors of who may not be dumped to root alone."""
     found = []
-    for name in os.listdir(f"/proc/{pid}/fd"):
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except PermissionError:
+        return []
+    for name in names:
         try:
             target = os.readlink(f"/proc/{pid}/fd/{name}")
         except FileNotFoundError:
@@ -133,11 +143,16 @@ def live(boot: Boot) -> Iterator[Live]:
     with tempfile.TemporaryDirectory(prefix="sel4py-agent-") as name:
         for fifo in ("told", "done"):
             os.mkfifo(Path(name) / fifo)
-        made = Live(boot(name, CHILD, image=AGENT), Path(name))
-        yield made
-        if made.system.process.poll() is None:
-            made.system.ask("down")
-        made.close()
+        made = Live(boot(name, CHILD, image=AGENT, readable=[name]), Path(name))
+        try:
+            made.begin()
+            yield made
+        finally:
+            try:
+                if made.system.process.poll() is None:
+                    made.system.ask("down")
+            finally:
+                made.close()
         assert made.system.wait() == 0, made.system.logs()
 
 

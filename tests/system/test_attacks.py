@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.system.conftest import Boot, Booted, wait_gone
@@ -10,6 +12,14 @@ from tests.system.test_boot_host import wait_row
 ATTACKER = "tests.system.images.attacker"
 VICTIM = "tests.system.images.victim"
 RAM_BYTES = 2 << 30
+
+
+def name_of(pid: int) -> str:
+    """What ps(1) shows; "" of one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def attacked(boot: Boot, scene: str, descriptors: int = 0) -> Booted:
@@ -25,7 +35,7 @@ def test_a_destroyed_trap_frame_is_not_written_to(boot: Boot) -> None:
 def test_a_process_that_has_exited_ends_with_its_tcb(boot: Boot) -> None:
     system = attacked(boot, "exited")
     wait_row(system, "witness")
-    assert wait_gone(int(system.log("attacker")))
+    assert wait_gone(*(pid for pid in system.pids() if name_of(pid) == "attacker"))
     assert system.ask("fsck") == []
     system.ask("down")
     assert system.wait() == 0, system.logs()

@@ -39,7 +39,7 @@ def test_the_driver_measures(system, placement, server, order):
 def test_every_client_of_a_crowd_calls(system, clients, server):
     system.place_pairs(Placement.ONE)
     system.place_crowd(Placement.FREE)
-    calls = system.order("load", clients, server, 0.05)["calls"]
+    calls = system.order("load", clients, server, 0.2)["calls"]
     assert len(calls) == clients
     assert all(count > 0 for count in calls)
 

@@ -14,6 +14,7 @@ import pytest
 import zmq
 
 from deploy.management import Refused
+from hw.process_namespace import permitted
 from tests.memory_rows import check_sums
 from tests.system.conftest import RAM_BYTES, Boot, Booted, wait_gone
 
@@ -101,10 +102,10 @@ def test_all_die_with_the_monitor(boot: Boot) -> None:
     system = family(boot, "wait")
     wait_row(system, "behaviour")
     pids = system.pids()
-    assert len(pids) == 4
+    assert len(pids) >= (5 if permitted()[0] else 4)  # and one that waits to be a task, by now or not
     system.signal(signal.SIGKILL)
     assert system.wait() == -signal.SIGKILL
-    assert all(wait_gone(pid) for pid in pids)
+    assert wait_gone(*pids)
 
 
 def test_a_killed_zygote_ends_the_system(boot: Boot) -> None:
@@ -145,14 +146,14 @@ def test_kill_is_a_death_that_the_fault_handler_hears_of(boot: Boot) -> None:
 def test_what_is_no_request_is_answered_with_what_would_be(boot: Boot) -> None:
     system = boot("wait")
     for op, fields, text in (
-        ("nonsense", {}, "there are ps, kill"),
+        ("nonsense", {}, "there are ps, description, kill"),
         ("kill", {}, "takes 'task'"),
         ("kill", {"task": 5}, "takes 'task'"),
         ("kill", {"task": "nobody"}, "there are root"),
         (
             "inspect",
             {"what": "everything"},
-            "untyped, cspace, queues, vspaces, io_spaces, notices, memory, devices",
+            "untyped, cspace, queues, vspaces, io_spaces, notices, contexts, holdings, memory, devices",
         ),
         ("image", {"file": "relative"}, "no absolute path"),
         ("image", {"file": "/nowhere/at/all"}, "No such file"),
@@ -169,15 +170,17 @@ def test_hostile_bytes_do_not_end_the_kernel(boot: Boot) -> None:
     system = boot("wait")
     kernel = kernel_pid(system)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.connect(f"ipc://{system.folder / 'management'}")
     hostile = [b"", b"\xc1", b"\x91" * 60000, b"\xdf\xff\xff\xff\xff", msgpack.packb([1]), msgpack.packb({"op": 1})]
     hostile += [os.urandom(200) for _ in range(50)]
-    for data in hostile:
-        socket.send_multipart([b"", data])
-        assert socket.poll(10_000)
-        assert msgpack.unpackb(socket.recv_multipart()[-1])["ok"] is False
-    context.destroy(linger=0)
+    try:
+        socket = context.socket(zmq.DEALER)
+        socket.connect(f"ipc://{system.folder / 'management'}")
+        for data in hostile:
+            socket.send_multipart([b"", data])
+            assert socket.poll(10_000)
+            assert msgpack.unpackb(socket.recv_multipart()[-1])["ok"] is False
+    finally:
+        context.destroy(linger=0)
     assert kernel_pid(system) == kernel
     system.ask("down")
     assert system.wait() == 0

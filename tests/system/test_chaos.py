@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +58,7 @@ def test_a_task_that_hangs_goes_on_later_and_one_that_is_slow_goes_on(exercise: 
 
 def test_a_disk_that_fails_is_an_error_of_its_clients_alone(exercise: Management) -> None:
     counts(exercise, "on-disk", "files")
-    exercise.request("inject", fault="disk-error", device="disk0", count=3)
+    exercise.request("inject", fault="disk-error", device="disk0", count=200)  # more than its driver tries
     until = time.monotonic() + 20
     while not (seen := counts(exercise, "on-disk", "files"))["failed"]:
         assert time.monotonic() < until, "no client was told"
@@ -69,16 +71,21 @@ REFUSALS = (
     ({"fault": "fire"}, "inject takes 'fault', one of hang, slow"),
     ({"fault": "hang", "task": "nobody", "ms": 1}, "no task that runs is called 'nobody'; there are block"),
     ({"fault": "hang", "task": "pong", "ms": 0}, "takes 'ms', a whole number from 1 to"),
-    ({"fault": "disk-error", "device": "tape", "count": 1}, "no device is called 'tape'; there are uart0, disk0"),
+    ({"fault": "disk-error", "device": "tape", "count": 1}, "no device is called 'tape'; there are uart0, disk0, net0"),
     ({"fault": "net-loss", "device": "disk0", "count": 1}, "disk0 is no network interface"),
     ({"fault": "corrupt-message", "task": "pong", "bit": True}, "takes 'bit', a whole number from 0 to"),
 )
 
 
 def test_what_cannot_be_done_is_refused(exercise: Management) -> None:
-    for order, complaint in REFUSALS:
+    """And so is a device's fault before the last one was met."""
+    for refused, complaint in REFUSALS:
         with pytest.raises(Refused, match=complaint):
-            exercise.request("inject", **order)
+            exercise.request("inject", **refused)
+    order: dict[str, object] = {"fault": "drop-irq", "device": "uart0", "count": 1}  # nobody types
+    exercise.request("inject", **order)
+    with pytest.raises(Refused, match="uart0 has yet to meet 1 of the last drop-irq"):
+        exercise.request("inject", **order)
 
 
 def test_a_run_is_told_for_programs_and_leaves_nothing(sel4py: Supervisor, tmp_path: Path) -> None:
@@ -90,9 +97,24 @@ def test_a_run_is_told_for_programs_and_leaves_nothing(sel4py: Supervisor, tmp_p
     told = json.loads(done.output)["result"]
     assert told["ok"]
     assert told["seed"] == 7
-    assert told["injected"] + sum(each["skipped"] for each in told["faults"].values()) == 12
+    assert told["injected"] == 12
+    assert told["requests_repeated"] >= 0 == told["wrong"] == told["data_lost"]
     assert told["faults"]["kill"]["recovered"] == told["faults"]["kill"]["injected"] > 0
     assert told["workloads"]["on-pong.pong"]["wrong"] == 0
     assert told["host_workload"]["failed"] == 0 < told["host_workload"]["runs"]
     assert told["violations"] == told["missing"] == []
+    assert told["disks"] == [str(Path(sel4py.environment["SEL4PY_STATE_DIR"]) / NAME / "chaos" / "disk0.img")]
+    assert told["checks"] > told["kept_checks"] > 0
+    assert told["descriptors"].keys() | set(told["descriptors_hidden"]) == {"kernel", "monitor"}
+    assert not told["descriptors_hidden"] or os.getuid() != 0
+    assert sel4py.rows("systems") == []
+
+
+def test_a_run_that_is_ended_by_a_signal_leaves_no_system(sel4py: Supervisor) -> None:
+    process = sel4py.start("chaos", NAME, "--targets", "pong", "--faults", "slow", "--rate", "1")
+    with Management(sel4py.folder / NAME) as management:
+        management.request("status")
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
     assert sel4py.rows("systems") == []

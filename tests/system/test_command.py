@@ -118,6 +118,8 @@ def test_kill_ends_the_process_and_the_restart_policy_acts(detached: Supervisor)
     wait_rows(detached, lambda rows: "pong" in rows and rows["pong"]["restarts"] == 1)
     after = {str(row["name"]): row for row in detached.rows("ps")}
     assert after["pong"]["pid"] != before["pong"]["pid"]
+    assert (before["pong"]["last_cause"], after["pong"]["last_cause"]) == ("", "killed by request")
+    assert (after["pong"]["strategy"], after["root"]["strategy"]) == ("by root", "")
     assert detached.ok("kill", "pong") == "pong was killed\n"
     wait_rows(detached, lambda rows: "pong" in rows and rows["pong"]["restarts"] == 2 and "ping" not in rows)
     refused = detached.run("kill", "ping")
@@ -189,8 +191,8 @@ REFUSALS = (
     (
         ("inspect", "everything"),
         2,
-        "'everything' is not one of 'untyped', 'cspace', 'queues', 'vspaces', 'io_spaces', 'notices', 'memory', "
-        "'devices'",
+        "'everything' is not one of 'untyped', 'cspace', 'queues', 'vspaces', 'io_spaces', 'notices', 'contexts', "
+        "'holdings', 'memory', 'devices'",
     ),
     (("why",), 2, "Missing argument 'TASK'"),
     (("frobnicate",), 2, "No such command 'frobnicate'"),

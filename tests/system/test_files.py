@@ -70,7 +70,7 @@ def test_who_opens_without_end_exhausts_its_own_and_others_go_on(sel4py: Supervi
     run(sel4py, tmp_path, HEAD + config() + client("exhausts", "greedy", essential="false") + client("reads_on"))
 
 
-def test_a_server_that_is_killed_leaves_stale_files_and_takes_new_ones(sel4py: Supervisor, tmp_path: Path) -> None:
+def test_a_killed_server_takes_its_files_along_and_clients_go_on(sel4py: Supervisor, tmp_path: Path) -> None:
     grants = 'grants = ["system-information"]\n'
     restart = HEAD.replace("slot_bits", 'restart = "always"\nslot_bits')
     run(sel4py, tmp_path, restart + config() + client("survives") + grants)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from hw.layers import VARIABLE
 from tests.system.conftest import Boot
 from tests.system.images import trespass
 
@@ -19,6 +20,14 @@ def test_a_hostile_task_reaches_nothing_that_it_was_not_granted(boot: Boot, scen
     system = boot(scene, FORGER, image=FORGING)
     status = system.wait()
     assert status == 0, system.output + system.logs()
+
+
+def test_a_hostile_task_that_can_name_the_systems_processes_gets_into_none(
+    boot: Boot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "pid")
+    system = boot("host", FORGER, image=FORGING)
+    assert system.wait() == 0, system.output + system.logs()
 
 
 def test_every_way_into_a_process_works_where_nothing_forbids_it() -> None:

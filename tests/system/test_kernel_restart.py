@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from kerneld.records import KernelRecord
 from tests.system.conftest import Boot
 from tests.system.images import mapper
 from tests.system.images.adding import COUNTED
-from tests.system.kernel_storm import Storm
+from tests.system.kernel_storm import SPARE, Storm
 from tests.system.supervisor import PROMPT, ROOT, Supervisor, Terminal
 from tests.system.test_littlefs import DESCRIPTION as FILES
 
@@ -68,8 +69,13 @@ def pids(sel4py: Supervisor) -> dict[tuple[object, object], object]:
 
 
 def test_an_idle_system_does_not_notice(sel4py: Supervisor, terminal: Terminal) -> None:
+    os.kill(int(str(pids(sel4py)["pong", 0])), signal.SIGKILL)
+    terminal.type(b"call pong ping 0\r")
+    terminal.until(b"\n0\r")
+    terminal.until(PROMPT)
     before = pids(sel4py)
     kernel = Kernel(sel4py)
+    assert "kernel restarts" not in sel4py.ok("ps")
     for number in range(1, KILLS + 1):
         kernel.kill()
         status = kernel.status()
@@ -79,6 +85,9 @@ def test_an_idle_system_does_not_notice(sel4py: Supervisor, terminal: Terminal) 
         terminal.until(f"\n{number}\r".encode())
         terminal.until(PROMPT)
     assert pids(sel4py) == before
+    (pong,) = [row for row in sel4py.rows("ps") if row["name"] == "pong"]
+    assert (pong["restarts"], pong["last_cause"], pong["strategy"]) == (1, "killed by SIGKILL", "one_for_one")
+    assert f"kernel restarts: {KILLS}; " in sel4py.ok("ps")
 
 
 COUNTING = """
@@ -191,8 +200,30 @@ def test_a_kernel_that_dies_again_and_again_ends_the_system(boot: Boot) -> None:
     assert re.search("the kernel has died 4 times within 10 s|kernels one after the other", system.output)
 
 
+def test_a_spare_that_was_killed_does_not_take_over(boot: Boot) -> None:
+    system = boot("wait", kernel_deaths=3)
+    storm = Storm(system.process.pid, 0, 1)
+    for number in (1, 2, 3):
+        while (spare := storm.kernel(SPARE)) is None:
+            system.ask("status")
+        pidfd = os.pidfd_open(spare)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        assert select.select([pidfd], [], [], 60)[0]
+        os.close(pidfd)
+        kernel = storm.kernel()
+        assert kernel is not None
+        os.kill(kernel, signal.SIGKILL)
+        while storm.kernel() in (kernel, None):
+            system.ask("status")
+        status = system.ask("status")
+        assert isinstance(status, dict)
+        assert status["kernel_restarts"] == number
+
+
 def test_a_kernel_does_not_go_on_with_records_that_cannot_be(boot: Boot) -> None:
     """The last kernel left RAM unsound: the next one says what is wrong, and ends the system."""
+    if os.getuid() != 0:
+        pytest.skip("Linux lets nobody but root write the RAM of a running system, as this test does")
     system = boot("wait")
     system.ask("status")
     pid = Storm(system.process.pid, 0, 1).kernel()
@@ -209,7 +240,7 @@ def ram_descriptor(pid: int) -> str:
     return next(each for each in os.listdir(folder) if "sel4py-ram" in os.readlink(folder / each))
 
 
-CODE = ("hw", "kerneld", "libsel4py", "deploy", "servers", "apps")
+CODE = ("hw", "kerneld", "libsel4py", "deploy", "servers", "apps", "tests")
 
 
 class Tree:

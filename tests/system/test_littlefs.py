@@ -72,3 +72,16 @@ def test_it_conforms_and_leaves_an_image_that_is_whole(sel4py: Supervisor, tmp_p
     plain.mount()
     with plain.open("kept", "rb") as reader:
         assert reader.read() == source.read_bytes()
+
+
+def test_files_go_on_while_server_and_driver_are_killed(sel4py: Supervisor, tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    assert sel4py.run("disk", "create", image, "--size", "32M").status == 0
+    description = tmp_path / "littlefs.toml"
+    text = DESCRIPTION.format(root=ROOT, partitions="").replace('memory = "64M"', 'memory = "64M"\nrestart = "always"')
+    text = text.replace('scene = "conforms"', 'scene = "goes_on"')
+    description.write_text(text + 'grants = ["system-information"]\n')
+    ended = sel4py.run("up", description)
+    logs = "" if not ended.status else sel4py.run("logs", "--system", "littlefs").output
+    assert ended.status == 0, f"{ended}\n{logs}"
+    assert json.loads(sel4py.run("disk", "check", image, "--json").output)["result"]["problems"] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 from hw.devices.network_switch import HANDS_OVER
@@ -53,6 +54,7 @@ class Member:
     def __init__(self, path: Path) -> None:
         self._end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._end.settimeout(20)
+        self.heard: list[bytes] = []
         self._control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.connect(str(path))
         with theirs:
@@ -65,18 +67,19 @@ class Member:
         self._control.close()
         self._end.close()
 
-    def echoed(self, data: bytes) -> int:
-        """Send a datagram to all; how many send it back, of two that should."""
+    def echoed(self, data: bytes, by: int) -> set[bytes]:
+        """Send a datagram to all; the addresses of so many that send it back."""
         header = bytes.fromhex("45000000000000004011") + bytes(2) + bytes((10, 0, 0, 1)) + b"\xff" * 4
         body = header + bytes.fromhex("00070009") + (8 + len(data)).to_bytes(2, "big") + bytes(2) + data
         self._end.send(b"\xff" * 6 + bytes.fromhex("525400ffffff") + b"\x08\0" + body)
-        senders = set()
-        while len(senders) < 2:
+        senders: set[bytes] = set()
+        while len(senders) < by:
             frame = self._end.recv(2000)
             assert frame, "the switch has hung up"
+            self.heard.append(frame)
             if frame.endswith(data):
                 senders.add(frame[6:12])
-        return len(senders)
+        return senders
 
 
 def exchange(client: socket.socket, data: bytes) -> bytes:
@@ -134,7 +137,27 @@ def test_two_systems_on_a_switch(sel4py: Supervisor, tmp_path: Path) -> None:
         found.add(terminals[name].until(b"\n").strip())
     assert len(found) == 2  # each system has an address of its own
     with Member(sel4py.folder / ".links" / "lan") as member:
-        assert member.echoed(b"over the switch") >= 2  # each of the systems gives it back
+        member.echoed(b"over the switch", 2)  # each of the systems gives it back
     for name, terminal in terminals.items():
         sel4py.ok("down", "--system", name)
         assert terminal.wait() == 0
+
+
+def test_switches_of_two_systems_that_are_private_stay_apart_and_leave_nothing(
+    sel4py: Supervisor, tmp_path: Path
+) -> None:
+    """Also if a system is ended at once; what is left, the fixture finds."""
+    keys = 'backend = "switch"\nlink = "lan"\nprivate = true'
+    senders, heard = {}, {}
+    with ExitStack() as members:
+        for name in ("one", "two"):
+            description = tmp_path / f"{name}.toml"
+            description.write_text(DESCRIPTION % (name, keys))
+            sel4py.ok("up", description, "--detach")
+            member = members.enter_context(Member(sel4py.folder / name / "switches" / "lan"))
+            senders[name], heard[name] = member.echoed(name.encode(), 1), member.heard
+        assert len(senders["one"] | senders["two"]) == 2
+        assert all(frame.endswith(b"two") for frame in heard["two"])
+        assert not (sel4py.folder / ".links").exists()
+    sel4py.ok("down", "--system", "one", "--force")
+    sel4py.ok("down", "--system", "two")

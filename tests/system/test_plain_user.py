@@ -1,9 +1,15 @@
-"""Root's tests again as a user who is not: the workstation, the command, and the hostile task on the host."""
+"""Root's tests again as a user who is not: the workstation, the command, and the hostile task on the host.
+
+All but the last are slow, so that the default run stays short; `become.py` opens the way to an interpreter in root's
+home.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,19 +19,13 @@ from pathlib import Path
 
 import pytest
 
+from hw.layers import VARIABLE
+from tests.system.conftest import PROC
 from tests.system.supervisor import ROOT, SECONDS
 
 USER = 65534
 MODULES = "import deploy.cli, hw._ram, hw._cpu, msgpack, zmq, uvloop, msgspec"
-# Becomes the user for good, and then the command: sel4py itself never changes its user.
-BECOME = (
-    "import os, sys\n"
-    "user = int(sys.argv[1])\n"
-    "os.setgroups([])\n"
-    "os.setgid(user)\n"
-    "os.setuid(user)\n"
-    "os.execv(sys.argv[2], sys.argv[2:])\n"
-)
+BECOME = Path(__file__).with_name("become.py")
 
 
 class PlainUser:
@@ -34,7 +34,7 @@ class PlainUser:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def run(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, typed: str = "", seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
         """Runs the interpreter with these arguments to its end."""
         environment = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
         environment |= {
@@ -44,17 +44,24 @@ class PlainUser:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         return subprocess.run(
-            [sys.executable, "-c", BECOME, str(USER), sys.executable, *arguments],
+            [sys.executable, str(BECOME), str(USER), sys.executable, *arguments],
             input=typed,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=seconds,
             cwd=ROOT,
             env=environment,
         )
 
     def logs(self) -> str:
         return "".join(f"--- {log.name}\n{log.read_text()}" for log in sorted(self.folder.rglob("*.log")))
+
+
+@functools.cache
+def why_not() -> str:
+    """Why the user cannot run this interpreter; "" if it can."""
+    tried = PlainUser(Path("/")).run("-c", MODULES)
+    return tried.stderr.strip().splitlines()[-1] if tried.returncode else ""
 
 
 @pytest.fixture
@@ -66,22 +73,24 @@ def user() -> Iterator[PlainUser]:
     try:
         os.chown(folder, USER, USER)
         user = PlainUser(folder)
-        tried = user.run("-c", MODULES)
-        if tried.returncode:
-            pytest.skip(f"user {USER} cannot run {sys.executable}: {tried.stderr.strip().splitlines()[-1]}")
+        if reason := why_not():
+            pytest.skip(f"user {USER} cannot run {sys.executable}: {reason}")
         yield user
     finally:
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_the_workstation_answers_a_plain_user(user: PlainUser) -> None:
     script = "ps\nping 100\nkill pong\nping 5\nexit 3\n"
     done = user.run("-m", "deploy.cli", "up", "workstation", typed=script)
     assert done.returncode == 3, done.stdout + done.stderr
-    for text in ("console  running", "100 calls to pong", "pong was ended", "5 calls to pong"):
+    assert re.search(r"^console +running ", done.stdout, re.MULTILINE), done.stdout
+    for text in ("100 calls to pong", "pong was ended", "5 calls to pong"):
         assert text in done.stdout, done.stdout
 
 
+@pytest.mark.slow
 def test_the_command_serves_a_plain_user(user: PlainUser) -> None:
     for arguments, text in (
         (("up", "workstation", "--detach"), "workstation is up"),
@@ -97,15 +106,52 @@ def test_the_command_serves_a_plain_user(user: PlainUser) -> None:
         assert (done.returncode, text in done.stdout) == (0, True), (arguments, done)
 
 
-@pytest.mark.parametrize("scene", ["guess", "replay", "host"])
-def test_a_hostile_task_of_a_plain_user_reaches_nothing(user: PlainUser, scene: str) -> None:
+@pytest.mark.parametrize(("scene", "without"), [("guess", ""), ("replay", ""), ("host", ""), ("host", "pid")])
+def test_a_hostile_task_of_a_plain_user_reaches_nothing(
+    user: PlainUser, monkeypatch: pytest.MonkeyPatch, scene: str, without: str
+) -> None:
     """All processes are one user's here, so that Linux's permissions alone part nothing."""
+    monkeypatch.setenv(VARIABLE, without)
     plain = {
         "folder": str(user.folder / "system"),
         "images": ["tests.system.images.forging", "tests.system.images.forger"],
         "description": scene,
         "ram_bytes": 256 << 20,
         "descriptors": 0,
+        "kernel_deaths": 0,
+        "module_paths": [PROC],
+        "host_calls": {},
     }
     done = user.run("-m", "tests.system.launch", json.dumps(plain))
     assert done.returncode == 0, done.stdout + done.stderr + user.logs()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4 * SECONDS)
+def test_no_attempt_of_a_plain_user_escapes(user: PlainUser) -> None:
+    """The whole escape corpus, inside and outside, without root's rights."""
+    corpus = ("-m", "pytest", "-p", "no:cacheprovider", "-m", "slow or not slow", "tests/escape")
+    done = user.run(*corpus, seconds=3 * SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout, done.stdout
+
+
+@pytest.mark.slow
+def test_faults_that_a_plain_user_orders_are_told_without_what_he_is_not_shown(user: PlainUser) -> None:
+    order = ("--faults", "kill", "--targets", "pong", "--rate", "100", "--count", "1")
+    done = user.run("-m", "deploy.cli", "chaos", "exercise", "--json", *order)
+    assert done.returncode == 0, done.stdout + done.stderr + user.logs()
+    told = json.loads(done.stdout)["result"]
+    assert (told["ok"], told["injected"]) == (True, 1)
+    assert (told["descriptors"], told["descriptors_hidden"]) == ({}, ["kernel", "monitor"])
+
+
+@pytest.mark.slow
+def test_a_plain_user_runs_a_program_confined(user: PlainUser) -> None:
+    script, target = user.folder / "upper.py", user.folder / "target"
+    script.write_text("import sys\nopen('out', 'w').write(sys.stdin.read().upper())\nsys.exit(4)\n")
+    give = f"out={target}:rw"
+    done = user.run("-m", "deploy.cli", "run", "--confined", str(script), "--give", give, "--cpu", "50%", typed="keys")
+    assert done.returncode == 4, done.stdout + done.stderr + user.logs()
+    assert target.read_text() == "KEYS"
+    assert target.stat().st_uid == USER

@@ -144,6 +144,8 @@ def test_the_reincarnation_server_is_killed_again_and_again_while_others_are(
         while (now := life(terminal)) in lives:  # the host takes a moment to end a process
             continue
         lives.add(now)
+        while LOST in ask(terminal, "call supervision supervised"):  # nor is it killed before it has begun again
+            continue
     shown = ask(terminal, "ps")
     assert re.search(rf"reincarnation +running .* {KILLS} ", shown), shown
     assert re.search(rf"mortal +running .* {KILLS} ", shown), shown

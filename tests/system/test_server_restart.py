@@ -13,7 +13,7 @@ from tests.system.supervisor import PROMPT, Supervisor, Terminal
 KILLED = ("serial", "console", "names")
 ROUNDS = 3
 CALLS = 3
-FOUND_OUT_SECONDS = 30.0  # it looks every 2
+FOUND_OUT_SECONDS = 30.0  # it is told at once, and then waits for the next life
 
 
 @pytest.fixture
@@ -117,21 +117,20 @@ def test_whatever_is_killed_in_turn_the_shell_stays_usable(terminal: Terminal, s
 
 @pytest.mark.skipif(not is_built(), reason="this tree was built without lwIP (sel4py doctor)")
 def test_what_stands_on_a_file_system_or_the_network_goes_on_with_its_next_life(terminal: Terminal) -> None:
-    """Handles do not survive a server; those who had them open them anew."""
+    """Files go on by themselves, over a file system or a disk's driver, and so does who listens on the network."""
     ask(terminal, "write /www/index.html hello from the disk", "")
     ask(terminal, "call store put first '\"aGk=\"'", "")
     ask(terminal, "kill littlefs", "littlefs was ended")
-    ask(terminal, "cat /www/index.html", "Stale")
     ask(terminal, "cat /www/index.html", "\nhello from the disk\r")
+    ask(terminal, "kill block", "block was ended")
+    ask(terminal, "kill vfs", "vfs was ended")
     ask(terminal, "call store put second '\"aGE=\"'", "")
     ask(terminal, "call store keys", '["first","second"]')
     ask(terminal, "fetch http://10.0.2.15/", "\nhello from the disk\r")
     ask(terminal, "kill network", "network was ended")
-    ask(terminal, "ping 10.0.2.2", "the network server was started again")
     ask(terminal, "ping 10.0.2.2", "answer 3 in")
     deadline = time.monotonic() + FOUND_OUT_SECONDS
-    while "started again" not in ask(terminal, "log httpd", "started"):
-        assert time.monotonic() < deadline, "the web server has not found out"
     while "hello from the disk" not in ask(terminal, "fetch http://10.0.2.15/", "\n"):
         assert time.monotonic() < deadline, "the web server does not serve"
+    assert "started again" not in ask(terminal, "log httpd", "started")
     leave(terminal)

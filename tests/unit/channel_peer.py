@@ -96,7 +96,7 @@ class Pair:
         """Start a task with a keeper."""
         peer = Peer()
         self.stack.callback(peer.close)
-        task = Task(peer, function, with_keeper=True)
+        task = PlayedTask(peer, function, self)
         self.stack.callback(task.close)
         kernel = Kernel(peer, task)
         self.kernels.append(kernel)
@@ -134,7 +134,10 @@ class Pair:
 
     def serve_until(self, *ended: Kernel) -> None:
         """Play the kernel until these tasks have ended."""
-        waiting = {kernel.task.pidfd for kernel in ended}
+        self.serve_until_ended(*(kernel.task for kernel in ended))
+
+    def serve_until_ended(self, *tasks: Task) -> None:
+        waiting = {task.pidfd for task in tasks}
         poll = select.poll()
         for kernel in self.kernels:
             poll.register(kernel.peer.doorbell, select.POLLIN)
@@ -154,6 +157,18 @@ class Pair:
     def pump(self) -> None:
         for kernel in self.kernels:
             kernel.pump()
+
+
+class PlayedTask(Task):
+    """A task that has a kernel for as long as its result is waited for."""
+
+    def __init__(self, peer: Peer, function: Callable[[], Any], scene: Pair) -> None:
+        super().__init__(peer, function, with_keeper=True)
+        self._scene = scene
+
+    def result(self) -> Any:
+        self._scene.serve_until_ended(self)
+        return super().result()
 
 
 @contextlib.contextmanager

@@ -37,6 +37,30 @@ def test_each_threshold_of_slow_calls_on_a_candidate_is_reported_before_the_call
         assert caller.task.result() == [(CALLED, 2), (CALLED, 5)]
 
 
+def test_a_candidate_that_is_forgotten_is_counted_no_more_and_begins_anew_if_it_is_one_again() -> None:
+    def client() -> Any:
+        told: list[int] = []
+        cpu.set_upgrade(3, told.append)
+        for _ in range(200):  # more than there is room for at one time
+            cpu.candidate(OTHER)
+            cpu.candidate(CALLED)
+            call(INFO)
+            call(INFO)
+            cpu.forget_candidate(OTHER)
+            cpu.forget_candidate(CALLED)
+            cpu.forget_candidate(CALLED)
+            call(INFO)
+        cpu.candidate(CALLED)
+        for _ in range(3):
+            call(INFO)
+        return told
+
+    with pair() as scene:
+        caller = scene.task(client)
+        scene.serve_until(caller)
+        assert caller.task.result() == [CALLED]
+
+
 def test_the_call_that_is_reported_goes_by_the_channel_that_the_observer_binds() -> None:
     """The observer may trap: the message that waits to be sent is as it was."""
     words = tuple(range(7, 15))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import signal
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,7 +82,8 @@ def _is_open(descriptor: int) -> bool:
 
 
 def test_an_orphan_does_not_begin(tmp_path: Path) -> None:
-    ready = beginning(tmp_path, 1, 0, 0, 0)
+    another = os.getpid() + 1  # whoever that is, it is not who forks the child
+    ready = beginning(tmp_path, another, 0, 0, 0)
     assert in_child(lambda: cpu.begin(ready)) == 128 + signal.SIGKILL
     os.close(ready.log_folder)
     assert not (tmp_path / "task.log").exists()
@@ -138,3 +141,82 @@ def test_memory_is_hidden_from_then_on_and_in_forks() -> None:
 def test_a_map_that_is_no_three_words_is_refused() -> None:
     with pytest.raises(struct.error):
         cpu.Beginning.pack(1, "x", 0, "x", (0, 0, 0, 0), ((-1, 0, 0),))
+
+
+@pytest.mark.skipif(not cpu.sandbox_layers().landlock, reason="this host has no Landlock")
+def test_with_rules_nothing_else_can_be_opened(tmp_path: Path) -> None:
+    """Each denied thing is done before, too: so it is the rules that deny it."""
+    given, other, logs = tmp_path / "given", tmp_path / "other", tmp_path / "logs"
+    for folder in (given, other, logs):
+        folder.mkdir()
+        (folder / "file").write_text("text")
+    os.link(other / "file", given / "hard link")
+    (given / "link").symlink_to(other / "file")
+    single = tmp_path / "single"
+    single.write_text("text")
+    allowed: dict[str, Callable[[], object]] = {
+        "read": (given / "file").read_text,
+        "read what has a name there": (given / "hard link").read_text,
+        "list": lambda: os.listdir(given),
+        "read one file": single.read_text,
+    }
+    denied: dict[str, Callable[[], object]] = {
+        "read by the other name": (other / "file").read_text,
+        "read by a link": (given / "link").read_text,
+        "list": lambda: os.listdir(other),
+        "list the folder above": lambda: os.listdir(tmp_path),
+        "read oneself": Path("/proc/self/status").read_text,
+        "read what one was started with": Path(f"/proc/{os.getpid()}/stat").read_text,
+        "write": lambda: (given / "file").write_text("text"),
+        "write one file": lambda: single.write_text("text"),
+        "make": lambda: (given / "new").touch(),
+        "remove": (given / "spare").unlink,
+        "make a folder": lambda: (given / "folder").mkdir(),
+        "remove a folder": (given / "empty").rmdir,
+        "run": lambda: subprocess.run(["/bin/true"], check=True),
+    }
+    descriptors = [memory(b"x") for _ in range(3)]
+    rules = cpu.file_rules([str(given), str(single), str(tmp_path / "nowhere")])
+    log = os.open(logs, os.O_RDONLY | os.O_DIRECTORY)
+    ready = cpu.Beginning.pack(os.getpid(), "x", log, "task.log", descriptors, (), rules)
+
+    def make_spare() -> None:
+        (given / "spare").touch()
+        (given / "empty").mkdir()
+
+    def work() -> None:
+        make_spare()
+        for attempt in (*allowed.values(), *denied.values()):
+            attempt()
+        (given / "new").unlink()
+        (given / "folder").rmdir()
+        make_spare()
+        cpu.begin(ready)
+        worked = []
+        for name, attempt in denied.items():
+            with contextlib.suppress(PermissionError):
+                attempt()
+                worked.append(name)
+        for attempt in allowed.values():
+            attempt()
+        left = [number for number in range(6, 64) if _is_open(number)]
+        cpu.enter_sandbox(64 << 20)
+        os.write(1, repr((worked, len(left), [number for number in left if _is_open(number)])).encode())
+
+    try:
+        assert in_child(work) == 0
+        assert (logs / "task.log").read_text() == repr(([], 1, []))
+    finally:
+        for descriptor in (*descriptors, rules, log):
+            os.close(descriptor)
+
+
+def test_rules_name_the_path_that_the_host_refused(tmp_path: Path) -> None:
+    if not cpu.sandbox_layers().landlock:
+        assert cpu.file_rules([]) == -1
+        return
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(OSError, match="loop") as refused:
+        cpu.file_rules([str(loop)])
+    assert refused.value.errno == errno.ELOOP

@@ -444,7 +444,14 @@ def test_signal_handlers_run_when_the_fault_is_over() -> None:
 
 
 def test_a_thread_is_parked_while_it_waits_for_its_pager() -> None:
-    with running(lambda: view()[0], with_keeper=True) as (peer, task):
+    told, tell = os.pipe()
+
+    def look_and_stay() -> int:
+        value = view()[0]
+        os.read(told, 1)  # a process that ends need not answer
+        return value
+
+    with running(look_and_stay, with_keeper=True) as (peer, task):
         entry, _ = next_fault(peer, task)
         for _ in range(20):
             assert task.ask(ControlOp.PARK) == 0
@@ -455,7 +462,10 @@ def test_a_thread_is_parked_while_it_waits_for_its_pager() -> None:
         assert task.ask(ControlOp.PARK) == 0
         assert not task.has_ended(0)
         assert task.ask(ControlOp.UNPARK) == 0
+        os.write(tell, b"x")
         assert task.result() == 11
+    for descriptor in (told, tell):
+        os.close(descriptor)
 
 
 def test_a_stopped_process_faults_on_when_it_goes_on() -> None:

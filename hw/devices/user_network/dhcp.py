@@ -36,6 +36,12 @@ def answer(request: memoryview, mtu: int) -> bytes | None:
     return b"".join(parts).ljust(300, b"\0")
 
 
+def is_new_lease(request: memoryview) -> bool:
+    """Whether a message that was answered is from a client without an address, asking for one: a stack that begins."""
+    client: bytes = _HEADER.unpack_from(request)[7]
+    return not any(client) and _options(request[_HEADER.size + 4 :]).get(_TYPE) == bytes((REQUEST,))
+
+
 def _reply(options: dict[int, bytes], client: bytes) -> tuple[int | None, bytes]:
     nothing = bytes(4)
     match options.get(_TYPE, b""):

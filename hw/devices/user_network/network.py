@@ -138,6 +138,8 @@ class UserNetwork:
             header + total.to_bytes(2, "big"),
             reply,
         )
+        if dhcp.is_new_lease(data):
+            self.tcp.doubt()
 
     def _icmp6(self, packet: Packet) -> None:
         if not is_sound(packet):

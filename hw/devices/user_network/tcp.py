@@ -20,6 +20,8 @@ from hw.iommu import Buffer
 
 MOST_CONNECTIONS: Final = 1024
 TICK_SECONDS: Final = 0.25
+DOUBT_SECONDS: Final = 0.005  # a guest that begins anew more often has its connections asked by the clock alone
+YOUNG_SECONDS: Final = 0.5  # for what listens in a guest to find out that its stack has begun anew
 FIRST_PORT, LAST_PORT = 49152, 65535
 ACCEPTS_A_TURN: Final = 16
 
@@ -50,6 +52,7 @@ class Tcp:
         self._waiting: dict[Key, Connection] = {}
         self._listeners: list[socket.socket] = []
         self._next_port = FIRST_PORT
+        self._young_until = 0.0  # by the loop's clock
         self._tick: asyncio.TimerHandle | None = None
 
     @property
@@ -88,6 +91,14 @@ class Tcp:
         self._listeners.append(listener)
         self._loop.add_reader(listener, self._accept, listener, guest_port)
 
+    def doubt(self) -> None:
+        """The guest's stack may have been started again: ask it of each connection, now."""
+        now = self._loop.time()
+        asks = now >= self._young_until - YOUNG_SECONDS + DOUBT_SECONDS
+        self._young_until = now + YOUNG_SECONDS
+        for connection in list(self._connections.values()):
+            connection.doubt(asks)
+
     def close(self) -> None:
         for connection in list(self._connections.values()):
             connection.abort(tell_guest=False)
@@ -103,6 +114,10 @@ class Tcp:
     @property
     def is_blocked(self) -> bool:
         return self.link is not None and self.link.is_blocked
+
+    @property
+    def is_young(self) -> bool:
+        return self._loop.time() < self._young_until
 
     def transmit(
         self, key: Key, sequence: int, acknowledged: int, flags: int, window: int, data: bytes, options: bytes

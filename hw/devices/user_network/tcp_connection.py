@@ -3,7 +3,9 @@
 Rules. Nothing blocks. Bytes are read from either side only as far as the other has room, so memory is bounded: what
 the host's socket does not take closes the guest's window, and a full window or link stops the reading of the socket.
 Each direction ends by itself (a FIN and SHUT_WR stand for each other), a reset ends both, on both sides.
-A guest whose stack was started again says nothing by itself: it is asked, and answers with a reset.
+A guest whose stack was started again says nothing of its connections by itself: it is asked, at once where it is known
+to have begun anew, else when it has been silent for `KEEP_SECONDS`, and answers with a reset. Its servers are back a
+little later than its stack: what it refuses meanwhile is asked for again.
 Source: RFC 9293, 5961 (challenge acknowledgements), 7323 (window scaling), 1122 (keep-alive, 4.2.3.6).
 """
 
@@ -25,6 +27,8 @@ SCALE: Final = 5
 READS_A_TURN: Final = 16
 MOST_EARLY: Final = 16  # segments that are kept until what is before them comes
 KEEP_SECONDS: Final = 30.0  # without a word of the guest: it is asked whether it still knows the connection
+DOUBTS: Final = 4  # questions to a guest that has begun anew: a stack drops some while it looks for its gateway
+REFUSED_SECONDS: Final = 0.005  # until a guest that has just begun is asked again what it has refused, then twice that
 MOST_ASKED: Final = 8  # without an answer: the guest has vanished
 _RESET: Final = struct.pack("ii", 1, 0)  # linger: close sends a reset
 
@@ -35,6 +39,10 @@ class Way(Protocol):
     @property
     def is_blocked(self) -> bool:
         """The link takes no more; `Connection.resume` is called when it does."""
+
+    @property
+    def is_young(self) -> bool:
+        """The guest's stack has just begun: who is to listen there may not do so yet."""
 
     def transmit(
         self, key: Key, sequence: int, acknowledged: int, flags: int, window: int, data: bytes, options: bytes
@@ -85,7 +93,8 @@ class Connection:
         self._fin: int | None = None  # the sequence number behind our FIN
         self._is_heard = True  # the guest, since the last look at the clock
         self._heard = 0.0
-        self._asked = 0
+        self._asked = self._doubts = self._refused = 0
+        self._asks_again: asyncio.TimerHandle | None = None
 
     @classmethod
     def asked_by_guest(
@@ -128,12 +137,12 @@ class Connection:
     def expire(self, now: float) -> None:
         """Look at the clock: send again what nobody has answered, and ask a guest that is silent."""
         if self._is_heard:
-            self._is_heard, self._heard, self._asked = False, now, 0
+            self._is_heard, self._heard, self._asked, self._doubts = False, now, 0, 0
         deadline = self.sending.deadline
         if deadline is None:
             if self.state is State.OPEN and not self.sending.window and not self._host_ended:
                 self._probe(now)
-            elif self.state is State.OPEN and now - self._heard >= KEEP_SECONDS:
+            elif self.state is State.OPEN and (self._doubts or now - self._heard >= KEEP_SECONDS):
                 self._ask(now)
         elif deadline <= now and not self.sending.expired(now):
             self.abort()
@@ -142,6 +151,16 @@ class Connection:
         """The link takes frames again."""
         if self.state is State.OPEN:
             self._read()
+
+    def doubt(self, asks: bool) -> None:
+        """The guest may have forgotten it: it is asked, now if it ``asks``, and at the clock until it answers."""
+        self._is_heard, self._doubts = False, DOUBTS
+        if not asks:
+            return
+        if self.sending.in_flight:
+            self.sending.repeat()
+        elif self.state is State.OPEN:
+            self._ask(self._loop.time())
 
     def abort(self, tell_guest: bool = True) -> None:
         """End it with a reset on both sides."""
@@ -171,12 +190,21 @@ class Connection:
                 self._way.transmit(self.key, segment.acknowledged, 0, RST, 0, b"", b"")
             return
         if segment.flags & RST:
-            self.abort(tell_guest=False)
+            if not self._way.is_young:
+                self.abort(tell_guest=False)
+            elif self._asks_again is None:
+                self._asks_again = self._loop.call_later(REFUSED_SECONDS * (1 << self._refused), self._ask_again)
+                self._refused += 1
         elif segment.flags & SYN:
             self._take_syn(segment)
             self.sending.acknowledge(segment.acknowledged, self._loop.time())
             self._way.owes_acknowledgement(self)
             self._opened()
+
+    def _ask_again(self) -> None:
+        self._asks_again = None
+        if self.state is State.SYN_SENT:
+            self.sending.repeat()
 
     def _receive(self, segment: Segment) -> None:
         flags = segment.flags
@@ -278,10 +306,13 @@ class Connection:
 
     def _ask(self, now: float) -> None:
         """A segment that the guest has had already, which it has to answer."""
-        if self._asked == MOST_ASKED:
+        if self._doubts:
+            self._doubts -= 1
+        elif self._asked == MOST_ASKED:
             self.abort()
             return
-        self._heard, self._asked = now, self._asked + 1
+        else:
+            self._heard, self._asked = now, self._asked + 1
         self._way.transmit(self.key, ahead(self.sending.next, -1), self._expected, ACK, self._window(), b"", b"")
 
     # --- inside: the host's socket -------------------------------------------------------------------------
@@ -388,6 +419,8 @@ class Connection:
 
     def _close(self) -> None:
         self.state = State.GONE
+        if self._asks_again is not None:
+            self._asks_again.cancel()
         self._stop_reading()
         self._stop_writing()
         self._pending.clear()

@@ -1,7 +1,9 @@
 """What a connection has sent to the guest and not been told of: kept until it is, and sent again if need be.
 
 The link loses nothing, so there is no congestion control, and retransmission is a safety: a segment that is three times
-asked for, or that nobody acknowledges for a while, goes out again, and those behind it as acknowledgements come.
+asked for, or that nobody acknowledges for a while, goes out again, and those behind it as acknowledgements come. The
+wait doubles with each second try: a guest whose queue of connections was full has room again soon.
+
 Source: RFC 9293, 6582. Sequence numbers modulo 2**32.
 """
 
@@ -14,8 +16,8 @@ from typing import Final
 from hw.devices.user_network.tcp_segment import ahead, behind
 
 MOST_IN_FLIGHT: Final = 1 << 20  # bytes
-MOST_TRIES: Final = 8
-RETRY_SECONDS: Final = 1.0
+MOST_TRIES: Final = 13  # the last of them 40 s after the first; then 8 s more
+RETRY_SECONDS: Final = 0.25  # as short as Linux's: what was lost is a queue that was full, or a driver that has died
 LONGEST_RETRY: Final = 8.0
 _DUPLICATES: Final = 3
 
@@ -92,12 +94,17 @@ class Sending:
         if self._tries > MOST_TRIES:
             return False
         if self._kept:
-            self._recover = self.next
-            self._again()
-            self.deadline = now + min(LONGEST_RETRY, RETRY_SECONDS * (1 << self._tries))
+            self.repeat()
+            self.deadline = now + min(LONGEST_RETRY, RETRY_SECONDS * (1 << self._tries // 2))
         else:
             self.deadline = None
         return True
+
+    def repeat(self) -> None:
+        """Send again what was not acknowledged: the oldest of it now, the others as acknowledgements come."""
+        if self._kept:
+            self._recover = self.next
+            self._again()
 
     def _end_of_oldest(self) -> int:
         return self._kept[1][0] if len(self._kept) > 1 else self.next

@@ -16,12 +16,13 @@ from __future__ import annotations
 from libsel4py.testing.file_system import (  # each registers its checks
     content_checks,
     name_checks,
+    restart_checks,
     rights_checks,
     session_checks,
     sharing_checks,
 )
 from libsel4py.testing.file_system.subject import CHECKS as _CHECKS
-from libsel4py.testing.file_system.subject import NEEDS_BACKGROUND, Check, Client, Subject
+from libsel4py.testing.file_system.subject import NEEDS_BACKGROUND, NEEDS_RESTART, Check, Client, Subject
 
 FILE_SYSTEM_CHECKS: dict[str, Check] = dict(sorted(_CHECKS.items()))
 
@@ -36,6 +37,8 @@ def check_file_system(subject: Subject, *names: str) -> list[str]:
     for name in names or FILE_SYSTEM_CHECKS:
         if name in NEEDS_BACKGROUND and subject.background is None:
             continue
+        if name in NEEDS_RESTART and subject.restart is None:
+            continue
         subject.clear()
         try:
             FILE_SYSTEM_CHECKS[name](subject)
@@ -49,11 +52,13 @@ def check_file_system(subject: Subject, *names: str) -> list[str]:
 
 __all__ = [
     "FILE_SYSTEM_CHECKS",
+    "NEEDS_RESTART",
     "Client",
     "Subject",
     "check_file_system",
     "content_checks",
     "name_checks",
+    "restart_checks",
     "rights_checks",
     "session_checks",
     "sharing_checks",

@@ -375,7 +375,7 @@ def _0055(subject: Subject) -> None:
     """FILE0055 File numbers do what capabilities do, and capability and number are one handle."""
     with subject.client() as client:
         directory = client.directory
-        number, size = directory.open_number("f", NEW)
+        number, size, _ = directory.open_number("f", NEW)
         assert size == 0
         client.memory.write(0, b"hello")
         assert directory.write_number(number, 0, 5, 0) == 5

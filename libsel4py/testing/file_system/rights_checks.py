@@ -41,7 +41,7 @@ def _ensure_cannot_write(client: Client) -> None:
     refused(NotPermitted, "write", lambda: file.write(0, 1, 0))
     refused(NotPermitted, "write_piece", lambda: file.write_piece(0, b"x"))
     refused(NotPermitted, "truncate", lambda: file.truncate(0))
-    number, _ = directory.open_number("f", READ)
+    number, *_ = directory.open_number("f", READ)
     refused(NotPermitted, "write_number", lambda: directory.write_number(number, 0, 1, 0))
     refused(NotPermitted, "truncate_number", lambda: directory.truncate_number(number, 0))
 

@@ -133,9 +133,9 @@ def _0078(subject: Subject) -> None:
     """FILE0078 One session's numbers and buffer are of no use to another one."""
     with subject.client() as client, subject.client() as other:
         client.put("f", b"secret")
-        number, _ = client.directory.open_number("f", READ)
+        number, *_ = client.directory.open_number("f", READ)
         other.memory.write(0, b"......")
-        for each in range(number + 2):
+        for each in (0, 1, 2, number - 1, number, number + 1):
             refused(StaleHandle, f"number {each}", lambda each=each: other.directory.read_number(each, 0, 6, 0))  # type: ignore[misc]
         assert other.memory.read(0, 6) == b"......"
 
@@ -154,7 +154,7 @@ def _0079(subject: Subject) -> None:
         assert client.read(file, 0, 5) == b"bytes"
     with lend(subject.task, POOL_BITS) as pool:
         endpoint = subject.directory.session(pool.untyped)
-        number, _ = Directory(endpoint).open_number("f", READ)
+        number, *_ = Directory(endpoint).open_number("f", READ)
         refused(StaleHandle, "read", lambda: Directory(endpoint).read_number(number, 0, 1, 0))
         subject.task.delete(endpoint)
 
@@ -201,7 +201,7 @@ def _0082(subject: Subject) -> None:
             refused(StaleHandle, "stat", lambda: third.directory.stat("f"))
             refused(StaleHandle, "read", lambda: file.read(0, 1, 0))
     with subject.client() as client, subject.client(client.directory) as second:
-        number, _ = second.directory.open_number("f", READ)
+        number, *_ = second.directory.open_number("f", READ)
         assert second.directory.stat("f").size == 5
         client.pool.take_back()
         refused(StaleHandle, "stat", lambda: second.directory.stat("f"))

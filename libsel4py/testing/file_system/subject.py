@@ -29,6 +29,7 @@ class Subject:
         directory: a capability without session to an empty subtree, for reading and writing. task: the calling one.
         background: runs a call that waits on a thread of its own; checks that need it are left out without it.
         big_bytes: a size of file that must fit, four times.
+        restart: ends the server, and returns when it was started again; checks that need it are left out without it.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Subject:
         task: Task,
         background: Callable[[Callable[[], Any]], Future[Any]] | None = None,
         big_bytes: int = 300_000,
+        restart: Callable[[], object] | None = None,
     ) -> None:
         self.directory = directory
         self.task = task
         self.background = background
         self.big_bytes = big_bytes
+        self.restart = restart
 
     def clear(self) -> None:
         """Remove all that is there."""
@@ -162,6 +165,7 @@ def _remove(directory: Directory, path: str, entry: Entry) -> None:
 Check = Callable[[Subject], None]
 CHECKS: Final[dict[str, Check]] = {}
 NEEDS_BACKGROUND: Final[set[str]] = set()
+NEEDS_RESTART: Final[set[str]] = set()
 
 
 def check(function: Check) -> Check:
@@ -177,6 +181,13 @@ def waits(function: Check) -> Check:
     """The same of a check that needs `Subject.background`."""
     check(function)
     NEEDS_BACKGROUND.add((function.__doc__ or "").split()[0])
+    return function
+
+
+def restarts(function: Check) -> Check:
+    """The same of a check that needs `Subject.restart`."""
+    check(function)
+    NEEDS_RESTART.add((function.__doc__ or "").split()[0])
     return function
 
 

@@ -13,7 +13,7 @@ from libsel4py.abi import ExceptionNumber, FaultLabel, InitialSlot, ObjectType
 from libsel4py.capabilities import TCB, CNode, Endpoint, Frame, Reply, SchedContext, SchedControl, VSpace
 from libsel4py.lowlevel import bootinfo
 from libsel4py.lowlevel.cspace import SlotAllocator
-from libsel4py.lowlevel.syscalls import Received
+from libsel4py.lowlevel.syscalls import Message, Received
 from libsel4py.lowlevel.untyped import UntypedAllocator
 from tests.system.images import behaviour
 
@@ -66,6 +66,26 @@ class Parent:
         tcb.configure(self.cnode, 0, space, 0, 0x20_0000_0000, frame)
         tcb.set_sched_params(TCB(InitialSlot.TCB), 100, 100, context, Endpoint(fault))
         return Child(tcb, space, frame, context)
+
+    def set_priority(self, child: Child, priority: int) -> None:
+        child.tcb.set_priority(TCB(InitialSlot.TCB), priority)
+
+    def give(self, child: Child, budget_us: int, period_us: int, badge: int = 0, *, extra: int = 8) -> None:
+        """Hold a child to a budget, in two refills and ``extra`` ones."""
+        self._sched_control.configure_flags(child.context, budget_us, period_us, extra, badge)
+
+    def address(self, badge: int) -> int:
+        """A capability of the endpoint on which this task hears of faults."""
+        slot = self.slots.allocate()
+        self.cnode.mint(slot, self.cnode, self._endpoint, badge)
+        return slot
+
+    def receive(self, timeout: float | None = None) -> Received:
+        """The next message or fault; `answer` ends it."""
+        return Endpoint(self._endpoint).recv(self._reply, timeout)
+
+    def answer(self, label: int = 0, *words: int) -> None:
+        self._reply.send(Message(label, words))
 
     def wait_fault(self) -> tuple[int, int, tuple[int, ...]]:
         """The next fault: child number, label, words."""

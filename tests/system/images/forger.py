@@ -222,7 +222,7 @@ def victim(_how: int) -> None:
 
 
 def others() -> Iterator[int]:
-    """The processes of this system but this one: tasks, zygote, kernel, monitor."""
+    """The processes of this system but this one: tasks, zygote, kernel, monitor; or, in a pid namespace, all there."""
     parents = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -230,6 +230,9 @@ def others() -> Iterator[int]:
         except OSError:
             continue
     zygote = os.getppid()
+    if not zygote:
+        yield from parents.keys() - {os.getpid()}
+        return
     monitor = parents[zygote]
     yield from (pid for pid, parent in parents.items() if parent in (zygote, monitor) and pid != os.getpid())
     yield monitor
@@ -247,8 +250,9 @@ def host(_how: int) -> None:
     assert len(mapped) == 1, mapped
     assert "sel4py-frame" in mapped[0], mapped
     found = list(others())
-    assert len(found) >= 5, found
-    ways = {pid: trespass.worked(pid) for pid in found}
+    assert len(found) >= (5 if os.getppid() else 2), found
+    gentle = tuple(way for way in trespass.WAYS if way not in trespass.DEADLY)
+    ways = {pid: trespass.worked(pid, gentle) for pid in found}
     assert not any(ways.values()), ways
     for number in range(DOORBELL + 2, 1024):
         try:

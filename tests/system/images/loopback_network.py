@@ -1,4 +1,7 @@
-"""The network server over a stack that speaks to itself only: the tests' own, or lwIP. Configuration: ``stack``."""
+"""The network server over a stack that speaks to itself only: the tests' own, or lwIP.
+
+Configuration: ``stack``; of lwIP, ``name_servers``.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ class Main(NetworkServer):
         stack: SocketStack
         if self.task.environment.configuration["stack"] == "lwip":
             stack = Stack()
+            servers = str(self.task.environment.configuration.get("name_servers", ""))
+            stack.set_name_servers(servers.split())
         else:
             stack = Loopback()
             stack.answers_pings = False

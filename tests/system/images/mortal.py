@@ -8,9 +8,11 @@ import ctypes
 import os
 
 from libsel4py import component
+from libsel4py.capabilities import Endpoint
 from libsel4py.environment import Slot
 from libsel4py.errors import ServiceError
 from libsel4py.interface import Interface, raises
+from libsel4py.interfaces.parent import Parent
 from libsel4py.lowlevel.syscalls import Message, send
 from libsel4py.signature import Word
 
@@ -46,7 +48,14 @@ class Mortal(Interface):
 
 @component
 class Main(Mortal):
-    """The server. With the setting ``stillborn`` it ends before it serves."""
+    """The server. With the setting ``stillborn`` it ends before it serves; with ``usurped``, a process that stands by
+    for it says that it is done, and then uses what is the task's."""
+
+    def prepare(self) -> None:
+        environment = self.task.environment
+        if environment.configuration.get("usurped") and environment.stands_by:
+            Parent(Endpoint(Slot.PARENT)).exit(0)
+            send(next(iter(environment.provides.values())).cptr, Message())
 
     def start(self) -> None:
         if self.task.environment.configuration.get("stillborn"):

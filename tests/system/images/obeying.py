@@ -1,7 +1,8 @@
 """An initial task that does to memory what it is told, by one line of JSON a time, and says when it is done.
 
-A task may open files to read, and nothing else. So what it is told comes by a fifo, `told`, in the folder that its
-description names; and that it is done it says by opening another, `done`, which lets whoever opens that to write go on.
+A task may open its code to read, and nothing else. So what it is told comes by a fifo, `told`, in the folder that its
+description names, which is one of its system's folders of code; and that it is done it says by opening another, `done`,
+which lets whoever opens that to write go on.
 
 Slots are counted from the first of `SLOTS` of its own. Slot 0 holds a copy of the pool, from which everything is made:
 revoking the pool takes even that away, and `begin` brings it back. What the kernel refuses is left undone; and so is

@@ -119,10 +119,14 @@ WAYS: Final[tuple[Callable[[int], None], ...]] = (
 )
 
 
-def worked(pid: int) -> set[str]:
+DEADLY: Final = (steal_descriptor, steal_by_guess, read_by_vector, trace)
+"""Those by host system calls that end the task that makes one."""
+
+
+def worked(pid: int, ways: tuple[Callable[[int], None], ...] = WAYS) -> set[str]:
     """The names of the ways that led into the process."""
     found = set()
-    for way in WAYS:
+    for way in ways:
         try:
             way(pid)
         except OSError:

@@ -200,6 +200,37 @@ def test_a_client_that_says_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) 
         asyncio.run(connection.serve(Silent(), None, lambda *request: answer(TREE, *request)))  # type: ignore[arg-type]
 
 
+class Taker:
+    """Both sides of a connection whose client takes all at once. ``pieces``: which client got each piece, in order."""
+
+    def __init__(self, name: str, pieces: list[str]) -> None:
+        self._requests = [b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"]
+        self._name, self._pieces = name, pieces
+
+    async def read(self, n: int = -1, /) -> bytes:
+        return self._requests.pop() if self._requests else b""
+
+    def write(self, data: bytes, /) -> None:
+        self._pieces.append(self._name)
+
+    async def drain(self) -> None:
+        pass
+
+
+def test_clients_that_take_all_at_once_take_turns() -> None:
+    pieces: list[str] = []
+
+    async def main() -> None:
+        takers = [Taker(name, pieces) for name in "ab"]
+        await asyncio.gather(
+            *(connection.serve(taker, taker, lambda *request: answer(TREE, *request)) for taker in takers)
+        )
+
+    asyncio.run(main())
+    assert len(pieces) > 80
+    assert pieces == list("ab") * (len(pieces) // 2)
+
+
 def test_random_bytes_never_end_the_server() -> None:
     randomly = random.Random(2)
     words = [

@@ -14,14 +14,15 @@ def test_values_outlive_the_session_that_their_journal_was_open_by() -> None:
     """A file system that was started again knows nothing of open files: neither does one whose session was closed."""
     server = Main()
     with system(), connect(RamFs) as disk, connect(server, uses={"files": disk}) as store:
+        session = server._journal._disk._files._mounts[""]  # type: ignore[attr-defined]  # the one of `_Disk`
         store.put("first", b"1")
-        server._files._mounts[""].directory.close()
+        session.directory.close()
         store.put("second", b"2")
         store.delete("first")
         assert store.keys() == ["second"]
         with pytest.raises(UnknownKey):
             store.get("first")
-        server._files._mounts[""].directory.close()
+        session.directory.close()
         store.put("third", b"3")
         assert store.keys() == ["second", "third"]
         server._journal.close()

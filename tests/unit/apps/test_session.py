@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import errno
-
 import pytest
 
 from apps.shell import session as sessions
@@ -54,17 +52,3 @@ def test_a_server_that_does_not_answer_gives_the_shell_back(monkeypatch: pytest.
 def test_a_command_that_was_wrong_is_told_as_it_is() -> None:
     assert describe(CommandError("name a task; ps lists them")) == "name a task; ps lists them"
     assert describe(ValueError("no")) == "ValueError: no"
-
-
-@pytest.mark.parametrize(
-    ("number", "connection", "server"),
-    [(errno.ESTALE, "files", "a file system"), (errno.EBADF, "network", "the network server")],
-)
-def test_what_was_started_again_is_forgotten_and_nothing_else(number: int, connection: str, server: str) -> None:
-    session = Session.begin(None, None, None, "shell", Uses({}))  # type: ignore[arg-type]
-    session.opened.update(files=object(), network=object())
-    assert session.forget_stale(OSError(errno.ENOENT, "no such file")) == ""
-    assert session.forget_stale(CommandError("no")) == ""
-    assert set(session.opened) == {"files", "network"}
-    assert session.forget_stale(OSError(number, "stale")) == server
-    assert set(session.opened) == {"files", "network"} - {connection}

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from bench.rounds import Goal, Series, interleave, ratio_goal
+from bench.rounds import Goal, Series, interleave, median_interval, ratio_goal
 
 
 def test_a_series_has_median_best_and_spread():
@@ -21,6 +21,13 @@ def test_a_ratio_is_taken_round_by_round():
     assert (faster.value, faster.best, faster.holds) == (3.0, 3.0, True)
     assert longer.value == pytest.approx(1 / 3)
     assert (faster.unit, longer.unit) == ("times faster", "times as long")
+
+
+@pytest.mark.parametrize(("count", "cut"), [(3, 0), (5, 0), (6, 0), (9, 1), (20, 5), (63, 23)])
+def test_the_median_lies_between_two_of_the_values(count, cut):
+    """The values' ranks are those of tables of the sign test."""
+    values = [float(number) for number in range(count)]
+    assert median_interval(values[::-1]) == (cut, count - 1 - cut)
 
 
 def test_the_best_round_of_a_ratio_is_the_one_that_favours_us():

@@ -9,10 +9,16 @@ import msgspec
 import zmq
 
 from deploy.runtime import take
+from libsel4py.description import Grant, Group, Restart, Strategy, System, Task
 
+TASKS = (
+    Task("shell", "apps.shell.main", 100, 100, 1 << 20, 0, 1000, 1000, grants=(Grant.LIFECYCLE,)),
+    Task("ping", "apps.ping.main", 100, 100, 1 << 20, 0, 1000, 1000, restart=Restart.ALWAYS),
+)
 ANSWERS: dict[str, object] = {
-    "status": {"state": "up"},
-    "ps": [{"task": "shell", "state": "running", "pid": 41}, {"task": "ping", "state": "waits", "pid": 42}],
+    "status": {"state": "up", "kernel_restarts": 2, "recovery_us": 9000},
+    "ps": [{"name": "shell", "state": "running", "pid": 41}, {"name": "ping", "state": "waits", "pid": 42}],
+    "description": System("two", 1 << 28, (), TASKS, (Group("pings", ("ping",), Strategy.REST_FOR_ONE),)).pack(),
     "fsck": [],
     "why": "ping waits for a message on pong.pong",
     "inspect": {"untyped": [{"address": 0, "bits": 28}]},

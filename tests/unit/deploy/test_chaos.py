@@ -5,32 +5,44 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from deploy.chaos.recoveries import Recoveries, percentile
-from deploy.chaos.schedule import Fault, Injection, NoTarget, schedule, targets_of
-from deploy.chaos.workloads import HostWorkload, TaskWorkloads
+from deploy.chaos.campaign import Campaign, Outcome, Plan
+from deploy.chaos.disks import with_empty_disks
+from deploy.chaos.injector import Injector
+from deploy.chaos.recoveries import Recoveries
+from deploy.chaos.reliability import page, read
+from deploy.chaos.schedule import CHANGES_BITS, Injection, NoTarget, schedule, standing_on, targets_of
+from deploy.chaos.workloads import Counts, HostWorkload, TaskWorkloads
 from deploy.cli import main
+from deploy.cli.chaos import _show
 from deploy.description import find, load
-from libsel4py.workload import MARK, Workload
+from deploy.host_devices import DiskFile
+from deploy.management import Management, Refused
+from kerneld.fault_kinds import Fault
+from libsel4py.description import System
+from libsel4py.workload import MARK, Workload, bucket, percentile
 
 SYSTEM = load(find("workstation")).system
+EVEN = dict.fromkeys(Fault, 1.0)
 TASK_FAULTS = (Fault.KILL, Fault.HANG, Fault.SLOW, Fault.CORRUPT_MESSAGE, Fault.BITFLIP)
 
 
 def test_a_seed_gives_the_same_schedule_again() -> None:
-    first, again, other = (list(islice(schedule(SYSTEM, tuple(Fault), 10.0, seed), 500)) for seed in (1, 1, 2))
+    first, again, other = (list(islice(schedule(SYSTEM, EVEN, 10.0, seed), 500)) for seed in (1, 1, 2))
     assert first == again
     assert first != other
     assert {each.fault for each in first} == set(Fault)
 
 
 def test_faults_come_as_often_as_they_are_to() -> None:
-    many = list(islice(schedule(SYSTEM, (Fault.KILL,), 100.0, 7), 5000))
+    many = list(islice(schedule(SYSTEM, {Fault.KILL: 1.0}, 100.0, 7), 5000))
     assert [each.at for each in many] == sorted(each.at for each in many)
     assert [each.number for each in many] == list(range(5000))
     assert many[-1].at == pytest.approx(50, rel=0.1)
@@ -42,6 +54,8 @@ def test_servers_are_hit_and_what_they_all_stand_for_is_spared(fault: Fault) -> 
     assert {"block", "console", "network"} <= set(found)
     assert not {"shell", "ping", "root"} & set(found)  # the system's end; nobody starts it again; no task of it
     assert targets_of(SYSTEM, fault, ("shell", "disk0")) == ("shell",)
+    assert ("reincarnation" in found) is (fault not in CHANGES_BITS)  # who could give up all the others
+    assert targets_of(SYSTEM, fault, ("reincarnation",)) == ("reincarnation",)
 
 
 def test_devices_are_hit_by_what_they_are() -> None:
@@ -53,7 +67,7 @@ def test_devices_are_hit_by_what_they_are() -> None:
 
 def test_a_fault_that_hits_nothing_is_refused_with_what_could_be_hit() -> None:
     with pytest.raises(NoTarget, match=r"nothing in workstation can be hit by disk-error; .* disk0"):
-        schedule(SYSTEM, (Fault.DISK_ERROR,), 1.0, 1, ("pong",))
+        schedule(SYSTEM, {Fault.DISK_ERROR: 1.0}, 1.0, 1, ("pong",))
 
 
 def write_counts(log: Path, name: str, wrong: bool = False) -> None:
@@ -119,6 +133,8 @@ def test_percentiles() -> None:
         (["--targets", "nobody"], "workstation has no nobody; there are "),
         (["--targets", "pong", "--faults", "net-loss"], "nothing in workstation can be hit by net-loss"),
         (["--rate", "0"], "0"),
+        (["--faults", "kill=0"], "kill=0: a weight is a number above 0"),
+        (["--faults", "kill=much"], "kill=much: a weight is a number above 0"),
     ],
 )
 def test_bad_options_are_refused_with_what_would_work(arguments: list[str], complaint: str) -> None:
@@ -128,9 +144,7 @@ def test_bad_options_are_refused_with_what_would_work(arguments: list[str], comp
 
 
 def test_the_report_is_plain(tmp_path: Path) -> None:
-    from deploy.chaos.campaign import Outcome, Plan
-
-    outcome = Outcome(Plan((Fault.KILL, Fault.NET_LOSS), 1.0, 5, 1.0), 0.0)
+    outcome = Outcome(Plan({Fault.KILL: 1.0, Fault.NET_LOSS: 1.0}, 1.0, 5, 1.0), 0.0)
     outcome.recoveries.seconds[Fault.KILL] += [0.002, 0.004]
     outcome.injected[Fault.KILL] = 2
     told = json.loads(json.dumps(outcome.plain()))
@@ -141,8 +155,105 @@ def test_the_report_is_plain(tmp_path: Path) -> None:
         "p50_ms": 2.0,
         "p99_ms": 4.0,
         "max_ms": 4.0,
+        "spent": [[bucket(2000), 1], [bucket(4000), 1]],
     }
     assert told["faults"]["net-loss"] == {"injected": 0, "skipped": 0}
     assert told["ok"]
     outcome.missing = ["pong"]
     assert not outcome.ok
+
+
+def outcome_of(system: System, *hit: str) -> Outcome:
+    outcome = Outcome(Plan({Fault.BITFLIP: 1.0}, 1.0, 5, 1.0), 0.0, system.name)
+    outcome.exposed = standing_on(system, hit)
+    return outcome
+
+
+def test_a_changed_bit_explains_what_stands_on_it_and_nothing_else() -> None:
+    system = load(find("exercise")).system
+    assert standing_on(system, ["littlefs"]) == {"littlefs", "store", "on-disk", "on-store", "shell"}
+    assert standing_on(system, ["pong"]) == {"pong", "on-disk", "on-pong", "shell"}
+    lost = Counts(attempts=2, wrong=2, lost=1)
+    stands, apart = outcome_of(system, "littlefs"), outcome_of(system, "pong")
+    for outcome in (stands, apart):
+        outcome.workloads["on-store.store"] = lost
+    assert (stands.ok, stands.damaged, stands.wrong, stands.data_lost) == (True, 2, 0, 0)
+    assert (apart.ok, apart.damaged, apart.wrong, apart.data_lost) == (False, 0, 2, 1)
+
+
+def test_a_workload_that_does_nothing_and_descriptors_that_leak_are_no_success() -> None:
+    outcome = outcome_of(load(find("exercise")).system)
+    outcome.descriptors = {"kernel": [100, 110]}
+    assert outcome.ok
+    outcome.stalled = ["on-disk.files"]
+    assert not outcome.ok
+    outcome.stalled, outcome.descriptors = [], {"kernel": [100, 1000]}
+    assert not outcome.ok
+
+
+def test_descriptors_that_the_host_hides_are_named_and_fail_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = outcome_of(load(find("exercise")).system)
+    outcome.descriptors, outcome.hidden = {"monitor": [100, 110]}, ["kernel"]
+    assert outcome.ok
+    told = outcome.plain()
+    assert (told["descriptors"], told["descriptors_hidden"]) == ({"monitor": [100, 110]}, ["kernel"])
+    _show(outcome)
+    assert "not looked at: open descriptors of kernel, which this host shows to root alone" in capsys.readouterr().out
+
+
+def test_a_kind_is_drawn_by_its_weight() -> None:
+    drawn = Counter(each.fault for each in islice(schedule(SYSTEM, {Fault.KILL: 1, Fault.SLOW: 9}, 1.0, 1), 5000))
+    assert drawn[Fault.SLOW] / 5000 == pytest.approx(0.9, abs=0.02)
+
+
+def test_who_hung_for_all_of_the_time_went_on_by_itself() -> None:
+    seen = Recoveries()
+    seen.injected(Injection(0, 1.0, Fault.HANG, "a"), 1.0)
+    seen.injected(Injection(1, 9.0, Fault.KILL, "a"), 9.0)
+    seen.event({"event": "started", "task": "a"}, 9.5)
+    assert seen.seconds == {Fault.KILL: [0.5]}
+
+
+def test_runs_are_added_on_one_page(tmp_path: Path) -> None:
+    paths = []
+    for seed, seconds in ((1, 0.002), (2, 0.5)):
+        outcome = Outcome(Plan({Fault.KILL: 1.0}, 10.0, seed, 1.0), 0.0, "exercise")
+        outcome.injected[Fault.KILL] = 1000
+        outcome.recoveries.seconds[Fault.KILL] += [seconds]
+        outcome.missing = ["pong"] if seed == 2 else []
+        paths.append(tmp_path / f"{seed}.json")
+        paths[-1].write_text(json.dumps({"ok": outcome.ok, "result": outcome.plain()}))
+    lines = page([read(path) for path in paths]).splitlines()
+    assert "| exercise | 1 | 10 | 0 | 1,000 | nothing was wrong |" in lines
+    assert "| exercise | 2 | 10 | 0 | 1,000 | pong does not run |" in lines
+    assert "| faults injected | 2,000 |" in lines
+    assert "| `kill` | 2,000 | 0 | 2 | 2.0 | 524.3 | 524.3 |" in lines
+
+
+def test_a_run_that_is_behind_its_schedule_ends_by_its_time(tmp_path: Path) -> None:
+    faults = {Fault.SLOW: 1.0}
+    campaign = Campaign(SYSTEM, Plan(faults, 1000.0, 1, 5.0), tmp_path)
+    campaign.outcome.started -= 6
+    assert list(campaign._due(schedule(SYSTEM, faults, 1000.0, 1))) == []
+
+
+def test_a_system_that_has_ended_is_asked_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a run would wait for each of its faults, and tell of faults that could not be done and nothing else."""
+    monkeypatch.setenv("SEL4PY_RUNTIME_DIR", str(tmp_path / "run"))
+    campaign = Campaign(SYSTEM, Plan({Fault.SLOW: 1.0}, 1.0, 1, 5.0), tmp_path / "run" / "gone")
+    with Management(tmp_path / "run" / "gone", 0.01) as management, pytest.raises(Refused, match="ended by itself"):
+        campaign._inject(Injector(management), Injection(1, 0.0, Fault.SLOW, "pong"))
+
+
+def test_a_run_begins_with_empty_disks_and_touches_no_other(tmp_path: Path) -> None:
+    own = load(find("exercise"))
+    assert own.host_parts["disk0"] == DiskFile("exercise.img", 16 << 20, False)
+    image = tmp_path / "chaos" / "disk0.img"
+    for _ in range(2):
+        fresh, made = with_empty_disks(own, tmp_path / "chaos")
+        assert made == [image]
+        assert fresh.host_parts["disk0"] == DiskFile(str(image), 16 << 20, False)
+        assert not image.exists()
+        image.write_bytes(b"of this run")
+    must_exist = replace(own, host_parts={"disk0": DiskFile("given.img", None, False)})
+    assert with_empty_disks(must_exist, tmp_path / "chaos") == (must_exist, [])

@@ -63,14 +63,20 @@ def test_ps_prints_a_table(systems: FakeSystems) -> None:
     systems.start("one")
     result = sel4py("ps")
     assert result.exit_code == 0
-    assert result.stdout.splitlines() == ["task   state    pid", "shell  running  41", "ping   waits    42"]
+    assert result.stdout.splitlines() == [
+        "name   state    pid  strategy",
+        "shell  running  41",
+        "ping   waits    42   rest_for_one",
+        "",
+        "kernel restarts: 2; the last one took 9000 us",
+    ]
 
 
 def test_ps_prints_json(systems: FakeSystems) -> None:
     systems.start("one")
     assert answer(sel4py("ps", "--json"))["result"] == [
-        {"task": "shell", "state": "running", "pid": 41},
-        {"task": "ping", "state": "waits", "pid": 42},
+        {"name": "shell", "state": "running", "pid": 41, "strategy": ""},
+        {"name": "ping", "state": "waits", "pid": 42, "strategy": "rest_for_one"},
     ]
 
 
@@ -167,6 +173,14 @@ def test_check_shows_which_devices_have_an_io_space(good: Path) -> None:
     assert "rng→entropy0,io_space=8K" in sel4py("check", str(good)).stdout
 
 
+def test_check_shows_whose_sandbox_is_loosened(good: Path) -> None:
+    assert "LOOSENED" not in sel4py("check", str(good)).stdout
+    image = 'image = "parts.echo"\n'
+    good.write_text(good.read_text().replace(image, f'{image}host_calls = ["memfd_create", "ftruncate"]\n'))
+    text = "is LOOSENED: parts.echo may make the host system calls memfd_create, ftruncate\n"
+    assert text in sel4py("check", str(good)).stdout
+
+
 def test_check_tells_every_problem_with_its_line() -> None:
     path = MANIFESTS / "bad" / "use-circle.toml"
     result = sel4py("check", str(path))
@@ -180,7 +194,7 @@ def test_check_tells_every_problem_with_its_line() -> None:
 def test_check_of_an_unknown_name_lists_the_known_ones() -> None:
     result = sel4py("check", "workstatoin")
     assert result.exit_code == 1
-    assert "or one of exercise, minimal, workstation" in result.stderr
+    assert "or one of confined, exercise, minimal, workstation" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -256,3 +270,35 @@ def test_following_ends_with_the_system(systems: FakeSystems) -> None:
     one.process.kill()
     one.process.wait()
     assert sel4py("logs", "ping", "-f").stdout == "first\nlast\n"
+
+
+def test_check_answers_what_can_be_and_what_cannot(good: Path) -> None:
+    """The exit status of a certain no is no failure's."""
+    yes = sel4py("check", str(good), "--can", "client", "call", "echo.echo")
+    assert yes.exit_code == 0
+    assert yes.stdout.startswith("yes: client can ever call echo.echo\n  client begins with echo.endpoint")
+    no = sel4py("check", str(good), "--can", "echo", "reach", "client.cnode", "--trust", "client", "--json")
+    assert no.exit_code == 3
+    result = answer(no)["result"]
+    assert isinstance(result, dict)
+    assert result["can"] is False
+    assert result["chain"] == []
+    unknown = sel4py("check", str(good), "--can", "client", "reach", "ech")
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "did you mean 'echo" in unknown.stderr
+    assert sel4py("check", str(good), "--can", "client", "eat", "echo").exit_code == 1
+
+
+def test_check_lists_and_draws_authority(good: Path, tmp_path: Path) -> None:
+    rows = answer(sel4py("check", str(good), "--who-can", "echo.echo", "--json"))["result"]
+    assert isinstance(rows, list)
+    assert {row["task"] for row in rows} == {"client", "echo"}
+    assert sel4py("check", str(good), "--matrix").stdout.splitlines()[0].split() == ["reaches", "client", "echo"]
+    picture = tmp_path / "out.svg"
+    assert sel4py("check", str(good), "--graph", str(picture)).exit_code == 0
+    assert "client reaches echo" in picture.read_text()
+
+
+def test_check_takes_one_question_at_a_time(good: Path) -> None:
+    assert sel4py("check", str(good), "--matrix", "--who-can", "echo").exit_code == 2
+    assert sel4py("check", str(good), "--live").exit_code == 2

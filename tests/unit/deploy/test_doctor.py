@@ -22,6 +22,14 @@ def test_every_feature_is_tried_and_explained() -> None:
     }
 
 
+def test_each_layer_of_the_sandbox_is_explained() -> None:
+    found = {finding.feature: finding for finding in findings()}
+    layers = ("seccomp filter", "landlock", "namespaces", "pid namespace", "limits", "capabilities", "not dumpable")
+    layers += ("no_new_privs",)
+    assert all(found[layer].purpose.startswith("stops ") for layer in layers)
+    assert found["namespaces"].detail.startswith(("user, net", "refused: "))
+
+
 def test_a_missing_required_feature_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> tuple[bool, str]:
         raise OSError(1, "Operation not permitted")

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import zmq
 
-from deploy.management import Management, ManagementError, NotAnswering, Refused
+from deploy.management import MOST_CLOSING, Management, ManagementError, NotAnswering, Refused
 from deploy.runtime import system_folder
 
 Answer = Callable[[dict[str, object]], bytes | None]
@@ -139,3 +139,14 @@ def test_events_are_told_and_garbage_is_skipped(runtime: Path) -> None:
             events.close()
     finally:
         context.destroy(linger=0)
+
+
+@pytest.mark.slow
+def test_requests_without_end_have_few_descriptors(runtime: Path) -> None:
+    """Sockets are closed behind the caller's back: who asks faster than that, as chaos does, must wait for it."""
+    before = len(os.listdir("/proc/self/fd"))
+    with Management(system_folder("one"), seconds=0) as management:
+        for _ in range(50 * MOST_CLOSING):
+            with pytest.raises(NotAnswering):
+                management.request("status")
+        assert len(os.listdir("/proc/self/fd")) < before + 8 * MOST_CLOSING

@@ -15,7 +15,8 @@ def test_command_page_keeps_what_stands_around_its_marks() -> None:
     assert page.endswith(f"{END}after\n")
     assert "stale text" not in page
     assert all(f"### {name}\n" in page for name in COMMANDS)
-    assert "sel4py inspect [untyped|cspace|queues|vspaces|io_spaces|notices|memory|devices|kernel] [OPTIONS]" in page
+    views = "untyped|cspace|queues|vspaces|io_spaces|notices|contexts|holdings|memory|devices|kernel"
+    assert f"sel4py inspect [{views}] [OPTIONS]" in page
     assert command_page(page) == page
 
 

@@ -24,19 +24,25 @@ SECONDS = 30
 
 
 class Nursery:
-    """A zygote's other end. `ended` maps process numbers to wait statuses."""
+    """A zygote's other end; `pid` is the zygote's. `ended` maps process numbers to wait statuses, `tried` to forbidden
+    calls.
+    """
 
-    def __init__(self, channel: socket.socket, logs: Path) -> None:
+    def __init__(self, channel: socket.socket, logs: Path, pid: int) -> None:
+        self.pid = pid
         self.logs = logs
         self.ended: dict[int, int] = {}
+        self.tried: dict[int, str] = {}
         self.lost = asyncio.Event()
         self.controls: dict[int, socket.socket] = {}
         self._changed = asyncio.Event()
         self._numbers: dict[int, int] = {}  # pids, by what they were asked for with
         self.link = ZygoteLink(channel, asyncio.get_running_loop(), self._exited, self.lost.set)
 
-    def _exited(self, number: int, status: int) -> None:
+    def _exited(self, number: int, status: int, tried: str) -> None:
         self.ended[self._numbers[number]] = status
+        if tried:
+            self.tried[self._numbers[number]] = tried
         self.link.forget(number)
         self._changed.set()
 
@@ -111,7 +117,7 @@ def nursery(tmp_path: Path) -> Iterator[Callable[[Work], None]]:
 
     def run(work: Work) -> None:
         async def within() -> None:
-            zygote = Nursery(ours, tmp_path)
+            zygote = Nursery(ours, tmp_path, process.pid)
             try:
                 await work(zygote)
             finally:

@@ -37,6 +37,7 @@ class Timers:
         self.now = 0.0
         self._timers: list[Timer] = []
         self._reader: Callable[[], object] | None = None
+        self.descriptor = -1  # that it looks at
 
     @property
     def waiting(self) -> int:
@@ -58,10 +59,10 @@ class Timers:
             timer.callback()
 
     def add_reader(self, descriptor: int, callback: Callable[[], object]) -> None:
-        self._reader = callback
+        self.descriptor, self._reader = descriptor, callback
 
     def remove_reader(self, descriptor: int) -> None:
-        self._reader = None
+        self.descriptor, self._reader = -1, None
 
     def readable(self) -> None:
         assert self._reader is not None
@@ -87,6 +88,9 @@ class Zygote:
         self.asked_for.append(Asked(request, started, failed, os.dup(request.control_fd)))
 
     def forget(self, number: int) -> None: ...
+
+    def tried(self, number: int) -> str:
+        return ""
 
 
 @dataclass
@@ -128,6 +132,10 @@ class Frames:
         return self._descriptors[address]
 
     def use_attached(self, attached: object, losing: object) -> None: ...
+
+    def outlives(self, process: object) -> None: ...
+
+    def gone_process(self, process: object) -> None: ...
 
     def ride(self, process: Process, address: int, frame: int, size: int) -> int:
         return os.dup(self.frame_fd(frame, size))

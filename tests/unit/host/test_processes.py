@@ -14,11 +14,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from kerneld.host import control
+from kerneld.host.clocks import ThreadClock
 from kerneld.host.control import ANSWER_S, MESSAGE, ControlSocket
 from kerneld.host.lives import KEPT, Lives
 from kerneld.host.registers import vspace_of
 from kerneld.outbox import Tell
-from kerneld.records import VSpace
+from kerneld.records import KernelRecord, VSpace
 from libsel4py import abi
 from libsel4py.abi import ControlOp
 from tests.unit.host.table import Asked, Table, Timers
@@ -82,10 +83,10 @@ def test_the_oldest_name_is_forgotten_first() -> None:
     assert [lives.begin(name) for name in ("a", "b", "c")] == [3, 1, 2]
 
 
-def done(channel: socket.socket, error: int) -> None:
+def done(channel: socket.socket, error: int, word: int = 0) -> None:
     """Take a request, and answer it."""
     _, sequence, thread, *_ = MESSAGE.unpack(channel.recv(abi.CONTROL_BYTES))
-    channel.send(MESSAGE.pack(ControlOp.DONE, sequence, thread, 0, error, *(0,) * 5))
+    channel.send(MESSAGE.pack(ControlOp.DONE, sequence, thread, 0, error, word, *(0,) * 4))
 
 
 class Keeper:
@@ -234,11 +235,72 @@ def test_a_process_whose_keeper_does_not_obey_is_ended(what: str, monkeypatch: p
     asyncio.run(asyncio.wait_for(within(), 30))
 
 
+def test_a_thread_that_runs_before_its_process_is_known_has_its_own_clock() -> None:
+    """A process that waited ahead of need begins, and so does its keeper, while the zygote's answer is on its way."""
+
+    async def within() -> None:
+        table = Table(asyncio.get_running_loop())
+        first, second = table.machine.thread("task"), table.machine.thread("second")
+        asked = table.start(first)
+        table.tell(Tell.START, second)
+        (process,) = table.processes
+        with socket.socket(fileno=os.dup(asked.control)) as channel, subprocess.Popen(["sleep", "60"]) as child:
+            done(channel, 0, child.pid)
+            while not process.early_answers:
+                await asyncio.sleep(0)
+            assert [thread.clock for thread in process.threads] == [None, None]
+            asked.started(child.pid, os.pidfd_open(child.pid))
+            assert [thread.tid for thread in process.threads] == [0, child.pid]
+            assert [type(thread.clock) for thread in process.threads] == [ThreadClock, ThreadClock]
+            child.kill()
+        table.close()
+
+    asyncio.run(asyncio.wait_for(within(), 30))
+
+
 def test_a_process_may_use_what_its_table_of_mappings_leaves_of_its_space() -> None:
     def work(table: Table) -> None:
         thread = table.machine.thread("task", own_vspace=True)
         space = VSpace(table.machine.ram, vspace_of(thread.tcb))
         asked = table.start(thread)
         assert asked.request.memory == space.private_bytes == (1 << space.size_bits) - space.table_bytes
+
+    with_table(work)
+
+
+def test_one_that_has_stood_by_is_called_as_the_task_and_counts_as_a_life_of_it() -> None:
+    def work(table: Table) -> None:
+        first, second, third = (table.machine.thread(name, own_vspace=True) for name in ("fs", "fs.standby", "another"))
+        for thread in (first, second):
+            table.start(thread)
+        table.processes.kill_task(first.tcb.address)
+        table.name(second, "fs")
+        table.name(third, "fs.standby")
+        table.start(third)
+        living = [process for process in table.processes if not any(each.tcb == first.tcb for each in process.threads)]
+        assert sorted((each.name, each.life) for each in living) == [("fs", 2), ("fs.standby", 2)]
+
+    with_table(work)
+
+
+@pytest.mark.parametrize("initial", [False, True])
+def test_how_the_initial_task_ends_is_the_zygotes_to_say(initial: bool) -> None:
+    """Where the zygote ends, all tasks end with it: what ends the system then is the zygote's end, not the task's."""
+
+    def work(table: Table) -> None:
+        thread = table.machine.thread("task", own_vspace=True)
+        if initial:
+            with table.machine.ram.transaction():
+                KernelRecord.of(table.machine.ram).initial_tcb = thread.tcb
+        asked = table.start(thread)
+        # It hides nothing, so its end is told to anybody.
+        with subprocess.Popen(["sleep", "60"]) as child:
+            asked.started(child.pid, os.pidfd_open(child.pid))
+            child.kill()
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+            table.processes.hinted(asked.request.number)
+            assert table.reports.deaths == ([] if initial else [(thread.tcb.address, signal.SIGKILL)])
+            table.processes.exited(asked.request.number, signal.SIGKILL)
+        assert table.reports.deaths == [(thread.tcb.address, signal.SIGKILL)]
 
     with_table(work)

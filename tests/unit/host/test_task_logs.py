@@ -65,7 +65,13 @@ def test_a_log_that_is_gone_already_is_no_trouble(tmp_path: Path, folder: int) -
 
 
 def test_a_name_is_no_path() -> None:
-    assert log_name("../../etc/passwd") == "_.._etc_passwd.log"
-    assert log_name("..") == "unnamed.log"
-    assert log_name("a/b\0c") == "a_b_c.log"
+    assert log_name("../../etc/passwd") == "%2E.%2F..%2Fetc%2Fpasswd.log"
+    assert log_name("..") == "%2E..log"
+    assert log_name("") == "unnamed.log"
     assert len(log_name("x" * 1000)) < 255
+
+
+def test_no_other_name_writes_in_the_log_of_a_task() -> None:
+    names = ("a_b", "a/b", "a b", "a\0b", "a%b", "a%2Fb", ".a_b", "..a_b", "a.b", "\xe9", "\ufffd")
+    assert len({log_name(name) for name in names}) == len(names)
+    assert log_name("a_b.standby") == log_name("a_b")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import resource
 import signal
 import socket
 import statistics
@@ -14,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from kerneld.host.child import NOT_STARTED
 from tests.system.images import behaviour
 from tests.unit.host.conftest import BROKEN, ROOT, SECONDS, Nursery, Work, has_ended, kill
 
@@ -90,6 +94,57 @@ def test_a_users_folder_does_not_shadow_ours(tmp_path: Path) -> None:
     assert "No module named 'nowhere'" in errors
 
 
+def test_a_forbidden_host_call_is_told_and_ends_the_task(nursery: Run) -> None:
+    async def work(zygote: Nursery) -> None:
+        for _ in range(3):
+            pid, pidfd = await zygote.start(behaviour.FORBIDDEN, 16)
+            assert await zygote.wait(pid, pidfd) == signal.SIGSYS
+            assert "ptrace (101) with arguments 0x10, 0xb, 0xc, 0xd," in zygote.tried[pid].replace("(117)", "(101)")
+        assert [zygote.tried[pid] in line for line in zygote.log().splitlines()] == [True] * 3
+        assert await zygote.run(behaviour.RETURN, 3) == 3
+
+    nursery(work)
+
+
+def test_a_task_starts_while_many_descriptors_of_its_user_are_on_their_way(nursery: Run) -> None:
+    """Linux counts those of all processes against the limit of who hands one more over."""
+
+    async def work(zygote: Nursery) -> None:
+        sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with sender, receiver:
+            socket.send_fds(sender, [b"x"], [0] * 200)
+            assert await zygote.run(behaviour.RETURN, 3) == 3
+            assert zygote.log() == ""
+
+    nursery(work)
+
+
+def test_without_a_descriptor_a_start_fails_and_the_next_one_does_not(nursery: Run) -> None:
+    """The limit rises, until it has descriptors for what a process begins with, and for the process itself."""
+
+    async def work(zygote: Nursery) -> None:
+        assert await zygote.run(behaviour.RETURN, 3) == 3
+        told = []
+        before = resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE)
+        for limit in range(64):
+            resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+            try:
+                assert await zygote.run(behaviour.RETURN, 3) in (3, NOT_STARTED)  # the child inherits the limit
+                break
+            except RuntimeError as error:
+                told.append(str(error))
+        assert told[-2:] == [
+            "the zygote has no descriptor left for what it begins with",
+            "the zygote has no descriptor left for its process",
+        ]
+        assert (zygote.logs / "zygote-output").read_text().count("no descriptor left") == len(told)
+        resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, before)
+        assert await zygote.run(behaviour.RETURN, 4) in (4, NOT_STARTED)  # it was forked ahead, with the former limit
+        assert await zygote.run(behaviour.RETURN, 4) == 4
+
+    nursery(work)
+
+
 def test_tasks_die_with_the_zygote(nursery: Run) -> None:
     async def work(zygote: Nursery) -> None:
         pidfds = [(await zygote.start(behaviour.WAIT))[1] for _ in range(3)]
@@ -97,6 +152,35 @@ def test_tasks_die_with_the_zygote(nursery: Run) -> None:
         assert all(has_ended(pidfd) for pidfd in pidfds)
         for pidfd in pidfds:
             os.close(pidfd)
+
+    nursery(work)
+
+
+async def waits_ahead(zygote: int, *others: int) -> int:
+    """The process that waits to be the next task, once there is one that is none of the others."""
+    while True:
+        for pid in map(int, Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()):
+            with contextlib.suppress(OSError):  # it ends
+                if pid not in others and Path(f"/proc/{pid}/comm").read_text() == "sel4py-ahead\n":
+                    return pid
+        await asyncio.sleep(0)
+
+
+def test_a_start_takes_the_process_that_waits_and_one_that_is_killed_is_replaced(nursery: Run) -> None:
+    async def work(zygote: Nursery) -> None:
+        first, pidfd = await zygote.start(behaviour.WAIT)
+        parent = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
+        waiting = await waits_ahead(parent)
+        second, other = await zygote.start(behaviour.WAIT)
+        assert second == waiting
+        unused = await waits_ahead(parent, second)
+        os.kill(unused, signal.SIGKILL)
+        third = await waits_ahead(parent, second, unused)
+        assert await zygote.run(behaviour.RETURN, 4) == 4
+        assert await waits_ahead(parent, second, unused, third)
+        for pid, each in ((first, pidfd), (second, other)):
+            kill(each)
+            assert await zygote.wait(pid, each) == signal.SIGKILL
 
     nursery(work)
 

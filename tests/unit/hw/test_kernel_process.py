@@ -7,17 +7,20 @@ import contextlib
 import fcntl
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from hw.kernel_process import KernelProcess
+from hw.kernel_process import KernelProcess, Nursery
+from hw.module_path import python_command, python_environment
 from kerneld.host.fd_store import FdStore
+from tests.system.kernel_storm import children
 
 HIGH = 1500  # above what select(2) takes
 
@@ -71,3 +74,49 @@ def test_a_store_whose_socket_is_full_waits_whatever_that_socket_s_number() -> N
         channel.reader.join()
         assert b"key" in theirs.recv(100)
     loop.close()
+
+
+def start(name: str, arguments: Sequence[str], descriptors: Sequence[int]) -> tuple[subprocess.Popen[bytes], int]:
+    command = python_command(*arguments)
+    process = subprocess.Popen(command, pass_fds=descriptors, env=python_environment(), stdin=subprocess.DEVNULL)
+    started.append(process.pid)
+    return process, os.pidfd_open(process.pid)
+
+
+started: list[int] = []
+
+
+@pytest.fixture
+def nursery() -> Iterator[Nursery]:
+    started.clear()
+    nursery = Nursery(start, "test")
+    nursery.fork().end()
+    yield nursery
+    nursery.close()
+
+
+def test_a_spare_is_there_before_it_is_wanted_and_ends_with_its_nursery(nursery: Nursery) -> None:
+    assert nursery.take_spare() is None
+    nursery.prepare()
+    nursery.prepare()
+    spare = nursery.take_spare()
+    assert spare is not None
+    assert children(started[0]) == [spare.pid]
+    spare.end()
+    nursery.prepare()
+    while not (pids := children(started[0])):
+        os.sched_yield()
+    pidfd = os.pidfd_open(pids[0])
+    nursery.close()
+    ended = select.poll()
+    ended.register(pidfd, select.POLLIN)
+    assert ended.poll(0)
+    os.close(pidfd)
+
+
+def test_a_nursery_that_was_killed_is_started_again(nursery: Nursery) -> None:
+    nursery.prepare()
+    os.kill(started[0], signal.SIGKILL)
+    nursery.fork().end()
+    nursery.fork().end()
+    assert len(started) == 2

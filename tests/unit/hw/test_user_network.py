@@ -24,7 +24,7 @@ from hw.devices.user_network.forward import Forward
 from hw.devices.user_network.neighbours import summed6
 from hw.devices.user_network.packets import ICMP, ICMP6, UDP, checksum, is_sound
 from hw.devices.user_network.udp import datagram
-from tests.unit.hw.user_guest import MAC, UserGuest
+from tests.unit.hw.user_guest import MAC, UserGuest, dhcp_message
 
 BROADCAST = b"\xff" * 4
 
@@ -55,11 +55,6 @@ def test_arp(guest: UserGuest, wanted: bytes) -> None:
 def test_nobody_answers_for_the_guest_s_own_address(guest: UserGuest) -> None:
     guest.send(0x0806, struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, MAC, bytes(4), bytes(6), GUEST), b"\xff" * 6)
     assert guest.silent()
-
-
-def dhcp_message(kind: int, *options: bytes) -> bytes:
-    head = struct.pack("!BBBBIHH4s4s4s4s16s64x128x", 1, 1, 6, 0, 77, 0, 0, bytes(4), bytes(4), bytes(4), bytes(4), MAC)
-    return head + dhcp.COOKIE + bytes((53, 1, kind)) + b"".join(options) + b"\xff"
 
 
 def test_a_lease(guest: UserGuest) -> None:

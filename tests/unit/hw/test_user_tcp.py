@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from hw.devices.user_network import tcp_connection
+from hw.devices.user_network import dhcp, tcp, tcp_connection
 from hw.devices.user_network.addresses import GATEWAY, GUEST
 from hw.devices.user_network.forward import Forward
 from hw.devices.user_network.tcp_connection import WINDOW
 from hw.devices.user_network.tcp_segment import ACK, FIN, PSH, RST, SYN, ahead, syn_options
 from hw.devices.user_network.tcp_sending import MOST_TRIES, RETRY_SECONDS, Sending
-from tests.unit.hw.user_guest import TcpPeer, UserGuest
+from tests.unit.hw.user_guest import TcpPeer, UserGuest, dhcp_message
 
 DATA = ACK | PSH
 
@@ -260,6 +260,29 @@ def test_a_silent_guest_is_asked_and_one_that_has_forgotten_the_connection_ends_
     host.close()
 
 
+def test_a_guest_that_begins_anew_is_asked_at_once(
+    guest: UserGuest, server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new stack tells by asking for an address; one that knows the connection keeps it, a renewal asks nothing."""
+    monkeypatch.setattr(tcp, "TICK_SECONDS", 3600.0)
+    monkeypatch.setattr(tcp, "DOUBT_SECONDS", 0.0)
+    peer, host = connected(guest, server)
+    for client, is_asked in ((GUEST, False), (bytes(4), True)):
+        guest.send_udp(
+            b"\xff" * 4, (68, 67), dhcp_message(dhcp.REQUEST, b"\x32\x04" + GUEST, client=client), source=client
+        )
+        guest.run(guest.packet())  # the lease
+        if is_asked:
+            assert guest.run(peer.segment()).sequence == ahead(peer.expected, -1)
+            peer.send(ACK)
+    guest.send_udp(b"\xff" * 4, (68, 67), dhcp_message(dhcp.REQUEST, b"\x32\x04" + GUEST), source=bytes(4))
+    guest.run(guest.packet())
+    peer.send(RST, sequence=guest.run(peer.segment()).acknowledged)
+    with pytest.raises(ConnectionResetError):
+        guest.run(guest.loop.run_in_executor(None, host.recv, 1))
+    host.close()
+
+
 def test_a_guest_that_has_vanished_ends_its_connections(
     guest: UserGuest, server: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +327,30 @@ def test_a_forwarded_port_that_the_guest_does_not_have(guest: UserGuest) -> None
         assert guest.silent()
         with pytest.raises(ConnectionResetError):
             client.recv(100)
+
+
+def test_who_connects_while_the_guest_begins_anew_waits_for_what_listens(
+    guest: UserGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp, "YOUNG_SECONDS", 3600.0)
+    listener = Forward.parse("tcp:127.0.0.1:0-80").listen()
+    address = listener.getsockname()
+    guest.network.tcp.forward(listener, 80)
+    guest.send_udp(b"\xff" * 4, (68, 67), dhcp_message(dhcp.REQUEST, b"\x32\x04" + GUEST), source=bytes(4))
+    guest.run(guest.packet())
+    with socket.create_connection(address) as client:
+        client.settimeout(20)
+        peer = TcpPeer(guest, 80, (GATEWAY, 49152))
+        for _ in range(3):
+            syn = guest.run(peer.segment())
+            assert syn.flags == SYN
+            peer.expected = ahead(syn.sequence, 1)
+            peer.send(RST | ACK)
+        assert guest.run(peer.segment()) == syn
+        peer.send(SYN | ACK, options=syn_options(1460, 2))
+        guest.run(peer.segment())
+        client.send(b"question")
+        assert bytes(guest.run(peer.take()).data) == b"question"
 
 
 def test_two_hundred_at_once(guest: UserGuest) -> None:

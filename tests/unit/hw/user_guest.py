@@ -8,6 +8,7 @@ import struct
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from hw.devices.user_network import dhcp
 from hw.devices.user_network.addresses import GATEWAY, GATEWAY_MAC, GUEST
 from hw.devices.user_network.network import NetworkOptions, UserNetwork
 from hw.devices.user_network.packets import (
@@ -27,6 +28,12 @@ from hw.devices.user_network.tcp_segment import ACK, SYN, Segment, ahead, read_s
 
 MAC = bytes.fromhex("525400123456")
 T = TypeVar("T")
+
+
+def dhcp_message(kind: int, *options: bytes, client: bytes = bytes(4)) -> bytes:
+    """A message of DHCP's from a client that has this address."""
+    head = struct.pack("!BBBBIHH4s4s4s4s16s64x128x", 1, 1, 6, 0, 77, 0, 0, client, bytes(4), bytes(4), bytes(4), MAC)
+    return head + dhcp.COOKIE + bytes((53, 1, kind)) + b"".join(options) + b"\xff"
 
 
 class UserGuest:

@@ -60,7 +60,11 @@ def test_the_initial_task_has_time_space_and_capabilities() -> None:
     space = VSpace(kernel.ram, thread.slot(TcbSlot.VSPACE).object)
     assert (space.threads, space.size_bits) == (thread, 14)
     root = caps.read(thread.slot(TcbSlot.CSPACE))
-    assert (root.type, root.radix, root.guard_size) == (CapType.CNODE, 12, 52)
+    assert (root.type, root.radix, root.guard_size) == (
+        CapType.CNODE,
+        abi.INITIAL_CNODE_BITS,
+        64 - abi.INITIAL_CNODE_BITS,
+    )
     assert thread.trap_frame % (1 << abi.TRAP_FRAME_BITS) == 0
 
 
@@ -91,7 +95,7 @@ def test_boot_info_is_what_the_sdk_reads() -> None:
     frame = caps.read(machine.slot(InitialSlot.BOOT_INFO_FRAME))
     info = bootinfo.parse(machine.ram.read(frame.object, 1 << frame.frame_size_bits))
     assert info.system_description == description
-    assert (info.nodes, info.cnode_bits, info.domain) == (1, 12, 0)
+    assert (info.nodes, info.cnode_bits, info.domain) == (1, abi.INITIAL_CNODE_BITS, 0)
     assert info.ipc_buffer == machine.slot(InitialSlot.IPC_BUFFER).object
     assert [CapType(machine.slot(number).cap_type) for number in info.sched_control] == [CapType.SCHED_CONTROL]
     assert (info.untyped[0].address, info.untyped[0].size_bits, info.untyped[0].is_device) == (0xFEC0_0000, 12, True)
@@ -99,7 +103,7 @@ def test_boot_info_is_what_the_sdk_reads() -> None:
         cap = caps.read(machine.slot(item.untyped.cptr))
         assert (cap.type, cap.object, cap.size_bits) == (CapType.UNTYPED, item.address, item.size_bits)
         assert cap.is_device == item.is_device
-    assert info.empty.stop == 1 << 12
+    assert info.empty.stop == 1 << abi.INITIAL_CNODE_BITS
     assert not any(machine.slot(number).word0 for number in info.empty if number != machine.root.reply)
 
 

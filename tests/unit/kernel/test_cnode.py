@@ -12,6 +12,7 @@ from tests.harness import OWN_CNODE, Machine
 
 CNODE = InitialSlot.CNODE
 DEPTH = abi.WORD_BITS
+GUARD = abi.WORD_BITS - abi.INITIAL_CNODE_BITS  # bits, of the initial task's CNode
 
 
 def refuse(
@@ -56,7 +57,7 @@ def test_destination_that_does_not_resolve(machine: Machine) -> None:
     missing = LookupFailureKind.DEPTH_MISMATCH
     assert refuse(machine, Label.CNODE_DELETE, (1 << 52, 56)) == (
         Error.FAILED_LOOKUP,
-        (0, LookupFailureKind.GUARD_MISMATCH, 56, 0, 52),
+        (0, LookupFailureKind.GUARD_MISMATCH, 56, 0, GUARD),
     )
     small = machine.retype(ObjectType.CNODE, 4)
     assert refuse(machine, Label.CNODE_DELETE, (0, 3), cptr=small) == (Error.FAILED_LOOKUP, (0, missing, 3, 4))
@@ -74,7 +75,7 @@ def test_source_that_does_not_resolve(machine: Machine) -> None:
         assert refuse(machine, label, (place, DEPTH, 0, 0, 0, 0)) == (Error.RANGE_ERROR, (1, 64))
         assert refuse(machine, label, (place, DEPTH, 1 << 40, DEPTH, 0, 0)) == (
             Error.FAILED_LOOKUP,
-            (1, LookupFailureKind.GUARD_MISMATCH, 64, 0, 52),
+            (1, LookupFailureKind.GUARD_MISMATCH, 64, 0, GUARD),
         )
         assert refuse(machine, label, (place, DEPTH, place, DEPTH, 0, 0)) == (
             Error.FAILED_LOOKUP,

@@ -14,6 +14,8 @@ from tests.steps import lines_run
 
 CNODE = InitialSlot.CNODE
 DEPTH = abi.WORD_BITS
+GUARD = abi.WORD_BITS - abi.INITIAL_CNODE_BITS  # bits, of the initial task's CNode
+LAST_SLOT = (1 << abi.INITIAL_CNODE_BITS) - 1  # of the initial task's CNode
 
 
 def last(machine: Machine) -> str:
@@ -90,13 +92,13 @@ def wrong_size(machine: Machine) -> str:
 
 
 def window(machine: Machine) -> str:
-    retype(machine, ObjectType.ENDPOINT, 0, 0, 0, 4095, 2)
-    return r"from slot 4095 on the destination has 1 slots\. Allowed are 1\.\.1"
+    retype(machine, ObjectType.ENDPOINT, 0, 0, 0, LAST_SLOT, 2)
+    return rf"from slot {LAST_SLOT} on the destination has 1 slots\. Allowed are 1\.\.1"
 
 
 def wrong_depth(machine: Machine) -> str:
     machine.root.invoke(CNODE, Label.CNODE_DELETE, (5, 12))
-    return r"with 12 bits of 0x5 left, the guard 0x0 of 52 bits does not match"
+    return rf"with 12 bits of 0x5 left, the guard 0x0 of {GUARD} bits does not match"
 
 
 def no_cnode(machine: Machine) -> str:

@@ -4,8 +4,17 @@ from collections.abc import Callable
 
 import pytest
 
-from kerneld import caps, channel_invariants, invariants, mapping_invariants, notice_invariants, scheduler
+from kerneld import (
+    budget_invariants,
+    caps,
+    channel_invariants,
+    invariants,
+    mapping_invariants,
+    notice_invariants,
+    scheduler,
+)
 from kerneld.caps import ZombieOf
+from kerneld.cores import invariants as core_invariants
 from kerneld.objects.call_stack import HEAD
 from kerneld.records import (
     OUTBOX_ENTRIES,
@@ -364,6 +373,8 @@ def test_every_predicate_is_tried() -> None:
         *channel_invariants.PREDICATES,
         *mapping_invariants.PREDICATES,
         *notice_invariants.PREDICATES,
+        *core_invariants.PREDICATES,
+        *budget_invariants.PREDICATES,
     )  # those: their own files
     tried = set(DAMAGE.values()) | {item.name for item in others}
     assert {item.name for item in invariants.PREDICATES} == tried

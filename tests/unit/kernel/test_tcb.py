@@ -1,5 +1,7 @@
 """TCB: suspend and resume, registers, priorities and scheduling parameters (seL4 Reference Manual 6)."""
 
+import struct
+
 import pytest
 
 from kerneld.outbox import Tell
@@ -248,3 +250,23 @@ def test_a_new_priority_of_a_waiting_thread_counts_at_once() -> None:
     scene.machine.root.call(clients[1].cap, Label.TCB_SET_SCHED_PARAMS, words, [TCB, InitialSlot.NULL, 0])
     assert scene.endpoint_record().head == clients[1].tcb
     assert clients[1].tcb.sched_context is None
+
+
+# --- names
+
+
+def name_words(name: str) -> tuple[int, ...]:
+    return struct.unpack("<4Q", name.encode().ljust(abi.THREAD_NAME_BYTES, b"\0"))
+
+
+def test_the_initial_task_alone_says_that_a_process_stands_by() -> None:
+    """Whoever could would have its output in the log of a task of that name."""
+    machine = Machine()
+    thread = machine.thread("thread")
+    for name in ("files.standby", ".standby", "x" * 24 + ".standby"):
+        refused, _ = thread.invoke(OWN_TCB, Label.TCB_SET_NAME, name_words(name))
+        assert refused == Error.ILLEGAL_OPERATION
+    assert thread.tcb.name == "thread"
+    assert thread.invoke(OWN_TCB, Label.TCB_SET_NAME, name_words("files.standby.not")) == (0, ())
+    machine.root.call(thread.cap, Label.TCB_SET_NAME, name_words("files.standby"))
+    assert thread.tcb.name == "files.standby"

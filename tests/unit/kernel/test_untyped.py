@@ -13,6 +13,7 @@ from libsel4py.abi import Error, InitialSlot, Label, LookupFailureKind, ObjectTy
 from tests.harness import Machine
 
 CNODE = InitialSlot.CNODE
+LAST_SLOT = (1 << abi.INITIAL_CNODE_BITS) - 1  # of the initial task's CNode
 SIZES = {ObjectType.CNODE: 3, ObjectType.UNTYPED: 13, ObjectType.SCHED_CONTEXT: 8} | {
     ObjectType.FRAME: 12,
     ObjectType.VSPACE: 13,
@@ -68,14 +69,14 @@ def test_checks_come_in_the_order_of_the_manual(machine: Machine) -> None:
     everything["size"] = 0
     assert refuse(machine, wrong(machine, **everything)) == (Error.INVALID_ARGUMENT, (1,))
     everything["size"] = 30
-    guard = (Error.FAILED_LOOKUP, (0, LookupFailureKind.GUARD_MISMATCH, 60, 0, 52))
+    guard = (Error.FAILED_LOOKUP, (0, LookupFailureKind.GUARD_MISMATCH, 60, 0, 64 - abi.INITIAL_CNODE_BITS))
     assert refuse(machine, wrong(machine, **everything)) == guard
     everything |= {"index": InitialSlot.TCB, "depth": 64}
     missing = (Error.FAILED_LOOKUP, (0, LookupFailureKind.MISSING_CAPABILITY, 64))
     assert refuse(machine, wrong(machine, **everything)) == missing
     everything |= {"index": CNODE}
-    assert refuse(machine, wrong(machine, **everything)) == (Error.RANGE_ERROR, (0, 4095))
-    everything |= {"offset": 4095}
+    assert refuse(machine, wrong(machine, **everything)) == (Error.RANGE_ERROR, (0, LAST_SLOT))
+    everything |= {"offset": LAST_SLOT}
     assert refuse(machine, wrong(machine, **everything)) == (Error.RANGE_ERROR, (1, 256))
     everything |= {"count": 2}
     assert refuse(machine, wrong(machine, **everything)) == (Error.RANGE_ERROR, (1, 1))

@@ -155,6 +155,9 @@ class KernelCpu(ByteMessages):
     def candidate(self, cptr: int, /) -> None:
         """No call is reported."""
 
+    def forget_candidate(self, cptr: int, /) -> None:
+        """None was counted."""
+
     def channel_statistics(self) -> tuple[int, int, int, int, int]:
         return 0, 0, 0, 0, 0
 

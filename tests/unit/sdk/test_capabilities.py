@@ -219,3 +219,11 @@ def test_cnode_rights_are_a_word(fake: TestSystem) -> None:
     fake.first_task.cnode.mint(3000, fake.first_task.cnode, source, 7, Rights.READ | Rights.WRITE)
     assert fake.kernel.objects.caps[3000].badge == 7
     assert fake.kernel.objects.invocations[-1][2] == (3000, 64, source, 64, 3, 7)
+
+
+def test_a_signal_waits_for_nobody_whatever_was_given_as_a_notification(fake: TestSystem) -> None:
+    for given in (FakeEndpoint(), FakeReply(), FakeObject("Frame"), FakeNotification()):
+        Notification(fake.new(given, badge=4)).signal()
+    word = FakeNotification()
+    Notification(fake.new(word, badge=4)).signal()
+    assert word.word == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,8 @@ from libsel4py.testing import Events, TestSystem, in_background
 from libsel4py.testing.fake_objects import FakeEndpoint, FakeUntyped
 from tests.unit.sdk.running import SHELL, Running, make_server, running
 from tests.unit.sdk.services import Middle, OutOfPaint, Painter, Studio
+
+SECONDS = 10.0
 
 
 class Client:
@@ -250,6 +253,32 @@ def test_a_deleted_capabilitys_slot_is_bound_to_nothing(client: Client, fake: Te
     with pytest.raises(TimeoutError):
         Endpoint(slot).call(Message(1), timeout=0)
     assert client.by_channel == 1
+
+
+def test_calls_by_a_deleted_capabilitys_slot_are_counted_no_more(client: Client, fake: TestSystem) -> None:
+    """Its next capability may be one that is invoked to make a channel."""
+    slot = fake.slots.allocate()
+    fake.kernel.objects.derive(client.endpoint.cptr, slot)
+    client.channels.offer(Endpoint(slot), ChannelUse.ALWAYS)
+    assert slot in fake.kernel.candidates
+    fake.first_task.delete(Endpoint(slot))
+    assert slot not in fake.kernel.candidates
+
+
+def test_a_channel_is_made_though_its_making_makes_many_calls(
+    client: Client, fake: TestSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = fake.first_task.memory
+    allocate = memory.allocate
+
+    def allocating(*arguments: Any, **named: Any) -> Any:
+        client.channels.called_often(client.endpoint.cptr)
+        return allocate(*arguments, **named)
+
+    monkeypatch.setattr(memory, "allocate", allocating)
+    client.channels.offer(client.endpoint, ChannelUse.AUTO)
+    in_background(client.channels.called_often, client.endpoint.cptr).result(SECONDS)
+    assert attempts(fake) == 1
 
 
 def test_a_thread_that_ends_leaves_its_channel_to_the_next(client: Client, fake: TestSystem) -> None:

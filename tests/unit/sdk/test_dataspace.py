@@ -103,7 +103,7 @@ def test_frames_are_chosen_to_fit(pool: TestSystem, size: int, bits: list[int]) 
 
 def test_smaller_frames_where_memory_is_in_pieces(pool: TestSystem) -> None:
     with nothing_left(pool):
-        taken = [DataSpace.allocate(1 << 20) for _ in range(16)]
+        taken = [DataSpace.allocate(1 << 20) for _ in range(18)]
         for each in taken[::2]:
             each.close()
         with DataSpace.allocate(2 << 20) as space:

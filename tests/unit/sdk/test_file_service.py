@@ -10,10 +10,10 @@ import pytest
 
 from libsel4py import Endpoint, component
 from libsel4py.badges import FIRST_BADGE, Badges
-from libsel4py.filesystem import FileSystemServer
+from libsel4py.filesystem import FileSystemServer, grants
 from libsel4py.filesystem.grants import MOST_NARROWED
 from libsel4py.filesystem.paths import checked, is_within, join, moved, parent_of, relative
-from libsel4py.filesystem.session_table import LEAST_FREE_SLOTS, MOST_DEPTH
+from libsel4py.filesystem.session_table import LEAST_FREE_SLOTS, MOST_DEPTH, TENANTS
 from libsel4py.filesystem.waiting import MOST_OF_A_CLIENT
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.file import Access, BadPath, Directory, File, Locked, StaleHandle, TooManyOpen
@@ -155,6 +155,58 @@ def test_narrowed_capabilities_come_to_an_end_and_those_to_nothing_make_room(sub
     narrow("more")
 
 
+def test_who_was_given_a_part_cannot_use_up_what_others_get_by_the_same_connection(subject: Subject) -> None:
+    """A client that serves others by its connection, as a namespace does, gives each of them a part."""
+    directory = subject.directory
+    for name in ("a", "b"):
+        directory.make_directory(name)
+    one, other = (Directory(directory.narrow(name, Access.ALL)) for name in ("a", "b"))
+    for number in range(MOST_NARROWED):
+        one.make_directory(f"d{number}")
+        subject.task.delete(one.narrow(f"d{number}", Access.READ))
+    with pytest.raises(TooManyOpen):
+        one.narrow("d0", Access.WRITE)
+    one.make_directory("d0/below")
+    below = Directory(one.narrow("d0", Access.READ))
+    with pytest.raises(TooManyOpen):
+        below.narrow("below", Access.READ)
+    other.make_directory("d")
+    Directory(other.narrow("d", Access.READ)).list("")
+    Directory(directory.narrow("a/d0", Access.READ)).list("")
+
+
+def test_a_connection_has_an_end_of_what_all_its_parts_narrow(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grants, "MOST_OF_AN_OWNER", 5)
+    directory = subject.directory
+    for part in ("a", "b", "c"):
+        directory.make_directory(part)
+        directory.make_directory(f"{part}/below")
+    one, two, three = (Directory(directory.narrow(part, Access.ALL)) for part in ("a", "b", "c"))
+    one.narrow("below", Access.READ)
+    two.narrow("below", Access.READ)
+    with pytest.raises(TooManyOpen):
+        three.narrow("below", Access.READ)
+    directory.remove("a/below")
+    three.narrow("below", Access.READ)
+
+
+def test_who_was_given_a_part_has_so_many_sessions_by_it(made: TestSystem) -> None:
+    with connect(Main, configuration={"sessions": 2 * TENANTS}) as directory, ExitStack() as stack:
+        for name in ("a", "b"):
+            directory.make_directory(name)
+        one, other = (Directory(directory.narrow(name, Access.ALL)) for name in ("a", "b"))
+        pools = [stack.enter_context(lend(made.first_task, 13)) for _ in range(4)]
+        first = Directory(one.session(pools[0].untyped))
+        Directory(first.narrow("", Access.READ)).session(pools[1].untyped)
+        with pytest.raises(TooManyOpen):
+            one.session(pools[2].untyped)
+        other.session(pools[2].untyped)
+        pools[1].take_back()
+        one.session(pools[3].untyped)
+
+
 def test_a_description_gives_one_client_no_more_than_half_of_the_sessions(made: TestSystem) -> None:
     with connect(Main, configuration={"sessions": 4}) as directory, ExitStack() as stack:
         pools = [stack.enter_context(lend(made.first_task, 13)) for _ in range(3)]
@@ -268,9 +320,11 @@ def test_files_that_were_handed_on_end_with_their_session(subject: Subject) -> N
 
 def test_an_exclusive_file_is_made_once(subject: Subject) -> None:
     with subject.client() as client, subject.client() as other:
-        number, size = client.directory.open_number("f", NEW)
-        assert (number, size) == (1, 0)
-        assert other.directory.open_number("f", NEW) == (1, 0)
+        number, size, identity = client.directory.open_number("f", NEW)
+        assert size == 0
+        another, *same = other.directory.open_number("f", NEW)
+        assert same == [0, identity]
+        assert another != number
         assert isinstance(client.directory, Directory)
 
 

@@ -250,14 +250,21 @@ def test_a_read_only_subtree_gives_permission_errors(disk: Disk) -> None:
     disk.task.delete(narrow)
 
 
-def test_a_session_that_is_over_is_stale_and_stays_it(disk: Disk) -> None:
+def test_a_session_that_is_over_is_opened_anew(disk: Disk) -> None:
     file = disk.files.open_raw("f", "wb")
-    disk.files._mounts[""].directory.close()
     for act in (lambda: file.write(b"x"), lambda: disk.files.stat("f"), lambda: disk.files.open("f"), file.close):
-        with pytest.raises(OSError, match="Stale") as caught:
-            act()
-        assert caught.value.errno == errno.ESTALE
+        disk.files._mounts[""].directory.close()
+        act()
+    assert disk.files.path("f").read_bytes() == b"x"
+
+
+def test_what_is_open_of_files_that_are_closed_is_stale(disk: Disk) -> None:
+    file = disk.files.open_raw("f", "wb")
     disk.files.close()
+    with pytest.raises(OSError, match="Stale") as caught:
+        file.write(b"x")
+    assert caught.value.errno == errno.ESTALE
+    file.close()
     with pytest.raises(ValueError, match="closed"):
         disk.files.stat("f")
 
@@ -446,9 +453,10 @@ def test_what_is_no_directory_and_no_namespace_is_refused(disk: Disk) -> None:
 
 
 def test_a_capability_that_was_revoked_is_stale(disk: Disk) -> None:
-    with disk.more() as files:
-        endpoint = files._mounts[""].endpoint
-        disk.task.cnode.delete(endpoint.cptr)
+    narrow = disk.files.narrow("", Access.READ)
+    with Files(narrow, disk.task, buffer_bytes=16 << 10) as files:
+        for capability in (files._mounts[""].endpoint, narrow):
+            disk.task.cnode.delete(capability.cptr)
         for act in (lambda: files.stat("f"), lambda: files.open("f"), lambda: files.list()):
             with pytest.raises(OSError, match="Stale") as caught:
                 act()

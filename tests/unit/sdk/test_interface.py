@@ -279,6 +279,17 @@ def _stub_of(cls: type[Stub], endpoint: Endpoint) -> Stub:
     return cls(endpoint)
 
 
+def test_no_client_calls_what_the_sdk_calls() -> None:
+    class Kitchen(Interface):
+        def prepare(self) -> None: ...
+
+    class Cook(Kitchen):
+        def prepare(self) -> None: ...
+
+    with pytest.raises(TypeError, match=r"Kitchen.prepare is called like what the SDK calls by itself"):
+        component(Cook)
+
+
 def test_clients_and_implementations_are_told_apart() -> None:
     with pytest.raises(TypeError, match=r"Studio is an interface: Studio\(endpoint\) is its client"):
         Studio()

@@ -116,8 +116,12 @@ class Board:
 
     Attributes:
         contents: what the disk holds. done: what the device has done, (kind, sector, bytes) each.
-        holds: the device takes requests and keeps them until `work`. fails: each ends with an error.
+        holds: the device takes requests and keeps them until `work`. fails: each ends with an error. failing: of each
+            entry the next request of that kind at that sector ends so, and does nothing.
+        main: the driver that was started last.
     """
+
+    main: Main
 
     def __init__(self, made: TestSystem, read_only: bool = False) -> None:
         self.made = made
@@ -125,6 +129,7 @@ class Board:
         self.done: list[tuple[Kind, int, int]] = []
         self.holds = False
         self.fails = False
+        self.failing: list[tuple[Kind, int]] = []
         self.garbage: Callable[[], bool] = lambda: False
         self.masked = False
         self._held: list[Request] = []
@@ -203,6 +208,7 @@ class Board:
         environment = Environment("block", devices={"disk": self._given}, configuration=configuration or {})
         made = runtime.make(Main, self.made.task(environment))
         with connect(made) as client:
+            self.main = made
             yield client
 
     def client(self, of: Block, badge: int) -> Block:
@@ -240,6 +246,10 @@ class Board:
         """What a disk does; returns head and bytes written."""
         dma, outcome, written = self.device.dma, Outcome.IOERR if self.fails else request.outcome, 0
         place = request.sector * 512
+        if request.kind is not None and (request.kind, request.sector) in self.failing:
+            self.failing.remove((request.kind, request.sector))
+            dma.write(request.status.address, bytes([Outcome.IOERR]))
+            return request.chain.head, 1
         if request.kind is not None:
             self.done.append((request.kind, request.sector, request.size))
         try:

@@ -12,7 +12,7 @@ from typing import Final
 
 from kerneld import caps
 from kerneld.caps import Cap
-from kerneld.records import ProcessState, Slot, Tcb, ThreadState
+from kerneld.records import CapType, ProcessState, Slot, Tcb, ThreadState
 from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel, InitialSlot, ObjectType
 from libsel4py.capabilities import Endpoint, Notification
@@ -27,6 +27,7 @@ from servers.root.builder import Builder
 from servers.root.lifecycle import LifecycleService
 from servers.root.lives import Lives
 from servers.root.orders import Orders
+from servers.root.replay import empty_free_slots, replayed
 from servers.root.running_task import Kind, RunningTask, Sender
 from servers.root.supervisor import Supervisor
 from tests.harness import Machine, Thread
@@ -70,20 +71,36 @@ class Root:
     def __init__(self, machine: Machine, *tasks: Task, devices: tuple[Device, ...] = ()) -> None:
         self.machine = machine
         machine.delete(machine.root.reply)  # it stands where BootInfo says that slots are free
-        address = machine.slot(InitialSlot.BOOT_INFO_FRAME).object
-        info = bootinfo.parse(machine.ram.read(address, 1 << abi.BOOT_INFO_FRAME_BITS))
-        self.authority = Authority.from_boot_info(info)
         self.description = System("test", RAM_BYTES, devices, tasks)
+        self.clock = Clock()
+        self._build()
+
+    def _build(self) -> None:
+        address = self.machine.slot(InitialSlot.BOOT_INFO_FRAME).object
+        info = bootinfo.parse(self.machine.ram.read(address, 1 << abi.BOOT_INFO_FRAME_BITS))
+        self.authority = Authority.from_boot_info(info)
         self.endpoint = Endpoint(self.authority.make("root", ObjectType.ENDPOINT))
         self.free_slots = self.authority.slots.free_count
         self.tasks = Builder(self.authority, self.description, self.endpoint).build()
-        self.clock = Clock()
         self.lives = Lives(self.authority, self.tasks, self.clock)
         supervising = self.description.reincarnation
         self.reincarnation = next((each for each in self.tasks if each.task is supervising), None)
         self.orders = Orders(None if self.reincarnation is None else self._bell(self.reincarnation))
         self.supervisor = Supervisor(self.lives, self.tasks, self.orders, self.reincarnation)
         self.lifecycle = LifecycleService(self.authority, self.description, self.tasks, self.lives, self.orders)
+
+    def resume(self) -> None:
+        """As a root that begins anew in a system that was suspended, and knows what it holds by BootInfo alone."""
+        slots = range(1 << abi.INITIAL_CNODE_BITS)
+        tcbs = {
+            slot: Tcb(self.machine.ram, cap.object) for slot in slots if (cap := self.cap(slot)).type == CapType.TCB
+        }
+        ran = {slot for slot, tcb in tcbs.items() if tcb.process != ProcessState.NONE}
+        with replayed(True):
+            self._build()
+        empty_free_slots(self.authority)
+        self.machine.tells.clear()
+        self.supervisor.resume_all(ran)
 
     def _bell(self, reincarnation: RunningTask) -> Notification:
         slot = self.authority.slots.allocate()
@@ -138,6 +155,6 @@ class Root:
 @contextmanager
 def root(*tasks: Task, devices: tuple[Device, ...] = (), check: bool = True) -> Iterator[Root]:
     """A system that was built from these tasks, and not started. ``check``: invariants after every transaction."""
-    machine = Machine(ram_bytes=RAM_BYTES, check=check)
+    machine = Machine(ram_bytes=RAM_BYTES, check=check, device_count=max(2, len(devices)))
     with bench(machine), as_task(CurrentTask(Environment("root"))):
         yield Root(machine, *tasks, devices=devices)

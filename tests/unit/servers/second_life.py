@@ -27,12 +27,12 @@ class Lives:
         )
 
     @contextmanager
-    def life(self, client: str = "ada") -> Iterator[Any]:
-        """A client of the next life, which ends with the block."""
+    def life(self, client: str = "ada", **options: Any) -> Iterator[Any]:
+        """A client of the next life, which ends with the block. ``options``: of `connect`."""
         task = self.made.task(self._environment)
         task.keeper = Keeper.open(self.memory)
         instance = runtime.make(self._cls, task)
-        with connect(instance, client=client) as stub:
+        with connect(instance, client=client, **options) as stub:
             yield stub
 
     def held(self) -> set[int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import struct
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,8 +22,10 @@ from libsel4py.interfaces.block import (
     Request,
 )
 from libsel4py.testing.block_device import BLOCK_CHECKS, Subject
+from libsel4py.watchdog import LOOK_S
 from servers.block import disk as driver
-from tests.unit.servers.disk_board import SECTORS, Board, board
+from servers.block.disk import MOST_TRIES
+from tests.unit.servers.disk_board import IRQ, SECTORS, Board, board
 
 SECONDS = 10.0
 
@@ -69,6 +73,26 @@ def test_a_disk_that_is_slow_interrupts_when_it_is_done(machine: Board, disk: Bl
     assert not call.done()
     machine.work()
     call.result(SECONDS)
+    assert read(space, 0, 512) == b"\7" * 512
+
+
+def test_a_lost_interrupt_delays_and_nothing_else(machine: Board, disk: Block, space: DataSpace) -> None:
+    alarm = machine.main.server.alarm
+    assert alarm is not None
+    number = disk.attach(space.share())
+    assert alarm.due() == math.inf, "nothing is under way"
+    machine.contents[512:1024] = b"\7" * 512
+    machine.holds = True
+    for sector in (1, 2):
+        call = machine.calling(disk.read, number, 512 * (sector - 1), sector, 1)
+        assert alarm.due() <= time.monotonic() + LOOK_S
+        alarm.ring()  # too early: it is slow, and nothing more
+        assert not call.done()
+        machine.finish()
+        machine.bus.lines.forget(IRQ)
+        alarm.ring()
+        call.result(SECONDS)
+        assert alarm.due() == math.inf
     assert read(space, 0, 512) == b"\7" * 512
 
 
@@ -127,8 +151,8 @@ def test_a_client_s_lost_memory_is_no_error_of_those_it_was_joined_with(
         lost.revoke()
         machine.work()
         assert (Kind.IN, 100, 1024) in machine.held or (Kind.IN, 100, 1024) in machine.done, "they were joined"
-        machine.work()
-        machine.work()
+        for _ in range(1 + MOST_TRIES):
+            machine.work()
         with pytest.raises(DiskError, match="status 1"):
             lost_call.result(SECONDS)
         my_call.result(SECONDS)
@@ -186,11 +210,79 @@ def test_a_commit_ends_with_the_epoch_that_fails(machine: Board, disk: Block, sp
     machine.holds = True
     call = machine.calling(disk.commit, number, [[Request(True, 0, 1, 1)], [Request(True, 512, 2, 1)]])
     machine.fails = True
-    machine.work()
+    for _ in range(MOST_TRIES):
+        machine.work()
     with pytest.raises(DiskError):
         call.result(SECONDS)
     assert not machine.held
-    assert [sector for kind, sector, _ in machine.done if kind is Kind.OUT] == [1]
+    assert [sector for kind, sector, _ in machine.done if kind is Kind.OUT] == [1] * MOST_TRIES
+
+
+@pytest.mark.parametrize("kind", [Kind.IN, Kind.OUT])
+def test_what_fails_is_asked_for_again_and_not_for_ever(
+    machine: Board, disk: Block, space: DataSpace, kind: Kind
+) -> None:
+    number = disk.attach(space.share())
+    call = disk.read if kind is Kind.IN else disk.write
+    machine.failing = [(kind, 5)] * (MOST_TRIES - 1)
+    call(number, 0, 5, 1)
+    assert machine.done == [(kind, 5, 512)]
+    machine.failing = [(kind, 5)] * MOST_TRIES
+    with pytest.raises(DiskError, match="status 1"):
+        call(number, 0, 5, 1)
+    assert machine.done == [(kind, 5, 512)]
+
+
+@pytest.mark.parametrize("has_barriers", [True, False])
+@pytest.mark.parametrize("failing", [(Kind.OUT, 1), (Kind.OUT, 2), (Kind.FLUSH, 0)])
+def test_an_epoch_that_fails_is_written_again_with_its_flush(
+    machine: Board, space: DataSpace, has_barriers: bool, failing: tuple[Kind, int]
+) -> None:
+    if not has_barriers:
+        machine.device.OFFERED &= ~BARRIER
+    with machine.driver() as disk:
+        number = disk.attach(space.share())
+        machine.failing = [failing] * (MOST_TRIES - 1)
+        disk.commit(number, [[Request(True, 0, 1, 1), Request(True, 1024, 2, 1)], [Request(True, 512, 3, 1)]])
+        flush = (Kind.FLUSH, 0, 0)
+        assert machine.done[-5:] == [(Kind.OUT, 1, 512), (Kind.OUT, 2, 512), flush, (Kind.OUT, 3, 512), flush]
+        assert not machine.failing
+        machine.failing = [failing] * MOST_TRIES
+        with pytest.raises(DiskError):
+            disk.commit(number, [[Request(True, 0, 1, 1), Request(True, 1024, 2, 1)], [Request(True, 512, 4, 1)]])
+        assert all(sector != 4 for _, sector, _ in machine.done)
+
+
+def test_who_wrote_before_a_flush_that_failed_is_told_once(machine: Board, disk: Block, space: DataSpace) -> None:
+    clients = [machine.client(disk, badge) for badge in (2, 3, 4)]
+    writer, asker, idle = clients
+    flushed = machine.client(disk, 5)
+    numbers = {client: client.attach(space.share()) for client in (*clients, flushed)}
+    flushed.write(numbers[flushed], 0, 9, 1)
+    flushed.flush()
+    writer.write(numbers[writer], 0, 8, 1)
+    machine.failing = [(Kind.FLUSH, 0)]
+    with pytest.raises(DiskError, match="status 1"):
+        asker.flush()
+    assert not machine.failing, "a flush is not tried again"
+    for client in (asker, idle, flushed):
+        client.flush()
+    with pytest.raises(DiskError, match="another's flush has failed"):
+        writer.flush()
+    writer.flush()
+
+
+def test_a_commit_that_flushes_again_does_not_hide_what_its_first_flush_has_lost(
+    machine: Board, disk: Block, space: DataSpace
+) -> None:
+    writer = machine.client(disk, 2)
+    theirs, mine = writer.attach(space.share()), disk.attach(space.share())
+    writer.write(theirs, 0, 8, 1)
+    machine.failing = [(Kind.FLUSH, 0)]
+    disk.commit(mine, [[Request(True, 0, 1, 1)]])
+    with pytest.raises(DiskError, match="another's flush has failed"):
+        writer.flush()
+    writer.flush()
 
 
 def test_calls_under_way_are_bounded_by_client(machine: Board, disk: Block, space: DataSpace) -> None:
@@ -234,7 +326,8 @@ def test_addresses_of_a_detached_buffer_go_to_nobody_while_the_device_has_them(
     with DataSpace.allocate(1 << 16) as theirs:
         mapping = theirs.attach()
         other.attach(theirs.share())
-        machine.work()
+        for _ in range(MOST_TRIES):
+            machine.work()
         with pytest.raises(DiskError):
             call.result(SECONDS)
         assert mapping.read(0, 512) == bytes(512), "a former owner's request has written to another client's memory"

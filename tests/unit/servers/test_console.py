@@ -44,6 +44,16 @@ def test_readers_take_turns_in_the_order_in_which_they_asked(board: Bench) -> No
     assert board.terminal.output == "0> a\r\n1> b\r\n2> c\r\n"
 
 
+def test_no_client_gives_the_terminal_commands(board: Bench) -> None:
+    client = board.client()
+    client.write("a\x1b[6n\tb\x9b6n\r\u202e\x7fé\n")
+    future = board.read(client, "\x1b]2;title\a> ")
+    board.type(b"x\r")
+    assert future.result(SECONDS) == "x"
+    shown = "a\\x1b[6n\tb\\x9b6n\\x0d\\u202e\\x7fé\r\n" + "\\x1b]2;title\\x07> x\r\n"
+    assert board.terminal.output == shown
+
+
 def test_what_is_typed_while_nobody_reads_waits(board: Bench) -> None:
     board.type(b"a\r\nb\xc3", b"\xa9\r")
     client = board.client()

@@ -18,6 +18,7 @@ from libsel4py.bulk import Buffer, HostilePeer, Piece
 from libsel4py.capabilities import Notification
 from libsel4py.dataspace import DataSpace, SharedMemory
 from libsel4py.environment import Slot
+from libsel4py.errors import ServerDied, Timeout
 from libsel4py.interfaces.ethernet import (
     HEADROOM,
     BadOpening,
@@ -30,9 +31,10 @@ from libsel4py.interfaces.ethernet import (
 )
 from libsel4py.mapping import Mapping
 from libsel4py.task import current_task
-from libsel4py.testing import connect
+from libsel4py.testing import connect, harness
 from libsel4py.virtio import DmaMemory, DriverQueue, HostileDevice
 from servers.ethernet.card import HEADER_BYTES, QUEUE_BYTES
+from servers.ethernet.main import Main
 from servers.ethernet.opening import Opening
 from servers.network.link import MOST_WAITING_BYTES, Link
 
@@ -98,6 +100,7 @@ class Driver(Ethernet):
         self.card = TestCard()
         self.card.dma = Dma()  # type: ignore[attr-defined]  # what an opening asks of its card
         self.opening: Opening | None = None
+        self.deaths = 0  # that come when it is to ring
         self.memory: Mapping
 
     def state(self) -> CardState:
@@ -111,7 +114,11 @@ class Driver(Ethernet):
         self.opening = Opening(self.card, space, where, numbers, 1)  # type: ignore[arg-type]  # a card's like
 
     def bells(self, wake: Notification) -> Notification:
-        assert self.opening is not None
+        if self.deaths:
+            self.deaths -= 1
+            self.die()
+        if self.opening is None:  # as in the driver's next life
+            raise BadOpening("nothing is open")
         self.opening.wake = wake
         self.opening.pump()
         return Notification(Slot.NOTIFICATION)
@@ -124,6 +131,12 @@ class Driver(Ethernet):
             self.opening.close(self.task.delete)
             self.opening = None
             self.card.begin()
+
+
+@pytest.fixture(autouse=True)
+def enough_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link's buffers are one frame, as large as the memory that a test has otherwise."""
+    monkeypatch.setattr(harness, "POOL_BITS", 21)
 
 
 @contextmanager
@@ -271,6 +284,94 @@ def test_a_driver_that_comes_back_is_opened_again() -> None:
         link.flush()
         pump(driver)
         assert len(driver.card.offered(QUEUE_BYTES)) == 1
+
+
+def test_a_driver_that_does_not_answer_in_time_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with linked() as (driver, link):
+
+        def busy() -> CardState:
+            raise Timeout
+
+        monkeypatch.setattr(link._looked_at, "state", busy)
+        assert not link.look()
+        assert link.is_open
+        link.transmit(FRAME)
+        link.flush()
+        pump(driver)
+        assert len(driver.card.offered(QUEUE_BYTES)) == 1
+
+
+class WholeDriver(Main):
+    """The driver itself, with the card in the test's hands."""
+
+    def __init__(self) -> None:
+        pass  # there are no devices
+
+    def start(self) -> None:
+        self.card = TestCard()
+        self.card.dma = self  # type: ignore[attr-defined]  # what it asks of its card
+        self.card.acknowledge = lambda: None  # type: ignore[attr-defined]
+        self._card = self.card  # type: ignore[assignment]  # a card's like
+        self._opening = None
+        self._sent = self._received = self._dropped = 0
+        self._bell = Notification(Slot.NOTIFICATION)
+
+    def map(self, space: DataSpace) -> DmaMemory:
+        assert space.mapping is not None
+        self.memory = space.mapping
+        return DmaMemory(BASE, space.size, [])
+
+    def unmap(self, memory: DmaMemory) -> None:
+        pass
+
+
+def test_a_frame_whose_interrupt_was_lost_comes_with_its_clients_next_look() -> None:
+    driver = WholeDriver()
+    with connect(driver) as client:
+        link = Link(client, current_task())
+        link.open()
+        head, address, _ = driver.card.offered(0)[0]
+        driver.memory.write(address - BASE, bytes(HEADER_BYTES) + FRAME)
+        driver.card.use(0, head, HEADER_BYTES + len(FRAME))
+        assert receive(link) == []
+        assert not link.look()
+        assert receive(link) == [FRAME]
+        link.close()
+
+
+def test_a_driver_that_ends_while_it_is_being_opened_is_opened_again() -> None:
+    driver = Driver()
+    with connect(driver) as client:
+        driver.deaths = 2
+        link = Link(client, current_task())
+        link.open()
+        assert link.is_open
+        assert not link.look()
+        link.close()
+
+
+def test_a_driver_that_ends_with_its_answer_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with linked() as (driver, link):
+        bells = link._card.bells
+
+        def dead(wake: Notification) -> Notification:
+            monkeypatch.setattr(link._card, "bells", bells)
+            driver.die()
+            raise ServerDied("the driver has died")
+
+        monkeypatch.setattr(link._card, "bells", dead)
+        link.open()
+        assert not link.look()
+
+
+def test_a_driver_that_always_ends_is_given_up() -> None:
+    with linked() as (driver, link):
+        driver.deaths = 1 << 20
+        with pytest.raises(BadOpening):
+            link.open()
+        driver.deaths = 0
+        assert link.look()
+        assert link.is_open
 
 
 @pytest.mark.parametrize("numbers", [(0, 1, 2048), (257, 1, 2048), (1, 1, 64), (1, 1, 1 << 20), (256, 256, 65600)])

@@ -8,10 +8,12 @@ import pytest
 
 from kerneld.records import Endpoint, ThreadState
 from libsel4py import abi
-from libsel4py.abi import CapType, ObjectType, Status, Syscall
+from libsel4py.abi import CapType, Error, ObjectType, Status, Syscall
 from libsel4py.description import Provide, Restart, Use
 from libsel4py.environment import Slot
 from libsel4py.wire import Outcome
+from servers.root.running_task import Life
+from servers.root.supervisor import MOST_RESTARTS
 from tests.unit.servers.root_board import PING, Root, root, task
 
 FAILED, SIGKILLED = 3 << 8, 9  # wait statuses
@@ -159,3 +161,71 @@ def test_a_request_that_nobody_had_taken_waits_for_the_successor(board: Root) ->
     taken = board.act_for("server").syscall(Syscall.RECV, SERVED, reply=Slot.REPLY)
     assert taken is not None
     assert (taken.badge, taken.label) == (7, 9)
+
+
+# --- a server that is not started again
+
+
+def given_up(board: Root, name: str = "server") -> None:
+    for _ in range(MOST_RESTARTS + 1):
+        board.ended(name, SIGKILLED)
+    assert board.running(name).is_over
+
+
+def test_who_waits_at_its_endpoint_is_told_and_so_is_who_calls_later(board: Root) -> None:
+    client = board.act_for("client")
+    assert client.syscall(Syscall.CALL, CONNECTION, label=1) is None  # nobody takes it
+    given_up(board)
+    told = client.completion()
+    assert told is not None
+    assert (told.status, told.label) == (Status.DONE, Outcome.SERVER_DIED)
+    later = client.syscall(Syscall.CALL, CONNECTION, label=1)
+    assert later is not None
+    assert later.label == Error.INVALID_CAPABILITY
+
+
+def test_started_after_all_it_is_called_by_the_same_slots_but_not_by_those_that_were_used_otherwise(
+    board: Root,
+) -> None:
+    before = {name: board.held(name) for name in ("server", "client")}
+    memory, free = board.authority.statistics(), board.authority.slots.free_count
+    given_up(board)
+    assert CONNECTION not in board.held("client")
+    board.ended("client", SIGKILLED)  # its next life is given what there is
+    assert len(board.held("client")) == len(before["client"]) - 1
+    board.supervisor.kill(board.running("server"))
+    for name, held in before.items():
+        now = board.held(name)
+        assert {slot: (cap.type, cap.rights) for slot, cap in now.items()} == {
+            slot: (cap.type, cap.rights) for slot, cap in held.items()
+        }
+    assert board.held("client")[CONNECTION].badge == before["client"][CONNECTION].badge
+    server, client = board.act_for("server"), board.act_for("client")
+    assert client.syscall(Syscall.CALL, CONNECTION, label=1) is None
+    taken = server.syscall(Syscall.RECV, SERVED, reply=Slot.REPLY)
+    assert taken is not None
+    assert taken.badge == 7
+    assert (board.authority.statistics(), board.authority.slots.free_count) == (memory, free)
+    given_up(board)
+    assert client.completion() is not None
+    client.call(Slot.CNODE, abi.Label.CNODE_COPY, (CONNECTION, 64, Slot.TCB, 64, 15), [Slot.CNODE])
+    board.supervisor.kill(board.running("server"))
+    assert board.held("client")[CONNECTION].type == CapType.TCB
+
+
+def test_it_is_known_after_a_resume(board: Root) -> None:
+    given_up(board)
+    board.resume()  # as for who has been told of no end: here its thread stands as it did
+    assert board.held("client")[CONNECTION].type == CapType.ENDPOINT
+
+
+def test_who_calls_what_was_stopped_by_order_waits_until_another_one_starts_it(board: Root) -> None:
+    client = board.act_for("client")
+    assert client.syscall(Syscall.CALL, CONNECTION, label=1) is None
+    server = board.running("server")
+    board.lives.end(server)
+    server.life = Life.DEAD
+    board.lives.leave(server, by_order=True)
+    assert client.completion() is None
+    board.lives.start_again(server)
+    assert board.act_for("server").syscall(Syscall.RECV, SERVED, reply=Slot.REPLY) is not None

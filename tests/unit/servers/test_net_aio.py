@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from libsel4py import aio
+from libsel4py import aio, net_aio
+from libsel4py.errors import ServerDied
+from libsel4py.interfaces.network import Network, StaleSocket
 from libsel4py.net_aio import AsyncNet
+from libsel4py.sockets import Net
 from libsel4py.testing import worker_threads
+from servers.network.life import Life
 from tests.loopback_stack import WINDOW
 from tests.unit.servers.test_network import opened, served
 
@@ -91,3 +96,74 @@ def test_the_end_of_the_other_side_is_seen() -> None:
         listener.close()
 
     run(main)
+
+
+def die_within(session: Network, call: str) -> None:
+    """Let a session end as its server dies while it has taken a call."""
+
+    def stale() -> list[str]:
+        raise StaleSocket
+
+    def dead(*args: int) -> None:
+        session.rules = stale  # type: ignore[method-assign]  # of this one client
+        raise ServerDied("the server has died")
+
+    setattr(session, call, dead)
+
+
+async def answered(network: AsyncNet) -> bytes:
+    """What an echo server answers, that may find out only now that its session is over."""
+    while True:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            reader, writer = await network.open_connection("127.0.0.1", 7)
+            writer.write(b"?")
+            answer = await reader.readexactly(1)
+            writer.close()
+            return answer
+
+
+@pytest.mark.parametrize("call", ["ready", "arm", "receive", "accept", "connect"])
+def test_a_server_that_dies_within_a_call_is_followed_to_its_next_life(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net_aio, "LOOK_SECONDS", 3600)
+
+    async def main(network: AsyncNet) -> None:
+        async with await network.start_server(echo, "", 7):
+            reader, writer = await network.open_connection("127.0.0.1", 7)
+            die_within(network.session, call)
+            assert await answered(network) == b"?"
+            assert network.net.generation == 1
+            with pytest.raises(ConnectionResetError):
+                await reader.read(1)
+            writer.close()
+
+    run(main)
+
+
+def test_the_servers_end_is_told() -> None:
+    """Nothing is asked of the session when its server ends: a stream that waits is reset all the same."""
+
+    async def main(network: AsyncNet) -> None:
+        listener = network.net.create_server(("", 7))
+        reader, writer = await network.open_connection("127.0.0.1", 7)
+        accepted, _ = listener.accept()
+        waits = asyncio.create_task(reader.read(1))
+        while not network._handlers:
+            await asyncio.sleep(0)
+        die_within(network.session, "ready")
+        former, server._life = server._life, Life(server.task)  # as the next one has its own
+        former.end()
+        with pytest.raises(ConnectionResetError):
+            await waits
+        assert network.net.generation == 1
+        writer.close()
+        accepted.close()
+        listener.close()
+
+    async def begin(made: Net) -> None:
+        async with AsyncNet(made) as network:
+            await asyncio.wait_for(main(network), 20)
+
+    with served() as (server, client), opened(client, 19) as made, worker_threads(2):
+        aio.run(begin(made))

@@ -416,6 +416,28 @@ def test_a_datagram_may_be_answered_by_who_may_only_listen() -> None:
             one.sendto(b"me", (sender[0], sender[1] + 1))
 
 
+def test_who_may_not_listen_hears_those_alone_to_whom_it_may_send() -> None:
+    """Else a port that was bound by itself would let anybody in, and be an answer's way out."""
+    with served(test="connect udp 127.0.0.1:50000") as (server, client), opened(client) as made:
+        one = made.socket(type=socket.SOCK_DGRAM)
+        one.bind(("", 0))
+        one.setblocking(False)
+        port = one.getsockname()[1]
+        stranger, known = server.stack.datagrams(4), server.stack.datagrams(4)
+        known.bind("127.0.0.1", 50000)
+        stranger.send_to(b"in", "127.0.0.1", port)
+        assert made.session.wait(one.number, Events.READABLE, 0) == 0
+        for receive in (one.recvfrom, one.recv):
+            with pytest.raises(BlockingIOError):
+                receive(10)
+        with pytest.raises(PermissionError):
+            one.sendto(b"out", stranger.local)
+        stranger.send_to(b"in", "127.0.0.1", port)
+        known.send_to(b"answer", "127.0.0.1", port)
+        assert made.session.wait(one.number, Events.READABLE, 0) == Events.READABLE
+        assert one.recvfrom(10) == (b"answer", ("127.0.0.1", 50000))
+
+
 def test_what_is_closed_does_not_wake_who_waits_to_write() -> None:
     with served() as (_, client), opened(client) as made:
         near, far = pair(made)

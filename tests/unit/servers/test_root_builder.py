@@ -15,7 +15,7 @@ from servers.root.running_task import Kind, Sender, badge_of
 from tests.unit.servers.root_board import ENTROPY, NAMES, PING, UART, Root, root, task
 
 CALL = Rights.WRITE | Rights.GRANT_REPLY
-FIXED = {slot: slot.name for slot in Slot if Slot.NULL < slot < Slot.FIRST_CONNECTION}
+FIXED = {slot: slot.name for slot in Slot if Slot.NULL < slot < Slot.TAKEOVER}
 ENDPOINT_LIKE = (CapType.ENDPOINT, CapType.NOTIFICATION)
 
 SERVER = task("server", provides=(Provide("one", PING), Provide("two", PING)))
@@ -58,6 +58,18 @@ def test_a_task_without_a_pool_has_none() -> None:
     with root(task("poor", pool=0)) as board:
         assert set(board.held("poor")) == set(FIXED) - {Slot.POOL}
         assert board.running("poor").environment.pool_bits == 0
+
+
+def test_a_task_whose_answers_carry_no_capabilities_has_no_reply_object_that_grants() -> None:
+    rights = int(Rights.WRITE)
+    with root(task("plain", pool=0, reply_rights=rights, spare_replies=2), task("usual")) as board:
+        held, spare = board.held("plain"), board.running("plain").environment.spare_replies
+        assert spare == (16, 17)
+        replies = {slot: cap for slot, cap in held.items() if cap.type is CapType.REPLY}
+        assert set(replies) == {Slot.REPLY, *spare}
+        assert len({cap.object for cap in replies.values()}) == len(replies)
+        assert [cap.rights & Rights.GRANT for cap in replies.values()] == [0] * len(replies)
+        assert board.held("usual")[Slot.REPLY].rights & Rights.GRANT
 
 
 def test_its_cnode_resolves_whole_addresses() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,10 +15,11 @@ from libsel4py.interface import on_lane
 from libsel4py.interfaces.serial import WRITE_BYTES, Serial
 from libsel4py.request_ids import Lane
 from libsel4py.state import ensure_state
+from libsel4py.watchdog import LOOK_S
 from servers.serial import main as driver_main
-from servers.serial.main import STATE_BYTES, Main, ReadAgain
+from servers.serial.main import READER_LOOK_S, STATE_BYTES, Main, ReadAgain
 from tests.unit.sdk.cut_memory import CutMemory
-from tests.unit.servers.serial_board import Board, board
+from tests.unit.servers.serial_board import IRQ, Board, board
 
 SECONDS = 10.0
 EARLY, LATE = b"first", b"LATER"
@@ -81,6 +84,33 @@ def test_a_reader_waits_until_there_is_something(uart: Board, serial: Serial) ->
     future = uart.calling(serial.read)
     uart.feed(b"x")
     assert future.result(SECONDS) == b"x"
+
+
+def test_lost_interrupts_delay_and_nothing_else(uart: Board) -> None:
+    with uart.driver() as (driver, serial):
+        alarm = driver.server.alarm
+        assert alarm is not None
+        assert alarm.due() == math.inf, "nobody waits"
+        reader = uart.calling(serial.read)
+        assert LOOK_S < alarm.due() - time.monotonic() <= READER_LOOK_S
+        alarm.ring()  # too early: nothing has come
+        assert not reader.done()
+        uart.wire.feed(b"x")
+        uart.machine.bus.lines.forget(IRQ)
+        alarm.ring()
+        assert reader.result(SECONDS) == b"x"
+        uart.wire.waits = True
+        uart.settle()
+        writer = uart.calling(serial.write, pattern(100))
+        assert alarm.due() <= time.monotonic() + LOOK_S
+        for _ in range(100 // 64 + 1):
+            uart.wire.waits = False
+            uart.wire.move()
+            uart.machine.bus.lines.forget(IRQ)
+            alarm.ring()
+        writer.result(SECONDS)
+        assert bytes(uart.wire.sent) == pattern(100)
+        assert alarm.due() == math.inf
 
 
 def test_no_byte_is_lost_wherever_others_arrive(uart: Board) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -22,12 +23,18 @@ from libsel4py.interfaces.file import (
     NoSuchFile,
     NotPermitted,
     StaleHandle,
+    TooManyOpen,
 )
 from libsel4py.interfaces.namespace import MountPoint, Namespace
 from libsel4py.signature import Word
-from libsel4py.testing import connect, system
+from libsel4py.testing import TestSystem, connect, in_background, system, worker_threads
+from libsel4py.testing.fake_objects import FakeCap, FakeEndpoint
 from servers.ramfs.main import Main as RamFs
+from servers.vfs import main as vfs_main
+from servers.vfs.asking import MOST_WAITING
 from servers.vfs.main import Main
+from servers.vfs.tree import MOST_MOUNTS_OF_ONE, MOST_TABLE_BYTES, KeptView, Table
+from tests.unit.servers.second_life import Lives
 
 MOUNTS: dict[str, Value] = {"mounts": {"/": "disk", "/tmp": "ram", "/tmp/deep": "third"}}
 
@@ -108,6 +115,36 @@ def test_who_is_not_listed_has_no_right() -> None:
         files.path("/name").read_text()
 
 
+def test_what_a_client_narrows_is_counted_by_its_own_part() -> None:
+    """So that the file system, which knows the namespace alone, gives others theirs still."""
+    with mounted(clients={"test": "rw /sub"}) as space:
+        _, own = space.resolve("/")
+        Directory(own).make_directory("deep")
+        _, deep = Namespace(space.narrow("/deep", Word(Access.ALL))).resolve("/")
+        Directory(deep).make_directory("more")
+        assert [each.name for each in Directory(own).list("deep")] == ["more"]
+        _, reader = Namespace(space.narrow("/deep", Word(Access.READ))).resolve("/more")
+        with pytest.raises(NotPermitted):
+            Directory(reader).make_directory("other")
+
+
+def test_one_client_has_half_of_the_mounts_and_of_the_table() -> None:
+    with mounted() as space, connect(RamFs) as mine:
+        for number in range(MOST_MOUNTS_OF_ONE):
+            space.mount(f"/m{number}", endpoint_of(mine))
+        with pytest.raises(TooManyOpen, match="has mounted"):
+            space.mount("/more", endpoint_of(mine))
+    table = Table()
+    for number in range(MOST_TABLE_BYTES):
+        try:
+            table.ensure_room("x" * 400, "one")
+        except TooManyOpen:
+            break
+        table.views[number] = KeptView("x" * 400, 1, "one")
+    assert len(table.views) == MOST_TABLE_BYTES // 2 // (400 + 32 + 3)
+    table.ensure_room("x" * 400, "other")
+
+
 def test_it_is_narrowed_and_never_widened() -> None:
     with mounted(clients={"test": "r /"}) as space:
         narrow = Namespace(space.narrow("/tmp", Word(int(Access.ALL))))
@@ -162,3 +199,153 @@ def test_a_capability_of_a_former_life_is_stale() -> None:
     with mounted() as space:
         narrow: Endpoint = space.narrow("/tmp", Word(3))
         assert Namespace(narrow).resolve("/")[0] == ""
+
+
+# --- mounts that do not answer
+
+SECONDS = 10.0
+
+
+class Dead:
+    """A directory that nobody serves: who asks it waits, until it is said to have died with that."""
+
+    def __init__(self, made: TestSystem) -> None:
+        self._kernel = made.kernel
+        self._target = FakeEndpoint()
+        self.endpoint = Endpoint(made.new(self._target))
+
+    def wait_until_asked(self) -> None:
+        self._kernel.wait_for_senders(self._target, 1)
+
+    def die(self) -> None:
+        self._target.taken.append(self._target.queue.popleft())
+        self._kernel.end_life(self._target)
+
+
+@contextmanager
+def beside_a_dead_one() -> Iterator[tuple[Namespace, Dead]]:
+    """A namespace that has threads, and /odd in it does not answer."""
+    with system() as made, worker_threads(4), mounted() as space:
+        dead = Dead(made)
+        space.mount("/odd", dead.endpoint)
+        yield space, dead
+
+
+def test_a_mount_that_does_not_answer_holds_up_nobody_else() -> None:
+    with beside_a_dead_one() as (space, dead), connect(RamFs) as mine:
+        space.mount("/mine", endpoint_of(mine))
+        waiting = in_background(space.resolve, "/odd/x")
+        dead.wait_until_asked()
+        for path in ("/name", "/tmp/name", "/tmp/deep/name"):
+            rest, directory = space.resolve(path)
+            assert Directory(directory).stat(rest).size
+        assert MountPoint("/odd", True) in space.mounts()
+        assert not waiting.done()
+        dead.die()
+        with pytest.raises(DeviceFailed):
+            waiting.result(SECONDS)
+        assert MountPoint("/odd", True) not in space.mounts()
+        assert space.resolve("/odd/x")[0] == "odd/x"
+        assert space.resolve("/mine/x")[0] == "x"
+
+
+def test_it_is_unmounted_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vfs_main, "ANSWER_SECONDS", 0.01)
+    with beside_a_dead_one() as (space, _):
+        with pytest.raises(DeviceFailed):
+            space.resolve("/odd/x")
+        assert space.resolve("/odd/x")[0] == "odd/x"
+
+
+def test_who_waits_too_often_for_what_does_not_answer_is_refused() -> None:
+    with beside_a_dead_one() as (space, dead):
+        waiting = {in_background(space.resolve, "/odd/x") for _ in range(MOST_WAITING + 1)}
+        refused, waiting = wait(waiting, SECONDS, FIRST_COMPLETED)
+        assert [type(each.exception()) for each in refused] == [TooManyOpen]
+        assert space.resolve("/name")[0] == "name"
+        dead.die()
+        assert {type(each.exception(SECONDS)) for each in waiting} == {DeviceFailed}
+
+
+def test_what_is_unmounted_while_it_is_asked_is_let_go_of_later() -> None:
+    with beside_a_dead_one() as (space, dead):
+        waiting = in_background(space.resolve, "/odd/x")
+        dead.wait_until_asked()
+        space.unmount("/odd")
+        assert space.resolve("/odd/x")[0] == "odd/x"
+        assert not waiting.done()
+        dead.die()
+        with pytest.raises(DeviceFailed):
+            waiting.result(SECONDS)
+        assert len(space.mounts()) == 3
+
+
+# --- another life
+
+
+@contextmanager
+def lives(slots: int = 4) -> Iterator[tuple[Lives, dict[str, object]]]:
+    with system() as made, connect(RamFs) as disk:
+        with Files(disk, made.first_task, buffer_bytes=16 << 10) as files:
+            files.mkdir("sub")
+        yield Lives(made, Main, slots), {"uses": {"disk": disk}, "configuration": {"mounts": {"/": "disk"}}}
+
+
+def test_what_clients_have_mounted_is_there_in_the_next_life() -> None:
+    with lives() as (server, options), connect(RamFs) as mine:
+        mine.make_directory("mine")
+        with server.life(**options) as space:
+            space.mount("/here", endpoint_of(mine))
+            space.mount("/gone", endpoint_of(mine))
+            space.unmount("/gone")
+        for _ in range(2):
+            with server.life(**options) as space:
+                assert [each.path for each in space.mounts()] == ["/", "/here"]
+                rest, directory = space.resolve("/here/mine")
+                assert Directory(directory).stat(rest).kind is Kind.DIRECTORY
+        with server.life("bob", **options) as space, pytest.raises(NotPermitted):
+            space.unmount("/here")
+        with server.life(**options) as space:
+            space.unmount("/here")
+        with server.life(**options) as space:
+            assert [each.path for each in space.mounts()] == ["/"]
+        assert not server.held()
+
+
+def test_more_than_there_is_room_for_is_refused() -> None:
+    with lives(slots=2) as (server, options), connect(RamFs) as mine, server.life(**options) as space:
+        for path in ("/a", "/b"):
+            space.mount(path, endpoint_of(mine))
+        with pytest.raises(TooManyOpen):
+            space.mount("/c", endpoint_of(mine))
+        space.unmount("/a")
+        space.mounts()
+        space.mount("/c", endpoint_of(mine))
+        assert [each.path for each in space.mounts()] == ["/", "/b", "/c"]
+
+
+def narrow_without_end(space: Namespace) -> None:
+    for number in range(256):
+        space.narrow(f"/{number:03}" + "/x" * 300, Word(1))
+
+
+def test_the_table_is_bounded_whatever_paths_it_has() -> None:
+    with lives() as (server, options), server.life(**options) as space:
+        with pytest.raises(TooManyOpen, match="bytes"):
+            narrow_without_end(space)
+        assert len(space.mounts()) == 1
+
+
+def test_a_namespace_that_was_handed_on_works_in_the_next_life() -> None:
+    with lives() as (server, options):
+        objects = server.made.kernel.objects
+        with server.life(**options) as space:
+            badge = objects.caps[space.narrow("/sub", Word(int(Access.READ))).cptr].badge
+        with server.life(**options) as space:
+            slot, endpoint = server.made.slots.allocate(), objects.caps[endpoint_of(space).cptr].object
+            objects.caps[slot] = FakeCap(endpoint, badge)  # as the client has it still
+            narrow = Namespace(Endpoint(slot))
+            assert narrow.resolve("/x")[0] == "x"
+            assert narrow.mounts() == [MountPoint("/", False)]
+            with pytest.raises(NotPermitted):
+                narrow.unmount("/x")

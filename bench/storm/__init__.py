@@ -1,0 +1,1 @@
+"""Throughput while servers are killed."""

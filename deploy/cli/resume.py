@@ -1,0 +1,34 @@
+"""``sel4py resume``: let a suspended system go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deploy.cli.output import Report, reported
+from deploy.cli.rendering import line
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--detach", is_flag=True, help="Run in the background; return when the system is up.")
+@reported
+def command(file: Path, detach: bool) -> Report:
+    """Let the system go on that `sel4py suspend` has saved to FILE.
+
+    FILE stays as it is. Its description and its disks must be as they were then.
+    """
+    from deploy.launch import LaunchOptions, launch, launch_detached
+    from deploy.snapshots import description_of
+    from libsel4py.description import Backend
+
+    description = description_of(file)
+    options = LaunchOptions(description, Backend.PTY if detach else None, snapshot=file.absolute())
+    own = description.system.name
+    if detach:
+        launch_detached(options)
+        return Report({"name": own}, lambda: line(f"{own} goes on; talk to it with: sel4py console --system {own}"))
+    if status := launch(options):
+        raise SystemExit(status)
+    return Report({"name": own, "status": status}, lambda: None)

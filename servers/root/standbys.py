@@ -1,0 +1,154 @@
+"""Processes that stand by: each waits, loaded and in its sandbox, to go on in the place of a task's that has ended.
+
+Until then it has a CNode of its own with two capabilities: one to ask for its environment, and one to wait with. All
+that the task has is given to it at once, when it takes over: its thread is put into the task's CNode. So what is wrong
+with it, hostile or not, can harm nobody before; and afterwards it is a life of the task like any other.
+
+Rules. It takes over when the former process's threads are destroyed, which the kernel lets end when that runs no more.
+One that ends by itself is made again, `MOST_ENDS` times within `ENDS_SECONDS`. It may be told to take over at any
+moment, however far it has come: a signal waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from libsel4py.abi import STANDBY_SUFFIX, ObjectType
+from libsel4py.capabilities import Notification
+from libsel4py.environment import Slot
+from libsel4py.lowlevel.batch import Batch
+from libsel4py.lowlevel.identify import identify
+from servers.root import objects as task_objects
+from servers.root.authority import Authority
+from servers.root.objects import Body
+from servers.root.running_task import Life, RunningTask, Standby
+
+MOST_ENDS: Final = 5
+ENDS_SECONDS: Final = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Standbys:
+    """Makes them, and lets them take over.
+
+    Args:
+        bell: what tells root that some are to be made, once nobody waits for it; None: `make_all` is called otherwise.
+    """
+
+    def __init__(
+        self,
+        authority: Authority,
+        tasks: list[RunningTask],
+        clock: Callable[[], float],
+        bell: Notification | None = None,
+    ) -> None:
+        self._authority = authority
+        self._tasks = tasks
+        self._clock = clock
+        self._bell = bell
+
+    def make_soon(self, running: RunningTask) -> None:
+        """The task has begun a life: one is to stand by for it."""
+        if running.objects.spare is not None and self._bell is not None:
+            self._bell.signal()
+
+    def make_all(self) -> None:
+        """Make those that are missing."""
+        for running in self._tasks:
+            if running.objects.spare is not None and running.life is Life.RUNNING and running.standby is Standby.NONE:
+                self._make(running, running.objects.spare)
+
+    def _make(self, running: RunningTask, body: Body) -> None:
+        authority, task, objects, fault = self._authority, running.task, running.objects, running.standby_faults
+        assert fault is not None
+        assert body.waiting is not None
+        body.waiting.takeover.poll()  # what a former process of this body has not waited for
+        with Batch() as batch:
+            consumed = task_objects.queue_threads_renewal(batch, authority, body)
+            authority.memory.queue_renewal(batch, body.vspace.cptr, ObjectType.VSPACE, task_objects.vspace_bits(task))
+            for thread in body.threads:
+                task_objects.queue_time(batch, authority, task, thread)
+            batch.queue(body.threads[0].tcb.set_name, task.name + STANDBY_SUFFIX)
+        running.used_us += sum(used.result() for used in consumed)
+        for index in range(len(body.threads)):
+            task_objects.configure(authority, task, objects, index, fault, body)
+        task_objects.start_thread(body.threads[0], running.image)
+        running.standby = Standby.READY
+
+    def choose(self, running: RunningTask) -> bool:
+        """Destroy the task's threads, and so its process, and let what stands by be its body. False if none stands by.
+
+        All that can wait until the task is served again is left to `make_all`.
+        """
+        objects = running.objects
+        if running.standby is Standby.CHOSEN:
+            return True
+        if running.standby is not Standby.READY or objects.spare is None:
+            return False
+        objects.body, objects.spare = objects.spare, objects.body
+        running.standby = Standby.CHOSEN
+        with Batch() as batch:
+            for thread in reversed(objects.spare.threads):
+                self._authority.memory.queue_destruction(batch, thread.tcb.cptr)
+        return True
+
+    def queue_choice(self, batch: Batch, running: RunningTask) -> list[int]:
+        """Queue that the task's own slots, name and signals are those of what was chosen. Returns the slots."""
+        objects = running.objects
+        if running.standby is not Standby.CHOSEN or objects.placed[Slot.TCB].cptr == objects.main.tcb.cptr:
+            return []
+        for index in range(len(objects.threads)):
+            task_objects.queue_name(batch, running.task.name, objects, index)
+        return task_objects.queue_own_slots(batch, self._authority, objects)
+
+    def take_over(self, running: RunningTask) -> bool:
+        """Let the chosen one go on as the task. False if it has ended, and has to be made anew."""
+        objects = running.objects
+        running.standby = Standby.NONE
+        for thread, fault in zip(objects.threads, running.faults, strict=True):
+            thread.tcb.set_space(fault, objects.cnode, objects.guard, objects.vspace, 0)
+        waiting = objects.body.waiting
+        assert waiting is not None
+        waiting.takeover.signal()
+        # Its end is told to the task's supervisor from now on; before, it was told here, and nobody has looked yet.
+        if not identify(objects.main.tcb.cptr).runs:
+            return False
+        for thread in objects.threads[1:]:
+            task_objects.start_thread(thread, running.image)
+        return True
+
+    def end(self, running: RunningTask) -> None:
+        """Nothing stands by for it any more. One that was chosen is still to be made anew, by who ends the task."""
+        if running.standby is Standby.READY:
+            self.forget(running)
+        running.standby = Standby.NONE
+
+    def forget(self, running: RunningTask) -> None:
+        """The system is resumed, and whichever body served then, the task goes on in the one that it had first.
+
+        So no thread of the other one may have what its threads are given, or stand in its CNode.
+        """
+        if running.objects.spare is not None:
+            with Batch() as batch:
+                for thread in reversed(running.objects.spare.threads):
+                    self._authority.memory.queue_destruction(batch, thread.tcb.cptr)
+
+    def ended(self, running: RunningTask) -> None:
+        """One has ended by itself, or has faulted; it may have taken over meanwhile, which is no matter of ours."""
+        if running.standby is not Standby.READY or running.objects.spare is None:
+            return  # one that was chosen is looked at when it is to take over
+        now, recent = self._clock(), running.standby_ended_at
+        self.end(running)
+        while recent and now - recent[0] >= ENDS_SECONDS:
+            recent.popleft()
+        recent.append(now)
+        if len(recent) > MOST_ENDS:
+            _log.error("nothing stands by for %s any more: it ended %d times", running.task.name, len(recent))
+            running.standby = Standby.GIVEN_UP
+            running.events.append("nothing stands by for it: that has ended again and again")
+        else:
+            running.events.append("what stood by for it has ended, and is made again")
+            self.make_soon(running)

@@ -1,0 +1,16 @@
+"""Read another thread's registers.
+
+Stopped by: kernel
+Outside: granted
+"""
+
+from __future__ import annotations
+
+from libsel4py import abi
+from libsel4py.capabilities import TCB
+from tests.escape import slots
+from tests.escape.stage import Stage
+
+
+def attempt(_stage: Stage) -> object:
+    return TCB(slots.VICTIM).read_registers(0, abi.REGISTERS)

@@ -1,0 +1,20 @@
+"""Connect and disconnect a channel without an end.
+
+Stopped by: kernel
+Outside: no, they are paid for
+"""
+
+from __future__ import annotations
+
+from libsel4py.abi import ObjectType
+from libsel4py.capabilities import Channel, CNode, Endpoint, Untyped
+from tests.escape import slots
+from tests.escape.stage import Stage
+
+
+def attempt(_stage: Stage) -> object:
+    Untyped(slots.OWN_MEMORY).retype(ObjectType.CHANNEL, 0, CNode(slots.OWN_CNODE), slots.FREE, 1)
+    for _ in range(30):
+        Channel(slots.FREE).connect(Endpoint(slots.WITNESS))
+        Channel(slots.FREE).disconnect()
+    return None

@@ -1,0 +1,18 @@
+"""Write ones over the whole page.
+
+Stopped by: sdk
+Outside: no, a channel exists inside alone
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from libsel4py import abi
+from tests.escape import rings
+from tests.escape.stage import Stage
+
+
+def attempt(_stage: Stage) -> object:
+    ctypes.memset(rings.connected(), 0xFF, abi.CHANNEL_BYTES)
+    return None

@@ -1,0 +1,20 @@
+"""Close the control socket.
+
+Stopped by: kernel
+Outside: no, the socket is the kernel's other end
+"""
+
+from __future__ import annotations
+
+import os
+
+from libsel4py.lowlevel import syscalls
+from libsel4py.lowlevel.syscalls import Message
+from tests.escape import slots
+from tests.escape.stage import Stage
+
+
+def attempt(_stage: Stage) -> object:
+    os.close(5)
+    syscalls.call(slots.WITNESS, Message(0x900))
+    return None

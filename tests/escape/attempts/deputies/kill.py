@@ -1,0 +1,15 @@
+"""Have another task ended.
+
+Stopped by: server, kernel
+Outside: granted
+"""
+
+from __future__ import annotations
+
+from libsel4py.interfaces.system import System
+from tests.escape.held import Held
+
+
+def attempt(held: Held) -> object:
+    held.ask(System, "kill", "sitting")
+    return True

@@ -1,0 +1,14 @@
+"""Ask whoever may answer for another task's capabilities.
+
+Stopped by: server, kernel
+Outside: granted
+"""
+
+from __future__ import annotations
+
+from libsel4py.interfaces.system import System
+from tests.escape.held import Held
+
+
+def attempt(held: Held) -> object:
+    return held.ask(System, "capabilities", "ramfs")

@@ -1,0 +1,16 @@
+"""Ask the kernel why another thread waits.
+
+Stopped by: kernel
+Outside: granted
+"""
+
+from __future__ import annotations
+
+from libsel4py.capabilities import TCB
+from tests.escape import slots
+from tests.escape.stage import Stage
+
+
+def attempt(_stage: Stage) -> object:
+    TCB(slots.VICTIM).read_registers(0, 2)
+    return TCB(slots.VICTIM).cptr

@@ -1,0 +1,15 @@
+"""Read the environment with which the victim began.
+
+Stopped by: landlock, seccomp
+Outside: works
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.escape.stage import Stage
+
+
+def attempt(stage: Stage) -> object:
+    return Path(f"/proc/{stage.pid}/environ").read_bytes()

@@ -1,0 +1,15 @@
+"""Read what the victim has mapped, and where.
+
+Stopped by: landlock, seccomp
+Outside: works
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.escape.stage import Stage
+
+
+def attempt(stage: Stage) -> object:
+    return Path(f"/proc/{stage.pid}/maps").read_bytes()

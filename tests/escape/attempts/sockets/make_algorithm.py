@@ -1,0 +1,23 @@
+"""Reach the host kernel's cryptography, often attacked.
+
+Stopped by: seccomp
+Outside: works
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from tests.escape.attempt import NotHere
+from tests.escape.stage import Stage
+
+
+def attempt(_stage: Stage) -> object:
+    try:
+        socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET, 0).close()
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            raise NotHere("this host has no AF_ALG") from error
+        raise
+    return True

@@ -1,0 +1,121 @@
+"""When the kernel is asked to look at whose budget. Real timers; sleepers are looked at together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from hw.clock import host_microseconds
+from kerneld.host.budget_alarms import DOZE_US, SLEEPERS_EVERY_US, BudgetAlarms
+
+SLEEPER, OTHER, BUSY = 0x1000, 0x2000, 0x3000
+BUDGET_US = 500
+
+
+class Looks:
+    """A kernel that asks for another look at each, as of threads that may run."""
+
+    def __init__(self) -> None:
+        self.asleep = {SLEEPER, OTHER}
+        self.asked = 0  # whether one sleeps
+        self.looked: dict[int, int] = {}
+        self.changed = asyncio.Event()
+        self.alarms = BudgetAlarms(asyncio.get_running_loop(), self._due_us, self._look, self._sleeps)
+
+    def _due_us(self, context: int) -> int:
+        return host_microseconds() + BUDGET_US
+
+    def _look(self, context: int) -> None:
+        self.looked[context] = self.looked.get(context, 0) + 1
+        self.changed.set()
+        self.alarms.watch(context)
+
+    def _sleeps(self, context: int) -> bool:
+        self.asked += 1
+        self.changed.set()
+        return context in self.asleep
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            self.changed.clear()
+            await self.changed.wait()
+
+
+def with_looks(work: Callable[[Looks], Awaitable[None]]) -> None:
+    async def run() -> None:
+        looks = Looks()
+        try:
+            await work(looks)
+        finally:
+            looks.alarms.close()
+
+    asyncio.run(run())
+
+
+def test_who_runs_is_looked_at_when_its_budget_could_be_used_up_and_who_sleeps_is_not() -> None:
+    async def work(looks: Looks) -> None:
+        looks.alarms.watch(SLEEPER)
+        looks.alarms.watch(BUSY)
+        await looks.until(lambda: looks.looked.get(BUSY, 0) == 20)
+        assert SLEEPER not in looks.looked
+        assert len(looks.alarms) == 2
+
+    with_looks(work)
+
+
+def test_all_who_sleep_are_looked_at_together_and_not_as_often_as_their_budgets_could_be_used_up() -> None:
+    async def work(looks: Looks) -> None:
+        begin = host_microseconds()
+        looks.alarms.watch(SLEEPER)
+        looks.alarms.watch(OTHER)
+        await looks.until(lambda: looks.asked >= 2 * 2 + 3 * 2)
+        assert host_microseconds() - begin >= 3 * SLEEPERS_EVERY_US
+        assert not looks.looked
+
+    with_looks(work)
+
+
+def test_one_whose_clock_goes_on_late_is_looked_at_soon() -> None:
+    """A thread of several is read to the host's last tick."""
+
+    async def work(looks: Looks) -> None:
+        begin = host_microseconds()
+        looks.alarms.watch(SLEEPER)
+        await looks.until(lambda: looks.asked == 1)
+        looks.asleep.remove(SLEEPER)
+        await looks.until(lambda: looks.looked.get(SLEEPER, 0) == 1)
+        assert looks.asked == 2
+        assert host_microseconds() - begin >= DOZE_US
+
+    with_looks(work)
+
+
+def test_one_that_has_woken_up_is_looked_at_as_ever() -> None:
+    async def work(looks: Looks) -> None:
+        looks.alarms.watch(SLEEPER)
+        looks.alarms.watch(OTHER)
+        await looks.until(lambda: looks.asked == 4)
+        looks.asleep.remove(SLEEPER)
+        await looks.until(lambda: looks.looked.get(SLEEPER, 0) == 20)
+        assert OTHER not in looks.looked
+        assert len(looks.alarms) == 2
+
+    with_looks(work)
+
+
+def test_one_that_has_a_new_alarm_or_is_gone_sleeps_no_more() -> None:
+    async def work(looks: Looks) -> None:
+        for context in (SLEEPER, OTHER):
+            looks.alarms.watch(context)
+        await looks.until(lambda: looks.asked == 4)
+        looks.asleep.clear()
+        begin = host_microseconds()
+        looks.alarms.forget(OTHER)
+        looks.alarms.watch(SLEEPER)
+        await looks.until(lambda: looks.looked.get(SLEEPER, 0) == 1)
+        assert host_microseconds() - begin >= BUDGET_US
+        assert len(looks.alarms) == 1
+        await looks.until(lambda: looks.looked[SLEEPER] == 100)
+        assert OTHER not in looks.looked
+
+    with_looks(work)

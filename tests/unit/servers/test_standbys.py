@@ -1,0 +1,138 @@
+"""A process that stands by, on the pure kernel: what it holds, and what is the task's when it takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kerneld import caps
+from kerneld.outbox import Tell
+from kerneld.records import CapType, ProcessState, Slot, Tcb, TcbSlot
+from libsel4py.description import Provide, Restart
+from libsel4py.environment import Slot as Fixed
+from servers.root.objects import ROOM_BITS, Body
+from servers.root.running_task import Kind, Life, Sender, Standby
+from servers.root.standbys import MOST_ENDS
+from tests.unit.servers.root_board import PING, Root, root, task
+
+SIGKILLED = 9
+IT = task("it", provides=(Provide("it", PING),), restart=Restart.ALWAYS, threads=1, standby=True)
+
+
+@pytest.fixture
+def board() -> Iterator[Root]:
+    with root(IT) as made:
+        made.supervisor.start_all()
+        made.lives.standbys.make_all()
+        yield made
+
+
+def tcb_of(board: Root, body: Body | None, thread: int = 0) -> Tcb:
+    assert body is not None
+    return Tcb(board.machine.ram, board.cap(body.threads[thread].tcb.cptr).object)
+
+
+def cspace_of(board: Root, body: Body | None) -> int:
+    return tcb_of(board, body).slot(TcbSlot.CSPACE).object
+
+
+def test_it_holds_what_it_asks_and_waits_by_and_nothing_of_the_tasks(board: Root) -> None:
+    objects = board.running("it").objects
+    room = cspace_of(board, objects.spare)
+    slots = {slot: caps.read(Slot(board.machine.ram, room + slot * Slot.SIZE)) for slot in range(1 << ROOM_BITS)}
+    held = {slot: cap for slot, cap in slots.items() if not cap.is_null}
+    assert {slot: cap.type for slot, cap in held.items()} == {
+        Fixed.PARENT: CapType.ENDPOINT,
+        Fixed.TAKEOVER: CapType.NOTIFICATION,
+    }
+    assert Sender.of(held[Fixed.PARENT].badge).kind is Kind.STANDBY
+    assert room != board.cap(objects.cnode.cptr).object
+    assert tcb_of(board, objects.spare, 1).process == ProcessState.NONE  # its further threads are started later
+    assert tcb_of(board, objects.spare).name == "it.standby"
+
+
+def test_it_takes_over_with_all_that_is_the_tasks(board: Root) -> None:
+    running = board.running("it")
+    before, chosen = running.objects.body, running.objects.spare
+    assert chosen is not None
+    board.machine.tells.clear()
+    board.ended("it", SIGKILLED)
+    assert (running.objects.body, running.objects.spare) == (chosen, before)
+    assert (running.life, running.restarts, running.standby) == (Life.RUNNING, 1, Standby.NONE)
+    main = tcb_of(board, chosen)
+    assert (main.name, cspace_of(board, chosen)) == ("it", board.cap(running.objects.cnode.cptr).object)
+    assert main.bound_notification is not None
+    held = board.held("it")
+    own = {
+        Fixed.TCB: chosen.threads[0].tcb.cptr,
+        Fixed.SCHED_CONTEXT: chosen.threads[0].sched_context.cptr,
+        Fixed.VSPACE: chosen.vspace.cptr,
+    }
+    assert {slot: held[slot].object for slot in own} == {slot: board.cap(cptr).object for slot, cptr in own.items()}
+    assert [message.subject for message in board.machine.told(Tell.START)] == [tcb_of(board, chosen, 1).address]
+    assert set(held) == set(running.capabilities)
+
+
+def test_the_next_one_stands_by_in_the_place_of_the_former(board: Root) -> None:
+    running = board.running("it")
+    for _ in range(3):
+        board.ended("it", SIGKILLED)
+        board.lives.standbys.make_all()
+        assert running.standby is Standby.READY
+        assert tcb_of(board, running.objects.spare).name == "it.standby"
+    assert running.restarts == 3
+
+
+def test_without_one_it_is_started(board: Root) -> None:
+    board.ended("it", SIGKILLED)
+    board.ended("it", SIGKILLED)
+    assert board.running("it").restarts == 2
+    assert board.has_started("it")
+
+
+def test_one_that_has_ended_unseen_does_not_take_over(board: Root) -> None:
+    """It had ended before it could, and nobody had looked at that message yet."""
+    running = board.running("it")
+    dead = tcb_of(board, running.objects.spare)
+    board.machine.kernel.died(dead, SIGKILLED)
+    board.machine.run()
+    board.machine.tells.clear()
+    board.ended("it", SIGKILLED)
+    started = [message.subject for message in board.machine.told(Tell.START)]
+    assert started == [board.tcb("it").address, board.tcb("it", 1).address]
+    assert board.held("it")[Fixed.TCB].object == board.tcb("it").address
+
+
+def test_one_that_ends_again_and_again_is_given_up_until_the_task_ends(board: Root) -> None:
+    running, standbys = board.running("it"), board.lives.standbys
+    for _ in range(MOST_ENDS):
+        standbys.ended(running)
+        standbys.make_all()
+        assert running.standby is Standby.READY
+    standbys.ended(running)
+    standbys.make_all()
+    assert running.standby is Standby.GIVEN_UP
+    board.ended("it", SIGKILLED)
+    standbys.make_all()
+    assert running.standby is Standby.READY
+
+
+def test_none_stands_by_for_what_is_done(board: Root) -> None:
+    running = board.running("it")
+    board.supervisor.exited(running.number, 0)
+    board.lives.standbys.make_all()
+    assert running.standby is Standby.NONE
+    for body in (running.objects.body, running.objects.spare):
+        assert body is not None
+        cap = board.cap(body.threads[0].tcb.cptr)
+        assert cap.is_null or Tcb(board.machine.ram, cap.object).process == ProcessState.NONE
+
+
+def test_a_task_that_is_ended_twice_before_it_is_started_is_taken_over_once(board: Root) -> None:
+    running = board.running("it")
+    board.lives.end(running)
+    board.lives.end(running)
+    assert running.standby is Standby.CHOSEN
+    board.lives.start_again(running)
+    assert (running.standby, running.life) == (Standby.NONE, Life.RUNNING)
