@@ -108,16 +108,14 @@ class Scene:
                 if event["event"] == "started":
                     waiting.discard(str(event["task"]))
 
-    def wait_ended(self, task: str) -> int:
-        """The wait status of a task that ends by itself."""
+    def wait_ended(self, task: str) -> str:
+        """What the system says of a task that ends by itself, once it has."""
         with Management(self._folder, AGAIN_SECONDS) as management, management.listen() as listener:
             deadline = time.monotonic() + END_SECONDS
             while task in {row["name"] for row in management.request("ps")}:
-                event = listener.next(min(1.0, deadline - time.monotonic()))
                 assert time.monotonic() < deadline, f"{task} does not end"
-                if event is not None and event["event"] == "died" and event["task"] == task:
-                    return int(str(event["status"]))
-        return -1
+                listener.next(1.0)
+            return str(management.request("why", task=task))
 
     def left(self) -> dict[str, int]:
         """What kills could leave behind: so many of each, or bytes of RAM."""
