@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +16,7 @@ import pytest
 
 from deploy.management import Management
 from hw.kernel_process import MOST_DEATHS
-from tests.system.supervisor import Supervisor, watched
+from tests.system.supervisor import Supervisor, wait_ended, watched
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60
@@ -132,23 +129,8 @@ def boot() -> Iterator[Boot]:
 
 
 def wait_gone(*pids: int, seconds: float = SECONDS) -> bool:
-    """Waits until processes that were told to end have ended. Reaps those that are left to us (where we are process 1
-    ourselves): process 1 of a system's pid namespace ends when all in it are reaped."""
-    opened = {}
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            opened[os.pidfd_open(pid)] = pid
-    running, deadline = set(opened), time.monotonic() + seconds
-    try:
-        while running and (left := deadline - time.monotonic()) > 0:
-            for descriptor in select.select(list(running), [], [], left)[0]:
-                running.discard(descriptor)
-                with contextlib.suppress(ChildProcessError):
-                    os.waitid(os.P_PIDFD, descriptor, os.WEXITED)
-        return not running
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
+    """Waits until processes that were told to end have ended, and reaps what is left to us."""
+    return not wait_ended(set(pids), seconds=seconds)
 
 
 @pytest.fixture

@@ -54,11 +54,11 @@ class Storm:
     def kernel(self, name: str = NAME) -> int | None:
         """The process that is the kernel now; None while there is none. ``name``: SPARE for the next one."""
         if not self._nursery:
-            found = [pid for pid in children(self._monitor) if _name(pid) == NURSERY]
+            found = [pid for pid in children(self._monitor) if name_of(pid) == NURSERY]
             if not found:
                 return None
             self._nursery = found[0]
-        return next((pid for pid in children(self._nursery) if _name(pid) == name), None)
+        return next((pid for pid in children(self._nursery) if name_of(pid) == name), None)
 
 
 def _readable(descriptor: int, seconds: float) -> bool:
@@ -73,7 +73,8 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def _name(pid: int) -> str:
+def name_of(pid: int) -> str:
+    """What ps(1) shows; "" of one that is gone."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):

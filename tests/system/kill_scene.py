@@ -7,7 +7,6 @@ import hashlib
 import itertools
 import os
 import random
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -61,10 +60,7 @@ class Scene:
         self.terminal = terminal
         self._numbers = itertools.count(FIRST_NUMBER)
         self._folder = sel4py.folder / NAME
-        (card,) = [row for row in sel4py.rows("inspect", "devices") if row["name"] == "net0"]
-        found = re.search(r"127\.0\.0\.1:(\d+)", str(card))
-        assert found is not None, card
-        self.page = Page(("127.0.0.1", int(found[1])), "/page", size, digest)
+        self.page = Page(("127.0.0.1", sel4py.forwarded_port()), "/page", size, digest)
 
     def ping(self) -> bool:
         """Types a command; whether its answer is shown. If not, the shell says that a server died with the request.
@@ -108,16 +104,14 @@ class Scene:
                 if event["event"] == "started":
                     waiting.discard(str(event["task"]))
 
-    def wait_ended(self, task: str) -> int:
-        """The wait status of a task that ends by itself."""
+    def wait_ended(self, task: str) -> str:
+        """What the system says of a task that ends by itself, once it has."""
         with Management(self._folder, AGAIN_SECONDS) as management, management.listen() as listener:
             deadline = time.monotonic() + END_SECONDS
             while task in {row["name"] for row in management.request("ps")}:
-                event = listener.next(min(1.0, deadline - time.monotonic()))
                 assert time.monotonic() < deadline, f"{task} does not end"
-                if event is not None and event["event"] == "died" and event["task"] == task:
-                    return int(str(event["status"]))
-        return -1
+                listener.next(1.0)
+            return str(management.request("why", task=task))
 
     def left(self) -> dict[str, int]:
         """What kills could leave behind: so many of each, or bytes of RAM."""

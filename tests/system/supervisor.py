@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -157,11 +158,18 @@ class Supervisor:
         self._terminals.append(terminal)
         return terminal
 
+    def forwarded_port(self, *options: str) -> int:
+        """The port of this host, chosen by it, that leads to the system's network."""
+        (card,) = [row for row in self.rows("inspect", "devices", *options) if row["name"] == "net0"]
+        found = re.search(r"127\.0\.0\.1:(\d+)-", str(card))
+        assert found is not None, card
+        return int(found[1])
+
     def wait_ended(self, name: str) -> None:
         """Waits until a system that ends by itself has ended: until its monitor, our child, has."""
         for row in self.rows("systems"):
             if row["name"] == name:
-                assert not _wait_ended({int(str(row["pid"]))}, None), f"{name} does not end"
+                assert not wait_ended({int(str(row["pid"]))}), f"{name} does not end"
 
     def left_behind(self) -> list[str]:
         """What stands in the runtime folder. Logs of a system that did not end with 0 are kept for the user."""
@@ -181,7 +189,7 @@ class Supervisor:
         for process in self._processes:
             if process.poll() is None:
                 process.terminate()
-                _wait_ended({process.pid}, None)
+                wait_ended({process.pid})
                 process.kill()
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
@@ -202,18 +210,18 @@ def watched(folder: Path) -> Iterator[Supervisor]:
     folder.chmod(0o700)
     gc.collect()  # what former tests left to it would be closed at any moment
     before, open_before = descendants(), open_descriptors()
-    _set_subreaper(True)
+    set_subreaper(True)
     supervisor = Supervisor(folder)
     try:
         yield supervisor
     finally:
         supervisor.close()
-        stuck = _wait_ended(descendants() - before, None)
+        stuck = wait_ended(descendants() - before)
         if stuck:
             # A detached system that its test did not end: its monitor, our child now, ends it in order.
-            _wait_ended(stuck & descendants(depth=1), signal.SIGTERM)
-            _wait_ended(descendants() - before, signal.SIGKILL)
-        _set_subreaper(False)
+            wait_ended(stuck & descendants(depth=1), signal.SIGTERM)
+            wait_ended(descendants() - before, signal.SIGKILL)
+        set_subreaper(False)
     assert not stuck, f"processes {stuck} are left"
     gc.collect()
     assert open_descriptors() == open_before
@@ -246,30 +254,56 @@ def descendants(depth: int = 1000) -> set[int]:
     return found
 
 
-def _wait_ended(pids: set[int], number: signal.Signals | None) -> set[int]:
-    """Waits for the ends of processes, sent a signal (None: none), and reaps our children. Returns which run on."""
-    opened = {}
-    deadline = time.monotonic() + END_SECONDS
+def wait_ended(pids: set[int], number: signal.Signals | None = None, seconds: float = END_SECONDS) -> set[int]:
+    """Waits for the ends of processes, sent a signal (None: none). Returns which run on.
+
+    Reaps our children among them, and whatever else of a system was left to us by its zygote's death: process 1 of its
+    pid namespace ends when all in it are reaped, also those that were forked after somebody had listed the others.
+    """
+    opened: dict[int, int] = {}
+    deadline = time.monotonic() + seconds
     try:
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                opened[os.pidfd_open(pid)] = pid
+            _open(pid, opened)
         running = set(opened)
         if number is not None:
             for descriptor in running:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(descriptor, number)
         while running and (left := deadline - time.monotonic()) > 0:
-            for descriptor in select.select(list(running), [], [], left)[0]:
-                running.discard(descriptor)
+            for pid in _left_to_us().difference(opened.values()):  # by the zygote's end, which has woken us
+                _open(pid, opened)
+            for descriptor in select.select(list(opened), [], [], left)[0]:
                 with contextlib.suppress(ChildProcessError):
                     os.waitid(os.P_PIDFD, descriptor, os.WEXITED)
+                running.discard(descriptor)
+                del opened[descriptor]
+                os.close(descriptor)
         return {opened[descriptor] for descriptor in running}
     finally:
         for descriptor in opened:
             os.close(descriptor)
 
 
-def _set_subreaper(on: bool) -> None:
+def _open(pid: int, opened: dict[int, int]) -> None:
+    """Adds a pidfd of a process that has not been reaped."""
+    with contextlib.suppress(ProcessLookupError):
+        opened[os.pidfd_open(pid)] = pid
+
+
+def _left_to_us() -> set[int]:
+    """Our children in a pid namespace below ours. We start none there: a zygote does, and they are left to us when it
+    dies, where we are their subreaper or process 1 of our own namespace."""
+    found = set()
+    for pid in descendants(depth=1):
+        with contextlib.suppress(OSError):
+            (inside,) = re.findall(r"^NSpid:(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+            if len(inside.split()) > 1:
+                found.add(pid)
+    return found
+
+
+def set_subreaper(on: bool) -> None:
+    """Whether what loses its parent below us is left to us."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.system.conftest import Boot, Booted, wait_gone
+from tests.system.kernel_storm import name_of
 from tests.system.test_boot_host import wait_row
 
 ATTACKER = "tests.system.images.attacker"
 VICTIM = "tests.system.images.victim"
 RAM_BYTES = 2 << 30
-
-
-def name_of(pid: int) -> str:
-    """What ps(1) shows; "" of one that is gone."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 def attacked(boot: Boot, scene: str, descriptors: int = 0) -> Booted:

@@ -6,7 +6,8 @@ which lets whoever opens that to write go on.
 
 Slots are counted from the first of `SLOTS` of its own. Slot 0 holds a copy of the pool, from which everything is made:
 revoking the pool takes even that away, and `begin` brings it back. What the kernel refuses is left undone; and so is
-what an endpoint would take for a call, which nobody answers.
+what an endpoint would take for a call, which nobody answers, and a notification for a signal, which nobody refuses:
+where nothing was mapped the agent would fault.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ BUDGET_US: Final = 10_000
 PLACES: Final = 8
 PLACE_BYTES: Final = 1 << 20
 INVOKES_ITS_FIRST: Final = ("retype", "map", "unmap", "start")
+TAKES_ALL: Final = (CapType.ENDPOINT.name, CapType.NOTIFICATION.name)
 
 
 class Agent:
@@ -47,7 +49,7 @@ class Agent:
         memory.untyped.retype(ObjectType.UNTYPED, POOL_BITS, self._cnode, self._pool)
 
     def do(self, what: str, *arguments: int) -> None:
-        if what in INVOKES_ITS_FIRST and identify(self._first + arguments[0]).type == CapType.ENDPOINT.name:
+        if what in INVOKES_ITS_FIRST and identify(self._first + arguments[0]).type in TAKES_ALL:
             return
         with contextlib.suppress(KernelError):
             getattr(self, what)(*arguments)
