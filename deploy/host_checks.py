@@ -31,6 +31,7 @@ _PR_GET_NO_NEW_PRIVS: Final = 39
 _PR_CAPBSET_READ: Final = 23
 _PR_GET_DUMPABLE: Final = 3
 _SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_RAM: Final = 256 << 20  # of a system that its description gives none
 _DESCRIPTORS: Final = 4096  # a doorbell, a control socket and a trap frame a task, with room for a thousand tasks
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -162,6 +163,19 @@ def _pid_namespace() -> tuple[bool, str]:
     if not found:
         return False, "refused"
     return True, "with a /proc of its own" if shown else "without a /proc of its own, which is refused"
+
+
+def _control_group() -> tuple[bool, str]:
+    """Makes one as a system's monitor does, and removes it; with it those that killed monitors have left there."""
+    from hw.control_group import Bounds, ControlGroup
+    from hw.control_group_places import NotDelegated
+
+    bounds = Bounds.of(_RAM)
+    try:
+        ControlGroup.make("doctor", bounds).close()
+    except NotDelegated as refused:
+        return False, f"not delegated: {refused}"
+    return True, f"{bounds.processes} threads, {bounds.memory >> 20} MiB for a system with {_RAM >> 20} MiB of RAM"
 
 
 def _limits() -> tuple[bool, str]:
@@ -299,6 +313,13 @@ _PROBES: Final = (
         "stops a task from naming any process of the host's but its own system's tasks: signals, memory, descriptors of"
         " others, where a seccomp rule is missed",
         _pid_namespace,
+    ),
+    _Probe(
+        "control group",
+        False,
+        "stops all tasks of a system together from flooding the host with processes, threads, and memory that no limit"
+        " of a process counts",
+        _control_group,
     ),
     _Probe("two cores", False, "calls between running tasks without a switch", _cores),
     _Probe("time slice", False, "a task that wakes up need not wait for the host's next clock tick", _time_slice),

@@ -25,12 +25,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from hw.control_group import Bounds, ControlGroup, keep_record
+from hw.control_group_places import NotDelegated
 from hw.cpu import hide_memory
 from hw.devices.stdio import RawTerminal
 from hw.fd_store import FdStore, close_all
 from hw.helpers import Helpers, Process
 from hw.kernel_process import Kernels, Nursery
-from hw.layers import VARIABLE
+from hw.layers import VARIABLE, Layer
 from hw.machine import BackendKind, MachineDescription, create_ram
 from hw.module_path import python_command, python_environment
 from hw.monitor_options import MonitorOptions
@@ -91,6 +93,7 @@ class Monitor:
         self._store = FdStore()
         self._more: dict[str, int] = {"ram": self._ram}  # what each kernel is handed besides the store
         self._kernels = Kernels(self._load_kernel, self._store, self._more, options.most_kernel_deaths)
+        self._group: ControlGroup | None = None
         self._zygote: Process | None = None
         self._zygote_channel: socket.socket | None = None  # the kernel's end
         self._files = contextlib.ExitStack()
@@ -107,6 +110,7 @@ class Monitor:
         ask_for_short_slice()  # all that is started from here inherits it; where it is refused, nothing changes
         self._catch_signals()
         (self._options.folder / "monitor.pid").write_text(f"{os.getpid()}\n")
+        group = self._control_group()  # before there is any process but this one
         kernel_end, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._zygote_channel = kernel_end
         description = self._files.enter_context(_memory_file(self._options.description))
@@ -117,7 +121,7 @@ class Monitor:
         with zygote_end:
             for helper in self._options.helpers:
                 self._helpers.start(helper)
-            self._start_zygote(zygote_end.fileno())
+            self._start_zygote(zygote_end.fileno(), group)
         self._kernels.begin()
 
     def wait(self) -> int:
@@ -187,6 +191,8 @@ class Monitor:
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             process.wait()
             os.close(pidfd)
+        if self._group is not None and (said := self._group.close()):
+            print(f"{self._options.name}: {said}", file=sys.stderr)
         self._helpers.close()
         self._files.close()
         self._store.close()
@@ -224,11 +230,22 @@ class Monitor:
 
     # --- children ------------------------------------------------------------------------------------------
 
-    def _start_zygote(self, descriptor: int) -> None:
+    def _control_group(self) -> list[str]:
+        """Make it; what the zygote is to be told of it."""
+        if Layer.CGROUP in self._options.without:
+            return []
+        try:
+            self._group = ControlGroup.make(self._options.name, Bounds.of(self._machine.ram_bytes))
+        except NotDelegated as refused:
+            return ["--no-control-group", str(refused)]
+        keep_record(self._options.folder, self._group)
+        return [word for folder in self._group.folders for word in ("--control-group", str(folder))]
+
+    def _start_zygote(self, descriptor: int, group: Sequence[str]) -> None:
         logs = self._options.folder / "logs"
         arguments = ["-m", "kerneld.host.zygote", "--fd", str(descriptor), "--log-folder", str(logs)]
         arguments += ["--parent", str(os.getpid()), "--preload", ",".join(dict.fromkeys(self._options.images))]
-        arguments += ["--import", ",".join(dict.fromkeys(self._options.modules))]
+        arguments += ["--import", ",".join(dict.fromkeys(self._options.modules)), *group]
         for folder in self._options.module_paths:
             arguments += ["--path", str(folder)]
         for image, names in self._options.host_calls.items():

@@ -1,4 +1,5 @@
-"""A system's runtime folder on the host: sockets, logs, the monitor's number, links to its pseudo-terminals, switches.
+"""A system's runtime folder on the host: sockets, logs, the monitor's number, links to its pseudo-terminals, switches,
+which control group its tasks have.
 
 Only its user can enter it: that is what protects the management socket.
 """
@@ -11,6 +12,8 @@ import shutil
 import stat
 from pathlib import Path
 from typing import Final
+
+from hw.control_group import remove_recorded
 
 SOCKET_PATH_LIMIT: Final = 107  # bytes, sockaddr_un
 MADE: Final = ("management", "events", "monitor.pid")
@@ -29,6 +32,7 @@ def prepare_folder(folder: Path) -> None:
         )
     for name in (*MADE, "image", *(path.name for path in folder.glob("console*"))):
         (folder / name).unlink(missing_ok=True)
+    remove_recorded(folder)
     _remove_switches(folder)
     (folder / SWITCHES).mkdir(mode=0o700)
     logs = folder / "logs"
@@ -42,6 +46,7 @@ def clean_folder(folder: Path, keep_logs: bool) -> None:
     """Remove what a system made in its folder; with its logs also the folder, where nothing else is in it."""
     for name in (*MADE, *(path.name for path in folder.glob("console*"))):
         (folder / name).unlink(missing_ok=True)
+    remove_recorded(folder)
     _remove_switches(folder)
     if not keep_logs:
         shutil.rmtree(folder / "logs", ignore_errors=True)

@@ -18,7 +18,7 @@ import itertools
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Final, NamedTuple, NoReturn
@@ -48,7 +48,7 @@ class Ahead:
 
     Args:
         images: what an order's number means. log_folder: descriptor of the folder with the tasks' logs.
-        parent, file_rules, without, report: as for `child.Task`.
+        parent, file_rules, without, report: as for `child.Task`. fork: as os.fork.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Ahead:
         file_rules: int,
         without: Layer,
         report: int,
+        fork: Callable[[], int] = os.fork,
     ) -> None:
         self._images = images
         self._log_folder = log_folder
@@ -66,6 +67,7 @@ class Ahead:
         self._file_rules = file_rules
         self._without = without
         self._report = report
+        self._new_process = fork
         self._numbers = itertools.count(FIRST_NUMBER)
         self._waiting: Waiting | None = None
         self._wanted = True
@@ -94,7 +96,7 @@ class Ahead:
         with theirs:
             spare = _Spare(self._images, self._beginning(theirs.fileno()), number, self._without)
             try:
-                pid = os.fork()
+                pid = self._new_process()
             except OSError:
                 orders.close()
                 return None

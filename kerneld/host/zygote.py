@@ -2,7 +2,7 @@
 
     python -m kerneld.host.zygote --fd N --log-folder DIR --parent PID --preload IMAGE,IMAGE… \
         [--import MODULE,MODULE…] [--path FOLDER]… [--without LAYER,LAYER…] \
-        [--host-calls IMAGE=CALL,CALL…]…
+        [--host-calls IMAGE=CALL,CALL…]… [--control-group FOLDER]… [--no-control-group WHY]
 
 Rules. It is single-threaded, so that a fork copies all there is. It never looks at what a task does: it reaps, and
 tells the kernel the wait status. It remembers that until the kernel says that it may forget: a kernel that is started
@@ -24,15 +24,18 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Final, NamedTuple
 
 import msgpack
 
-from hw import namespaces, process_namespace
+from hw import control_group, namespaces, process_namespace
 from hw.cpu import file_rules, hide_memory
 from hw.host_calls import number_of
 from hw.layers import Layer
+from hw.oom_score import OomScore
 from hw.parent_death import die_with_parent
 from kerneld.host import child
 from kerneld.host.ahead import Ahead, Waiting
@@ -62,7 +65,9 @@ class Ending(NamedTuple):
 
 
 class Zygote:
-    """Serves one socket. `first`: process 1 of its tasks' pid namespace, None where they have none."""
+    """Serves one socket. `first`: process 1 of its tasks' pid namespace, None where they have none. `fork`: as
+    os.fork.
+    """
 
     def __init__(
         self,
@@ -73,6 +78,7 @@ class Zygote:
         without: Layer,
         host_calls: dict[str, tuple[int, ...]],
         first: process_namespace.First | None,
+        fork: Callable[[], int],
     ) -> None:
         self._channel = channel
         self._logs = logs
@@ -80,6 +86,7 @@ class Zygote:
         self._file_rules = file_rules
         self._without = without
         self._host_calls = host_calls
+        self._new_process = fork
         self._pid = os.getpid() if first is None else process_namespace.PARENT
         self._first = -1 if first is None else first.pidfd
         self._epoll = select.epoll()
@@ -93,7 +100,7 @@ class Zygote:
         self._tried: dict[int, str] = {}  # what it was killed for, by the kernel's number
         self._image_numbers = {name: number for number, name in enumerate(images)}
         self._ahead = Ahead(
-            tuple(images.values()), logs.folder, self._pid, file_rules, without, self._forbidden.given.fileno()
+            tuple(images.values()), logs.folder, self._pid, file_rules, without, self._forbidden.given.fileno(), fork
         )
 
     def run(self) -> None:
@@ -198,7 +205,7 @@ class Zygote:
             self._forbidden.given.fileno(),
             loosened,
         )
-        pid = os.fork()
+        pid = self._new_process()
         if pid == 0:
             task.run()
         return pid
@@ -301,6 +308,18 @@ def import_modules(names: list[str]) -> None:
             traceback.print_exc()
 
 
+def _enter_control_group(folders: list[Path]) -> OomScore | None:
+    """Returns what a task is to be forked by; None where there is nothing to be entered."""
+    if not folders:
+        return None
+    try:
+        control_group.enter(folders)
+        return OomScore()
+    except OSError as error:
+        print(f"this host refuses tasks a control group of their own: {error}", flush=True)
+        return None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="zygote")
     parser.add_argument("--fd", type=int, required=True)
@@ -311,8 +330,13 @@ def main() -> None:
     parser.add_argument("--path", action="append", default=[])
     parser.add_argument("--without", type=lambda names: Layer.named(names.split(",")), default=Layer(0))
     parser.add_argument("--host-calls", type=_host_calls, action="append", default=[])
+    parser.add_argument("--control-group", type=Path, action="append", default=[])
+    parser.add_argument("--no-control-group", default="")
     options = parser.parse_args()
     die_with_parent(options.parent)
+    if options.no_control_group:
+        print(f"this host refuses tasks a control group of their own: {options.no_control_group}", flush=True)
+    score = _enter_control_group(options.control_group)  # before a namespace in which it would be another's
     refused = list(namespaces.NAMES)
     if Layer.NAMESPACES not in options.without and (refused := namespaces.enter(options.parent)):
         print(f"this host refuses tasks namespaces of their own: {', '.join(refused)}", flush=True)
@@ -347,7 +371,8 @@ def main() -> None:
         elif not first.shown:
             print("this host refuses tasks a /proc of their own", flush=True)
     rules = -1 if Layer.LANDLOCK in options.without else file_rules(code_paths(options.path))
-    zygote = Zygote(channel, TaskLogs(folder), images, rules, options.without, dict(options.host_calls), first)
+    fork = os.fork if score is None else score.fork
+    zygote = Zygote(channel, TaskLogs(folder), images, rules, options.without, dict(options.host_calls), first, fork)
     try:
         zygote.run()
     finally:

@@ -61,6 +61,7 @@ class Layer(StrEnum):
     HIDDEN = "hidden"  # the system's own processes show nobody their memory (PR_SET_DUMPABLE)
     NAMESPACES = "namespaces"
     PID = "pid"  # the namespace of the tasks' numbers of processes
+    CGROUP = "cgroup"  # the control group of all tasks of the system
     MMU = "mmu"
     KERNEL = "kernel"  # kerneld, by its capabilities and its checks of rings
     SERVER = "server"

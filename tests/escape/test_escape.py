@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from hw.control_group import Bounds, ControlGroup
+from hw.control_group_places import NotDelegated
 from hw.cpu import sandbox_layers
 from servers.network.stack import is_built
 from tests.escape.attempt import DEPUTIES, Attempt, Fate, Layer, Outcome, Outside, corpus
 from tests.escape.deputies import ENDED
 from tests.escape.judge import HARMED, HELD
-from tests.escape.scene import Run, beside_servers, inside, outside, victim
+from tests.escape.scene import RAM_BYTES, Run, beside_servers, inside, outside, victim
 from tests.escape.stage import Stage
 from tests.system.supervisor import Supervisor, watched
 
@@ -39,6 +41,15 @@ def sel4py(tmp_path: Path) -> Iterator[Supervisor]:
 def stage() -> Iterator[Stage]:
     with victim() as stage:
         yield stage
+
+
+def delegated() -> bool:
+    """Whether this host lets a system have a control group."""
+    try:
+        ControlGroup.make("test", Bounds.of(RAM_BYTES)).close()
+    except NotDelegated:
+        return False
+    return True
 
 
 def shown_outside(attempts: Sequence[Attempt]) -> list[Attempt]:
@@ -66,7 +77,13 @@ def failed_to(outcomes: dict[str, Outcome]) -> dict[str, str]:
     }
 
 
-def ensure_none_escapes(stage: Stage, attempts: Sequence[Attempt]) -> None:
+def stopped_here(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """All but those that a control group alone stops, where this user can have none."""
+    return [attempt for attempt in attempts if attempt.layers != (Layer.CGROUP,) or delegated()]
+
+
+def ensure_none_escapes(stage: Stage, among: Sequence[Attempt]) -> None:
+    attempts = stopped_here(among)
     run = inside(stage, attempts)
     assert run.status == HELD, run.logs
     ensure_held(run, attempts)
@@ -138,6 +155,8 @@ def test_all_attempts_escape_where_nothing_stops_them(stage: Stage) -> None:
         ("seccomp", ("memory/make_file", "names/make_memory", "processes/fork")),
         ("landlock", ("files/read_by_path", "proc/list_processes")),
         ("limits", ("exhaustion/descriptors", "memory/by_many")),
+        ("cgroup", ("exhaustion/flood_of_threads",)),
+        ("seccomp,cgroup", ("exhaustion/flood_of_processes",)),
         ("all", ("files/write_file", "processes/write_memory", "signals/kill", "sockets/connect_tcp")),
     ],
 )
@@ -147,6 +166,22 @@ def test_without_a_layer_they_escape(stage: Stage, layer: str, paths: tuple[str,
     run = inside(stage, [attempt for attempt in HOSTED if attempt.path in paths], without=layer)
     assert set(run.outcomes) == set(paths), run.logs
     assert not failed_to(run.outcomes), run.logs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("layer", "path"),
+    [
+        ("", "exhaustion/flood_of_threads"),
+        ("seccomp", "exhaustion/flood_of_processes"),
+    ],
+)
+def test_the_control_group_stops_floods_that_other_layers_let_pass(stage: Stage, layer: str, path: str) -> None:
+    if not delegated():
+        pytest.skip("this host delegates no control group")
+    run = inside(stage, [attempt for attempt in HOSTED if attempt.path == path], without=layer)
+    assert run.outcomes == {path: Outcome(Fate.REFUSED, "EAGAIN")}, run.logs
+    assert (run.status, run.harm) == (HELD, []), "and the system goes on"
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ FORBIDDING = "tests.system.images.forbidding"
         ("limits,dumpable", "limits dumpable"),
         ("pid", "pid"),
         ("all", "seccomp landlock namespaces limits capabilities dumpable pid"),
+        ("cgroup", ""),
     ],
 )
 def test_what_a_layer_stops(boot: Boot, monkeypatch: pytest.MonkeyPatch, without: str, could: str) -> None:

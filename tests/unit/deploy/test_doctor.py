@@ -25,7 +25,7 @@ def test_every_feature_is_tried_and_explained() -> None:
 def test_each_layer_of_the_sandbox_is_explained() -> None:
     found = {finding.feature: finding for finding in findings()}
     layers = ("seccomp filter", "landlock", "namespaces", "pid namespace", "limits", "capabilities", "not dumpable")
-    layers += ("no_new_privs",)
+    layers += ("no_new_privs", "control group")
     assert all(found[layer].purpose.startswith("stops ") for layer in layers)
     assert found["namespaces"].detail.startswith(("user, net", "refused: "))
 

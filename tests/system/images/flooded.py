@@ -1,0 +1,24 @@
+"""An initial task whose first child takes memory, as much as the description says; the second one ends by itself.
+
+Writes a line for each into its log: the wait status.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from libsel4py import abi
+from libsel4py.lowlevel import bootinfo
+from tests.system.images.family import Parent
+
+
+def main(boot_info_address: int, *_: int) -> int:
+    info = bootinfo.parse(ctypes.string_at(boot_info_address, 1 << abi.BOOT_INFO_FRAME_BITS))
+    parent = Parent(info)
+    for mebibytes in (int(info.system_description), 0):
+        child = parent.child()
+        child.start(0, mebibytes)
+        _, status = parent.wait_death()
+        print(status, flush=True)
+        parent.free(child)
+    return 3  # a system that ends with 0 keeps no logs

@@ -1,0 +1,133 @@
+"""A booted system's control group: its tasks are in it from the first line on, and it goes with the system."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from hw.control_group import PREFIX, RECORD, Bounds, ControlGroup
+from hw.control_group_places import NotDelegated
+from hw.layers import VARIABLE
+from hw.runtime_folder import prepare_folder
+from tests.system.conftest import RAM_BYTES, SECONDS, Boot, Booted, wait_gone
+from tests.system.images.taking import PIECE
+
+SMALL_RAM = 64 << 20
+SYSTEM_PROCESSES = {"sel4py-zygote", "sel4py-first"}
+
+
+@pytest.fixture(autouse=True)
+def delegated() -> None:
+    try:
+        ControlGroup.make("test", Bounds.of(RAM_BYTES)).close()
+    except NotDelegated as refused:
+        pytest.skip(f"this host delegates no control group: {refused}")
+
+
+def groups(system: Booted) -> list[Path]:
+    """Where the system's tasks are, once it is up."""
+    system.ask("status")
+    return [Path(line) for line in (system.folder / RECORD).read_text().splitlines()]
+
+
+def names(folder: Path) -> set[str]:
+    return {Path("/proc", str(pid), "comm").read_text().strip() for pid in members(folder)}
+
+
+def pids(system: Booted) -> set[int]:
+    """Of its tasks."""
+    rows = system.ask("ps")
+    assert isinstance(rows, list)
+    assert rows
+    return {row["pid"] for row in rows}
+
+
+def kernel(system: Booted) -> int:
+    status = system.ask("status")
+    assert isinstance(status, dict)
+    return int(status["pid"])
+
+
+def members(folder: Path) -> set[int]:
+    return set(map(int, (folder / "cgroup.procs").read_text().split()))
+
+
+def test_tasks_are_in_it_and_kernel_and_monitor_are_not(boot: Boot) -> None:
+    system = boot("wait")
+    made = groups(system)
+    assert made
+    for folder in made:
+        assert folder.name.startswith(f"{PREFIX}test-")
+        assert pids(system) <= members(folder)
+        assert members(folder).isdisjoint({system.process.pid, kernel(system)})
+        assert names(folder) >= SYSTEM_PROCESSES
+    system.ask("down")
+    assert system.wait() == 0
+    assert not any(folder.exists() for folder in made)
+
+
+def test_tasks_are_to_end_before_the_zygote_where_memory_runs_out(boot: Boot) -> None:
+    system = boot("wait")
+    (folder, *_) = groups(system)
+    scores = {pid: int(Path("/proc", str(pid), "oom_score_adj").read_text()) for pid in members(folder)}
+    (zygote,) = (pid for pid in scores if Path("/proc", str(pid), "comm").read_text() == "sel4py-zygote\n")
+    assert all(scores[pid] > scores[zygote] for pid in pids(system))
+    system.ask("down")
+    assert system.wait() == 0
+
+
+def test_it_outlives_a_killed_kernel(boot: Boot) -> None:
+    system = boot("wait")
+    made = groups(system)
+    before, killed = pids(system), kernel(system)
+    os.kill(killed, signal.SIGKILL)
+    assert wait_gone(killed)
+    assert kernel(system) != killed
+    assert pids(system) == before
+    assert all(before <= members(folder) for folder in made)
+    system.ask("down")
+    assert system.wait() == 0
+    assert not any(folder.exists() for folder in made)
+
+
+def test_a_killed_monitor_leaves_it_to_the_next_system_of_that_folder(boot: Boot) -> None:
+    system = boot("wait")
+    made = groups(system)
+    left = system.pids()
+    system.signal(signal.SIGKILL)
+    assert system.wait() == -signal.SIGKILL
+    assert all(folder.exists() for folder in made)
+    assert wait_gone(*left)
+    deadline = time.monotonic() + SECONDS
+    while any(folder.exists() for folder in made) and time.monotonic() < deadline:
+        prepare_folder(system.folder)  # which the next monitor does first; the host may have it empty a little later
+    assert not any(folder.exists() for folder in made)
+    assert not (system.folder / RECORD).exists()
+
+
+def test_a_system_without_it(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "cgroup")
+    system = boot("wait")
+    status = system.ask("status")
+    assert isinstance(status, dict)
+    assert status["without_layers"] == ["cgroup"]
+    assert not (system.folder / RECORD).exists()
+    system.ask("down")
+    assert system.wait() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("without", "status"), [("seccomp", signal.SIGKILL), ("seccomp,cgroup", 0)])
+def test_memory_that_no_limit_counts_ends_who_takes_it_alone(
+    boot: Boot, monkeypatch: pytest.MonkeyPatch, without: str, status: int
+) -> None:
+    """The filter refuses such memory, so it is left out."""
+    monkeypatch.setenv(VARIABLE, without)
+    taken = (Bounds.of(SMALL_RAM).memory >> 20) + PIECE
+    system = boot(str(taken), "tests.system.images.taking", image="tests.system.images.flooded", ram_bytes=SMALL_RAM)
+    assert system.wait() == 3, system.logs()
+    assert system.log("root").split() == [str(int(status)), "0"], "and the zygote starts the next"
