@@ -333,7 +333,7 @@ def main() -> None:
     images = load_images([name for name in options.preload.split(",") if name])
     import_modules([name for name in options.modules.split(",") if name])
     sys.stdout.flush()
-    # No task is to see it; cleared here once, and not in each child.
+    # A task finds none of it by name; and nothing secret in its memory (hw/module_path.py). Once, not in each child.
     os.environ.clear()
     # Objects that are never looked at by the collector are pages that parent and child go on sharing.
     gc.collect()

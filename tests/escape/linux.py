@@ -13,8 +13,8 @@ X32: Final = 0x40000000
 IPC_RMID: Final = 0
 AT_FDCWD: Final = -100
 _TABLE: Final = """
-read 0, open 2, mmap 9, mprotect 10, munmap 11, mremap 25, madvise 28, shmget 29, shmat 30, shmctl 31, socket 41,
-clone 56, fork 57, kill 62, semget 64, semop 65, semctl 66, msgget 68, msgsnd 69, msgrcv 70, msgctl 71,
+read 0, write 1, open 2, mmap 9, mprotect 10, munmap 11, mremap 25, madvise 28, shmget 29, shmat 30, shmctl 31,
+socket 41, clone 56, fork 57, kill 62, semget 64, semop 65, semctl 66, msgget 68, msgsnd 69, msgrcv 70, msgctl 71,
 fcntl 72, truncate 76, creat 85, ptrace 101, syslog 103, capset 126, rt_sigqueueinfo 129, personality 135,
 setpriority 141, sched_setscheduler 144, mlock 149, modify_ldt 154, pivot_root 155, prctl 157, setrlimit 160,
 chroot 161, acct 163,

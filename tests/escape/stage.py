@@ -11,7 +11,9 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Final
 
-VARIABLE: Final = "SEL4PY_ESCAPE_STAGE"
+VARIABLE: Final = "SEL4PY_TEST_ESCAPE_STAGE"
+STARTERS: Final = "ESCAPE_TOKEN_OF_THE_STARTER"
+"""What whoever starts the system, or the ordinary process, has in the environment for himself."""
 
 
 @dataclass(frozen=True, slots=True)
