@@ -24,7 +24,8 @@ add_key 248, keyctl 250, ioprio_set 251, inotify_init 253, openat 257, unshare 2
 move_pages 279, timerfd_create 283, fallocate 285, tgsigqueueinfo 297, perf_event_open 298,
 fanotify_init 300, prlimit64 302, name_to_handle_at 303, open_by_handle_at 304, clock_adjtime 305, setns 308,
 process_vm_readv 310, process_vm_writev 311, kcmp 312, finit_module 313, sched_setattr 314, seccomp 317,
-bpf 321, execveat 322, userfaultfd 323, io_uring_setup 425, open_tree 428, move_mount 429, fsopen 430,
+bpf 321, execveat 322, userfaultfd 323, pwritev2 328,
+io_uring_setup 425, open_tree 428, move_mount 429, fsopen 430,
 pidfd_open 434, clone3 435, openat2 437, pidfd_getfd 438, process_madvise 440, mount_setattr 442,
 landlock_create_ruleset 444, memfd_secret 447, process_mrelease 448, fchmodat2 452
 """
