@@ -13,6 +13,7 @@ import platform
 import resource
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -164,6 +165,13 @@ def _pid_namespace() -> tuple[bool, str]:
     return True, "with a /proc of its own" if shown else "without a /proc of its own, which is refused"
 
 
+def _file_tree() -> tuple[bool, str]:
+    from hw.code_tree import permitted
+
+    with tempfile.TemporaryDirectory(prefix="sel4py-tree-") as folder:
+        return (True, "code alone") if permitted(folder) else (False, "refused")
+
+
 def _limits() -> tuple[bool, str]:
     names = ("RLIMIT_DATA", "RLIMIT_NOFILE", "RLIMIT_FSIZE", "RLIMIT_CORE")
     return all(resource.getrlimit(getattr(resource, name)) for name in names), "memory, descriptors, log, core dumps"
@@ -299,6 +307,13 @@ _PROBES: Final = (
         "stops a task from naming any process of the host's but its own system's tasks: signals, memory, descriptors of"
         " others, where a seccomp rule is missed",
         _pid_namespace,
+    ),
+    _Probe(
+        "file tree",
+        False,
+        "stops a task from finding out which files the host has, how long and how old they are, and where links lead;"
+        " and from reading them, where the host has no Landlock",
+        _file_tree,
     ),
     _Probe("two cores", False, "calls between running tasks without a switch", _cores),
     _Probe("time slice", False, "a task that wakes up need not wait for the host's next clock tick", _time_slice),

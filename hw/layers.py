@@ -26,6 +26,7 @@ class Layer(enum.Flag):
     CAPABILITIES = 16
     DUMPABLE = 32
     PID = 64
+    TREE = 128
 
     @classmethod
     def named(cls, names: Iterable[str]) -> Layer:

@@ -281,6 +281,7 @@ enum layer {
     LAYER_CAPABILITIES = 16,
     LAYER_DUMPABLE = 32,
     LAYER_PID = 64,
+    LAYER_TREE = 128,
 };
 
 /* Futexes: the trap frame's word is shared between processes, the others are not. */

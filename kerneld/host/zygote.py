@@ -29,14 +29,14 @@ from typing import Final, NamedTuple
 
 import msgpack
 
-from hw import namespaces, process_namespace
+from hw import code_tree, namespaces, process_namespace
 from hw.cpu import file_rules, hide_memory
 from hw.host_calls import number_of
 from hw.layers import Layer
 from hw.parent_death import die_with_parent
 from kerneld.host import child
 from kerneld.host.ahead import Ahead, Waiting
-from kerneld.host.code_paths import code_paths
+from kerneld.host.code_paths import code_paths, code_places
 from kerneld.host.forbidden import ForbiddenCalls
 from kerneld.host.linux import set_process_name
 from kerneld.host.task_logs import TaskLogs, log_name
@@ -338,6 +338,11 @@ def main() -> None:
     # Objects that are never looked at by the collector are pages that parent and child go on sharing.
     gc.collect()
     gc.freeze()
+    # Behind the images too: they may be imported by what is in no tree of a task's. Process 1 is to be in it.
+    if Layer.TREE not in options.without and (
+        "mount" in refused or not code_tree.enter(code_places(options.path), options.log_folder)
+    ):
+        print("this host refuses tasks a file tree of their own", flush=True)
     first = None
     if Layer.PID not in options.without:
         # Behind the images, which may make threads while they are imported.

@@ -61,6 +61,7 @@ class Layer(StrEnum):
     HIDDEN = "hidden"  # the system's own processes show nobody their memory (PR_SET_DUMPABLE)
     NAMESPACES = "namespaces"
     PID = "pid"  # the namespace of the tasks' numbers of processes
+    TREE = "tree"  # a root with code alone
     MMU = "mmu"
     KERNEL = "kernel"  # kerneld, by its capabilities and its checks of rings
     SERVER = "server"

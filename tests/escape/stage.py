@@ -23,8 +23,9 @@ class Stage:
     Attributes:
         secret: what the victim holds, 16 characters. address: where, in its memory. fd: its descriptor of a memory file
         that begins with it. link_fd: a socket pair's end there; what is written to the other end it reads.
-        folder: its own, with `secret` (the secret), `file` (empty), `pipe`, `socket` (answers by the secret), `program`
-        (writes it to `proof`). port, udp_port: of 127.0.0.1. abstract: a Unix socket's name.
+        folder: its own, with `secret` (the secret), `link` (leads to what is called so), `file` (empty), `pipe`,
+        `socket` (answers by the secret), `program` (writes it to `proof`).
+        port, udp_port: of 127.0.0.1. abstract: a Unix socket's name.
         shm, sem, msg: System V identifiers; the queue holds the secret, and so does the memory.
         queue: a POSIX queue's name. system: pids of the system's kernel, zygote and monitor, where there is one.
     """
