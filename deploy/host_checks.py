@@ -13,6 +13,7 @@ import platform
 import resource
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -178,6 +179,13 @@ def _control_group() -> tuple[bool, str]:
     return True, f"{bounds.processes} threads, {bounds.memory >> 20} MiB for a system with {_RAM >> 20} MiB of RAM"
 
 
+def _file_tree() -> tuple[bool, str]:
+    from hw.code_tree import permitted
+
+    with tempfile.TemporaryDirectory(prefix="sel4py-tree-") as folder:
+        return (True, "code alone") if permitted(folder) else (False, "refused")
+
+
 def _limits() -> tuple[bool, str]:
     names = ("RLIMIT_DATA", "RLIMIT_NOFILE", "RLIMIT_FSIZE", "RLIMIT_CORE")
     return all(resource.getrlimit(getattr(resource, name)) for name in names), "memory, descriptors, log, core dumps"
@@ -320,6 +328,13 @@ _PROBES: Final = (
         "stops all tasks of a system together from flooding the host with processes, threads, and memory that no limit"
         " of a process counts",
         _control_group,
+    ),
+    _Probe(
+        "file tree",
+        False,
+        "stops a task from finding out which files the host has, how long and how old they are, and where links lead;"
+        " and from reading them, where the host has no Landlock",
+        _file_tree,
     ),
     _Probe("two cores", False, "calls between running tasks without a switch", _cores),
     _Probe("time slice", False, "a task that wakes up need not wait for the host's next clock tick", _time_slice),

@@ -27,6 +27,7 @@ class Layer(enum.Flag):
     DUMPABLE = 32
     PID = 64
     CGROUP = 128
+    TREE = 256
 
     @classmethod
     def named(cls, names: Iterable[str]) -> Layer:

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 TREE: Final = Path(__file__).resolve().parent.parent
+# What the host's loader and Python go by. A task finds it in its memory: nothing here may be anybody's secret.
+_OF_PYTHON: Final = ("PYTHON", "LD_", "LC_", "SEL4PY_TEST_")
+_ALONE: Final = ("HOME", "LANG", "TZ")
 
 
 def module_path() -> tuple[str, ...]:
@@ -28,3 +32,13 @@ def python_command(*arguments: str) -> list[str]:
 def python_environment() -> dict[str, str]:
     """The environment that goes with the command."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(module_path()), "PYTHONUNBUFFERED": "1"}
+
+
+def bare_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The same for a process that tasks are forked of: without what its user has there for himself.
+
+    The host lays an environment into the process's memory, and Python copies it. To remove it there is no way back for
+    each copy, so that what no task may read must never come into that process.
+    """
+    kept = {name: value for name, value in environment.items() if name in _ALONE or name.startswith(_OF_PYTHON)}
+    return {**kept, "PYTHONPATH": os.pathsep.join(module_path()), "PYTHONUNBUFFERED": "1"}

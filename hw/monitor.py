@@ -22,7 +22,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from hw.control_group import Bounds, ControlGroup, keep_record
@@ -34,7 +34,7 @@ from hw.helpers import Helpers, Process
 from hw.kernel_process import Kernels, Nursery
 from hw.layers import VARIABLE, Layer
 from hw.machine import BackendKind, MachineDescription, create_ram
-from hw.module_path import python_command, python_environment
+from hw.module_path import bare_environment, python_command, python_environment
 from hw.monitor_options import MonitorOptions
 from hw.runtime_folder import clean_folder, prepare_folder
 from hw.time_slice import ask_for_short_slice
@@ -253,9 +253,15 @@ class Monitor:
         if without := self._options.without.names():
             arguments += ["--without", ",".join(without)]
             print(f"{self._options.name}: tasks run WITHOUT {', '.join(without)} ({VARIABLE})", file=sys.stderr)
-        self._zygote = self._start("zygote", arguments, (descriptor,))
+        self._zygote = self._start("zygote", arguments, (descriptor,), bare_environment())
 
-    def _start(self, name: str, arguments: Sequence[str], descriptors: Sequence[int]) -> Process:
+    def _start(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        descriptors: Sequence[int],
+        environment: Mapping[str, str] | None = None,
+    ) -> Process:
         log = os.open(
             self._options.folder / "logs" / f"{name}.log",
             os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
@@ -269,7 +275,7 @@ class Monitor:
                 stdout=log,
                 stderr=log,
                 pass_fds=descriptors,
-                env=python_environment(),
+                env=python_environment() if environment is None else environment,
             )
         finally:
             os.close(log)

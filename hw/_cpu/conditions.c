@@ -3,6 +3,7 @@
 #include "host_calls.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -41,6 +42,8 @@ const struct condition conditions[] = {
     {SYS_recvmsg, 0, LOW, IF_OTHER, FILLED_IN, ALL_BITS},
     {SYS_recvmsg, 2, LOW, IF_OTHER, MSG_CMSG_CLOEXEC, ALL_BITS},
     {SYS_sendmsg, 0, LOW, IF_OTHER, FILLED_IN, ALL_BITS},
+    /* Not: over what the log holds, past its being appended to; nor onto the disk at once, as fsync() would. */
+    {SYS_pwritev2, 5, LOW, IF_ANY_BIT, ~(uint32_t)RWF_NOWAIT, ALL_BITS},
     ONE_OF(fcntl, 1, F_DUPFD), ONE_OF(fcntl, 1, F_DUPFD_CLOEXEC), ONE_OF(fcntl, 1, F_GETFD), ONE_OF(fcntl, 1, F_SETFD),
     ONE_OF(fcntl, 1, F_GETFL), ONE_OF(fcntl, 1, F_GETPIPE_SZ), ONE_OF(fcntl, 1, F_GET_SEALS),
     ONE_OF(ioctl, 1, TCGETS), ONE_OF(ioctl, 1, TIOCGWINSZ), ONE_OF(ioctl, 1, FIONREAD), ONE_OF(ioctl, 1, FIOCLEX),

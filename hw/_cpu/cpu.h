@@ -282,6 +282,7 @@ enum layer {
     LAYER_DUMPABLE = 32,
     LAYER_PID = 64,
     LAYER_CGROUP = 128,
+    LAYER_TREE = 256,
 };
 
 /* Futexes: the trap frame's word is shared between processes, the others are not. */

@@ -57,7 +57,7 @@
 static const struct host_call allowed[] = {
     /* descriptors that it has */
     CALL(read), CALL(readv), CALL(pread64), CALL(preadv), CALL(preadv2), CALL(write), CALL(writev), CALL(pwrite64),
-    CALL(pwritev), CALL(pwritev2), CALL(close), CALL(close_range), CALL(lseek), CALL(fstat), CALL(dup), CALL(dup3),
+    CALL(pwritev), CALL(close), CALL(close_range), CALL(lseek), CALL(fstat), CALL(dup), CALL(dup3),
     CALL(pipe2), CALL(ppoll), CALL(pselect6), CALL(epoll_create1), CALL(epoll_ctl), CALL(epoll_pwait),
     CALL(epoll_pwait2), CALL(eventfd2), CALL(timerfd_create), CALL(timerfd_settime), CALL(timerfd_gettime),
     CALL(signalfd4), CALL(sendfile), CALL(fadvise64), CALL(readahead), CALL(getdents64), CALL(fstatfs),
@@ -152,7 +152,7 @@ static const struct host_call killed[] = {
     /* those that conditions.c asks further of */
     LEGACY(CALL(open), ) CALL(openat), CALL(clone), CALL(tgkill), CALL(sendmsg), CALL(recvmsg), CALL(fcntl),
     CALL(ioctl), CALL(prctl), CALL(seccomp), CALL(prlimit64), CALL(setrlimit), CALL(mmap), CALL(madvise), CALL(futex),
-    CALL(rt_sigaction),
+    CALL(rt_sigaction), CALL(pwritev2),
 };
 
 #define TABLE(verdict, calls) {verdict, sizeof(calls) / sizeof *(calls), calls}

@@ -19,12 +19,17 @@ _SCHEME: Final = ("stdlib", "platstdlib", "purelib", "platlib")
 
 
 def code_paths(added: Iterable[str] = ()) -> list[str]:
-    """Files and folders, without those inside others; ``added`` are a system's own folders."""
+    """Files and folders, without links and those inside others; ``added`` are a system's own folders."""
+    real = {path.resolve() for path in code_places(added)}
+    return sorted(str(path) for path in real if not any(parent in real for parent in path.parents))
+
+
+def code_places(added: Iterable[str] = ()) -> list[Path]:
+    """The same as they are named, by links too, and some inside others."""
     found = {Path(sys.base_prefix, "lib"), *map(Path, LIBRARIES), *map(Path, added)}
     found |= {Path(sysconfig.get_path(name)) for name in _SCHEME}
     found |= {path for name, module in list(sys.modules.items()) if "." not in name for path in _places(module)}
-    real = {path.resolve() for path in found}
-    return sorted(str(path) for path in real if not any(parent in real for parent in path.parents))
+    return sorted(path.absolute() for path in found)
 
 
 def _places(module: ModuleType) -> list[Path]:

@@ -31,7 +31,7 @@ from typing import Final, NamedTuple
 
 import msgpack
 
-from hw import control_group, namespaces, process_namespace
+from hw import code_tree, control_group, namespaces, process_namespace
 from hw.cpu import file_rules, hide_memory
 from hw.host_calls import number_of
 from hw.layers import Layer
@@ -39,7 +39,7 @@ from hw.oom_score import OomScore
 from hw.parent_death import die_with_parent
 from kerneld.host import child
 from kerneld.host.ahead import Ahead, Waiting
-from kerneld.host.code_paths import code_paths
+from kerneld.host.code_paths import code_paths, code_places
 from kerneld.host.forbidden import ForbiddenCalls
 from kerneld.host.linux import set_process_name
 from kerneld.host.task_logs import TaskLogs, log_name
@@ -357,11 +357,16 @@ def main() -> None:
     images = load_images([name for name in options.preload.split(",") if name])
     import_modules([name for name in options.modules.split(",") if name])
     sys.stdout.flush()
-    # No task is to see it; cleared here once, and not in each child.
+    # A task finds none of it by name; and nothing secret in its memory (hw/module_path.py). Once, not in each child.
     os.environ.clear()
     # Objects that are never looked at by the collector are pages that parent and child go on sharing.
     gc.collect()
     gc.freeze()
+    # Behind the images too: they may be imported by what is in no tree of a task's. Process 1 is to be in it.
+    if Layer.TREE not in options.without and (
+        "mount" in refused or not code_tree.enter(code_places(options.path), options.log_folder)
+    ):
+        print("this host refuses tasks a file tree of their own", flush=True)
     first = None
     if Layer.PID not in options.without:
         # Behind the images, which may make threads while they are imported.

@@ -62,6 +62,7 @@ class Layer(StrEnum):
     NAMESPACES = "namespaces"
     PID = "pid"  # the namespace of the tasks' numbers of processes
     CGROUP = "cgroup"  # the control group of all tasks of the system
+    TREE = "tree"  # a root with code alone
     MMU = "mmu"
     KERNEL = "kernel"  # kerneld, by its capabilities and its checks of rings
     SERVER = "server"

@@ -13,8 +13,8 @@ X32: Final = 0x40000000
 IPC_RMID: Final = 0
 AT_FDCWD: Final = -100
 _TABLE: Final = """
-read 0, open 2, mmap 9, mprotect 10, munmap 11, mremap 25, madvise 28, shmget 29, shmat 30, shmctl 31, socket 41,
-clone 56, fork 57, kill 62, semget 64, semop 65, semctl 66, msgget 68, msgsnd 69, msgrcv 70, msgctl 71,
+read 0, write 1, open 2, mmap 9, mprotect 10, munmap 11, mremap 25, madvise 28, shmget 29, shmat 30, shmctl 31,
+socket 41, clone 56, fork 57, kill 62, semget 64, semop 65, semctl 66, msgget 68, msgsnd 69, msgrcv 70, msgctl 71,
 fcntl 72, truncate 76, creat 85, ptrace 101, syslog 103, capset 126, rt_sigqueueinfo 129, personality 135,
 setpriority 141, sched_setscheduler 144, mlock 149, modify_ldt 154, pivot_root 155, prctl 157, setrlimit 160,
 chroot 161, acct 163,
@@ -24,7 +24,8 @@ add_key 248, keyctl 250, ioprio_set 251, inotify_init 253, openat 257, unshare 2
 move_pages 279, timerfd_create 283, fallocate 285, tgsigqueueinfo 297, perf_event_open 298,
 fanotify_init 300, prlimit64 302, name_to_handle_at 303, open_by_handle_at 304, clock_adjtime 305, setns 308,
 process_vm_readv 310, process_vm_writev 311, kcmp 312, finit_module 313, sched_setattr 314, seccomp 317,
-bpf 321, execveat 322, userfaultfd 323, io_uring_setup 425, open_tree 428, move_mount 429, fsopen 430,
+bpf 321, execveat 322, userfaultfd 323, pwritev2 328,
+io_uring_setup 425, open_tree 428, move_mount 429, fsopen 430,
 pidfd_open 434, clone3 435, openat2 437, pidfd_getfd 438, process_madvise 440, mount_setattr 442,
 landlock_create_ruleset 444, memfd_secret 447, process_mrelease 448, fchmodat2 452
 """

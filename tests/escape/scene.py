@@ -22,7 +22,7 @@ from hw.layers import VARIABLE as WITHOUT
 from libsel4py.interfaces.block import SECTOR_BYTES
 from tests.escape.attempt import Attempt, Fate, Outcome, corpus, outcome_of
 from tests.escape.other import TYPED
-from tests.escape.stage import VARIABLE, Stage
+from tests.escape.stage import STARTERS, VARIABLE, Stage
 from tests.system.supervisor import Supervisor
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -90,7 +90,7 @@ def outside(stage: Stage, attempts: Sequence[Attempt]) -> dict[str, Outcome]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.escape.outside", *(attempt.path for attempt in attempts)],
         cwd=ROOT,
-        env={**os.environ, VARIABLE: stage.pack()},
+        env={**os.environ, VARIABLE: stage.pack(), STARTERS: stage.secret},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -130,7 +130,7 @@ def inside(
         done = subprocess.run(
             [sys.executable, "-m", "tests.system.launch", json.dumps(options)],
             cwd=ROOT,
-            env={**os.environ, VARIABLE: stage.pack(), WITHOUT: without},
+            env={**os.environ, VARIABLE: stage.pack(), STARTERS: stage.secret, WITHOUT: without},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

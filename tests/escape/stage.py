@@ -11,7 +11,9 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Final
 
-VARIABLE: Final = "SEL4PY_ESCAPE_STAGE"
+VARIABLE: Final = "SEL4PY_TEST_ESCAPE_STAGE"
+STARTERS: Final = "ESCAPE_TOKEN_OF_THE_STARTER"
+"""What whoever starts the system, or the ordinary process, has in the environment for himself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +23,9 @@ class Stage:
     Attributes:
         secret: what the victim holds, 16 characters. address: where, in its memory. fd: its descriptor of a memory file
         that begins with it. link_fd: a socket pair's end there; what is written to the other end it reads.
-        folder: its own, with `secret` (the secret), `file` (empty), `pipe`, `socket` (answers by the secret), `program`
-        (writes it to `proof`). port, udp_port: of 127.0.0.1. abstract: a Unix socket's name.
+        folder: its own, with `secret` (the secret), `link` (leads to what is called so), `file` (empty), `pipe`,
+        `socket` (answers by the secret), `program` (writes it to `proof`).
+        port, udp_port: of 127.0.0.1. abstract: a Unix socket's name.
         shm, sem, msg: System V identifiers; the queue holds the secret, and so does the memory.
         queue: a POSIX queue's name. system: pids of the system's kernel, zygote and monitor, where there is one.
     """

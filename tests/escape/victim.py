@@ -27,6 +27,7 @@ PAGE: Final = 4096
 def files(folder: Path) -> None:
     (folder / "secret").write_text(SECRET)
     (folder / "file").write_text("")
+    (folder / "link").symlink_to(SECRET)
     (folder / "full").mkdir()
     (folder / "full" / "entry").write_text("")
     program = folder / "program"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 
+from hw import code_tree
 from hw.cpu import sandbox_layers
 from hw.layers import VARIABLE
 from hw.process_namespace import permitted
@@ -25,11 +27,14 @@ FORBIDDING = "tests.system.images.forbidding"
         ("namespaces", "namespaces"),
         ("limits,dumpable", "limits dumpable"),
         ("pid", "pid"),
-        ("all", "seccomp landlock namespaces limits capabilities dumpable pid"),
         ("cgroup", ""),
+        ("tree", "tree"),
+        ("all", "seccomp landlock namespaces limits capabilities dumpable pid tree"),
     ],
 )
-def test_what_a_layer_stops(boot: Boot, monkeypatch: pytest.MonkeyPatch, without: str, could: str) -> None:
+def test_what_a_layer_stops(
+    boot: Boot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, without: str, could: str
+) -> None:
     monkeypatch.setenv(VARIABLE, without)
     expected = could.split()
     if os.geteuid():
@@ -38,6 +43,8 @@ def test_what_a_layer_stops(boot: Boot, monkeypatch: pytest.MonkeyPatch, without
         expected = sorted({*expected, "landlock"})
     if not sandbox_layers().namespaces:
         expected = sorted({*expected, "namespaces"})
+    if not code_tree.permitted(tmp_path) or without == "namespaces":
+        expected = sorted({*expected, "tree"})
     if not permitted()[0] or (os.geteuid() and without == "namespaces"):  # a plain user has them in one of users only
         expected = sorted({*expected, "pid"})
     system = boot(image=LAYERED, readable=())
