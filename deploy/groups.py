@@ -105,10 +105,9 @@ def _check_supervisor(task: TaskDraft, problems: Problems) -> None:
             finding = f"{name} supervises the others, and has {key}"
             problems.add((*task.path, key), finding, "leave it out: it can stand on root alone")
     # Root starts it again whatever happens, and does its work when that is no use.
-    for key, is_there in (("essential", task.essential), ("heartbeat", task.heartbeat_us > 0)):
-        if is_there:
-            finding = f"{name} supervises the others, and has {key}"
-            problems.add((*task.path, key), finding, "leave it out: root itself looks after it")
+    if task.essential:
+        finding = f"{name} supervises the others, and has essential"
+        problems.add((*task.path, "essential"), finding, "leave it out: root itself looks after it")
     if task.restart is Restart.NEVER:
         finding = f"{name} supervises the others, and its restart is 'never'"
         problems.add((*task.path, "restart"), finding, "write restart = 'always': root starts it again in any case")

@@ -10,13 +10,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from deploy.chaos.injector import Injector
-from deploy.chaos.recoveries import Recoveries
+from deploy.chaos.recoveries import Recoveries, Recovery
 from deploy.chaos.schedule import CHANGES_BITS, Injection, schedule, standing_on
 from deploy.chaos.workloads import Counts, HostWorkload, TaskWorkloads
 from deploy.management import Listener, Management, ManagementError, NotAnswering, Refused
@@ -30,6 +30,10 @@ SETTLE_SECONDS: Final = 30.0  # what was hit last may hang for as long as its su
 COUNTS_SECONDS: Final = SETTLE_SECONDS  # a workload that tells nothing for so long is stalled
 ANSWER_SECONDS: Final = 2.0
 SHOW_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 0.25  # between two looks at what is there, while something that was hit is not seen to be
+# What is away for so much longer than its policy waits was not started again for it; a busy host makes it some seconds.
+LATE_SECONDS: Final = 20.0
+MOST_SLOWEST: Final = 5
 KEPT_SKIPS: Final = 5
 MOST_GROWTH: Final = 200  # of open descriptors: channels come and go, and so do what the kernel keeps for a while
 
@@ -57,6 +61,7 @@ class Outcome:
     skipped: Counter[Fault] = field(default_factory=Counter)
     skips: list[str] = field(default_factory=list)
     recoveries: Recoveries = field(default_factory=Recoveries)
+    patience: dict[str, float] = field(default_factory=dict)  # seconds that a task's policy may let it wait
     workloads: dict[str, Counts] = field(default_factory=dict)
     host: dict[str, object] | None = None
     violations: list[object] = field(default_factory=list)
@@ -74,7 +79,7 @@ class Outcome:
         """Nothing that must hold was violated. Errors that a client was told of may have been."""
         failed = bool(self.host and self.host["failed"])
         grown = any(after > before + MOST_GROWTH for before, after in self.descriptors.values())
-        broken = self.violations or self.missing or self.stalled or self.lost
+        broken = self.violations or self.missing or self.stalled or self.late or self.lost
         return not (self.wrong or failed or grown or broken)
 
     @property
@@ -112,6 +117,17 @@ class Outcome:
         """Requests of workloads that the SDK made again, because a server had died of them."""
         return sum(counts.repeated for counts in self.workloads.values())
 
+    @property
+    def slowest(self) -> list[Recovery]:
+        """The recoveries that took longest."""
+        return sorted(self.recoveries.seen, key=lambda each: -each.seconds)[:MOST_SLOWEST]
+
+    @property
+    def late(self) -> list[Recovery]:
+        """Recoveries that took longer than the task's policy explains."""
+        seen = self.recoveries.seen
+        return [each for each in seen if each.seconds > self.patience.get(each.target, 0.0) + LATE_SECONDS]
+
     def _is_exposed(self, workload: str) -> bool:
         return workload.partition(".")[0] in self.exposed
 
@@ -124,7 +140,7 @@ class Outcome:
             "seconds": round(self.seconds, 3),
             "system": self.system,
             "injected": sum(self.injected.values()),
-            "recoveries": sum(map(len, self.recoveries.seconds.values())),
+            "recoveries": len(self.recoveries.seen),
             "requests_repeated": self.repeated,
             "client_errors": self.client_errors,
             "checks": self.checks,
@@ -139,6 +155,8 @@ class Outcome:
             "violations": self.violations,
             "missing": self.missing,
             "stalled": self.stalled,
+            "slowest": [_plain(each) for each in self.slowest],
+            "late": [_plain(each) for each in self.late],
             "exposed": sorted(self.exposed),
             "descriptors": self.descriptors,
             "descriptors_hidden": self.hidden,
@@ -148,12 +166,28 @@ class Outcome:
 
     def _fault(self, fault: Fault) -> dict[str, object]:
         told: dict[str, object] = {"injected": self.injected[fault], "skipped": self.skipped[fault]}
-        if seconds := self.recoveries.seconds.get(fault):
+        if seconds := self.recoveries.seconds(fault):
             told["recovered"] = len(seconds)
             for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99), ("max_ms", 1.0)):
                 told[name] = round(percentile(seconds, share) * 1000, 2)
             told["spent"] = sorted(Counter(bucket(round(each * 1e6)) for each in seconds).items())
         return told
+
+
+def _plain(recovery: Recovery) -> dict[str, object]:
+    """``number``: which of the schedule's faults it was, counted from 0."""
+    return {
+        "number": recovery.number,
+        "fault": recovery.fault.value,
+        "target": recovery.target,
+        "ms": round(recovery.seconds * 1000, 2),
+    }
+
+
+def _patience(system: System) -> dict[str, float]:
+    """The longest that each task's group lets it wait for its next start, in seconds."""
+    groups = {task.name: system.group(task.name) for task in system.tasks}
+    return {name: group.backoff_limit_us / 1e6 if group.backoff_us else 0.0 for name, group in groups.items()}
 
 
 class Campaign:
@@ -165,9 +199,9 @@ class Campaign:
         self._folder = folder
         self._host = host
         self._tasks = TaskWorkloads(folder / "logs")
-        self._shown = 0.0
+        self._shown = self._looked = 0.0
         self._changed: set[str] = set()
-        self.outcome = Outcome(plan, time.monotonic(), system.name)
+        self.outcome = Outcome(plan, time.monotonic(), system.name, patience=_patience(system))
 
     def run(self, show: Callable[[Outcome], None]) -> Outcome:
         """Do it. ``show`` is called now and then with what was seen so far.
@@ -182,7 +216,7 @@ class Campaign:
             try:
                 before = self._descriptors(injector)
                 for injection in self._due(coming):
-                    self._listen(listener, outcome.started + injection.at, show)
+                    self._listen(management, listener, outcome.started + injection.at, show)
                     self._inject(injector, injection)
                 self._settle(management, listener, show)
                 after = self._descriptors(injector)
@@ -219,37 +253,55 @@ class Campaign:
     def _inject(self, injector: Injector, injection: Injection) -> None:
         outcome, now = self.outcome, time.monotonic()
         try:
-            reason = injector.carry_out(injection)
+            pid = injector.carry_out(injection)
         except NotAnswering as error:
             if not any(each.folder == self._folder for each in running()):
                 raise Refused("the system has ended by itself: its logs say why") from error
-            reason = str(error)
-        if reason is None:
+            self._skip(injection, error)
+        except Refused as refusal:
+            self._skip(injection, refusal)
+        else:
             outcome.injected[injection.fault] += 1
-            outcome.recoveries.injected(injection, now)
+            outcome.recoveries.injected(injection, pid, now)
             if injection.fault in CHANGES_BITS and injection.target not in self._changed:
                 self._changed.add(injection.target)
                 outcome.exposed = standing_on(self._system, self._changed)
             if injection.fault is Fault.KILL_KERNEL:
-                self._wait_for_kernel(now)
-        else:
-            outcome.skipped[injection.fault] += 1
-            if len(outcome.skips) < KEPT_SKIPS:
-                outcome.skips.append(f"{injection.fault.value} {injection.target}: {reason}")
+                self._wait_for_kernel(injection, now)
+                self._looked = 0.0  # what started meanwhile nobody tells
 
-    def _wait_for_kernel(self, since: float) -> None:
+    def _skip(self, injection: Injection, reason: ManagementError) -> None:
+        outcome = self.outcome
+        outcome.skipped[injection.fault] += 1
+        if len(outcome.skips) < KEPT_SKIPS:
+            outcome.skips.append(f"{injection.fault.value} {injection.target}: {reason}")
+
+    def _wait_for_kernel(self, injection: Injection, since: float) -> None:
         with Management(self._folder, KERNEL_SECONDS) as management:
             management.request("status")
-        self.outcome.recoveries.kernel_is_back(since, time.monotonic())
+        self.outcome.recoveries.kernel_is_back(injection, since, time.monotonic())
 
-    def _listen(self, listener: Listener, until: float, show: Callable[[Outcome], None]) -> None:
+    def _look(self, management: Management) -> list[Mapping[str, object]]:
+        """See which processes there are."""
+        rows = management.request("ps")
+        assert isinstance(rows, list)
+        self._looked = time.monotonic()
+        self.outcome.recoveries.looked(rows, self._looked)
+        return rows
+
+    def _listen(
+        self, management: Management, listener: Listener, until: float, show: Callable[[Outcome], None]
+    ) -> None:
         """Take what the system tells until that time; once at least, so that nothing piles up."""
         while True:
             left = until - time.monotonic()
-            event = listener.next(min(max(left, 0), SHOW_SECONDS))
+            event = listener.next(min(max(left, 0), LOOK_SECONDS))
             now = time.monotonic()
             if event is not None:
                 self.outcome.recoveries.event(event, now)
+            elif self.outcome.recoveries.waits and now - self._looked >= LOOK_SECONDS:
+                with suppress(NotAnswering):  # it is asked again
+                    self._look(management)
             if now - self._shown >= SHOW_SECONDS:
                 self._shown = now
                 self._count()
@@ -270,17 +322,17 @@ class Campaign:
         while missing := expected - self._running(management):
             if time.monotonic() >= until:
                 break
-            self._listen(listener, min(until, time.monotonic() + SHOW_SECONDS / 5), show)
+            self._listen(management, listener, min(until, time.monotonic() + SHOW_SECONDS / 5), show)
         self.outcome.missing = sorted(missing)
-        self._wait_for_counts(listener, show)
+        self._wait_for_counts(management, listener, show)
 
-    def _wait_for_counts(self, listener: Listener, show: Callable[[Outcome], None]) -> None:
+    def _wait_for_counts(self, management: Management, listener: Listener, show: Callable[[Outcome], None]) -> None:
         """Wait until each workload has told of what came after the last fault."""
         self._count()
         before = {name: counts.attempts for name, counts in self.outcome.workloads.items()}
         until = time.monotonic() + COUNTS_SECONDS
         while time.monotonic() < until:
-            self._listen(listener, min(until, time.monotonic() + SHOW_SECONDS / 5), show)
+            self._listen(management, listener, min(until, time.monotonic() + SHOW_SECONDS / 5), show)
             self._count()
             found = self.outcome.workloads
             self.outcome.stalled = sorted(name for name in before if found[name].attempts <= before[name])
@@ -288,8 +340,7 @@ class Campaign:
                 return
 
     def _running(self, management: Management) -> set[str]:
-        rows = management.request("ps")
-        assert isinstance(rows, list)
+        rows = self._look(management)
         return {str(row["name"]) for row in rows if row["state"] not in ("ENDING", "HELD", "INACTIVE")}
 
     def _descriptors(self, injector: Injector) -> dict[str, int | None]:

@@ -40,6 +40,15 @@ class FaultCounts(msgspec.Struct, frozen=True):
     spent: list[tuple[int, int]] = []
 
 
+class Late(msgspec.Struct, frozen=True):
+    """A recovery that its policy does not explain; ``number`` is its fault's in the schedule of the run's seed."""
+
+    number: int
+    fault: str
+    target: str
+    ms: float
+
+
 class Run(msgspec.Struct, frozen=True):
     """What the page needs of a run's result."""
 
@@ -62,6 +71,7 @@ class Run(msgspec.Struct, frozen=True):
     missing: list[str]
     stalled: list[str]
     lost: str
+    late: list[Late] = []
 
 
 class _Printed(msgspec.Struct, frozen=True):
@@ -90,6 +100,7 @@ def _verdict(run: Run) -> str:
     if run.ok:
         return "nothing was wrong"
     found = [f"{each} does not run" for each in run.missing] + [f"{each} stands still" for each in run.stalled]
+    found += [f"{each.target or 'the kernel'} was away for {each.ms / 1000:.0f} s" for each in run.late]
     found += [run.lost] if run.lost else []
     found += [f"{len(run.violations)} violations"] if run.violations else []
     found += [f"{run.wrong} wrong answers"] if run.wrong else []

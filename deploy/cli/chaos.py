@@ -252,6 +252,11 @@ def _show(outcome: Outcome) -> None:
         line(f"not running at the end: {', '.join(outcome.missing)}")
     if outcome.stalled:
         line(f"not answered since the last fault: {', '.join(outcome.stalled)}")
+    late = outcome.late
+    for each in outcome.slowest:
+        why = ", longer than its policy explains" if each in late else ""
+        what = f"{each.fault.value} {each.target}".strip()
+        line(f"among the slowest recoveries: {what}, fault {each.number}, after {each.seconds * 1000:.0f} ms{why}")
     for name, (before, after) in outcome.descriptors.items():
         line(f"{name}: {before} open descriptors before, {after} after")
     if outcome.hidden:

@@ -14,11 +14,11 @@ from libsel4py.abi import message_info
 from libsel4py.capabilities import Notification
 from libsel4py.errors import KernelError, RemoteError
 from libsel4py.fault_reports import FAULTED, is_guarded
+from libsel4py.heartbeats import HUNG, Heartbeats, Pulse
 from libsel4py.interfaces.lifecycle import Change, Lifecycle, Order, OrderKind, Standing
 from libsel4py.interfaces.supervision import Supervised, Supervision
 from libsel4py.lowlevel.machine import Words
 from libsel4py.server import Alarm
-from servers.reincarnation.heartbeats import Heartbeats, Pulse
 from servers.reincarnation.policy import SECOND_US, AskToStop, EndSystem, Policy, Step
 from servers.reincarnation.reports import Report, account
 
@@ -45,7 +45,7 @@ class Main(Supervision):
         now = time.monotonic()
         for record in records:
             if record.standing is Standing.RUNNING and record.runs:
-                self._heartbeats.begin(record.number, now)
+                self._heartbeats.begin(record.number, now, record.started_at)
         # What an earlier life had been told of, and died of before it had seen to it.
         told = {order.task: order for order in self._orders() if not self._obey(order, ended=False)}
         for record in records:
@@ -135,5 +135,4 @@ class Main(Supervision):
         now = time.monotonic()
         self._take(self._policy.tick(now))
         for number in self._heartbeats.look(now):
-            text = "hung: it answers no heartbeats"
-            self._take(self._policy.failed(number, FAULTED, text, now, hung=True))
+            self._take(self._policy.failed(number, FAULTED, HUNG, now, hung=True))

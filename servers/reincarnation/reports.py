@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from libsel4py.fault_reports import FAULTED, describe_fault, exit_status, is_death, where_to_read
+from libsel4py.heartbeats import Heartbeats
 from libsel4py.interfaces.lifecycle import Standing, fault_source
 from libsel4py.interfaces.supervision import Supervised
-from servers.reincarnation.heartbeats import Heartbeats
 from servers.reincarnation.policy import Policy
 
 

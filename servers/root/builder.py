@@ -227,10 +227,10 @@ class Builder:
         return slot
 
     def _heartbeats(self, made: TaskObjects, layout: _Layout) -> dict[int, Heartbeat]:
-        """What the reincarnation server asks tasks by, and learns their answers from."""
+        """What the reincarnation server asks tasks by, and learns their answers from. Root asks that server itself."""
         heartbeats = {}
         for number, task in enumerate(self._system.tasks):
-            if task.name not in self._pulses:
+            if task.name not in self._pulses or Grant.LIFECYCLE in task.grants:
                 continue
             asking, pulse = layout.take(f"heartbeat of {task.name}"), layout.take(f"pulse of {task.name}")
             notification, badge = self._objects[task.name].notification.cptr, SIGNAL_BADGE | HEARTBEAT_SIGNAL

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from libsel4py import description
 from libsel4py.abi import BOOT_INFO_FRAME_BITS, ObjectType, Rights, message_info
 from libsel4py.capabilities import Endpoint, Notification, Reply
-from libsel4py.environment import SIGNAL_BADGE, Environment
+from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, Environment
 from libsel4py.fault_reports import is_guarded
+from libsel4py.heartbeats import Heartbeats, Pulse
 from libsel4py.interfaces.lifecycle import ORDERS_SIGNAL
 from libsel4py.interfaces.parent import Parent
 from libsel4py.lowlevel import bootinfo
@@ -36,6 +37,7 @@ from servers.root.supervisor import Essential, Supervisor
 
 NAME = "root"
 STANDBYS_SIGNAL = 1  # of root's notification
+SECOND_US = 1e6
 NO_MEMORY: Words = (message_info(1), 0, 0, 0, 0)  # the answer to a VM fault that nobody resolves
 
 
@@ -95,8 +97,8 @@ def main(boot_info_address: int, *_: int) -> None:
         tasks = Builder(authority, system, endpoint).build()
         lives = Lives(authority, tasks, bell=_own_bell(authority, notification))
         reincarnation = next((each for each in tasks if each.task is system.reincarnation), None)
-        orders = Orders(None if reincarnation is None else _bell(authority, reincarnation))
-        supervisor = Supervisor(lives, tasks, orders, reincarnation)
+        orders = Orders(None if reincarnation is None else _bell(authority, reincarnation, ORDERS_SIGNAL))
+        supervisor = Supervisor(lives, tasks, orders, reincarnation, heartbeats_of(authority, reincarnation))
         server = Server(endpoint, own)
         _provide(server, authority, system, tasks, supervisor, lives.standbys)
         server.on_signal(STANDBYS_SIGNAL, lambda _: lives.standbys.make_all())
@@ -108,6 +110,7 @@ def main(boot_info_address: int, *_: int) -> None:
     else:
         empty_free_slots(authority)
         supervisor.resume_all(info.resumed)
+    server.alarm = supervisor.alarm
     log.info("%s: %d tasks %s", system.name, len(tasks), "started" if info.resumed is None else "resumed")
     try:
         server.serve(reply)
@@ -124,10 +127,19 @@ def _own_bell(authority: Authority, notification: Notification) -> Notification:
     return Notification(slot)
 
 
-def _bell(authority: Authority, reincarnation: RunningTask) -> Notification:
-    """What tells the reincarnation server that there are orders."""
+def heartbeats_of(authority: Authority, reincarnation: RunningTask | None) -> Heartbeats:
+    """How root asks the reincarnation server whether it serves, if its description has heartbeats."""
+    if reincarnation is None or not reincarnation.task.heartbeat_us:
+        return Heartbeats({})
+    asked = _bell(authority, reincarnation, HEARTBEAT_SIGNAL)
+    pulse = Notification(reincarnation.objects.placed[reincarnation.environment.pulse].cptr)
+    return Heartbeats({reincarnation.number: (Pulse(asked, pulse), reincarnation.task.heartbeat_us / SECOND_US)})
+
+
+def _bell(authority: Authority, reincarnation: RunningTask, signal: int) -> Notification:
+    """What tells the reincarnation server that there are orders, or asks whether it serves."""
     slot = authority.slots.allocate()
-    notification, badge = reincarnation.objects.notification.cptr, SIGNAL_BADGE | ORDERS_SIGNAL
+    notification, badge = reincarnation.objects.notification.cptr, SIGNAL_BADGE | signal
     authority.cnode.mint(slot, authority.cnode, notification, badge, Rights.WRITE)
     return Notification(slot)
 

@@ -2,7 +2,8 @@
 
 Rules. A thread's fault that nobody answers is the end of its task, as its process's end is. A task that said that it is
 done is not started again. One that ends again and again is given up: and if that is the reincarnation server, this rule
-is the others', from then on.
+is the others', from then on. That server is asked by heartbeats, as it asks the others: one that hangs would let nobody
+be started again.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Final
 from libsel4py.description import Restart
 from libsel4py.environment import PAGED_BADGE
 from libsel4py.fault_reports import FAULTED, KILLED, describe_fault, exit_status, is_death, where_to_read
-from libsel4py.interfaces.lifecycle import Order, OrderKind, Standing, fault_source
+from libsel4py.heartbeats import HUNG, Heartbeats
+from libsel4py.interfaces.lifecycle import FOREVER, Order, OrderKind, Standing, fault_source
 from libsel4py.interfaces.system import NotPermitted
+from libsel4py.server import Alarm
 from servers.root.lives import Lives
 from servers.root.orders import Orders
 from servers.root.running_task import Kind, Life, RunningTask, Sender
@@ -40,17 +43,30 @@ class Supervisor:
 
     Args:
         orders: to whom the ends of supervised tasks are told that root hears of.
-        reincarnation: the task that supervises the others; None: there is none.
+        reincarnation: the task that supervises the others; None: there is none. heartbeats: how it is asked whether it
+        serves, if it is; whoever serves gives `alarm` its time.
     """
 
     def __init__(
-        self, lives: Lives, tasks: list[RunningTask], orders: Orders, reincarnation: RunningTask | None = None
+        self,
+        lives: Lives,
+        tasks: list[RunningTask],
+        orders: Orders,
+        reincarnation: RunningTask | None = None,
+        heartbeats: Heartbeats | None = None,
     ) -> None:
         self._lives = lives
         self._tasks = tasks
         self._orders = orders
         self._reincarnation = reincarnation
+        self._heartbeats = heartbeats or Heartbeats({})
         lives.faulted = self.fault
+
+    @property
+    def alarm(self) -> Alarm | None:
+        """What is to be done in time; None if nobody is to be asked anything."""
+        heartbeats = self._heartbeats
+        return Alarm(heartbeats.next_due, self.look) if heartbeats.next_due() != FOREVER else None
 
     def is_ours(self, running: RunningTask) -> bool:
         """Whether root itself decides what follows its end."""
@@ -60,6 +76,7 @@ class Supervisor:
         """Start every task, in start order; the one that supervises the others first."""
         for running in sorted(self._tasks, key=lambda each: each is not self._reincarnation):
             self._lives.start(running, "started")
+            self._ask(running)
 
     def resume_all(self, ran: Container[int]) -> None:
         """Let those tasks begin their next life that ran when the system was suspended; the others are over.
@@ -81,6 +98,7 @@ class Supervisor:
             self.take_over()
         for running in sorted(again, key=lambda each: each is not self._reincarnation):
             self._lives.start(running, "resumed")
+            self._ask(running)
 
     def exited(self, number: int, code: int) -> None:
         """A task has said that its work is done: it is ended, for good.
@@ -183,8 +201,24 @@ class Supervisor:
         self._lives.end(running)
         running.restarted_at.append(self._lives.clock())
         self._lives.start_again(running)
+        self._ask(running)
 
     # --- the reincarnation server -------------------------------------------------------------------------------------
+
+    def _ask(self, running: RunningTask) -> None:
+        """A life has begun: of those that are asked by root whether they serve, this one is."""
+        self._heartbeats.begin(running.number, self._lives.clock())
+
+    def look(self) -> None:
+        """See whether the reincarnation server serves; one that hangs is ended, and started again.
+
+        Raises:
+            Essential: the system is to end.
+        """
+        for number in self._heartbeats.look(self._lives.clock()):
+            running = self._tasks[number]
+            running.note(Life.DEAD, f"dead: {HUNG}", HUNG)
+            self._reincarnate(running)
 
     def _reincarnate(self, running: RunningTask) -> None:
         """Start it again, whatever its own policy says: others rely on it."""
@@ -202,6 +236,7 @@ class Supervisor:
         ended, self._reincarnation = self._reincarnation, None
         if ended is None:
             return
+        self._heartbeats.end(ended.number)
         _log.error("%s is gone for good: root supervises by its own rule", ended.task.name)
         self._lives.clear(ended)
         for running in self._tasks:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.management import Management
+from libsel4py.heartbeats import INIT_SECONDS
 from tests.system.supervisor import PROMPT, Supervisor, Terminal
 
 SYSTEM = Path(__file__).with_name("supervised.toml")
@@ -88,6 +89,20 @@ def test_a_signal_of_the_hosts_is_an_end_too(terminal: Terminal, sel4py: Supervi
         assert number == signal.SIGKILL  # the host had not ended it yet; one that is stopped answers nothing
     assert now != before
     assert time.monotonic() - start < HUNG_SECONDS
+    leave(terminal)
+
+
+def test_a_supervisor_that_hangs_keeps_nobody_away(terminal: Terminal, sel4py: Supervisor) -> None:
+    """Root asks it, and starts it again; it then finds whose end it was not told of."""
+    before, stopped = life(terminal), pid(sel4py, "reincarnation")
+    os.kill(stopped, signal.SIGSTOP)
+    os.kill(pid(sel4py, "mortal"), signal.SIGKILL)
+    start = time.monotonic()
+    while life(terminal) == before:
+        continue  # the host had not ended it yet
+    assert time.monotonic() - start < INIT_SECONDS + HUNG_SECONDS
+    assert pid(sel4py, "reincarnation") != stopped
+    assert re.search(r"reincarnation +running .* hung", ask(terminal, "ps"))
     leave(terminal)
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from deploy.chaos.campaign import Campaign, Outcome, Plan
 from deploy.chaos.disks import with_empty_disks
 from deploy.chaos.injector import Injector
-from deploy.chaos.recoveries import Recoveries
+from deploy.chaos.recoveries import Recoveries, Recovery
 from deploy.chaos.reliability import page, read
 from deploy.chaos.schedule import CHANGES_BITS, Injection, NoTarget, schedule, standing_on, targets_of
 from deploy.chaos.workloads import Counts, HostWorkload, TaskWorkloads
@@ -26,7 +27,7 @@ from deploy.description import find, load
 from deploy.host_devices import DiskFile
 from deploy.management import Management, Refused
 from kerneld.fault_kinds import Fault
-from libsel4py.description import System
+from libsel4py.description import Group, System
 from libsel4py.workload import MARK, Workload, bucket, percentile
 
 SYSTEM = load(find("workstation")).system
@@ -114,11 +115,30 @@ def test_a_task_that_starts_is_the_end_of_all_that_hit_it() -> None:
     for number, (fault, target, at) in enumerate(
         [(Fault.KILL, "a", 1.0), (Fault.HANG, "a", 1.5), (Fault.SLOW, "b", 1.6), (Fault.KILL, "c", 1.7)]
     ):
-        seen.injected(Injection(number, at, fault, target), at)
-    seen.event({"event": "died", "task": "a"}, 1.8)
-    seen.event({"event": "started", "task": "a"}, 2.0)
-    assert seen.seconds == {Fault.KILL: [1.0], Fault.HANG: [0.5]}
+        seen.injected(Injection(number, at, fault, target), 5, at)
+    seen.event({"event": "started", "task": "a", "pid": 5}, 1.7)  # told late: it is the one that was hit
+    seen.event({"event": "died", "task": "a", "pid": 5}, 1.8)
+    assert not seen.seen
+    seen.event({"event": "started", "task": "a", "pid": 6}, 2.0)
+    assert (seen.seconds(Fault.KILL), seen.seconds(Fault.HANG)) == ([1.0], [0.5])
     assert seen.missing() == {"c": 1}
+
+
+def test_a_start_that_nobody_told_of_is_seen_in_the_table_of_tasks() -> None:
+    """A kernel that is killed tells nobody of what starts meanwhile."""
+    seen = Recoveries()
+    seen.injected(Injection(3, 1.0, Fault.KILL, "a"), 5, 1.0)
+    row = {"name": "a", "thread": 0, "state": "RUNNING"}
+    for other in ({"pid": 5, "state": "ENDING"}, {"pid": 0}, {"pid": 7, "state": "ENDING"}, {"name": "b", "pid": 7}):
+        seen.looked([row | other], 1.1)
+        assert seen.waits
+    seen.looked([row | {"pid": 7, "thread": 1}], 1.1)  # a further thread may be called like the task
+    assert seen.waits
+    seen.looked([row | {"pid": 7}], 1.25)
+    assert seen.seen == [Recovery(3, Fault.KILL, "a", 0.25)]
+    assert not seen.waits
+    seen.event({"event": "started", "task": "a", "pid": 8}, 48.0)  # its next life is the end of nothing
+    assert len(seen.seen) == 1
 
 
 def test_percentiles() -> None:
@@ -145,7 +165,7 @@ def test_bad_options_are_refused_with_what_would_work(arguments: list[str], comp
 
 def test_the_report_is_plain(tmp_path: Path) -> None:
     outcome = Outcome(Plan({Fault.KILL: 1.0, Fault.NET_LOSS: 1.0}, 1.0, 5, 1.0), 0.0)
-    outcome.recoveries.seconds[Fault.KILL] += [0.002, 0.004]
+    outcome.recoveries.seen += [Recovery(number, Fault.KILL, "a", number / 1000) for number in (2, 4)]
     outcome.injected[Fault.KILL] = 2
     told = json.loads(json.dumps(outcome.plain()))
     assert told["faults"]["kill"] == {
@@ -208,10 +228,24 @@ def test_a_kind_is_drawn_by_its_weight() -> None:
 
 def test_who_hung_for_all_of_the_time_went_on_by_itself() -> None:
     seen = Recoveries()
-    seen.injected(Injection(0, 1.0, Fault.HANG, "a"), 1.0)
-    seen.injected(Injection(1, 9.0, Fault.KILL, "a"), 9.0)
-    seen.event({"event": "started", "task": "a"}, 9.5)
-    assert seen.seconds == {Fault.KILL: [0.5]}
+    seen.injected(Injection(0, 1.0, Fault.HANG, "a"), 5, 1.0)
+    seen.injected(Injection(1, 9.0, Fault.KILL, "a"), 5, 9.0)
+    seen.event({"event": "started", "task": "a", "pid": 6}, 9.5)
+    assert [(each.fault, each.seconds) for each in seen.seen] == [(Fault.KILL, 0.5)]
+
+
+def test_a_server_that_is_away_for_longer_than_its_policy_explains_fails_the_run() -> None:
+    system = load(find("exercise")).system
+    slow = Group("slow", ("block",), backoff_us=1_000_000, backoff_limit_us=30_000_000)
+    other = structs.replace(system.groups[0], tasks=tuple(each for each in system.groups[0].tasks if each != "block"))
+    outcome = Campaign(structs.replace(system, groups=(other, slow)), outcome_of(system).plan, Path()).outcome
+    outcome.recoveries.seen += [Recovery(1, Fault.KILL, "pong", 3.0), Recovery(2, Fault.KILL, "block", 47.0)]
+    assert outcome.ok
+    outcome.recoveries.seen.append(Recovery(9, Fault.KILL, "pong", 47.0))
+    assert not outcome.ok
+    told = outcome.plain()
+    assert told["late"] == [{"number": 9, "fault": "kill", "target": "pong", "ms": 47000.0}]
+    assert [each["number"] for each in told["slowest"]] == [2, 9, 1]  # type: ignore[attr-defined]
 
 
 def test_runs_are_added_on_one_page(tmp_path: Path) -> None:
@@ -219,13 +253,14 @@ def test_runs_are_added_on_one_page(tmp_path: Path) -> None:
     for seed, seconds in ((1, 0.002), (2, 0.5)):
         outcome = Outcome(Plan({Fault.KILL: 1.0}, 10.0, seed, 1.0), 0.0, "exercise")
         outcome.injected[Fault.KILL] = 1000
-        outcome.recoveries.seconds[Fault.KILL] += [seconds]
+        outcome.recoveries.seen.append(Recovery(1, Fault.KILL, "pong", seconds))
         outcome.missing = ["pong"] if seed == 2 else []
+        outcome.patience = {"pong": -20.0} if seed == 2 else {}
         paths.append(tmp_path / f"{seed}.json")
         paths[-1].write_text(json.dumps({"ok": outcome.ok, "result": outcome.plain()}))
     lines = page([read(path) for path in paths]).splitlines()
     assert "| exercise | 1 | 10 | 0 | 1,000 | nothing was wrong |" in lines
-    assert "| exercise | 2 | 10 | 0 | 1,000 | pong does not run |" in lines
+    assert "| exercise | 2 | 10 | 0 | 1,000 | pong does not run; pong was away for 0 s |" in lines
     assert "| faults injected | 2,000 |" in lines
     assert "| `kill` | 2,000 | 0 | 2 | 2.0 | 524.3 | 524.3 |" in lines
 

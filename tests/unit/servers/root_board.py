@@ -26,6 +26,7 @@ from servers.root.authority import Authority
 from servers.root.builder import Builder
 from servers.root.lifecycle import LifecycleService
 from servers.root.lives import Lives
+from servers.root.main import heartbeats_of
 from servers.root.orders import Orders
 from servers.root.replay import empty_free_slots, replayed
 from servers.root.running_task import Kind, RunningTask, Sender
@@ -86,7 +87,8 @@ class Root:
         supervising = self.description.reincarnation
         self.reincarnation = next((each for each in self.tasks if each.task is supervising), None)
         self.orders = Orders(None if self.reincarnation is None else self._bell(self.reincarnation))
-        self.supervisor = Supervisor(self.lives, self.tasks, self.orders, self.reincarnation)
+        heartbeats = heartbeats_of(self.authority, self.reincarnation)
+        self.supervisor = Supervisor(self.lives, self.tasks, self.orders, self.reincarnation, heartbeats)
         self.lifecycle = LifecycleService(self.authority, self.description, self.tasks, self.lives, self.orders)
 
     def resume(self) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from msgspec import structs
 
-from kerneld.records import TcbSlot
+from kerneld.records import Notification, TcbSlot
 from libsel4py import abi
 from libsel4py.abi import Syscall
 from libsel4py.description import Assigned, Grant, Group, Provide, Restart, Strategy, System
-from libsel4py.environment import SIGNAL_BADGE, STOP_SIGNAL, Slot
+from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, STOP_SIGNAL, Slot
+from libsel4py.heartbeats import INIT_SECONDS
 from libsel4py.interfaces.lifecycle import (
+    FOREVER,
     Cause,
     Change,
     OrderKind,
@@ -202,6 +205,39 @@ def test_it_is_started_again_whatever_its_policy_says(board: Root) -> None:
     board.supervisor.kill(board.running("reincarnation"))
     assert board.running("reincarnation").restarts == 2
     assert board.lifecycle.orders(0) == []
+
+
+def test_root_asks_it_whether_it_serves_and_starts_a_hung_one_again() -> None:
+    with root(structs.replace(REINCARNATION, heartbeat_us=500_000), ONE, check=False) as board:
+        assert board.supervisor.alarm is None  # nothing has started
+        board.supervisor.start_all()
+        alarm, ours = board.supervisor.alarm, board.running("reincarnation")
+        assert alarm is not None
+        pulse = ours.environment.pulse
+        assert ours.environment.heartbeats == {}  # it does not ask itself
+        notification = board.cap(ours.objects.notification.cptr).object
+        assert Notification(board.machine.ram, notification).signals & HEARTBEAT_SIGNAL
+
+        def pass_time(seconds: float, *, serves: bool) -> None:
+            until = board.clock.now + seconds
+            while alarm.due() <= until:
+                board.clock.now = alarm.due()
+                if serves:
+                    board.act_for("reincarnation").syscall(Syscall.SEND, pulse)
+                alarm.ring()
+            board.clock.now = until
+
+        pass_time(60, serves=True)
+        assert ours.restarts == 0
+        pass_time(1, serves=False)
+        assert (ours.restarts, ours.last_cause) == (1, "hung: it answers no heartbeats")
+        assert board.has_started("reincarnation")
+        pass_time(INIT_SECONDS - 0.5, serves=False)  # a new life has to load
+        assert ours.restarts == 1
+        pass_time(1, serves=False)
+        assert ours.restarts == 2
+        board.supervisor.take_over()
+        assert alarm.due() == FOREVER
 
 
 def test_root_takes_over_when_it_ends_again_and_again(board: Root) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from servers.reincarnation.heartbeats import FOREVER, INIT_SECONDS, Heartbeats
+from libsel4py.heartbeats import FOREVER, INIT_SECONDS, Heartbeats
 
 PERIOD = 0.5
 
@@ -73,6 +73,15 @@ def test_a_life_that_begins_has_longer() -> None:
     heartbeats.begin(7, 100.0)
     assert looks(heartbeats, 200.0) == [(100.0 + INIT_SECONDS, 7)]
     assert task.asked == 1
+
+
+def test_whoever_asks_anew_gives_a_hung_one_no_more_time() -> None:
+    task = Task(hangs=True)
+    heartbeats = Heartbeats({7: (task, PERIOD)})
+    heartbeats.begin(7, 100.0, started=40.0)
+    assert looks(heartbeats, 200.0) == [(101.0, 7)]
+    heartbeats.begin(7, 100.0, started=97.0)
+    assert looks(heartbeats, 200.0) == [(97.0 + INIT_SECONDS, 7)]
 
 
 def test_what_its_former_life_had_said_is_not_its_own() -> None:

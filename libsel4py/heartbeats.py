@@ -1,8 +1,10 @@
 """Heartbeats: whether tasks still serve, asked of their server loops.
 
 Rules. A task is asked by a signal, and answers by signalling its pulse, which nobody waits for: it is looked at when
-the next question is due. Who has missed two in a row is hung. Until its first answer a life has `INIT_SECONDS`: it
-loads, opens what it stands on, and cannot answer meanwhile. A hostile task can say that it serves, for itself alone.
+the next question is due. Who has missed two in a row is hung. Until its first answer a life has `INIT_SECONDS` from
+its start: it loads, opens what it stands on, and cannot answer meanwhile. Whoever begins to ask later gives it no
+more: else an asker that ends again and again would find nobody hung. A hostile task can say that it serves, for itself
+alone.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from libsel4py.interfaces.lifecycle import FOREVER
 
 MISSES: Final = 2  # MINIX's: one may be lost to a busy machine
 INIT_SECONDS: Final = 10.0  # MINIX's
+HUNG: Final = "hung: it answers no heartbeats"
 
 
 class Question(Protocol):
@@ -64,13 +67,13 @@ class Heartbeats:
         """How many questions a task has not answered, up to now."""
         return self._pulses[number].misses if number in self._pulses else 0
 
-    def begin(self, number: int, now: float) -> None:
-        """A life of this task has begun: ask it, from its first answer on as often as its period says."""
+    def begin(self, number: int, now: float, started: float | None = None) -> None:
+        """A life of this task has begun, now or at ``started``: ask it, as often as its period says."""
         pulse = self._pulses.get(number)
         if pulse is None:
             return
         pulse.question.answered()  # what its former life has said
-        pulse.misses, pulse.init_until = 0, now + max(INIT_SECONDS, pulse.period)
+        pulse.misses, pulse.init_until = 0, (now if started is None else started) + max(INIT_SECONDS, pulse.period)
         pulse.question.ask()
         pulse.due = now + pulse.period
 
