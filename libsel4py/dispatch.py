@@ -23,6 +23,7 @@ from libsel4py.context import DEFER, per_thread
 from libsel4py.errors import InvalidMessage
 from libsel4py.keeper import Keeper, Request, current
 from libsel4py.lowlevel.machine import Answer
+from libsel4py.lowlevel.syscalls import machine
 from libsel4py.results import (
     EXTRA_CAPS,
     SMALL,
@@ -35,7 +36,7 @@ from libsel4py.results import (
 )
 from libsel4py.signature import Kind, Method, Repeat
 from libsel4py.task import current_task
-from libsel4py.wire import EMPTY, MAX_BYTES, UNDECODABLE, decode, get
+from libsel4py.wire import EMPTY, MAX_BYTES, UNDECODABLE, decode, get, too_short
 
 Handler = Callable[[int, int | bytes, int, int, int], Answer]
 
@@ -146,7 +147,9 @@ def _compiled_handler(method: Method, function: Callable[..., Any], pack: Callab
         "pack": pack,
         "encode": encode,
         "decode": prepared.decode,
-        "receive": _receiver(method, prepared.decode),
+        "machine": machine,
+        "stray": lambda: InvalidMessage(f"{method.full_name} takes no capability, and one came"),
+        "too_short": too_short,
         "malformed": lambda info: _malformed(method, info),
         "undecodable": lambda error: _undecodable(method, error),
         "UNDECODABLE": UNDECODABLE,
@@ -165,10 +168,13 @@ def _compiled(method: Method) -> CodeType:
         arguments = [f"value{index}" for index in range(len(method.data))]
         values = "".join(f"{each}, " for each in arguments)
         take = [
-            "if m0.__class__ is bytes:",
-            f"    try: {values}= decode(m0)",
-            "    except UNDECODABLE as error: raise undecodable(error) from error",
-            f"else: {values}= receive(info, m0, m1, m2, m3)",
+            "if m0.__class__ is not bytes:",  # a short one, or one that is none
+            f"    if info & {EXTRA_CAPS}: raise stray()",
+            "    data = machine.message_get(info, m0, m1, m2, m3)",
+            "    if data is None: raise too_short(info, m0)",
+            "    m0 = data",
+            f"try: {values}= decode(m0)",
+            "except UNDECODABLE as error: raise undecodable(error) from error",
         ]
     lines = [*take, f"result = function({_keywords(method, arguments)})", *_result_lines(method)]
     source = "\n    ".join(["def handle(info, m0, m1, m2, m3):", *lines])
@@ -192,17 +198,6 @@ def _result_lines(method: Method) -> list[str]:
         case Kind.WORD:
             return [f"if result.__class__ is int and 0 <= result < {SMALL}: return result", "return pack(result)"]
     return [f"if result.__class__ is int and {-SMALL} < result < {SMALL}: return result", "return pack(result)"]
-
-
-def _receiver(method: Method, decode_arguments: Callable[[bytes], tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
-    """For a packed request that has not come as bytes: a short one, or one that is none."""
-
-    def receive(info: int, m0: int, m1: int, m2: int, m3: int) -> tuple[Any, ...]:
-        if info & EXTRA_CAPS:
-            raise InvalidMessage(f"{method.full_name} takes no capability, and one came")
-        return decode(decode_arguments, get(info, m0, m1, m2, m3), _arguments_of(method))
-
-    return receive
 
 
 def _arguments_of(method: Method) -> str:

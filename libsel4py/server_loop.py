@@ -97,10 +97,11 @@ class ServerLoop:
 
     def _serve(self) -> None:
         server, endpoint, connections = self._server, self._server.endpoint.cptr, self._server.connections
+        receive = server.task.receive  # this thread's, which runs no other loop
         answer: Answer | None = None
         while not server.stopping:
-            if server.takes_capabilities:
-                server.task.receive.arm()
+            if server.takes_capabilities and receive.slot is None:
+                receive.arm()
             m0: int | bytes
             if answer is None:
                 status, badge, info, m0, m1, m2, m3 = machine.recv(endpoint, self._reply)

@@ -32,32 +32,33 @@ class ReceiveSlot:
 
     Attributes:
         unclaimed: slots of what came with the request that the thread serves; deleted if its method raises.
+        slot: what stands ready; None while nothing does.
     """
 
     def __init__(self, cnode: CNode, slots: SlotAllocator) -> None:
         self._cnode = cnode
         self._slots = slots
-        self._slot: int | None = None
+        self.slot: int | None = None
         self.unclaimed: set[int] = set()
 
     def arm(self) -> None:
         """Make sure that an empty slot stands ready. Raises OutOfSlots."""
-        if self._slot is None:
+        if self.slot is None:
             slot = self._slots.allocate()
             machine.set_receive(self._cnode.cptr, slot, CNODE_DEPTH)
-            self._slot = slot
+            self.slot = slot
 
     def take(self) -> int:
         """The slot, now occupied, and from now on the caller's."""
-        slot, self._slot = self._slot, None
+        slot, self.slot = self.slot, None
         if slot is None:
             raise RuntimeError("no receive slot is armed: nothing can have been received")
         return slot
 
     def discard(self) -> None:
         """Delete what arrived unasked; the slot stays armed."""
-        if self._slot is not None:
-            self._cnode.delete(self._slot)
+        if self.slot is not None:
+            self._cnode.delete(self.slot)
 
 
 class _ReceiveSlots(threading.local):

@@ -92,7 +92,7 @@ def get(info: int, word0: int | bytes, word1: int, word2: int, word3: int) -> by
         return word0
     data = machine.message_get(info, word0, word1, word2, word3)
     if data is None:
-        raise _too_short(info, word0)
+        raise too_short(info, word0)
     return data
 
 
@@ -112,7 +112,8 @@ def first_words(data: bytes) -> tuple[int, int, int, int]:
     return len(data), word1, word2, word3
 
 
-def _too_short(info: int, word0: int) -> InvalidMessage:
+def too_short(info: int, word0: int) -> InvalidMessage:
+    """What a message is that has no bytes as `put` makes them."""
     return InvalidMessage(f"the message has {info & 127} words, but claims {word0} bytes behind the first")
 
 

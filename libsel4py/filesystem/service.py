@@ -177,10 +177,15 @@ class FileSystemServer(Directory):
             except VMFault:
                 grant.session.ensure_alive()
         found = self._volume.stat(full)
-        if self._find_node(full) is None:
+        node = self._find_node(full)
+        if node is None:
             return found
-        size = self._nodes.size(full)
-        return found if size is None or size == found.size else Stat(found.kind, size, found.modified_ns)
+        try:
+            size = node.file.size()
+        except StaleHandle:
+            self._nodes.size(full)  # which sees it as well, and takes its name
+            return found
+        return found if size == found.size else Stat(found.kind, size, found.modified_ns)
 
     def list(self, path: str) -> Entries:
         full = self._path(path, READ)

@@ -57,6 +57,8 @@ MARK: Final = 0x73  # littlefs' number of the attribute
 MARK_BYTES: Final = 8
 NAME_BYTES: Final = 255
 MOST_FILE_BYTES: Final = (1 << 31) - 1
+LEAST_TAIL_BYTES: Final = 16 << 10  # that are worth opening the file once more
+TAIL_PIECE_BYTES: Final = 64 << 10
 _ERRORS: Final[dict[int, type[FileError]]] = {
     -2: NoSuchFile,
     -17: FileExists,
@@ -324,7 +326,12 @@ class LittleFsVolume:
 
 
 class LittleFsFile:
-    """An open file (`libsel4py.filesystem.OpenFile`), open once, so that its size is what was done here."""
+    """An open file (`libsel4py.filesystem.OpenFile`), open once, so that its size is what was done here.
+
+    littlefs writes what was written and all of the file behind it to new blocks, once something else than the next
+    write comes; what lies behind it littlefs copies byte by byte. So it is written here before that, in large pieces,
+    as long as the directory names what was there before. No sync comes of it: a loss of power leaves the old file.
+    """
 
     def __init__(self, volume: LittleFsVolume, path: str, handle: lfs.LFSFile) -> None:
         self._volume = volume
@@ -333,12 +340,15 @@ class LittleFsFile:
         self._size = volume.call(lfs.file_size, handle)
         self._at = 0
         self._changed = False
+        self._is_writing = False  # littlefs has something of the last write to put behind
+        self._is_as_named = True  # but for that, the file is what its directory names
         self._lost = False
 
     def read(self, offset: int, length: int, /) -> bytes:
         if offset >= self.size():
             return b""
         self._seek(offset)
+        self._carry_over()
         data = self._volume.call(lfs.file_read, self._open, length)
         self._at = offset + len(data)
         return data
@@ -348,11 +358,12 @@ class LittleFsFile:
         _ensure_possible(offset + len(data))
         try:
             if offset > self._size:
-                self._volume.call(lfs.file_truncate, self._open, offset)
+                self._cut(offset)
             self._seek(offset)
+            self._is_writing = True
             self._volume.call(lfs.file_write, self._open, data)
         except FileError:
-            self._at = -1  # a part may be written
+            self._at, self._is_as_named = -1, False  # a part may be written
             self._look_up_size()
             raise
         self._at = end = offset + len(data)
@@ -368,7 +379,7 @@ class LittleFsFile:
         self._touch()
         _ensure_possible(size)
         try:
-            self._volume.call(lfs.file_truncate, self._open, size)
+            self._cut(size)
         except FileError:
             self._look_up_size()
             raise
@@ -376,29 +387,35 @@ class LittleFsFile:
 
     def sync(self) -> None:
         if self._changed:
+            self._carry_over()
             self._volume.call(lfs.file_sync, self._open)
-            self._changed = False
+            self._changed, self._is_as_named = False, True
 
     def close(self) -> None:
-        handle, self._handle = self._handle, None
-        if handle is None:
+        if self._handle is None:
             if self._lost:
                 raise StaleHandle(f"{self._path}: the medium failed, and what was not synced is lost")
             return
-        self._volume.forget(self._path, self)
-        self._volume.call(lfs.file_close, handle)
+        try:
+            self.rest()
+        finally:
+            self._volume.forget(self._path, self)
 
     # --- the volume's side ---------------------------------------------------------------------------------
 
     def rest(self) -> None:
         """Closed for the length of a rename."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            self._volume.call(lfs.file_close, handle)
+        try:
+            self._carry_over()
+        finally:
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                self._volume.call(lfs.file_close, handle)
 
     def wake(self, handle: lfs.LFSFile, path: str) -> None:
         """Open again, under this name."""
         self._handle, self._path, self._at, self._changed = handle, path, 0, False
+        self._is_writing, self._is_as_named = False, True
         self._look_up_size()
 
     def end(self, lost: bool = False) -> None:
@@ -424,8 +441,34 @@ class LittleFsFile:
 
     def _seek(self, offset: int) -> None:
         if offset != self._at:
+            self._carry_over()
             self._volume.call(lfs.file_seek, self._open, offset, 0)
             self._at = offset
+
+    def _cut(self, size: int) -> None:
+        self._carry_over()
+        self._is_as_named = False
+        self._volume.call(lfs.file_truncate, self._open, size)
+
+    def _carry_over(self) -> None:
+        """Something else than the next write comes: write what lies behind the last one."""
+        if not self._is_writing:
+            return
+        self._is_writing = False
+        was_as_named, self._is_as_named = self._is_as_named, False
+        if was_as_named and self._size - self._at >= LEAST_TAIL_BYTES:
+            self._write_tail(self._volume.call(lfs.file_open, self._path, _READ))
+
+    def _write_tail(self, former: lfs.LFSFile) -> None:
+        call = self._volume.call
+        try:
+            call(lfs.file_seek, former, self._at, 0)
+            while data := call(lfs.file_read, former, TAIL_PIECE_BYTES):
+                call(lfs.file_write, self._open, data)
+                self._at += len(data)
+        finally:
+            if self._handle is not None:  # or the medium failed, and `former` is of no mount any more
+                call(lfs.file_close, former)
 
     def _touch(self) -> None:
         if self._volume.read_only:

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from littlefs import LittleFS
+from littlefs import LittleFS, lfs
 from littlefs.context import UserContext
 
 from libsel4py import component
@@ -254,6 +254,96 @@ def test_a_file_s_size_is_what_it_has_after_a_write_that_did_not_fit() -> None:
     file.truncate(10)
     file.write(20, b"end")
     assert (file.size(), file.read(0, 100)) == (23, b"x" * 10 + bytes(10) + b"end")
+
+
+def test_work_within_a_large_file_is_what_a_bytearray_says_and_what_is_on_the_medium_is_what_was_synced() -> None:
+    randomly, store = random.Random(11), made(4 << 20)
+    volume = LittleFsVolume(store, cache_bytes=0)
+    name, other = "f", "g"
+    file = volume.open(name, create=True, exclusive=True)
+    wanted, synced = bytearray(), b""
+    for _ in range(400):
+        at, data = randomly.randrange(len(wanted) + 1), randomly.randbytes(randomly.randrange(40_000))
+        match randomly.randrange(8):
+            case 0 | 1 | 2 if len(wanted) < 400_000:
+                for start in range(0, len(data), 9_000):  # several that follow each other
+                    file.write(at + start, data[start : start + 9_000])
+                wanted[at : at + len(data)] = data
+            case 3:
+                assert bytes(file.read(at, 20_000)) == wanted[at : at + 20_000]
+            case 4:
+                size = randomly.choice((at, len(wanted) + 30_000))
+                file.truncate(size)
+                wanted = wanted[:size] + bytes(max(0, size - len(wanted)))
+            case 5:
+                file.sync()
+                synced = bytes(wanted)
+            case 6:
+                volume.rename(name, other)
+                name, other, synced = other, name, bytes(wanted)
+            case 7:
+                file.close()
+                file, synced = volume.open(name, create=False, exclusive=False), bytes(wanted)
+        assert file.size() == len(wanted)
+        lost = LittleFsVolume(MemoryStore(data=bytearray(store.data)))
+        assert bytes(lost.open(name, create=False, exclusive=False).read(0, 1 << 20)) == synced
+    assert bytes(file.read(0, 1 << 20)) == wanted
+
+
+def test_what_lies_behind_a_write_is_written_in_large_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = LittleFsVolume(made(), cache_bytes=8 << 20)
+    file = volume.open("f", create=True, exclusive=True)
+    file.write(0, b"old" * 500_000)
+    file.sync()
+    file.write(0, b"new" * 1000)
+    sizes: list[int] = []
+    write = lfs.file_write
+
+    def counted(system: lfs.LFSFilesystem, handle: lfs.LFSFile, data: bytes) -> int:
+        sizes.append(len(data))
+        return write(system, handle, data)
+
+    monkeypatch.setattr(lfs, "file_write", counted)
+    file.sync()
+    assert sum(sizes) == 1_497_000
+    assert len(sizes) < 30
+
+
+def test_a_medium_that_fails_under_what_lies_behind_a_write() -> None:
+    store = made()
+    volume = LittleFsVolume(store, cache_bytes=0)
+    file = volume.open("f", create=True, exclusive=True)
+    file.write(0, b"old" * 500_000)
+    file.sync()
+    file.write(0, b"new")
+    store.failing = True
+    with pytest.raises(DeviceFailed):
+        file.sync()
+    store.failing = False
+    with pytest.raises(StaleHandle):
+        file.sync()
+    with pytest.raises(StaleHandle, match="what was not synced is lost"):
+        file.close()
+    assert bytes(volume.open("f", create=False, exclusive=False).read(0, 6)) == b"oldold"
+
+
+def test_a_disk_that_is_too_full_for_what_lies_behind_a_write_keeps_the_old_file() -> None:
+    store = made(1 << 20)
+    volume = LittleFsVolume(store)
+    file = volume.open("f", create=True, exclusive=True)
+    file.write(0, b"old" * 200_000)
+    file.sync()
+    file.write(0, b"new")
+    for _ in range(2):
+        with pytest.raises(NoSpace):
+            file.sync()
+    file.close()  # which has been told
+    again = volume.open("f", create=False, exclusive=False)
+    again.write(0, b"new")
+    with pytest.raises(NoSpace):
+        again.close()
+    again = volume.open("f", create=False, exclusive=False)
+    assert bytes(again.read(0, 1 << 20)) == b"old" * 200_000
 
 
 class CountingStore(MemoryStore):
