@@ -15,8 +15,8 @@ from kerneld.failures import LookupFailure
 from kerneld.records import CapType, ProcessState, Slot, Tcb, ThreadState
 from libsel4py import abi
 
-SLOT_WORDS: Final = Slot.SIZE // abi.WORD_BYTES
-TYPE_SHIFT: Final = 59  # of a slot's first word (`Slot.cap_type`)
+TYPE_BYTE: Final = 7  # of a slot: the last one of its first word, whose upper bits are `Slot.cap_type`
+TYPES: Final = bytes(byte >> 3 for byte in range(256))  # by that byte
 
 
 def text_words(text: str) -> tuple[int, ...]:
@@ -78,9 +78,8 @@ def _is_same(cap: caps.Cap, other: caps.Cap) -> bool:
 def _types_of_slots(core: Core, cnode: caps.Cap, first: int, count: int) -> tuple[int, ...]:
     """How many slots are told of, then their types, a byte each."""
     told = max(0, min(count, abi.IDENTIFIED_SLOTS, (1 << cnode.radix) - first))
-    words = core.ram.words(cnode.object + first * Slot.SIZE, told * SLOT_WORDS) if told else ()
-    types = bytes(word >> TYPE_SHIFT for word in words[::SLOT_WORDS])
-    padded = types.ljust(-(-told // abi.WORD_BYTES) * abi.WORD_BYTES, b"\0")
+    slots = core.ram.read(cnode.object + first * Slot.SIZE, told * Slot.SIZE) if told else b""
+    padded = slots[TYPE_BYTE :: Slot.SIZE].translate(TYPES).ljust(-(-told // abi.WORD_BYTES) * abi.WORD_BYTES, b"\0")
     return (told, *struct.unpack(f"<{len(padded) // abi.WORD_BYTES}Q", padded))
 
 

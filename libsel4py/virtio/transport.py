@@ -10,7 +10,7 @@ from typing import Final
 
 from libsel4py.capabilities import IOPort, IRQHandler
 from libsel4py.errors import ServiceError
-from libsel4py.lowlevel.batch import Batch
+from libsel4py.lowlevel.batch import Batch, Pending
 
 NETWORK, BLOCK = 1, 2  # device ids
 MAGIC: Final = int.from_bytes(b"virt", "little")
@@ -47,36 +47,42 @@ class VirtioPorts:
         Raises:
             DeviceRefused.
         """
-        if (magic := self.read(0)) != MAGIC or self.read(_VERSION) != 2:
-            raise DeviceRefused(f"there is no virtio device at port {self._first:#x} (it says {magic:#x})")
-        if (found := self.read(_ID)) != device:
-            raise DeviceRefused(f"the device at port {self._first:#x} has the id {found}, and not {device}")
+        with Batch() as batch:
+            magic, version, found = (self._queue_read(batch, register) for register in (0, _VERSION, _ID))
+        if magic.result() != MAGIC or version.result() != 2:
+            raise DeviceRefused(f"there is no virtio device at port {self._first:#x} (it says {magic.result():#x})")
+        if found.result() != device:
+            raise DeviceRefused(f"the device at port {self._first:#x} has the id {found.result()}, and not {device}")
         self.reset()
-        self.write(_STATUS, ACKNOWLEDGE | DRIVER)
         offered = self._offered()
         if missing := (needed | REQUIRED) & ~offered:
             raise DeviceRefused(f"the device lacks the features {missing:#x}")
         features = (wanted | needed | REQUIRED) & offered
-        for half in (0, 1):
-            self.write(_ACCEPTED_SEL, half)
-            self.write(_ACCEPTED, features >> 32 * half & _LOW)
-        self.write(_STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK)
-        if not self.read(_STATUS) & FEATURES_OK:
+        with Batch() as batch:
+            for half in (0, 1):
+                self._queue_write(batch, _ACCEPTED_SEL, half)
+                self._queue_write(batch, _ACCEPTED, features >> 32 * half & _LOW)
+            self._queue_write(batch, _STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK)
+            status = self._queue_read(batch, _STATUS)
+        if not status.result() & FEATURES_OK:
             raise DeviceRefused(f"the device does not agree to the features {features:#x}, which it has offered")
         return features
 
     def set_up_queue(self, index: int, size: int, descriptors: int, available: int, used: int) -> None:
         """Tell the device where a queue is, in its IOSpace. Raises DeviceRefused: it has no such queue, or no room."""
-        self.write(_QUEUE, index)
-        most = self.read(_QUEUE_MAX)
-        if size > most:
-            raise DeviceRefused(f"queue {index} has room for {most} entries, and not {size}")
-        self.write(_QUEUE_SIZE, size)
-        for register, address in ((_DESCRIPTORS, descriptors), (_AVAILABLE, available), (_USED, used)):
-            self.write(register, address & _LOW)
-            self.write(register + 4, address >> 32)
-        self.write(_QUEUE_READY, 1)
-        if not self.read(_QUEUE_READY):
+        with Batch() as batch:
+            self._queue_write(batch, _QUEUE, index)
+            most = self._queue_read(batch, _QUEUE_MAX)
+        if size > most.result():
+            raise DeviceRefused(f"queue {index} has room for {most.result()} entries, and not {size}")
+        with Batch() as batch:
+            self._queue_write(batch, _QUEUE_SIZE, size)
+            for register, address in ((_DESCRIPTORS, descriptors), (_AVAILABLE, available), (_USED, used)):
+                self._queue_write(batch, register, address & _LOW)
+                self._queue_write(batch, register + 4, address >> 32)
+            self._queue_write(batch, _QUEUE_READY, 1)
+            ready = self._queue_read(batch, _QUEUE_READY)
+        if not ready.result():
             raise DeviceRefused(f"the device does not take queue {index}")
 
     def go(self) -> None:
@@ -130,8 +136,18 @@ class VirtioPorts:
         self._ports.out32(self._first + register, value)
 
     def _offered(self) -> int:
-        offered = 0
-        for half in (0, 1):
-            self.write(_FEATURES_SEL, half)
-            offered |= self.read(_FEATURES) << 32 * half
-        return offered
+        """What the device can do, which is told that there is a driver."""
+        with Batch() as batch:
+            self._queue_write(batch, _STATUS, ACKNOWLEDGE | DRIVER)
+            halves = []
+            for half in (0, 1):
+                self._queue_write(batch, _FEATURES_SEL, half)
+                halves.append(self._queue_read(batch, _FEATURES))
+        low, high = (each.result() for each in halves)
+        return low | high << 32
+
+    def _queue_read(self, batch: Batch, register: int) -> Pending[int]:
+        return batch.queue(self._ports.in32, self._first + register)
+
+    def _queue_write(self, batch: Batch, register: int, value: int) -> None:
+        batch.queue(self._ports.out32, self._first + register, value)

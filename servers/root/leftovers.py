@@ -9,6 +9,7 @@ is deleted.)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Final
 
 from libsel4py import abi
@@ -49,10 +50,8 @@ def queue_clearing(batch: Batch, objects: TaskObjects, first_free: int, occupied
 def _occupied(objects: TaskObjects) -> tuple[list[int], list[int]]:
     """The slots of the task's CNode that are not empty, and those of them that have a reply object."""
     types = slot_types(objects.cnode.cptr, 1 << objects.cnode_bits)
-    return (
-        [slot for slot, kind in enumerate(types) if kind],
-        [slot for slot, kind in enumerate(types) if kind == CapType.REPLY],
-    )
+    occupied = list(compress(range(len(types)), types))
+    return occupied, [slot for slot in occupied if types[slot] == CapType.REPLY]
 
 
 def _answer(authority: Authority, objects: TaskObjects, slots: Sequence[int]) -> None:

@@ -17,7 +17,7 @@ from tests.unit.servers.root_board import PING, Root, root, task
 
 SIGKILLED = 9
 IT = task("it", provides=(Provide("it", PING),), restart=Restart.ALWAYS, threads=1, standby=True, state=1 << 12)
-REINCARNATION = task("reincarnation", grants=(Grant.LIFECYCLE,), provides=(Provide("s", PING),))
+REINCARNATION = task("reincarnation", grants=(Grant.LIFECYCLE,), provides=(Provide("s", PING),), heartbeat_us=1_000_000)
 PAGER = task("pager", provides=(Provide("p", PING),))
 PAGED = task("paged", pager="pager", paged=4096, restart=Restart.ALWAYS)
 
@@ -103,6 +103,7 @@ def test_without_its_reincarnation_server_root_supervises_again() -> None:
         board.lives.end(board.running("reincarnation"))
         board.supervisor.take_over()
         board.resume()
+        assert board.supervisor.alarm is None
         running = board.running("one")
         assert board.supervisor.is_ours(running)
         assert board.tcb("one").slot(TcbSlot.FAULT_HANDLER).object == board.cap(board.endpoint.cptr).object
@@ -115,6 +116,7 @@ def test_with_its_reincarnation_server_it_does_not() -> None:
     with root(REINCARNATION, one, check=False) as board:
         board.supervisor.start_all()
         board.resume()
+        assert board.supervisor.alarm is not None  # and asks it whether it serves
         assert not board.supervisor.is_ours(board.running("one"))
         assert board.has_started("reincarnation")
         assert board.has_started("one")
