@@ -88,7 +88,7 @@ def test_calls_by_channel_and_by_the_kernel(
     description = tmp_path / "counting.toml"
     clients = "".join(client(f"fast{number}", "always", 1.0 + number / 2) for number in range(3))
     clients += client("slow", "never", 2.0)
-    description.write_text(COUNTING.format(root=places.root) + clients + client("last", "never", 7.0, essential=True))
+    description.write_text(COUNTING.format(root=places.root) + clients + client("last", "never", 2.5, last=True))
     ended = places.tree.run("up", str(description), "--kernel-deaths", str(MANY))
     logs = sel4py.run("logs", "--system", "counting").output
     assert ended.returncode == COUNTED, (ended, logs)

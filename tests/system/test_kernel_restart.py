@@ -110,22 +110,24 @@ provides = {{ counted = "tests.system.images.counted:Counted" }}
 CLIENT = """
 [task.{name}]
 image = "tests.system.images.adding"
-essential = {essential}
-config = {{ seconds = {seconds} }}
+essential = {last}
+config = {{ seconds = {seconds}, last = {last} }}
 uses = {{ service = {{ from = "{server}.counted", channel = "{channel}" }} }}
+grants = ["system-information"]
 """
 
 
-def client(name: str, channel: str, seconds: float, essential: bool = False) -> str:
+def client(name: str, channel: str, seconds: float, last: bool = False) -> str:
+    """The ``last`` one goes on until all others have ended, and the system ends with it."""
     server = "apart" if channel == "always" else "server"
-    return CLIENT.format(name=name, channel=channel, seconds=seconds, essential=str(essential).lower(), server=server)
+    return CLIENT.format(name=name, channel=channel, seconds=seconds, last=str(last).lower(), server=server)
 
 
 def count_in_storm(sel4py: Supervisor, folder: Path, seconds: float, seed: int) -> Storm:
     """Clients call by the kernel and by channels while it is killed; returns the storm."""
     description = folder / "counting.toml"
     clients = client("slow", "never", seconds) + client("other", "never", seconds) + client("fast", "always", seconds)
-    last = client("last", "never", seconds + 0.5, essential=True)
+    last = client("last", "never", seconds, last=True)
     description.write_text(COUNTING.format(root=ROOT) + clients + last)
     process = sel4py.start("up", description, "--kernel-deaths", MANY)
     storm = Storm(process.pid, seed, MEAN_SECONDS)
