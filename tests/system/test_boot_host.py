@@ -18,7 +18,7 @@ from hw.process_namespace import permitted
 from tests.memory_rows import check_sums
 from tests.system.conftest import RAM_BYTES, Boot, Booted, wait_gone
 from tests.system.kernel_storm import children, name_of
-from tests.system.supervisor import set_subreaper
+from tests.system.supervisor import descendants, set_subreaper
 
 BEHAVIOUR = "tests.system.images.behaviour"
 FAMILY = "tests.system.images.family"
@@ -50,6 +50,12 @@ def wait_row(system: Booted, name: str) -> dict[str, Any]:
             assert events.poll(200) >= 0
     finally:
         context.destroy(linger=0)
+
+
+def wait_at_rest(system: Booted) -> None:
+    """Until the family of scene ``wait`` waits: the child has said so, and the parent hears of its death."""
+    while wait_row(system, "root")["state"] != "BLOCKED_ON_RECEIVE" or "waiting" not in system.log("behaviour"):
+        continue
 
 
 def zygote_of(row: Mapping[str, Any]) -> int:
@@ -118,7 +124,7 @@ def test_all_die_with_the_monitor(boot: Boot) -> None:
 @pytest.mark.skipif(not permitted()[0], reason="this host permits no pid namespace")
 def test_those_whom_nobody_has_listed_do_not_keep_a_pid_namespace(boot: Boot) -> None:
     """Of what our own waiting for ends rests on: whoever is left to us is reaped, or process 1 would never end."""
-    system = boot("wait")
+    before, system = descendants(), boot("wait")
     zygote = zygote_of(wait_row(system, "root"))
     (first,) = [pid for pid in children(zygote) if name_of(pid) == "sel4py-first"]
     set_subreaper(True)
@@ -126,6 +132,7 @@ def test_those_whom_nobody_has_listed_do_not_keep_a_pid_namespace(boot: Boot) ->
         system.signal(signal.SIGKILL)
         system.wait()
         assert wait_gone(zygote, first)
+        assert wait_gone(*descendants() - before)  # kernels
     finally:
         set_subreaper(False)
 
@@ -208,7 +215,7 @@ def test_hostile_bytes_do_not_end_the_kernel(boot: Boot) -> None:
 
 def test_a_live_system_can_be_inspected(boot: Boot, tmp_path: Path) -> None:
     system = family(boot, "wait")
-    wait_row(system, "behaviour")
+    wait_at_rest(system)
     assert system.ask("fsck") == []
     memory = system.ask("inspect", what="memory")
     assert isinstance(memory, Mapping)
@@ -226,7 +233,7 @@ def test_a_live_system_can_be_inspected(boot: Boot, tmp_path: Path) -> None:
 
 def test_an_idle_system_uses_no_processor_time(boot: Boot) -> None:
     system = family(boot, "wait")
-    wait_row(system, "behaviour")
+    wait_at_rest(system)
 
     def used() -> int:
         status, rows = system.ask("status"), system.ask("ps")
