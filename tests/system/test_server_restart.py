@@ -115,10 +115,19 @@ def test_whatever_is_killed_in_turn_the_shell_stays_usable(terminal: Terminal, s
     leave(terminal)
 
 
+def wait_shown(terminal: Terminal, line: str, answer: str) -> None:
+    """Types a line until the shell's answer contains this."""
+    deadline = time.monotonic() + FOUND_OUT_SECONDS
+    while answer not in (shown := ask(terminal, line, "\n")):
+        assert time.monotonic() < deadline, shown
+
+
 @pytest.mark.skipif(not is_built(), reason="this tree was built without lwIP (sel4py doctor)")
 def test_what_stands_on_a_file_system_or_the_network_goes_on_with_its_next_life(terminal: Terminal) -> None:
     """Files go on by themselves, over a file system or a disk's driver, and so does who listens on the network."""
     ask(terminal, "write /www/index.html hello from the disk", "")
+    # The web server may begin to listen later than the shell asks for a line.
+    wait_shown(terminal, "fetch http://10.0.2.15/", "hello from the disk")
     ask(terminal, "call store put first '\"aGk=\"'", "")
     ask(terminal, "kill littlefs", "littlefs was ended")
     ask(terminal, "cat /www/index.html", "\nhello from the disk\r")
@@ -128,9 +137,7 @@ def test_what_stands_on_a_file_system_or_the_network_goes_on_with_its_next_life(
     ask(terminal, "call store keys", '["first","second"]')
     ask(terminal, "fetch http://10.0.2.15/", "\nhello from the disk\r")
     ask(terminal, "kill network", "network was ended")
-    ask(terminal, "ping 10.0.2.2", "answer 3 in")
-    deadline = time.monotonic() + FOUND_OUT_SECONDS
-    while "hello from the disk" not in ask(terminal, "fetch http://10.0.2.15/", "\n"):
-        assert time.monotonic() < deadline, "the web server does not serve"
+    wait_shown(terminal, "ping 10.0.2.2", "answer 3 in")  # its next life asks for an address first
+    wait_shown(terminal, "fetch http://10.0.2.15/", "hello from the disk")
     assert "started again" not in ask(terminal, "log httpd", "started")
     leave(terminal)

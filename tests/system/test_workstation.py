@@ -10,7 +10,7 @@ import pytest
 from tests.system.supervisor import PROMPT, Supervisor
 
 PROMPT_SECONDS = 2.0
-BOOTS = 3
+BOOTS = 10  # at the most
 UP, DELETE, CONTROL_C, CONTROL_D = b"\x1b[A", b"\x7f", b"\x03", b"\x04"
 
 # Each command with what its answer must contain.
@@ -125,6 +125,8 @@ def test_two_systems_run_side_by_side(sel4py: Supervisor) -> None:
     assert [row["name"] for row in sel4py.rows("systems")] == ["left", "right"]
     first.type(b"kill pong\r")
     first.until(b"pong was ended")
+    first.type(b"ping 2\r")
+    first.until(b"2 calls to pong")  # its next life answers
     restarts = {
         name: [row["restarts"] for row in sel4py.rows("ps", "--system", name) if row["name"] == "pong"]
         for name in ("left", "right")
