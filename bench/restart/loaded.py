@@ -77,15 +77,15 @@ class Loaded:
         assert CLIENTS in text
         text = f'[system]\nname = "{NAME}"\npaths = ["{ROOT}"]\n' + text
         text = text.replace(CLIENTS, CLIENTS + FURTHER_CLIENTS, 1) + LOAD.format(seconds=seconds)
-        description = folder / f"{NAME}.toml"
-        description.write_text(text)
+        self.description = folder / f"{NAME}.toml"
+        self.description.write_text(text)
         self.folder = folder / "run" / NAME
         environment = {
             **os.environ,
             "SEL4PY_RUNTIME_DIR": str(folder / "run"),
             "SEL4PY_STATE_DIR": str(folder / "state"),
         }
-        command = [sys.executable, "-m", "deploy.cli", "up", str(description), "--kernel-deaths", "1000000"]
+        command = [sys.executable, "-m", "deploy.cli", "up", str(self.description), "--kernel-deaths", "1000000"]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=ROOT
         )

@@ -9,11 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from deploy.description import SYSTEMS, load
 from deploy.management import Management
 from kerneld import layout
 from kerneld.records import KernelRecord
@@ -68,11 +70,24 @@ def pids(sel4py: Supervisor) -> dict[tuple[object, object], object]:
     return {(row["name"], row["thread"]): row["pid"] for row in sel4py.rows("ps")}
 
 
+def wait_begun(folder: Path, description: Path) -> list[dict[str, object]]:
+    """The rows of `ps` once all threads of the description have begun, and ping, which ends by itself, has ended."""
+    lasting = Counter({task.name: 1 + task.threads for task in load(description).system.tasks}) + Counter(["root"])
+    del lasting["ping"]
+    with Management(folder) as management:
+        while True:
+            rows = management.request("ps")
+            assert isinstance(rows, list)
+            if Counter(str(row["name"]).partition(".")[0] for row in rows if row["pid"]) == lasting:
+                return rows
+
+
 def test_an_idle_system_does_not_notice(sel4py: Supervisor, terminal: Terminal) -> None:
     os.kill(int(str(pids(sel4py)["pong", 0])), signal.SIGKILL)
     terminal.type(b"call pong ping 0\r")
     terminal.until(b"\n0\r")
     terminal.until(PROMPT)
+    wait_begun(sel4py.folder / "workstation", SYSTEMS / "workstation.toml")
     before = pids(sel4py)
     kernel = Kernel(sel4py)
     assert "kernel restarts" not in sel4py.ok("ps")
@@ -272,6 +287,7 @@ def test_the_kernel_is_upgraded_while_tasks_go_on(sel4py: Supervisor, tmp_path: 
     tree = Tree(tmp_path / "tree", sel4py)
     assert tree.run("up", "--detach", "minimal").returncode == 0
     try:
+        wait_begun(sel4py.folder / "minimal", SYSTEMS / "minimal.toml")
         before = pids(sel4py)
         kernel = Kernel(sel4py, "minimal")
         tree.change("kerneld/host/operations.py", '"kernel_restarts":', '"newer": 1, "kernel_restarts":')
