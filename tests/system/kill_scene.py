@@ -7,7 +7,6 @@ import hashlib
 import itertools
 import os
 import random
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -61,10 +60,7 @@ class Scene:
         self.terminal = terminal
         self._numbers = itertools.count(FIRST_NUMBER)
         self._folder = sel4py.folder / NAME
-        (card,) = [row for row in sel4py.rows("inspect", "devices") if row["name"] == "net0"]
-        found = re.search(r"127\.0\.0\.1:(\d+)", str(card))
-        assert found is not None, card
-        self.page = Page(("127.0.0.1", int(found[1])), "/page", size, digest)
+        self.page = Page(("127.0.0.1", sel4py.forwarded_port()), "/page", size, digest)
 
     def ping(self) -> bool:
         """Types a command; whether its answer is shown. If not, the shell says that a server died with the request.

@@ -158,6 +158,13 @@ class Supervisor:
         self._terminals.append(terminal)
         return terminal
 
+    def forwarded_port(self, *options: str) -> int:
+        """The port of this host, chosen by it, that leads to the system's network."""
+        (card,) = [row for row in self.rows("inspect", "devices", *options) if row["name"] == "net0"]
+        found = re.search(r"127\.0\.0\.1:(\d+)-", str(card))
+        assert found is not None, card
+        return int(found[1])
+
     def wait_ended(self, name: str) -> None:
         """Waits until a system that ends by itself has ended: until its monitor, our child, has."""
         for row in self.rows("systems"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import random
-import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from servers.network.stack import is_built
 from tests.system.supervisor import PROMPT, ROOT, Supervisor
+from tests.system.test_large_pages import wait_served
 
 IMAGE = "workstation/workstation.img"
 CLIENTS = 200
@@ -73,10 +73,9 @@ def pages(sel4py: Supervisor, tmp_path: Path) -> tuple[Supervisor, int, bytes]:
     sel4py.run("up", "workstation", typed=b"mkdir www\nexit\n")
     sel4py.ok("disk", "import", image_of(sel4py), tmp_path / "page", "www/page")
     sel4py.ok("up", "workstation", "--detach")
-    (card,) = [row for row in sel4py.rows("inspect", "devices") if row["name"] == "net0"]
-    found = re.search(r"127\.0\.0\.1:(\d+)", str(card))
-    assert found is not None, card
-    return sel4py, int(found[1]), page
+    port = sel4py.forwarded_port()
+    wait_served("127.0.0.1", port)
+    return sel4py, port, page
 
 
 def fetch(port: int, path: str, **headers: str) -> tuple[int, bytes]:
@@ -133,6 +132,9 @@ def test_two_nodes_reach_each_other_by_their_switch(sel4py: Supervisor) -> None:
     beta.until(PROMPT)
     beta.type(b"write hello from beta\r")
     beta.until(PROMPT)
+    beta.type(b"fetch http://10.1.0.2/hello\r")
+    while b"from beta" not in beta.until(PROMPT):  # its web server begins in its own time
+        beta.type(b"fetch http://10.1.0.2/hello\r")
     script = "ping 10.1.0.2 5\nfetch http://10.1.0.2/hello\nping 10.9.0.1\nifconfig\nexit\n"
     told = answers(sel4py.run("up", folder / "alpha.toml", typed=script.encode()).output)
     assert "10.1.0.2: answer" in told[0]

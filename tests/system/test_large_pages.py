@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import http.client
 import random
-import re
 import shutil
 import socket
 import subprocess
@@ -54,10 +53,7 @@ def workstation(sel4py: Supervisor, folder: Path, size: int, *, tap: bool = Fals
         if tap:
             host, port = GUEST, 80
         else:
-            (card,) = [row for row in sel4py.rows("inspect", "devices") if row["name"] == "net0"]
-            found = re.search(r"127\.0\.0\.1:(\d+)", str(card))
-            assert found is not None, card
-            host, port = "127.0.0.1", int(found[1])
+            host, port = "127.0.0.1", sel4py.forwarded_port()
         wait_served(host, port)
         yield host, port, hashlib.sha256(page.read_bytes()).hexdigest()
     finally:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import http.client
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +37,7 @@ port = 0x1000
 irq = 5
 backend = "user"
 mtu = {mtu}
-forward = ["tcp:127.0.0.1:{port}-80"]
+forward = ["tcp:127.0.0.1:0-80"]
 
 [task.ethernet]
 image = "servers.ethernet.main"
@@ -71,26 +70,18 @@ uses = {{ network = {{ from = "network.network", rights = "rwgp" }} }}
 """
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def served(
     sel4py: Supervisor, folder: Path, *, mtu: int = 1500, dhcp: bool = False, scene: str = "pages"
 ) -> Iterator[int]:
     """A system whose pages are at a port of this host."""
-    port = free_port()
     description = folder / "served.toml"
     static = {"addresses": "10.0.2.15/24", "gateways": "10.0.2.2"}
     where = {"addresses": "dhcp", "gateways": ""} if dhcp else static
-    description.write_text(SYSTEM.format(root=ROOT, port=port, mtu=mtu, scene=scene, **where))
+    description.write_text(SYSTEM.format(root=ROOT, mtu=mtu, scene=scene, **where))
     sel4py.ok("up", description, "--detach")
     try:
-        yield port
+        yield sel4py.forwarded_port("--system", "served")
     finally:
         sel4py.ok("down", "--system", "served")
         sel4py.wait_ended("served")

@@ -34,12 +34,6 @@ devices = {{ net = {{ device = "net0", io_space = "4K" }}, uart = "uart0" }}
 """
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def helper_of(monitor: int) -> int:
     """The process that is the network's other end."""
     for child in Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split():
@@ -88,12 +82,12 @@ def exchange(client: socket.socket, data: bytes) -> bytes:
 
 
 def test_datagrams_by_a_forwarded_port(sel4py: Supervisor, tmp_path: Path) -> None:
-    port = free_port()
     description = tmp_path / "net.toml"
-    keys = f'backend = "user"\nmac = "52:54:00:00:00:07"\nforward = ["udp:127.0.0.1:{port}-9"]'
-    description.write_text(DESCRIPTION % ("net", keys))
+    keys = 'backend = "user"\nmac = "52:54:00:00:00:07"\nforward = ["udp:127.0.0.1:%d-9"]'
+    description.write_text(DESCRIPTION % ("net", keys % 0))
     terminal = sel4py.terminal("up", description)
     terminal.until(b"mac 52:54:00:00:00:07")
+    port = sel4py.forwarded_port()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(20)
         client.connect(("127.0.0.1", port))
@@ -110,7 +104,7 @@ def test_datagrams_by_a_forwarded_port(sel4py: Supervisor, tmp_path: Path) -> No
         terminal.until(b"is started again")
         assert exchange(client, b"after") == b"after"
         second = tmp_path / "second.toml"
-        second.write_text(DESCRIPTION % ("second", keys))
+        second.write_text(DESCRIPTION % ("second", keys % port))
         refused = sel4py.run("up", second)
         assert refused.status != 0
         assert f"device net0: the host does not listen at udp 127.0.0.1:{port}: Address already in use" in refused.error
