@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.system.supervisor import ROOT, Supervisor
+import pytest
+
+from tests.system.supervisor import ROOT, SECONDS, Supervisor
 
 HEAD = f"""
 [system]
@@ -37,11 +39,11 @@ uses = { disk = { from = "disk.root", rights = "wgp" } }
 """
 
 
-def run(sel4py: Supervisor, folder: Path, text: str) -> None:
+def run(sel4py: Supervisor, folder: Path, text: str, seconds: float = SECONDS) -> None:
     """Boot it; the essential client's scene ends the system with 0 if it held."""
     description = folder / "files.toml"
     description.write_text(text)
-    ended = sel4py.run("up", description)
+    ended = sel4py.run("up", description, seconds=seconds)
     logs = "" if not ended.status else sel4py.run("logs", "--system", "files").output
     assert ended.status == 0, f"{ended}\n{logs}"
 
@@ -59,11 +61,13 @@ def test_the_file_system_in_memory_conforms_between_tasks(sel4py: Supervisor, tm
     run(sel4py, tmp_path, HEAD + config(sessions="64") + client("conforms"))
 
 
-def test_a_client_with_a_read_only_subtree_attacks_in_vain(sel4py: Supervisor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("messages", [3000, pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.timeout(400)])])
+def test_a_client_with_a_read_only_subtree_attacks_in_vain(sel4py: Supervisor, tmp_path: Path, messages: int) -> None:
     attacker = client("attacks", more=', handing = "owner.handing"').replace(
         'disk = { from = "disk.root", rights = "wgp" }, ', ""
     )
-    run(sel4py, tmp_path, HEAD + config() + OWNER + attacker)
+    attacker = attacker.replace('scene = "attacks"', f'scene = "attacks", messages = {messages}')
+    run(sel4py, tmp_path, HEAD + config() + OWNER + attacker, seconds=300)
 
 
 def test_who_opens_without_end_exhausts_its_own_and_others_go_on(sel4py: Supervisor, tmp_path: Path) -> None:

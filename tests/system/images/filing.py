@@ -39,7 +39,6 @@ from libsel4py.testing.file_system import FILE_SYSTEM_CHECKS, NEEDS_RESTART, Sub
 from tests.system.images.handing import Handing
 
 READ = OpenFlags.READ
-MESSAGES = 100_000
 KILLS = 6
 NEW = OpenFlags.READ | OpenFlags.WRITE | OpenFlags.CREATE
 
@@ -165,7 +164,8 @@ class Main(Component):
     def attacks(self) -> None:
         """With a read-only subtree: nothing is written, nothing outside is read, and the server goes on."""
         handing: Handing = self.uses.handing
-        Attack(self, Directory(handing.give()), random.Random(5)).run()
+        messages = int(str(self.task.environment.configuration["messages"]))
+        Attack(self, Directory(handing.give()), random.Random(5)).run(messages)
         assert handing.differences() == []
 
 
@@ -191,10 +191,10 @@ class Attack:
         self.disk = disk
         self.chance = chance
 
-    def run(self) -> None:
+    def run(self, messages: int) -> None:
         self.badges()
         self.paths()
-        self.messages()
+        self.messages(messages)
         self.capabilities()
         assert self.disk.stat("page").size == 5
         with Files(self.disk) as files:
@@ -244,15 +244,15 @@ class Attack:
         elif isinstance(found, list):
             assert [entry.name for entry in found] == ["page"], found
 
-    def messages(self) -> None:
-        """Random words and bytes, at the directory, at a session and at a file."""
+    def messages(self, count: int) -> None:
+        """So many of random words and bytes, at the directory, at a session and at a file."""
         with lend(self.task, 14) as pool:
             session = self.disk.session(pool.untyped)
             file = Directory(session).open("page", READ)[1]
             targets = [endpoint_of(self.disk), session, file]
             ends = {(session, _label(Directory, name)) for name in ("close", "close_number")}
             ends.add((file, _label(File, "close")))
-            for number in range(MESSAGES):
+            for number in range(count):
                 target = self.chance.choice(targets)
                 label = self.chance.choice([0, (1 << 52) - 1, *range(1, 30), self.chance.getrandbits(51)])
                 words = [self.word() for _ in range(self.chance.choice([0, 1, 2, 3, 4, 9, 119]))]
