@@ -10,7 +10,7 @@ import pytest
 from tests.system.supervisor import PROMPT, Supervisor
 
 PROMPT_SECONDS = 2.0
-BOOTS = 10  # at the most
+BOOTS = 5  # at the most
 UP, DELETE, CONTROL_C, CONTROL_D = b"\x1b[A", b"\x7f", b"\x03", b"\x04"
 
 # Each command with what its answer must contain.
