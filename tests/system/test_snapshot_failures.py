@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.management import Management
+from deploy.management import Management, NotAnswering
 from deploy.snapshots import open_snapshot
 from hw.machine import create_ram
 from kerneld.host.snapshot_format import copy_ram
@@ -34,16 +35,29 @@ def ensure_whole(file: Path) -> int:
 
 
 def suspend_until(sel4py: Supervisor, file: Path, moment: Path) -> subprocess.Popen[bytes]:
-    """The command, when this file has appeared."""
+    """The command, when this file has appeared, as far as that was seen before all was done."""
     command = sel4py.start("suspend", file)
-    while not moment.exists():
-        assert command.poll() is None, command.communicate()
+    while not moment.exists() and command.poll() is None:
+        continue
+    assert moment.exists() or file.exists(), command.communicate()
     return command
 
 
 def kernel(sel4py: Supervisor) -> int:
     with Management(sel4py.folder / "lasting") as management:
         return int(management.request("status")["pid"])  # type: ignore[call-overload, index]  # a table
+
+
+def goes_on(sel4py: Supervisor) -> bool:
+    """Whether the system has a kernel again, or ends."""
+    if all(row["name"] != "lasting" for row in sel4py.rows("systems")):
+        return False
+    try:
+        kernel(sel4py)
+    except NotAnswering:
+        sel4py.wait_ended("lasting")
+        return False
+    return True
 
 
 def ensure_goes_on(sel4py: Supervisor, file: Path) -> None:
@@ -72,16 +86,18 @@ def test_the_kernel_is_killed(sel4py: Supervisor, tmp_path: Path, moment: str) -
     """The next one lets the tasks go on; where the first one was done, the system has ended."""
     file = tmp_path / "file"
     up(sel4py, tmp_path, 2)
-    pid = kernel(sel4py)
+    pidfd = os.pidfd_open(kernel(sel4py))
     command = suspend_until(sel4py, file, tmp_path / moment)
-    os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it was done
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    os.close(pidfd)
     _, error = command.communicate()
     if file.exists():
         ensure_whole(file)
     else:
         assert moment == "file.part"
         assert command.returncode, error
-    if any(row["name"] == "lasting" for row in sel4py.rows("systems")):
+    if goes_on(sel4py):
         ensure_goes_on(sel4py, file)
     else:
         ended = sel4py.run("resume", file)
