@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.management import Management
 from hw.layers import VARIABLE
 from tests.system.conftest import PROC
 from tests.system.supervisor import ROOT, SECONDS
@@ -52,6 +53,15 @@ class PlainUser:
             cwd=ROOT,
             env=environment,
         )
+
+    def wait_waiting(self, task: str, system: str = "workstation") -> None:
+        """Until the task waits for an answer: a system is up as soon as all are started."""
+        with Management(self.folder / system, SECONDS) as management:
+            for _ in management.events(0.2):
+                rows = management.request("ps")
+                assert isinstance(rows, list)
+                if any(row["name"] == task and row["state"] == "BLOCKED_ON_REPLY" for row in rows):
+                    return
 
     def logs(self) -> str:
         return "".join(f"--- {log.name}\n{log.read_text()}" for log in sorted(self.folder.rglob("*.log")))
@@ -104,6 +114,8 @@ def test_the_command_serves_a_plain_user(user: PlainUser) -> None:
     ):
         done = user.run("-m", "deploy.cli", *arguments)
         assert (done.returncode, text in done.stdout) == (0, True), (arguments, done)
+        if "up" in arguments:
+            user.wait_waiting("shell")
 
 
 @pytest.mark.parametrize(("scene", "without"), [("guess", ""), ("replay", ""), ("host", ""), ("host", "pid")])
