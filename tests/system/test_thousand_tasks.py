@@ -7,6 +7,7 @@ user the descriptors of the system's processes are hidden: then the other figure
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from deploy.management import Management
 from kerneld.host.task_logs import KEPT
 
 ANONYMOUS_BYTES = 4 << 20  # that kerneld may grow by: its memory stops to grow after some 2,000 tasks
-SETTLING_ORDERS = 50
+SETTLING_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ class System(BootedSystem):
     def settled(self, wanted: Traces | None = None) -> Traces:
         """The traces once they are as wanted, or stop to change: the monitor closes a little later what it kept.
 
-        A round trip through the system paces it; after a bounded number of them, the traces as they are.
+        A round trip through the system paces it; after a bounded time the traces as they are.
         """
-        last = self.traces()
-        for _ in range(SETTLING_ORDERS):
+        last, deadline = self.traces(), time.monotonic() + SETTLING_SECONDS
+        while time.monotonic() < deadline:
             self.order("single 1")
             now = self.traces()
             if now == (last if wanted is None else wanted):

@@ -30,7 +30,7 @@ def finish(parent: Parent) -> None:
     """A child whose work takes several refills comes to its end; this task then waits for its own."""
     child = parent.child()
     parent.give(child, 20_000, 2 * PERIOD_US)
-    child.start(working.WORK, 50_000)
+    child.start(working.WORK, 100_000)
     assert parent.wait_death() == (1, 0)
     parent.receive()
 
