@@ -87,31 +87,32 @@ class Scene:
         return file.read_text() if file.exists() else ""
 
     def kill(self, victims: Iterable[str], chance: random.Random) -> None:
-        """End servers, one a moment after the other, and wait until each has a process again."""
+        """End servers, one a moment after the other, and wait until each has another process."""
         with Management(self._folder, AGAIN_SECONDS) as management, management.listen() as listener:
-            management.request("status")  # the listener's connection stands by then
-            waiting = set()
+            killed: dict[str, object] = {}
             for victim in victims:
-                if waiting:
+                if killed:
                     time.sleep(chance.uniform(0, SECOND_LATEST))
+                killed[victim] = _pids(management).get(victim)
                 with contextlib.suppress(Refused):  # it fell with the first, and is being started
                     management.request("kill", task=victim)
-                waiting.add(victim)
             deadline = time.monotonic() + AGAIN_SECONDS
-            while waiting:
-                event = listener.next(max(0.0, deadline - time.monotonic()))
-                assert event is not None, f"{waiting} are not started again"
-                if event["event"] == "started":
-                    waiting.discard(str(event["task"]))
+            # What is told before the listener's connection stands it never hears: so it only says when to look again.
+            while again := [each for each, pid in killed.items() if _pids(management).get(each) in (None, pid)]:
+                assert time.monotonic() < deadline, f"{again} are not started again"
+                listener.next(0.25)
 
     def wait_ended(self, task: str) -> str:
-        """What the system says of a task that ends by itself, once it has."""
+        """The last that the shell tells of a task which ends by itself, once it has."""
         with Management(self._folder, AGAIN_SECONDS) as management, management.listen() as listener:
             deadline = time.monotonic() + END_SECONDS
-            while task in {row["name"] for row in management.request("ps")}:
+            while task in _pids(management):
                 assert time.monotonic() < deadline, f"{task} does not end"
                 listener.next(1.0)
-            return str(management.request("why", task=task))
+        self.terminal.type(f"log {task}\r".encode())
+        while "started" not in (shown := self.terminal.until(PROMPT).decode()):  # a prompt that was shown once more
+            continue
+        return shown.replace("\r", "").splitlines()[-2]
 
     def left(self) -> dict[str, int]:
         """What kills could leave behind: so many of each, or bytes of RAM."""
@@ -168,6 +169,13 @@ def killed_workstation(sel4py: Supervisor, folder: Path, copied: int, page: int)
     yield Scene(sel4py, terminal, page, digests["page"])
     terminal.type(b"exit\r")
     assert terminal.wait() == 0
+
+
+def _pids(management: Management) -> dict[str, object]:
+    """Of the processes, by the names of their tasks."""
+    rows = management.request("ps")
+    assert isinstance(rows, list)
+    return {row["name"]: row["pid"] for row in rows if row["thread"] == 0}
 
 
 def _links(pid: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import resource
 import signal
@@ -133,7 +134,8 @@ def test_without_a_descriptor_a_start_fails_and_the_next_one_does_not(nursery: R
                 break
             except RuntimeError as error:
                 told.append(str(error))
-        assert told[-2:] == [
+        # A process that was not to be may have handed over its listener, which has a descriptor until that is known.
+        assert [each for each, _ in itertools.groupby(told)][-2:] == [
             "the zygote has no descriptor left for what it begins with",
             "the zygote has no descriptor left for its process",
         ]
