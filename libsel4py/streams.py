@@ -19,12 +19,15 @@ _HEAD: Final = struct.Struct("<B5xQ")
 assert _HEAD.size == HEADER_BYTES  # a network card takes no shorter frame
 
 
+LACKING: Final = b"lacking"
+
+
 class Stream(IntEnum):
     """What a frame belongs to.
 
     To who started the program: its `OUTPUT` and `ERROR`; that it `WANTED` some of its input; its `END`, when it ends by
-    itself. From there: `INPUT`, a piece for each that was wanted, and an empty one where it has ended; and `END` as the
-    answer to `END`, behind which the program's memory may go.
+    itself, `LACKING` if not all that it wrote is in its files. From there: `INPUT`, a piece for each that was wanted,
+    and an empty one where it has ended; and `END` as the answer to `END`, behind which the program's memory may go.
     """
 
     INPUT = 0

@@ -86,17 +86,18 @@ class Main(Component):
         sys.stderr = standard.text_output(error)
 
     def _finish(self, line: Line, given: Given, status: int) -> int:
+        whole = True
         try:
             given.finish()
         except OSError as error:
             print(f"sel4py: what was written is not all on the disk: {error}", file=sys.stderr)
-            status = status or 1
+            whole, status = False, status or 1
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except ValueError:
                 continue  # the program has closed it
-        standard.finish(line)
+        standard.finish(line, whole)
         return status
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from apps.script import pump
 from apps.script.line import Line
-from libsel4py.streams import Stream
+from libsel4py.streams import LACKING, Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -85,8 +85,8 @@ def text_input(raw: Input) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedReader(raw, PIECE_BYTES), "utf-8", "surrogateescape")
 
 
-def finish(line: Line) -> None:
-    """Say that the program ends by itself; returns when who started it has heard of that."""
+def finish(line: Line, whole: bool) -> None:
+    """Say that the program ends by itself, and whether its files are whole; returns when who started it has heard."""
     with _writing:
-        line.send(Stream.END, b"")
+        line.send(Stream.END, b"" if whole else LACKING)
     line.receive(Stream.END)

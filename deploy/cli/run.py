@@ -18,7 +18,9 @@ MOST_KEPT = 4 << 20  # bytes of each stream, in a report
 @click.option("--confined", is_flag=True, help="In a system of its own, with nothing but what is given. Needed.")
 @click.option("--give", "gifts", metavar="NAME=FILE:ro|rw", multiple=True, help="A file, or a folder (ro), as NAME.")
 @click.option("--memory", metavar="SIZE", default="64M", show_default=True, help="Its memory, a power of two.")
-@click.option("--room", metavar="SIZE", default="256M", show_default=True, help="What it can write to files, at most.")
+@click.option(
+    "--room", metavar="SIZE", default="256M", show_default=True, help="What it can write to files, and up to 8M more."
+)
 @click.option("--cpu", metavar="SHARE", help="Its share of a processor, such as 20%.")
 @click.option("--timeout", metavar="TIME", help="End it after so long, such as 10s; exit status 124.")
 @click.option("--escapes", is_flag=True, help="Let what it writes command the terminal (colours, and all else).")

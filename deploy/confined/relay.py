@@ -68,11 +68,12 @@ class Relay:
     Args:
         line: the other end of its frames. write: takes what it writes. source: where its input comes from.
     Attributes:
-        ended: the program has come to its end by itself.
+        ended: the program has come to its end by itself. whole: and its files have all that it wrote.
     """
 
     def __init__(self, line: socket.socket, write: Callable[[Stream, bytes], None], source: int) -> None:
         self.ended = False
+        self.whole = True
         self._line = line
         self._write = write
         self._source = source
@@ -130,6 +131,7 @@ class Relay:
                 self._wanted = min(self._wanted + 1, MOST_WANTED)
             case Stream.END:
                 self.ended = True
+                self.whole = not frame.data
                 self._send(Stream.END, b"")
             case Stream.INPUT:
                 pass

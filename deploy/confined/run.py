@@ -105,8 +105,10 @@ class _System:
         except BrokenPipeError:
             return False, 128 + signal.SIGPIPE, "nobody reads what it writes"
         status = self.wait()
-        if relay.ended:
+        if relay.ended and relay.whole:
             return True, status, ""
+        if relay.ended:
+            return False, status or 1, "its files have not all that it wrote"
         return False, status or 1, self._why(status)
 
     def wait(self) -> int:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 VARIABLE: Final = "SEL4PY_TEST_ESCAPE_STAGE"
+AHEAD: Final = 8  # numbers beyond the own
 STARTERS: Final = "ESCAPE_TOKEN_OF_THE_STARTER"
 """What whoever starts the system, or the ordinary process, has in the environment for himself."""
 
@@ -49,6 +50,11 @@ class Stage:
 
     def path(self, name: str) -> str:
         return os.path.join(self.folder, name)
+
+    def neighbours(self) -> list[int]:
+        """Numbers of the victim, of other tasks, and of the process ahead of need, which is made after this one."""
+        own = os.getpid()
+        return [self.pid, *(number for number in range(2, own + AHEAD) if number != own)]
 
     def pack(self) -> str:
         return json.dumps(asdict(self))

@@ -102,6 +102,21 @@ def test_a_program_that_does_not_end_by_itself_has_written_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("kibibytes", "fits"), [(512, True), (12 << 10, False)])
+def test_files_that_have_not_all_that_was_written_replace_none(
+    kibibytes: int, fits: bool, sel4py: Supervisor, tmp_path: Path
+) -> None:
+    """The program hears nothing of it: what it wrote is flushed behind its end."""
+    script, target = tmp_path / "fills.py", tmp_path / "target"
+    script.write_text(f"out = open('out', 'wb', buffering=16 << 20)\nout.write(bytes({kibibytes} << 10))\n")
+    target.write_text("good")
+    done = sel4py.run("run", "--confined", script, "--give", f"out={target}:rw", "--room", "1M")
+    assert (not done.status) == fits, done
+    assert ("no file was written" not in done.error) == fits, done
+    assert target.stat().st_size == (kibibytes << 10 if fits else len("good"))
+
+
+@pytest.mark.slow
 def test_a_run_that_is_told_to_end_leaves_nothing(sel4py: Supervisor, tmp_path: Path) -> None:
     script, target = tmp_path / "s.py", tmp_path / "target"
     script.write_text("open('out', 'w').write('half')\nprint('here', flush=True)\ninput()\n")
