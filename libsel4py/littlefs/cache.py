@@ -33,12 +33,14 @@ class BlockCache:
     """Up to ``most_bytes`` of a store's blocks of ``block_bytes``: littlefs' context, which calls `read` to `sync`.
 
     Attributes:
-        error: what failed first; None while all is well. epochs: what `settle` is to put on the medium.
+        error: what failed first; None while all is well. epochs: what `settle` is to put on the medium. passing: what
+        is read is not wanted again, and stays as old as it is.
     """
 
     def __init__(self, store: BlockStore, block_bytes: int, most_bytes: int) -> None:
         self.store = store
         self.error: StoreFailed | None = None
+        self.passing = False
         self._block_bytes = block_bytes
         self._count = store.size // block_bytes
         self._ahead = max(1, AHEAD_BYTES // block_bytes)
@@ -59,7 +61,8 @@ class BlockCache:
         """Never fails: bytes that cannot be had are zero, and `error` is set."""
         found = self._blocks.get(block)
         if found is not None:
-            self._blocks.move_to_end(block)
+            if not self.passing:
+                self._blocks.move_to_end(block)
             return found[off : off + size]
         try:
             return self._load(block)[off : off + size]

@@ -16,7 +16,8 @@ from libsel4py.littlefs.cache import SECTOR_BYTES, BlockCache
 from libsel4py.littlefs.store import BlockStore, StoreFailed
 
 # Read in pieces of 64 KiB, a file asks for blocks 6 times less often than with 4 KiB, and is read 4 times as fast; a
-# small file costs one block, unless it has up to 1022 bytes and lies in its directory.
+# small file costs one block, unless it has up to 512 bytes (an eighth of METADATA_BYTES) and lies in its
+# directory.
 BLOCK_BYTES: Final = 16 << 10
 BLOCKS_LEAST: Final = 16
 METADATA_BYTES: Final = 4096  # a directory's log is read whole at each look-up: a quarter of a block keeps that short

@@ -217,6 +217,10 @@ class LittleFsVolume:
             self._failed(cache.error)
         return result
 
+    def passes(self, passing: bool) -> None:
+        """Whether what is read from now on is not wanted again."""
+        self._cache.passing = passing
+
     def forget(self, path: str, file: LittleFsFile | None = None) -> None:
         """A file has another size from now on, or (``file``) is open no more."""
         self._stats.pop(path, None)
@@ -461,12 +465,14 @@ class LittleFsFile:
 
     def _write_tail(self, former: lfs.LFSFile) -> None:
         call = self._volume.call
+        self._volume.passes(True)  # or the old file, which is about to end, would displace the new one
         try:
             call(lfs.file_seek, former, self._at, 0)
             while data := call(lfs.file_read, former, TAIL_PIECE_BYTES):
                 call(lfs.file_write, self._open, data)
                 self._at += len(data)
         finally:
+            self._volume.passes(False)
             if self._handle is not None:  # or the medium failed, and `former` is of no mount any more
                 call(lfs.file_close, former)
 

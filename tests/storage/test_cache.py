@@ -57,6 +57,26 @@ def test_what_is_free_behind_a_mount_is_found_by_few_requests(opened: tuple[Coun
     assert store.bytes_read < 1.2 * PIECES * PIECE
 
 
+def test_a_file_that_was_written_over_is_cached_and_not_what_it_was_before() -> None:
+    store = CountingStore(64 << 20)
+    format_store(store)
+    volume = LittleFsVolume(store, 8 << 20)  # twice the file
+    file = volume.open("big", create=True, exclusive=True)
+    for at in range(64):
+        file.write(at * 65536, b"o" * 65536)
+    file.sync()
+    for _ in range(3):
+        for at in range(20):
+            file.write(at * 65536, b"n" * 65536)
+            if at == 16:
+                file.sync()
+        file.sync()
+        store.requests = 0
+        for at in range(64):
+            file.read(at * 65536, 65536)
+        assert store.requests == 0
+
+
 class CommittingStore(MemoryStore):
     """Remembers how it was asked to write."""
 
