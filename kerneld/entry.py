@@ -222,6 +222,8 @@ class Entry:
         count = 0
         while not self._ended:
             restarts = word(self._restarts) or word(self._telling)  # what `continue_one` has to do
+            # Whom a severed channel cuts off may wait for this very processor, which no yield gives to another session.
+            hurries = self._host_is_due or self._completions.severed
             if self._completions.others_told and not restarts:
                 # Some of those whom the host was asked to tell may wait for this very processor.
                 self._completions.others_told = False
@@ -231,7 +233,7 @@ class Entry:
                 self._layout_fast,
                 rings,
                 self._next,
-                0 if restarts or self._host_is_due or self._kernel.is_idle else self._poll_ns,
+                0 if restarts or hurries or self._kernel.is_idle else self._poll_ns,
                 attention,
             )
             if found >= 0:
@@ -244,6 +246,7 @@ class Entry:
                 self._kernel.continue_one()
                 self._settle()
             elif found < 0 and not taken:
+                self._completions.severed = False
                 if self._host_is_due or attention[0]:
                     self._host_is_due, attention[0] = False, 0
                     return True

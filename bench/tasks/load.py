@@ -56,9 +56,9 @@ class Main(Load):
     def connect(self) -> None:
         for name, connection in self.task.environment.connections.items():
             endpoint = Endpoint(connection.cptr)
-            channel.connect(self.task, endpoint)
             if _call(endpoint):
                 raise RuntimeError(f"{name} refuses calls")
+            channel.connect(self.task, endpoint)  # who has answered takes channels by then
 
     def begin(self, server: str, start_ns: int, stop_ns: int) -> None:
         call, clock = machine.call, time.perf_counter_ns

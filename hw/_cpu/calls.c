@@ -171,9 +171,12 @@ static void complete(struct cpu_thread *thread, struct channel *channel, uint64_
 /* BY_CHANNEL if the answer is there, CANCELLED if time ran out first, FAILED with the exception of a signal's handler. */
 static enum route wait_for_answer(struct cpu_thread *thread, struct channel *channel, int64_t timeout_ns)
 {
-    for (int i = looks_with_gil(channel_server_cpu(channel->page), EASE_CLIENT); i > 0 && !park_asked(thread); i--) {
-        if (is_there(channel))
+    const int looks = looks_with_gil(channel_server_cpu(channel->page), &channel->ease);
+    for (int i = looks; i > 0 && !park_asked(thread); i--) {
+        if (is_there(channel)) {
+            ease_learn(&channel->ease, i == looks);
             return BY_CHANNEL;
+        }
         relax();
     }
     int64_t deadline = deadline_after(timeout_ns);

@@ -11,7 +11,7 @@
 enum route { BY_KERNEL, BY_CHANNEL, CANCELLED, FAILED };
 
 /* Looks with the GIL held: no longer than giving it away and taking it back may cost where another thread wants it. */
-enum { LOOKS_WITH_GIL = 64, LOOKS_A_CHECK = 16, EASE_CLIENT = 4, EASE_SERVER = 8, YIELDS = 2 };
+enum { LOOKS_WITH_GIL = 64, LOOKS_A_CHECK = 16, YIELDS = 2 };
 
 /* A look that takes so long was itself preempted. */
 enum { PREEMPTED_NS = 30000, CROWDED_WAITS = 64 };
@@ -45,9 +45,13 @@ struct look {
 
 void look_begin(struct look *look, struct cpu_thread *thread, int64_t *spin_ns, uint32_t peer_cpu);
 void look_pause(struct look *look);
-/* How often to look with the GIL held: not at all for a peer that our own processor must run first. `ease` pauses come
- * before: what the peer needs to write, and a look at that line meanwhile would take it away from it. */
-int looks_with_gil(uint32_t peer_cpu, int ease);
+/* How often to look with the GIL held: not at all for a peer that our own processor must run first. The pauses of `ease`
+ * (NULL: none) come before: what the peer needs to write, and a look at that line meanwhile would take it away from it. */
+int looks_with_gil(uint32_t peer_cpu, const struct ease *ease);
+/* A look with the GIL held has found what it looked for, the first one or a later one. How long the peer needs depends on
+ * its program, on the processor's pause and on where the host puts both: a first look that came too early lengthens the
+ * next wait by a pause, EASE_TRIAL in a row that did not shorten it by one. */
+void ease_learn(struct ease *ease, bool by_first_look);
 /* Looks at the clock. False when it is time to sleep, or past the deadline. */
 bool look_goes_on(struct look *look, struct cpu_thread *thread, int64_t deadline);
 /* What it costs here to wake a thread that sleeps, as measured lately; looking longer than that cannot win. */

@@ -148,6 +148,7 @@ static int fill(struct channel *channel, const struct sel4py_control *request, i
     channel->abandoned = false;
     channel->owed = 0;
     channel->spin_ns = INT64_MAX;
+    channel->ease = (struct ease){0};
     channel->generation++;
     __atomic_store_n(&channel->gone, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&channel->in_use, PLACE_HANDED, __ATOMIC_RELEASE);

@@ -30,6 +30,12 @@ enum { CHANNEL_PLACES = 2048, MOST_RECEIVED = 124 /* with two words of its own, 
  * the thread does not use it; from then on the thread alone gives it back. */
 enum place { PLACE_FREE, PLACE_HANDED, PLACE_USED, PLACE_KEEPERS };
 
+/* Pauses before the first look at what the peer is about to write (look.c), and how often that look has found it since
+ * they were changed. */
+struct ease {
+    uint8_t pauses, found;
+};
+
 struct channel {
     uint32_t in_use; /* enum place */
     uint32_t gone;   /* the kernel has taken the page away */
@@ -44,6 +50,7 @@ struct channel {
     int64_t spin_ns;     /* how long looking has paid lately */
     uint16_t sequence;   /* the client's, of the last request */
     bool abandoned;      /* the client has not waited for the answer to it */
+    struct ease ease;    /* before the answer */
 };
 
 struct receiver;

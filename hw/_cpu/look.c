@@ -42,13 +42,26 @@ void look_begin(struct look *look, struct cpu_thread *thread, int64_t *spin_ns, 
     look->end = look->start + length;
 }
 
-int looks_with_gil(uint32_t peer_cpu, int ease)
+int looks_with_gil(uint32_t peer_cpu, const struct ease *ease)
 {
     if (peer_cpu == (uint32_t)sched_getcpu())
         return 0;
-    for (int i = 0; i < ease; i++)
+    for (unsigned i = ease ? ease->pauses : 0; i > 0; i--)
         relax();
     return LOOKS_WITH_GIL;
+}
+
+enum { MOST_EASE = 16, EASE_TRIAL = 4 };
+
+void ease_learn(struct ease *ease, bool by_first_look)
+{
+    if (!by_first_look) {
+        ease->pauses += ease->pauses < MOST_EASE;
+        ease->found = 0;
+    } else if (++ease->found >= EASE_TRIAL) {
+        ease->pauses -= ease->pauses > 0;
+        ease->found = 0;
+    }
 }
 
 void look_pause(struct look *look)

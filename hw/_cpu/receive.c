@@ -122,14 +122,18 @@ enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_ent
     /* Without a channel there is nothing to watch but the kernel. */
     if (!receiver->count && !receiver->posted && !receive_post(thread))
         return broken(thread);
-    const int ease = receiver->last == LAST_CHANNEL ? EASE_SERVER : 0;
-    for (int i = looks_with_gil(receive_peer_cpu(receiver), ease); i > 0 && !receiver->posted && !park_asked(thread); i--) {
+    struct ease *ease = receiver->last == LAST_CHANNEL ? &receiver->ease : NULL;
+    const int looks = looks_with_gil(receive_peer_cpu(receiver), ease);
+    for (int i = looks; i > 0 && !receiver->posted && !park_asked(thread); i--) {
         /* By turns here, too: requests that are there at every look would keep the kernel's messages waiting. */
         const bool kernel_has_some = receive_kernel_has_some(thread);
         if (kernel_has_some && receiver->last == LAST_CHANNEL)
             break;
-        if (receive_poll_channels(thread, A_LOOK))
+        if (receive_poll_channels(thread, A_LOOK)) {
+            if (ease)
+                ease_learn(ease, i == looks);
             return BY_CHANNEL;
+        }
         if (kernel_has_some)
             break;
         relax();

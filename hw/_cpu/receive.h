@@ -45,6 +45,7 @@ struct receiver {
     struct channel *peer; /* who was served last */
     int64_t looked_from;
     int64_t spin_ns;
+    struct ease ease; /* before the request that comes next */
     unsigned count;   /* of channels */
     unsigned waiters; /* those of them that bring signals */
     unsigned next;    /* whose turn it is to be looked at */

@@ -6,6 +6,7 @@ A process that the zygote does not know was not started, or its end was done wit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -122,5 +123,6 @@ class Adoption:
 def end_unknown(census: Census) -> None:
     """End those that run and that nothing was kept of."""
     for _, pidfd in census.running.values():
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # the zygote has reaped it since the census
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         os.close(pidfd)

@@ -79,6 +79,11 @@ class ChannelMail:
         """Messages that wait to be sent, counting each end."""
         return len(self._waiting) + sum(map(len, self._closing.values()))
 
+    @property
+    def tells_ends(self) -> bool:
+        """Whether the keeper has been told of ends that it has not answered."""
+        return bool(self._told)
+
     def open(self, handing: Handing, descriptor: Callable[[], int], failed: Callable[[], None]) -> None:
         """Hand a page over. ``descriptor`` is asked when the message is sent."""
 

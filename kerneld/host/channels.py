@@ -7,6 +7,8 @@ or writes it, since tasks do. Where a page cannot be made or handed over the ker
 Rules. A channel's address names its page; it is forgotten (`gone`) before its memory is used again. A client is told of
 a receiver's end when that one can store no more: an answer that came later would overwrite the next call's. So its
 process is gone by then, or has given the receiver's page back, where another of its threads goes on to listen.
+A client that sleeps on a page which is taken away does not see that by itself. Where it can be it is woken by a signal,
+since its keeper, which wakes it too, has a way to go; but not while that one has been told of other ends.
 
 The monitor keeps, for a kernel that is started again, `channel:ADDRESS`, the page, and `died:ADDRESS:LISTENER` for as
 long as a client is to be told of a receiver's end: which page, and who has it still. Who has which page otherwise is
@@ -167,6 +169,9 @@ class Channels:
             return
         if page.descriptor >= 0:
             os.ftruncate(page.descriptor, 0)
+            for thread, role in page.handed:
+                if role == CLIENT and not thread.process.channel_mail.tells_ends:
+                    thread.process.have_look(thread)
             os.close(page.descriptor)
             page.descriptor = -1
             self._store.drop(_key(channel))

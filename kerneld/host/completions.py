@@ -36,7 +36,7 @@ class Completions:
         released: told the TCB that was given a completion which was held.
 
     Attributes:
-        others_told: whether it did any. Whoever has seen to it takes it back.
+        others_told: whether it did any. severed: whether that ended a channel. Whoever has seen to it takes it back.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Completions:
         self._released = released
         self._held: dict[int, object] = {}  # for each TCB, which of its completions
         self._layout = _layout(kernel)
-        self.others_told = False
+        self.others_told = self.severed = False
 
     def publish(self) -> Sequence[int]:
         """Carry out all tells, and empty the outbox. Returns the TCBs that were given a completion."""
@@ -73,6 +73,7 @@ class Completions:
                 self._carry_out(message)
                 outbox.set_done(index + 1)
                 self.others_told = True
+                self.severed = self.severed or message.kind is Tell.CHANNEL_GONE
         outbox.clear(self._held)
         return delivered
 

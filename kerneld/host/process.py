@@ -237,6 +237,12 @@ class Process:
         for thread in self.threads:
             thread.close()
 
+    def have_look(self, thread: Thread) -> None:
+        """Have a thread that sleeps on memory which is gone look at it again, if it is the process's first: its signals
+        are that one's (hw/_cpu/park.c has the handler)."""
+        if not thread.number and self.phase is Phase.LIVE:
+            self._signal(signal.SIGURG)
+
     def processor_time(self, thread: Thread) -> int:
         """Microseconds that one of its threads has used."""
         if thread.clock is not None:

@@ -106,6 +106,25 @@ def test_revocation_wakes_a_client_that_sleeps(closed: tuple[int, ...]) -> None:
         assert caller.task.result() == (Status.DONE, 0, INVALID)
 
 
+def test_a_client_that_sleeps_on_a_page_that_went_looks_at_a_signal() -> None:
+    """The keeper need not have come to it yet."""
+
+    def client() -> Any:
+        bind()
+        return call(INFO, 1)[:3]
+
+    with pair() as scene:
+        caller = scene.task(client)
+        page = scene.connect(caller)
+        while not read_word(page, abi.CHANNEL_DONE) & abi.CHANNEL_WAITER:
+            scene.pump()
+        wait_asleep(caller)
+        os.ftruncate(page, 0)
+        signal.pidfd_send_signal(caller.task.pidfd, signal.SIGURG)
+        scene.serve_until(caller)
+        assert caller.task.result() == (Status.DONE, 0, INVALID)
+
+
 def use_up_memory() -> None:
     """From here on not one more page of private memory is to be had."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

@@ -9,6 +9,7 @@ import gc
 import mmap
 import os
 import resource
+import signal
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -229,6 +230,57 @@ def test_the_page_is_taken_away_for_good(run: Callable[[Work], None]) -> None:
             ]
         assert len(host.channels) == 0
 
+    run(work)
+
+
+def test_a_client_has_a_look_when_its_page_is_gone(
+    run: Callable[[Work], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may sleep on the page. Not while its keeper tells it of other ends; a server looks by itself."""
+    sizes: list[int] = []
+
+    async def work(host: Host) -> None:
+        def look(process: Process, thread: Thread) -> None:
+            assert (process, thread.number) == (host.client.process, 3)
+            sizes.append(os.fstat(to_client.descriptors[0]).st_size)
+
+        monkeypatch.setattr(Process, "have_look", look)
+        host.scene.more_channels(host.scene.client, 1, 2)
+        assert host.scene.listen() == 1
+        for number in range(3):
+            assert host.scene.connect(channel=CHANNEL + number) > 0
+        host.carry_out()
+        to_client, *_ = host.client.read()
+        for number in range(2):
+            host.scene.client.call(CHANNEL + number, Label.CHANNEL_DISCONNECT)
+        host.carry_out()
+        assert sizes == [0]
+        for closed in host.client.read():
+            await host.client.answer(closed)
+        host.scene.client.call(CHANNEL + 2, Label.CHANNEL_DISCONNECT)
+        host.carry_out()
+        assert sizes == [0, 0]
+
+    run(work)
+
+
+@pytest.mark.parametrize(("number", "phase", "signals"), [(0, Phase.LIVE, 1), (1, Phase.LIVE, 0), (0, Phase.ENDING, 0)])
+def test_only_a_processs_first_thread_has_a_look(
+    run: Callable[[Work], None], monkeypatch: pytest.MonkeyPatch, number: int, phase: Phase, signals: int
+) -> None:
+    """What is sent to a process is its first thread's; and it is nothing to one that is ended."""
+    sent: list[tuple[int, int]] = []
+
+    async def work(host: Host) -> None:
+        keeper = host.keeper(host.scene.receiver("other"), number)
+        host.opened.append(keeper)
+        keeper.process.adopt(0, ours := os.dup(host.monitor.fileno()))
+        sent.clear()
+        keeper.process.phase = phase
+        keeper.process.have_look(keeper.process.threads[0])
+        assert sent == [(ours, signal.SIGURG)] * signals
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda descriptor, number: sent.append((descriptor, number)))
     run(work)
 
 

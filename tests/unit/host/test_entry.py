@@ -91,6 +91,20 @@ def test_those_that_the_host_told_run_before_rings_are_polled(
     assert done == ["told", "yielded"]
 
 
+def test_nothing_is_polled_behind_the_end_of_a_channel(machine: Machine) -> None:
+    """Whom it cuts off gets the kernel's processor at once, where that is what it waits for."""
+    loop = asyncio.new_event_loop()
+    kernel = machine.kernel
+    entry = Entry(kernel, IoBus(machine.ram, []), loop, lambda message: None, lambda error: None, poll_ns=10**9)
+    with machine.ram.transaction():
+        kernel.outbox.tell(Tell.CHANNEL_GONE, 0)
+    entry.settle()
+    begun = time.monotonic_ns()
+    assert not entry._serve()
+    assert time.monotonic_ns() - begun < 5 * 10**8
+    loop.close()
+
+
 def test_a_bell_of_the_host_ends_the_polling(machine: Machine) -> None:
     """Who has rung it may have taken its turn on another processor: the kernel looks for it within microseconds."""
     loop = asyncio.new_event_loop()
