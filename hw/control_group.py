@@ -17,6 +17,7 @@ import fcntl
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -34,8 +35,8 @@ _LOOK_SECONDS: Final = 0.001
 _KIB, _MIB = 1 << 10, 1 << 20
 RAM_PER_THREAD: Final = 256 * _KIB
 """Of simulated RAM for each thread of the host's. A further thread of a process has a stack of 1 MiB, a process is of 4
-MiB at least and has two threads: all that RAM has room for are a third of what is let be. Twice that may be there for
-a moment, where those that end make way for others."""
+MiB at least and has two threads besides: RAM has room for less than half of what is let be, and twice that may be there
+for a moment, where those that end make way for others."""
 FURTHER_THREADS: Final = 128  # the zygote, process 1, those ahead of need; and a small RAM's margin
 PART_OF_NUMBERS: Final = 2
 """One system has half of the host's numbers of processes at most; the others are for who is to mend it."""
@@ -75,7 +76,12 @@ class Bounds(NamedTuple):
 
 
 def _numbers() -> int:
-    return min(int(Path("/proc/sys/kernel", name).read_text()) for name in ("pid_max", "threads-max"))
+    """Of processes and threads that the host has; without end where it does not say."""
+    found = [sys.maxsize]
+    for name in ("pid_max", "threads-max"):
+        with suppress(OSError):
+            found.append(int(Path("/proc/sys/kernel", name).read_text()))
+    return min(found)
 
 
 class ControlGroup:
@@ -123,7 +129,7 @@ class ControlGroup:
         for folder, descriptor in self._folders.items():
             try:
                 _end_all(folder)
-                _remove(folder)
+                _remove(folder, EMPTY_SECONDS)
             except OSError as error:
                 said = f"control group {folder} stays ({error.strerror}); the next system that is started removes it"
             os.close(descriptor)
@@ -159,17 +165,18 @@ def enter(folders: Iterable[Path]) -> None:
 
 def sweep(parent: Path) -> list[Path]:
     """Remove the groups below this one whose monitor has ended, and which nobody is in; returns them."""
-    return [folder for folder in sorted(parent.glob(f"{PREFIX}*")) if _remove_stray(folder)]
+    return [folder for folder in sorted(parent.glob(f"{PREFIX}*")) if _remove_stray(folder, 0.0)]
 
 
-def _remove_stray(folder: Path) -> bool:
+def _remove_stray(folder: Path, seconds: float) -> bool:
+    """``seconds``: for who is in it to end."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        folder.rmdir()
+        _remove(folder, seconds)
     except OSError:
         return False  # it has its monitor, or processes; or it is not ours to remove
     finally:
@@ -183,13 +190,16 @@ def keep_record(runtime_folder: Path, group: ControlGroup) -> None:
 
 
 def remove_recorded(runtime_folder: Path) -> None:
-    """Remove the groups of an ended system that left them, wherever it was started. The record goes with the last."""
+    """Remove the groups of an ended system that left them, wherever it was started. The record goes with the last.
+
+    Its processes end with its monitor, some moments after it.
+    """
     record = runtime_folder / RECORD
     with suppress(FileNotFoundError):
         recorded = [Path(line) for line in record.read_text().splitlines()]
         for folder in recorded:
             if folder.name.startswith(PREFIX):
-                _remove_stray(folder)
+                _remove_stray(folder, EMPTY_SECONDS)
         if not any(folder.exists() for folder in recorded):
             record.unlink()
 
@@ -237,9 +247,9 @@ def _end(folder: Path, pid: int, deadline_s: float) -> None:
         os.close(pidfd)
 
 
-def _remove(folder: Path) -> None:
+def _remove(folder: Path, seconds: float) -> None:
     """The host takes a process out of its group some time after it was waited for, and version 1 tells nobody."""
-    deadline_s = time.monotonic() + EMPTY_SECONDS
+    deadline_s = time.monotonic() + seconds
     while True:
         try:
             folder.rmdir()

@@ -23,7 +23,9 @@ CONTROLLERS: Final = ("memory", "pids")
 APART: Final = "sel4py.monitors"  # of those that start systems, beside whose groups it is
 PROCESSES: Final = "cgroup.procs"
 _ENABLED: Final = "cgroup.subtree_control"
-_OWN_SCOPE: Final = "start it alone in one of its own: systemd-run --user --scope -p Delegate=yes sel4py up …"
+_OWN_SCOPE: Final = (
+    "start it alone in one of its own: systemd-run --user --scope -p Delegate=yes sel4py up … (root without --user)"
+)
 
 
 class NotDelegated(Exception):
@@ -145,7 +147,7 @@ def opened(place: Place) -> Opened:
     if not _has(folder / "cgroup.controllers", place.controllers):
         raise NotDelegated(f"control group {folder} has not the controllers {' and '.join(place.controllers)}")
     if not os.access(folder / _ENABLED, os.W_OK):
-        raise NotDelegated(f"control group {folder} belongs to somebody else; {_OWN_SCOPE}")
+        raise NotDelegated(f"control group {folder} cannot be written to; {_OWN_SCOPE}")
     own = str(os.getpid())
     if any(each != own for each in (folder / PROCESSES).read_text().split()):
         raise NotDelegated(f"control group {folder} has other processes; {_OWN_SCOPE}")

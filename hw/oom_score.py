@@ -3,6 +3,7 @@
 The host ends the process that holds most. A child that was just forked holds no more than its parent, so that it could
 be the parent's turn, and with a zygote its system ends. Children are born with what the parent's score is at the fork:
 so that is raised for the fork, and lowered behind it, which needs no privilege (proc(5), /proc/pid/oom_score_adj).
+While it forks the caller is no better off than they are: it ends first then if it holds more than any of them.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ def section(root: Escaped, plain: Escaped) -> list[str]:
     Raises:
         KeyError: the plain user's were measured with other layers.
     """
-    lines = TEXT.read_text().format(escaped=len(plain[""]) or "none").splitlines()
+    escaped = ", ".join(f"`{path}`" for path in plain[""]) or "none"
+    lines = TEXT.read_text().format(escaped=escaped).splitlines()
     lines += ["", "| left out | root | plain user | root alone | plain user alone |", "| --- | --- | --- | --- | --- |"]
     for left_out in root:
         if left_out:

@@ -64,7 +64,7 @@ def test_bounds_leave_room_for_whatever_ram_pays_for() -> None:
     for ram in (128 * MIB, 1 << 30, 1 << 34):
         bounds = Bounds.of(ram, 1 << 30)
         processes, threads = ram // (4 * MIB), ram // MIB
-        assert bounds.processes >= 2 * (2 * processes + threads) / 2 + FURTHER_THREADS
+        assert bounds.processes >= 2 * (2 * processes + threads) + FURTHER_THREADS
         assert bounds.memory >= 2 * ram + processes * 16 * MIB
     assert Bounds.of(1 << 34, 32768).processes == 16384, "the other half is the host's"
 

@@ -151,7 +151,7 @@ def test_a_group_without_the_controllers(tmp_path: Path) -> None:
 def test_a_group_of_somebody_else(tmp_path: Path) -> None:
     own = group(tmp_path / "session", processes=f"{os.getpid()}\n")
     (own / "cgroup.subtree_control").chmod(0o444)
-    with pytest.raises(NotDelegated, match="belongs to somebody else; start it alone"):
+    with pytest.raises(NotDelegated, match="cannot be written to; start it alone"):
         opened(of_version_2(own))
 
 
