@@ -41,9 +41,6 @@ from hw.time_slice import ask_for_short_slice
 
 END_SECONDS: Final = 5.0
 ZYGOTE_SECONDS: Final = 5.0
-# Between two looks at what the kernel has sent: a wake-up costs both of them more than a message does. What is sent
-# counts as kept, whenever it is read; the socket holds more than a kernel sends meanwhile; all else is seen at once.
-REST_S: Final = 0.001
 KILLED: Final = 72  # exit status of a system whose kernel was killed again and again, or fell silent
 
 __all__ = ["MonitorOptions", "run"]
@@ -102,7 +99,6 @@ class Monitor:
         self._files = contextlib.ExitStack()
         self._helpers = Helpers(self._start)
         self._status: int | None = None
-        self._has_read = False
         self._signals = 0
         self._wakeup, self._wakeup_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._saved: dict[int, object] = {}
@@ -153,22 +149,19 @@ class Monitor:
                 return ended
 
     def _poll(self, deadline_s: float | None) -> list[int]:
+        poll = select.poll()
         kernel = self._kernels.running
-        channel = kernel.channel.fileno()
-        others = [kernel.pidfd, self._wakeup, *self._helpers.descriptors]
+        descriptors = [kernel.channel.fileno(), kernel.pidfd, self._wakeup, *self._helpers.descriptors]
         if self._kernels.loading >= 0:
-            others.append(self._kernels.loading)
-        if self._has_read:
-            self._has_read = False
-            if ready := _readable(others, REST_S):
-                return ready
-        left = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-        ready = _readable([channel, *others], left)
-        if ready == [channel]:
-            self._has_read = self._receive()
-            if not self._has_read:
-                # It has closed its end, and is about to end.
-                return _readable(others, left)
+            descriptors.append(self._kernels.loading)
+        for descriptor in descriptors:
+            poll.register(descriptor, select.POLLIN)
+        left = None if deadline_s is None else max(0.0, deadline_s - time.monotonic()) * 1000
+        ready = [descriptor for descriptor, _ in poll.poll(left)]
+        if ready == [kernel.channel.fileno()] and not self._receive():
+            # It has closed its end, and is about to end.
+            poll.unregister(kernel.channel.fileno())
+            ready = [descriptor for descriptor, _ in poll.poll(left)]
         return ready
 
     def _kernel_ended(self, noticed_ns: int) -> int | None:
@@ -317,14 +310,6 @@ class Monitor:
         if self._saved:
             signal.set_wakeup_fd(self._saved_wakeup)
         self._saved.clear()
-
-
-def _readable(descriptors: Sequence[int], seconds: float | None) -> list[int]:
-    """Those that can be read, once there is one; none where there is none for so long."""
-    poll = select.poll()
-    for descriptor in descriptors:
-        poll.register(descriptor, select.POLLIN)
-    return [descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
 def _woken(number: int, frame: object) -> None:

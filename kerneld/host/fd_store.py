@@ -2,8 +2,7 @@
 
 Messages: hw/fd_store.py. Nothing is answered. What is kept is with the monitor when the call returns: what the host
 has taken for it, it reads also after this process has been killed. So the kernel waits, where the socket is full, for
-a monitor that does nothing but read, at intervals of a millisecond (hw/monitor.py): that it is woken for each message
-would cost both more than the message does.
+a monitor that does nothing but read.
 
 To drop is not urgent: what is dropped within `DROP_S` is told together, so that the end of a thousand channels does not
 wake the monitor a thousand times. What is kept afterwards is told afterwards. So a kernel that is started again may be
