@@ -85,6 +85,10 @@ class ForbiddenCalls:
         self._renamed = {handed: whose for handed, whose in self._renamed.items() if whose != number}
         for listener in [each for each, whose in self._numbers.items() if whose == number]:
             yield listener
-            del self._numbers[listener]
-            with contextlib.suppress(OSError):
-                os.close(listener)
+            self.close(listener)
+
+    def close(self, listener: int) -> None:
+        """Nobody has its filter any more."""
+        del self._numbers[listener]
+        with contextlib.suppress(OSError):
+            os.close(listener)

@@ -94,6 +94,7 @@ class Zygote:
         if first is not None:
             self._epoll.register(first.pidfd, select.EPOLLIN)
         self._children: dict[int, Child] = {}  # by pidfd
+        self._closed: set[int] = set()  # descriptors, since the host was asked last what has happened
         self._ended: dict[int, Ending] = {}  # by the kernel's number; until it says that it knows
         self._forbidden = ForbiddenCalls()
         self._epoll.register(self._forbidden.socket.fileno(), select.EPOLLIN)
@@ -109,7 +110,10 @@ class Zygote:
             ready = self._epoll.poll(0) if self._ahead.wanted else []
             if not ready and self._ahead.wanted and (waiting := self._ahead.fork()) is not None:
                 self._epoll.register(waiting.pidfd, select.EPOLLIN)
+            self._closed.clear()
             for descriptor, events in ready or self._epoll.poll():
+                if descriptor in self._closed:
+                    continue  # what it was is gone, and it may be another's by now
                 if (unused := self._ahead.ended(descriptor)) is not None:
                     self._reap_unused(unused)
                 elif descriptor in self._children:
@@ -212,8 +216,7 @@ class Zygote:
 
     def _reap_unused(self, waiting: Waiting) -> None:
         """One that waited has ended before it was any task."""
-        self._epoll.unregister(waiting.pidfd)
-        os.close(waiting.pidfd)
+        self._close(waiting.pidfd)
         os.waitpid(waiting.pid, 0)
         self._forget_listeners(waiting.number)
 
@@ -224,8 +227,7 @@ class Zygote:
 
     def _reap(self, pidfd: int) -> None:
         ended = self._children.pop(pidfd)
-        self._epoll.unregister(pidfd)
-        os.close(pidfd)
+        self._close(pidfd)
         _, status = os.waitpid(ended.pid, 0)
         self._forget_listeners(ended.number)
         tried = self._tried.pop(ended.number, "")
@@ -233,11 +235,17 @@ class Zygote:
         self._tell({"op": "exited", "id": ended.number, "pid": ended.pid, **ending._asdict()})
         self._logs.ended(ended.log)
 
+    def _close(self, pidfd: int) -> None:
+        self._epoll.unregister(pidfd)
+        os.close(pidfd)
+        self._closed.add(pidfd)
+
     def _forget_listeners(self, number: int) -> None:
         """That process is gone."""
         self._listen()
         for listener in self._forbidden.forget(number):
             self._unregister(listener)
+            self._closed.add(listener)
 
     def _listen(self) -> None:
         for listener in self._forbidden.receive():
@@ -248,8 +256,11 @@ class Zygote:
         if listener not in self._forbidden:
             return  # its process was reaped in the same round
         found = self._forbidden.tried(listener) if events & select.EPOLLIN else None
-        if found is None:
-            self._unregister(listener)  # it ends, or has ended
+        if found is None:  # it ends, or has ended
+            self._unregister(listener)
+            if events & select.EPOLLHUP:
+                self._forbidden.close(listener)
+                self._closed.add(listener)
             return
         number, tried = found
         for pidfd, each in self._children.items():

@@ -70,11 +70,16 @@ class Nursery:
         os.close(frame)
         os.close(doorbell)
         theirs.close()
+        lost = asyncio.ensure_future(self.lost.wait())
         try:
-            result = await started
-        except RuntimeError:
+            await asyncio.wait({started, lost}, return_when=asyncio.FIRST_COMPLETED)
+            assert started.done(), f"the zygote has ended: {(self.logs / 'zygote-output').read_text()}"
+            result = started.result()
+        except (AssertionError, RuntimeError):
             ours.close()
             raise
+        finally:
+            lost.cancel()
         self.controls[result[0]] = ours
         return result
 
