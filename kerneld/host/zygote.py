@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import gc
 import importlib
 import os
@@ -23,6 +24,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +48,9 @@ from kerneld.host.task_logs import TaskLogs, log_name
 
 MESSAGE_BYTES: Final = 1 << 14
 DESCRIPTORS_HIGH: Final = 3 + 64
+IN_FLIGHT_S: Final = 1.0
+"""For as long as this is waited until others have taken descriptors that are on their way to them."""
+IN_FLIGHT_GAP_S: Final = 0.001
 NO_DESCRIPTOR: Final = "the zygote has no descriptor left"
 
 
@@ -194,8 +199,16 @@ class Zygote:
                 return
             pidfd = opened
             self._epoll.register(pidfd, select.EPOLLIN)
+        try:
+            self._tell({"op": "started", "id": request.number, "pid": pid}, pidfd)
+        except OSError as error:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            self._close(pidfd)
+            os.waitpid(pid, 0)
+            self._forget_listeners(request.number)
+            self._fail(request.number, f"its descriptor is not sent: {error.strerror}")
+            return
         self._children[pidfd] = Child(request.number, pid, log)
-        self._tell({"op": "started", "id": request.number, "pid": pid}, pidfd)
         self._logs.started(log)
 
     def _fork(self, request: child.Request, image: ModuleType, loosened: tuple[int, ...]) -> int:
@@ -284,9 +297,19 @@ class Zygote:
         self._tell({"op": "census", "id": census})
 
     def _tell(self, message: dict[str, object], descriptor: int | None = None) -> None:
+        """Raises OSError (ETOOMANYREFS) for a descriptor where more of this user's are on their way than the host lets
+        be, for `IN_FLIGHT_S`."""
+        until = time.monotonic() + IN_FLIGHT_S
         # A kernel that has ended closes its end: the next receive says so.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            socket.send_fds(self._channel, [msgpack.packb(message)], [] if descriptor is None else [descriptor])
+            while True:
+                try:
+                    socket.send_fds(self._channel, [msgpack.packb(message)], [] if descriptor is None else [descriptor])
+                    return
+                except OSError as error:
+                    if error.errno != errno.ETOOMANYREFS or time.monotonic() > until:
+                        raise
+                time.sleep(IN_FLIGHT_GAP_S)  # the host tells nobody when others have taken theirs
 
 
 def _host_calls(text: str) -> tuple[str, tuple[int, ...]]:
