@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -107,10 +108,8 @@ def test_requests_are_done_again_in_order() -> None:
             system.guest.ram.interrupt_at(store, False)
             system.finish()
             assert medium.bytes[512:1024] == b"b" * 512
-            assert medium.log[-4:] == [("write", 512, 512), "flush"] * 2 or medium.log[-2:] == [
-                ("write", 512, 512),
-                "flush",
-            ]
+            # The last flush is done twice where the kernel that died had told of the write before it already.
+            assert [each for each, _ in itertools.groupby(medium.log)][-2:] == [("write", 512, 512), "flush"]
             assert medium.log[0] != "flush"
             if not system.deaths:
                 assert store >= 5  # marks that are made together are one store
