@@ -203,9 +203,7 @@ class Zygote:
             self._tell({"op": "started", "id": request.number, "pid": pid}, pidfd)
         except OSError as error:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            self._close(pidfd)
-            os.waitpid(pid, 0)
-            self._forget_listeners(request.number)
+            self._wait(pidfd, pid, request.number)
             self._fail(request.number, f"its descriptor is not sent: {error.strerror}")
             return
         self._children[pidfd] = Child(request.number, pid, log)
@@ -229,9 +227,7 @@ class Zygote:
 
     def _reap_unused(self, waiting: Waiting) -> None:
         """One that waited has ended before it was any task."""
-        self._close(waiting.pidfd)
-        os.waitpid(waiting.pid, 0)
-        self._forget_listeners(waiting.number)
+        self._wait(waiting.pidfd, waiting.pid, waiting.number)
 
     def _fail(self, number: int, error: str) -> None:
         """A process was not started, or is no more, and the kernel never hears that it was."""
@@ -240,18 +236,20 @@ class Zygote:
 
     def _reap(self, pidfd: int) -> None:
         ended = self._children.pop(pidfd)
-        self._close(pidfd)
-        _, status = os.waitpid(ended.pid, 0)
-        self._forget_listeners(ended.number)
+        status = self._wait(pidfd, ended.pid, ended.number)
         tried = self._tried.pop(ended.number, "")
         self._ended[ended.number] = ending = Ending(signal.SIGSYS if tried else status, tried)
         self._tell({"op": "exited", "id": ended.number, "pid": ended.pid, **ending._asdict()})
         self._logs.ended(ended.log)
 
-    def _close(self, pidfd: int) -> None:
+    def _wait(self, pidfd: int, pid: int, number: int) -> int:
+        """The wait status of a process that has ended, or is killed; nothing of it is left."""
         self._epoll.unregister(pidfd)
         os.close(pidfd)
         self._closed.add(pidfd)
+        _, status = os.waitpid(pid, 0)
+        self._forget_listeners(number)
+        return status
 
     def _forget_listeners(self, number: int) -> None:
         """That process is gone."""
