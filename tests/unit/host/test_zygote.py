@@ -97,11 +97,14 @@ def test_a_users_folder_does_not_shadow_ours(tmp_path: Path) -> None:
 
 def test_a_forbidden_host_call_is_told_and_ends_the_task(nursery: Run) -> None:
     async def work(zygote: Nursery) -> None:
+        tried = []
         for _ in range(3):
             pid, pidfd = await zygote.start(behaviour.FORBIDDEN, 16)
             assert await zygote.wait(pid, pidfd) == signal.SIGSYS
             assert "ptrace (101) with arguments 0x10, 0xb, 0xc, 0xd," in zygote.tried[pid].replace("(117)", "(101)")
-        assert [zygote.tried[pid] in line for line in zygote.log().splitlines()] == [True] * 3
+            tried.append(zygote.tried[pid])
+        told = zip(tried, zygote.log().splitlines(), strict=True)
+        assert [each in line for each, line in told] == [True] * 3
         assert await zygote.run(behaviour.RETURN, 3) == 3
 
     nursery(work)
