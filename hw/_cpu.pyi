@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterable, Sequence
-from typing import final
+from typing import Any, final
 
 from typing_extensions import Buffer
 
@@ -55,6 +55,10 @@ def call_bytes(
 def answer_recv(
     cptr: int, answer: int | bytes | tuple[int, int, int, int, int], reply: int, /
 ) -> tuple[int, int, int, int | bytes, int, int, int]: ...
+def serve(
+    cptr: int, answer: int | bytes | tuple[int, int, int, int, int] | None, reply: int,
+    loop: object, server: object, receive: object, /,
+) -> tuple[int, Any, int]: ...  # fmt: skip
 def recv(cptr: int, reply: int, timeout_ns: int = -1, /) -> _Completion: ...
 def kernel_trap(
     op: int, cptr: int, info: int, mr0: int, mr1: int, mr2: int, mr3: int,

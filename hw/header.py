@@ -76,6 +76,7 @@ ENUMS: tuple[type[IntEnum], ...] = (
     abi.ChannelState,
     abi.ChannelOp,
     abi.ValueKind,
+    abi.Served,
 )
 FLAGS: tuple[tuple[str, type[IntFlag]], ...] = (
     ("ENTRY", abi.EntryFlags),

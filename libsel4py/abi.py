@@ -208,6 +208,14 @@ class ValueKind(IntEnum):
     BYTES = 4  # the whole message
 
 
+class Served(IntEnum):
+    """Why the machine's server loop comes back: between a task and its own machine alone."""
+
+    REQUEST = 0  # one that it does not know
+    ANSWER = 1  # one that it has not sent
+    RAISED = 2  # what the method raised
+
+
 # --- objects -----------------------------------------------------------------------------------------------
 
 

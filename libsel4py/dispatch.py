@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from libsel4py import abi
+from libsel4py.abi import ValueKind
 from libsel4py.capabilities import Capability
 from libsel4py.context import DEFER, per_thread
 from libsel4py.errors import InvalidMessage
@@ -27,10 +28,12 @@ from libsel4py.lowlevel.syscalls import machine
 from libsel4py.results import (
     EXTRA_CAPS,
     SMALL,
+    VALUE_KINDS,
     KeepLong,
     encode,
     from_register,
     packer,
+    shape_of,
     signed_expression,
     take_capability,
 )
@@ -43,11 +46,17 @@ Handler = Callable[[int, int | bytes, int, int, int], Answer]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of a dispatch table. ``pack`` is what a deferred reply uses."""
+    """One row of a dispatch table. ``pack`` is what a deferred reply uses.
+
+    Attributes:
+        numbers: of a method that takes numbers in registers: what the machine calls by itself (`Cpu.serve`), the info
+            word of its requests, and the shape of result and arguments as `Cpu.call_numbers` has it.
+    """
 
     method: Method
     handle: Handler
     pack: Callable[[Any], Answer]
+    numbers: tuple[Callable[..., Any], int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,16 @@ def _entry(method: Method, function: Callable[..., Any], keep: KeepLong, keeper:
         function = _once(method, function, pack, keeper)
     if method.capability is not None:
         return Entry(method, _capability_handler(method, function, pack), pack)
-    return Entry(method, _compiled_handler(method, function, pack), pack)
+    return Entry(method, _compiled_handler(method, function, pack), pack, _numbers(method, function))
+
+
+def _numbers(method: Method, function: Callable[..., Any]) -> tuple[Callable[..., Any], int, int] | None:
+    by_position = method.in_registers and method.result_in_register and not _keyword_only(method)
+    if not by_position or method.repeat is Repeat.REMEMBERED:
+        return None
+    result = VALUE_KINDS[method.result[0].kind] if method.result else ValueKind.NOTHING
+    shape = shape_of(result, (VALUE_KINDS[value.kind] for value in method.data))
+    return function, abi.message_info(method.label, len(method.data)), shape
 
 
 def _once(

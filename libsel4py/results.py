@@ -5,12 +5,13 @@ The register case, one int or none, is compiled into stub and dispatch themselve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
 
 from libsel4py import abi
+from libsel4py.abi import VALUE_KIND_BITS, ValueKind
 from libsel4py.capabilities import Capability
 from libsel4py.errors import InvalidMessage, ServiceError
 from libsel4py.lowlevel.machine import Answer, Words, machine
@@ -24,10 +25,16 @@ EXTRA_CAPS: Final = 0xF80  # bits of the info word: extraCaps and capsUnwrapped
 ONE_CAP: Final = 1 << 7
 MAX_LONG_RESULT: Final = 1 << 20  # bytes
 SMALL: Final = 1 << 30  # below it Python compares numbers in one step
+VALUE_KINDS: Final = {Kind.SIGNED: ValueKind.SIGNED, Kind.WORD: ValueKind.WORD, Kind.BOOL: ValueKind.TRUTH}
 
 encode: Final = msgspec.msgpack.Encoder().encode
 KeepLong = Callable[[bytes], int]  # keeps the bytes of a long result for the caller, returns its token
 FetchMore = Callable[[int, int], bytes]  # token, offset -> the next piece
+
+
+def shape_of(result: ValueKind, arguments: Iterable[ValueKind]) -> int:
+    """Kinds as the machine takes them (`Cpu.call_numbers`)."""
+    return sum(kind << VALUE_KIND_BITS * place for place, kind in enumerate([result, *arguments]))
 
 
 def ensure_in_range(value: object, kind: Kind, what: str) -> int:

@@ -66,6 +66,7 @@ class Server:
         max_deferred: replies that may be owed at one time.
     Attributes:
         takes_capabilities: some method does, so that a slot must be ready for one. stopping: `stop` was called.
+        changes: another object whenever one of these two has changed.
         connections: what badges stand for. alarm: what is to be done in time, for the thread that serves.
     """
 
@@ -85,6 +86,7 @@ class Server:
         self._lock = threading.Lock()
         self.takes_capabilities = False
         self.stopping = False
+        self.changes = object()
 
     def provide(
         self,
@@ -112,6 +114,7 @@ class Server:
             self.connections[badge] = Connection(provided, Caller(badge, client, name))
         self._provided.append(provided)
         self.takes_capabilities = self.takes_capabilities or takes
+        self.changes = object()
 
     def add_client(self, badge: int, client: str, interface: type[Interface]) -> None:
         """Name one more client of an interface that is provided already. Raises ValueError, LookupError."""
@@ -150,6 +153,7 @@ class Server:
     def stop(self) -> None:
         """End `serve` after the request that runs now (or the next event, for threads that wait)."""
         self.stopping = True
+        self.changes = object()
 
     def serve(self, reply: Reply) -> None:
         """Answer until `stop`. ``reply`` is this thread's reply object."""

@@ -3,6 +3,7 @@
 Rules: one thread, one loop, one reply object at a time. A request is copied and decoded before its method runs, and
 everything that traps (logging apart) is done before the reply is packed, since there is one message area. Requests by
 channel arrive at the same receive, and are answered by the next one as all others are; no reply object holds them.
+What is usual about a request goes round in the machine (`Cpu.serve`): here is what is not.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from libsel4py import abi
-from libsel4py.abi import Status, Syscall
+from libsel4py.abi import Served, Status, Syscall
 from libsel4py.capabilities import Endpoint, Notification
 from libsel4py.context import Caller, per_thread
 from libsel4py.deferred import ByChannel, ByReply, Deferred, WayBack
@@ -74,13 +75,15 @@ class ServerLoop:
 
     Args:
         reply: address of this thread's reply object; a deferred reply takes it along, and another takes its place.
+    Attributes:
+        caller, entry: of the request that runs. The machine sets them, too.
     """
 
     def __init__(self, server: Server, reply: int) -> None:
         self.caller = _NOBODY
         self._server = server
         self._reply = reply
-        self._entry: Entry | None = None
+        self.entry: Entry | None = None
         self._token: Deferred | None = None
 
     def run(self) -> None:
@@ -96,35 +99,22 @@ class ServerLoop:
             per_thread.serving = former
 
     def _serve(self) -> None:
-        server, endpoint, connections = self._server, self._server.endpoint.cptr, self._server.connections
+        """What is usual goes round in the machine (`Cpu.serve`), and comes here where it is not."""
+        server, endpoint = self._server, self._server.endpoint.cptr
         receive = server.task.receive  # this thread's, which runs no other loop
         answer: Answer | None = None
         while not server.stopping:
-            if server.takes_capabilities and receive.slot is None:
+            if server.takes_capabilities:
                 receive.arm()
-            m0: int | bytes
-            if answer is None:
-                status, badge, info, m0, m1, m2, m3 = machine.recv(endpoint, self._reply)
+            self._token = None
+            watched = receive if server.takes_capabilities else None
+            served, value, info = machine.serve(endpoint, answer, self._reply, self, server, watched)
+            if served == Served.REQUEST:
+                answer = self._answer(*value)
+            elif served == Served.RAISED:
+                answer = self._failed(value, info)
             else:
-                status, badge, info, m0, m1, m2, m3 = machine.answer_recv(endpoint, answer, self._reply)
-            # The commonest case by itself: a known client calls a method.
-            try:
-                connection = connections[badge]
-                entry = connection.provided.table[info >> 12]
-            except KeyError:
-                answer = self._answer(status, badge, info, m0, m1, m2, m3)
-                continue
-            if status:
-                answer = None
-                continue
-            self.caller, self._entry, self._token = connection.caller, entry, None
-            try:
-                answer = entry.handle(info, m0, m1, m2, m3)
-            except Exception as error:
-                answer = self._failed(error, info)
-            else:
-                if self._token is not None:
-                    answer = None
+                answer = value if self._token is None else None
         if answer is not None:
             self._reply_alone(answer)
 
@@ -187,13 +177,13 @@ class ServerLoop:
             self.caller = _NOBODY
             self._server.signalled(badge)
             return None
-        self._token = self._entry = None
+        self._token = self.entry = None
         try:
             connection = self._server.connection(badge)
             if connection is None:
                 return self._stranger((status, badge, info, m0, m1, m2, m3))
             self.caller = connection.caller
-            self._entry = entry = connection.provided.table.get(info >> 12)
+            self.entry = entry = connection.provided.table.get(info >> 12)
             if entry is None:
                 return self._reserved(connection, info, m0, m1)
             answer = entry.handle(info, m0, m1, m2, m3)
@@ -229,8 +219,8 @@ class ServerLoop:
 
     def _failed(self, error: Exception, info: int) -> Words | None:
         """Log an exception and make it the reply. What it traps for is done before the reply is packed."""
-        declared = self._entry.method.raises if self._entry is not None else ()
-        what = self._entry.method.full_name if self._entry is not None else "a message"
+        declared = self.entry.method.raises if self.entry is not None else ()
+        what = self.entry.method.full_name if self.entry is not None else "a message"
         if isinstance(error, InvalidMessage):
             _log.warning("%s from %s was refused: %s", what, self.caller.name, error)
         elif not is_declared(error, declared):
@@ -244,10 +234,10 @@ class ServerLoop:
 
     def defer(self) -> Deferred:
         """Hand out what the current request is answered by. Part of `context.Serving`."""
-        if self._entry is None or self._token is not None:
+        if self.entry is None or self._token is not None:
             raise RuntimeError("this request's reply is deferred already, or no method runs")
         self._server.owe()
-        self._token = Deferred(self._take_way_back(), self._entry, self.caller)
+        self._token = Deferred(self._take_way_back(), self.entry, self.caller)
         return self._token
 
     def _take_way_back(self) -> WayBack:

@@ -11,9 +11,9 @@ import inspect
 from typing import Final
 
 from libsel4py import abi
-from libsel4py.abi import VALUE_KIND_BITS, Syscall, ValueKind
+from libsel4py.abi import Syscall, ValueKind
 from libsel4py.request_ids import REPEATED
-from libsel4py.results import range_expression, word_expression
+from libsel4py.results import VALUE_KINDS, range_expression, shape_of, word_expression
 from libsel4py.signature import Kind, Method, Repeat, Value
 
 
@@ -128,20 +128,19 @@ def _value_lines(method: Method) -> list[str]:
 def _result_kind(method: Method) -> ValueKind:
     if not method.result_in_register:
         return ValueKind.BYTES
-    return _VALUE_KINDS[method.result[0].kind] if method.result else ValueKind.NOTHING
+    return VALUE_KINDS[method.result[0].kind] if method.result else ValueKind.NOTHING
 
 
 def _shape(method: Method, result: ValueKind) -> int:
     # A truth value is made a word before, since asking for it may run code.
     kinds = [ValueKind.SIGNED if value.kind is Kind.SIGNED else ValueKind.WORD for value in method.data]
-    return sum(kind << VALUE_KIND_BITS * place for place, kind in enumerate([result, *kinds]))
+    return shape_of(result, kinds)
 
 
 def _number(value: Value) -> str:
     return f"1 if {value.name} else 0" if value.kind is Kind.BOOL else value.name
 
 
-_VALUE_KINDS: Final = {Kind.SIGNED: ValueKind.SIGNED, Kind.WORD: ValueKind.WORD, Kind.BOOL: ValueKind.TRUTH}
 _RETURNS: Final = {
     ValueKind.SIGNED: ["if value_.__class__ is int: return value_"],
     ValueKind.WORD: ["if value_.__class__ is int: return value_"],

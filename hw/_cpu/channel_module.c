@@ -89,7 +89,10 @@ static PyObject *channel_listen(PyObject *Py_UNUSED(module), PyObject *address)
 static PyObject *detach(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
     struct cpu_thread *thread = thread_ready();
-    return thread ? PyLong_FromUnsignedLongLong(receive_detach(thread)) : NULL;
+    if (!thread)
+        return NULL;
+    thread->detached++;
+    return PyLong_FromUnsignedLongLong(receive_detach(thread));
 }
 
 static PyObject *answer(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)

@@ -97,6 +97,7 @@ struct cpu_thread {
     PyObject *result;          /* what the last system call returned */
     struct sel4py_completion last; /* what that says */
     bool last_has_bytes;       /* in the place of the first word */
+    uint32_t detached;         /* requests that were taken out of its hands, to be answered later */
     uint32_t crowded;          /* so many waits are not worth a look: others want the processors */
     struct channel_counters counters;
     struct receiver *receiver; /* receive.c: what it listens to; NULL if it never has */
@@ -141,6 +142,7 @@ PyObject *cpu_recv(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_call_numbers(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_call_bytes(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_answer_recv(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *cpu_serve(PyObject *module, PyObject *const *args, Py_ssize_t count); /* serve.c */
 PyObject *cpu_kernel_trap(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *cpu_batch(PyObject *module, PyObject *entries);
 PyObject *cpu_message_write(PyObject *module, PyObject *args);

@@ -79,7 +79,7 @@ PyObject *cpu_call_bytes(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
     return carry_out(thread, &call, true, &completion) ? value_of(thread, &completion, shape & KIND_MASK) : NULL;
 }
 
-static bool parse_answer(struct cpu_thread *thread, PyObject *answer, struct sel4py_entry *entry)
+bool parse_answer(struct cpu_thread *thread, PyObject *answer, struct sel4py_entry *entry)
 {
     if (Py_IS_TYPE(answer, &PyLong_Type)) {
         const long long value = PyLong_AsLongLong(answer);
@@ -104,12 +104,20 @@ static bool parse_answer(struct cpu_thread *thread, PyObject *answer, struct sel
     return true;
 }
 
-/* Whether nothing of it is lost if the bytes stand for the words: none of these is past the bytes' end. */
-static bool is_all_bytes(uint64_t info, const uint64_t *mr)
+bool message_fills(uint64_t info, const uint64_t *mr)
 {
     const unsigned length = info & 127;
     return length > SEL4PY_MESSAGE_REGISTERS && !(info & ANY_CAPS) && message_has_bytes(length, mr) &&
            message_byte_words(mr[0]) == length;
+}
+
+PyObject *request_of(struct cpu_thread *thread, struct sel4py_completion *completion)
+{
+    if (completion->status != SEL4PY_STATUS_DONE || !message_fills(completion->info, completion->mr))
+        return result_of(thread, completion, NULL);
+    PyObject *bytes = message_take_bytes(thread->frame, completion->mr);
+    memset(completion->mr, 0, sizeof completion->mr);
+    return bytes ? result_of(thread, completion, bytes) : NULL;
 }
 
 PyObject *cpu_answer_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
@@ -122,9 +130,5 @@ PyObject *cpu_answer_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py
         !parse_word(thread, AT_REPLY, args[2], &call.tail.reply) || !parse_answer(thread, args[1], &call.entry) ||
         !carry_out(thread, &call, true, &completion))
         return NULL;
-    if (completion.status != SEL4PY_STATUS_DONE || !is_all_bytes(completion.info, completion.mr))
-        return result_of(thread, &completion, NULL);
-    PyObject *bytes = message_take_bytes(thread->frame, completion.mr);
-    memset(completion.mr, 0, sizeof completion.mr);
-    return bytes ? result_of(thread, &completion, bytes) : NULL;
+    return request_of(thread, &completion);
 }

@@ -79,6 +79,15 @@ PyDoc_STRVAR(answer_recv_doc,
 "As reply_recv(). answer: an int (a signed word), bytes (as message_put packs them with label 0), or (info, mr0, mr1, mr2,\n"
 "mr3). A message of bytes that fill all of its words, more than 4, and that brings no capability comes with the bytes in\n"
 "the place of mr0, and zeros behind.");
+PyDoc_STRVAR(serve_doc,
+"serve(cptr, answer, reply, loop, server, receive) -> (abi.Served, value, info)\n\n"
+"answer_recv() (recv() where the answer is None), and again with what the method answers that the message is for, until\n"
+"something is unusual. server.connections: badge -> who calls, with caller and provided.table, label -> entry. An entry\n"
+"has handle(info, mr0, mr1, mr2, mr3) -> answer, and numbers: None, or (method, info, shape as in call_numbers) with\n"
+"pack(result) -> answer. loop.caller and loop.entry are set before a method is called.\n"
+"REQUEST: value is what answer_recv() returns, of nobody or nothing that is known. ANSWER: value is the answer, which has\n"
+"not been sent, since server.changes is another object, receive.slot (unless receive is None) is None, or detach() has\n"
+"been called. RAISED: value is the exception that the method with this message's info raised.");
 PyDoc_STRVAR(batch_doc,
 "batch(entries)\n\n"
 "Many invocations, one trap. An entry is a tuple (op, cptr, info, words, caps[, reply]) with at most 8 message words\n"
@@ -111,6 +120,7 @@ static PyMethodDef methods[] = {
     {"call_numbers", (PyCFunction)(void (*)(void))cpu_call_numbers, METH_FASTCALL, call_numbers_doc},
     {"call_bytes", (PyCFunction)(void (*)(void))cpu_call_bytes, METH_FASTCALL, call_bytes_doc},
     {"answer_recv", (PyCFunction)(void (*)(void))cpu_answer_recv, METH_FASTCALL, answer_recv_doc},
+    {"serve", (PyCFunction)(void (*)(void))cpu_serve, METH_FASTCALL, serve_doc},
     {"trap", (PyCFunction)(void (*)(void))cpu_trap, METH_FASTCALL, trap_doc},
     {"batch", cpu_batch, METH_O, batch_doc},
     {"message_write", cpu_message_write, METH_VARARGS, message_write_doc},

@@ -27,7 +27,16 @@ static inline unsigned message_byte_words(uint64_t size) { return (unsigned)((si
 unsigned message_place_bytes(uint8_t *frame, const uint8_t *data, size_t size, uint64_t *mr);
 /* Whether a message of so many words can be one of bytes. */
 bool message_has_bytes(unsigned length, const uint64_t *mr);
+/* Whether nothing of it is lost if the bytes stand for the words: none of these is past the bytes' end, nor is one a
+ * capability. */
+bool message_fills(uint64_t info, const uint64_t *mr);
 /* The bytes of such a message. */
 PyObject *message_take_bytes(const uint8_t *frame, const uint64_t *mr);
+
+/* forms.c */
+/* An int, bytes, or a tuple of words as the entry's message. False with an exception set. */
+bool parse_answer(struct cpu_thread *thread, PyObject *answer, struct sel4py_entry *entry);
+/* As result_of(), with the bytes of a message of bytes that fill it. */
+PyObject *request_of(struct cpu_thread *thread, struct sel4py_completion *completion);
 
 #endif

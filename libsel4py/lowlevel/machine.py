@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 if TYPE_CHECKING:
     from libsel4py.mapping import Mapping
@@ -75,6 +75,21 @@ class Cpu(Protocol):
 
         A message of bytes that fill all of its words, more than four, and that brings no capability comes with the
         bytes in the place of MR0, and zeros behind. Raises TypeError, OverflowError: the answer is none of these.
+        """
+
+    def serve(
+        self, cptr: int, answer: Answer | None, reply: int, loop: object, server: object, receive: object, /
+    ) -> tuple[int, Any, int]:
+        """As `answer_recv`, or `recv` where there is no answer, and again with what the method answers that the message
+        is for, until something is unusual (`abi.Served`).
+
+        Args:
+            loop: its ``caller`` and ``entry`` (`dispatch.Entry`) are set before a method is called.
+            server: its ``connections`` are looked at, and whether ``changes`` is still the same object.
+            receive: whose ``slot`` must stand ready for the next receive (`task.ReceiveSlot`); None: that of nobody.
+        Returns:
+            REQUEST, a `Request`, 0: of nobody, or nothing, that is known. ANSWER, an `Answer`, 0: it has not been sent,
+            since there are changes, no slot is ready, or `detach` was called. RAISED, an exception, info: of a method.
         """
 
     def kernel_trap(
@@ -178,6 +193,7 @@ _FUNCTIONS: Final = (
     "call_numbers",
     "call_bytes",
     "answer_recv",
+    "serve",
     "batch",
     "message_write",
     "message_read",

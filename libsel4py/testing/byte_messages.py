@@ -7,7 +7,7 @@ Word 0 counts the bytes, which begin at word 1 and fill whole words (`libsel4py.
 from __future__ import annotations
 
 import struct
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from libsel4py.abi import (
     MESSAGE_MAX_LENGTH,
@@ -15,6 +15,7 @@ from libsel4py.abi import (
     VALUE_KIND_BITS,
     WORD_BYTES,
     WORD_MASK,
+    Served,
     Status,
     ValueKind,
 )
@@ -35,6 +36,8 @@ class _Area(Protocol):
     def reply_recv(
         self, cptr: int, info: int, mr0: int, mr1: int, mr2: int, mr3: int, reply: int, timeout_ns: int = ..., /
     ) -> Completion: ...
+    def recv(self, cptr: int, reply: int, timeout_ns: int = ..., /) -> Completion: ...
+    def answer_recv(self, cptr: int, answer: Answer, reply: int, /) -> Request: ...
 
 
 _SIGN: Final = 1 << 63
@@ -100,6 +103,13 @@ class ByteMessages:
             return completion
         data = self.message_get(info, words[0], words[1], words[2], words[3])
         return completion if data is None else (status, badge, info, data, 0, 0, 0)
+
+    def serve(
+        self: _Area, cptr: int, answer: Answer | None, reply: int, loop: object, server: object, receive: object, /
+    ) -> tuple[int, Any, int]:
+        """Knows nobody: every request is for the server's own loop."""
+        request = self.recv(cptr, reply) if answer is None else self.answer_recv(cptr, answer, reply)
+        return Served.REQUEST, request, 0
 
 
 def _value(machine: _Area, completion: Completion, kind: ValueKind) -> int | bytes | Completion:
