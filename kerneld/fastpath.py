@@ -1,7 +1,7 @@
 """Where the fast path (`_fastpath/`) finds the fields of records: one table, made from `records.py`.
 
-The fast path carries out Call, ReplyRecv and signals in their commonest form, with the slow path's exact effect on RAM;
-all else it leaves alone. What it takes on, and why it may: `docs/manual/fastpath.md`.
+The fast path carries out Call, ReplyRecv, signals and page faults in their commonest form, with the slow path's exact
+effect on RAM; all else it leaves alone. What it takes on, and why it may: `docs/manual/fastpath.md`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from typing import Final
 from kerneld import _fastpath
 from kerneld.outbox import Tell
 from kerneld.records import (
+    NODE_MASK,
     CapType,
     Endpoint,
     EndpointState,
     KernelRecord,
+    MappingNode,
+    MappingSpace,
     Notification,
     NotificationState,
     ProcessState,
@@ -54,6 +57,7 @@ def _tcb() -> dict[str, int]:
         "tcb_block_word": Tcb.block_word.offset,
         "tcb_listener": Tcb.listener.offset,
         "tcb_fault_label": Tcb.fault_label.offset,
+        "tcb_fault_words": Tcb.FAULT_WORDS,
         "tcb_trap": Tcb.TRAP,
         "tcb_tail": Tcb.TAIL,
         "tcb_consumed": Tcb.consumed.offset,
@@ -62,8 +66,11 @@ def _tcb() -> dict[str, int]:
         "tcb_told_area": Tcb.told_area.offset,
         "tcb_cspace": TcbSlot.CSPACE * Slot.SIZE,
         "tcb_buffer": TcbSlot.BUFFER * Slot.SIZE,
+        "tcb_vspace": TcbSlot.VSPACE * Slot.SIZE,
+        "tcb_fault_handler": TcbSlot.FAULT_HANDLER * Slot.SIZE,
         "in_trap": Tcb.in_trap.mask << Tcb.in_trap.shift,
         "told_pending": Tcb.told_pending.mask << Tcb.told_pending.shift,
+        "takes_memory": Tcb.takes_memory.mask << Tcb.takes_memory.shift,
     }
 
 
@@ -81,6 +88,10 @@ def _objects() -> dict[str, int]:
         "reply_next_word": Reply.next_word.offset,
         "context_refill_max": SchedContext.refill_max.offset,
         "context_period": SchedContext.period.offset,
+        "space_root": MappingSpace.root.offset,
+        "node_lower": MappingNode.lower.offset,
+        "node_higher": MappingNode.higher.offset,
+        "node_mask": NODE_MASK,
     }
 
 
@@ -91,6 +102,7 @@ def _values() -> dict[str, int]:
         "cap_reply": CapType.REPLY,
         "cap_cnode": CapType.CNODE,
         "cap_frame": CapType.FRAME,
+        "cap_vspace": CapType.VSPACE,
         "state_running": ThreadState.RUNNING,
         "state_receive": ThreadState.BLOCKED_ON_RECEIVE,
         "state_reply": ThreadState.BLOCKED_ON_REPLY,

@@ -88,9 +88,17 @@ bool complete(struct attempt *a, uint64_t tcb, uint64_t badge, uint64_t info, co
 /* submission.c */
 bool look_up(struct attempt *a, uint64_t cptr, struct slot *found);
 
-/* call.c, signal.c */
+/* call.c. A call's way: who waits for it at the endpoint, and by which reply object it will be answered (false where it is
+ * not the fast path's matter); the trap is saved; the message goes there, and the caller waits. */
+bool find_receiver(struct attempt *a, struct slot cap, uint64_t *receiver, uint64_t *reply);
+bool enter(struct attempt *a);
+bool deliver_call(struct attempt *a, struct slot cap, uint64_t receiver, uint64_t reply, uint64_t info,
+                  const uint64_t *mr);
+
+/* call.c, signal.c, fault.c */
 enum outcome try_call(struct attempt *a);
 enum outcome try_reply_recv(struct attempt *a);
 enum outcome try_signal(struct attempt *a);
+enum outcome try_fault(struct attempt *a);
 
 #endif

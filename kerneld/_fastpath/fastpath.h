@@ -7,13 +7,14 @@
 
 #define LAYOUT(X)                                                                                                     \
     X(tcb_state) X(tcb_process) X(tcb_sched_context) X(tcb_bound_notification) X(tcb_reply) X(tcb_blocked_on)         \
-    X(tcb_queue_prev) X(tcb_queue_next) X(tcb_block_word) X(tcb_listener) X(tcb_fault_label) X(tcb_trap) X(tcb_tail) X(tcb_consumed)  \
-    X(tcb_produced) X(tcb_told) X(tcb_told_area) X(tcb_cspace) X(tcb_buffer) X(in_trap) X(told_pending)               \
-    X(endpoint_head) X(endpoint_tail) X(notification_state) X(notification_signals) X(notification_bound_tcb)         \
-    X(notification_listeners) X(notification_sched_context) X(reply_tcb) X(reply_prev) X(reply_next_word) X(context_refill_max) X(context_period) \
-    X(outbox_length) X(outbox_entries) X(outbox_deliver) X(cap_endpoint) X(cap_notification) X(cap_reply)             \
-    X(cap_cnode) X(cap_frame) X(state_running) X(state_receive) X(state_reply) X(process_live)                        \
-    X(endpoint_receive) X(notification_idle) X(notification_active)
+    X(tcb_queue_prev) X(tcb_queue_next) X(tcb_block_word) X(tcb_listener) X(tcb_fault_label) X(tcb_fault_words)       \
+    X(tcb_trap) X(tcb_tail) X(tcb_consumed) X(tcb_produced) X(tcb_told) X(tcb_told_area) X(tcb_cspace) X(tcb_buffer)  \
+    X(in_trap) X(told_pending) X(takes_memory) X(tcb_vspace) X(tcb_fault_handler) X(space_root) X(node_lower)         \
+    X(node_higher) X(node_mask) X(endpoint_head) X(endpoint_tail) X(notification_state) X(notification_signals)       \
+    X(notification_bound_tcb) X(notification_listeners) X(notification_sched_context) X(reply_tcb) X(reply_prev)      \
+    X(reply_next_word) X(context_refill_max) X(context_period) X(outbox_length) X(outbox_entries) X(outbox_deliver)   \
+    X(cap_endpoint) X(cap_notification) X(cap_reply) X(cap_cnode) X(cap_frame) X(cap_vspace) X(state_running)         \
+    X(state_receive) X(state_reply) X(process_live) X(endpoint_receive) X(notification_idle) X(notification_active)
 
 struct layout {
 #define FIELD(name) uint64_t name;

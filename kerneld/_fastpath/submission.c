@@ -1,5 +1,5 @@
 /* The fast path of the kernel: Call and ReplyRecv of at most four words between threads that run on their own time, and
- * signals that wake nobody. As in seL4, it first checks everything and stores nothing; past the point of no return it
+ * signals that wake nobody; page faults on their way to a pager. As in seL4, it first checks everything and stores nothing; past the point of no return it
  * cannot fail. Whatever does not fit is left to the slow path (kerneld/syscall.py), of which this is a copy in effect:
  * tests run both on the same state and compare all of RAM.
  *
@@ -84,6 +84,8 @@ static enum outcome attempt_first(struct attempt *a)
     if (!may_submit(a) || !look_at_ring(a))
         return SLOW;
     copy_entry(a);
+    if (a->entry.op == SEL4PY_SYSCALL_FAULT)
+        return try_fault(a);
     if (!is_short(a) || !(is_signal(a) || a->entry.op == SEL4PY_SYSCALL_REPLY_RECV) ||
         !look_up(a, a->entry.cptr, &a->cap))
         return SLOW;
