@@ -69,6 +69,11 @@ class Mappings:
     def __len__(self) -> int:
         return len(self._memory)
 
+    @property
+    def stocked(self) -> int:
+        """Descriptors of what was made ahead for frames."""
+        return self._memory.stocked
+
     def own_memory(self) -> Iterator[tuple[int, int, int]]:
         """Physical address, descriptor and bytes of each frame that has memory of its own."""
         return self._memory.own_memory()

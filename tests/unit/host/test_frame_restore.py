@@ -22,7 +22,7 @@ import pytest
 from hw import fd_store as monitor
 from hw.machine import create_ram
 from hw.ram import Ram
-from kerneld.host import frame_memory
+from kerneld.host import frame_memory, frame_stock
 from kerneld.host.fd_store import FdStore, Inheritance, Kept
 from kerneld.host.frame_memory import CHUNK, FrameMemory, withdraw_some
 
@@ -66,12 +66,12 @@ class Store(FdStore):
         self._executioner = executioner
         self._kept = kept
 
-    def _send(self, message: dict[str, object], descriptor: int | None) -> None:
+    def _send(self, message: dict[str, object], descriptors: Sequence[int] = ()) -> None:
         self._executioner.step()
-        self._kept.take(message, [] if descriptor is None else [os.dup(descriptor)])
+        self._kept.take(message, [os.dup(descriptor) for descriptor in descriptors])
 
     def drop(self, key: str) -> None:
-        self._send({"op": "drop", "keys": [key]}, None)
+        self._send({"op": "drop", "keys": [key]})
 
     def close(self) -> None:
         self._loop.close()
@@ -118,6 +118,10 @@ def executioner(monkeypatch: pytest.MonkeyPatch) -> Executioner:
     for name in CALLS:
         setattr(host, name, found.wrapped(getattr(os, name)))
     monkeypatch.setattr(frame_memory, "os", host)
+    monkeypatch.setattr(frame_stock, "os", host)
+    used = frame_stock.FrameStock.use
+    monkeypatch.setattr(frame_stock.FrameStock, "use", found.wrapped(used))
+    monkeypatch.setattr(frame_stock.FrameStock, "free", found.wrapped(frame_stock.FrameStock.free))
     for name in ("map_fixed", "discard"):
         monkeypatch.setattr(frame_memory, name, found.wrapped(getattr(frame_memory, name)))
     return found
