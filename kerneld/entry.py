@@ -277,7 +277,7 @@ class Entry:
     def _take(self, index: int) -> None:
         thread = self._watched[index]
         tcb = thread.tcb
-        if not self._kernel.take_slowly(tcb):
+        if not self._kernel.take(tcb):
             self._rest(thread)
             return
         consumed = tcb.consumed & U32

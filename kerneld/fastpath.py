@@ -11,6 +11,8 @@ from typing import Final
 from kerneld import _fastpath
 from kerneld.outbox import Tell
 from kerneld.records import (
+    MAPPING_TABLE_MIN_BYTES,
+    MAPPING_TABLE_SHARE,
     NODE_MASK,
     CapType,
     Endpoint,
@@ -28,6 +30,7 @@ from kerneld.records import (
     TcbSlot,
     ThreadState,
 )
+from libsel4py.abi import Label
 
 NO_STATE: Final = (1 << 64) - 1
 
@@ -89,6 +92,14 @@ def _objects() -> dict[str, int]:
         "context_refill_max": SchedContext.refill_max.offset,
         "context_period": SchedContext.period.offset,
         "space_root": MappingSpace.root.offset,
+        "space_size_bits": MappingSpace.size_bits.offset,
+        "space_count": MappingSpace.mapping_count.offset,
+        "space_free_nodes": MappingSpace.free_nodes.offset,
+        "space_nodes_used": MappingSpace.nodes_used.offset,
+        "space_nodes": MappingSpace.NODES,
+        "table_share": MAPPING_TABLE_SHARE,
+        "table_min_bytes": MAPPING_TABLE_MIN_BYTES,
+        "node_slot": MappingNode.slot.offset,
         "node_lower": MappingNode.lower.offset,
         "node_higher": MappingNode.higher.offset,
         "node_mask": NODE_MASK,
@@ -118,4 +129,6 @@ def _outbox(kernel: KernelRecord) -> dict[str, int]:
         "outbox_length": kernel.address + KernelRecord.outbox_length.offset,
         "outbox_entries": kernel.address + KernelRecord.OUTBOX,
         "outbox_deliver": Tell.DELIVER,
+        "outbox_map": Tell.MAP,
+        "label_frame_map": Label.FRAME_MAP,
     }

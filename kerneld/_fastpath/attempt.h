@@ -15,6 +15,7 @@ enum { WRITE = 1, READ = 2, GRANT = 4, GRANT_REPLY = 8 };
 
 struct slot {
     uint64_t word0, word1;
+    uint64_t address; /* where it lies */
 };
 
 struct attempt {
@@ -23,8 +24,10 @@ struct attempt {
     uint64_t tcb, frame;
     uint32_t consumed, produced; /* submissions taken, and those that there are */
     struct sel4py_entry entry;   /* copied once */
+    bool is_copied;              /* the thread may submit, and has */
     uint64_t tail[8];            /* zeros where the entry has none */
     struct slot cap;             /* the invoked capability */
+    uint64_t told;               /* tells in the outbox before the completion's */
     bool outside;                /* a record was said to lie outside of RAM: the slow path will tell */
     bool told_itself;            /* the thread's own system call was completed, and nothing else is told */
 };
@@ -38,6 +41,11 @@ static inline uint64_t load(struct attempt *a, uint64_t address)
         return 0;
     }
     return *(volatile uint64_t *)(void *)(a->ram->base + address);
+}
+
+static inline struct slot load_slot(struct attempt *a, uint64_t address)
+{
+    return (struct slot){load(a, address), load(a, address + 8), address};
 }
 
 static inline uint64_t type_of(struct slot slot) { return slot.word0 >> TYPE_SHIFT; }
@@ -95,10 +103,11 @@ bool enter(struct attempt *a);
 bool deliver_call(struct attempt *a, struct slot cap, uint64_t receiver, uint64_t reply, uint64_t info,
                   const uint64_t *mr);
 
-/* call.c, signal.c, fault.c */
+/* call.c, signal.c, fault.c, map.c */
 enum outcome try_call(struct attempt *a);
 enum outcome try_reply_recv(struct attempt *a);
 enum outcome try_signal(struct attempt *a);
 enum outcome try_fault(struct attempt *a);
+enum outcome try_map(struct attempt *a);
 
 #endif
