@@ -24,7 +24,6 @@ struct attempt {
     uint64_t tcb, frame;
     uint32_t consumed, produced; /* submissions taken, and those that there are */
     struct sel4py_entry entry;   /* copied once */
-    bool is_copied;              /* the thread may submit, and has */
     uint64_t tail[8];            /* zeros where the entry has none */
     struct slot cap;             /* the invoked capability */
     uint64_t told;               /* tells in the outbox before the completion's */

@@ -34,10 +34,11 @@ extern const struct ram_api *fast_api;
 
 enum outcome { SLOW, DONE, FAILED };
 
-/* Carries out the thread's next submission if the fast path takes it on: one transaction. submission.c
- * It may tell more than a completion, which the caller carries out; a burst does not. */
+/* Carries out the thread's next submission if the fast path takes it on: one transaction. submission.c */
 enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb);
-/* As fast_attempt, and then the signals behind it, each a transaction, at most `limit` submissions in all. One tell stands
+/* The same, of a Map alone: it tells the mapping, and then the completion. */
+enum outcome fast_map(RamObject *ram, const struct layout *at, uint64_t tcb);
+/* As fast_attempt, of what tells a completion alone, and then the signals behind it, each a transaction, at most `limit` submissions in all. One tell stands
  * for all of them: the completions before the last are written to the ring, and are published with it. */
 enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, unsigned *taken);
 

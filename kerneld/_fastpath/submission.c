@@ -82,7 +82,6 @@ static enum outcome attempt_first(struct attempt *a)
     if (!may_submit(a) || !look_at_ring(a))
         return SLOW;
     copy_entry(a);
-    a->is_copied = true;
     if (a->entry.op == SEL4PY_SYSCALL_FAULT)
         return try_fault(a);
     if (!is_short(a) || !(is_signal(a) || a->entry.op == SEL4PY_SYSCALL_REPLY_RECV) ||
@@ -111,11 +110,20 @@ static enum outcome attempt_next(struct attempt *a)
     return type_of(a->cap) == a->at->cap_notification ? try_signal(a) : SLOW;
 }
 
-enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb)
+enum outcome fast_map(RamObject *ram, const struct layout *at, uint64_t tcb)
 {
     struct attempt attempt = {.ram = ram, .at = at, .tcb = tcb}, *a = &attempt;
-    enum outcome outcome = attempt_first(a);
-    return outcome == SLOW && a->is_copied ? try_map(a) : outcome;
+    if (!may_submit(a) || !look_at_ring(a))
+        return SLOW;
+    copy_entry(a);
+    return try_map(a);
+}
+
+enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb)
+{
+    struct attempt attempt = {.ram = ram, .at = at, .tcb = tcb};
+    enum outcome outcome = attempt_first(&attempt);
+    return outcome == SLOW ? fast_map(ram, at, tcb) : outcome;
 }
 
 enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, unsigned *taken)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+from array import array
 
 import pytest
 
 from hw.ram import Interrupted
 from kerneld import _fastpath, layout, mapping_table
+from kerneld.host.completions import Completions
+from kerneld.kernel import Kernel
+from kerneld.outbox import Message, Tell
 from libsel4py import abi
 from libsel4py.abi import Error, InitialSlot, Label, Rights, Syscall, VmAttributes
-from tests.harness import TwinKernel
+from tests.harness import Machine, TwinKernel
 from tests.mapping_scene import BASE, PAGE, READ_WRITE, MappingScene
 
 COUNT = 124  # what a table of a page has room for
@@ -148,3 +152,71 @@ def test_the_machine_tells_the_mapping_before_the_completion() -> None:
     assert (second.kind, second.subject) == (second.kind.DELIVER, machine.root.tcb.address)
     machine.settle()
     assert machine.root.completion() is not None
+
+
+# --- in the kernel's loop
+
+
+def in_loop(scene: MappingScene, space: int) -> Machine:
+    """The initial task maps a frame; the loop over rings takes that, and the host has not done its part yet."""
+    machine, frame = scene.machine, scene.frame()
+    root = machine.root
+    machine.poke_words(root.tcb.trap_frame + abi.IPC_CAPS_OR_BADGES, (space,))
+    root.submit(Syscall.CALL, frame, abi.message_info(Label.FRAME_MAP, 3, 1), (BASE + (1 << 30), READ_WRITE, 0))
+    rings = array("Q", (root.tcb.trap_frame, root.tcb.consumed, root.tcb.address, 0))
+    assert machine.kernel.fast_layout is not None
+    found, _, taken, _ = _fastpath.serve(machine.ram, machine.kernel.fast_layout, rings, 0, 0)
+    assert (found, taken, rings[1]) == (-1, 1, root.tcb.consumed)
+    assert [each.kind for each in machine.kernel.outbox] == [Tell.MAP, Tell.DELIVER]
+    return machine
+
+
+def test_who_maps_for_another_process_goes_on_before_the_host_has_done_its_part() -> None:
+    scene = MappingScene()
+    machine = in_loop(scene, scene.space)
+    assert machine.root.completion() is not None
+    assert not machine.root.tcb.told_pending
+    assert _fastpath.take(machine.ram, machine.kernel.fast_layout or b"", machine.root.tcb.address) is False
+
+
+def test_who_maps_for_its_own_process_waits_for_the_host() -> None:
+    machine = in_loop(MappingScene(), InitialSlot.VSPACE)
+    assert machine.root.completion() is None
+    assert machine.root.tcb.told_pending
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_host_does_its_part_and_the_completion_comes_once(own: bool) -> None:
+    scene = MappingScene()
+    machine = in_loop(scene, InitialSlot.VSPACE if own else scene.space)
+    done: list[Message] = []
+    completions = Completions(machine.kernel, done.append, lambda tcb, then: False, lambda tcb: None)
+    assert list(completions.publish()) == [machine.root.tcb.address]
+    assert [each.kind for each in done] == [Tell.MAP]
+    assert completions.others_told
+    assert (len(machine.kernel.outbox), machine.kernel.outbox.done) == (0, 0)
+    assert machine.root.completion() is not None
+    assert machine.root.completion() is None
+    assert not machine.root.tcb.told_pending
+    assert list(completions.publish()) == []
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_kernel_killed_before_the_host_s_part_is_done_leaves_it_to_the_next(own: bool) -> None:
+    scene = MappingScene()
+    machine = in_loop(scene, InitialSlot.VSPACE if own else scene.space)
+
+    def die(message: Message) -> None:
+        raise Interrupted
+
+    dying = Completions(machine.kernel, die, lambda tcb, then: False, lambda tcb: None)
+    with pytest.raises(Interrupted):
+        dying.publish()
+    machine.kernel = machine.new_kernel(Kernel)
+    done: list[Message] = []
+    completions = Completions(machine.kernel, done.append, lambda tcb, then: False, lambda tcb: None)
+    completions.publish()
+    assert [each.kind for each in done] == [Tell.MAP]
+    assert len(machine.kernel.outbox) == 0
+    assert machine.root.completion() is not None
+    assert machine.root.completion() is None
