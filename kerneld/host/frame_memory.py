@@ -129,6 +129,22 @@ class FrameMemory:
         self._moves[address] = move
         return move
 
+    def give_fresh(self, address: int, size: int) -> bool:
+        """Give a small frame that is in RAM, and of which nothing is stored there, memory of its own: a move at once.
+
+        False where it takes a move (`move`), and nothing was done.
+
+        Raises:
+            OSError: as `move`.
+        """
+        if size != frame_stock.SIZE or address in self._moves or _next_data(self._ram_fd, address) < address + size:
+            return False
+        frame = self._new(address, size, from_ram=True)
+        self._stock.use(frame.number, address)
+        self._frames[address] = frame
+        map_fixed(self.ram, address, size, frame.descriptor, 0)
+        return True
+
     def gone(self, address: int) -> None:
         """The frame was destroyed: whoever has it mapped loses it. The window shows RAM there."""
         frame = self._frames.pop(address, None)
