@@ -3,6 +3,7 @@
 An entry has a key, a note (plain values) and, mostly, a descriptor. Messages over a SOCK_SEQPACKET socket, msgpack:
 
     {"op": "keep", "key": …, "note": …, "was": …, "drop": […]}    with a descriptor; what the key had becomes `was`
+    {"op": "keep_some", "keys": […], "note": …}                   with a descriptor for each key
     {"op": "note", "key": …, "note": …}                           the descriptor, if there is one, stays
     {"op": "rename", "key": …, "to": …, "drop": […]}              nothing happens where there is no such key
     {"op": "drop", "keys": […]}
@@ -24,6 +25,7 @@ from typing import Final, NamedTuple
 
 import msgpack
 
+TAKEN_TOGETHER: Final = 32  # descriptors of a message of the kernel's
 ENTRIES_TOGETHER: Final = 64  # of one message; SCM_MAX_FD is 253
 
 
@@ -50,6 +52,10 @@ class FdStore:
                     self._put(was, self.kept.pop(key))
                 self._put(key, Entry(descriptors[0], note))
                 self._forget(keys)
+                return
+            case {"op": "keep_some", "keys": list(keys), "note": note} if len(keys) == len(descriptors):
+                for key, descriptor in zip(keys, descriptors, strict=True):
+                    self._put(str(key), Entry(descriptor, note))
                 return
             case {"op": "note", "key": str(key), "note": note}:
                 self.kept[key] = Entry(self.kept[key].descriptor if key in self.kept else -1, note)

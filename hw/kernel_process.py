@@ -35,7 +35,7 @@ from typing import Final
 
 import msgpack
 
-from hw.fd_store import FdStore, close_all
+from hw.fd_store import TAKEN_TOGETHER, FdStore, close_all
 
 DEATHS_S: Final = 10.0
 MOST_DEATHS: Final = 20
@@ -59,7 +59,7 @@ class KernelProcess:
     def receive(self) -> tuple[dict[str, object], list[int]] | None:
         """One message, and its descriptors; None when there is none now."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.channel, MESSAGE_BYTES, 4)
+            data, descriptors, _, _ = socket.recv_fds(self.channel, MESSAGE_BYTES, TAKEN_TOGETHER)
         except (BlockingIOError, ConnectionResetError):
             return None
         return (msgpack.unpackb(data), descriptors) if data else None

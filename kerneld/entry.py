@@ -86,6 +86,7 @@ class Entry:
         self._layout_fast = fastpath.make_layout(kernel.core.kernel)
         self._time: CoreTime = NoCores()
         self._restarts = kernel.core.kernel.address + KernelRecord.restart_head.offset
+        self._told = kernel.core.kernel.address + KernelRecord.outbox_length.offset
         self._telling = kernel.core.kernel.address + KernelRecord.telling.offset
         self._irq_states = kernel.core.kernel.address + KernelRecord.IRQ_STATES
         self._watched: list[Thread] = []
@@ -240,6 +241,8 @@ class Entry:
                 self._take(found)
             if taken:
                 self._count(taken)
+                if word(self._told):  # of a Map
+                    self._settle()
                 if unwatched:
                     self._watch_tcb(unwatched)
             if restarts:

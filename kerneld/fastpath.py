@@ -1,7 +1,7 @@
 """Where the fast path (`_fastpath/`) finds the fields of records: one table, made from `records.py`.
 
-The fast path carries out Call, ReplyRecv and signals in their commonest form, with the slow path's exact effect on RAM;
-all else it leaves alone. What it takes on, and why it may: `docs/manual/fastpath.md`.
+The fast path carries out Call, ReplyRecv, signals and page faults in their commonest form, with the slow path's exact
+effect on RAM; all else it leaves alone. What it takes on, and why it may: `docs/manual/fastpath.md`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from typing import Final
 from kerneld import _fastpath
 from kerneld.outbox import Tell
 from kerneld.records import (
+    MAPPING_TABLE_MIN_BYTES,
+    MAPPING_TABLE_SHARE,
+    NODE_MASK,
     CapType,
     Endpoint,
     EndpointState,
     KernelRecord,
+    MappingNode,
+    MappingSpace,
     Notification,
     NotificationState,
     ProcessState,
@@ -25,6 +30,7 @@ from kerneld.records import (
     TcbSlot,
     ThreadState,
 )
+from libsel4py.abi import Label
 
 NO_STATE: Final = (1 << 64) - 1
 
@@ -54,6 +60,7 @@ def _tcb() -> dict[str, int]:
         "tcb_block_word": Tcb.block_word.offset,
         "tcb_listener": Tcb.listener.offset,
         "tcb_fault_label": Tcb.fault_label.offset,
+        "tcb_fault_words": Tcb.FAULT_WORDS,
         "tcb_trap": Tcb.TRAP,
         "tcb_tail": Tcb.TAIL,
         "tcb_consumed": Tcb.consumed.offset,
@@ -62,8 +69,11 @@ def _tcb() -> dict[str, int]:
         "tcb_told_area": Tcb.told_area.offset,
         "tcb_cspace": TcbSlot.CSPACE * Slot.SIZE,
         "tcb_buffer": TcbSlot.BUFFER * Slot.SIZE,
+        "tcb_vspace": TcbSlot.VSPACE * Slot.SIZE,
+        "tcb_fault_handler": TcbSlot.FAULT_HANDLER * Slot.SIZE,
         "in_trap": Tcb.in_trap.mask << Tcb.in_trap.shift,
         "told_pending": Tcb.told_pending.mask << Tcb.told_pending.shift,
+        "takes_memory": Tcb.takes_memory.mask << Tcb.takes_memory.shift,
     }
 
 
@@ -81,6 +91,18 @@ def _objects() -> dict[str, int]:
         "reply_next_word": Reply.next_word.offset,
         "context_refill_max": SchedContext.refill_max.offset,
         "context_period": SchedContext.period.offset,
+        "space_root": MappingSpace.root.offset,
+        "space_size_bits": MappingSpace.size_bits.offset,
+        "space_count": MappingSpace.mapping_count.offset,
+        "space_free_nodes": MappingSpace.free_nodes.offset,
+        "space_nodes_used": MappingSpace.nodes_used.offset,
+        "space_nodes": MappingSpace.NODES,
+        "table_share": MAPPING_TABLE_SHARE,
+        "table_min_bytes": MAPPING_TABLE_MIN_BYTES,
+        "node_slot": MappingNode.slot.offset,
+        "node_lower": MappingNode.lower.offset,
+        "node_higher": MappingNode.higher.offset,
+        "node_mask": NODE_MASK,
     }
 
 
@@ -91,6 +113,7 @@ def _values() -> dict[str, int]:
         "cap_reply": CapType.REPLY,
         "cap_cnode": CapType.CNODE,
         "cap_frame": CapType.FRAME,
+        "cap_vspace": CapType.VSPACE,
         "state_running": ThreadState.RUNNING,
         "state_receive": ThreadState.BLOCKED_ON_RECEIVE,
         "state_reply": ThreadState.BLOCKED_ON_REPLY,
@@ -106,4 +129,6 @@ def _outbox(kernel: KernelRecord) -> dict[str, int]:
         "outbox_length": kernel.address + KernelRecord.outbox_length.offset,
         "outbox_entries": kernel.address + KernelRecord.OUTBOX,
         "outbox_deliver": Tell.DELIVER,
+        "outbox_map": Tell.MAP,
+        "label_frame_map": Label.FRAME_MAP,
     }

@@ -84,6 +84,8 @@ def handle_reply(core: Core, tcb: Tcb, label: int, words: tuple[int, ...]) -> No
     """
     fault = FaultLabel(tcb.fault_label)
     number = tcb.fault_word2
+    if label:
+        vm_faults.remember(core, tcb)
     tcb.fault_label = FaultLabel.NULL_FAULT
     if fault is FaultLabel.CAP_FAULT:
         scheduler.set_state(core, tcb, ThreadState.RESTART)

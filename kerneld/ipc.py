@@ -72,7 +72,9 @@ def cancel(core: Core, tcb: Tcb) -> None:
 
     Its system call stays saved and is not completed: a resume carries it out again.
     """
-    tcb.fault_label = FaultLabel.NULL_FAULT
+    if tcb.fault_label:
+        vm_faults.remember(core, tcb)
+        tcb.fault_label = FaultLabel.NULL_FAULT
     match tcb.state:
         case ThreadState.BLOCKED_ON_SEND | ThreadState.BLOCKED_ON_RECEIVE:
             queues.remove(Endpoint(core.ram, tcb.blocked_on), tcb)

@@ -71,6 +71,12 @@ class Outbox:
         for kind, subject, detail, more in _ENTRY.iter_unpack(self._ram.read(self._base, len(self) * OutboxEntry.SIZE)):
             yield Message(_KINDS[kind], subject, detail, more)
 
+    @property
+    def first(self) -> Message:
+        """The first tell, of some."""
+        kind, subject, detail, more = _ENTRY.unpack(self._ram.read(self._base, OutboxEntry.SIZE))
+        return Message(_KINDS[kind], subject, detail, more)
+
     def tell(self, kind: Tell, subject: int, detail: int = 0, more: int = 0) -> None:
         """Append, inside the open transaction."""
         index = self._kernel.outbox_length

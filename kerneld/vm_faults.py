@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 from kerneld import completion, listening, mapping_table, mappings, scheduler
-from kerneld.core import Core
+from kerneld.core import Core, Refusal
 from kerneld.failures import Fault
 from kerneld.mapping_table import Mapping
 from kerneld.records import Tcb, ThreadState
@@ -53,6 +53,16 @@ def look_up(core: Core, tcb: Tcb) -> None:
     raise Fault(FaultLabel.VM_FAULT, words, _sentence(address, tcb.mr1, kind, mapping))
 
 
+def remember(core: Core, tcb: Tcb) -> None:
+    """The thread's fault ends without an answer: for people who ask why. Where something was mapped, they were told
+    when it came; where nothing was, it may have been the fast path's."""
+    if tcb.fault_label != FaultLabel.VM_FAULT or tcb.fault_word3 & _PRESENT:
+        return
+    words = (tcb.fault_word0, tcb.fault_word1, tcb.fault_word2, tcb.fault_word3)
+    fault = Fault(FaultLabel.VM_FAULT, words, _sentence(words[1], words[0], words[3], None))
+    core.diagnostics.refusals[tcb.address] = Refusal(tcb.cptr, tcb.info >> 12, fault)
+
+
 def fail_guarded(core: Core, tcb: Tcb) -> bool:
     """End the guarded FAULT of a thread that nobody can answer any more. False if it is none: the thread stops."""
     if not tcb.in_trap or tcb.op != _FAULT or not tcb.mr2 & _GUARDED:
@@ -65,6 +75,7 @@ def fail_guarded(core: Core, tcb: Tcb) -> bool:
 
 def stop(core: Core, tcb: Tcb) -> None:
     """The thread's fault is one that nobody will answer: it stops for good, unless the access was guarded."""
+    remember(core, tcb)
     if not fail_guarded(core, tcb):
         scheduler.set_state(core, tcb, ThreadState.INACTIVE)
 

@@ -44,8 +44,11 @@ static int publish_one(RamObject *ram, const struct layout *layout, uint64_t tcb
     if (!capability || !produced)
         return -1;
     uint64_t frame = *capability & OBJECT_MASK;
-    if (*capability >> CAP_TYPE_SHIFT != layout->frame_type)
-        return 0;
+    const uint64_t *flags = record_word(ram, tcb + layout->flags);
+    if (!flags)
+        return -1;
+    if (*capability >> CAP_TYPE_SHIFT != layout->frame_type || !(*flags & layout->told_pending))
+        return 0; /* or it was published before the rest of the transaction was carried out */
     if (!ram_check(ram, frame, SEL4PY_TRAP_FRAME_BYTES))
         return -1;
     uint32_t *seen = (uint32_t *)(void *)(ram->base + frame + SEL4PY_COMPLETE_PRODUCED);
@@ -82,17 +85,18 @@ static PyObject *publish_all(RamObject *ram, const struct layout *layout, const 
     return subjects;
 }
 
-/* publish(ram, layout) -> the TCBs whose completions were published, (), or None where the outbox holds other tells as
- * well, or completions that may have to wait, and nothing was done. */
+/* publish(ram, layout, first=0) -> the TCBs whose completions were published, (), or None where the outbox holds other tells
+ * as well, or completions that may have to wait, and nothing was done. The tells before `first` are carried out. */
 PyObject *publish(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     struct layout layout;
     char *bytes;
     Py_ssize_t size;
-    RamObject *ram = count == 2 ? as_ram(args[0]) : NULL;
+    uint64_t first = 0;
+    RamObject *ram = count == 2 || (count == 3 && as_u64(args[2], &first)) ? as_ram(args[0]) : NULL;
     if (!ram || PyBytes_AsStringAndSize(args[1], &bytes, &size) < 0 || size != sizeof layout || ram->open) {
         if (!PyErr_Occurred())
-            PyErr_SetString(ram_state()->ram_error, "publish(ram, layout) takes nine words, outside of transactions");
+            PyErr_SetString(ram_state()->ram_error, "publish(ram, layout, first) takes nine words, outside of transactions");
         return NULL;
     }
     memcpy(&layout, bytes, sizeof layout);
@@ -107,10 +111,12 @@ PyObject *publish(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t
         return NULL;
     }
     const struct tell *tells = (const void *)(ram->base + layout.outbox_entries);
-    for (uint64_t i = 0; i < *length; i++)
+    if (first > *length)
+        first = *length;
+    for (uint64_t i = first; i < *length; i++)
         if (tells[i].kind != layout.deliver || tells[i].detail)
             Py_RETURN_NONE;
-    PyObject *subjects = publish_all(ram, &layout, tells, *length);
+    PyObject *subjects = publish_all(ram, &layout, tells + first, *length - first);
     if (subjects)
         __atomic_store_n(length, 0, __ATOMIC_RELEASE);
     return subjects;

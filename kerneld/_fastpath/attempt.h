@@ -15,6 +15,7 @@ enum { WRITE = 1, READ = 2, GRANT = 4, GRANT_REPLY = 8 };
 
 struct slot {
     uint64_t word0, word1;
+    uint64_t address; /* where it lies */
 };
 
 struct attempt {
@@ -25,6 +26,7 @@ struct attempt {
     struct sel4py_entry entry;   /* copied once */
     uint64_t tail[8];            /* zeros where the entry has none */
     struct slot cap;             /* the invoked capability */
+    uint64_t told;               /* tells in the outbox before the completion's */
     bool outside;                /* a record was said to lie outside of RAM: the slow path will tell */
     bool told_itself;            /* the thread's own system call was completed, and nothing else is told */
 };
@@ -38,6 +40,11 @@ static inline uint64_t load(struct attempt *a, uint64_t address)
         return 0;
     }
     return *(volatile uint64_t *)(void *)(a->ram->base + address);
+}
+
+static inline struct slot load_slot(struct attempt *a, uint64_t address)
+{
+    return (struct slot){load(a, address), load(a, address + 8), address};
 }
 
 static inline uint64_t type_of(struct slot slot) { return slot.word0 >> TYPE_SHIFT; }
@@ -88,9 +95,18 @@ bool complete(struct attempt *a, uint64_t tcb, uint64_t badge, uint64_t info, co
 /* submission.c */
 bool look_up(struct attempt *a, uint64_t cptr, struct slot *found);
 
-/* call.c, signal.c */
+/* call.c. A call's way: who waits for it at the endpoint, and by which reply object it will be answered (false where it is
+ * not the fast path's matter); the trap is saved; the message goes there, and the caller waits. */
+bool find_receiver(struct attempt *a, struct slot cap, uint64_t *receiver, uint64_t *reply);
+bool enter(struct attempt *a);
+bool deliver_call(struct attempt *a, struct slot cap, uint64_t receiver, uint64_t reply, uint64_t info,
+                  const uint64_t *mr);
+
+/* call.c, signal.c, fault.c, map.c */
 enum outcome try_call(struct attempt *a);
 enum outcome try_reply_recv(struct attempt *a);
 enum outcome try_signal(struct attempt *a);
+enum outcome try_fault(struct attempt *a);
+enum outcome try_map(struct attempt *a);
 
 #endif

@@ -1,4 +1,4 @@
-/* Call and ReplyRecv of at most four words between threads that run on their own time. */
+/* Call and ReplyRecv of at most four words between threads that run on their own time; the answer to a page fault. */
 #include "attempt.h"
 
 static const uint64_t QUEUE_MASK = ~31ull; /* of an endpoint's tail word: the rest is its state */
@@ -12,7 +12,7 @@ static bool runs(struct attempt *a, uint64_t tcb)
            load(a, tcb + a->at->tcb_process) == a->at->process_live;
 }
 
-static bool enter(struct attempt *a)
+bool enter(struct attempt *a)
 {
     if (!save_trap(a))
         return false;
@@ -23,12 +23,11 @@ static bool enter(struct attempt *a)
 /* The info word that a message of registers arrives with: label and length alone. */
 static uint64_t delivered_info(uint64_t info) { return (info & ~(uint64_t)0xfff) | (info & 127); }
 
-static bool perform_call(struct attempt *a, struct slot cap, uint64_t receiver, uint64_t reply)
+bool deliver_call(struct attempt *a, struct slot cap, uint64_t receiver, uint64_t reply, uint64_t info,
+                  const uint64_t *mr)
 {
     const struct layout *at = a->at;
     uint64_t endpoint = object_of(cap);
-    if (!enter(a))
-        return false;
     uint64_t behind = load(a, receiver + at->tcb_queue_next);
     STORE(receiver + at->tcb_blocked_on, 0);
     if (behind) {
@@ -39,7 +38,7 @@ static bool perform_call(struct attempt *a, struct slot cap, uint64_t receiver, 
         STORE(endpoint + at->endpoint_head, 0);
         STORE(endpoint + at->endpoint_tail, load(a, endpoint + at->endpoint_tail) & ~QUEUE_MASK & ~(uint64_t)3);
     }
-    if (!complete(a, receiver, cap.word1, delivered_info(a->entry.info), a->entry.mr, a->entry.info & 127))
+    if (!complete(a, receiver, cap.word1, info, mr, info & 127))
         return false;
     STORE(receiver + at->tcb_reply, 0);
     STORE(receiver + at->tcb_state, at->state_running);
@@ -49,23 +48,54 @@ static bool perform_call(struct attempt *a, struct slot cap, uint64_t receiver, 
     return true;
 }
 
-enum outcome try_call(struct attempt *a)
+bool find_receiver(struct attempt *a, struct slot cap, uint64_t *receiver, uint64_t *reply)
 {
     const struct layout *at = a->at;
-    const struct slot cap = a->cap;
     uint64_t endpoint = object_of(cap);
     if (!(rights_of(cap) & WRITE) || !(rights_of(cap) & (GRANT | GRANT_REPLY)))
-        return SLOW;
+        return false;
     if ((load(a, endpoint + at->endpoint_tail) & 3) != at->endpoint_receive)
-        return SLOW;
-    uint64_t receiver = load(a, endpoint + at->endpoint_head);
-    if (!receiver || load(a, receiver + at->tcb_queue_prev) || !runs(a, receiver))
-        return SLOW;
-    uint64_t reply = load(a, receiver + at->tcb_reply);
-    if (!reply || a->outside)
+        return false;
+    *receiver = load(a, endpoint + at->endpoint_head);
+    if (!*receiver || load(a, *receiver + at->tcb_queue_prev) || !runs(a, *receiver))
+        return false;
+    *reply = load(a, *receiver + at->tcb_reply);
+    return *reply && !a->outside;
+}
+
+static bool perform_call(struct attempt *a, uint64_t receiver, uint64_t reply)
+{
+    return enter(a) && deliver_call(a, a->cap, receiver, reply, delivered_info(a->entry.info), a->entry.mr);
+}
+
+enum outcome try_call(struct attempt *a)
+{
+    uint64_t receiver, reply;
+    if (!find_receiver(a, a->cap, &receiver, &reply))
         return SLOW;
     /* point of no return */
-    PERFORM(perform_call(a, cap, receiver, reply));
+    PERFORM(perform_call(a, receiver, reply));
+}
+
+/* Whether the caller goes on by this message: it waits for a plain call's answer; or its page fault is answered so that
+ * the access is tried again (fault_messages.handle_reply), and its system call FAULT ends with that. */
+static bool is_answered(struct attempt *a, uint64_t caller)
+{
+    const struct layout *at = a->at;
+    const uint64_t fault = load(a, caller + at->tcb_fault_label);
+    if (!fault)
+        return true;
+    const uint64_t flags = load(a, caller + at->tcb_block_word);
+    return fault == SEL4PY_FAULTLABEL_VM_FAULT && !(a->entry.info >> 12) && flags & at->in_trap &&
+           !(flags & at->takes_memory);
+}
+
+static bool end_wait(struct attempt *a, uint64_t caller)
+{
+    if (!load(a, caller + a->at->tcb_fault_label))
+        return complete(a, caller, 0, delivered_info(a->entry.info), a->entry.mr, a->entry.info & 127);
+    STORE(caller + a->at->tcb_fault_label, 0);
+    return complete(a, caller, 0, 0, NULL, 0);
 }
 
 static bool perform_reply_recv(struct attempt *a, uint64_t endpoint, uint64_t reply, uint64_t caller)
@@ -74,7 +104,7 @@ static bool perform_reply_recv(struct attempt *a, uint64_t endpoint, uint64_t re
     if (!enter(a))
         return false;
     STORE(caller + at->tcb_reply, 0);
-    if (!complete(a, caller, 0, delivered_info(a->entry.info), a->entry.mr, a->entry.info & 127))
+    if (!end_wait(a, caller))
         return false;
     STORE(caller + at->tcb_state, at->state_running);
     STORE(reply + at->reply_tcb, a->tcb);
@@ -107,7 +137,7 @@ enum outcome try_reply_recv(struct attempt *a)
     uint64_t endpoint = object_of(cap), reply = object_of(reply_cap);
     uint64_t caller = load(a, reply + at->reply_tcb);
     if (!caller || caller == a->tcb || load(a, caller + at->tcb_state) != at->state_reply ||
-        load(a, caller + at->tcb_fault_label) || !runs(a, caller))
+        !is_answered(a, caller) || !runs(a, caller))
         return SLOW;
     if (load(a, reply + at->reply_prev) || load(a, reply + at->reply_next_word) || !takes_no_signal(a))
         return SLOW;

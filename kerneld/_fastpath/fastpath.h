@@ -7,13 +7,16 @@
 
 #define LAYOUT(X)                                                                                                     \
     X(tcb_state) X(tcb_process) X(tcb_sched_context) X(tcb_bound_notification) X(tcb_reply) X(tcb_blocked_on)         \
-    X(tcb_queue_prev) X(tcb_queue_next) X(tcb_block_word) X(tcb_listener) X(tcb_fault_label) X(tcb_trap) X(tcb_tail) X(tcb_consumed)  \
-    X(tcb_produced) X(tcb_told) X(tcb_told_area) X(tcb_cspace) X(tcb_buffer) X(in_trap) X(told_pending)               \
-    X(endpoint_head) X(endpoint_tail) X(notification_state) X(notification_signals) X(notification_bound_tcb)         \
-    X(notification_listeners) X(notification_sched_context) X(reply_tcb) X(reply_prev) X(reply_next_word) X(context_refill_max) X(context_period) \
-    X(outbox_length) X(outbox_entries) X(outbox_deliver) X(cap_endpoint) X(cap_notification) X(cap_reply)             \
-    X(cap_cnode) X(cap_frame) X(state_running) X(state_receive) X(state_reply) X(process_live)                        \
-    X(endpoint_receive) X(notification_idle) X(notification_active)
+    X(tcb_queue_prev) X(tcb_queue_next) X(tcb_block_word) X(tcb_listener) X(tcb_fault_label) X(tcb_fault_words)       \
+    X(tcb_trap) X(tcb_tail) X(tcb_consumed) X(tcb_produced) X(tcb_told) X(tcb_told_area) X(tcb_cspace) X(tcb_buffer)  \
+    X(in_trap) X(told_pending) X(takes_memory) X(tcb_vspace) X(tcb_fault_handler) X(space_root) X(space_size_bits)    \
+    X(space_count) X(space_free_nodes) X(space_nodes_used) X(space_nodes) X(table_share) X(table_min_bytes)           \
+    X(node_slot) X(node_lower) X(node_higher) X(node_mask) X(endpoint_head) X(endpoint_tail) X(notification_state)    \
+    X(notification_signals) X(notification_bound_tcb) X(notification_listeners) X(notification_sched_context)         \
+    X(reply_tcb) X(reply_prev) X(reply_next_word) X(context_refill_max) X(context_period) X(outbox_length)            \
+    X(outbox_entries) X(outbox_deliver) X(outbox_map) X(label_frame_map) X(cap_endpoint) X(cap_notification)          \
+    X(cap_reply) X(cap_cnode) X(cap_frame) X(cap_vspace) X(state_running) X(state_receive) X(state_reply)             \
+    X(process_live) X(endpoint_receive) X(notification_idle) X(notification_active)
 
 struct layout {
 #define FIELD(name) uint64_t name;
@@ -33,7 +36,9 @@ enum outcome { SLOW, DONE, FAILED };
 
 /* Carries out the thread's next submission if the fast path takes it on: one transaction. submission.c */
 enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb);
-/* As fast_attempt, and then the signals behind it, each a transaction, at most `limit` submissions in all. One tell stands
+/* The same, of a Map alone: it tells the mapping, and then the completion. */
+enum outcome fast_map(RamObject *ram, const struct layout *at, uint64_t tcb);
+/* As fast_attempt, of what tells a completion alone, and then the signals behind it, each a transaction, at most `limit` submissions in all. One tell stands
  * for all of them: the completions before the last are written to the ring, and are published with it. */
 enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, unsigned *taken);
 

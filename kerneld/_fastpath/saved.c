@@ -30,8 +30,8 @@ bool complete(struct attempt *a, uint64_t tcb, uint64_t badge, uint64_t info, co
     uint64_t flags = load(a, tcb + a->at->tcb_block_word);
     STORE(tcb + a->at->tcb_block_word, (flags & ~a->at->in_trap) | a->at->told_pending);
     const uint64_t tell[4] = {a->at->outbox_deliver, tcb, 0, 0};
-    if (!store_words(a, a->at->outbox_entries, tell, 4))
+    if (!store_words(a, a->at->outbox_entries + a->told * sizeof tell, tell, 4))
         return false;
-    STORE(a->at->outbox_length, 1);
+    STORE(a->at->outbox_length, a->told + 1);
     return true;
 }

@@ -19,10 +19,10 @@ struct watched {
     uint64_t frame, consumed, tcb, served;
 };
 
-/* Publishes the completion that the outbox tells, and those before it; empties the outbox. Returns its TCB. */
-static uint64_t publish_told(RamObject *ram, const struct layout *at)
+/* Publishes the completion that the outbox tells by the entry of this number, and those before it. Returns its TCB. */
+static uint64_t publish_told(RamObject *ram, const struct layout *at, unsigned number)
 {
-    const uint64_t tcb = ((uint64_t *)(void *)(ram->base + at->outbox_entries))[1];
+    const uint64_t tcb = ((uint64_t *)(void *)(ram->base + at->outbox_entries))[4 * number + 1];
     uint64_t *record = (uint64_t *)(void *)(ram->base + tcb);
     uint64_t buffer = record[at->tcb_buffer / 8];
     uint8_t *frame = ram->base + (buffer & OBJECT_MASK);
@@ -33,7 +33,6 @@ static uint64_t publish_told(RamObject *ram, const struct layout *at)
             syscall(SYS_futex, frame + SEL4PY_COMPLETE_PRODUCED, FUTEX_WAKE, 1, NULL, NULL, 0);
     }
     record[at->tcb_block_word / 8] &= ~at->told_pending;
-    __atomic_store_n((uint64_t *)(void *)(ram->base + at->outbox_length), 0, __ATOMIC_RELEASE);
     return tcb;
 }
 
@@ -71,6 +70,31 @@ static bool is_alone(const struct service *s, size_t index)
     return true;
 }
 
+static void have_taken(struct service *s, struct watched *ring, unsigned taken)
+{
+    ring->consumed = (uint32_t)ring->consumed + taken;
+    ring->served = 1;
+    s->taken += taken;
+    uint32_t *told = (uint32_t *)(void *)(s->ram->base + ring->frame + SEL4PY_SUBMIT_CONSUMED);
+    __atomic_store_n(told, (uint32_t)ring->consumed, __ATOMIC_RELEASE);
+}
+
+/* A ring's Map. The host's part is left in the outbox. Who maps for another process goes on meanwhile: what it learns is that
+ * the mapping is in the table, and whoever touches the memory before its process has it is told to try again. */
+static enum outcome map_for(struct service *s, size_t index)
+{
+    struct watched *ring = &s->rings[index];
+    enum outcome outcome = fast_map(s->ram, s->layout, ring->tcb);
+    if (outcome != DONE)
+        return outcome;
+    have_taken(s, ring, 1);
+    const uint64_t *tells = (const void *)(s->ram->base + s->layout->outbox_entries);
+    const uint64_t *own = (const void *)(s->ram->base + ring->tcb + s->layout->tcb_vspace);
+    if (tells[1] != (*own & OBJECT_MASK))
+        publish_told(s->ram, s->layout, 1);
+    return DONE;
+}
+
 /* Serves one ring; SLOW where the slow path must, FAILED with an exception set. */
 static enum outcome serve_ring(struct service *s, size_t index)
 {
@@ -79,12 +103,9 @@ static enum outcome serve_ring(struct service *s, size_t index)
     enum outcome outcome = fast_burst(s->ram, s->layout, ring->tcb, limit, &taken);
     if (outcome != DONE)
         return outcome;
-    ring->consumed = (uint32_t)ring->consumed + taken;
-    ring->served = 1;
-    uint32_t *told = (uint32_t *)(void *)(s->ram->base + ring->frame + SEL4PY_SUBMIT_CONSUMED);
-    __atomic_store_n(told, (uint32_t)ring->consumed, __ATOMIC_RELEASE);
-    uint64_t tcb = publish_told(s->ram, s->layout);
-    s->taken += taken;
+    have_taken(s, ring, taken);
+    uint64_t tcb = publish_told(s->ram, s->layout, 0);
+    __atomic_store_n((uint64_t *)(void *)(s->ram->base + s->layout->outbox_length), 0, __ATOMIC_RELEASE);
     if (!is_watched(s, tcb))
         s->unwatched = tcb;
     return DONE;
@@ -107,6 +128,11 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
             found = true;
             s->next = index + 1;
             enum outcome outcome = serve_ring(s, index);
+            if (outcome == SLOW) {
+                outcome = map_for(s, index);
+                if (outcome == DONE)
+                    return (int64_t)s->count;
+            }
             if (outcome == FAILED)
                 return -1;
             if (outcome == SLOW)
@@ -134,7 +160,7 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
 
 /* serve(ram, layout, rings, first, nanoseconds, attention=None) -> (index, next, taken, unwatched). Serves watched rings (a writable
  * buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or none had a submission
- * for so long, or enough was done, or the first word of `attention` is not 0 (index -1). `unwatched` is a TCB whose ring
+ * for so long, or enough was done, or a Map has left a tell in the outbox, or the first word of `attention` is not 0 (index -1). `unwatched` is a TCB whose ring
  * should be watched from now on, or 0. */
 PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
 {

@@ -1,6 +1,6 @@
-/* The fast path of the kernel: Call and ReplyRecv of at most four words between threads that run on their own time, and
- * signals that wake nobody. As in seL4, it first checks everything and stores nothing; past the point of no return it
- * cannot fail. Whatever does not fit is left to the slow path (kerneld/syscall.py), of which this is a copy in effect:
+/* The fast path of the kernel: Call and ReplyRecv of at most four words between threads that run on their own time, signals
+ * that wake nobody, page faults on their way to a pager, and Map. As in seL4, it first checks everything and stores
+ * nothing; past the point of no return it cannot fail. Whatever does not fit is left to the slow path (kerneld/syscall.py), of which this is a copy in effect:
  * tests run both on the same state and compare all of RAM.
  *
  * One transaction a system call. An entry is copied once; what the task writes meanwhile does not matter.
@@ -11,8 +11,7 @@
 /* cspace.lookup_slot; false where it does not resolve. */
 bool look_up(struct attempt *a, uint64_t cptr, struct slot *found)
 {
-    uint64_t address = a->tcb + a->at->tcb_cspace;
-    struct slot slot = {load(a, address), load(a, address + 8)};
+    struct slot slot = load_slot(a, a->tcb + a->at->tcb_cspace);
     unsigned bits = 64;
     if (type_of(slot) != a->at->cap_cnode)
         return false;
@@ -25,8 +24,7 @@ bool look_up(struct attempt *a, uint64_t cptr, struct slot *found)
             return false;
         bits -= radix + guard_size;
         uint64_t index = radix ? cptr >> bits & ((1ull << radix) - 1) : 0;
-        address = object_of(slot) + index * 32;
-        slot = (struct slot){load(a, address), load(a, address + 8)};
+        slot = load_slot(a, object_of(slot) + index * 32);
     }
     *found = slot;
     return !a->outside;
@@ -36,7 +34,7 @@ static bool may_submit(struct attempt *a)
 {
     const struct layout *at = a->at;
     uint64_t context = load(a, a->tcb + at->tcb_sched_context);
-    struct slot buffer = {load(a, a->tcb + at->tcb_buffer), 0};
+    struct slot buffer = load_slot(a, a->tcb + at->tcb_buffer);
     a->frame = object_of(buffer);
     a->consumed = (uint32_t)load(a, a->tcb + at->tcb_consumed);
     return load(a, a->tcb + at->tcb_state) == at->state_running && context &&
@@ -84,6 +82,8 @@ static enum outcome attempt_first(struct attempt *a)
     if (!may_submit(a) || !look_at_ring(a))
         return SLOW;
     copy_entry(a);
+    if (a->entry.op == SEL4PY_SYSCALL_FAULT)
+        return try_fault(a);
     if (!is_short(a) || !(is_signal(a) || a->entry.op == SEL4PY_SYSCALL_REPLY_RECV) ||
         !look_up(a, a->entry.cptr, &a->cap))
         return SLOW;
@@ -110,10 +110,20 @@ static enum outcome attempt_next(struct attempt *a)
     return type_of(a->cap) == a->at->cap_notification ? try_signal(a) : SLOW;
 }
 
+enum outcome fast_map(RamObject *ram, const struct layout *at, uint64_t tcb)
+{
+    struct attempt attempt = {.ram = ram, .at = at, .tcb = tcb}, *a = &attempt;
+    if (!may_submit(a) || !look_at_ring(a))
+        return SLOW;
+    copy_entry(a);
+    return try_map(a);
+}
+
 enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb)
 {
     struct attempt attempt = {.ram = ram, .at = at, .tcb = tcb};
-    return attempt_first(&attempt);
+    enum outcome outcome = attempt_first(&attempt);
+    return outcome == SLOW ? fast_map(ram, at, tcb) : outcome;
 }
 
 enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, unsigned *taken)

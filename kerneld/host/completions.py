@@ -53,8 +53,28 @@ class Completions:
 
     def publish(self) -> Sequence[int]:
         """Carry out all tells, and empty the outbox. Returns the TCBs that were given a completion."""
-        delivered = None if self._held else ring.publish(self._ram, self._layout)
+        if self._held:
+            return self._carry_out_all()
+        delivered: Sequence[int] | None = ring.publish(self._ram, self._layout)
+        if delivered is None:
+            delivered = self._carry_out_map()
         return self._carry_out_all() if delivered is None else delivered
+
+    def _carry_out_map(self) -> Sequence[int] | None:
+        """The commonest of all else: a mapping, and completions. None where there is more to do.
+
+        While it is not said to be done, a kernel that is started again carries it out once more.
+        """
+        outbox = self._kernel.outbox
+        first = outbox.first
+        if first.kind is not Tell.MAP or outbox.done:
+            return None
+        self._carry_out(first)
+        self.others_told = True
+        delivered = ring.publish(self._ram, self._layout, 1)
+        if delivered is None:
+            outbox.set_done(1)
+        return delivered
 
     def _carry_out_all(self) -> list[int]:
         outbox, delivered = self._kernel.outbox, []

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 import msgpack
 
 DROP_S: Final = 0.005
+KEPT_TOGETHER: Final = 32  # descriptors of a message (hw/fd_store.py, TAKEN_TOGETHER)
 DROPPED_TOGETHER: Final = 64  # keys; a message has room for them (hw/monitor.py, MESSAGE_BYTES)
 CROWDED_S: Final = 0.001  # as many descriptors are on their way as the host allows
 
@@ -78,15 +79,19 @@ class FdStore:
 
         `drop`: keys that it forgets in the same step.
         """
-        self._send({"op": "keep", "key": key, "note": note, "was": was, "drop": list(drop)}, descriptor)
+        self._send({"op": "keep", "key": key, "note": note, "was": was, "drop": list(drop)}, [descriptor])
+
+    def keep_some(self, keys: Sequence[str], descriptors: Sequence[int], note: object) -> None:
+        """As `keep`, of `KEPT_TOGETHER` at the most by one message: each under its key, with the same note."""
+        self._send({"op": "keep_some", "keys": list(keys), "note": note}, descriptors)
 
     def note(self, key: str, note: object) -> None:
         """Have the monitor keep a note under this key; a descriptor that it has there stays."""
-        self._send({"op": "note", "key": key, "note": note}, None)
+        self._send({"op": "note", "key": key, "note": note})
 
     def rename(self, key: str, to: str, drop: Sequence[str] = ()) -> None:
         """Have the monitor keep under another key what it has under this one; `drop` as in `keep`."""
-        self._send({"op": "rename", "key": key, "to": to, "drop": list(drop)}, None)
+        self._send({"op": "rename", "key": key, "to": to, "drop": list(drop)})
 
     def drop(self, key: str) -> None:
         """Have the monitor forget what it keeps under this key, if anything, before long."""
@@ -100,7 +105,7 @@ class FdStore:
 
     def say(self, op: str, **more: object) -> None:
         """Tell the monitor something that is no matter of what it keeps: "runs", "ended" (hw/monitor.py)."""
-        self._send({"op": op, **more}, None)
+        self._send({"op": op, **more})
 
     def close(self) -> None:
         if self._timer is not None:
@@ -112,23 +117,23 @@ class FdStore:
             self._timer = None
         if self._dropped:
             dropped, self._dropped = self._dropped, []
-            self._send({"op": "drop", "keys": dropped}, None)
+            self._send({"op": "drop", "keys": dropped})
 
-    def _send(self, message: dict[str, object], descriptor: int | None) -> None:
+    def _send(self, message: dict[str, object], descriptors: Sequence[int] = ()) -> None:
         if self._channel is None:
             return
         if self._dropped:
             self._tell_dropped()
         data = msgpack.packb(message)
-        while not self._try_send(self._channel, data, descriptor):
+        while not self._try_send(self._channel, data, descriptors):
             continue
 
-    def _try_send(self, channel: socket.socket, data: bytes, descriptor: int | None) -> bool:
+    def _try_send(self, channel: socket.socket, data: bytes, descriptors: Sequence[int]) -> bool:
         try:
-            if descriptor is None:
-                channel.send(data)
+            if descriptors:
+                socket.send_fds(channel, [data], descriptors)
             else:
-                socket.send_fds(channel, [data], [descriptor])
+                channel.send(data)
         except BlockingIOError:
             room = select.poll()
             room.register(channel, select.POLLOUT)

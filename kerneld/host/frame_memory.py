@@ -20,6 +20,8 @@ The monitor keeps, for a kernel that is started again:
                     the target; the frame's bytes, and which of both. The file's offset is how much has moved: it
                     outlives this process, and nobody else has this opening
     gone:INODE      what is to be withdrawn
+    stock:NUMBER    memory that was made ahead for a frame of 4 KiB, whose it may have become (frame_stock.py). Where
+                    the frame has an entry of its own as well, that one counts: its bytes have moved there
 
 All of a chunk is copied before it counts as moved, and nothing is taken away before: whoever goes on finds each byte in
 one place. A memfd that has not the size that was noted was withdrawn.
@@ -28,20 +30,19 @@ one place. A memfd that has not the size that was noted was withdrawn.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
 from hw.ram import Ram
 from hw.window import discard, map_fixed
-from kerneld.host.descriptors import leaves_for_others
+from kerneld.host import frame_stock
 from kerneld.host.fd_store import FdStore, Inheritance, Kept
+from kerneld.host.frame_stock import FrameStock, make_memory
 
-SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 CHUNK: Final = 1 << 19
 WITHDRAWN_AT_ONCE: Final = 4 << 20
 BLOCK: Final = 512  # bytes that st_blocks counts in
@@ -52,10 +53,16 @@ Withdraw: TypeAlias = Callable[[int, str, Callable[[], None]], None]
 
 @dataclass(frozen=True, slots=True)
 class OwnMemory:
-    """A frame's memfd. `size` in bytes."""
+    """A frame's memfd, and what the monitor keeps it under. `size` in bytes.
+
+    Attributes:
+        number: of one that is from the stock; -1 of others.
+    """
 
     descriptor: int
     size: int
+    key: str
+    number: int = -1
 
 
 class FrameMemory:
@@ -71,6 +78,7 @@ class FrameMemory:
         self._ram_fd = ram_fd
         self._store = store
         self._withdraw = withdraw
+        self._stock = FrameStock(store)
         self._frames: dict[int, OwnMemory] = {}
         self._moves: dict[int, Move] = {}  # under way, by the frame's address
         self._copied = bytearray(CHUNK)
@@ -82,13 +90,18 @@ class FrameMemory:
     def __contains__(self, address: int) -> bool:
         return address in self._frames
 
+    @property
+    def stocked(self) -> int:
+        """Descriptors of what was made ahead."""
+        return self._stock.descriptors
+
     def own_memory(self) -> Iterator[tuple[int, int, int]]:
         """Physical address, descriptor and bytes of each; what has moved already follows."""
         for address, frame in self._frames.items():
             yield address, frame.descriptor, frame.size
         for address, move in self._moves.items():
             if move.target is not None:
-                yield address, move.target, move.at
+                yield address, move.target.descriptor, move.at
 
     def descriptor(self, address: int, size: int) -> int:
         """The memfd of a frame that has one. It stays ours: duplicate it, or attach it to a message.
@@ -108,23 +121,45 @@ class FrameMemory:
             ValueError: as `descriptor`. OSError: the host has no more descriptors or memory.
         """
         source = self.descriptor(address, size) if address in self._frames else None
-        target = self._new(address, size) if to_own else None
+        target = self._new(address, size, source is None) if to_own else None
         move = Move(self, address, size, source, target, withdrawn or _nothing)
         if size > CHUNK:
-            move.progress = target if target is not None else _reopened(source)
+            move.progress = target.descriptor if target is not None else _reopened(source)
             self._store.keep(f"move:{address:x}", move.progress, (size, to_own))
         self._moves[address] = move
         return move
+
+    def give_fresh(self, address: int, size: int) -> bool:
+        """Give a small frame that is in RAM, and of which nothing is stored there, memory of its own: a move at once.
+
+        False where it takes a move (`move`), and nothing was done.
+
+        Raises:
+            OSError: as `move`.
+        """
+        if size != frame_stock.SIZE or address in self._moves or _next_data(self._ram_fd, address) < address + size:
+            return False
+        frame = self._new(address, size, from_ram=True)
+        self._stock.use(frame.number, address)
+        self._frames[address] = frame
+        map_fixed(self.ram, address, size, frame.descriptor, 0)
+        return True
 
     def gone(self, address: int) -> None:
         """The frame was destroyed: whoever has it mapped loses it. The window shows RAM there."""
         frame = self._frames.pop(address, None)
         if frame is not None:
             map_fixed(self.ram, address, frame.size, self._ram_fd, address)
-            self._withdraw(frame.descriptor, _key(address), _nothing)
+            self._withdraw(frame.descriptor, frame.key, partial(self._forget, frame))
+
+    def _forget(self, frame: OwnMemory) -> None:
+        """The monitor does not keep it any more under the frame's key."""
+        if frame.number >= 0:
+            self._stock.free(frame.number)
 
     def close(self) -> None:
         """Close the descriptors; the mappings stay until the window is unmapped."""
+        self._stock.close()
         for frame in self._frames.values():
             os.close(frame.descriptor)
         for move in self._moves.values():
@@ -132,33 +167,29 @@ class FrameMemory:
         self._frames.clear()
         self._moves.clear()
 
-    def _new(self, address: int, size: int) -> int:
-        descriptor = os.memfd_create(f"sel4py-frame-{address:x}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            if not leaves_for_others(descriptor):
-                raise OSError(errno.EMFILE, "the descriptors that are left are not for frames")
-            if (len(self._frames) + len(self._moves) + 1) * A_FRAME + MAPPINGS_KEPT > most_mappings():
-                raise OSError(errno.ENOMEM, "the mappings that are left to the kernel (vm.max_map_count) are few")
-            os.ftruncate(descriptor, size)
-            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
+    def _new(self, address: int, size: int, from_ram: bool) -> OwnMemory:
+        """Memory for a frame. What moves from RAM and is small comes from the stock."""
+        if (len(self._frames) + len(self._moves) + 1) * A_FRAME + MAPPINGS_KEPT > most_mappings():
+            raise OSError(errno.ENOMEM, "the mappings that are left to the kernel (vm.max_map_count) are few")
+        if size == frame_stock.SIZE and from_ram:
+            number, descriptor = self._stock.take()
+            return OwnMemory(descriptor, size, frame_stock.key(number), number)
+        return OwnMemory(make_memory(f"sel4py-frame-{address:x}", size), size, _key(address))
 
     # --- what a move asks for
 
     def copy_some(self, move: Move) -> None:
         """Move the next chunk, with the hole before it, and show it in the window."""
         source, source_base = (self._ram_fd, move.address) if move.source is None else (move.source, 0)
-        target, target_base = (self._ram_fd, move.address) if move.target is None else (move.target, 0)
+        own = move.target
+        target, target_base = (self._ram_fd, move.address) if own is None else (own.descriptor, 0)
         data = min(_next_data(source, source_base + move.at) - source_base, move.size)
         end = min(data + CHUNK, move.size)
         if data < end:
             read = os.preadv(source, [self._buffer[: end - data]], source_base + data)
             if not self._copied.startswith(bytes(read)):
                 os.pwrite(target, self._buffer[:read], target_base + data)
-            elif move.target is None:  # what was zeroed, or only read, needs no page
+            elif own is None:  # what was zeroed, or only read, needs no page
                 discard(self._ram_fd, move.address + data, read)
         # From here on it counts as moved. Only then may the window change: what is stored by it is to be in the target.
         if end < move.size:
@@ -173,11 +204,15 @@ class FrameMemory:
 
     def _keep_moved(self, move: Move) -> None:
         move_key = [f"move:{move.address:x}"] if move.progress >= 0 else []
-        gone = "" if move.source is None else _gone_key(move.source)
-        if move.target is not None:
-            self._store.keep(_key(move.address), move.target, move.size, gone, move_key)
-        else:
-            self._store.rename(_key(move.address), gone, move_key)
+        before, target = self._frames.get(move.address), move.target
+        gone = "" if before is None else _gone_key(before.descriptor)
+        if target is not None and target.number >= 0:
+            self._stock.use(target.number, move.address)
+        elif target is not None:
+            self._store.keep(target.key, target.descriptor, move.size, gone, move_key)
+        if before is not None and (target is None or before.key != target.key):
+            self._store.rename(before.key, gone, move_key)
+            self._forget(before)
 
     def moved(self, move: Move) -> None:
         """All of it shows in the window: the memfd that it was in is withdrawn."""
@@ -186,7 +221,7 @@ class FrameMemory:
             self._frames.pop(move.address, None)
             move.close()
         else:
-            self._frames[move.address] = OwnMemory(move.target, move.size)
+            self._frames[move.address] = move.target
         if move.source is not None:
             self._withdraw(move.source, _gone_key(move.source), move.withdrawn)
         else:
@@ -196,8 +231,12 @@ class FrameMemory:
         """The frame is destroyed while it moves. Its bytes are nobody's any more."""
         del self._moves[move.address]
         map_fixed(self.ram, move.address, move.size, self._ram_fd, move.address)
-        if move.target is not None:
-            os.ftruncate(move.target, 0)
+        target = move.target
+        if target is not None:
+            os.ftruncate(target.descriptor, 0)
+            if target.number >= 0:
+                self._store.drop(target.key)
+                self._forget(target)
         if move.progress >= 0:
             self._store.drop(f"move:{move.address:x}")
         move.close()
@@ -213,16 +252,25 @@ class FrameMemory:
             if size is None:
                 self._withdraw(kept.descriptor, kept.key, _nothing)
                 continue
-            map_fixed(self.ram, address, size, kept.descriptor, 0)
             is_covered = name not in moves or _is_to_own(moves[name])
-            # That RAM has nothing below it is sooner seen than made.
-            if is_covered and _next_data(self._ram_fd, address) < address + size:
-                discard(self._ram_fd, address, size)
-            self._frames[address] = OwnMemory(kept.descriptor, size)
+            self._lay_over(address, OwnMemory(kept.descriptor, size, kept.key), is_covered)
+        for address, (number, descriptor) in self._stock.restore(inherited):
+            frame = OwnMemory(descriptor, frame_stock.SIZE, frame_stock.key(number), number)
+            if address and address not in self._frames:
+                self._lay_over(address, frame, is_covered=True)
+            else:
+                self._withdraw(descriptor, frame.key, partial(self._forget, frame))
         for _, kept in inherited.take_all("gone"):
             self._withdraw(kept.descriptor, kept.key, _nothing)
         for name, kept in moves.items():
             self._restore_move(int(name, 16), kept)
+
+    def _lay_over(self, address: int, frame: OwnMemory, is_covered: bool) -> None:
+        map_fixed(self.ram, address, frame.size, frame.descriptor, 0)
+        # That RAM has nothing below it is sooner seen than made.
+        if is_covered and _next_data(self._ram_fd, address) < address + frame.size:
+            discard(self._ram_fd, address, frame.size)
+        self._frames[address] = frame
 
     def _restore_move(self, address: int, kept: Kept) -> None:
         size, to_own = cast(tuple[int, bool], kept.note)
@@ -231,13 +279,14 @@ class FrameMemory:
             self._store.drop(kept.key)
             os.close(kept.descriptor)
             return
-        target = kept.descriptor if to_own else None
+        target = OwnMemory(kept.descriptor, size, _key(address)) if to_own else None
         move = Move(self, address, size, None if frame is None else frame.descriptor, target, _nothing)
         move.progress = kept.descriptor
         move.at = os.lseek(kept.descriptor, 0, os.SEEK_CUR)
         if move.at:
             base = 0 if to_own else address
-            map_fixed(self.ram, address, move.at, self._ram_fd if target is None else target, base)
+            below = self._ram_fd if target is None else target.descriptor
+            map_fixed(self.ram, address, move.at, below, base)
             if to_own and frame is None:
                 discard(self._ram_fd, address, move.at)
         self._moves[address] = move
@@ -246,7 +295,7 @@ class FrameMemory:
 
 
 class Move:
-    """A frame's bytes on their way. `source`, `target`: a memfd of the frame's own, None for RAM's.
+    """A frame's bytes on their way. `source`, `target`: memory of the frame's own, None for RAM's.
 
     Attributes:
         at: bytes that have moved.
@@ -259,7 +308,7 @@ class Move:
         address: int,
         size: int,
         source: int | None,
-        target: int | None,
+        target: OwnMemory | None,
         withdrawn: Callable[[], None],
     ) -> None:
         self._memory = memory
@@ -281,7 +330,7 @@ class Move:
 
     def close(self) -> None:
         """Close what is the move's own: it is not done."""
-        for descriptor in {self.progress, -1 if self.target is None else self.target} - {-1}:
+        for descriptor in {self.progress, -1 if self.target is None else self.target.descriptor} - {-1}:
             os.close(descriptor)
 
     def abandon(self) -> None:

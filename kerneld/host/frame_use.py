@@ -9,7 +9,6 @@ must not take as long as a task likes.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -54,7 +53,7 @@ class FrameUse:
     refill: Refill | None = None
     noted: tuple[bool, bool] = (False, False)
     _handed: dict[Holding, None] = field(default_factory=dict)
-    _counts: Counter[tuple[Process, int]] = field(default_factory=Counter)  # mappings, by what they give
+    _counts: dict[tuple[Process, int], int] = field(default_factory=dict)  # mappings, by what they give
     _reached: int = 0
 
     def add(self, process: Process, address: int, rights: int) -> Holding:
@@ -63,7 +62,8 @@ class FrameUse:
         holding = self.holdings[process, address] = Holding(process, address, rights)
         if rights:
             self.unhanded[holding] = None
-            self._counts[process, access(rights)] += 1
+            key = process, access(rights)
+            self._counts[key] = self._counts.get(key, 0) + 1
             self._reached += 1
         return holding
 

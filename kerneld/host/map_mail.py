@@ -113,10 +113,16 @@ class MapMail:
 
     def map(self, address: int, size: int, rights: int, hand: Callable[[], Handed]) -> None:
         """Map memory, over what may be there. ``hand`` is asked for the descriptor when the message is sent."""
-        if not self._closed:
-            self._waiting.pop((address, size), None)
-            self._waiting[address, size] = _Map(rights, hand)
-            self._send()
+        if self._closed:
+            return
+        if not self._waiting and not self._more_to_come and not self._when_sent and self._may_send:
+            self._try_send((address, size), _Map(rights, hand))
+            if self._waiting:
+                self._look_owing()
+            return
+        self._waiting.pop((address, size), None)
+        self._waiting[address, size] = _Map(rights, hand)
+        self._send()
 
     def unmap(self, address: int, size: int, done: Callable[[], None] | None = None) -> None:
         """End what is mapped there. `done`: the keeper says that it is, or it was never mapped, or the process ended.
@@ -169,21 +175,31 @@ class MapMail:
         self._call_sent()
         self._look_owing()
 
+    @property
+    def _may_send(self) -> bool:
+        return self._opened and len(self._unanswered) < WINDOW and self._retry is None
+
     def _send(self) -> None:
-        while self._opened and self._waiting and len(self._unanswered) < WINDOW and self._retry is None:
+        while self._waiting and self._may_send:
             place, message = self._waiting.popitem(last=False)
-            try:
-                self._send_one(place, message)
-            except OSError as error:
-                if error.errno != errno.ETOOMANYREFS:
-                    self._refused(f"it could not be handed the memory at {place[0]:#x}: {error.strerror}")
-                    return
-                self._waiting[place] = message
-                self._waiting.move_to_end(place, last=False)
-                self._retry = self._loop.call_later(RETRY_S, self._try_again)
+            if not self._try_send(place, message):
+                return
         if not self._waiting and not self.more_to_come:
             self._call_sent()
         self._look_owing()
+
+    def _try_send(self, place: Place, message: _Map | _Unmap) -> bool:
+        """Send it; or put it before all that waits. False if the process cannot be given it."""
+        try:
+            self._send_one(place, message)
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:
+                self._refused(f"it could not be handed the memory at {place[0]:#x}: {error.strerror}")
+                return False
+            self._waiting[place] = message
+            self._waiting.move_to_end(place, last=False)
+            self._retry = self._loop.call_later(RETRY_S, self._try_again)
+        return True
 
     def _look_owing(self) -> None:
         owing = not self._closed and bool(self._waiting or self._more_to_come)

@@ -69,6 +69,11 @@ class Mappings:
     def __len__(self) -> int:
         return len(self._memory)
 
+    @property
+    def stocked(self) -> int:
+        """Descriptors of what was made ahead for frames."""
+        return self._memory.stocked
+
     def own_memory(self) -> Iterator[tuple[int, int, int]]:
         """Physical address, descriptor and bytes of each frame that has memory of its own."""
         return self._memory.own_memory()
@@ -95,6 +100,8 @@ class Mappings:
         return self._memory.descriptor(address, size)
 
     def _move_now(self, address: int, size: int, to_own: bool) -> None:
+        if to_own and address not in self._memory and self._memory.give_fresh(address, size):
+            return
         move = self._memory.move(address, size, to_own)
         try:
             while move.step():
@@ -117,11 +124,23 @@ class Mappings:
                 self.unmap(process, address)
         use = self._uses.get(frame)
         if use is None:
+            if rights and size <= CHUNK and frame not in self._memory:
+                self._map_first(process, held, address, rights, FrameUse(frame, size))
+                return
             use = self._uses[frame] = FrameUse(frame, size)
         self._idle.pop(frame, None)
         held[address] = use
         use.add(process, address, rights)
         self._advance(use, process)
+
+    def _map_first(self, process: Process, held: dict[int, FrameUse], address: int, rights: int, use: FrameUse) -> None:
+        """As `map`, of a frame that nobody has had: there is nothing to lose, and it is handed at once."""
+        self._uses[use.address] = held[address] = use
+        holding = use.add(process, address, rights)
+        if self._has_memory(use):
+            use.hand(holding)
+            process.map_mail.map(address, use.size, rights, partial(self._open, use, holding))
+        self._note(use)
 
     def unmap(self, process: Process, address: int) -> None:
         """The process has nothing mapped there any more. Twice does no harm."""

@@ -128,9 +128,12 @@ class Processes:
             case Tell.TRAP_FRAME:
                 self._trap_frame(message.subject)
             case Tell.MAP | Tell.UNMAP:
-                # A process that starts later is handed what its table says by then.
-                if (process := self._by_vspace.get(message.subject)) is not None:
-                    told_mappings.carry_out(self._mappings, process, message)
+                self.carry_out_mapping(message)
+
+    def carry_out_mapping(self, message: Message) -> None:
+        """A tell MAP or UNMAP. A process that starts later is handed what its table says by then."""
+        if (process := self._by_vspace.get(message.subject)) is not None:
+            told_mappings.carry_out(self._mappings, process, message)
 
     def kill_task(self, tcb: int) -> None:
         """End the process of a thread, as if it had crashed: the kernel hears of it when it is reaped."""

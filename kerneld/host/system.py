@@ -264,6 +264,8 @@ class System:
 
     def _carry_out(self, message: Message) -> None:
         match message.kind:
+            case Tell.MAP | Tell.UNMAP:  # first, as the commonest
+                self.processes.carry_out_mapping(message)
             case Tell.FRAME_GONE:
                 self.processes.frame_gone(message.subject)
                 self.mappings.gone(message.subject)

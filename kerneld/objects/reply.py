@@ -39,6 +39,7 @@ def finalise(core: Core, reply: Reply) -> None:
     if tcb is None:
         return
     if tcb.state == ThreadState.BLOCKED_ON_REPLY:
+        vm_faults.remember(core, tcb)
         call_stack.remove(core, reply, tcb)
         vm_faults.fail_guarded(core, tcb)
     else:

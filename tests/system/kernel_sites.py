@@ -20,6 +20,7 @@ from typing import Any, Final
 from kerneld.host import channels, frame_memory
 from kerneld.host.control import ControlSocket
 from kerneld.host.fd_store import FdStore
+from kerneld.host.frame_stock import FrameStock
 from kerneld.host.process import Process
 from kerneld.host.zygote_link import ZygoteLink
 from kerneld.outbox import Outbox
@@ -63,6 +64,8 @@ for kind in (FdStore, ZygoteLink, ControlSocket):
 deadly(Process, "_signal")
 for each in ("set_done", "begin_start", "next_start", "clear"):
     deadly(Outbox, each)
+for each in ("use", "free"):
+    deadly(FrameStock, each)
 deadly(frame_memory, "map_fixed")
 deadly(frame_memory, "discard")
 deadly(frame_memory, "withdraw_some")

@@ -22,7 +22,8 @@ import pytest
 from hw import fd_store as monitor
 from hw.machine import create_ram
 from hw.ram import Ram
-from kerneld.host import frame_memory
+from hw.window import discard
+from kerneld.host import frame_memory, frame_stock
 from kerneld.host.fd_store import FdStore, Inheritance, Kept
 from kerneld.host.frame_memory import CHUNK, FrameMemory, withdraw_some
 
@@ -66,12 +67,12 @@ class Store(FdStore):
         self._executioner = executioner
         self._kept = kept
 
-    def _send(self, message: dict[str, object], descriptor: int | None) -> None:
+    def _send(self, message: dict[str, object], descriptors: Sequence[int] = ()) -> None:
         self._executioner.step()
-        self._kept.take(message, [] if descriptor is None else [os.dup(descriptor)])
+        self._kept.take(message, [os.dup(descriptor) for descriptor in descriptors])
 
     def drop(self, key: str) -> None:
-        self._send({"op": "drop", "keys": [key]}, None)
+        self._send({"op": "drop", "keys": [key]})
 
     def close(self) -> None:
         self._loop.close()
@@ -118,6 +119,10 @@ def executioner(monkeypatch: pytest.MonkeyPatch) -> Executioner:
     for name in CALLS:
         setattr(host, name, found.wrapped(getattr(os, name)))
     monkeypatch.setattr(frame_memory, "os", host)
+    monkeypatch.setattr(frame_stock, "os", host)
+    used = frame_stock.FrameStock.use
+    monkeypatch.setattr(frame_stock.FrameStock, "use", found.wrapped(used))
+    monkeypatch.setattr(frame_stock.FrameStock, "free", found.wrapped(frame_stock.FrameStock.free))
     for name in ("map_fixed", "discard"):
         monkeypatch.setattr(frame_memory, name, found.wrapped(getattr(frame_memory, name)))
     return found
@@ -185,3 +190,48 @@ def _dies(executioner: Executioner, at: int, work: Callable[[], None]) -> bool:
     finally:
         executioner.arm(0)
     return False
+
+
+def test_fresh_memory_is_a_frame_s_or_nobody_s_wherever_the_kernel_is_killed(
+    executioner: Executioner, ram_fd: int
+) -> None:
+    beside = FRAME + 4096
+    killed = True
+    at = 0
+    while killed:
+        at += 1
+        executioner.arm(0)
+        kept = monitor.FdStore()
+        discard(ram_fd, FRAME, 4 * 4096)
+        life = Life(ram_fd, executioner, kept)
+        life.ram.poke(beside, b"beside")
+        killed = _dies(executioner, at, partial(_give, life.memory, FRAME))
+        life.end()
+        last = Life(ram_fd, executioner, kept)
+        assert (last.ram.read(FRAME, 8), last.ram.read(beside, 6)) == (bytes(8), b"beside"), at
+        if FRAME in last.memory:
+            last.ram.poke(FRAME, b"stored")
+            assert os.pread(last.memory.descriptor(FRAME, 4096), 6, 0) == b"stored", at
+        assert killed or FRAME in last.memory
+        _give(last.memory, FRAME + 3 * 4096)  # what is left of the stock is empty
+        assert last.ram.read(FRAME + 3 * 4096, 8) == bytes(8)
+        last.memory.gone(FRAME)
+        last.memory.gone(FRAME + 3 * 4096)
+        last.end()
+        kept.close()
+    assert at > 3
+
+
+def test_what_is_stored_in_ram_moves_and_is_not_given_anew(executioner: Executioner, ram_fd: int) -> None:
+    kept = monitor.FdStore()
+    life = Life(ram_fd, executioner, kept)
+    life.ram.poke(FRAME, b"kept")
+    assert not life.memory.give_fresh(FRAME, 4096)
+    assert not life.memory.give_fresh(FRAME + 8192, 8192)
+    assert len(life.memory) == 0
+    life.end()
+    kept.close()
+
+
+def _give(memory: FrameMemory, address: int) -> None:
+    assert memory.give_fresh(address, 4096)

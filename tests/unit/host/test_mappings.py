@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from kerneld.host import frame_memory, frame_refill
+from kerneld.host import frame_memory, frame_refill, frame_stock
 from kerneld.host.frame_refill import MOST_ASKED
 from kerneld.host.process import Process
 from tests.unit.host.keepers import BASE, BOTH, PAGE, READ, Scene, Task, in_scene, turn
@@ -97,7 +97,7 @@ def test_a_frame_that_nobody_has_any_more_is_rams_again() -> None:
         await scene.settled()
         assert task.told_ops() == ["UNMAP"]
         own = len(task.kept) + 2  # its control socket's two ends
-        assert len(os.listdir("/proc/self/fd")) == before + own
+        assert len(os.listdir("/proc/self/fd")) == before + own + scene.mappings.stocked
 
     in_scene(work)
 
@@ -455,6 +455,9 @@ def test_a_thousand_losses_leave_no_descriptor() -> None:
 def test_where_no_descriptors_are_left_a_process_is_ended_and_one_that_nobody_needs_is_used_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(frame_stock, "FIRST_MADE", 1)
+    monkeypatch.setattr(frame_stock, "MOST_MADE", 1)  # nothing is there ahead
+
     async def work(scene: Scene) -> None:
         idle = scene.task()
         scene.map(idle, 0, BOTH, OTHER)
@@ -463,7 +466,7 @@ def test_where_no_descriptors_are_left_a_process_is_ended_and_one_that_nobody_ne
         idle.kill()
         await turn()
         left = [False, True, False, False]
-        monkeypatch.setattr(frame_memory, "leaves_for_others", lambda descriptor: left.pop(0))
+        monkeypatch.setattr(frame_stock, "leaves_for_others", lambda descriptor: left.pop(0))
         task = scene.task()
         scene.map(task, 0, BOTH, FRAME)
         assert task.told_ops() == ["MAP"]
@@ -483,7 +486,7 @@ def test_what_is_lost_is_taken_away_even_where_no_descriptor_is_left(monkeypatch
             scene.map(task, 0, BOTH, FRAME)
             task.told_ops()
         holder.maps[BASE][:4] = b"kept"
-        monkeypatch.setattr(frame_memory, "leaves_for_others", lambda descriptor: False)
+        monkeypatch.setattr(frame_stock, "leaves_for_others", lambda descriptor: False)
         scene.unmap(loser, 0)
         await turn()
         holder.told_ops()

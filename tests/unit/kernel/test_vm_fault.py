@@ -2,12 +2,13 @@
 
 import pytest
 
-from kerneld import explain
+from hw.ram import Interrupted
+from kerneld import _fastpath, explain, layout
 from kerneld.outbox import Tell
 from kerneld.records import ProcessState, TcbSlot, ThreadState
 from libsel4py import abi
 from libsel4py.abi import FaultLabel, InitialSlot, Label, PageFault, Rights, Syscall
-from tests.harness import OWN_REPLY, THREAD_CNODE_BITS, Completion, Thread
+from tests.harness import OWN_REPLY, THREAD_CNODE_BITS, Completion, Thread, TwinKernel
 from tests.mapping_scene import PAGE, READ_WRITE, MappingScene
 
 from .scene import ENDPOINT, Scene, message, receive, reply, reply_receive
@@ -223,6 +224,92 @@ def test_a_guarded_access_fails_where_no_reply_can_come() -> None:
     assert case.fault(kind=GUARDED) is None
     assert case.handler.syscall(Syscall.WAIT, ENDPOINT) is not None
     assert registers(case.thread.completion()) == NOBODY
+
+
+# --- by the fast path
+
+
+def test_a_fault_and_its_answer_are_the_fast_path_s() -> None:
+    case = Pager()
+    for number in range(7):  # below, between and above what is mapped already
+        case.map(BASE + (number * 5 % 7) * 4 * PAGE)
+        before = TwinKernel.fast_takes
+        assert case.fault(BASE + number * 4 * PAGE + 2 * PAGE, WRITE) is None
+        assert case.told() == (IP, BASE + number * 4 * PAGE + 2 * PAGE, 0, WRITE | USER)
+        assert reply_receive(case.handler) is None
+        assert registers(case.thread.completion()) == RETRY
+        assert TwinKernel.fast_takes == before + 2
+
+
+def test_a_fault_where_something_is_mapped_is_slow() -> None:
+    case = Pager()
+    case.map(rights=Rights.READ)
+    before = TwinKernel.fast_takes
+    case.fault(BASE + PAGE - 1, WRITE)
+    assert case.told() == (IP, BASE + PAGE - 1, 0, PRESENT | WRITE | USER)
+    assert TwinKernel.fast_takes == before
+    case.fault(BASE + PAGE, WRITE)
+
+
+def test_an_answer_that_stops_the_thread_is_slow_and_says_why() -> None:
+    case = Pager()
+    core = case.machine.kernel.core
+    assert case.fault(kind=WRITE) is None
+    case.told()
+    core.diagnostics.refusals.clear()  # the fast path alone leaves none, and here the slow path came behind it
+    before = TwinKernel.fast_takes
+    reply_receive(case.handler, label=1)
+    assert TwinKernel.fast_takes == before
+    text = f"it wrote to address 0x{BASE:x}, where nothing is mapped, at instruction 0x{IP:x}"
+    assert f"The thread faulted (VM_FAULT): {text}" in why(case, case.thread)
+
+
+def test_a_fault_that_is_suspended_says_why() -> None:
+    case = Pager()
+    case.fault()
+    case.told()
+    case.machine.kernel.core.diagnostics.refusals.clear()
+    case.scene.suspend(case.thread)
+    assert f"it read from address 0x{BASE:x}, where nothing is mapped" in why(case, case.thread)
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_every_store_of_a_fast_fault_can_be_interrupted(answered: bool) -> None:
+    case = Pager()
+    machine = case.machine
+    if answered:
+        case.fault()
+        case.told()
+        case.handler.submit(Syscall.REPLY_RECV, ENDPOINT, reply=OWN_REPLY)
+    else:
+        case.thread.submit(Syscall.FAULT, words=(BASE, IP, NONE))
+    tcb = (case.handler if answered else case.thread).tcb
+    assert machine.kernel.fast_layout is not None
+    before = records(case)
+    interrupted = 0
+    while True:
+        machine.ram.interrupt_at(interrupted, bool(interrupted % 2))
+        try:
+            assert _fastpath.take(machine.ram, machine.kernel.fast_layout, tcb.address)
+        except Interrupted:
+            machine.ram.recover()
+            assert records(case) == before
+            interrupted += 1
+            continue
+        machine.ram.disarm()
+        break
+    assert interrupted > 15
+    machine.settle()
+    if answered:
+        assert registers(case.thread.completion()) == RETRY
+    else:
+        case.told()
+
+
+def records(case: Pager) -> bytes:
+    """All of RAM but the undo log and what is before it."""
+    start = layout.UNDO_LOG + layout.UNDO_LOG_BYTES
+    return case.machine.ram.read(start, case.machine.ram.size - start)
 
 
 # --- stops and ends

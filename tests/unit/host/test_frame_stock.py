@@ -1,0 +1,133 @@
+"""Memory that is made ahead for small frames: what the monitor is told of it, and what a next kernel finds of it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from hw import fd_store as monitor
+from kerneld.host import frame_stock
+from kerneld.host.fd_store import FdStore, Inheritance, Kept
+from kerneld.host.frame_stock import FIRST_MADE, MOST_MADE, SIZE, TABLE, FrameStock, key
+
+FRAME = 0x7000
+
+
+class Store(FdStore):
+    """Tells the monitor's half in the same process, and counts its messages."""
+
+    def __init__(self, kept: monitor.FdStore) -> None:
+        super().__init__(None, asyncio.new_event_loop())
+        self.kept = kept
+        self.messages = 0
+
+    def _send(self, message: dict[str, object], descriptors: Sequence[int] = ()) -> None:
+        self.messages += 1
+        self.kept.take(message, [os.dup(descriptor) for descriptor in descriptors])
+
+    def drop(self, key: str) -> None:
+        self._send({"op": "drop", "keys": [key]})
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    made = Store(monitor.FdStore())
+    yield made
+    made.kept.close()
+    made._loop.close()
+
+
+def inherited(store: Store) -> Inheritance:
+    entries = store.kept.kept.items()
+    return Inheritance([Kept(key, each.note, os.dup(each.descriptor)) for key, each in entries])
+
+
+def numbers(store: Store) -> set[str]:
+    return set(store.kept.kept) - {TABLE}
+
+
+def test_they_are_made_more_at_a_time_and_told_together(store: Store) -> None:
+    stock = FrameStock(store)
+    count = FIRST_MADE + 2 * FIRST_MADE + 4 * FIRST_MADE
+    taken = [stock.take() for _ in range(count)]
+    assert store.messages == 1 + 3  # the table, and each time one
+    assert numbers(store) == {key(each.number) for each in taken}
+    assert {os.fstat(each.descriptor).st_size for each in taken} == {SIZE}
+    for _, descriptor in taken:
+        os.close(descriptor)
+    for _ in range(4 * MOST_MADE):
+        os.close(stock.take().descriptor)
+    assert len(numbers(store)) <= count + 5 * MOST_MADE  # they do not go on doubling
+    stock.close()
+
+
+def test_to_give_one_away_tells_nobody_and_the_next_kernel_knows(store: Store) -> None:
+    stock = FrameStock(store)
+    number, descriptor = stock.take()
+    before = store.messages
+    os.pwrite(descriptor, b"kept", 0)
+    stock.use(number, FRAME)
+    assert store.messages == before
+    os.close(descriptor)
+    stock.close()
+    after = FrameStock(store)
+    ((address, (again, descriptor)),) = after.restore(inherited(store))
+    assert (address, again, os.pread(descriptor, 4, 0)) == (FRAME, number, b"kept")
+    os.close(descriptor)
+    assert after.take().number != number
+    assert store.messages == before  # what was left is used first
+    after.close()
+
+
+def test_bytes_that_became_no_frame_s_are_nobody_s(store: Store) -> None:
+    stock = FrameStock(store)
+    number, descriptor = stock.take()
+    os.pwrite(descriptor, b"lost", 0)
+    ((address, stocked),) = FrameStock(store).restore(inherited(store))
+    assert (address, stocked.number) == (0, number)
+    stock.close()
+
+
+def test_a_number_is_used_again_and_its_word_says_nothing_before(store: Store) -> None:
+    stock = FrameStock(store)
+    taken = [stock.take() for _ in range(FIRST_MADE)]
+    stock.use(taken[0].number, FRAME)
+    store.drop(key(taken[0].number))
+    stock.free(taken[0].number)
+    assert taken[0].number in {stock.take().number for _ in range(2 * FIRST_MADE)}
+    assert FrameStock(store).restore(inherited(store)) == []
+    stock.close()
+
+
+def test_a_word_without_a_memfd_means_nothing(store: Store) -> None:
+    stock = FrameStock(store)
+    number, descriptor = stock.take()
+    stock.use(number, FRAME)
+    store.drop(key(number))  # killed before the word was cleared
+    after = FrameStock(store)
+    assert after.restore(inherited(store)) == []
+    while key(number) not in store.kept.kept:
+        after.take()
+    assert FrameStock(store).restore(inherited(store)) == []
+    os.close(descriptor)
+
+
+def test_where_the_host_has_few_left_those_are_made(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [True, True, False]
+    monkeypatch.setattr(frame_stock, "leaves_for_others", lambda descriptor: left.pop(0))
+    stock = FrameStock(store)
+    before = len(os.listdir("/proc/self/fd"))
+    taken = [stock.take(), stock.take()]
+    left.append(False)
+    with pytest.raises(OSError, match="not for frames") as refused:
+        stock.take()
+    assert refused.value.errno == errno.EMFILE
+    assert len(numbers(store)) == 2
+    for _, descriptor in taken:
+        os.close(descriptor)
+    assert len(os.listdir("/proc/self/fd")) == before + 2 * 2  # the monitor's two, and the table's two
+    stock.close()

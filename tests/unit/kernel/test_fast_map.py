@@ -1,0 +1,222 @@
+"""Map by the fast path: what it takes on. The harness carries each out by the slow path as well, and compares RAM."""
+
+from __future__ import annotations
+
+import random
+from array import array
+
+import pytest
+
+from hw.ram import Interrupted
+from kerneld import _fastpath, layout, mapping_table
+from kerneld.host.completions import Completions
+from kerneld.kernel import Kernel
+from kerneld.outbox import Message, Tell
+from libsel4py import abi
+from libsel4py.abi import Error, InitialSlot, Label, Rights, Syscall, VmAttributes
+from tests.harness import Machine, TwinKernel
+from tests.mapping_scene import BASE, PAGE, READ_WRITE, MappingScene
+
+COUNT = 124  # what a table of a page has room for
+LOG_END = layout.UNDO_LOG + layout.UNDO_LOG_BYTES
+
+
+def taken_by(scene: MappingScene, frame: int, address: int, rights: int = READ_WRITE) -> tuple[Error, int]:
+    """The answer to a Map, and how many system calls of it the fast path has carried out."""
+    before = TwinKernel.fast_takes
+    error, _ = scene.map(frame, address, rights)
+    return error, TwinKernel.fast_takes - before
+
+
+ORDERS = [
+    list(range(COUNT)),
+    list(reversed(range(COUNT))),
+    *(random.Random(seed).sample(range(COUNT), COUNT) for seed in range(4)),
+]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_each_place_of_the_tree(order: list[int]) -> None:
+    """From the first mapping to a full table, and again after some have gone: nodes are used again."""
+    scene = MappingScene()
+    frames = {number: scene.frame() for number in order}
+    for number in order:
+        assert taken_by(scene, frames[number], BASE + number * PAGE) == (Error.NO_ERROR, 1)
+    assert [mapping.address for mapping in scene.table()] == [BASE + number * PAGE for number in range(COUNT)]
+    gone = order[::3]
+    for number in gone:
+        scene.unmap(frames[number])
+    for number in reversed(gone):
+        assert taken_by(scene, frames[number], BASE + number * PAGE, Rights.READ) == (Error.NO_ERROR, 1)
+    assert {each.rights for each in scene.table() if each.address == BASE + gone[0] * PAGE} == {Rights.READ}
+
+
+@pytest.mark.parametrize("rights", range(8))
+@pytest.mark.parametrize("attributes", [0, VmAttributes.WRITE_COMBINING, ~0 & abi.WORD_MASK])
+def test_rights_and_attributes(rights: int, attributes: int) -> None:
+    scene = MappingScene()
+    before = TwinKernel.fast_takes
+    assert scene.map(scene.frame(), BASE, rights, attributes)[0] == Error.NO_ERROR
+    assert TwinKernel.fast_takes == before + 1
+    (mapping,) = scene.table()
+    assert (mapping.rights, mapping.attributes) == (rights & 3 if rights & Rights.READ else 0, attributes & 7)
+
+
+def test_large_frames_and_what_lies_around_them() -> None:
+    scene = MappingScene()
+    bits = 14
+    size = 1 << bits
+    large, small = scene.frame(bits), scene.frame()
+    at = BASE + size
+    assert taken_by(scene, large, at) == (Error.NO_ERROR, 1)
+    for taken in (at, at + PAGE, at + size - PAGE):
+        assert taken_by(scene, small, taken) == (Error.DELETE_FIRST, 0)
+    assert taken_by(scene, small, at - PAGE) == (Error.NO_ERROR, 1)
+    assert taken_by(scene, scene.frame(), at + size) == (Error.NO_ERROR, 1)
+    assert taken_by(scene, scene.frame(bits), BASE) == (Error.DELETE_FIRST, 0)
+
+
+def test_what_is_refused_or_mapped_already_is_slow() -> None:
+    scene = MappingScene()
+    frame = scene.mapped()
+    assert taken_by(scene, frame, BASE, Rights.READ) == (Error.NO_ERROR, 0)
+    assert taken_by(scene, frame, BASE + PAGE) == (Error.INVALID_ARGUMENT, 0)
+    other = scene.frame()
+    assert taken_by(scene, other, BASE + 1) == (Error.ALIGNMENT_ERROR, 0)
+    assert taken_by(scene, other, abi.MAPPING_END) == (Error.INVALID_ARGUMENT, 0)
+    assert taken_by(scene, other, abi.MAPPING_BASE - PAGE) == (Error.INVALID_ARGUMENT, 0)
+    root = scene.machine.root
+    before = TwinKernel.fast_takes
+    for target in (other, InitialSlot.TCB, InitialSlot.CNODE):  # none is a VSpace
+        assert root.invoke(other, Label.FRAME_MAP, (BASE + PAGE, 3, 0), [target])[0] == Error.INVALID_CAPABILITY
+    assert root.invoke(other, Label.FRAME_MAP, (BASE + PAGE, 3), [scene.space])[0] == Error.TRUNCATED_MESSAGE
+    assert root.invoke(other, Label.FRAME_MAP, (BASE + PAGE, 3, 0))[0] == Error.TRUNCATED_MESSAGE
+    assert TwinKernel.fast_takes == before
+    for number in range(COUNT - 1):
+        scene.mapped(BASE + (number + 1) * PAGE)
+    assert taken_by(scene, other, BASE + COUNT * PAGE) == (Error.NOT_ENOUGH_MEMORY, 0)
+
+
+def test_in_a_batch_the_capability_comes_with_the_entry() -> None:
+    scene = MappingScene()
+    root, before = scene.machine.root, TwinKernel.fast_takes
+    frame = scene.frame()
+    info = abi.message_info(Label.FRAME_MAP, 3, 1)
+    root.submit(Syscall.CALL, frame, info, (BASE, READ_WRITE, 0), caps=(scene.space,), inline=True)
+    scene.machine.run()
+    done = root.completion()
+    assert done is not None
+    assert (done.label, TwinKernel.fast_takes) == (0, before + 1)
+    assert [mapping.address for mapping in scene.table()] == [BASE]
+
+
+def test_every_store_can_be_interrupted() -> None:
+    scene = MappingScene()
+    for number in range(6):  # the seventh turns the tree
+        scene.mapped(BASE + number * PAGE)
+    machine, frame = scene.machine, scene.frame()
+    root = machine.root
+    machine.poke_words(root.tcb.trap_frame + abi.IPC_CAPS_OR_BADGES, (scene.space,))
+    root.submit(Syscall.CALL, frame, abi.message_info(Label.FRAME_MAP, 3, 1), (BASE + 6 * PAGE, READ_WRITE, 0))
+    assert machine.kernel.fast_layout is not None
+    before = machine.ram.read(LOG_END, machine.ram.size - LOG_END)
+    interrupted = 0
+    while True:
+        machine.ram.interrupt_at(interrupted, bool(interrupted % 2))
+        try:
+            assert _fastpath.take(machine.ram, machine.kernel.fast_layout, root.tcb.address)
+        except Interrupted:
+            machine.ram.recover()
+            assert machine.ram.read(LOG_END, machine.ram.size - LOG_END) == before
+            interrupted += 1
+            continue
+        machine.ram.disarm()
+        break
+    assert interrupted > 20
+    machine.settle()
+    assert root.completion() is not None
+    assert len(scene.table()) == 7
+    assert mapping_table.find(scene.record(), BASE + 6 * PAGE) is not None
+
+
+def test_the_machine_tells_the_mapping_before_the_completion() -> None:
+    scene = MappingScene()
+    frame = scene.frame()
+    machine = scene.machine
+    machine.poke_words(machine.root.tcb.trap_frame + abi.IPC_CAPS_OR_BADGES, (scene.space,))
+    machine.root.submit(Syscall.CALL, frame, abi.message_info(Label.FRAME_MAP, 3, 1), (BASE, READ_WRITE, 0))
+    assert machine.kernel.fast_layout is not None
+    assert _fastpath.take(machine.ram, machine.kernel.fast_layout, machine.root.tcb.address)
+    first, second = machine.kernel.outbox
+    assert first == scene.tell(first.kind.MAP, scene.cap(frame), BASE, READ_WRITE)
+    assert (second.kind, second.subject) == (second.kind.DELIVER, machine.root.tcb.address)
+    machine.settle()
+    assert machine.root.completion() is not None
+
+
+# --- in the kernel's loop
+
+
+def in_loop(scene: MappingScene, space: int) -> Machine:
+    """The initial task maps a frame; the loop over rings takes that, and the host has not done its part yet."""
+    machine, frame = scene.machine, scene.frame()
+    root = machine.root
+    machine.poke_words(root.tcb.trap_frame + abi.IPC_CAPS_OR_BADGES, (space,))
+    root.submit(Syscall.CALL, frame, abi.message_info(Label.FRAME_MAP, 3, 1), (BASE + (1 << 30), READ_WRITE, 0))
+    rings = array("Q", (root.tcb.trap_frame, root.tcb.consumed, root.tcb.address, 0))
+    assert machine.kernel.fast_layout is not None
+    found, _, taken, _ = _fastpath.serve(machine.ram, machine.kernel.fast_layout, rings, 0, 0)
+    assert (found, taken, rings[1]) == (-1, 1, root.tcb.consumed)
+    assert [each.kind for each in machine.kernel.outbox] == [Tell.MAP, Tell.DELIVER]
+    return machine
+
+
+def test_who_maps_for_another_process_goes_on_before_the_host_has_done_its_part() -> None:
+    scene = MappingScene()
+    machine = in_loop(scene, scene.space)
+    assert machine.root.completion() is not None
+    assert not machine.root.tcb.told_pending
+    assert _fastpath.take(machine.ram, machine.kernel.fast_layout or b"", machine.root.tcb.address) is False
+
+
+def test_who_maps_for_its_own_process_waits_for_the_host() -> None:
+    machine = in_loop(MappingScene(), InitialSlot.VSPACE)
+    assert machine.root.completion() is None
+    assert machine.root.tcb.told_pending
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_host_does_its_part_and_the_completion_comes_once(own: bool) -> None:
+    scene = MappingScene()
+    machine = in_loop(scene, InitialSlot.VSPACE if own else scene.space)
+    done: list[Message] = []
+    completions = Completions(machine.kernel, done.append, lambda tcb, then: False, lambda tcb: None)
+    assert list(completions.publish()) == [machine.root.tcb.address]
+    assert [each.kind for each in done] == [Tell.MAP]
+    assert completions.others_told
+    assert (len(machine.kernel.outbox), machine.kernel.outbox.done) == (0, 0)
+    assert machine.root.completion() is not None
+    assert machine.root.completion() is None
+    assert not machine.root.tcb.told_pending
+    assert list(completions.publish()) == []
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_kernel_killed_before_the_host_s_part_is_done_leaves_it_to_the_next(own: bool) -> None:
+    scene = MappingScene()
+    machine = in_loop(scene, InitialSlot.VSPACE if own else scene.space)
+
+    def die(message: Message) -> None:
+        raise Interrupted
+
+    dying = Completions(machine.kernel, die, lambda tcb, then: False, lambda tcb: None)
+    with pytest.raises(Interrupted):
+        dying.publish()
+    machine.kernel = machine.new_kernel(Kernel)
+    done: list[Message] = []
+    completions = Completions(machine.kernel, done.append, lambda tcb, then: False, lambda tcb: None)
+    completions.publish()
+    assert [each.kind for each in done] == [Tell.MAP]
+    assert len(machine.kernel.outbox) == 0
+    assert machine.root.completion() is not None
+    assert machine.root.completion() is None
