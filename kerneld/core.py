@@ -12,6 +12,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from hw.ram import Ram
+from kerneld import _fastpath
 from kerneld.cores.trace import TRACE_BYTES, Trace
 from kerneld.failures import Fault, SyscallError
 from kerneld.outbox import Outbox
@@ -123,6 +124,12 @@ class Core:
     def refused(self, tcb: Tcb, cptr: int, label: int, error: SyscallError) -> None:
         """Remember why, for people who ask."""
         self.diagnostics.refusals[tcb.address] = Refusal(cptr, label, error)
+
+    def deletions(self) -> deque[Deletion]:
+        """The last capabilities that were deleted, those by the fast path among them; the latest last."""
+        kept = self.diagnostics.deletions
+        kept.extend(Deletion(*each, True) for each in _fastpath.deletions(self.ram))
+        return kept
 
     def tcb(self, address: int) -> Tcb:
         return Tcb(self.ram, address)

@@ -195,7 +195,7 @@ def finalise_cap(core: Core, slot: Slot, cap: Cap, final: bool, work: Work) -> C
     kind = cap.word0 >> TYPE_SHIFT
     if kind == CapType.ZOMBIE:
         return cap
-    core.diagnostics.deletions.append(Deletion(slot.address, cap.word0, cap.word1, work.thread, work.revoked))
+    core.deletions().append(Deletion(slot.address, cap.word0, cap.word1, work.thread, work.revoked))
     if kind == CapType.FRAME:
         mappings.end(core, slot)
     remainder = NULL

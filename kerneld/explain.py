@@ -176,7 +176,7 @@ def _resolve(thread: Tcb, cptr: int) -> Slot | str:
 def _history(core: Core, slot: int) -> str:
     """What became of the capability that a slot held last."""
     last: Deletion | None = None
-    for deletion in core.diagnostics.deletions:
+    for deletion in core.deletions():
         if deletion.slot == slot:
             last = deletion
     if last is None:

@@ -1,7 +1,7 @@
 """Where the fast path (`_fastpath/`) finds the fields of records: one table, made from `records.py`.
 
-The fast path carries out Call, ReplyRecv, signals and page faults in their commonest form, with the slow path's exact
-effect on RAM; all else it leaves alone. What it takes on, and why it may: `docs/manual/fastpath.md`.
+The fast path carries out Call, ReplyRecv, signals, page faults, Map and Revoke in their commonest form, with the slow
+path's exact effect on RAM; all else it leaves alone. What it takes on, and why it may: `docs/manual/fastpath.md`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import Final
 from kerneld import _fastpath
 from kerneld.outbox import Tell
 from kerneld.records import (
+    CHANNEL_MASK,
     MAPPING_TABLE_MIN_BYTES,
     MAPPING_TABLE_SHARE,
     NODE_MASK,
     CapType,
+    Channel,
     Endpoint,
     EndpointState,
     KernelRecord,
@@ -73,6 +75,9 @@ def _tcb() -> dict[str, int]:
         "tcb_fault_handler": TcbSlot.FAULT_HANDLER * Slot.SIZE,
         "in_trap": Tcb.in_trap.mask << Tcb.in_trap.shift,
         "told_pending": Tcb.told_pending.mask << Tcb.told_pending.shift,
+        "tcb_size": Tcb.SIZE,
+        "tcb_listen": TcbSlot.LISTEN * Slot.SIZE,
+        "tcb_channels": Tcb.channels.offset,
         "takes_memory": Tcb.takes_memory.mask << Tcb.takes_memory.shift,
     }
 
@@ -81,6 +86,11 @@ def _objects() -> dict[str, int]:
     return {
         "endpoint_head": Endpoint.head.offset,
         "endpoint_tail": Endpoint.tail.offset,
+        "endpoint_channels": Endpoint.channels.offset,
+        "channel_client": Channel.client.offset,
+        "channel_client_prev": Channel.client_prev.offset,
+        "channel_target_prev": Channel.target_prev.offset,
+        "channel_mask": CHANNEL_MASK,
         "notification_state": Notification.state.offset,
         "notification_signals": Notification.signals.offset,
         "notification_bound_tcb": Notification.bound_tcb.offset,
@@ -130,5 +140,7 @@ def _outbox(kernel: KernelRecord) -> dict[str, int]:
         "outbox_entries": kernel.address + KernelRecord.OUTBOX,
         "outbox_deliver": Tell.DELIVER,
         "outbox_map": Tell.MAP,
+        "outbox_channel_gone": Tell.CHANNEL_GONE,
         "label_frame_map": Label.FRAME_MAP,
+        "label_cnode_revoke": Label.CNODE_REVOKE,
     }

@@ -27,6 +27,7 @@ struct attempt {
     uint64_t tail[8];            /* zeros where the entry has none */
     struct slot cap;             /* the invoked capability */
     uint64_t told;               /* tells in the outbox before the completion's */
+    bool took_memory;            /* the completion is told when what was taken from processes is gone */
     bool outside;                /* a record was said to lie outside of RAM: the slow path will tell */
     bool told_itself;            /* the thread's own system call was completed, and nothing else is told */
 };
@@ -92,8 +93,12 @@ static inline bool store_words(struct attempt *a, uint64_t address, const uint64
 bool save_trap(struct attempt *a);
 bool complete(struct attempt *a, uint64_t tcb, uint64_t badge, uint64_t info, const uint64_t *mr, unsigned words);
 
-/* submission.c */
+/* submission.c. `resolve`: all of these low bits, below a CNode capability; `look_up`: a capability address of the thread's. */
+bool resolve(struct attempt *a, struct slot slot, uint64_t cptr, unsigned bits, struct slot *found);
 bool look_up(struct attempt *a, uint64_t cptr, struct slot *found);
+
+/* deletions.c */
+void deletions_add(const RamObject *ram, uint64_t thread, struct slot slot);
 
 /* call.c. A call's way: who waits for it at the endpoint, and by which reply object it will be answered (false where it is
  * not the fast path's matter); the trap is saved; the message goes there, and the caller waits. */
@@ -102,11 +107,12 @@ bool enter(struct attempt *a);
 bool deliver_call(struct attempt *a, struct slot cap, uint64_t receiver, uint64_t reply, uint64_t info,
                   const uint64_t *mr);
 
-/* call.c, signal.c, fault.c, map.c */
+/* call.c, signal.c, fault.c, map.c, revoke.c */
 enum outcome try_call(struct attempt *a);
 enum outcome try_reply_recv(struct attempt *a);
 enum outcome try_signal(struct attempt *a);
 enum outcome try_fault(struct attempt *a);
 enum outcome try_map(struct attempt *a);
+enum outcome try_revoke(struct attempt *a);
 
 #endif

@@ -16,7 +16,9 @@
     X(reply_tcb) X(reply_prev) X(reply_next_word) X(context_refill_max) X(context_period) X(outbox_length)            \
     X(outbox_entries) X(outbox_deliver) X(outbox_map) X(label_frame_map) X(cap_endpoint) X(cap_notification)          \
     X(cap_reply) X(cap_cnode) X(cap_frame) X(cap_vspace) X(state_running) X(state_receive) X(state_reply)             \
-    X(process_live) X(endpoint_receive) X(notification_idle) X(notification_active)
+    X(process_live) X(endpoint_receive) X(notification_idle) X(notification_active) X(tcb_size) X(tcb_listen)          \
+    X(tcb_channels) X(endpoint_channels) X(channel_client) X(channel_client_prev) X(channel_target_prev)              \
+    X(channel_mask) X(outbox_channel_gone) X(label_cnode_revoke)
 
 struct layout {
 #define FIELD(name) uint64_t name;
@@ -36,8 +38,8 @@ enum outcome { SLOW, DONE, FAILED };
 
 /* Carries out the thread's next submission if the fast path takes it on: one transaction. submission.c */
 enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb);
-/* The same, of a Map alone: it tells the mapping, and then the completion. */
-enum outcome fast_map(RamObject *ram, const struct layout *at, uint64_t tcb);
+/* The same, of Map and Revoke alone: they tell the host something, and then the completion. */
+enum outcome fast_told(RamObject *ram, const struct layout *at, uint64_t tcb);
 /* As fast_attempt, of what tells a completion alone, and then the signals behind it, each a transaction, at most `limit` submissions in all. One tell stands
  * for all of them: the completions before the last are written to the ring, and are published with it. */
 enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, unsigned *taken);
@@ -46,5 +48,6 @@ enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, u
 RamObject *fast_parse(PyObject *ram, PyObject *bytes, const struct layout **layout);
 
 PyObject *fast_serve(PyObject *module, PyObject *args); /* serve.c */
+PyObject *fast_deletions(PyObject *module, PyObject *ram); /* deletions.c */
 
 #endif

@@ -28,8 +28,9 @@ bool complete(struct attempt *a, uint64_t tcb, uint64_t badge, uint64_t info, co
     STORE(tcb + a->at->tcb_told_area, 0);
     STORE(tcb + a->at->tcb_produced, load(a, tcb + a->at->tcb_produced) + 1);
     uint64_t flags = load(a, tcb + a->at->tcb_block_word);
-    STORE(tcb + a->at->tcb_block_word, (flags & ~a->at->in_trap) | a->at->told_pending);
-    const uint64_t tell[4] = {a->at->outbox_deliver, tcb, 0, 0};
+    const uint64_t gone = a->at->in_trap | (a->took_memory ? a->at->takes_memory : 0);
+    STORE(tcb + a->at->tcb_block_word, (flags & ~gone) | a->at->told_pending);
+    const uint64_t tell[4] = {a->at->outbox_deliver, tcb, a->took_memory, 0};
     if (!store_words(a, a->at->outbox_entries + a->told * sizeof tell, tell, 4))
         return false;
     STORE(a->at->outbox_length, a->told + 1);

@@ -79,18 +79,18 @@ static void have_taken(struct service *s, struct watched *ring, unsigned taken)
     __atomic_store_n(told, (uint32_t)ring->consumed, __ATOMIC_RELEASE);
 }
 
-/* A ring's Map. The host's part is left in the outbox. Who maps for another process goes on meanwhile: what it learns is that
- * the mapping is in the table, and whoever touches the memory before its process has it is told to try again. */
-static enum outcome map_for(struct service *s, size_t index)
+/* A ring's Map or Revoke. The host's part is left in the outbox. Who maps for another process goes on meanwhile: what it
+ * learns is that the mapping is in the table, and whoever touches the memory before its process has it is told to try again. */
+static enum outcome tell_host(struct service *s, size_t index)
 {
     struct watched *ring = &s->rings[index];
-    enum outcome outcome = fast_map(s->ram, s->layout, ring->tcb);
+    enum outcome outcome = fast_told(s->ram, s->layout, ring->tcb);
     if (outcome != DONE)
         return outcome;
     have_taken(s, ring, 1);
     const uint64_t *tells = (const void *)(s->ram->base + s->layout->outbox_entries);
     const uint64_t *own = (const void *)(s->ram->base + ring->tcb + s->layout->tcb_vspace);
-    if (tells[1] != (*own & OBJECT_MASK))
+    if (tells[0] == s->layout->outbox_map && tells[1] != (*own & OBJECT_MASK))
         publish_told(s->ram, s->layout, 1);
     return DONE;
 }
@@ -129,7 +129,7 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
             s->next = index + 1;
             enum outcome outcome = serve_ring(s, index);
             if (outcome == SLOW) {
-                outcome = map_for(s, index);
+                outcome = tell_host(s, index);
                 if (outcome == DONE)
                     return (int64_t)s->count;
             }
@@ -160,7 +160,7 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
 
 /* serve(ram, layout, rings, first, nanoseconds, attention=None) -> (index, next, taken, unwatched). Serves watched rings (a writable
  * buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or none had a submission
- * for so long, or enough was done, or a Map has left a tell in the outbox, or the first word of `attention` is not 0 (index -1). `unwatched` is a TCB whose ring
+ * for so long, or enough was done, or a Map or a Revoke has left tells in the outbox, or the first word of `attention` is not 0 (index -1). `unwatched` is a TCB whose ring
  * should be watched from now on, or 0. */
 PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
 {

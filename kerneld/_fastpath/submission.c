@@ -1,18 +1,16 @@
 /* The fast path of the kernel: Call and ReplyRecv of at most four words between threads that run on their own time, signals
- * that wake nobody, page faults on their way to a pager, and Map. As in seL4, it first checks everything and stores
- * nothing; past the point of no return it cannot fail. Whatever does not fit is left to the slow path (kerneld/syscall.py), of which this is a copy in effect:
- * tests run both on the same state and compare all of RAM.
+ * that wake nobody, page faults on their way to a pager, Map, and Revoke of endpoint capabilities. As in seL4, it first
+ * checks everything and stores nothing; past the point of no return it cannot fail. Whatever does not fit is left to the
+ * slow path (kerneld/syscall.py), of which this is a copy in effect: tests run both on the same state and compare all of RAM.
  *
  * One transaction a system call. An entry is copied once; what the task writes meanwhile does not matter.
  */
 #include "attempt.h"
 #include "completion.h"
 
-/* cspace.lookup_slot; false where it does not resolve. */
-bool look_up(struct attempt *a, uint64_t cptr, struct slot *found)
+/* cspace.resolve_address_bits. False where it does not resolve; `left`: address bits that no CNode took. */
+static bool follow(struct attempt *a, struct slot slot, uint64_t cptr, unsigned bits, struct slot *found, unsigned *left)
 {
-    struct slot slot = load_slot(a, a->tcb + a->at->tcb_cspace);
-    unsigned bits = 64;
     if (type_of(slot) != a->at->cap_cnode)
         return false;
     while (type_of(slot) == a->at->cap_cnode && bits) {
@@ -27,7 +25,20 @@ bool look_up(struct attempt *a, uint64_t cptr, struct slot *found)
         slot = load_slot(a, object_of(slot) + index * 32);
     }
     *found = slot;
+    *left = bits;
     return !a->outside;
+}
+
+bool resolve(struct attempt *a, struct slot slot, uint64_t cptr, unsigned bits, struct slot *found)
+{
+    unsigned left;
+    return follow(a, slot, cptr, bits, found, &left) && !left;
+}
+
+bool look_up(struct attempt *a, uint64_t cptr, struct slot *found)
+{
+    unsigned left;
+    return follow(a, load_slot(a, a->tcb + a->at->tcb_cspace), cptr, 64, found, &left);
 }
 
 static bool may_submit(struct attempt *a)
@@ -110,20 +121,21 @@ static enum outcome attempt_next(struct attempt *a)
     return type_of(a->cap) == a->at->cap_notification ? try_signal(a) : SLOW;
 }
 
-enum outcome fast_map(RamObject *ram, const struct layout *at, uint64_t tcb)
+enum outcome fast_told(RamObject *ram, const struct layout *at, uint64_t tcb)
 {
     struct attempt attempt = {.ram = ram, .at = at, .tcb = tcb}, *a = &attempt;
     if (!may_submit(a) || !look_at_ring(a))
         return SLOW;
     copy_entry(a);
-    return try_map(a);
+    enum outcome outcome = try_map(a);
+    return outcome == SLOW ? try_revoke(a) : outcome;
 }
 
 enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb)
 {
     struct attempt attempt = {.ram = ram, .at = at, .tcb = tcb};
     enum outcome outcome = attempt_first(&attempt);
-    return outcome == SLOW ? fast_map(ram, at, tcb) : outcome;
+    return outcome == SLOW ? fast_told(ram, at, tcb) : outcome;
 }
 
 enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, unsigned *taken)

@@ -304,7 +304,7 @@ def test_deletions_are_remembered(machine: Machine) -> None:
     copy = machine.copy(endpoint)
     held = caps.read(machine.slot(copy))
     machine.revoke(endpoint)
-    last = machine.kernel.core.diagnostics.deletions[-1]
+    last = machine.kernel.core.deletions()[-1]
     assert (last.slot, last.word0, last.word1) == (machine.slot(copy).address, held.word0, held.word1)
     assert (last.thread, last.revoked) == (machine.root.tcb.address, True)
 

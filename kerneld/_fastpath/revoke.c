@@ -1,0 +1,121 @@
+/* CNode.Revoke of an endpoint capability whose descendants are copies that nothing hangs on but channels: kerneld/deletion.py.
+ * None of them is the last to its object, since the capability that is revoked stays.
+ */
+#include "attempt.h"
+
+enum {
+    MOST = 60, /* descendants: less than a transaction of the slow path deletes */
+    WORDS = 2,
+    SLOT_PREV = 16,
+    SLOT_MDB = 24,
+    REVOCABLE = 2,
+    FIRST_BADGED = 1,
+    BOUND_SHIFT = 44,
+};
+
+static const uint64_t ADDRESS_MASK = ~(uint64_t)31;
+
+static bool is_bound(struct slot slot) { return slot.word0 >> BOUND_SHIFT & 1; }
+
+/* mdb.is_mdb_parent_of, of endpoint capabilities. */
+static bool is_child(struct attempt *a, struct slot parent, struct slot child)
+{
+    return type_of(child) == a->at->cap_endpoint && object_of(child) == object_of(parent) &&
+           (!parent.word1 || (child.word1 == parent.word1 && !(load(a, child.address + SLOT_MDB) & FIRST_BADGED)));
+}
+
+/* channels.unlink, but for the slot, which is emptied. */
+static bool unlink_channel(struct attempt *a, uint64_t channel, uint64_t endpoint)
+{
+    const struct layout *at = a->at;
+    const uint64_t client = load(a, channel + at->channel_client);
+    const uint64_t holders[2] = {client + at->tcb_channels, endpoint + at->endpoint_channels};
+    const uint64_t links[2] = {at->channel_client_prev, at->channel_target_prev}; /* and the next, in the word behind it */
+    for (unsigned i = 0; i < 2; i++) {
+        const uint64_t before = load(a, channel + links[i]), behind = load(a, channel + links[i] + 8);
+        uint64_t first = load(a, holders[i]);
+        if (before) {
+            STORE(before + links[i] + 8, behind);
+            STORE(channel + links[i], 0);
+        } else {
+            first = (first & ~at->channel_mask) | behind;
+        }
+        if (behind) {
+            STORE(behind + links[i], before);
+            STORE(channel + links[i] + 8, 0);
+        }
+        STORE(holders[i], first - 1); /* the count is in the low bits */
+    }
+    STORE(channel + at->channel_client, 0);
+    const uint64_t tell[4] = {at->outbox_channel_gone, channel, 0, 0};
+    if (!store_words(a, at->outbox_entries + a->told * sizeof tell, tell, 4))
+        return false;
+    a->told++;
+    return true;
+}
+
+/* mdb.empty, of the slot behind the parent's. */
+static bool empty(struct attempt *a, uint64_t parent, uint64_t slot)
+{
+    static const uint64_t nothing[4] = {0};
+    const uint64_t links = load(a, slot + SLOT_MDB), following = links & ADDRESS_MASK;
+    STORE(parent + SLOT_MDB, (load(a, parent + SLOT_MDB) & ~ADDRESS_MASK) | following);
+    if (following) {
+        STORE(following + SLOT_PREV, parent);
+        if (links & FIRST_BADGED)
+            STORE(following + SLOT_MDB, load(a, following + SLOT_MDB) | FIRST_BADGED);
+    }
+    return store_words(a, slot, nothing, 4);
+}
+
+static bool perform_revoke(struct attempt *a, struct slot parent, const struct slot *children, unsigned count)
+{
+    if (!save_trap(a))
+        return false;
+    for (unsigned i = 0; i < count; i++) {
+        if (is_bound(children[i]) && !unlink_channel(a, children[i].address, object_of(parent)))
+            return false;
+        if (!empty(a, parent.address, children[i].address))
+            return false;
+        deletions_add(a->ram, a->tcb, children[i]);
+    }
+    a->took_memory = true;
+    return complete(a, a->tcb, 0, 0, NULL, 0);
+}
+
+/* Whether the channel whose slot this is can be severed here. A bound slot that is no channel's is a listening thread's. */
+static bool is_severable(struct attempt *a, struct slot slot)
+{
+    const struct layout *at = a->at;
+    const uint64_t client = load(a, slot.address + at->channel_client);
+    return slot.address % at->tcb_size != at->tcb_listen && client && load(a, client + at->tcb_channels) & ~at->channel_mask &&
+           load(a, object_of(slot) + at->endpoint_channels) & ~at->channel_mask;
+}
+
+enum outcome try_revoke(struct attempt *a)
+{
+    const struct layout *at = a->at;
+    const struct sel4py_entry *entry = &a->entry;
+    struct slot parent, children[MOST];
+    if (entry->op != SEL4PY_SYSCALL_CALL || entry->info >> 12 != at->label_cnode_revoke || (entry->info >> 7 & 3) ||
+        (entry->info & 127) < WORDS || (entry->info & 127) > SEL4PY_MESSAGE_REGISTERS)
+        return SLOW;
+    const uint64_t depth = entry->mr[1];
+    if (depth < 1 || depth > 64 || !look_up(a, entry->cptr, &a->cap) || type_of(a->cap) != at->cap_cnode ||
+        !resolve(a, a->cap, entry->mr[0], (unsigned)depth, &parent) || type_of(parent) != at->cap_endpoint)
+        return SLOW;
+    const uint64_t links = load(a, parent.address + SLOT_MDB);
+    unsigned count = 0;
+    for (uint64_t next = links & ADDRESS_MASK; next && links & REVOCABLE; next = load(a, next + SLOT_MDB) & ADDRESS_MASK) {
+        struct slot child = load_slot(a, next);
+        if (!is_child(a, parent, child))
+            break;
+        if (count == MOST || (is_bound(child) && !is_severable(a, child)))
+            return SLOW;
+        children[count++] = child;
+    }
+    if (load(a, a->tcb + at->tcb_process) != at->process_live || a->outside)
+        return SLOW;
+    /* point of no return */
+    PERFORM(perform_revoke(a, parent, children, count));
+}
