@@ -88,6 +88,7 @@ class Core:
         chooses_anew: whether whom this transaction wakes goes before its equals, though the thread that runs goes on.
         take_due: by virtual time, of the contexts that are watched those whose time has come: they are not any more.
         touched: TCBs (addresses) whose state this transaction changed; the scheduler settles them before the commit.
+        fast_layout: what the fast path finds records by (`fastpath.py`); None where Python does everything.
         service: what the kernel's own time is charged by (`service.py`).
         used_up: scheduling contexts (addresses) of which this transaction found a refill used up (`timeouts.py`).
     """
@@ -108,6 +109,7 @@ class Core:
     take_due: Callable[[int], list[int]] | None = None
     trace: Trace = field(init=False)
     used_up: dict[int, None] = field(default_factory=dict)
+    fast_layout: bytes | None = None
     service: Service = field(default_factory=Service)
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
 

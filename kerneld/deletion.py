@@ -17,7 +17,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from kerneld import caps, channels, death_notices, interrupts, listening, mappings, mdb, threads
+from kerneld import _fastpath, caps, channels, death_notices, interrupts, listening, mappings, mdb, threads
 from kerneld.caps import NULL, OBJECT_MASK, TYPE_SHIFT, Cap, ZombieOf
 from kerneld.core import Core, Deletion
 from kerneld.failures import KernelBug
@@ -53,6 +53,10 @@ def revoke(core: Core, slot: Slot, work: Work) -> bool:
     """Delete all capabilities derived from the slot's. False if work is left: call again in another transaction."""
     mappings.takes_memory(core, work.thread)
     while True:
+        if core.fast_layout is not None and slot.cap_type == CapType.ENDPOINT:
+            copies = _fastpath.delete_copies(core.ram, core.fast_layout, slot.address, work.thread, work.left)
+            if copies and not work.spend(copies):
+                return False
         child = slot.next
         if child is None or not mdb.is_mdb_parent_of(slot, child):
             return True

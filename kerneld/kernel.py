@@ -105,6 +105,7 @@ class Kernel:
         self.core = Core(ram, record, Outbox(ram), ports or NoPorts(), processor_time, now)
         self.outbox = self.core.outbox
         self.fast_layout = fastpath.make_layout(record) if fast_path and not record.cores else None
+        self.core.fast_layout = self.fast_layout
 
     def take(self, tcb: Tcb) -> bool:
         """Carry out the thread's next submission, if there is one and the thread can make one: one transaction.

@@ -198,7 +198,9 @@ class TwinKernel(Kernel):
         fast = {address: self.ram.word(address) for address in before}
         for address, value in before.items():
             self.ram.poke(address, struct.pack("<Q", value))
+        self.core.fast_layout = None
         assert self.take_slowly(tcb), "the slow path takes what the fast path takes"
+        self.core.fast_layout = self.fast_layout
         before = self._stored() | before
         slow = {address: self.ram.word(address) for address in before}
         assert slow == before | fast, "the two paths leave different RAM"

@@ -48,6 +48,7 @@ enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, u
 RamObject *fast_parse(PyObject *ram, PyObject *bytes, const struct layout **layout);
 
 PyObject *fast_serve(PyObject *module, PyObject *args); /* serve.c */
+PyObject *fast_delete_copies(PyObject *module, PyObject *const *args, Py_ssize_t count); /* revoke.c */
 PyObject *fast_deletions(PyObject *module, PyObject *ram); /* deletions.c */
 
 #endif

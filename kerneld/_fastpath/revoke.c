@@ -68,21 +68,6 @@ static bool empty(struct attempt *a, uint64_t parent, uint64_t slot)
     return store_words(a, slot, nothing, 4);
 }
 
-static bool perform_revoke(struct attempt *a, struct slot parent, const struct slot *children, unsigned count)
-{
-    if (!save_trap(a))
-        return false;
-    for (unsigned i = 0; i < count; i++) {
-        if (is_bound(children[i]) && !unlink_channel(a, children[i].address, object_of(parent)))
-            return false;
-        if (!empty(a, parent.address, children[i].address))
-            return false;
-        deletions_add(a->ram, a->tcb, children[i]);
-    }
-    a->took_memory = true;
-    return complete(a, a->tcb, 0, 0, NULL, 0);
-}
-
 /* Whether the channel whose slot this is can be severed here. A bound slot that is no channel's is a listening thread's. */
 static bool is_severable(struct attempt *a, struct slot slot)
 {
@@ -91,6 +76,30 @@ static bool is_severable(struct attempt *a, struct slot slot)
     return slot.address % at->tcb_size != at->tcb_listen && client && load(a, client + at->tcb_channels) & ~at->channel_mask &&
            load(a, object_of(slot) + at->endpoint_channels) & ~at->channel_mask;
 }
+
+/* Deletes one that is_simple(), the first behind the parent. */
+static bool delete_first(struct attempt *a, struct slot parent, struct slot child)
+{
+    if (is_bound(child) && !unlink_channel(a, child.address, object_of(parent)))
+        return false;
+    if (!empty(a, parent.address, child.address))
+        return false;
+    deletions_add(a->ram, a->tcb, child);
+    return true;
+}
+
+static bool perform_revoke(struct attempt *a, struct slot parent, const struct slot *children, unsigned count)
+{
+    if (!save_trap(a))
+        return false;
+    for (unsigned i = 0; i < count; i++)
+        if (!delete_first(a, parent, children[i]))
+            return false;
+    a->took_memory = true;
+    return complete(a, a->tcb, 0, 0, NULL, 0);
+}
+
+static bool is_simple(struct attempt *a, struct slot child) { return !is_bound(child) || is_severable(a, child); }
 
 enum outcome try_revoke(struct attempt *a)
 {
@@ -110,7 +119,7 @@ enum outcome try_revoke(struct attempt *a)
         struct slot child = load_slot(a, next);
         if (!is_child(a, parent, child))
             break;
-        if (count == MOST || (is_bound(child) && !is_severable(a, child)))
+        if (count == MOST || !is_simple(a, child))
             return SLOW;
         children[count++] = child;
     }
@@ -118,4 +127,36 @@ enum outcome try_revoke(struct attempt *a)
         return SLOW;
     /* point of no return */
     PERFORM(perform_revoke(a, parent, children, count));
+}
+
+/* delete_copies(ram, layout, parent, thread, limit) -> how many. In an open transaction: deletes the first descendants of the
+ * endpoint capability in the slot `parent`, as long as nothing but channels hangs on them, for the TCB `thread`. */
+PyObject *fast_delete_copies(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    struct attempt attempt = {0}, *a = &attempt;
+    uint64_t address, limit, done = 0;
+    if (count != 5) {
+        PyErr_SetString(PyExc_TypeError, "delete_copies(ram, layout, parent, thread, limit)");
+        return NULL;
+    }
+    a->ram = fast_parse(args[0], args[1], &a->at);
+    if (!a->ram || !as_u64(args[2], &address) || !as_u64(args[3], &a->tcb) || !as_u64(args[4], &limit))
+        return NULL;
+    const struct slot parent = load_slot(a, address);
+    a->told = load(a, a->at->outbox_length);
+    const uint64_t told = a->told;
+    while (done < limit && type_of(parent) == a->at->cap_endpoint) {
+        const uint64_t links = load(a, address + SLOT_MDB), next = links & ADDRESS_MASK;
+        if (!next || !(links & REVOCABLE))
+            break;
+        const struct slot child = load_slot(a, next);
+        if (!is_child(a, parent, child) || !is_simple(a, child) || a->outside)
+            break;
+        if (!delete_first(a, parent, child))
+            return NULL;
+        done++;
+    }
+    if (a->told != told && !store(a, a->at->outbox_length, a->told))
+        return NULL;
+    return PyLong_FromUnsignedLongLong(done);
 }

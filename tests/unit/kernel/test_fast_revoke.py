@@ -12,7 +12,7 @@ from kerneld.outbox import Tell
 from kerneld.records import Endpoint
 from libsel4py import abi
 from libsel4py.abi import Error, InitialSlot, Label, ObjectType, Rights, Syscall
-from tests.channel_scene import CHANNEL, ENDPOINT, ChannelScene
+from tests.channel_scene import CHANNEL, ENDPOINT, RECEIVER, ChannelScene, answer
 from tests.harness import Machine, TwinKernel
 
 LOG_END = layout.UNDO_LOG + layout.UNDO_LOG_BYTES
@@ -168,3 +168,43 @@ def test_every_store_can_be_interrupted(machine: Machine) -> None:
     machine.settle()
     assert root.completion() is not None
     assert len(machine.told(Tell.CHANNEL_GONE)) == 6
+
+
+def many(machine: Machine, *, fast: bool) -> tuple[int, bytes]:
+    """How many tells a Revoke with more descendants than the fast path takes on makes, and RAM afterwards."""
+    scene = scene_of(machine, 33)
+    extra = [machine.copy(scene.way) for _ in range(40)]
+    listening = scene.receiver("another server")
+    machine.tells.clear()
+    if not fast:
+        machine.kernel.core.fast_layout = None
+    assert taken_by(machine, scene.way) == 0
+    assert not any(machine.slot(each).word0 for each in extra)
+    tells = len(machine.told(Tell.CHANNEL_GONE))
+    # A thread that listens hangs on a copy of the endpoint's capability: that one is Python's.
+    assert answer(listening.syscall(Syscall.LISTEN, RECEIVER)) > 0
+    if not fast:
+        machine.kernel.core.fast_layout = None
+    machine.revoke(scene.endpoint)
+    assert scene.endpoint_record().listeners is None
+    return tells, machine.ram.read(LOG_END, machine.ram.size - LOG_END)
+
+
+def test_where_the_slow_path_has_c_delete_copies_it_is_as_by_python() -> None:
+    assert many(Machine(), fast=True) == many(Machine(), fast=False)
+
+
+def test_no_more_copies_go_than_a_transaction_may_delete(machine: Machine) -> None:
+    endpoint = machine.retype(ObjectType.ENDPOINT)
+    copies = [machine.copy(endpoint) for _ in range(5)]
+    layout_of, core = machine.kernel.fast_layout, machine.kernel.core
+    assert layout_of is not None
+    address = machine.slot(endpoint).address
+    with machine.ram.transaction():
+        assert _fastpath.delete_copies(core.ram, layout_of, address, 0, 3) == 3
+    assert [bool(machine.slot(each).word0) for each in copies].count(True) == 2
+    with machine.ram.transaction():
+        assert _fastpath.delete_copies(core.ram, layout_of, address, 0, 3) == 2
+        assert _fastpath.delete_copies(core.ram, layout_of, address, 0, 3) == 0
+    with pytest.raises(TypeError):
+        _fastpath.delete_copies(core.ram, layout_of, address)  # type: ignore[call-arg]
