@@ -108,8 +108,8 @@ class Live:
         assert self.system.ask("fsck") == []
 
     def _holding(self) -> tuple[object, ...]:
-        """Processes, frames with memory of their own, and memory files of kernel and monitor, but for what is made ahead
-        for small frames: that is more the more of them there were."""
+        """Processes, frames with memory of their own, and memory files of kernel and monitor, but for what is made
+        ahead for small frames: that is more the more of them there were."""
         status = self.system.ask("status")
         assert isinstance(status, Mapping)
         holding: list[object] = [status["tasks"], status["frames_with_own_memory"]]
