@@ -42,6 +42,7 @@ def status(system: System, request: Request) -> object:
         "turns": taken.turns,
         "doorbells": taken.doorbells,
         "frames_with_own_memory": len(system.mappings),
+        "made_ahead_for_frames": system.mappings.stocked,
         "processor_time_us": processor_time_us(os.getpid()),
         "kernel_restarts": system.options.restarts,
         "without_layers": list(system.options.without),

@@ -30,6 +30,7 @@ from tests.system.images.obeying import PLACES, POOL_BITS, SLOTS
 
 AGENT = "tests.system.images.obeying"
 CHILD = "tests.system.images.behaviour"
+SMALL = ("/memfd:sel4py-frame (deleted)", "/memfd:sel4py-stock (deleted)")  # kerneld/host/frame_stock.py
 
 SIZES = {
     ObjectType.UNTYPED: (12, POOL_BITS - 1),
@@ -107,11 +108,17 @@ class Live:
         assert self.system.ask("fsck") == []
 
     def _holding(self) -> tuple[object, ...]:
-        """Processes, frames with memory of their own, and memory files of kernel and monitor."""
+        """Processes, frames with memory of their own, and memory files of kernel and monitor, but for what is made
+        ahead for small frames: that is more the more of them there were."""
         status = self.system.ask("status")
         assert isinstance(status, Mapping)
-        files = [_memory_files(int(pid)) for pid in (status["pid"], self.system.process.pid)]
-        return status["tasks"], status["frames_with_own_memory"], *files
+        holding: list[object] = [status["tasks"], status["frames_with_own_memory"]]
+        for pid in (status["pid"], self.system.process.pid):
+            files = _memory_files(int(pid))
+            small = [name for name in files if name in SMALL]
+            holding += [[name for name in files if name not in SMALL]]
+            holding += [len(small) - int(status["made_ahead_for_frames"]) if files else 0]
+        return tuple(holding)
 
     def _release_at_its_end(self) -> None:
         """Whoever waits for the agent need not wait for ever."""

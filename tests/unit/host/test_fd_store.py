@@ -11,8 +11,8 @@ import msgpack
 
 from hw.fd_store import ENTRIES_TOGETHER
 from hw.fd_store import FdStore as Keeper
-from hw.kernel_process import MESSAGE_BYTES
-from kerneld.host.fd_store import DROPPED_TOGETHER, FdStore
+from hw.kernel_process import MESSAGE_BYTES, KernelProcess
+from kerneld.host.fd_store import DROPPED_TOGETHER, KEPT_TOGETHER, FdStore
 
 
 def identity(descriptor: int) -> tuple[int, int]:
@@ -49,6 +49,26 @@ def test_kept_replaced_and_dropped() -> None:
     loop.close()
     os.close(first)
     os.close(second)
+
+
+def test_as_many_as_a_message_holds_are_kept_by_one() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    loop = asyncio.new_event_loop()
+    made = [os.memfd_create(f"number {number}") for number in range(KEPT_TOGETHER)]
+    with ours, theirs:
+        store, keeper = FdStore(ours, loop), Keeper()
+        store.keep_some([f"stock:{number:x}" for number in range(KEPT_TOGETHER)], made, 4096)
+        received = KernelProcess(0, 0, theirs).receive()
+        assert received is not None
+        keeper.take(*received)
+        found = {key: identity(entry.descriptor) for key, entry in keeper.kept.items()}
+        assert found == {f"stock:{number:x}": identity(each) for number, each in enumerate(made)}
+        assert {entry.note for entry in keeper.kept.values()} == {4096}
+        store.close()
+        keeper.close()
+    loop.close()
+    for each in made:
+        os.close(each)
 
 
 def test_what_is_dropped_is_told_together_soon() -> None:
