@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from hw.devices.block import ID_BYTES, SECTOR_BYTES, Block, Kind, Outcome, Request
+from hw.devices.block import ENDED, ID_BYTES, SECTOR_BYTES, Block, Kind, Outcome, Request
 from hw.devices.bus import IoBus
 from hw.devices.medium import Answer, Medium, Worker
 from hw.devices.virtio_registers import Cause
@@ -168,7 +168,7 @@ class Disk:
         """What needs no thread. None: it does."""
         if self._failing and request.kind is not None:
             self._failing -= 1
-            return Answer(request, outcome=Outcome.IOERR)
+            return Answer(request, ENDED.pack(0) if request.kind is Kind.COMMIT else b"", Outcome.IOERR)
         match request.kind:
             case Kind.IN if not (self._barriers or request.is_barrier):
                 try:
