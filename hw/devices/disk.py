@@ -65,8 +65,15 @@ class Disk:
 
     def kicked(self) -> None:
         """Go on with what the driver wants."""
-        if self._soon is None and not self._closed:
+        if self._soon is None and not self._closed and (self._waiting or self._requests.has_more()):
             self._soon = self._loop.call_soon(self._turn)
+
+    def look(self) -> bool:
+        """Begin with what the driver has made available, whether it has notified the device or not. False: nothing."""
+        if self._soon is not None or self._closed or not self._requests.has_more():
+            return False
+        self._turn()
+        return True
 
     def fail_next(self, count: int) -> None:
         """Fault injection: so many of the next requests end with an error of the medium, and do nothing."""
