@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import struct
 import time
@@ -181,6 +182,25 @@ def test_random_ones_never_end_the_disk(system: System, medium: Recorder) -> Non
     offer_commit(system, STEPS, BYTES)
     system.run(1)
     assert (answer(system), medium.log) == ((5, Outcome.OK), DONE)
+
+
+def test_a_driver_that_ends_within_a_commit_leaves_it_whole_and_before_what_its_successor_writes(
+    system: System, medium: Recorder
+) -> None:
+    medium.gate.clear()
+    offer_commit(system, STEPS, BYTES)
+    system.guest.set(Register.QUEUE_NOTIFY, 0)
+    system.loop.run_until_complete(asyncio.sleep(0))  # taken, and given to the thread
+    system.guest.set(Register.STATUS, 0)
+    system.guest.write(ANSWER, b"\xee" * 8)
+    system.guest.begin(FLUSH | COMMIT, size=16)
+    system.request(Kind.OUT, 1, b"z" * 512, slot=3)
+    system.guest.set(Register.QUEUE_NOTIFY, 0)
+    system.loop.run_until_complete(asyncio.sleep(0))
+    medium.gate.set()
+    assert system.run(1) == [(9, 1)]
+    assert medium.log == [*DONE, ("write", 512, 512)]
+    assert system.guest.read(ANSWER, 8) == b"\xee" * 8, "nobody is told of it"
 
 
 class Logged(Recorder):
