@@ -187,19 +187,6 @@ def test_a_barrier_that_was_not_agreed_to_is_no_request(system: System) -> None:
     assert system.status() == Outcome.UNSUPP
 
 
-def test_it_may_look_before_it_is_notified(system: System, medium: Recorder) -> None:
-    assert not system.disk.look()
-    system.request(Kind.OUT, 1, b"a" * 512)
-    assert system.disk.look()
-    assert not system.disk.look()
-    system.guest.set(Register.QUEUE_NOTIFY, 0)  # finds nothing
-    assert system.run(1) == [(0, 1)]
-    assert medium.log == [("write", 512, 512)]
-    system.disk.close()
-    system.request(Kind.OUT, 1, b"a" * 512, slot=1)
-    assert not system.disk.look()
-
-
 def test_a_turn_moves_about_a_mebibyte(medium: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hw.devices.disk.BYTES_A_TURN", 1024)
     medium.reads_now = True
