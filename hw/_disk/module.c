@@ -6,12 +6,14 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <string.h>
 
 struct python_job {
     struct job job; /* first */
     PyObject *token;
     PyObject *bytes;  /* that are read into; or NULL */
     Py_buffer source; /* that is written; obj is NULL if there is none */
+    struct step *steps; /* a commit's; or NULL */
 };
 
 typedef struct {
@@ -26,6 +28,7 @@ static void drop(struct python_job *job)
     Py_XDECREF(job->bytes);
     if (job->source.obj)
         PyBuffer_Release(&job->source);
+    PyMem_Free(job->steps);
     PyMem_Free(job);
 }
 
@@ -125,6 +128,19 @@ static PyObject *worker_read(WorkerObject *self, PyObject *args)
     return submit(self, job, token);
 }
 
+/* Keep a buffer until the job is taken back. Returns false, and the job is dropped, if it is none. */
+static bool keep_source(struct python_job *job, PyObject *data)
+{
+    if (PyObject_GetBuffer(data, &job->source, PyBUF_SIMPLE) < 0) {
+        job->source.obj = NULL;
+        drop(job);
+        return false;
+    }
+    job->job.data = job->source.buf;
+    job->job.size = (size_t)job->source.len;
+    return true;
+}
+
 static PyObject *worker_write(WorkerObject *self, PyObject *args)
 {
     PyObject *token, *data;
@@ -134,13 +150,51 @@ static PyObject *worker_write(WorkerObject *self, PyObject *args)
     struct python_job *job = new_job(JOB_WRITE, offset);
     if (!job)
         return NULL;
-    if (PyObject_GetBuffer(data, &job->source, PyBUF_SIMPLE) < 0) {
-        job->source.obj = NULL;
+    return keep_source(job, data) ? submit(self, job, token) : NULL;
+}
+
+/* Whether the writes have just as many bytes as there are. */
+static bool fits(const struct job *job)
+{
+    size_t left = job->size / SECTOR_BYTES;
+    for (size_t at = 0; at < job->count; at++) {
+        if (job->steps[at].sectors > left)
+            return false;
+        left -= job->steps[at].sectors;
+    }
+    return !left && job->size % SECTOR_BYTES == 0;
+}
+
+static PyObject *worker_commit(WorkerObject *self, PyObject *args)
+{
+    PyObject *token, *data;
+    Py_buffer table;
+    if (!PyArg_ParseTuple(args, "Oy*O", &token, &table, &data))
+        return NULL;
+    struct python_job *job = new_job(JOB_COMMIT, 0);
+    if (job)
+        job->steps = PyMem_Malloc((size_t)table.len + 1);
+    if (job && job->steps) {
+        memcpy(job->steps, table.buf, (size_t)table.len);
+        job->job.steps = job->steps;
+        job->job.count = (size_t)table.len / sizeof *job->steps;
+        job->job.hurries = true;
+    }
+    bool is_whole = table.len % (Py_ssize_t)sizeof(struct step) == 0;
+    PyBuffer_Release(&table);
+    if (!job)
+        return NULL;
+    if (!job->steps) {
         drop(job);
+        return PyErr_NoMemory();
+    }
+    if (!keep_source(job, data))
+        return NULL;
+    if (!is_whole || !fits(&job->job)) {
+        drop(job);
+        PyErr_SetString(PyExc_ValueError, "steps are pairs of 8 bytes, whose sectors are those of the data");
         return NULL;
     }
-    job->job.data = job->source.buf;
-    job->job.size = (size_t)job->source.len;
     return submit(self, job, token);
 }
 
@@ -163,6 +217,14 @@ static PyObject *worker_start_work(WorkerObject *self, PyObject *Py_UNUSED(ignor
     Py_RETURN_NONE;
 }
 
+/* What a job gives back, beside its error: bytes that were read, or how many steps of a commit have ended. */
+static PyObject *found(const struct python_job *job)
+{
+    if (job->job.kind == JOB_COMMIT)
+        return PyBytes_FromStringAndSize((const char *)&job->job.ended, sizeof job->job.ended);
+    return Py_NewRef(job->bytes ? job->bytes : Py_None);
+}
+
 /* All are given back, or none and an exception is set: then those that are not in the list are lost with it. */
 static PyObject *worker_finished(WorkerObject *self, PyObject *Py_UNUSED(ignored))
 {
@@ -172,7 +234,7 @@ static PyObject *worker_finished(WorkerObject *self, PyObject *Py_UNUSED(ignored
     for (struct job *each = worker_take(&self->worker), *next; each; each = next) {
         next = each->next;
         struct python_job *job = (struct python_job *)each;
-        PyObject *entry = list ? Py_BuildValue("(OiO)", job->token, each->error, job->bytes ? job->bytes : Py_None) : NULL;
+        PyObject *entry = list ? Py_BuildValue("(OiN)", job->token, each->error, found(job)) : NULL;
         if (list && (!entry || PyList_Append(list, entry) < 0))
             Py_CLEAR(list);
         Py_XDECREF(entry);
@@ -190,8 +252,9 @@ static PyMethodDef methods[] = {
     {"read", (PyCFunction)worker_read, METH_VARARGS, "read(token, offset, size): submit it."},
     {"write", (PyCFunction)worker_write, METH_VARARGS, "write(token, offset, data): submit it; data is kept until it is done."},
     {"flush", (PyCFunction)worker_flush, METH_VARARGS, "flush(token, hurries): submit it; hurries: tell of those before it first."},
+    {"commit", (PyCFunction)worker_commit, METH_VARARGS, "commit(token, steps, data): submit it; data is kept until it is done."},
     {"kick", (PyCFunction)worker_start_work, METH_NOARGS, "kick(): begin with what was submitted."},
-    {"finished", (PyCFunction)worker_finished, METH_NOARGS, "finished() -> [(token, errno, bytes that were read or None)]."},
+    {"finished", (PyCFunction)worker_finished, METH_NOARGS, "finished() -> [(token, errno, bytes that were read, steps that ended, or None)]."},
     {"close", (PyCFunction)worker_close, METH_NOARGS, "close(): wait for all that was submitted, and end the thread."},
     {NULL, NULL, 0, NULL},
 };

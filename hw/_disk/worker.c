@@ -22,14 +22,11 @@ static struct job *take_all(struct job_list *list)
     return first;
 }
 
-/* All of a job's bytes, or an error. A file that has become shorter is one: an image never does. */
-static int move_bytes(int descriptor, const struct job *job)
+/* All of these bytes, or an error. A file that has become shorter is one: an image never does. */
+static int move_bytes(int descriptor, bool writes, char *at, size_t left, off_t offset)
 {
-    char *at = job->data;
-    size_t left = job->size;
-    off_t offset = job->offset;
     while (left) {
-        ssize_t moved = job->kind == JOB_WRITE ? pwrite(descriptor, at, left, offset) : pread(descriptor, at, left, offset);
+        ssize_t moved = writes ? pwrite(descriptor, at, left, offset) : pread(descriptor, at, left, offset);
         if (moved < 0 && errno == EINTR)
             continue;
         if (moved <= 0)
@@ -41,11 +38,36 @@ static int move_bytes(int descriptor, const struct job *job)
     return 0;
 }
 
-static int carry_out(int descriptor, const struct job *job)
+static int flush(int descriptor)
 {
-    if (job->kind == JOB_FLUSH)
-        return fdatasync(descriptor) ? errno : 0;
-    return move_bytes(descriptor, job);
+    return fdatasync(descriptor) ? errno : 0;
+}
+
+/* One step after the other; none behind one that fails. */
+static int commit(int descriptor, struct job *job)
+{
+    char *at = job->data;
+    for (job->ended = 0; job->ended < job->count; job->ended++) {
+        const struct step *step = &job->steps[job->ended];
+        size_t size = step->sectors * SECTOR_BYTES;
+        int error = size ? move_bytes(descriptor, true, at, size, (off_t)(step->sector * SECTOR_BYTES)) : flush(descriptor);
+        if (error)
+            return error;
+        at += size;
+    }
+    return 0;
+}
+
+static int carry_out(int descriptor, struct job *job)
+{
+    switch (job->kind) {
+    case JOB_FLUSH:
+        return flush(descriptor);
+    case JOB_COMMIT:
+        return commit(descriptor, job);
+    default:
+        return move_bytes(descriptor, job->kind == JOB_WRITE, job->data, job->size, job->offset);
+    }
 }
 
 /* The bell comes before the word: who sees the word finds the bell rung. */

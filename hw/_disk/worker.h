@@ -6,12 +6,21 @@
 #ifndef SEL4PY_DISK_WORKER_H
 #define SEL4PY_DISK_WORKER_H
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-enum job_kind { JOB_READ, JOB_WRITE, JOB_FLUSH };
+enum job_kind { JOB_READ, JOB_WRITE, JOB_FLUSH, JOB_COMMIT };
+
+enum { SECTOR_BYTES = 512 };
+
+/* Of a commit: a write of so many sectors, or, without any, a flush. As the driver writes it (hw/devices/block.py, STEP). */
+struct step {
+    uint64_t sector, sectors;
+};
+static_assert(sizeof(struct step) == 16, "STEP");
 
 enum { QUIET_BYTES = 1 << 18 }; /* moved at most before the bell tells of them */
 
@@ -23,6 +32,9 @@ struct job {
     off_t offset;
     size_t size;
     void *data;
+    const struct step *steps; /* of a commit, in order; the writes' bytes lie in data, one behind the other */
+    size_t count;
+    uint32_t ended; /* steps that did, without an error */
 };
 
 struct job_list {

@@ -5,6 +5,12 @@ be written, and the legacy interface's BARRIER: a request with that bit is begun
 before any behind it begins, so that a flush can be sent with the writes that it is for. A request is a header of 16
 bytes that the device reads, data that it reads or writes, and one byte of status that it writes last; how they are cut
 into descriptors is the driver's matter.
+
+And COMMIT, which is ours alone: one request of several writes and flushes, its steps, which are carried out in order up
+to the first that fails. The header's second word says how many there are; `STEP` for each of them follows, then the
+bytes of all writes. In front of the status the device says how many steps have ended (`ENDED`). They come behind all
+writes that were made available before. A device whose kernel died may begin a commit again from its first step: who
+writes a sector in two of its epochs does it in the last one and one other.
 """
 
 from __future__ import annotations
@@ -25,6 +31,10 @@ HEADER: Final = struct.Struct("<IIQ")  # type, reserved, sector
 MOST_DATA: Final = MAX_TRANSFER - HEADER.size
 ID_BYTES: Final = 20
 BARRIER, SEG_MAX, RO, BLK_SIZE, FLUSH = 1 << 0, 1 << 2, 1 << 5, 1 << 6, 1 << 9  # feature bits
+COMMIT: Final = 1 << 23  # the last bit of those that are a device type's own: the standard counts from the first
+STEP: Final = struct.Struct("<QQ")  # sector and sectors; a flush has none
+ENDED: Final = struct.Struct("<I")
+MOST_STEPS: Final = 64
 BARRIER_TYPE: Final = 1 << 31  # in a request's type
 _CONFIGURATION: Final = struct.Struct(
     "<QIIIIQB3x"
@@ -38,6 +48,7 @@ class Kind(IntEnum):
     OUT = 1
     FLUSH = 4
     GET_ID = 8
+    COMMIT = 1 << 16
 
 
 class Outcome(IntEnum):
@@ -62,7 +73,8 @@ class Request(NamedTuple):
     Attributes:
         chain: to be given back. kind: None for one that is refused with ``outcome``. sector: the first. size: of the
         data, in bytes. into: where data is written to, and ``status`` where the status byte is. resets: the device's
-        count of resets when the request was taken. is_barrier: it stays in its place among the others.
+        count of resets when the request was taken. is_barrier: it stays in its place among the others. steps: a
+        commit's, `STEP` each.
     """
 
     chain: Chain
@@ -75,6 +87,7 @@ class Request(NamedTuple):
     data: Buffer = b""
     outcome: Outcome = Outcome.OK
     is_barrier: bool = False
+    steps: Buffer = b""
 
 
 class Block(VirtioDevice):
@@ -100,7 +113,7 @@ class Block(VirtioDevice):
         trigger: Trigger = Trigger.LEVEL,
     ) -> None:
         super().__init__(ram, address, number, first_port, irq, dma, trigger)
-        self.OFFERED = BARRIER | SEG_MAX | BLK_SIZE | FLUSH | (RO if read_only else 0)
+        self.OFFERED = BARRIER | SEG_MAX | BLK_SIZE | FLUSH | COMMIT | (RO if read_only else 0)
         self.sectors = sectors
         self.read_only = read_only
         self.requests = DeviceQueue(self, 0)
@@ -144,7 +157,7 @@ class Block(VirtioDevice):
         except DmaFault:
             self.dma.ensure(chain.readable[0].address, min(HEADER.size, chain.readable[0].size), write=False)
             return Request(chain, None, 0, 0, into, status, resets, outcome=Outcome.IOERR)
-        number, _, sector = HEADER.unpack_from(copied)
+        number, count, sector = HEADER.unpack_from(copied)
         is_barrier = bool(number & BARRIER_TYPE and self.features & BARRIER)
         if is_barrier:
             number &= ~BARRIER_TYPE
@@ -152,11 +165,32 @@ class Block(VirtioDevice):
             kind = Kind(number)
         except ValueError:
             return Request(chain, None, 0, 0, into, status, resets, outcome=Outcome.UNSUPP)
+        if kind is Kind.COMMIT:
+            return self._commit(Request(chain, kind, 0, outgoing, into, status, resets), copied, count)
         size = outgoing if kind is Kind.OUT else incoming
         if not self._makes_sense(kind, sector, size):
             return Request(chain, None, sector, size, into, status, resets, outcome=Outcome.IOERR)
         data = memoryview(copied)[HEADER.size :]
         return Request(chain, kind, sector, size, into, status, resets, data, is_barrier=is_barrier)
+
+    def _commit(self, request: Request, copied: bytes, count: int) -> Request:
+        """The same with its steps and their data; or one that is refused."""
+        if not self.features & COMMIT:
+            return request._replace(kind=None, outcome=Outcome.UNSUPP)
+        end = HEADER.size + STEP.size * count
+        steps, data = memoryview(copied)[HEADER.size : end], memoryview(copied)[end:]
+        room = sum([size for _, size in request.into])
+        if not 0 < count <= MOST_STEPS or len(steps) < STEP.size * count or room < ENDED.size:
+            return request._replace(kind=None, outcome=Outcome.IOERR)
+        left = len(data)
+        for sector, sectors in STEP.iter_unpack(steps):
+            if sectors and (self.read_only or sector + sectors > self.sectors):
+                left = -1
+                break
+            left -= sectors * SECTOR_BYTES
+        if left:
+            return request._replace(kind=None, outcome=Outcome.IOERR)
+        return request._replace(data=data, steps=steps)
 
     def _makes_sense(self, kind: Kind, sector: int, size: int) -> bool:
         match kind:

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from hw.devices.block import ID_BYTES, SECTOR_BYTES, Block, Kind, Outcome, Request
+from hw.devices.block import ENDED, ID_BYTES, SECTOR_BYTES, Block, Kind, Outcome, Request
 from hw.devices.bus import IoBus
 from hw.devices.medium import Answer, Medium, Worker
 from hw.devices.virtio_registers import Cause
@@ -54,6 +54,7 @@ class Disk:
         self._bytes = 0  # of what the thread has
         self._barriers = 0  # that the thread has
         self._given_back = 0  # in this turn
+        self._takes_long = False  # what was taken last
         self._failing = 0  # of the next requests
         self._soon: asyncio.Handle | None = None
         self._closed = False
@@ -65,8 +66,19 @@ class Disk:
 
     def kicked(self) -> None:
         """Go on with what the driver wants."""
-        if self._soon is None and not self._closed:
+        if self._soon is None and not self._closed and (self._waiting or self._requests.has_more()):
             self._soon = self._loop.call_soon(self._turn)
+
+    def look(self) -> bool:
+        """Begin with what the driver has made available, whether it has notified the device or not. False: nothing.
+
+        That pays where the work takes longer than the driver's system call: while commits come. What is short would
+        only keep the driver waiting for the system call's end.
+        """
+        if not self._takes_long or self._soon is not None or self._closed or not self._requests.has_more():
+            return False
+        self._turn()
+        return True
 
     def fail_next(self, count: int) -> None:
         """Fault injection: so many of the next requests end with an error of the medium, and do nothing."""
@@ -131,6 +143,7 @@ class Disk:
             self._bytes -= answer.request.size
             self._barriers -= answer.request.is_barrier
         for request in self._requests_nowait():
+            self._takes_long = request.kind is Kind.COMMIT
             answered = self._at_once(request)
             if answered is None:
                 self._bytes += request.size
@@ -168,7 +181,7 @@ class Disk:
         """What needs no thread. None: it does."""
         if self._failing and request.kind is not None:
             self._failing -= 1
-            return Answer(request, outcome=Outcome.IOERR)
+            return Answer(request, ENDED.pack(0) if request.kind is Kind.COMMIT else b"", Outcome.IOERR)
         match request.kind:
             case Kind.IN if not (self._barriers or request.is_barrier):
                 try:

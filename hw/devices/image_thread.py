@@ -27,6 +27,8 @@ class ImageThread:
                 self._worker.read(request, request.sector * SECTOR_BYTES, request.size)
             case Kind.OUT:
                 self._worker.write(request, request.sector * SECTOR_BYTES, request.data)
+            case Kind.COMMIT:
+                self._worker.commit(request, request.steps, request.data)
             case _:
                 self._worker.flush(request, not request.is_barrier)  # a barrier's writes are sent with it
 
@@ -35,7 +37,9 @@ class ImageThread:
 
     def finished_nowait(self) -> list[Answer]:
         return [
-            Answer(request, outcome=Outcome.IOERR) if error else Answer(request, data or b"")
+            Answer(request, (data or b"") if request.kind is Kind.COMMIT else b"", Outcome.IOERR)
+            if error
+            else Answer(request, data or b"")
             for request, error, data in self._worker.finished()
         ]
 

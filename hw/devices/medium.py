@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from typing import Final, NamedTuple, Protocol
 
-from hw.devices.block import SECTOR_BYTES, Kind, Outcome, Request
+from hw.devices.block import ENDED, SECTOR_BYTES, STEP, Kind, Outcome, Request
 from hw.iommu import Buffer
 
 SWITCH_S: Final = 50e-6
@@ -44,15 +44,15 @@ class Worker(Protocol):
     """Carries out requests beside the kernel, one after the other.
 
     `bell` is a descriptor that becomes readable after something has come to `finished_nowait`; small requests that were
-    given together may ring it together, but none waits for a flush that is no barrier. Whom it wakes calls
-    `answer_bell` first: what is finished later rings again.
+    given together may ring it together, but none waits for a commit, or for a flush that is no barrier. Whom it
+    wakes calls `answer_bell` first: what is finished later rings again.
     """
 
     @property
     def bell(self) -> int: ...
 
     def carry_out(self, request: Request, /) -> None:
-        """Take a read, a write or a flush, to be done after all that were given before."""
+        """Take a read, a write, a flush or a commit, to be done after all that were given before."""
 
     def begin(self) -> None:
         """Start with what was given. (It may have been before.)"""
@@ -124,6 +124,23 @@ class MediumThread:
                     self._medium.write(offset, request.data)
                 case Kind.FLUSH:
                     self._medium.flush()
+                case Kind.COMMIT:
+                    return self._committed(request)
         except OSError:
             return Answer(request, outcome=Outcome.IOERR)
         return Answer(request)
+
+    def _committed(self, request: Request) -> Answer:
+        """One step after the other; none behind one that fails."""
+        ended = at = 0
+        try:
+            for sector, sectors in STEP.iter_unpack(request.steps):
+                end = at + sectors * SECTOR_BYTES
+                if sectors:
+                    self._medium.write(sector * SECTOR_BYTES, memoryview(request.data)[at:end])
+                else:
+                    self._medium.flush()
+                ended, at = ended + 1, end
+        except OSError:
+            return Answer(request, ENDED.pack(ended), Outcome.IOERR)
+        return Answer(request, ENDED.pack(ended))

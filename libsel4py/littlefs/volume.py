@@ -108,10 +108,13 @@ class LittleFsVolume:
                 raise NoSuchFile(f"{path}: something on the way is a file") from None
             is_directory = found.type == _DIRECTORY
             known = Stat(Kind.DIRECTORY if is_directory else Kind.FILE, 0 if is_directory else found.size)
-            if len(self._stats) >= MOST_STATS:
-                self._stats.clear()
-            self._stats[path] = known
+            self._remember(path, known)
         return known
+
+    def _remember(self, path: str, stat: Stat) -> None:
+        if len(self._stats) >= MOST_STATS:
+            self._stats.clear()
+        self._stats[path] = stat
 
     def list(self, path: str, /) -> Iterator[Entry]:
         directory = self.call(lfs.dir_open, path or "/")
@@ -126,14 +129,15 @@ class LittleFsVolume:
         return iter(found)
 
     def open(self, path: str, /, *, create: bool, exclusive: bool) -> LittleFsFile:
-        known = self._kind(path)
-        if known is Kind.DIRECTORY:
-            raise IsDirectory(f"{path} is a directory")
+        known = self._known(path)
         if known is None and not create:
             raise NoSuchFile(f"there is no {path}")
+        if known is not None and known.kind is Kind.DIRECTORY:
+            raise IsDirectory(f"{path} is a directory")
         if known is not None and exclusive:
             raise FileExists(f"{path} exists")
-        file = LittleFsFile(self, path, self._open(path, create=known is None))
+        handle = self._open(path, create=known is None)
+        file = LittleFsFile(self, path, handle, 0 if known is None else known.size)
         self._files[path] = file
         if known is None:
             self._stats.pop(path, None)
@@ -221,11 +225,17 @@ class LittleFsVolume:
         """Whether what is read from now on is not wanted again."""
         self._cache.passing = passing
 
-    def forget(self, path: str, file: LittleFsFile | None = None) -> None:
-        """A file has another size from now on, or (``file``) is open no more."""
+    def changes(self, path: str) -> None:
+        """A file has another size from now on."""
         self._stats.pop(path, None)
-        if file is not None and self._files.get(path) is file:
+
+    def closed(self, path: str, file: LittleFsFile, size: int | None) -> None:
+        """A file is open no more, and has so many bytes; None: that is not known."""
+        self._stats.pop(path, None)
+        if self._files.get(path) is file:
             del self._files[path]
+            if size is not None:
+                self._remember(path, Stat(Kind.FILE, size))
 
     # --- marks ---------------------------------------------------------------------------------------------
 
@@ -299,13 +309,18 @@ class LittleFsVolume:
             file.end(lost=True)
         self._files.clear()
         self._marks.clear()
+        self._stats.clear()
         raise DeviceFailed(str(error))
 
-    def _kind(self, path: str) -> Kind | None:
+    def _known(self, path: str) -> Stat | None:
         try:
-            return self.stat(path).kind
+            return self.stat(path)
         except NoSuchFile:
             return None
+
+    def _kind(self, path: str) -> Kind | None:
+        known = self._known(path)
+        return None if known is None else known.kind
 
     def _open(self, path: str, create: bool = False) -> lfs.LFSFile:
         if self.read_only:
@@ -337,11 +352,11 @@ class LittleFsFile:
     as long as the directory names what was there before. No sync comes of it: a loss of power leaves the old file.
     """
 
-    def __init__(self, volume: LittleFsVolume, path: str, handle: lfs.LFSFile) -> None:
+    def __init__(self, volume: LittleFsVolume, path: str, handle: lfs.LFSFile, size: int) -> None:
         self._volume = volume
         self._path = path
         self._handle: lfs.LFSFile | None = handle
-        self._size = volume.call(lfs.file_size, handle)
+        self._size = size
         self._at = 0
         self._changed = False
         self._is_writing = False  # littlefs has something of the last write to put behind
@@ -400,10 +415,12 @@ class LittleFsFile:
             if self._lost:
                 raise StaleHandle(f"{self._path}: the medium failed, and what was not synced is lost")
             return
+        size = None
         try:
             self.rest()
+            size = self._size
         finally:
-            self._volume.forget(self._path, self)
+            self._volume.closed(self._path, self, size)
 
     # --- the volume's side ---------------------------------------------------------------------------------
 
@@ -479,7 +496,7 @@ class LittleFsFile:
     def _touch(self) -> None:
         if self._volume.read_only:
             raise NotPermitted("this file system is read-only")
-        self._volume.forget(self._path)
+        self._volume.changes(self._path)
         self._changed = True
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,10 +21,11 @@ from typing import Final
 from libsel4py.capabilities import IOPort, IOSpace, IRQHandler
 from libsel4py.dataspace import DataSpace
 from libsel4py.environment import Device
-from libsel4py.interfaces.block import SECTOR_BYTES, DiskError
+from libsel4py.interfaces.block import MOST_EPOCHS, SECTOR_BYTES, DiskError
 from libsel4py.task import Task
 from libsel4py.virtio import BLOCK, DeviceRefused, DmaMemory, DmaSpace, DriverQueue, HostileDevice, Segment, VirtioPorts
 from libsel4py.virtio.transport import CONFIGURATION_CHANGED
+from servers.block.commits import COMMIT, COMMIT_BYTES, COMMIT_FEATURE, ENDED, HEADER, TABLE_BYTES, Commit, together
 from servers.block.jobs import Done, Flight, Job, fits
 from servers.block.requests import Piece
 
@@ -34,7 +34,9 @@ MOST_JOINED: Final = 8  # requests that go as one
 SLOTS: Final = QUEUE_ENTRIES // 3  # a request has three segments or more: header, data, status
 SLOT_BYTES: Final = 32
 QUEUE_BYTES: Final = 4096
-HEADER: Final = struct.Struct("<IIQ")
+COMMITS: Final = 4  # that the device has at a time
+COMMITS_AT: Final = QUEUE_BYTES + SLOTS * SLOT_BYTES
+OWN_BYTES: Final = COMMITS_AT + COMMITS * COMMIT_BYTES
 STATUS_AT: Final = HEADER.size
 IOERR: Final = 1  # a status: 0 is success, 2 that there is no such request, and 255 that the device has given none
 IN, OUT, FLUSH = 0, 1, 4
@@ -63,7 +65,7 @@ class Disk:
         self._irq = IRQHandler(device.irq_handler)
         self.dma = DmaSpace(task, IOSpace(device.io_space))
         self._ports.reset()  # a former driver's device may be at work still
-        self._space = DataSpace.allocate(QUEUE_BYTES + SLOTS * SLOT_BYTES, task)
+        self._space = DataSpace.allocate(OWN_BYTES, task)
         self._mapping = self._space.attach()
         self._memory: DmaMemory = self.dma.map(self._space)
         self._waiting: deque[Job] = deque()
@@ -93,9 +95,13 @@ class Disk:
     def commit(self, epochs: Sequence[Sequence[Piece]], buffer: DmaMemory, done: Done, tries: int = 1) -> None:
         """Begin to write and flush each epoch before the next; ``done`` once, at the end or the first error.
 
-        A device with barriers gets an epoch's flush with its writes. They are not joined with others': what is joined
-        is done again if it fails, which would be behind the flush. So is an epoch, as a whole: with its flush.
+        A device with commits gets as many epochs at a time as may go together. One with barriers gets an epoch's flush
+        with its writes. They are not joined with others': what is joined is done again if it fails, which would be
+        behind the flush. So is an epoch, as a whole: with its flush.
         """
+        if self._has_commits and (count := together(epochs)):
+            self._commit_together(epochs, count, buffer, done, tries)
+            return
         epoch, *rest = epochs
         left, failure = len(epoch) + 1, None
 
@@ -118,6 +124,26 @@ class Disk:
             return
         self.number += 1
         self._waiting.append(Job(BARRIER_FLUSH, 0, None, ended, self.number, alone=True))
+
+    def _commit_together(
+        self, epochs: Sequence[Sequence[Piece]], count: int, buffer: DmaMemory, done: Done, tries: int
+    ) -> None:
+        """As `commit`, of so many epochs by one request. What fails is asked for again from that epoch on."""
+        commit = Commit(epochs[:count], buffer.address)
+
+        def ended(error: DiskError | None) -> None:
+            good = count if error is None else commit.epochs_ended
+            tried = 0 if good else tries
+            if error is not None and (tried >= MOST_TRIES or self._is_ending_all):
+                done(error)
+            elif good == len(epochs):
+                done(None)
+            else:
+                self.commit(epochs[good:], buffer, done, 1 if error is None else max(tried, 1) + 1)
+
+        self.number += 1
+        self._writes[self.number] = None
+        self._waiting.append(Job(COMMIT, 0, None, ended, self.number, alone=True, commit=commit))
 
     def flush(self, done: Done) -> None:
         """Begin a flush of all writes that began before. (A device without the feature writes through.)"""
@@ -165,8 +191,9 @@ class Disk:
         self._mapping.write(0, bytes(QUEUE_BYTES))
         self._queue: DriverQueue[Flight] = DriverQueue(self._mapping, QUEUE_ENTRIES)
         self._slots = list(range(SLOTS))
-        self._flushing = 0  # that the device has
-        features = self._ports.begin(BLOCK, BARRIER_FEATURE | RO_FEATURE | FLUSH_FEATURE)
+        self._commit_slots = list(range(COMMITS))
+        self._flushing = 0  # flushes that the device has
+        features = self._ports.begin(BLOCK, BARRIER_FEATURE | RO_FEATURE | FLUSH_FEATURE | COMMIT_FEATURE)
         self._want_interrupts(False)
         address = self._memory.address
         parts = (0, DriverQueue.available_offset(QUEUE_ENTRIES), DriverQueue.used_offset(QUEUE_ENTRIES))
@@ -175,12 +202,13 @@ class Disk:
         self.read_only = bool(features & RO_FEATURE)
         self._can_flush = bool(features & FLUSH_FEATURE)
         self._has_barriers = self._can_flush and bool(features & BARRIER_FEATURE)
+        self._has_commits = self._can_flush and bool(features & COMMIT_FEATURE)
         self._irq.ack()
 
     def _look_ns(self) -> int:
-        """How long to look: for a flush as long as they take besides, unless that is long."""
+        """How long to look: for flushes as long as they take besides, unless that is long."""
         usual = self._usual_flush_ns
-        return LOOK_NS + usual if self._flushing and usual <= MOST_FLUSH_NS else LOOK_NS
+        return LOOK_NS + usual * min(self._flushing, MOST_EPOCHS) if usual <= MOST_FLUSH_NS else LOOK_NS
 
     def _send(self) -> None:
         """Hand over what waits, as far as there is room."""
@@ -188,7 +216,8 @@ class Disk:
             self._end_all([*self._waiting, *self._flushes], self._given_up)
             return
         while self._slots and self._queue.free >= MOST_JOINED + 2 and (jobs := self._next()):
-            self._hand_over(Flight(jobs, self._slots.pop(), time.perf_counter_ns()))
+            slots = self._slots if jobs[0].commit is None else self._commit_slots
+            self._hand_over(Flight(jobs, slots.pop(), time.perf_counter_ns()))
         if self._queue.publish():
             self._ports.notify(0)
 
@@ -199,12 +228,15 @@ class Disk:
             if self._can_flush:
                 return [job]
             self._end(job, None)
-        if not self._waiting:
+        if not self._waiting or not self._has_room(self._waiting[0].commit):
             return []
         jobs = [self._waiting.popleft()]
         while self._waiting and len(jobs) < MOST_JOINED and fits(jobs, self._waiting[0]):
             jobs.append(self._waiting.popleft())
         return jobs
+
+    def _has_room(self, commit: Commit | None) -> bool:
+        return commit is None or (bool(self._commit_slots) and len(commit.segments) + 2 <= self._queue.free)
 
     @property
     def _oldest_write(self) -> int:
@@ -212,8 +244,11 @@ class Disk:
         return next(iter(self._writes), self.number + 1)
 
     def _hand_over(self, flight: Flight) -> None:
-        at = QUEUE_BYTES + flight.slot * SLOT_BYTES
         first = flight.jobs[0]
+        if first.commit is not None:
+            self._hand_over_commit(flight, first.commit)
+            return
+        at = QUEUE_BYTES + flight.slot * SLOT_BYTES
         self._flushing += first.kind not in (IN, OUT)
         self._mapping.write(at, HEADER.pack(first.kind, 0, first.sector) + b"\xff")
         header = Segment(self._memory.address + at, HEADER.size)
@@ -223,6 +258,16 @@ class Disk:
             self._queue.add((header, *data), (status,), flight)
         else:
             self._queue.add((header,), (*data, status), flight)
+
+    def _hand_over_commit(self, flight: Flight, commit: Commit) -> None:
+        at = COMMITS_AT + flight.slot * COMMIT_BYTES
+        table = commit.table()
+        self._flushing += commit.flushes
+        self._mapping.write(at, table)
+        self._mapping.write(at + TABLE_BYTES, ENDED.pack(0, 0xFF))
+        address = self._memory.address + at
+        answer = Segment(address + TABLE_BYTES, ENDED.size)
+        self._queue.add((Segment(address, len(table)), *commit.segments), (answer,), flight)
 
     def _collect(self) -> bool:
         """Take what the device has done, and send what has waited for room; whether anything was done."""
@@ -235,21 +280,35 @@ class Disk:
             return False
         self._resets = 0
         for flight, _ in used:
-            status = self._mapping.read(QUEUE_BYTES + flight.slot * SLOT_BYTES + STATUS_AT, 1)[0]
-            self._slots.append(flight.slot)
+            status = self._status(flight)
             if flight.jobs[0].kind not in (IN, OUT):
                 self._flushed(flight, status)
             self._land(flight.jobs, status)
         self._send()
         return True
 
+    def _status(self, flight: Flight) -> int:
+        """What the device says of a request, whose slot is free again."""
+        commit = flight.jobs[0].commit
+        if commit is None:
+            self._slots.append(flight.slot)
+            return self._mapping.read(QUEUE_BYTES + flight.slot * SLOT_BYTES + STATUS_AT, 1)[0]
+        self._commit_slots.append(flight.slot)
+        at = COMMITS_AT + flight.slot * COMMIT_BYTES + TABLE_BYTES
+        commit.ended, status = ENDED.unpack(self._mapping.read(at, ENDED.size))
+        return int(status)
+
     def _flushed(self, flight: Flight, status: int) -> None:
-        self._flushing -= 1
-        if status:
+        first = flight.jobs[0]
+        commit = first.commit
+        flushes = 1 if commit is None else commit.flushes
+        self._flushing -= flushes
+        if not status or (commit is not None and commit.epochs_ended):
+            # A write before it that has failed, and is tried again, is not behind it.
+            self.flushed = max(self.flushed, min(first.number, self._oldest_write - 1))
+        if status and (commit is None or commit.failed_in_flush):
             self.flush_lost()
-        else:  # a write before it that has failed, and is tried again, is not behind it
-            self.flushed = max(self.flushed, min(flight.jobs[0].number, self._oldest_write - 1))
-        took = time.perf_counter_ns() - flight.begun_ns
+        took = (time.perf_counter_ns() - flight.begun_ns) // flushes
         self._usual_flush_ns = (3 * self._usual_flush_ns + took) // 4 if self._usual_flush_ns else took
 
     def _land(self, jobs: Sequence[Job], status: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from libsel4py.interfaces.block import SECTOR_BYTES, DiskError
 from libsel4py.virtio import Segment
+from servers.block.commits import Commit
 from servers.block.requests import MOST_SECTORS
 
 Done = Callable[[DiskError | None], None]
@@ -14,7 +15,10 @@ Done = Callable[[DiskError | None], None]
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A request: what it is, where its data is, and who waits. ``number`` counts up; ``alone``: it is not joined."""
+    """A request: what it is, where its data is, and who waits. ``number`` counts up; ``alone``: it is not joined.
+
+    ``commit``: what it does, if it is one; its data is there.
+    """
 
     kind: int
     sector: int
@@ -23,6 +27,7 @@ class Job:
     number: int
     alone: bool = False
     tries: int = 1
+    commit: Commit | None = None
 
     @property
     def end(self) -> int:
@@ -32,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """Jobs that the device has as one request, whose header and status are in a slot."""
+    """Jobs that the device has as one request, whose header and status are in a slot (of commits, or of the others)."""
 
     jobs: Sequence[Job]
     slot: int

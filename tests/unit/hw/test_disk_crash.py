@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 
 import pytest
 
-from hw.devices.block import BARRIER, BARRIER_TYPE, FLUSH, Kind, Outcome
+from hw.devices.block import BARRIER, BARRIER_TYPE, COMMIT, FLUSH, Kind, Outcome
 from hw.devices.bus import IoBus
 from hw.devices.disk import Disk
 from hw.devices.virtio_registers import Register, Status
 from hw.devices.virtqueue import DeviceQueue
 from hw.ram import Interrupted
+from libsel4py.testing.power_loss.cuts import cuts, epochs
 from tests.unit.hw.test_block import DATA, Recorder, System
+from tests.unit.hw.test_block_commit import Logged, answer, offer_commit
 
 REQUESTS = 4
+EPOCHS: list[dict[int, bytes]] = [{1: b"a" * 512, 2: b"b" * 512}, {1: b"c" * 512, 3: b"d" * 512}]  # sectors' contents
 MOST_STORES = 80
 
 
@@ -133,3 +137,52 @@ def test_between_the_commit_and_the_driver(monkeypatch: pytest.MonkeyPatch) -> N
     ensure_finished(system, medium)
     assert system.deaths == 1
     system.close()
+
+
+def test_a_commit_is_begun_again_and_shows_no_epoch_without_the_one_before_it() -> None:
+    """Power goes, besides, at any time: what the medium has then is a beginning of the epochs, and part of the next.
+
+    A sector is in both epochs, of which the later one is the last (`servers/block/commits.py`, `together`).
+    """
+    steps = [step for epoch in EPOCHS for step in (*((sector, 1) for sector in epoch), (0, 0))]
+    data = b"".join(bytes for epoch in EPOCHS for bytes in epoch.values())
+    begun_again = 0
+    for store in range(MOST_STORES):
+        medium = Logged()
+        former = bytes(medium.bytes)
+        system = Crashing(medium)
+        system.guest.begin(FLUSH | COMMIT, size=16)
+        offer_commit(system, steps, data)
+        for slot in (2, 3, 4):
+            system.request(Kind.FLUSH, slot=slot)
+        try:
+            system.guest.ram.interrupt_at(store, False)
+            system.finish()
+            assert answer(system) == (len(steps), Outcome.OK)
+            ensure_never_mixed(former, medium)
+            begun_again += sum(1 for each in medium.cut if each == (512, b"a" * 512)) > 1
+            if not system.deaths:
+                assert begun_again
+                return
+        finally:
+            system.guest.ram.disarm()
+            system.close()
+    raise AssertionError(f"the work has more than {MOST_STORES} stores")
+
+
+def ensure_never_mixed(former: bytes, medium: Logged) -> None:
+    """At each cut of the log: an epoch is there in part only where all before it are there whole."""
+    first, second = EPOCHS
+    randomly = random.Random(1)
+    at_flush = bytearray(former)
+    for epoch in epochs(medium.cut):
+        for cut in cuts(epoch, randomly, 20):
+            found = bytearray(at_flush)
+            for offset, written in cut.written:
+                found[offset : offset + len(written)] = written
+            has_second = [sector for sector, data in second.items() if found[512 * sector :][:512] == data]
+            if has_second:
+                assert all(found[512 * sector :][:512] in (data, second.get(sector)) for sector, data in first.items())
+        for offset, written in epoch.writes:
+            at_flush[offset : offset + len(written)] = written
+    assert all(at_flush[512 * sector :][:512] == data for sector, data in second.items())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.devices.block import Kind, Outcome, Request
+from hw.devices.block import ENDED, STEP, Kind, Outcome, Request
 from hw.devices.image_thread import ImageThread
 from hw.devices.medium import Answer
 from hw.devices.virtqueue import Chain
@@ -74,3 +74,47 @@ def test_closing_waits_for_what_was_given(descriptor: int) -> None:
     assert os.pread(descriptor, 100 * 512, 0) == b"".join(bytes([sector]) * 512 for sector in range(100))
     with pytest.raises(ValueError, match="closed"):
         thread.carry_out(request(Kind.FLUSH))
+
+
+def commit(*steps: tuple[int, int], data: bytes) -> Request:
+    return request(Kind.COMMIT, data=data)._replace(steps=b"".join(STEP.pack(*step) for step in steps))
+
+
+def test_a_commit_is_one_request_of_several_steps(descriptor: int) -> None:
+    thread = ImageThread(descriptor, array("Q", (0,)))
+    thread.carry_out(commit((3, 1), (7, 2), (0, 0), (3, 1), (0, 0), data=b"a" * 512 + b"b" * 1024 + b"c" * 512))
+    thread.carry_out(request(Kind.IN, 3, size=512))
+    thread.begin()
+    first, second = answers(thread, 2)
+    assert (first.outcome, first.data, second.data) == (Outcome.OK, ENDED.pack(5), b"c" * 512)
+    assert os.pread(descriptor, 1024, 7 * 512) == b"b" * 1024
+    thread.close()
+
+
+def test_a_commit_ends_with_the_step_that_fails(tmp_path: Path, descriptor: int) -> None:
+    reading = os.open(tmp_path / "image", os.O_RDONLY)
+    thread = ImageThread(reading, array("Q", (0,)))
+    thread.carry_out(commit((0, 0), (3, 1), (0, 0), data=b"a" * 512))
+    thread.begin()
+    (answer,) = answers(thread, 1)
+    assert (answer.outcome, answer.data) == (Outcome.IOERR, ENDED.pack(1))
+    thread.close()
+    os.close(reading)
+    assert os.pread(descriptor, 512, 3 * 512) == bytes(512)
+
+
+@pytest.mark.parametrize(
+    ("steps", "data"),
+    [
+        (STEP.pack(3, 2), b"a" * 512),
+        (STEP.pack(3, 1), b"a" * 1024),
+        (STEP.pack(3, 1), b"a" * 513),
+        (STEP.pack(3, 1 << 55), b""),  # more bytes than a number has room for
+        (STEP.pack(3, 1)[:-1], b"a" * 512),
+    ],
+)
+def test_steps_that_are_not_the_data_s_are_refused(descriptor: int, steps: bytes, data: bytes) -> None:
+    thread = ImageThread(descriptor, array("Q", (0,)))
+    with pytest.raises(ValueError, match="whose sectors are those of the data"):
+        thread.carry_out(request(Kind.COMMIT, data=data)._replace(steps=steps))
+    thread.close()

@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Final, ParamSpec, TypeVar
 
+from hw.devices.block import ENDED, STEP, Kind, Outcome, Request
 from hw.devices.block import Block as Device
-from hw.devices.block import Kind, Outcome, Request
 from hw.devices.bus import IoBus
 from hw.devices.virtqueue import Chain
 from hw.iommu import Buffer, DmaFault, DmaPort, FaultKind, Iommu, Segment
@@ -117,7 +117,8 @@ class Board:
     Attributes:
         contents: what the disk holds. done: what the device has done, (kind, sector, bytes) each.
         holds: the device takes requests and keeps them until `work`. fails: each ends with an error. failing: of each
-            entry the next request of that kind at that sector ends so, and does nothing.
+            entry the next request of that kind at that sector ends so, and does nothing; so does a step of a commit.
+        skipping: so many of those steps end well before. claims: how many steps it says have ended, whatever has.
         main: the driver that was started last.
     """
 
@@ -130,6 +131,8 @@ class Board:
         self.holds = False
         self.fails = False
         self.failing: list[tuple[Kind, int]] = []
+        self.skipping = 0
+        self.claims: int | None = None
         self.garbage: Callable[[], bool] = lambda: False
         self.masked = False
         self._held: list[Request] = []
@@ -246,6 +249,8 @@ class Board:
         """What a disk does; returns head and bytes written."""
         dma, outcome, written = self.device.dma, Outcome.IOERR if self.fails else request.outcome, 0
         place = request.sector * 512
+        if request.kind is Kind.COMMIT:
+            return self._commit(request)
         if request.kind is not None and (request.kind, request.sector) in self.failing:
             self.failing.remove((request.kind, request.sector))
             dma.write(request.status.address, bytes([Outcome.IOERR]))
@@ -260,6 +265,27 @@ class Board:
         except DmaFault:
             outcome = Outcome.IOERR
         dma.write(request.status.address, bytes([outcome]))
+        return request.chain.head, written + 1
+
+    def _commit(self, request: Request) -> tuple[int, int]:
+        """As above, step by step."""
+        at = ended = 0
+        outcome = Outcome.OK
+        for sector, sectors in STEP.iter_unpack(request.steps):
+            step = (Kind.OUT if sectors else Kind.FLUSH, sector)
+            end = at + sectors * 512
+            if step in self.failing and self.skipping:
+                self.skipping -= 1
+            elif self.fails or step in self.failing:
+                outcome = Outcome.IOERR
+                if not self.fails:
+                    self.failing.remove(step)
+                break
+            self.done.append((*step, end - at))
+            self.contents[sector * 512 : sector * 512 + end - at] = memoryview(request.data)[at:end]
+            at, ended = end, ended + 1
+        written = self.device.dma.scatter(request.into, ENDED.pack(ended if self.claims is None else self.claims))
+        self.device.dma.write(request.status.address, bytes([outcome]))
         return request.chain.head, written + 1
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hw.devices.block import BARRIER, Kind
+from hw.devices.block import BARRIER, COMMIT, Kind
 from hw.devices.virtio_registers import Cause, Status
 from libsel4py.dataspace import DataSpace, SharedMemory
 from libsel4py.interfaces.block import (
@@ -182,11 +182,8 @@ def test_a_flush_waits_for_writes_that_began_before_it(machine: Board, disk: Blo
 
 
 @pytest.mark.parametrize("has_barriers", [True, False])
-def test_a_commit_begins_no_epoch_before_the_last_one_is_flushed(
-    machine: Board, monkeypatch: pytest.MonkeyPatch, has_barriers: bool
-) -> None:
-    if not has_barriers:
-        monkeypatch.setattr(machine.device, "OFFERED", machine.device.OFFERED & ~BARRIER)
+def test_a_commit_begins_no_epoch_before_the_last_one_is_flushed(machine: Board, has_barriers: bool) -> None:
+    machine.device.OFFERED &= ~COMMIT if has_barriers else ~(COMMIT | BARRIER)
     epochs = [[Request(True, 0, 1, 1), Request(True, 512, 9, 1)], [Request(True, 1024, 1, 1)]]
     with machine.driver() as disk, DataSpace.allocate(65536) as space:
         number = disk.attach(space.share())
@@ -205,15 +202,17 @@ def test_a_commit_begins_no_epoch_before_the_last_one_is_flushed(
     assert machine.done == first + flush + [(Kind.OUT, 1, 512)] + flush
 
 
-def test_a_commit_ends_with_the_epoch_that_fails(machine: Board, disk: Block, space: DataSpace) -> None:
-    number = disk.attach(space.share())
-    machine.holds = True
-    call = machine.calling(disk.commit, number, [[Request(True, 0, 1, 1)], [Request(True, 512, 2, 1)]])
-    machine.fails = True
-    for _ in range(MOST_TRIES):
-        machine.work()
-    with pytest.raises(DiskError):
-        call.result(SECONDS)
+def test_a_commit_ends_with_the_epoch_that_fails(machine: Board, space: DataSpace) -> None:
+    machine.device.OFFERED &= ~COMMIT
+    with machine.driver() as disk:
+        number = disk.attach(space.share())
+        machine.holds = True
+        call = machine.calling(disk.commit, number, [[Request(True, 0, 1, 1)], [Request(True, 512, 2, 1)]])
+        machine.fails = True
+        for _ in range(MOST_TRIES):
+            machine.work()
+        with pytest.raises(DiskError):
+            call.result(SECONDS)
     assert not machine.held
     assert [sector for kind, sector, _ in machine.done if kind is Kind.OUT] == [1] * MOST_TRIES
 
@@ -233,13 +232,12 @@ def test_what_fails_is_asked_for_again_and_not_for_ever(
     assert machine.done == [(kind, 5, 512)]
 
 
-@pytest.mark.parametrize("has_barriers", [True, False])
+@pytest.mark.parametrize("lacks", [0, COMMIT, COMMIT | BARRIER])
 @pytest.mark.parametrize("failing", [(Kind.OUT, 1), (Kind.OUT, 2), (Kind.FLUSH, 0)])
 def test_an_epoch_that_fails_is_written_again_with_its_flush(
-    machine: Board, space: DataSpace, has_barriers: bool, failing: tuple[Kind, int]
+    machine: Board, space: DataSpace, lacks: int, failing: tuple[Kind, int]
 ) -> None:
-    if not has_barriers:
-        machine.device.OFFERED &= ~BARRIER
+    machine.device.OFFERED &= ~lacks
     with machine.driver() as disk:
         number = disk.attach(space.share())
         machine.failing = [failing] * (MOST_TRIES - 1)

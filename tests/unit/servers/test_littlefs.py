@@ -12,7 +12,7 @@ from littlefs.context import UserContext
 
 from libsel4py import component
 from libsel4py.filesystem import FileSystemServer
-from libsel4py.interfaces.file import DeviceFailed, FileError, Kind, NoSpace, StaleHandle
+from libsel4py.interfaces.file import DeviceFailed, FileError, Kind, NoSpace, NoSuchFile, StaleHandle
 from libsel4py.littlefs import Geometry, LittleFsVolume, MemoryStore, NoFileSystem, StoreFailed, format_store
 from libsel4py.littlefs.cache import AHEAD_BYTES
 from libsel4py.littlefs.check import check
@@ -373,3 +373,51 @@ def test_the_first_write_after_a_mount_reads_the_tree_once_and_in_large_pieces()
     file.close()
     assert store.reads < 2 * size // AHEAD_BYTES
     volume.close()
+
+
+def test_a_file_that_was_closed_is_opened_without_a_look_up_and_its_size_is_what_it_was_left_with() -> None:
+    store = made()
+    volume = LittleFsVolume(store)
+    asked: list[str] = []
+    call = volume.call
+
+    def watched(function: object, *arguments: object) -> object:
+        asked.append(getattr(function, "__name__", ""))
+        return call(function, *arguments)  # type: ignore[arg-type]  # as it was called
+
+    volume.call = watched  # type: ignore[method-assign,assignment]  # to see what littlefs is asked
+    for size, change in ((700, 900), (900, 300), (300, 0), (0, 5000)):
+        file = volume.open("file", create=True, exclusive=False)
+        if size == 700:
+            file.write(0, bytes(size))
+            file.close()
+            file = volume.open("file", create=False, exclusive=False)
+        asked.clear()
+        assert volume.stat("file").size == size
+        file.truncate(change)
+        file.sync()
+        assert volume.stat("file").size == change
+        file.close()
+        asked.clear()
+        file = volume.open("file", create=False, exclusive=False)
+        assert (asked, file.size()) == (["file_open"], change)
+        assert LittleFsVolume(store).stat("file").size == change
+        file.close()
+    volume.remove("file")
+    with pytest.raises(NoSuchFile):
+        volume.open("file", create=False, exclusive=False)
+
+
+def test_a_file_that_cannot_be_closed_is_looked_up_again() -> None:
+    store = made()
+    volume = LittleFsVolume(store)
+    file = volume.open("file", create=True, exclusive=False)
+    file.write(0, bytes(700))
+    file.sync()
+    file.write(700, bytes(700))
+    store.failing = True
+    with pytest.raises(DeviceFailed):
+        file.close()
+    store.failing = False
+    assert volume.stat("file").size == 700
+    assert volume.open("file", create=False, exclusive=False).size() == 700
