@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 from deploy.problems import dotted
 from deploy.reader import NAME_PATTERN, NAME_RULE, Table
 from deploy.runtime import SOCKET_PATH_LIMIT, RuntimeRefused, ensure_private, runtime_folder
+from hw.devices.frame_link import pair_of_sockets
 from hw.devices.net import HIGHEST_MTU, LOWEST_MTU
 from hw.devices.user_network.forward import Forward
 from hw.helpers import Helper
@@ -111,10 +112,7 @@ def open_link(stack: ExitStack, system: str, device: str, link: NetworkLink) -> 
         if link.descriptor < 0:
             raise RuntimeRefused(f"device {device}: its frames go to the program that starts the system, and this none")
         return OpenLink(link.descriptor, None, interface)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for end in (ours, theirs):
-        stack.enter_context(end)
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    ours, theirs = (stack.enter_context(end) for end in pair_of_sockets())
     frames = ["--frames", str(theirs.fileno())]
     name = f"network.{device}"  # no task has such a name
     if link.backend is NetworkBackend.SWITCH:

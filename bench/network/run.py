@@ -12,6 +12,7 @@ from bench.network import pages
 from bench.network.loopback import Loopback
 from bench.network.nodes import Nodes
 from bench.network.one_process import OneProcess
+from bench.network.over_switch import OverSwitch
 from bench.report import Report
 from bench.rounds import Goal, Series, interleave, ratio_goal
 from libsel4py.workload import percentile
@@ -21,8 +22,9 @@ MTUS = (65520, 9000, 1500)
 MIB = 1 << 20
 CONNECTIONS = (1, 16)
 STATED = 0.0  # at least so much: always so
-BOUND = 0.8  # of the speed of the same stack in one process
-OURS, THEIRS = "from system to system", "by two stacks in one process"
+BOUND = 0.8  # of the speed of the same stacks, each in one process with its application, over the same switch
+OURS, BARE, THEIRS = "from system to system", "from process to process by the switch", "by two stacks in one process"
+PEERS = {BARE: "a process a side and the same switch", THEIRS: "two stacks in one process"}  # as a goal names them
 LOOPBACK = f"1 MiB of a stream by the host's loopback, MTU {MTUS[0]} here"
 OUR_PAGES, THEIR_PAGES = "by httpd in a system", "by its code on the host"
 PERCENTILES = (0.5, 0.9, 0.99)
@@ -54,6 +56,8 @@ def run(sizes: Sizes, progress: Callable[[str], None]) -> Report:
         for mtu in MTUS:
             nodes = stack.enter_context(Nodes(folder, mtu))
             _add(turns, _stream(mtu, OURS), nodes.turn(sizes.stream_bytes), sizes)
+            bare = stack.enter_context(OverSwitch(folder, mtu))
+            _add(turns, _stream(mtu, BARE), bare.turn(sizes.stream_bytes), sizes)
             _add(turns, _stream(mtu, THEIRS), OneProcess(folder, mtu).turn(sizes.stream_bytes), sizes)
         _add(turns, LOOPBACK, loopback.turn(sizes.stream_bytes), sizes)
         system = stack.enter_context(pages.System(folder))
@@ -83,13 +87,11 @@ def _fetched(count: int, which: str) -> str:
 def _goals(series: dict[str, Series]) -> list[Goal]:
     goals = []
     for mtu in MTUS:
-        ours, theirs = series[_stream(mtu, OURS)], series[_stream(mtu, THEIRS)]
-        bound = BOUND if mtu == MTUS[0] else STATED
-        goals.append(
-            ratio_goal(
-                f"{ours.name}, against two stacks in one process", ours, theirs, bound, faster=True, decides=False
-            )
-        )
+        ours = series[_stream(mtu, OURS)]
+        for which, words in PEERS.items():
+            bound = BOUND if (mtu, which) == (MTUS[0], BARE) else STATED
+            theirs = series[_stream(mtu, which)]
+            goals.append(ratio_goal(f"{ours.name}, against {words}", ours, theirs, bound, faster=True, decides=False))
     first = series[_stream(MTUS[0], OURS)]
     goals.append(ratio_goal(f"{first.name}, against the host's loopback", first, series[LOOPBACK], STATED, faster=True))
     for count in CONNECTIONS:

@@ -16,7 +16,16 @@ from hw.iommu import Buffer
 
 FRAMES_A_TURN: Final = 64
 MOST_QUEUED: Final = 4096
+SOCKET_BYTES: Final = 1 << 20  # of frames on their way
 MOST_BYTES: Final = 65535 + 18  # of a frame: an IP packet, Ethernet's header, a VLAN tag
+
+
+def pair_of_sockets() -> tuple[socket.socket, socket.socket]:
+    """Two ends that frames go between: a device's back end and what is at its other side."""
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in pair:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
+    return pair
 
 
 class FrameLink:

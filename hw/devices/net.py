@@ -14,7 +14,7 @@ from hw.devices.virtio import VirtioDevice
 from hw.devices.virtio_registers import VirtioRecord
 from hw.devices.virtqueue import Chain, DeviceQueue
 from hw.interrupts import Trigger
-from hw.iommu import DmaFault, DmaPort
+from hw.iommu import DmaFault, DmaPort, Segment
 from hw.ram import Bits, Ram, Record, Word
 
 MTU, MAC, STATUS = 1 << 3, 1 << 5, 1 << 16  # feature bits
@@ -121,17 +121,19 @@ class Net(VirtioDevice):
 
         An empty view is a frame that cannot be sent, for its size or since it is not mapped, and is counted.
         """
-        size = sum(segment.size for segment in chain.readable) - HEADER.size
+        readable = chain.readable
+        size = _bytes_of(readable) - HEADER.size
         if size < 0 or chain.writable:
             return None
         if not ETHERNET_BYTES <= size <= self.longest_frame:
             self.own.refused = self.own.refused + 1
             return memoryview(b"")
         try:
-            return memoryview(self.dma.gather(chain.readable))[HEADER.size :]
+            data = self.dma.read(*readable[0]) if len(readable) == 1 else self.dma.gather(readable)
         except DmaFault:
             self.own.refused = self.own.refused + 1
             return memoryview(b"")
+        return memoryview(data)[HEADER.size :]
 
     def deliver(self, chain: Chain, frame: bytes) -> int | None:
         """Put a frame in a chain of the receive queue; returns the bytes written, 0 if the buffer cannot be reached.
@@ -139,7 +141,7 @@ class Net(VirtioDevice):
         `DROPPED`: there is no room for the frame, and the chain is as it was. None: it is no such chain. Inside a
         transaction.
         """
-        room = sum(segment.size for segment in chain.writable) - HEADER.size
+        room = _bytes_of(chain.writable) - HEADER.size
         if room < 0 or chain.readable:
             return None
         own = self.own
@@ -160,3 +162,7 @@ class Net(VirtioDevice):
         own = self.own
         own.sent = own.sent + 1
         own.sent_bytes = own.sent_bytes + size
+
+
+def _bytes_of(segments: tuple[Segment, ...]) -> int:
+    return segments[0].size if len(segments) == 1 else sum(segment.size for segment in segments)

@@ -188,6 +188,9 @@ class DeviceQueue:
         if head >= self._queue.size:
             raise _BadChain
         address, length, flags, _ = DESCRIPTOR.unpack_from(table, 16 * head)
+        if not flags & (INDIRECT | NEXT) and length:  # most often: a frame
+            alone = (Segment(address, length),)
+            return Chain(head, (), alone) if flags & WRITE else Chain(head, alone, ())
         if not flags & INDIRECT:
             return _walk(head, head, table, self._queue.size)
         if not self._device.features & Feature.INDIRECT_DESC or flags & NEXT or length % 16:

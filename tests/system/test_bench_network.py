@@ -11,6 +11,7 @@ import pytest
 from bench.network import pages, run
 from bench.network.loopback import Loopback
 from bench.network.nodes import Nodes
+from bench.network.over_switch import OverSwitch
 from bench.rounds import Series
 from servers.network.stack import is_built
 
@@ -26,6 +27,16 @@ def test_a_stream_goes_from_system_to_system(tmp_path: Path) -> None:
         assert turn() > 0  # by the same connection
         sent = sum(row["state"]["sent_bytes"] for row in nodes.source.devices() if row["type"] == "virtio-net")
         assert sent > 2 * TOTAL
+
+
+@pytest.mark.parametrize("mtu", [65520, 1500])
+def test_a_stream_goes_from_process_to_process_by_the_switch(tmp_path: Path, mtu: int) -> None:
+    with OverSwitch(tmp_path, mtu) as bare:
+        turn = bare.turn(TOTAL)
+        assert turn() > 0
+        assert turn() > 0  # by the same connection
+        assert (tmp_path / f"over-switch-{mtu}").is_socket()  # there is a switch between
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_stream_goes_through_two_stacks_of_one_process_and_by_loopback(tmp_path: Path) -> None:
@@ -54,7 +65,7 @@ def test_pages_are_fetched_from_both_servers(ports: list[int], connections: int)
 
 
 def test_every_figure_has_a_goal_of_its_own() -> None:
-    names = [run._stream(mtu, which) for mtu in run.MTUS for which in (run.OURS, run.THEIRS)]
+    names = [run._stream(mtu, which) for mtu in run.MTUS for which in (run.OURS, run.BARE, run.THEIRS)]
     names += [run._fetched(count, which) for count in run.CONNECTIONS for which in (run.OUR_PAGES, run.THEIR_PAGES)]
     goals = run._goals({name: Series(name, (1.0,)) for name in [*names, run.LOOPBACK]})
     assert len({goal.name for goal in goals}) == len(goals)
