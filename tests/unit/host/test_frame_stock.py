@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ import pytest
 from hw import fd_store as monitor
 from kerneld.host import frame_stock
 from kerneld.host.fd_store import FdStore, Inheritance, Kept
-from kerneld.host.frame_stock import FIRST_MADE, MOST_MADE, SIZE, TABLE, FrameStock, key
+from kerneld.host.frame_stock import FIRST_MADE, MOST_MADE, SIZE, TABLE, FrameStock, Stocked, key
 
 FRAME = 0x7000
 
@@ -24,6 +25,25 @@ class Store(FdStore):
         super().__init__(None, asyncio.new_event_loop())
         self.kept = kept
         self.messages = 0
+        self.stack = contextlib.ExitStack()  # closes what a test's kernels have
+
+    def stock(self) -> FrameStock:
+        """A kernel's."""
+        made = FrameStock(self)
+        self.stack.callback(made.close)
+        return made
+
+    def take(self, stock: FrameStock) -> Stocked:
+        taken = stock.take()
+        self.stack.callback(os.close, taken.descriptor)
+        return taken
+
+    def restore(self, stock: FrameStock) -> list[tuple[int, Stocked]]:
+        """What a next kernel finds."""
+        found = stock.restore(inherited(self))
+        for _, stocked in found:
+            self.stack.callback(os.close, stocked.descriptor)
+        return found
 
     def _send(self, message: dict[str, object], descriptors: Sequence[int] = ()) -> None:
         self.messages += 1
@@ -37,6 +57,7 @@ class Store(FdStore):
 def store() -> Iterator[Store]:
     made = Store(monitor.FdStore())
     yield made
+    made.stack.close()
     made.kept.close()
     made._loop.close()
 
@@ -66,54 +87,46 @@ def test_they_are_made_more_at_a_time_and_told_together(store: Store) -> None:
 
 
 def test_to_give_one_away_tells_nobody_and_the_next_kernel_knows(store: Store) -> None:
-    stock = FrameStock(store)
-    number, descriptor = stock.take()
+    stock = store.stock()
+    number, descriptor = store.take(stock)
     before = store.messages
     os.pwrite(descriptor, b"kept", 0)
     stock.use(number, FRAME)
     assert store.messages == before
-    os.close(descriptor)
-    stock.close()
-    after = FrameStock(store)
-    ((address, (again, descriptor)),) = after.restore(inherited(store))
+    after = store.stock()
+    ((address, (again, descriptor)),) = store.restore(after)
     assert (address, again, os.pread(descriptor, 4, 0)) == (FRAME, number, b"kept")
-    os.close(descriptor)
-    assert after.take().number != number
+    assert store.take(after).number != number
     assert store.messages == before  # what was left is used first
-    after.close()
 
 
 def test_bytes_that_became_no_frame_s_are_nobody_s(store: Store) -> None:
-    stock = FrameStock(store)
-    number, descriptor = stock.take()
+    number, descriptor = store.take(store.stock())
     os.pwrite(descriptor, b"lost", 0)
-    ((address, stocked),) = FrameStock(store).restore(inherited(store))
+    ((address, stocked),) = store.restore(store.stock())
     assert (address, stocked.number) == (0, number)
-    stock.close()
 
 
 def test_a_number_is_used_again_and_its_word_says_nothing_before(store: Store) -> None:
-    stock = FrameStock(store)
-    taken = [stock.take() for _ in range(FIRST_MADE)]
+    stock = store.stock()
+    taken = [store.take(stock) for _ in range(FIRST_MADE)]
     stock.use(taken[0].number, FRAME)
     store.drop(key(taken[0].number))
     stock.free(taken[0].number)
-    assert taken[0].number in {stock.take().number for _ in range(2 * FIRST_MADE)}
-    assert FrameStock(store).restore(inherited(store)) == []
-    stock.close()
+    assert taken[0].number in {store.take(stock).number for _ in range(2 * FIRST_MADE)}
+    assert store.restore(store.stock()) == []
 
 
 def test_a_word_without_a_memfd_means_nothing(store: Store) -> None:
-    stock = FrameStock(store)
-    number, descriptor = stock.take()
+    stock = store.stock()
+    number = store.take(stock).number
     stock.use(number, FRAME)
     store.drop(key(number))  # killed before the word was cleared
-    after = FrameStock(store)
-    assert after.restore(inherited(store)) == []
+    after = store.stock()
+    assert store.restore(after) == []
     while key(number) not in store.kept.kept:
-        after.take()
-    assert FrameStock(store).restore(inherited(store)) == []
-    os.close(descriptor)
+        store.take(after)
+    assert store.restore(store.stock()) == []
 
 
 def test_where_the_host_has_few_left_those_are_made(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
