@@ -362,14 +362,16 @@ class Processes:
         for thread in living:
             self._close_rings(thread)
             self.threads.pop(thread.tcb.address, None)
+        # First of all its supervisor is told, since somebody may wait for the next life.
+        for thread in living:
+            # One that has ended by EXIT before has been reported already.
+            if thread.tcb.process != ProcessState.NONE:
+                self._reports.died(thread.tcb, status)
         process.close()
         self._mappings.ends(process)
         self._mappings.gone_process(process)
         self._reports.event("died", task=process.name, pid=process.pid, status=status)
         for thread in living:
-            # One that has ended by EXIT before has been reported already.
-            if thread.tcb.process != ProcessState.NONE:
-                self._reports.died(thread.tcb, status)
             self._reports.reaped(thread.tcb)
         self._notes.forget(process.start, [thread.number for thread in process.threads])
         for tcb in tuple(self._waiting.values()):

@@ -77,8 +77,8 @@ class Pending(Generic[Result]):
         return self._completion
 
 
-class _Sent:
-    """A message that nobody may have wanted: whether somebody has got it is not told."""
+class _Unasked:
+    """An entry that may be refused, or a message that nobody may have wanted: what has become of it is not told."""
 
     def complete(self, completion: Completion) -> None:
         """Called by the batch."""
@@ -97,7 +97,7 @@ class Batch:
     def __init__(self, *, check: bool = True) -> None:
         self._check = check
         self._entries: list[BatchEntry] = []
-        self._pending: list[Pending[object] | _Sent] = []
+        self._pending: list[Pending[object] | _Unasked] = []
 
     def queue(
         self, method: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
@@ -123,6 +123,13 @@ class Batch:
             per_thread.recorder = former
         raise ValueError(f"{method!r} is no kernel invocation: only methods of kernel objects can be batched")
 
+    def queue_try(
+        self, method: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> None:
+        """As `queue`, of what may be refused: nobody is told, also by a batch that checks."""
+        self.queue(method, *args, **kwargs)
+        self._pending[-1] = _Unasked()
+
     def queue_send(self, cptr: int, message: Message) -> None:
         """Queue a message that is dropped where nobody waits for it: an answer by a reply object, most often.
 
@@ -133,7 +140,7 @@ class Batch:
             raise ValueError(f"a batched message has {BATCH_WORDS} words at most and no capability: send it by itself")
         info = abi.message_info(message.label, len(message.words))
         self._entries.append((_NB_SEND, cptr, info, message.words, ()))
-        self._pending.append(_Sent())
+        self._pending.append(_Unasked())
 
     def _append(self, prepared: Prepared, finish: Callable[[], Result]) -> Pending[Result]:
         if len(prepared.words) > BATCH_WORDS or len(prepared.caps) > TAIL_CAP_SLOTS:

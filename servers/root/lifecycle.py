@@ -115,8 +115,9 @@ class LifecycleService(Lifecycle):
             running.failed_at.clear()
             running.failures = 0
         running.standing, running.due = Standing.RUNNING, 0.0
-        _log.warning("%s is %s: it is started again", running.task.name, running.state)
+        was = running.state
         self._lives.start_again(running)
+        _log.warning("%s was %s: it is started again", running.task.name, was)
         if change.renews:
             running.renewed_at = running.started_at
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from libsel4py.abi import CapType, FaultLabel, ObjectType
-from libsel4py.capabilities import Endpoint, Notification, Reply
+from libsel4py.capabilities import Endpoint, Reply
 from libsel4py.environment import PAGED_BADGE
 from libsel4py.errors import KernelError, Timeout
 from libsel4py.fault_reports import is_guarded
@@ -39,7 +39,7 @@ class Lives:
     """Starts and ends tasks.
 
     Args:
-        clock: seconds that never go back. bell: as of `Standbys`.
+        clock: seconds that never go back.
     Attributes:
         faulted: who is told of faults that nobody has taken from a pager that ended for good.
     """
@@ -49,10 +49,9 @@ class Lives:
         authority: Authority,
         tasks: list[RunningTask],
         clock: Callable[[], float] = time.monotonic,
-        bell: Notification | None = None,
     ) -> None:
         self.clock = clock
-        self.standbys = Standbys(authority, tasks, clock, bell)
+        self.standbys = Standbys(authority, tasks, clock)
         self.faulted: Faulted | None = None
         self._authority = authority
         self._tasks = tasks
@@ -101,8 +100,9 @@ class Lives:
 
     def clear(self, running: RunningTask) -> None:
         """Take back what the task had: whoever serves it sees that the memory which it had lent is gone."""
-        occupied = leftovers.answer_callers(self._authority, running.objects)
+        occupied, replies = leftovers.occupied_slots(running.objects)
         with Batch() as batch:
+            leftovers.queue_answers(batch, self._authority, running.objects, replies)
             leftovers.queue_clearing(batch, running.objects, running.environment.first_free_slot, occupied)
             filled = self.standbys.queue_choice(batch, running)
         self._refill(running, [*occupied, *filled])

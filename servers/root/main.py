@@ -36,7 +36,6 @@ from servers.root.standbys import Standbys
 from servers.root.supervisor import Essential, Supervisor
 
 NAME = "root"
-STANDBYS_SIGNAL = 1  # of root's notification
 SECOND_US = 1e6
 NO_MEMORY: Words = (message_info(1), 0, 0, 0, 0)  # the answer to a VM fault that nobody resolves
 
@@ -95,13 +94,12 @@ def main(boot_info_address: int, *_: int) -> None:
         own = _own_task(authority)
         set_current_task(own)
         tasks = Builder(authority, system, endpoint).build()
-        lives = Lives(authority, tasks, bell=_own_bell(authority, notification))
+        lives = Lives(authority, tasks)
         reincarnation = next((each for each in tasks if each.task is system.reincarnation), None)
         orders = Orders(None if reincarnation is None else _bell(authority, reincarnation, ORDERS_SIGNAL))
         supervisor = Supervisor(lives, tasks, orders, reincarnation, heartbeats_of(authority, reincarnation))
         server = Server(endpoint, own)
         _provide(server, authority, system, tasks, supervisor, lives.standbys)
-        server.on_signal(STANDBYS_SIGNAL, lambda _: lives.standbys.make_all())
         if reincarnation is not None:
             clients = {badge_of(Kind.LIFECYCLE, reincarnation.number): reincarnation.task.name}
             server.provide(LifecycleService(authority, system, tasks, lives, orders), name="lifecycle", clients=clients)
@@ -117,14 +115,6 @@ def main(boot_info_address: int, *_: int) -> None:
     except Essential as ended:
         log.info("an essential task has ended: the system ends with status %s", ended.code)
         raise
-
-
-def _own_bell(authority: Authority, notification: Notification) -> Notification:
-    """What tells root itself that processes are to be made that stand by, once nobody waits for it."""
-    slot = authority.slots.allocate()
-    badge = SIGNAL_BADGE | STANDBYS_SIGNAL
-    authority.cnode.mint(slot, authority.cnode, notification.cptr, badge, Rights.WRITE)
-    return Notification(slot)
 
 
 def heartbeats_of(authority: Authority, reincarnation: RunningTask | None) -> Heartbeats:

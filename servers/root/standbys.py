@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Final
 
 from libsel4py.abi import STANDBY_SUFFIX, ObjectType
-from libsel4py.capabilities import Notification
 from libsel4py.environment import Slot
+from libsel4py.interfaces.lifecycle import FOREVER
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.identify import identify
 from servers.root import objects as task_objects
@@ -27,6 +27,9 @@ from servers.root.running_task import Life, RunningTask, Standby
 
 MOST_ENDS: Final = 5
 ENDS_SECONDS: Final = 10.0
+# From the beginning of a life to when the next process is made that stands by: the kernel and both processors are the
+# new life's meanwhile, which some clients wait for.
+MAKE_SECONDS: Final = 0.005
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +37,8 @@ _log = logging.getLogger(__name__)
 class Standbys:
     """Makes them, and lets them take over.
 
-    Args:
-        bell: what tells root that some are to be made, once nobody waits for it; None: `make_all` is called otherwise.
+    Attributes:
+        next_due: the moment of its clock for `make_all`; FOREVER if none is to be made.
     """
 
     def __init__(
@@ -43,20 +46,20 @@ class Standbys:
         authority: Authority,
         tasks: list[RunningTask],
         clock: Callable[[], float],
-        bell: Notification | None = None,
     ) -> None:
         self._authority = authority
         self._tasks = tasks
         self._clock = clock
-        self._bell = bell
+        self.next_due = FOREVER
 
     def make_soon(self, running: RunningTask) -> None:
         """The task has begun a life: one is to stand by for it."""
-        if running.objects.spare is not None and self._bell is not None:
-            self._bell.signal()
+        if running.objects.spare is not None:
+            self.next_due = min(self.next_due, self._clock() + MAKE_SECONDS)
 
     def make_all(self) -> None:
         """Make those that are missing."""
+        self.next_due = FOREVER
         for running in self._tasks:
             if running.objects.spare is not None and running.life is Life.RUNNING and running.standby is Standby.NONE:
                 self._make(running, running.objects.spare)

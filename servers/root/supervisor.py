@@ -64,9 +64,17 @@ class Supervisor:
 
     @property
     def alarm(self) -> Alarm | None:
-        """What is to be done in time; None if nobody is to be asked anything."""
-        heartbeats = self._heartbeats
-        return Alarm(heartbeats.next_due, self.look) if heartbeats.next_due() != FOREVER else None
+        """What is to be done in time; None if nobody is to be asked anything, and nothing stands by for anybody."""
+        stand_by = any(running.objects.spare is not None for running in self._tasks)
+        return Alarm(self._next_due, self._ring) if stand_by or self._heartbeats.next_due() != FOREVER else None
+
+    def _next_due(self) -> float:
+        return min(self._heartbeats.next_due(), self._lives.standbys.next_due)
+
+    def _ring(self) -> None:
+        if self._lives.standbys.next_due <= self._lives.clock():
+            self._lives.standbys.make_all()
+        self.look()
 
     def is_ours(self, running: RunningTask) -> bool:
         """Whether root itself decides what follows its end."""

@@ -17,12 +17,13 @@ from kerneld.host import control
 from kerneld.host.clocks import ThreadClock
 from kerneld.host.control import ANSWER_S, MESSAGE, ControlSocket
 from kerneld.host.lives import KEPT, Lives
+from kerneld.host.process import Process
 from kerneld.host.registers import vspace_of
 from kerneld.outbox import Tell
-from kerneld.records import KernelRecord, VSpace
+from kerneld.records import KernelRecord, Tcb, VSpace
 from libsel4py import abi
 from libsel4py.abi import ControlOp
-from tests.unit.host.table import Asked, Table, Timers
+from tests.unit.host.table import Asked, Reports, Table, Timers
 
 
 def with_table(work: Callable[[Table], None]) -> None:
@@ -304,3 +305,29 @@ def test_how_the_initial_task_ends_is_the_zygotes_to_say(initial: bool) -> None:
         assert table.reports.deaths == [(thread.tcb.address, signal.SIGKILL)]
 
     with_table(work)
+
+
+def test_a_death_is_told_before_what_is_left_of_the_process_is_cleared_up() -> None:
+    """Somebody may wait for the next life."""
+
+    seen: list[tuple[str, bool]] = []
+    processes: list[Process] = []
+
+    class Seeing(Reports):
+        def died(self, tcb: Tcb, status: int) -> None:
+            seen.append(("died", processes[0].is_gone))
+
+        def reaped(self, tcb: Tcb) -> None:
+            seen.append(("reaped", processes[0].is_gone))
+
+    async def within() -> None:
+        table = Table(asyncio.get_running_loop(), Seeing())
+        try:
+            asked = table.start(table.machine.thread("task", own_vspace=True))
+            processes.extend(table.processes)
+            asked.failed("not today")
+        finally:
+            table.close()
+
+    asyncio.run(within())
+    assert seen == [("died", False), ("reaped", True)]

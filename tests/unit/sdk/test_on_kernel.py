@@ -138,6 +138,14 @@ def test_a_batch_of_copies_is_carried_out(board: Bench) -> None:
     assert isinstance(again.error(), DeleteFirst)
 
 
+def test_what_is_only_tried_may_be_refused_in_a_batch_that_checks(board: Bench) -> None:
+    source, slot = board.machine.retype(ObjectType.ENDPOINT), board.machine.new_slots(1)
+    with Batch() as batch:
+        batch.queue(ROOT_CNODE.copy, slot, ROOT_CNODE, source)
+        batch.queue_try(ROOT_CNODE.copy, slot, ROOT_CNODE, source)
+        batch.queue(ROOT_CNODE.delete, slot)
+
+
 def _serve(board: Bench, painter: Painter) -> tuple[Studio, Task]:
     """A server thread of the machine, and a client of it for the initial task."""
     endpoint = board.machine.retype(ObjectType.ENDPOINT)

@@ -153,6 +153,21 @@ def test_so_does_one_whose_reply_was_deferred_and_also_if_nothing_is_started_aga
     assert client.state is ThreadState.RUNNING
 
 
+def test_all_callers_are_told_and_then_its_slots_are_cleared_by_one_batch(board: Root) -> None:
+    """Among more reply objects than a trap answers."""
+    server, client = board.act_for("server"), board.act_for("client")
+    server.call(Slot.POOL, abi.Label.UNTYPED_RETYPE, (ObjectType.REPLY, 0, 0, 0, 60, 40), [Slot.CNODE])
+    before, free = board.held("server"), board.authority.slots.free_count
+    assert server.syscall(Syscall.RECV, SERVED, reply=99) is None
+    assert client.syscall(Syscall.CALL, CONNECTION, label=1) is None
+    board.ended("server", SIGKILLED)
+    told = client.completion()
+    assert told is not None
+    assert (told.status, told.label) == (Status.DONE, Outcome.SERVER_DIED)
+    assert board.held("server").keys() == before.keys() - set(range(60, 100))
+    assert board.authority.slots.free_count == free
+
+
 def test_a_request_that_nobody_had_taken_waits_for_the_successor(board: Root) -> None:
     client = board.act_for("client")
     assert client.syscall(Syscall.CALL, CONNECTION, label=9) is None

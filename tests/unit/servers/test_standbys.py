@@ -11,9 +11,10 @@ from kerneld.outbox import Tell
 from kerneld.records import CapType, ProcessState, Slot, Tcb, TcbSlot
 from libsel4py.description import Provide, Restart
 from libsel4py.environment import Slot as Fixed
+from libsel4py.interfaces.lifecycle import FOREVER
 from servers.root.objects import ROOM_BITS, Body
 from servers.root.running_task import Kind, Life, Sender, Standby
-from servers.root.standbys import MOST_ENDS
+from servers.root.standbys import MAKE_SECONDS, MOST_ENDS
 from tests.unit.servers.root_board import PING, Root, root, task
 
 SIGKILLED = 9
@@ -82,6 +83,24 @@ def test_the_next_one_stands_by_in_the_place_of_the_former(board: Root) -> None:
         assert running.standby is Standby.READY
         assert tcb_of(board, running.objects.spare).name == "it.standby"
     assert running.restarts == 3
+
+
+def test_the_next_one_is_made_in_time_and_not_while_clients_wait_for_the_new_life(board: Root) -> None:
+    running, alarm = board.running("it"), board.supervisor.alarm
+    assert alarm is not None
+    assert alarm.due() == FOREVER
+    began = board.clock.now
+    board.ended("it", SIGKILLED)
+    assert alarm.due() == began + MAKE_SECONDS
+    board.clock.now += MAKE_SECONDS / 2
+    board.ended("it", SIGKILLED)  # another end puts it off no further
+    assert alarm.due() == began + MAKE_SECONDS
+    alarm.ring()
+    assert running.standby is Standby.NONE
+    board.clock.now = alarm.due()
+    alarm.ring()
+    assert running.standby is Standby.READY
+    assert alarm.due() == FOREVER
 
 
 def test_without_one_it_is_started(board: Root) -> None:
