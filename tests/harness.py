@@ -22,7 +22,7 @@ from typing import Final
 
 from hw import ring
 from hw.clock import ManualClock
-from hw.ram import Ram
+from hw.ram import Interrupted, Ram
 from kerneld import _fastpath, budgets, invariants, layout, scheduler
 from kerneld.boot import BootParameters, DeviceRegion, boot
 from kerneld.core import IoPorts
@@ -469,3 +469,25 @@ class Machine:
         words = (budget, period, 0, 0, 0)
         self.root.call(InitialSlot.FIRST_FREE, Label.SCHED_CONTROL_CONFIGURE_FLAGS, words, [context])
         return context
+
+
+def take_fast_after_each_store(machine: Machine, tcb: Tcb) -> int:
+    """Have the fast path take a thread's submission, interrupted at each of its stores first: RAM rolls back to where
+    it began. Returns how many stores there are."""
+    ram, layout_of = machine.ram, machine.kernel.fast_layout
+    assert layout_of is not None
+    log_end = layout.UNDO_LOG + layout.UNDO_LOG_BYTES
+    before = ram.read(log_end, ram.size - log_end)
+    interrupted = 0
+    while True:
+        ram.interrupt_at(interrupted, bool(interrupted % 2))
+        try:
+            assert _fastpath.take(ram, layout_of, tcb.address)
+        except Interrupted:
+            ram.recover()
+            assert ram.read(log_end, ram.size - log_end) == before
+            interrupted += 1
+            continue
+        ram.disarm()
+        machine.settle()
+        return interrupted

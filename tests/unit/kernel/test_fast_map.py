@@ -8,17 +8,16 @@ from array import array
 import pytest
 
 from hw.ram import Interrupted
-from kerneld import _fastpath, layout, mapping_table
+from kerneld import _fastpath, mapping_table
 from kerneld.host.completions import Completions
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message, Tell
 from libsel4py import abi
 from libsel4py.abi import Error, InitialSlot, Label, Rights, Syscall, VmAttributes
-from tests.harness import Machine, TwinKernel
+from tests.harness import Machine, TwinKernel, take_fast_after_each_store
 from tests.mapping_scene import BASE, PAGE, READ_WRITE, MappingScene
 
 COUNT = 124  # what a table of a page has room for
-LOG_END = layout.UNDO_LOG + layout.UNDO_LOG_BYTES
 
 
 def taken_by(scene: MappingScene, frame: int, address: int, rights: int = READ_WRITE) -> tuple[Error, int]:
@@ -118,22 +117,7 @@ def test_every_store_can_be_interrupted() -> None:
     root = machine.root
     machine.poke_words(root.tcb.trap_frame + abi.IPC_CAPS_OR_BADGES, (scene.space,))
     root.submit(Syscall.CALL, frame, abi.message_info(Label.FRAME_MAP, 3, 1), (BASE + 6 * PAGE, READ_WRITE, 0))
-    assert machine.kernel.fast_layout is not None
-    before = machine.ram.read(LOG_END, machine.ram.size - LOG_END)
-    interrupted = 0
-    while True:
-        machine.ram.interrupt_at(interrupted, bool(interrupted % 2))
-        try:
-            assert _fastpath.take(machine.ram, machine.kernel.fast_layout, root.tcb.address)
-        except Interrupted:
-            machine.ram.recover()
-            assert machine.ram.read(LOG_END, machine.ram.size - LOG_END) == before
-            interrupted += 1
-            continue
-        machine.ram.disarm()
-        break
-    assert interrupted > 20
-    machine.settle()
+    assert take_fast_after_each_store(machine, root.tcb) > 20
     assert root.completion() is not None
     assert len(scene.table()) == 7
     assert mapping_table.find(scene.record(), BASE + 6 * PAGE) is not None

@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from hw.ram import Interrupted
 from kerneld import _fastpath, layout
 from kerneld.outbox import Tell
 from kerneld.records import Endpoint
 from libsel4py import abi
 from libsel4py.abi import Error, InitialSlot, Label, ObjectType, Rights, Syscall
 from tests.channel_scene import CHANNEL, ENDPOINT, RECEIVER, ChannelScene, answer
-from tests.harness import Machine, TwinKernel
+from tests.harness import Machine, TwinKernel, take_fast_after_each_store
 
 LOG_END = layout.UNDO_LOG + layout.UNDO_LOG_BYTES
 MOST = 60  # descendants
@@ -148,24 +147,9 @@ def test_people_can_ask_what_became_of_a_capability(machine: Machine) -> None:
 
 def test_every_store_can_be_interrupted(machine: Machine) -> None:
     scene = scene_of(machine, 3)
-    root, ram = machine.root, machine.ram
+    root = machine.root
     root.submit(Syscall.CALL, InitialSlot.CNODE, abi.message_info(Label.CNODE_REVOKE, 2), (scene.way, abi.WORD_BITS))
-    assert machine.kernel.fast_layout is not None
-    before = ram.read(LOG_END, ram.size - LOG_END)
-    interrupted = 0
-    while True:
-        ram.interrupt_at(interrupted, bool(interrupted % 2))
-        try:
-            assert _fastpath.take(ram, machine.kernel.fast_layout, root.tcb.address)
-        except Interrupted:
-            ram.recover()
-            assert ram.read(LOG_END, ram.size - LOG_END) == before
-            interrupted += 1
-            continue
-        ram.disarm()
-        break
-    assert interrupted > 60
-    machine.settle()
+    assert take_fast_after_each_store(machine, root.tcb) > 60
     assert root.completion() is not None
     assert len(machine.told(Tell.CHANNEL_GONE)) == 6
 

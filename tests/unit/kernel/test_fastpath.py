@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hw.ram import Interrupted
 from kerneld.records import Tcb, ThreadState
 from libsel4py import abi
 from libsel4py.abi import ObjectType, Rights, Syscall
-from tests.harness import Machine, Thread, TwinKernel
+from tests.harness import Machine, Thread, TwinKernel, take_fast_after_each_store
 
 ENDPOINT, REPLY, SIGNAL = 100, 101, 102
 
@@ -118,23 +117,8 @@ def test_every_store_can_be_interrupted(pair: tuple[Thread, Thread]) -> None:
     """Killed at any store of a fast call, RAM rolls back to where it began."""
     server, client = pair
     machine = client.machine
-    assert machine.kernel.fast_layout is not None
     client.submit(Syscall.CALL, ENDPOINT, abi.message_info(1, 4), (1, 2, 3, 4))
-    before = machine.ram.read(0x21000, machine.ram.size - 0x21000)
-    interrupted = 0
-    while True:
-        machine.ram.interrupt_at(interrupted, bool(interrupted % 2))
-        try:
-            machine.kernel.take(client.tcb)
-        except Interrupted:
-            machine.ram.recover()
-            assert machine.ram.read(0x21000, machine.ram.size - 0x21000) == before
-            interrupted += 1
-            continue
-        machine.ram.disarm()
-        break
-    assert interrupted > 20
-    machine.settle()
+    assert take_fast_after_each_store(machine, client.tcb) > 20
     request = server.completion()
     assert request is not None
     assert request.words == (1, 2, 3, 4)

@@ -2,13 +2,12 @@
 
 import pytest
 
-from hw.ram import Interrupted
-from kerneld import _fastpath, explain, layout
+from kerneld import explain
 from kerneld.outbox import Tell
 from kerneld.records import ProcessState, TcbSlot, ThreadState
 from libsel4py import abi
 from libsel4py.abi import FaultLabel, InitialSlot, Label, PageFault, Rights, Syscall
-from tests.harness import OWN_REPLY, THREAD_CNODE_BITS, Completion, Thread, TwinKernel
+from tests.harness import OWN_REPLY, THREAD_CNODE_BITS, Completion, Thread, TwinKernel, take_fast_after_each_store
 from tests.mapping_scene import PAGE, READ_WRITE, MappingScene
 
 from .scene import ENDPOINT, Scene, message, receive, reply, reply_receive
@@ -284,32 +283,11 @@ def test_every_store_of_a_fast_fault_can_be_interrupted(answered: bool) -> None:
     else:
         case.thread.submit(Syscall.FAULT, words=(BASE, IP, NONE))
     tcb = (case.handler if answered else case.thread).tcb
-    assert machine.kernel.fast_layout is not None
-    before = records(case)
-    interrupted = 0
-    while True:
-        machine.ram.interrupt_at(interrupted, bool(interrupted % 2))
-        try:
-            assert _fastpath.take(machine.ram, machine.kernel.fast_layout, tcb.address)
-        except Interrupted:
-            machine.ram.recover()
-            assert records(case) == before
-            interrupted += 1
-            continue
-        machine.ram.disarm()
-        break
-    assert interrupted > 15
-    machine.settle()
+    assert take_fast_after_each_store(machine, tcb) > 15
     if answered:
         assert registers(case.thread.completion()) == RETRY
     else:
         case.told()
-
-
-def records(case: Pager) -> bytes:
-    """All of RAM but the undo log and what is before it."""
-    start = layout.UNDO_LOG + layout.UNDO_LOG_BYTES
-    return case.machine.ram.read(start, case.machine.ram.size - start)
 
 
 # --- stops and ends
