@@ -257,6 +257,8 @@ static PyObject *serve(struct loop *loop, struct call *call)
         struct sel4py_completion request;
         if (!thread || !carry_out(thread, call, true, &request))
             return NULL;
+        /* The next answer is another client's, who may read all words of its page, whatever the message's length. */
+        memset(call->entry.mr, 0, sizeof call->entry.mr);
         const enum found found = request.status == SEL4PY_STATUS_DONE ? look_up(loop, &request) : UNKNOWN;
         if (found == BROKEN)
             return NULL;

@@ -1,5 +1,7 @@
 """The machine's server loop: what it carries out by itself, and what it brings back, and how."""
 
+import os
+import struct
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +12,7 @@ from hw import cpu
 from libsel4py import abi
 from libsel4py.abi import Served, Status, ValueKind
 from libsel4py.results import shape_of
-from tests.unit.channel_peer import BADGE, CALLED, ENDPOINT, REPLY, bind, listen, pair
+from tests.unit.channel_peer import BADGE, CALLED, ENDPOINT, NUMBER, REPLY, bind, listen, pair
 
 SIGNED, WORD, TRUTH, NOTHING = ValueKind.SIGNED, ValueKind.WORD, ValueKind.TRUTH, ValueKind.NOTHING
 ADD, ECHO, UNKNOWN = 1, 2, 9
@@ -216,6 +218,50 @@ def test_what_a_method_raises_is_brought_back_with_its_request() -> None:
     ]
     assert last == Served.REQUEST
     assert [answer[2] for answer in answers[:2]] == [7, 8]
+
+
+@pytest.mark.parametrize("first", [b"of the one, for nobody else" * 9, (1, 2**64 - 3, 2**63 + 5, 2**63 + 6, 2**63 + 7)])
+@pytest.mark.parametrize("then", [6, (1, 6, 0, 0, 0), None])
+def test_an_answer_shows_nothing_of_the_one_before_to_another_client(first: Any, then: Any) -> None:
+    """Who reads his page for himself sees all words of a message, also those that it does not have."""
+    asked, looked = os.eventfd(0), os.eventfd(0)
+
+    def server() -> None:
+        listen()
+        table = {
+            ECHO: entry(handle=lambda *_: first),
+            ADD: entry(lambda: 6) if then is None else entry(handle=lambda *_: then),
+        }
+        known = server_of(table)
+        known.connections[BADGE + 1] = known.connections[BADGE]
+        serve(known)
+        end()
+
+    def asks() -> None:
+        bind()
+        call(ECHO)
+        os.eventfd_write(asked, 1)
+        os.eventfd_read(looked)
+        call(UNKNOWN)
+
+    def looks() -> Any:
+        bind(NUMBER + 1)
+        os.eventfd_read(asked)
+        answer = call(ADD)
+        os.eventfd_write(looked, 1)
+        return answer
+
+    with pair() as scene:
+        serving, one, other = scene.task(server), scene.task(asks), scene.task(looks)
+        scene.connect(one, serving)
+        page = scene.connect(other, serving, number=NUMBER + 1, badge=BADGE + 1)
+        scene.serve_until(one, other)
+        assert other.task.result()[1:3] == (1, 6)
+        seen = os.pread(page, abi.CHANNEL_BYTES, 0)
+    os.close(asked)
+    os.close(looked)
+    words = struct.pack("<3Q", *first[2:]) if isinstance(first, tuple) else first[:24]
+    assert not [n for n in range(0, 24, 8) if words[n : n + 8] in seen]
 
 
 def test_what_is_to_end_the_program_ends_the_loop() -> None:
