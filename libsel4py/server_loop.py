@@ -115,6 +115,7 @@ class ServerLoop:
                 answer = self._failed(value, info)
             else:
                 answer = value if self._token is None else None
+            value = None  # an exception holds the frame of its method, and all that is in it
         if answer is not None:
             self._reply_alone(answer)
 
