@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.management import Management
+from deploy.management import Management, ManagementError
 from hw.kernel_process import MOST_DEATHS
 from tests.system.supervisor import Supervisor, wait_ended, watched
 
@@ -58,10 +58,22 @@ class Booted:
             return management.request(op, **fields)
 
     def wait(self) -> int:
-        """The exit status."""
-        output, _ = self.process.communicate(timeout=SECONDS)
+        """The exit status. Where none comes in time, the error tells what its threads do."""
+        try:
+            output, _ = self.process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired as error:
+            error.add_note(self._what_it_does())
+            raise
         self.output = output.decode()
         return self.process.returncode
+
+    def _what_it_does(self) -> str:
+        try:
+            rows = self.ask("ps")
+        except ManagementError as error:
+            rows = [error]
+        assert isinstance(rows, list)
+        return "\n".join([*map(str, rows), self.logs()])
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import Final
 
-from libsel4py.capabilities import Endpoint, Reply
+from libsel4py.capabilities import Endpoint, Notification, Reply
 from libsel4py.lowlevel.syscalls import Message, yield_now
 
 SPIN, WORK, JOBS, SERVE, ASK, YIELDS, SLEEP = range(7)
@@ -37,7 +37,7 @@ def jobs(parent: Endpoint, idle: Endpoint, reply: Reply, count: int, amount: int
     parent.call(Message(0, (late, longest)))
 
 
-def serve(ready: Endpoint, endpoint: Endpoint, reply: Reply) -> None:
+def serve(ready: Notification, endpoint: Endpoint, reply: Reply) -> None:
     """Work as long as is asked for. Says that it waits, and has no time of its own from then on."""
     asked = endpoint.nb_send_recv(ready, Message(), reply).words[0]
     while True:
@@ -80,7 +80,7 @@ def main(what: int, first: int = 0, second: int = 0, third: int = 0, fourth: int
     if what == JOBS:
         jobs(Endpoint(first), Endpoint(second), Reply(third), fourth, *divmod(fifth, 1 << 32))
     if what == SERVE:
-        serve(Endpoint(first), Endpoint(second), Reply(third))
+        serve(Notification(first), Endpoint(second), Reply(third))
     if what == ASK:
         ask(Endpoint(first), Endpoint(second), third, fourth)
     if what == SLEEP:
