@@ -21,7 +21,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from hw import ring
 from hw.devices.bus import IoBus
@@ -40,7 +40,6 @@ COOL_EVERY: Final = 4096  # system calls after which rings that had none of them
 U32: Final = 0xFFFFFFFF
 RING_WORDS: Final = 4  # of a watched ring (kerneld/_fastpath/serve.c, struct watched)
 SERVED: Final = 3
-Look: TypeAlias = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +94,6 @@ class Entry:
         self._next = 0
         self._scheduled = False
         self._host_is_due = False
-        self._serving = 0  # TCB of the system call that was taken last
-        self._looks: dict[int, Look] = {}  # by TCB
         self.attention = array("Q", (0,))
         self._ended = False
         self._doorbell_count = bytearray(abi.WORD_BYTES)
@@ -124,7 +121,6 @@ class Entry:
         """Its ring is not looked at any more."""
         if self._threads.get(thread.tcb.address) is thread:
             del self._threads[thread.tcb.address]
-            self._looks.pop(thread.tcb.address, None)
         self._loop.remove_reader(thread.doorbell)
         if thread.slot >= 0:
             self._unwatch(thread)
@@ -157,19 +153,6 @@ class Entry:
         """Something waits for the event loop (a device's work): end this turn without looking for more first."""
         self._host_is_due = True
 
-    def device_is_due(self, look: Look | None) -> None:
-        """As `host_is_due`, of a device that this system call's thread has notified.
-
-        Args:
-            look: begins with what the device's driver has made available; whether there was anything. Called from now
-                on when the thread has made a system call, before that is carried out: a driver's are notifications
-                mostly, and a device may look at its queue whenever it likes. Not on virtual cores, where nothing of a
-                system call may come before the thread's turn.
-        """
-        self._host_is_due = True
-        if look is not None and not self._kernel.core.kernel.cores:
-            self._looks[self._serving] = look
-
     def settle(self) -> None:
         """Carry out what a transaction has told that was not made by a turn (a death, a device's input)."""
         try:
@@ -180,8 +163,6 @@ class Entry:
             self.wake()
 
     def _rang(self, thread: Thread) -> None:
-        if (look := self._looks.get(thread.tcb.address)) is not None:
-            look()  # before all else: who rings is about to make one
         self._doorbells += 1
         # Not by O_NONBLOCK: the thread has the same open file, and can clear that and take the count back.
         with contextlib.suppress(BlockingIOError):
@@ -256,7 +237,8 @@ class Entry:
                 0 if restarts or hurries or self._kernel.is_idle else self._poll_ns,
                 attention,
             )
-            is_long = found >= 0 and self._take(found)
+            if found >= 0:
+                self._take(found)
             if taken:
                 self._count(taken)
                 if word(self._told):  # of a Map
@@ -275,7 +257,7 @@ class Entry:
                     return self._cannot_sleep()
             count += 1
             # A unit of a long operation is much of a turn by itself; of what is short, the clock is the greater part.
-            if (is_long or restarts or not count & 7) and time.monotonic_ns() > end:
+            if (restarts or not count & 7) and time.monotonic_ns() > end:
                 return True
         return False
 
@@ -295,23 +277,18 @@ class Entry:
         if self._taken // COOL_EVERY != before:
             self._cool()
 
-    def _take(self, index: int) -> bool:
-        """Serve a ring by the slow path; whether a device's work may have made that long."""
+    def _take(self, index: int) -> None:
         thread = self._watched[index]
         tcb = thread.tcb
-        look = self._looks.get(tcb.address)
-        has_worked = look is not None and look()
-        self._serving = tcb.address
         if not self._kernel.take_slowly(tcb):
             self._rest(thread)
-            return has_worked
+            return
         consumed = tcb.consumed & U32
         self._rings[RING_WORDS * index + 1] = consumed
         self._rings[RING_WORDS * index + SERVED] = 1
         ring.set_consumed(self._ram, thread.frame, consumed)
         self._count(1)
         self._settle()
-        return has_worked
 
     def _rest(self, thread: Thread) -> None:
         """Its submissions cannot be taken now (it is blocked, or held): hear its doorbell instead, for CANCEL."""

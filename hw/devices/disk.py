@@ -54,7 +54,6 @@ class Disk:
         self._bytes = 0  # of what the thread has
         self._barriers = 0  # that the thread has
         self._given_back = 0  # in this turn
-        self._takes_long = False  # what was taken last
         self._failing = 0  # of the next requests
         self._soon: asyncio.Handle | None = None
         self._closed = False
@@ -66,19 +65,8 @@ class Disk:
 
     def kicked(self) -> None:
         """Go on with what the driver wants."""
-        if self._soon is None and not self._closed and (self._waiting or self._requests.has_more()):
+        if self._soon is None and not self._closed:
             self._soon = self._loop.call_soon(self._turn)
-
-    def look(self) -> bool:
-        """Begin with what the driver has made available, whether it has notified the device or not. False: nothing.
-
-        That pays where the work takes longer than the driver's system call: while commits come. What is short would
-        only keep the driver waiting for the system call's end.
-        """
-        if not self._takes_long or self._soon is not None or self._closed or not self._requests.has_more():
-            return False
-        self._turn()
-        return True
 
     def fail_next(self, count: int) -> None:
         """Fault injection: so many of the next requests end with an error of the medium, and do nothing."""
@@ -143,7 +131,6 @@ class Disk:
             self._bytes -= answer.request.size
             self._barriers -= answer.request.is_barrier
         for request in self._requests_nowait():
-            self._takes_long = request.kind is Kind.COMMIT
             answered = self._at_once(request)
             if answered is None:
                 self._bytes += request.size

@@ -278,7 +278,7 @@ class System:
             case Tell.DEVICE:
                 if backend := self._backends.get(message.subject):
                     backend.kicked()
-                    self.entry.device_is_due(backend.look if isinstance(backend, Disk) else None)
+                    self.entry.host_is_due()
             case _:
                 self.processes.carry_out(message)
 

@@ -15,8 +15,7 @@ from hw.devices.bus import IoBus
 from kerneld import _fastpath
 from kerneld.entry import TURN_NS, Entry
 from kerneld.host.process import Process, Thread
-from kerneld.outbox import Message, Tell
-from kerneld.records import Tcb
+from kerneld.outbox import Tell
 from libsel4py import abi
 from libsel4py.abi import ObjectType, Syscall
 from tests import harness
@@ -164,89 +163,3 @@ def test_a_thread_that_takes_its_doorbells_count_back_keeps_nobody_waiting(machi
     worker.join()
     assert in_time
     assert not errors
-
-
-@pytest.mark.parametrize("cores", [0, 1])
-def test_a_device_looks_at_its_queue_before_its_driver_s_next_system_call(cores: int) -> None:
-    """Once the driver has notified it; nobody else's has it look, and none of one that is gone."""
-    machine = Machine(check=False)
-    take_slowly = machine.kernel.take_slowly
-    done: list[str] = []
-    is_port_write = True
-    loop = asyncio.new_event_loop()
-
-    def carry_out(message: Message) -> None:
-        done.append("told")
-        with machine.ram.transaction():
-            machine.kernel.core.kernel.cores = cores
-        entry.device_is_due(look)
-        with machine.ram.transaction():
-            machine.kernel.core.kernel.cores = 0
-
-    def look() -> bool:
-        done.append("looked")
-        return True
-
-    def take(tcb: Tcb) -> bool:
-        done.append("taken")
-        found = take_slowly(tcb)
-        if is_port_write and found:
-            with machine.ram.transaction():
-                machine.kernel.outbox.tell(Tell.DEVICE, 0)
-        return found
-
-    machine.kernel.take_slowly = take  # type: ignore[method-assign]  # as if some of them were port writes
-    entry = Entry(machine.kernel, IoBus(machine.ram, []), loop, carry_out, lambda error: None, poll_ns=0)
-    made = [machine.thread(name) for name in ("driver", "other")]
-    doorbells = [os.eventfd(0, os.EFD_NONBLOCK) for _ in made]
-    threads = [host_thread(each, doorbell, loop) for each, doorbell in zip(made, doorbells, strict=True)]
-    for thread in threads:
-        entry.open(thread)
-
-    def serve(index: int) -> list[str]:
-        done.clear()
-        made[index].submit(Syscall.YIELD)
-        entry.look(threads[index])
-        entry._serve()
-        return list(done)
-
-    assert serve(0) == ["taken", "told"]
-    is_port_write = False
-    assert serve(0) == (["taken"] if cores else ["looked", "taken"])
-    assert serve(1) == ["taken"]
-    entry.close(threads[0])
-    entry.open(threads[0])
-    assert serve(0) == ["taken"]
-    for thread, doorbell in zip(threads, doorbells, strict=True):
-        entry.close(thread)
-        os.close(doorbell)
-    loop.close()
-
-
-def test_a_turn_in_which_a_device_works_ends_in_time(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a driver has it do with each system call is no reason to keep the event loop waiting."""
-    clock = 0
-    loop = asyncio.new_event_loop()
-    entry = Entry(machine.kernel, IoBus(machine.ram, []), loop, lambda message: None, lambda error: None, poll_ns=0)
-    driver = machine.thread("driver")
-    doorbell = os.eventfd(0, os.EFD_NONBLOCK)
-    thread = host_thread(driver, doorbell, loop)
-
-    def look() -> bool:
-        nonlocal clock
-        clock += TURN_NS * 9 // 10
-        return True
-
-    entry.open(thread)
-    entry._serving = driver.tcb.address
-    entry.device_is_due(look)
-    for _ in range(4):
-        driver.submit(Syscall.YIELD)
-    entry.look(thread)
-    monkeypatch.setattr(time, "monotonic_ns", lambda: clock)
-    again = entry._serve()
-    monkeypatch.undo()
-    entry.close(thread)
-    os.close(doorbell)
-    loop.close()
-    assert (again, clock) == (True, 2 * (TURN_NS * 9 // 10))

@@ -203,28 +203,6 @@ def test_a_driver_that_ends_within_a_commit_leaves_it_whole_and_before_what_its_
     assert system.guest.read(ANSWER, 8) == b"\xee" * 8, "nobody is told of it"
 
 
-def test_while_commits_come_the_device_looks_before_it_is_notified(system: System, medium: Recorder) -> None:
-    offer_commit(system, STEPS, BYTES)
-    assert not system.disk.look()
-    system.run(1)
-    assert not system.disk.look()
-    offer_commit(system, STEPS, BYTES, slot=1)
-    assert system.disk.look()
-    assert not system.disk.look()
-    system.guest.set(Register.QUEUE_NOTIFY, 0)  # finds nothing
-    assert system.run(2) == [(0, 5), (3, 5)]
-    assert medium.log == DONE * 2
-    system.request(Kind.FLUSH, slot=2)
-    assert system.disk.look()
-    system.run(3)
-    system.request(Kind.FLUSH, slot=3)
-    assert not system.disk.look(), "what came last was no commit"
-    system.run(4)
-    system.disk.close()
-    offer_commit(system, STEPS, BYTES)
-    assert not system.disk.look()
-
-
 class Logged(Recorder):
     """One whose log has the bytes as well: what a loss of power cuts."""
 
