@@ -11,6 +11,7 @@ from typing import Final
 from kerneld import _fastpath
 from kerneld.outbox import Tell
 from kerneld.records import (
+    ADDRESS_MASK,
     CHANNEL_MASK,
     MAPPING_TABLE_MIN_BYTES,
     MAPPING_TABLE_SHARE,
@@ -89,8 +90,16 @@ def _objects() -> dict[str, int]:
         "endpoint_channels": Endpoint.channels.offset,
         "channel_client": Channel.client.offset,
         "channel_client_prev": Channel.client_prev.offset,
+        "channel_client_next": Channel.client_next.offset,
         "channel_target_prev": Channel.target_prev.offset,
+        "channel_target_next": Channel.target_next.offset,
         "channel_mask": CHANNEL_MASK,
+        "slot_prev": Slot.prev.offset,
+        "slot_mdb": Slot.mdb_word.offset,
+        "slot_mask": ADDRESS_MASK,
+        "slot_revocable": Slot.revocable.mask << Slot.revocable.shift,
+        "slot_first_badged": Slot.first_badged.mask << Slot.first_badged.shift,
+        "slot_bound": Slot.bound.mask << Slot.bound.shift,
         "notification_state": Notification.state.offset,
         "notification_signals": Notification.signals.offset,
         "notification_bound_tcb": Notification.bound_tcb.offset,

@@ -27,6 +27,7 @@ struct attempt {
     uint64_t tail[8];            /* zeros where the entry has none */
     struct slot cap;             /* the invoked capability */
     uint64_t told;               /* tells in the outbox before the completion's */
+    bool tells_host;             /* the outbox has more than a completion, or one that waits */
     bool took_memory;            /* the completion is told when what was taken from processes is gone */
     bool outside;                /* a record was said to lie outside of RAM: the slow path will tell */
     bool told_itself;            /* the thread's own system call was completed, and nothing else is told */
@@ -93,7 +94,7 @@ static inline bool store_words(struct attempt *a, uint64_t address, const uint64
 bool save_trap(struct attempt *a);
 bool complete(struct attempt *a, uint64_t tcb, uint64_t badge, uint64_t info, const uint64_t *mr, unsigned words);
 
-/* submission.c. `resolve`: all of these low bits, below a CNode capability; `look_up`: a capability address of the thread's. */
+/* submission.c. `resolve`: all of these low bits, below a CNode capability. `look_up`: an address of the thread's. */
 bool resolve(struct attempt *a, struct slot slot, uint64_t cptr, unsigned bits, struct slot *found);
 bool look_up(struct attempt *a, uint64_t cptr, struct slot *found);
 

@@ -1,4 +1,4 @@
-/* What people may ask for: which capabilities the fast path has deleted lately, and for whom (kerneld/core.py, Deletion). */
+/* What people may ask for: which capabilities the fast path has deleted lately, and for whom (kerneld/core.py). */
 #include "attempt.h"
 
 enum { KEPT = 1024 };

@@ -16,9 +16,10 @@
     X(reply_tcb) X(reply_prev) X(reply_next_word) X(context_refill_max) X(context_period) X(outbox_length)            \
     X(outbox_entries) X(outbox_deliver) X(outbox_map) X(label_frame_map) X(cap_endpoint) X(cap_notification)          \
     X(cap_reply) X(cap_cnode) X(cap_frame) X(cap_vspace) X(state_running) X(state_receive) X(state_reply)             \
-    X(process_live) X(endpoint_receive) X(notification_idle) X(notification_active) X(tcb_size) X(tcb_listen)          \
-    X(tcb_channels) X(endpoint_channels) X(channel_client) X(channel_client_prev) X(channel_target_prev)              \
-    X(channel_mask) X(outbox_channel_gone) X(label_cnode_revoke)
+    X(process_live) X(endpoint_receive) X(notification_idle) X(notification_active) X(tcb_size) X(tcb_listen)         \
+    X(tcb_channels) X(endpoint_channels) X(channel_client) X(channel_client_prev) X(channel_client_next)              \
+    X(channel_target_prev) X(channel_target_next) X(channel_mask) X(slot_prev) X(slot_mdb) X(slot_mask)               \
+    X(slot_revocable) X(slot_first_badged) X(slot_bound) X(outbox_channel_gone) X(label_cnode_revoke)
 
 struct layout {
 #define FIELD(name) uint64_t name;
@@ -36,13 +37,16 @@ extern const struct ram_api *fast_api;
 
 enum outcome { SLOW, DONE, FAILED };
 
+struct burst {
+    unsigned taken;
+    bool tells_host; /* more than a completion: a Map, a Revoke. Nothing is published then */
+};
+
 /* Carries out the thread's next submission if the fast path takes it on: one transaction. submission.c */
 enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb);
-/* The same, of Map and Revoke alone: they tell the host something, and then the completion. */
-enum outcome fast_told(RamObject *ram, const struct layout *at, uint64_t tcb);
-/* As fast_attempt, of what tells a completion alone, and then the signals behind it, each a transaction, at most `limit` submissions in all. One tell stands
+/* As fast_attempt, and then the signals behind it, each a transaction, at most `limit` submissions in all. One tell stands
  * for all of them: the completions before the last are written to the ring, and are published with it. */
-enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, unsigned *taken);
+enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, struct burst *burst);
 
 /* Python's arguments; NULL with an exception set. module.c */
 RamObject *fast_parse(PyObject *ram, PyObject *bytes, const struct layout **layout);

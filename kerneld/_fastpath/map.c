@@ -41,9 +41,7 @@ enum outcome try_map(struct attempt *a)
     if (entry->op != SEL4PY_SYSCALL_CALL || entry->info >> 12 != at->label_frame_map || (entry->info >> 7 & 3) != 1 ||
         (entry->info & 127) < WORDS || (entry->info & 127) > SEL4PY_MESSAGE_REGISTERS)
         return SLOW;
-    if (!look_up(a, entry->cptr, &a->cap) || type_of(a->cap) != at->cap_frame || a->cap.word1)
-        return SLOW;
-    if (!look_up_extra(a, &target) || type_of(target) != at->cap_vspace)
+    if (a->cap.word1 || !look_up_extra(a, &target) || type_of(target) != at->cap_vspace)
         return SLOW;
     const uint64_t address = entry->mr[0], space = object_of(target);
     const uint64_t size_bits = a->cap.word0 >> FRAME_SIZE_SHIFT & FRAME_SIZE, size = (uint64_t)1 << size_bits;
@@ -61,6 +59,7 @@ enum outcome try_map(struct attempt *a)
     uint64_t rights = rights_of(a->cap) & entry->mr[1] & (READ | WRITE);
     if (!(rights & READ))
         rights = 0;
+    a->tells_host = true;
     /* point of no return */
     PERFORM(perform_map(a, space,
                         address | (size_bits - PAGE_BITS) | rights << MAPPING_RIGHTS_SHIFT |

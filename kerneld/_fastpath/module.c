@@ -68,7 +68,7 @@ static PyMethodDef methods[] = {
     {"take", (PyCFunction)(void (*)(void))fast_take, METH_FASTCALL,
      "take(ram, layout, tcb) -> whether the next submission was carried out."},
     {"delete_copies", (PyCFunction)(void (*)(void))fast_delete_copies, METH_FASTCALL,
-     "delete_copies(ram, layout, parent, thread, limit) -> how many of an endpoint capability's descendants it has deleted."},
+     "delete_copies(ram, layout, parent, thread, limit) -> how many of an endpoint capability's descendants are gone."},
     {"deletions", fast_deletions, METH_O, "deletions(ram) -> [(slot, word0, word1, thread)], since it was called last."},
     {"serve", fast_serve, METH_VARARGS, "serve(ram, layout, rings, first, nanoseconds, attention) -> (index, next, taken, unwatched)."},
     {NULL, NULL, 0, NULL},

@@ -6,22 +6,18 @@
 enum {
     MOST = 60, /* descendants: less than a transaction of the slow path deletes */
     WORDS = 2,
-    SLOT_PREV = 16,
-    SLOT_MDB = 24,
-    REVOCABLE = 2,
-    FIRST_BADGED = 1,
-    BOUND_SHIFT = 44,
 };
 
-static const uint64_t ADDRESS_MASK = ~(uint64_t)31;
+static bool is_bound(struct attempt *a, struct slot slot) { return slot.word0 & a->at->slot_bound; }
 
-static bool is_bound(struct slot slot) { return slot.word0 >> BOUND_SHIFT & 1; }
+/* The word with the next slot's address and the flags. */
+static uint64_t links_of(struct attempt *a, uint64_t slot) { return load(a, slot + a->at->slot_mdb); }
 
 /* mdb.is_mdb_parent_of, of endpoint capabilities. */
 static bool is_child(struct attempt *a, struct slot parent, struct slot child)
 {
     return type_of(child) == a->at->cap_endpoint && object_of(child) == object_of(parent) &&
-           (!parent.word1 || (child.word1 == parent.word1 && !(load(a, child.address + SLOT_MDB) & FIRST_BADGED)));
+           (!parent.word1 || (child.word1 == parent.word1 && !(links_of(a, child.address) & a->at->slot_first_badged)));
 }
 
 /* channels.unlink, but for the slot, which is emptied. */
@@ -30,19 +26,20 @@ static bool unlink_channel(struct attempt *a, uint64_t channel, uint64_t endpoin
     const struct layout *at = a->at;
     const uint64_t client = load(a, channel + at->channel_client);
     const uint64_t holders[2] = {client + at->tcb_channels, endpoint + at->endpoint_channels};
-    const uint64_t links[2] = {at->channel_client_prev, at->channel_target_prev}; /* and the next, in the word behind it */
+    const uint64_t prev[2] = {at->channel_client_prev, at->channel_target_prev};
+    const uint64_t next[2] = {at->channel_client_next, at->channel_target_next};
     for (unsigned i = 0; i < 2; i++) {
-        const uint64_t before = load(a, channel + links[i]), behind = load(a, channel + links[i] + 8);
+        const uint64_t before = load(a, channel + prev[i]), behind = load(a, channel + next[i]);
         uint64_t first = load(a, holders[i]);
         if (before) {
-            STORE(before + links[i] + 8, behind);
-            STORE(channel + links[i], 0);
+            STORE(before + next[i], behind);
+            STORE(channel + prev[i], 0);
         } else {
             first = (first & ~at->channel_mask) | behind;
         }
         if (behind) {
-            STORE(behind + links[i], before);
-            STORE(channel + links[i] + 8, 0);
+            STORE(behind + prev[i], before);
+            STORE(channel + next[i], 0);
         }
         STORE(holders[i], first - 1); /* the count is in the low bits */
     }
@@ -58,12 +55,13 @@ static bool unlink_channel(struct attempt *a, uint64_t channel, uint64_t endpoin
 static bool empty(struct attempt *a, uint64_t parent, uint64_t slot)
 {
     static const uint64_t nothing[4] = {0};
-    const uint64_t links = load(a, slot + SLOT_MDB), following = links & ADDRESS_MASK;
-    STORE(parent + SLOT_MDB, (load(a, parent + SLOT_MDB) & ~ADDRESS_MASK) | following);
+    const struct layout *at = a->at;
+    const uint64_t links = links_of(a, slot), following = links & at->slot_mask;
+    STORE(parent + at->slot_mdb, (links_of(a, parent) & ~at->slot_mask) | following);
     if (following) {
-        STORE(following + SLOT_PREV, parent);
-        if (links & FIRST_BADGED)
-            STORE(following + SLOT_MDB, load(a, following + SLOT_MDB) | FIRST_BADGED);
+        STORE(following + at->slot_prev, parent);
+        if (links & at->slot_first_badged)
+            STORE(following + at->slot_mdb, links_of(a, following) | at->slot_first_badged);
     }
     return store_words(a, slot, nothing, 4);
 }
@@ -80,7 +78,7 @@ static bool is_severable(struct attempt *a, struct slot slot)
 /* Deletes one that is_simple(), the first behind the parent. */
 static bool delete_first(struct attempt *a, struct slot parent, struct slot child)
 {
-    if (is_bound(child) && !unlink_channel(a, child.address, object_of(parent)))
+    if (is_bound(a, child) && !unlink_channel(a, child.address, object_of(parent)))
         return false;
     if (!empty(a, parent.address, child.address))
         return false;
@@ -99,23 +97,21 @@ static bool perform_revoke(struct attempt *a, struct slot parent, const struct s
     return complete(a, a->tcb, 0, 0, NULL, 0);
 }
 
-static bool is_simple(struct attempt *a, struct slot child) { return !is_bound(child) || is_severable(a, child); }
+static bool is_simple(struct attempt *a, struct slot child) { return !is_bound(a, child) || is_severable(a, child); }
 
 enum outcome try_revoke(struct attempt *a)
 {
     const struct layout *at = a->at;
     const struct sel4py_entry *entry = &a->entry;
     struct slot parent, children[MOST];
-    if (entry->op != SEL4PY_SYSCALL_CALL || entry->info >> 12 != at->label_cnode_revoke || (entry->info >> 7 & 3) ||
-        (entry->info & 127) < WORDS || (entry->info & 127) > SEL4PY_MESSAGE_REGISTERS)
+    if (entry->op != SEL4PY_SYSCALL_CALL || entry->info >> 12 != at->label_cnode_revoke || (entry->info & 127) < WORDS)
         return SLOW;
     const uint64_t depth = entry->mr[1];
-    if (depth < 1 || depth > 64 || !look_up(a, entry->cptr, &a->cap) || type_of(a->cap) != at->cap_cnode ||
-        !resolve(a, a->cap, entry->mr[0], (unsigned)depth, &parent) || type_of(parent) != at->cap_endpoint)
+    if (depth < 1 || depth > 64 || !resolve(a, a->cap, entry->mr[0], (unsigned)depth, &parent) || type_of(parent) != at->cap_endpoint)
         return SLOW;
-    const uint64_t links = load(a, parent.address + SLOT_MDB);
+    const uint64_t links = links_of(a, parent.address);
     unsigned count = 0;
-    for (uint64_t next = links & ADDRESS_MASK; next && links & REVOCABLE; next = load(a, next + SLOT_MDB) & ADDRESS_MASK) {
+    for (uint64_t next = links & at->slot_mask; next && links & at->slot_revocable; next = links_of(a, next) & at->slot_mask) {
         struct slot child = load_slot(a, next);
         if (!is_child(a, parent, child))
             break;
@@ -125,6 +121,7 @@ enum outcome try_revoke(struct attempt *a)
     }
     if (load(a, a->tcb + at->tcb_process) != at->process_live || a->outside)
         return SLOW;
+    a->tells_host = true;
     /* point of no return */
     PERFORM(perform_revoke(a, parent, children, count));
 }
@@ -146,8 +143,8 @@ PyObject *fast_delete_copies(PyObject *Py_UNUSED(module), PyObject *const *args,
     a->told = load(a, a->at->outbox_length);
     const uint64_t told = a->told;
     while (done < limit && type_of(parent) == a->at->cap_endpoint) {
-        const uint64_t links = load(a, address + SLOT_MDB), next = links & ADDRESS_MASK;
-        if (!next || !(links & REVOCABLE))
+        const uint64_t links = links_of(a, address), next = links & a->at->slot_mask;
+        if (!next || !(links & a->at->slot_revocable))
             break;
         const struct slot child = load_slot(a, next);
         if (!is_child(a, parent, child) || !is_simple(a, child) || a->outside)

@@ -49,6 +49,7 @@ struct service {
     struct watched *rings;
     size_t count, next;
     uint64_t taken;
+    bool host_is_due;   /* the outbox tells it something */
     uint64_t unwatched; /* a thread that got a completion and whose ring is not among the watched */
     const uint64_t *attention; /* not 0 once one of the host's threads has something for the event loop; or NULL */
 };
@@ -70,47 +71,41 @@ static bool is_alone(const struct service *s, size_t index)
     return true;
 }
 
-static void have_taken(struct service *s, struct watched *ring, unsigned taken)
-{
-    ring->consumed = (uint32_t)ring->consumed + taken;
-    ring->served = 1;
-    s->taken += taken;
-    uint32_t *told = (uint32_t *)(void *)(s->ram->base + ring->frame + SEL4PY_SUBMIT_CONSUMED);
-    __atomic_store_n(told, (uint32_t)ring->consumed, __ATOMIC_RELEASE);
-}
-
-/* A ring's Map or Revoke. The host's part is left in the outbox. Who maps for another process goes on meanwhile: what it
+/* Behind a Map or a Revoke. The host's part is left in the outbox. Who maps for another process goes on meanwhile: what it
  * learns is that the mapping is in the table, and whoever touches the memory before its process has it is told to try again. */
-static enum outcome tell_host(struct service *s, size_t index)
+static void leave_to_host(const struct service *s, uint64_t tcb)
 {
-    struct watched *ring = &s->rings[index];
-    enum outcome outcome = fast_told(s->ram, s->layout, ring->tcb);
-    if (outcome != DONE)
-        return outcome;
-    have_taken(s, ring, 1);
     const uint64_t *tells = (const void *)(s->ram->base + s->layout->outbox_entries);
-    const uint64_t *own = (const void *)(s->ram->base + ring->tcb + s->layout->tcb_vspace);
+    const uint64_t *own = (const void *)(s->ram->base + tcb + s->layout->tcb_vspace);
     if (tells[0] == s->layout->outbox_map && tells[1] != (*own & OBJECT_MASK))
         publish_told(s->ram, s->layout, 1);
-    return DONE;
 }
 
 /* Serves one ring; SLOW where the slow path must, FAILED with an exception set. */
 static enum outcome serve_ring(struct service *s, size_t index)
 {
     struct watched *ring = &s->rings[index];
-    unsigned taken, limit = submissions(s->ram, ring) > 1 && is_alone(s, index) ? BURST : 1;
-    enum outcome outcome = fast_burst(s->ram, s->layout, ring->tcb, limit, &taken);
+    struct burst burst;
+    const unsigned limit = submissions(s->ram, ring) > 1 && is_alone(s, index) ? BURST : 1;
+    enum outcome outcome = fast_burst(s->ram, s->layout, ring->tcb, limit, &burst);
     if (outcome != DONE)
         return outcome;
-    have_taken(s, ring, taken);
+    ring->consumed = (uint32_t)ring->consumed + burst.taken;
+    ring->served = 1;
+    s->taken += burst.taken;
+    uint32_t *consumed = (uint32_t *)(void *)(s->ram->base + ring->frame + SEL4PY_SUBMIT_CONSUMED);
+    __atomic_store_n(consumed, (uint32_t)ring->consumed, __ATOMIC_RELEASE);
+    s->host_is_due = burst.tells_host;
+    if (burst.tells_host) {
+        leave_to_host(s, ring->tcb);
+        return DONE;
+    }
     uint64_t tcb = publish_told(s->ram, s->layout, 0);
     __atomic_store_n((uint64_t *)(void *)(s->ram->base + s->layout->outbox_length), 0, __ATOMIC_RELEASE);
     if (!is_watched(s, tcb))
         s->unwatched = tcb;
     return DONE;
 }
-
 
 /* The next ring with a submission that the fast path cannot serve; count if there was none for so long, or the event
  * loop has something else to do. */
@@ -128,16 +123,11 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
             found = true;
             s->next = index + 1;
             enum outcome outcome = serve_ring(s, index);
-            if (outcome == SLOW) {
-                outcome = tell_host(s, index);
-                if (outcome == DONE)
-                    return (int64_t)s->count;
-            }
             if (outcome == FAILED)
                 return -1;
             if (outcome == SLOW)
                 return (int64_t)index;
-            if (s->unwatched || s->taken >= TAKEN_HIGH)
+            if (s->host_is_due || s->unwatched || s->taken >= TAKEN_HIGH)
                 return (int64_t)s->count;
         }
         if (found) {
@@ -158,10 +148,10 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
     }
 }
 
-/* serve(ram, layout, rings, first, nanoseconds, attention=None) -> (index, next, taken, unwatched). Serves watched rings (a writable
- * buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or none had a submission
- * for so long, or enough was done, or a Map or a Revoke has left tells in the outbox, or the first word of `attention` is not 0 (index -1). `unwatched` is a TCB whose ring
- * should be watched from now on, or 0. */
+/* serve(ram, layout, rings, first, nanoseconds, attention=None) -> (index, next, taken, unwatched). Serves watched rings (a
+ * writable buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or none had a
+ * submission for so long, or enough was done, or a Map or a Revoke has left tells in the outbox, or the first word of
+ * `attention` is not 0 (index -1). `unwatched` is a TCB whose ring should be watched from now on, or 0. */
 PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *ram_object, *layout_object;

@@ -95,11 +95,16 @@ static enum outcome attempt_first(struct attempt *a)
     copy_entry(a);
     if (a->entry.op == SEL4PY_SYSCALL_FAULT)
         return try_fault(a);
-    if (!is_short(a) || !(is_signal(a) || a->entry.op == SEL4PY_SYSCALL_REPLY_RECV) ||
-        !look_up(a, a->entry.cptr, &a->cap))
+    if (!(is_signal(a) || a->entry.op == SEL4PY_SYSCALL_REPLY_RECV) || !look_up(a, a->entry.cptr, &a->cap))
+        return SLOW;
+    if (type_of(a->cap) == a->at->cap_frame)
+        return try_map(a);
+    if (!is_short(a))
         return SLOW;
     if (a->entry.op == SEL4PY_SYSCALL_REPLY_RECV)
         return try_reply_recv(a);
+    if (type_of(a->cap) == a->at->cap_cnode)
+        return try_revoke(a);
     if (type_of(a->cap) == a->at->cap_notification)
         return try_signal(a);
     if (type_of(a->cap) == a->at->cap_endpoint && a->entry.op == SEL4PY_SYSCALL_CALL)
@@ -121,35 +126,24 @@ static enum outcome attempt_next(struct attempt *a)
     return type_of(a->cap) == a->at->cap_notification ? try_signal(a) : SLOW;
 }
 
-enum outcome fast_told(RamObject *ram, const struct layout *at, uint64_t tcb)
-{
-    struct attempt attempt = {.ram = ram, .at = at, .tcb = tcb}, *a = &attempt;
-    if (!may_submit(a) || !look_at_ring(a))
-        return SLOW;
-    copy_entry(a);
-    enum outcome outcome = try_map(a);
-    return outcome == SLOW ? try_revoke(a) : outcome;
-}
-
 enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb)
 {
     struct attempt attempt = {.ram = ram, .at = at, .tcb = tcb};
-    enum outcome outcome = attempt_first(&attempt);
-    return outcome == SLOW ? fast_told(ram, at, tcb) : outcome;
+    return attempt_first(&attempt);
 }
 
-enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, unsigned *taken)
+enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, struct burst *burst)
 {
     struct attempt attempt = {.ram = ram, .at = at, .tcb = tcb}, *a = &attempt;
     enum outcome outcome = attempt_first(a);
-    *taken = outcome == DONE;
-    while (outcome == DONE && a->told_itself && *taken < limit && a->consumed + 1 != a->produced) {
+    *burst = (struct burst){.taken = outcome == DONE, .tells_host = a->tells_host};
+    while (outcome == DONE && a->told_itself && burst->taken < limit && a->consumed + 1 != a->produced) {
         /* Before its record takes the next completion, the ring has this one. A kernel killed from here on publishes
          * what the record says, and by its index this one as well. */
         uint32_t index = (uint32_t)load(a, tcb + at->tcb_produced) - 1;
         completion_write(ram->base + a->frame, (const void *)(ram->base + tcb + at->tcb_told), index);
         outcome = attempt_next(a);
-        *taken += outcome == DONE;
+        burst->taken += outcome == DONE;
     }
-    return outcome == FAILED ? FAILED : *taken ? DONE : SLOW;
+    return outcome == FAILED ? FAILED : burst->taken ? DONE : SLOW;
 }
