@@ -8,6 +8,10 @@
 
 enum { KIND_MASK = (1 << SEL4PY_VALUE_KIND_BITS) - 1, LABEL_SHIFT = 12 };
 
+/* Then the interpreter has its turn, for other threads and for the handlers of signals: a method that is C's own, as a cached
+ * one is, runs no bytecode and gives it none. */
+enum { MOST_REQUESTS = 64 };
+
 /* What was called last, which is the likeliest next time. Holds references. */
 struct row {
     PyObject *connection, *caller, *table; /* table: label -> entry */
@@ -252,7 +256,7 @@ static int goes_on(const struct loop *loop)
 
 static PyObject *serve(struct loop *loop, struct call *call)
 {
-    for (;;) {
+    for (int requests = 1;; requests++) {
         struct cpu_thread *thread = thread_ready();
         struct sel4py_completion request;
         if (!thread || !carry_out(thread, call, true, &request))
@@ -273,7 +277,7 @@ static PyObject *serve(struct loop *loop, struct call *call)
             Py_XDECREF(made);
             return NULL;
         }
-        if (!on || thread->detached != detached)
+        if (!on || thread->detached != detached || requests == MOST_REQUESTS)
             return answered(made, &call->entry);
         if (made && !parse_answer(thread, made, &call->entry)) {
             Py_DECREF(made);

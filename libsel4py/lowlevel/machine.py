@@ -89,7 +89,8 @@ class Cpu(Protocol):
             receive: whose ``slot`` must stand ready for the next receive (`task.ReceiveSlot`); None: that of nobody.
         Returns:
             REQUEST, a `Request`, 0: of nobody, or nothing, that is known. ANSWER, an `Answer`, 0: it has not been sent,
-            since there are changes, no slot is ready, or `detach` was called. RAISED, an exception, info: of a method.
+            since there are changes, no slot is ready, `detach` was called, or other threads are to have a turn. RAISED,
+            an exception, info: of a method.
         """
 
     def kernel_trap(

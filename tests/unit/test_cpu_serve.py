@@ -316,6 +316,19 @@ def test_an_answer_is_brought_back_where_something_has_changed(packs: bool) -> N
     assert [answer[2] for answer in answers[:3]] == ([6, 6, 77] if packs else [5, 5, 77])
 
 
+def test_other_threads_have_a_turn_where_a_method_runs_no_bytecode() -> None:
+    def server() -> Any:
+        known, answer, served = server_of({ADD: entry(abs, SIGNED, (SIGNED,))}), None, []
+        while not served or served[-1] == Served.ANSWER:
+            outcome, answer, _ = serve(known, answer)
+            served.append(outcome)
+        return served
+
+    served, answers = played(server, lambda: [*(call(ADD, number) for number in range(150)), call(UNKNOWN)])
+    assert served == [Served.ANSWER, Served.ANSWER, Served.REQUEST]
+    assert [answer[2] for answer in answers[:150]] == list(range(150))
+
+
 @pytest.mark.parametrize("answer", [2**63, 1.5, (1, 2, 3), bytes(953)])
 def test_what_a_handler_answers_wrongly_is_not_sent(answer: Any) -> None:
     def server() -> Any:
