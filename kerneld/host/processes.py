@@ -127,8 +127,6 @@ class Processes:
                 self._vspace_gone(message.subject)
             case Tell.TRAP_FRAME:
                 self._trap_frame(message.subject)
-            case Tell.MAP | Tell.UNMAP:
-                self.carry_out_mapping(message)
 
     def carry_out_mapping(self, message: Message) -> None:
         """A tell MAP or UNMAP. A process that starts later is handed what its table says by then."""
