@@ -62,6 +62,7 @@ class Entry:
     Attributes:
         attention: a word. A thread of the host that has rung a bell of the event loop sets it to 1: the kernel does not
         poll then before the loop has looked.
+        ends: by channel, what its page is taken away by as soon as the fast path has severed it (host/channels.py).
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Entry:
         self._scheduled = False
         self._host_is_due = False
         self.attention = array("Q", (0,))
+        self.ends: dict[int, tuple[int, array[int]]] = {}
         self._ended = False
         self._doorbell_count = bytearray(abi.WORD_BYTES)
         self._taken = self._turns = self._doorbells = 0
@@ -236,12 +238,13 @@ class Entry:
                 self._next,
                 0 if restarts or hurries or self._kernel.is_idle else self._poll_ns,
                 attention,
+                self.ends,
             )
             if found >= 0:
                 self._take(found)
             if taken:
                 self._count(taken)
-                if word(self._told):  # of a Map
+                if word(self._told):  # of a Map or a Revoke
                     self._settle()
                 if unwatched:
                     self._watch_tcb(unwatched)

@@ -48,6 +48,10 @@ enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb)
  * for all of them: the completions before the last are written to the ring, and are published with it. */
 enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, struct burst *burst);
 
+/* Behind a transaction that has severed channels: takes their pages from those who have them. `pages`: by channel, what
+ * kerneld/host/channels.py says of them. False with an exception set. withdraw.c */
+bool fast_withdraw(RamObject *ram, const struct layout *at, PyObject *pages);
+
 /* Python's arguments; NULL with an exception set. module.c */
 RamObject *fast_parse(PyObject *ram, PyObject *bytes, const struct layout **layout);
 

@@ -70,7 +70,8 @@ static PyMethodDef methods[] = {
     {"delete_copies", (PyCFunction)(void (*)(void))fast_delete_copies, METH_FASTCALL,
      "delete_copies(ram, layout, parent, thread, limit) -> how many of an endpoint capability's descendants are gone."},
     {"deletions", fast_deletions, METH_O, "deletions(ram) -> [(slot, word0, word1, thread)], since it was called last."},
-    {"serve", fast_serve, METH_VARARGS, "serve(ram, layout, rings, first, nanoseconds, attention) -> (index, next, taken, unwatched)."},
+    {"serve", fast_serve, METH_VARARGS, 
+     "serve(ram, layout, rings, first, nanoseconds, attention, pages) -> (index, next, taken, unwatched)."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -52,6 +52,7 @@ struct service {
     bool host_is_due;   /* the outbox tells it something */
     uint64_t unwatched; /* a thread that got a completion and whose ring is not among the watched */
     const uint64_t *attention; /* not 0 once one of the host's threads has something for the event loop; or NULL */
+    PyObject *pages; /* of channels; or NULL */
 };
 
 static bool is_watched(const struct service *s, uint64_t tcb)
@@ -98,7 +99,7 @@ static enum outcome serve_ring(struct service *s, size_t index)
     s->host_is_due = burst.tells_host;
     if (burst.tells_host) {
         leave_to_host(s, ring->tcb);
-        return DONE;
+        return !s->pages || fast_withdraw(s->ram, s->layout, s->pages) ? DONE : FAILED;
     }
     uint64_t tcb = publish_told(s->ram, s->layout, 0);
     __atomic_store_n((uint64_t *)(void *)(s->ram->base + s->layout->outbox_length), 0, __ATOMIC_RELEASE);
@@ -148,18 +149,19 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
     }
 }
 
-/* serve(ram, layout, rings, first, nanoseconds, attention=None) -> (index, next, taken, unwatched). Serves watched rings (a
+/* serve(ram, layout, rings, first, nanoseconds, attention=None, pages={}) -> (index, next, taken, unwatched). Serves watched rings (a
  * writable buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or none had a
  * submission for so long, or enough was done, or a Map or a Revoke has left tells in the outbox, or the first word of
- * `attention` is not 0 (index -1). `unwatched` is a TCB whose ring should be watched from now on, or 0. */
+ * `attention` is not 0 (index -1). Pages of channels that a Revoke severs are taken away, and out of `pages`. `unwatched` is a TCB whose ring should be watched from now on, or 0. */
 PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *ram_object, *layout_object;
+    PyObject *ram_object, *layout_object, *pages = NULL;
     Py_buffer rings, attention = {0};
     unsigned long long first, nanoseconds;
-    if (!PyArg_ParseTuple(args, "OOw*KK|w*", &ram_object, &layout_object, &rings, &first, &nanoseconds, &attention))
+    if (!PyArg_ParseTuple(args, "OOw*KK|w*O!", &ram_object, &layout_object, &rings, &first, &nanoseconds, &attention,
+                          &PyDict_Type, &pages))
         return NULL;
-    struct service s = {.rings = rings.buf, .count = (size_t)rings.len / sizeof(struct watched)};
+    struct service s = {.rings = rings.buf, .count = (size_t)rings.len / sizeof(struct watched), .pages = pages};
     s.ram = fast_parse(ram_object, layout_object, &s.layout);
     s.next = s.count ? first % s.count : 0;
     s.attention = (size_t)attention.len < sizeof(uint64_t) ? NULL : attention.buf;

@@ -1,8 +1,8 @@
 """Channels' pages: made for the client, handed to it and to those who listen, and taken away from all of them.
 
 A page is a memfd of its own, sealed against growing: to truncate it takes the memory away from whoever has it mapped,
-and nothing can bring it back. Its first words are written before it is handed out; from then on nobody here maps, reads
-or writes it, since tasks do. Where a page cannot be made or handed over the kernel is told, and severs the channel.
+and nothing can bring it back. Its first words are written before it is handed out; from then on nobody here maps or
+writes it, since tasks do, and nothing is read of it but where the client says that it ran (_fastpath/withdraw.c). Where a page cannot be made or handed over the kernel is told, and severs the channel.
 
 Rules. A channel's address names its page; it is forgotten (`gone`) before its memory is used again. A client is told of
 a receiver's end when that one can store no more: an answer that came later would overwrite the next call's. So its
@@ -22,6 +22,7 @@ import errno
 import fcntl
 import os
 import struct
+from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +40,7 @@ from libsel4py.abi import ChannelRole
 
 SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 CLIENT: Final = 0  # in place of a listener's number
+NOBODY: Final = array("q", (-1,))  # in place of a process's `pidfd`
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +63,8 @@ class Channels:
     Args:
         threads: those that have a process, by TCB address.
         failed: told the address of a channel whose page cannot be handed out, once the tells at hand are done.
+        ends: by channel, its page's descriptor, and the `pidfd` of the process whose first thread may sleep on it.
+            Whoever takes the page away takes it out: the fast path for what it severs, before it is told of here.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Channels:
         store: FdStore,
         threads: Mapping[int, Thread],
         failed: Callable[[int], None],
+        ends: dict[int, tuple[int, array[int]]],
     ) -> None:
         self._ram = ram
         self._loop = loop
@@ -77,6 +82,7 @@ class Channels:
         self._threads = threads
         self._failed = failed
         self._pages: dict[int, Page] = {}
+        self._ends = ends
 
     def __len__(self) -> int:
         return len(self._pages)
@@ -95,7 +101,7 @@ class Channels:
         """The pages that a kernel before this one has made."""
         for name, kept in inherited.take_all("channel"):
             if os.fstat(kept.descriptor).st_size:
-                self._pages[int(name, 16)] = Page(kept.descriptor)
+                self._add(int(name, 16), Page(kept.descriptor))
             else:
                 self._store.drop(kept.key)
                 os.close(kept.descriptor)
@@ -123,7 +129,7 @@ class Channels:
         """A kernel before this one has handed the thread the page."""
         page = self._pages.get(channel)
         if page is not None and not _has_ended(thread):
-            page.handed[thread, listener] = None
+            self._note(channel, page, thread, listener)
             thread.process.channel_mail.was_handed(thread.number, Channel(self._ram, channel).number)
 
     def restore_ends(self, inherited: Inheritance, find: Callable[[int, int], Thread | None]) -> None:
@@ -146,20 +152,22 @@ class Channels:
             if page.descriptor >= 0:
                 os.close(page.descriptor)
         self._pages.clear()
+        self._ends.clear()
 
     # --- tells
 
     def _open(self, channel: Channel, tcb: int, listener: int) -> None:
         page = self._pages.get(channel.address)
         if page is None:
-            page = self._pages[channel.address] = self._make(channel)
+            page = self._make(channel)
+            self._add(channel.address, page)
         thread = self._threads.get(tcb)
         if thread is None or page.descriptor < 0:
             return  # the kernel will hear of the thread's end; or it hears that there is no page
         page.handed = {each: None for each in page.handed if not each[0].process.is_gone}
         if (thread, listener) in page.handed:
             return
-        page.handed[thread, listener] = None
+        self._note(channel.address, page, thread, listener)
         handing = Handing(thread.number, channel.number, _role(channel, listener), channel.slot.word1, listener)
         thread.process.channel_mail.open(handing, lambda: page.descriptor, partial(self._fail, channel, page))
 
@@ -168,10 +176,8 @@ class Channels:
         if page is None:
             return
         if page.descriptor >= 0:
-            os.ftruncate(page.descriptor, 0)
-            for thread, role in page.handed:
-                if role == CLIENT and not thread.process.channel_mail.tells_ends:
-                    thread.process.have_look(thread)
+            if self._ends.pop(channel.address, None) is not None:
+                _withdraw(page)
             os.close(page.descriptor)
             page.descriptor = -1
             self._store.drop(_key(channel))
@@ -213,6 +219,17 @@ class Channels:
 
     # --- pages
 
+    def _add(self, channel: int, page: Page) -> None:
+        self._pages[channel] = page
+        if page.descriptor >= 0:
+            self._ends[channel] = page.descriptor, NOBODY
+
+    def _note(self, channel: int, page: Page, thread: Thread, listener: int) -> None:
+        """The thread has the page from now on, or will have."""
+        page.handed[thread, listener] = None
+        if listener == CLIENT and not thread.number and channel in self._ends:
+            self._ends[channel] = page.descriptor, thread.process.pidfd
+
     def _make(self, channel: Channel) -> Page:
         try:
             page = Page(_new_page(f"sel4py-channel-{channel.number}"))
@@ -246,6 +263,14 @@ def _new_page(name: str) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _withdraw(page: Page) -> None:
+    """Take it away, and have its client look."""
+    os.ftruncate(page.descriptor, 0)
+    for thread, role in page.handed:
+        if role == CLIENT and not thread.process.channel_mail.tells_ends:
+            thread.process.have_look(thread)
 
 
 def _role(channel: Channel, listener: int) -> ChannelRole:

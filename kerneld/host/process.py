@@ -13,6 +13,7 @@ import errno
 import os
 import signal
 import socket
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -116,7 +117,7 @@ class Process:
         self.next_number = 0
         self.former = ""  # why the process that had its name before has ended
         self.ended_by = ""  # what of the kernel's has ended it
-        self._pidfd = -1
+        self.pidfd = array("q", (-1,))  # of one number, which the fast path sees (_fastpath/withdraw.c)
         self._kill_asked = False
         self._stopped = False
         self._held_still = 0
@@ -159,7 +160,7 @@ class Process:
 
     def started(self, pid: int, pidfd: int) -> None:
         self.pid = pid
-        self._pidfd = pidfd
+        self.pidfd[0] = pidfd
         if self._kill_asked:
             self._signal(signal.SIGKILL)
             return
@@ -178,7 +179,7 @@ class Process:
     def adopt(self, pid: int, pidfd: int) -> None:
         """It was started by a kernel before this one, which may have told it anything of whether it may run."""
         self.pid = pid
-        self._pidfd = pidfd
+        self.pidfd[0] = pidfd
         self.phase = Phase.LIVE
         for thread in self.threads:
             thread.parked = len(self.threads) > 1 and not thread.held
@@ -231,9 +232,9 @@ class Process:
         self.channel_mail.process_gone()
         self.map_mail.close()
         self.release_control_end()
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
+        pidfd, self.pidfd[0] = self.pidfd[0], -1
+        if pidfd >= 0:
+            os.close(pidfd)
         for thread in self.threads:
             thread.close()
 
@@ -296,7 +297,7 @@ class Process:
     def _is_there(self) -> bool:
         """Whether it is not reaped, so that its number is no other process's."""
         try:
-            signal.pidfd_send_signal(self._pidfd, 0)
+            signal.pidfd_send_signal(self.pidfd[0], 0)
         except ProcessLookupError:
             return False
         return True
@@ -327,6 +328,6 @@ class Process:
             self._disobeyed(self, what)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._pidfd >= 0:
+        if (pidfd := self.pidfd[0]) >= 0:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, number)
+                signal.pidfd_send_signal(pidfd, number)

@@ -127,7 +127,9 @@ class System:
             self.budget_alarms = BudgetAlarms(loop, self._budget_due_us, self._look_at_budget, self._sleeps)
         settle = self.entry.settle_now if options.step_us else self.entry.settle
         self.entry.use_time(core_time(self.kernel, self.machine.bus, loop, virtual, settle))
-        self.channels = Channels(self.ram, loop, self.store, self.processes.threads, self._channel_failed)
+        self.channels = Channels(
+            self.ram, loop, self.store, self.processes.threads, self._channel_failed, self.entry.ends
+        )
         self.zygote = ZygoteLink(
             socket.socket(fileno=options.zygote_fd), loop, self.processes.exited, self._zygote_lost
         )

@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import struct
+from array import array
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -95,7 +96,8 @@ class Host:
         self.kept, monitor = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.monitor = monitor
         self.store = FdStore(self.kept, self.loop)
-        self.channels = Channels(self.machine.ram, self.loop, self.store, self.threads, self._fail)
+        self.ends: dict[int, tuple[int, array[int]]] = {}
+        self.channels = Channels(self.machine.ram, self.loop, self.store, self.threads, self._fail, self.ends)
         self.server = self.keeper(self.scene.server, 0)
         self.client = self.keeper(self.scene.client, 3)
         self.machine.tells.clear()
@@ -260,6 +262,46 @@ def test_a_client_has_a_look_when_its_page_is_gone(
         host.scene.client.call(CHANNEL + 2, Label.CHANNEL_DISCONNECT)
         host.carry_out()
         assert sizes == [0, 0]
+
+    run(work)
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_the_fast_path_is_told_what_pages_are_taken_away_by(run: Callable[[Work], None], number: int) -> None:
+    """Whose first thread has one may be asleep on it; another thread is woken by its keeper."""
+
+    async def work(host: Host) -> None:
+        host.client.process.threads[0].number = number
+        host.connect()
+        ((channel, (page, pidfd)),) = host.ends.items()
+        (to_client,) = host.client.read()
+        assert channel == host.scene.channel().address
+        assert os.path.samestat(os.fstat(page), os.fstat(to_client.descriptors[0]))
+        assert (pidfd is host.client.process.pidfd) == (number == 0)
+        assert list(pidfd) == [-1]
+        host.client.process.started(0, ours := os.dup(host.monitor.fileno()))
+        assert list(pidfd) == [ours if number == 0 else -1]
+        host.client.process.close()
+        assert list(pidfd) == [-1]
+
+    run(work)
+
+
+def test_what_the_fast_path_took_away_is_not_taken_again(
+    run: Callable[[Work], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All else of the channel's end is carried out."""
+
+    async def work(host: Host) -> None:
+        monkeypatch.setattr(Process, "have_look", lambda process, thread: pytest.fail("it was told"))
+        host.connect()
+        (to_client,) = host.client.read()
+        del host.ends[host.scene.channel().address]
+        host.machine.revoke(host.scene.way)
+        host.carry_out()
+        assert os.fstat(to_client.descriptors[0]).st_size == abi.CHANNEL_BYTES
+        assert [each.op for each in host.client.read()] == [ControlOp.CHANNEL_CLOSE]
+        assert len(host.channels) == 0
 
     run(work)
 
