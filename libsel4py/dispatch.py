@@ -257,7 +257,7 @@ def _malformed(method: Method, info: int) -> InvalidMessage:
 
 
 def _decoder(method: Method) -> Callable[[bytes], tuple[Any, ...]]:
-    annotation: Any = tuple.__class_getitem__(tuple(value.annotation for value in method.data))
+    annotation: Any = tuple.__class_getitem__(tuple(value.decoded for value in method.data))
     return msgspec.msgpack.Decoder(annotation).decode
 
 

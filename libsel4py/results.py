@@ -155,9 +155,9 @@ def unpacker(method: Method) -> Callable[[Words, FetchMore], Any]:
 def decoder(method: Method) -> Callable[[bytes], Any]:
     """What makes the method's value, without a capability, from packed bytes."""
     if method.result_capability is not None:
-        annotation: Any = tuple.__class_getitem__(tuple(value.annotation for value in method.result_data))
+        annotation: Any = tuple.__class_getitem__(tuple(value.decoded for value in method.result_data))
     else:
-        annotation = method.result[0].annotation if method.result else None
+        annotation = method.result[0].decoded if method.result else None
     return msgspec.msgpack.Decoder(annotation).decode
 
 

@@ -28,6 +28,7 @@ from libsel4py.capabilities import Capability
 
 WORD_MARK: Final = "sel4py.Word"
 Word: TypeAlias = Annotated[int, WORD_MARK]
+_WORD: Final = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Kind(Enum):
@@ -60,6 +61,11 @@ class Value:
     annotation: object
     capability: type[Capability] | None = None
     optional: bool = False
+
+    @property
+    def decoded(self) -> object:
+        """The type that bytes from somebody else are decoded as: a Word in them is one, and never negative."""
+        return _WORD if self.kind is Kind.WORD else self.annotation
 
 
 @dataclass(slots=True)

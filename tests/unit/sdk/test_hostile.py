@@ -1,3 +1,4 @@
+# mypy: disable-error-code="empty-body"
 """What hostile or unlucky clients and servers can do to each other: nothing but clean errors."""
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ import pytest
 
 from libsel4py import (
     Endpoint,
+    Interface,
     InvalidMessage,
     KernelError,
     RemoteError,
     Reply,
     ServerDied,
     UnknownMethod,
+    Untyped,
+    Word,
     abi,
 )
 from libsel4py.lowlevel.syscalls import Message
@@ -23,6 +27,11 @@ from libsel4py.testing.fake_objects import FakeEndpoint, FakeReply, FakeUntyped
 from libsel4py.wire import CONTINUE, IDENTIFY, Outcome
 from tests.unit.sdk.running import SHELL, Running
 from tests.unit.sdk.services import Studio
+
+
+class Measured(Interface):
+    def measure(self) -> tuple[Word, Untyped]: ...
+
 
 PAINT = "tests.unit.sdk.services.OutOfPaint"
 
@@ -109,6 +118,14 @@ def test_stubs_take_nothing_from_a_server_on_trust(
 def test_stubs_refuse_long_results_that_are_none(fake: TestSystem, answer: Message) -> None:
     with pytest.raises(InvalidMessage):
         Studio(_RawServer(fake, answer).endpoint).repeat("x", 1)
+
+
+def test_a_word_in_bytes_is_never_negative(fake: TestSystem) -> None:
+    gift = fake.new(FakeUntyped(12))
+    fake.first_task.receive.arm()
+    answer = _packed(Outcome.OK, [-1])
+    with pytest.raises(InvalidMessage, match="does not decode"):
+        Measured(_RawServer(fake, Message(answer.label, answer.words, (gift,))).endpoint).measure()
 
 
 def test_a_capability_that_a_server_sends_unasked_is_deleted(fake: TestSystem) -> None:

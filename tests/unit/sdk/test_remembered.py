@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 
 from libsel4py import (
@@ -32,7 +33,7 @@ from libsel4py.capabilities import Reply
 from libsel4py.context import Caller
 from libsel4py.environment import Slot
 from libsel4py.errors import RequestForgotten
-from libsel4py.interface import fingerprint, on_lane
+from libsel4py.interface import endpoint_of, fingerprint, on_lane
 from libsel4py.journal import LEAST_BYTES, JournalFull
 from libsel4py.keeper import MOST_LANES, Keeper, KeptAnswer, Request
 from libsel4py.lowlevel.syscalls import Message
@@ -297,6 +298,25 @@ def test_answers_of_all_kinds_travel_as_those_of_plain_methods_do() -> None:
         assert till.add_odd(1) is None  # type: ignore[func-returns-value]  # that it is None is what is asked
         assert till.total() == 4
         assert till.listing(3000) == list(range(3000))
+
+
+@pytest.mark.parametrize(
+    ("lane", "count", "outcome"),
+    [
+        (1, 5, Outcome.OK),
+        (-1, 5, Outcome.INVALID_MESSAGE),
+        (5, -1, Outcome.INVALID_MESSAGE),
+        (1 << 63, -(1 << 16), Outcome.INVALID_MESSAGE),
+    ],
+)
+def test_an_id_is_two_words(lane: int, count: int, outcome: Outcome) -> None:
+    """In bytes a number could be negative: such a request is refused, and not carried out."""
+    data = msgspec.msgpack.encode((lane, count, [1]))
+    words = (len(data), *(int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8)))
+    with connect(Main) as till:
+        answer = endpoint_of(till).call(Message(METHODS["add_many"].label, words))
+        assert answer.label == outcome
+        assert till.total() == (outcome is Outcome.OK)
 
 
 def test_a_deferred_answer_is_remembered_when_it_is_given() -> None:
