@@ -36,14 +36,13 @@ from libsel4py.interfaces.file import (
     NoSpace,
     NoSuchFile,
     NotDirectory,
-    NotPermitted,
     Origin,
     Space,
-    StaleHandle,
     Stat,
 )
 from libsel4py.littlefs.cache import BlockCache
 from libsel4py.littlefs.format import read_geometry
+from libsel4py.littlefs.open_file import READ, LittleFsFile
 from libsel4py.littlefs.overlay import Overlay
 from libsel4py.littlefs.store import BlockStore, StoreFailed
 
@@ -56,9 +55,6 @@ MOST_FORMER: Final = 4096
 MARK: Final = 0x73  # littlefs' number of the attribute
 MARK_BYTES: Final = 8
 NAME_BYTES: Final = 255
-MOST_FILE_BYTES: Final = (1 << 31) - 1
-LEAST_TAIL_BYTES: Final = 16 << 10  # that are worth opening the file once more
-TAIL_PIECE_BYTES: Final = 64 << 10
 _ERRORS: Final[dict[int, type[FileError]]] = {
     -2: NoSuchFile,
     -17: FileExists,
@@ -70,7 +66,7 @@ _ERRORS: Final[dict[int, type[FileError]]] = {
     -36: NoSuchFile,
     -61: NoSuchFile,  # of an attribute
 }
-_READ, _READ_WRITE, _CREATE = (lfs.LFSFileFlag(flags) for flags in (1, 3, 3 | 256))
+_READ_WRITE, _CREATE = (lfs.LFSFileFlag(flags) for flags in (3, 3 | 256))
 _DIRECTORY: Final = 2  # littlefs' type of a directory
 
 
@@ -324,7 +320,7 @@ class LittleFsVolume:
 
     def _open(self, path: str, create: bool = False) -> lfs.LFSFile:
         if self.read_only:
-            return self.call(lfs.file_open, path, _READ)
+            return self.call(lfs.file_open, path, READ)
         return self.call(lfs.file_open, path, _CREATE if create else _READ_WRITE)
 
     def _end(self, path: str) -> None:
@@ -344,170 +340,9 @@ class LittleFsVolume:
         raise IsDirectory(f"{new} is a directory") if target is Kind.DIRECTORY else NotDirectory(f"{new} is a file")
 
 
-class LittleFsFile:
-    """An open file (`libsel4py.filesystem.OpenFile`), open once, so that its size is what was done here.
-
-    littlefs writes what was written and all of the file behind it to new blocks, once something else than the next
-    write comes; what lies behind it littlefs copies byte by byte. So it is written here before that, in large pieces,
-    as long as the directory names what was there before. No sync comes of it: a loss of power leaves the old file.
-    """
-
-    def __init__(self, volume: LittleFsVolume, path: str, handle: lfs.LFSFile, size: int) -> None:
-        self._volume = volume
-        self._path = path
-        self._handle: lfs.LFSFile | None = handle
-        self._size = size
-        self._at = 0
-        self._changed = False
-        self._is_writing = False  # littlefs has something of the last write to put behind
-        self._is_as_named = True  # but for that, the file is what its directory names
-        self._lost = False
-
-    def read(self, offset: int, length: int, /) -> bytes:
-        if offset >= self.size():
-            return b""
-        self._seek(offset)
-        self._carry_over()
-        data = self._volume.call(lfs.file_read, self._open, length)
-        self._at = offset + len(data)
-        return data
-
-    def write(self, offset: int, data: bytes, /) -> None:
-        self._touch()
-        _ensure_possible(offset + len(data))
-        try:
-            if offset > self._size:
-                self._cut(offset)
-            self._seek(offset)
-            self._is_writing = True
-            self._volume.call(lfs.file_write, self._open, data)
-        except FileError:
-            self._at, self._is_as_named = -1, False  # a part may be written
-            self._look_up_size()
-            raise
-        self._at = end = offset + len(data)
-        if end > self._size:
-            self._size = end
-
-    def size(self) -> int:
-        if self._handle is None:
-            return self._stale()
-        return self._size
-
-    def truncate(self, size: int, /) -> None:
-        self._touch()
-        _ensure_possible(size)
-        try:
-            self._cut(size)
-        except FileError:
-            self._look_up_size()
-            raise
-        self._size = size
-
-    def sync(self) -> None:
-        if self._changed:
-            self._carry_over()
-            self._volume.call(lfs.file_sync, self._open)
-            self._changed, self._is_as_named = False, True
-
-    def close(self) -> None:
-        if self._handle is None:
-            if self._lost:
-                raise StaleHandle(f"{self._path}: the medium failed, and what was not synced is lost")
-            return
-        size = None
-        try:
-            self.rest()
-            size = self._size
-        finally:
-            self._volume.closed(self._path, self, size)
-
-    # --- the volume's side ---------------------------------------------------------------------------------
-
-    def rest(self) -> None:
-        """Closed for the length of a rename."""
-        try:
-            self._carry_over()
-        finally:
-            handle, self._handle = self._handle, None
-            if handle is not None:
-                self._volume.call(lfs.file_close, handle)
-
-    def wake(self, handle: lfs.LFSFile, path: str) -> None:
-        """Open again, under this name."""
-        self._handle, self._path, self._at, self._changed = handle, path, 0, False
-        self._is_writing, self._is_as_named = False, True
-        self._look_up_size()
-
-    def end(self, lost: bool = False) -> None:
-        """Stale from now on. Of a handle that littlefs was not asked to close, nothing is used any more.
-
-        ``lost``: what was not synced is gone with it, though the file has a name.
-        """
-        self._handle = None
-        self._lost = lost and self._changed
-
-    # --- inside --------------------------------------------------------------------------------------------
-
-    @property
-    def _open(self) -> lfs.LFSFile:
-        return self._stale() if self._handle is None else self._handle
-
-    def _stale(self) -> NoReturn:
-        raise StaleHandle(f"{self._path} was removed, or replaced, or its medium failed")
-
-    def _look_up_size(self) -> None:
-        if self._handle is not None:
-            self._size = self._volume.call(lfs.file_size, self._handle)
-
-    def _seek(self, offset: int) -> None:
-        if offset != self._at:
-            self._carry_over()
-            self._volume.call(lfs.file_seek, self._open, offset, 0)
-            self._at = offset
-
-    def _cut(self, size: int) -> None:
-        self._carry_over()
-        self._is_as_named = False
-        self._volume.call(lfs.file_truncate, self._open, size)
-
-    def _carry_over(self) -> None:
-        """Something else than the next write comes: write what lies behind the last one."""
-        if not self._is_writing:
-            return
-        self._is_writing = False
-        was_as_named, self._is_as_named = self._is_as_named, False
-        if was_as_named and self._size - self._at >= LEAST_TAIL_BYTES:
-            self._write_tail(self._volume.call(lfs.file_open, self._path, _READ))
-
-    def _write_tail(self, former: lfs.LFSFile) -> None:
-        call = self._volume.call
-        self._volume.passes(True)  # or the old file, which is about to end, would displace the new one
-        try:
-            call(lfs.file_seek, former, self._at, 0)
-            while data := call(lfs.file_read, former, TAIL_PIECE_BYTES):
-                call(lfs.file_write, self._open, data)
-                self._at += len(data)
-        finally:
-            self._volume.passes(False)
-            if self._handle is not None:  # or the medium failed, and `former` is of no mount any more
-                call(lfs.file_close, former)
-
-    def _touch(self) -> None:
-        if self._volume.read_only:
-            raise NotPermitted("this file system is read-only")
-        self._volume.changes(self._path)
-        self._changed = True
-
-
 def _unmount(system: lfs.LFSFilesystem, configuration: lfs.LFSConfig) -> None:
     """Give back what littlefs keeps of a mount; a volume that is dropped has no other end. Nothing is written."""
     lfs.unmount(system)
-
-
-def _ensure_possible(size: int) -> None:
-    if size > MOST_FILE_BYTES:
-        raise NoSpace(f"a file of {size} bytes; littlefs has room for {MOST_FILE_BYTES}")
 
 
 def _meaning(error: LittleFSError, arguments: tuple[object, ...]) -> FileError:

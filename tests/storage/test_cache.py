@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from libsel4py.littlefs import LittleFsVolume, MemoryStore, format_store
-from libsel4py.littlefs.volume import LittleFsFile
+from libsel4py.littlefs.open_file import LittleFsFile
 
 PIECE = 65536
 PIECES = 200
