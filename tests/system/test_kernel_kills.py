@@ -67,7 +67,7 @@ def test_the_workstation_goes_on_in_a_storm(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(1, 11))
+@pytest.mark.parametrize("seed", range(1, 13))
 def test_ten_thousand_kernels_are_killed(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
     figures = storm(1000, seed)
     with capsys.disabled():
