@@ -114,6 +114,7 @@ $(VENV)/extensions.stamp: $(VENV)/environment.stamp $(SOURCES)
 	    echo "the C extensions are out of date, and $$(id -un) cannot write here; let the owner run make build" >&2; exit 1; fi
 	echo "building the C extensions …" >&2
 	$(PY) setup.py -q build_ext --inplace > $(VENV)/build.log 2>&1 || { cat $(VENV)/build.log >&2; exit 1; }
+	grep -s 'is built without' $(VENV)/build.log >&2 || true
 	touch $@
 
 clean:

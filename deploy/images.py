@@ -28,10 +28,22 @@ def opened(path: Path) -> Iterator[Ram]:
         if size < layout.MINIMUM_RAM or size % mmap.PAGESIZE:
             raise ManagementError(f"{path} has {size} bytes and is no image of RAM; save one with `sel4py image FILE`")
         pages = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
+    if int.from_bytes(pages[layout.HEADER_MAGIC : layout.HEADER_MAGIC + 8], "little") != layout.MAGIC:
+        raise ManagementError(f"{path} does not begin as RAM does; save an image with `sel4py image FILE`")
     try:
         yield Ram(pages, layout.UNDO_LOG, layout.UNDO_LOG_BYTES)
     except (RamError, ValueError) as error:
         raise ManagementError(f"{path} is no image of RAM, or is damaged: {error}") from error
+
+
+def ensure_replaceable(path: Path) -> None:
+    """Raises ManagementError if there is a file that a saved image would destroy, and that is none itself."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        file.seek(layout.HEADER_MAGIC)
+        if int.from_bytes(file.read(8), "little") != layout.MAGIC:
+            raise ManagementError(f"{path} exists, is no image, and would be lost; remove it, or choose another name")
 
 
 def fsck(path: Path) -> list[object]:

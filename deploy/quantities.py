@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_SIZE_UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SIZE_UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TIME_UNITS: Final = {"us": 1, "ms": 1_000, "s": 1_000_000}
 
 
 def parse_size(text: str) -> int:
-    """Bytes of ``64K``, ``256M`` or ``4G`` (powers of 1024). Raises ValueError on anything else."""
-    match = re.fullmatch(r"([0-9]{1,12})([KMG])", text)
+    """Bytes of ``64K``, ``256M``, ``4G`` or ``1T`` (powers of 1024). Raises ValueError on anything else."""
+    match = re.fullmatch(r"([0-9]{1,12})([KMGT])", text)
     if not match:
-        raise ValueError("write a whole number with K, M or G, such as '32M'")
+        raise ValueError("write a whole number with K, M, G or T, such as '32M'")
     return int(match[1]) * _SIZE_UNITS[match[2]]
 
 

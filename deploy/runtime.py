@@ -58,22 +58,25 @@ def state_folder(name: str) -> Path:
     else:
         home = Path.home()
         base = home / ".local" / "state" / "sel4py" if os.access(home, os.W_OK) else runtime_folder() / "state"
-    ensure_private(base)
-    ensure_private(base / name)
+    ensure_private(base, "SEL4PY_STATE_DIR")
+    ensure_private(base / name, "SEL4PY_STATE_DIR")
     return base / name
 
 
-def ensure_private(folder: Path) -> None:
-    """Makes ``folder`` if it is missing. Raises RuntimeRefused unless it is a folder that only this user can enter."""
+def ensure_private(folder: Path, variable: str = "SEL4PY_RUNTIME_DIR") -> None:
+    """Makes ``folder`` if it is missing; the environment's ``variable`` can name another one.
+
+    Raises RuntimeRefused unless it is a folder that only this user can enter.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()
     except OSError as error:
-        raise RuntimeRefused(f"{folder}: {error.strerror}; set SEL4PY_RUNTIME_DIR to a folder of your own") from error
+        raise RuntimeRefused(f"{folder}: {error.strerror}; set {variable} to a folder of your own") from error
     if not stat.S_ISDIR(found.st_mode):
-        raise RuntimeRefused(f"{folder} is no folder; remove it, or set SEL4PY_RUNTIME_DIR")
+        raise RuntimeRefused(f"{folder} is no folder; remove it, or set {variable}")
     if found.st_uid != os.getuid():
-        raise RuntimeRefused(f"{folder} belongs to user {found.st_uid}; set SEL4PY_RUNTIME_DIR to a folder of your own")
+        raise RuntimeRefused(f"{folder} belongs to user {found.st_uid}; set {variable} to a folder of your own")
     if found.st_mode & 0o077:
         mode = stat.S_IMODE(found.st_mode)
         raise RuntimeRefused(f"{folder} has mode {mode:04o}, so others can enter it; run: chmod 700 {folder}")
@@ -127,7 +130,9 @@ def release(folder: Path, descriptor: int) -> None:
 
 def already_running(name: str) -> RuntimeRefused:
     """The refusal to run two systems of one name."""
-    remedy = f"end it with `sel4py down --system {name}`, or choose another name with --name"
+    remedy = (
+        f"end it with `sel4py down --system {name}`, or start the other one by another name: `sel4py up --name NAME`"
+    )
     return RuntimeRefused(f"a system named {name} is running already; {remedy}")
 
 

@@ -95,7 +95,7 @@ class Uses:
         if found is None:
             raise AttributeError(
                 f"this task has no connection {name!r}: its system description gives it {self._known()}. "
-                f'Add {name} = "task.interface" to its connections'
+                f'Add {name} = "task.interface" to its `uses`'
             )
         return found
 

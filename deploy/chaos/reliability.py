@@ -132,4 +132,7 @@ def _table(heads: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
 
 
 if __name__ == "__main__":
-    print(page([read(Path(name)) for name in sys.argv[1:]]), end="")
+    try:
+        print(page([read(Path(name)) for name in sys.argv[1:]]), end="")
+    except (OSError, msgspec.MsgspecError) as error:
+        raise SystemExit(f"{error}; give it what `sel4py chaos --json` has printed, a file a run") from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deploy.cli.numbers import SECONDS, Finite
 from deploy.cli.output import Failure, Report, reported, wants_json
 from deploy.cli.rendering import line, table
 
@@ -68,10 +69,8 @@ def _weight(name: str, text: str) -> float:
     show_default=True,
     help=FAULTS_HELP,
 )
-@click.option("--rate", type=click.FloatRange(0, 1000, min_open=True), default=2.0, help="Faults a second [2].")
-@click.option(
-    "--duration", type=click.FloatRange(0, min_open=True), help="Seconds at most [30, or no bound with --count]."
-)
+@click.option("--rate", type=Finite(0, 1000, min_open=True), default=2.0, help="Faults a second [2].")
+@click.option("--duration", type=SECONDS, help="Seconds at most [30, or no bound with --count].")
 @click.option("--count", type=click.IntRange(1), help="Faults at most, of those that took effect.")
 @click.option("--seed", type=click.IntRange(0), help="Repeats the schedule of the run that printed it.")
 @click.option("--targets", default="", help="The tasks and devices to hit, by commas, instead of all that may be.")

@@ -21,7 +21,8 @@ def command(system_name: str | None) -> Report:
     try:
         console = os.open(system.folder / "console", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise Failure(f"{system.name} has no console to join: it runs on the terminal that started it") from error
+        why = "it has no UART, or runs on the terminal that started it"
+        raise Failure(f"{system.name} has no console to join: {why}") from error
     try:
         join(console)
     finally:

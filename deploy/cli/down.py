@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from deploy.cli.numbers import SECONDS
 from deploy.cli.output import Failure, Report, reported, system_option
 from deploy.cli.rendering import line
 
@@ -11,7 +12,9 @@ from deploy.cli.rendering import line
 @click.command()
 @system_option
 @click.option("--force", is_flag=True, help="End it at once, without asking it.")
-@click.option("--timeout", default=10.0, show_default=True, metavar="SECONDS", help="How long to wait for its end.")
+@click.option(
+    "--timeout", type=SECONDS, default=10.0, show_default=True, metavar="SECONDS", help="How long to wait for its end."
+)
 @reported
 def command(system_name: str | None, force: bool, timeout: float) -> Report:
     """End a running system and wait until it has ended."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +26,14 @@ _JSON: Final = f"{__name__}.json"
 class Report:
     """``result`` is what ``--json`` prints; ``show`` prints it for people, by default in a plain general form.
 
-    ``status`` is the exit status where it is not ok.
+    ``status`` is the exit status where it is not ok, and ``error`` says why, where the result does not.
     """
 
     result: object
     show: Callable[[], None] | None = None
     ok: bool = True
     status: int = 1
+    error: str = ""
 
 
 class Failure(Exception):
@@ -57,16 +60,36 @@ def reported(function: Callable[P, Report]) -> Callable[P, None]:
             if not isinstance(error, _expected()):
                 raise
             _fail(error, as_json)
-        if as_json:
-            click.echo(json.dumps({"ok": report.ok, "result": report.result}, default=str))
-        elif report.show:
-            report.show()
-        else:
-            show(report.result)
+        _write(report, as_json)
         if not report.ok:
             raise SystemExit(report.status)
 
     return command
+
+
+def _write(report: Report, as_json: bool) -> None:
+    try:
+        _print(report, as_json)
+    except BrokenPipeError:  # whoever read it has seen enough: click's
+        raise
+    except OSError as error:
+        with open(os.devnull, "w") as nowhere:  # what is left of it is not tried again when the interpreter ends
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        click.echo(f"sel4py: the output cannot be written: {error.strerror}", err=True)
+        raise SystemExit(1) from None
+
+
+def _print(report: Report, as_json: bool) -> None:
+    if as_json:
+        answer = {"ok": report.ok, "result": report.result} | ({"error": report.error} if report.error else {})
+        click.echo(json.dumps(answer, default=str))
+    elif report.error:
+        click.echo(f"sel4py: {printable(report.error)}", err=True)
+    elif report.show:
+        report.show()
+    else:
+        show(report.result)
+    sys.stdout.flush()
 
 
 def wants_json() -> bool:

@@ -8,6 +8,7 @@ import click
 
 from deploy.cli.output import Report, reported
 from deploy.cli.rendering import line
+from deploy.cli.up import ended
 
 
 @click.command()
@@ -29,6 +30,4 @@ def command(file: Path, detach: bool) -> Report:
     if detach:
         launch_detached(options)
         return Report({"name": own}, lambda: line(f"{own} goes on; talk to it with: sel4py console --system {own}"))
-    if status := launch(options):
-        raise SystemExit(status)
-    return Report({"name": own, "status": status}, lambda: None)
+    return ended(own, launch(options))

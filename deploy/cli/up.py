@@ -67,13 +67,16 @@ def command(
             launch_detached(LaunchOptions(description, Backend.PTY if fed is None else None, fed, kernel_deaths))
             own = description.system.name
             return Report({"name": own}, lambda: line(f"{own} is up; talk to it with: sel4py console --system {own}"))
-        status = launch(LaunchOptions(description, None, fed, kernel_deaths))
-        if status:
-            raise SystemExit(status)
-        return Report({"name": description.system.name, "status": status}, lambda: None)
+        return ended(description.system.name, launch(LaunchOptions(description, None, fed, kernel_deaths)))
     finally:
         if fed is not None:
             os.close(fed)
+
+
+def ended(name: str, status: int) -> Report:
+    """Of a system that ran in the foreground."""
+    error = f"{name} ended with status {status}; `sel4py logs --system {name}` has what it wrote" if status else ""
+    return Report({"name": name, "status": status}, lambda: None, ok=not status, status=status, error=error)
 
 
 def _open_script(script: str) -> int:

@@ -55,16 +55,16 @@ MOST_FORMER: Final = 4096
 MARK: Final = 0x73  # littlefs' number of the attribute
 MARK_BYTES: Final = 8
 NAME_BYTES: Final = 255
-_ERRORS: Final[dict[int, type[FileError]]] = {
-    -2: NoSuchFile,
-    -17: FileExists,
-    -20: NotDirectory,
-    -21: IsDirectory,
-    -39: DirectoryNotEmpty,
-    -27: NoSpace,
-    -28: NoSpace,
-    -36: NoSuchFile,
-    -61: NoSuchFile,  # of an attribute
+_ERRORS: Final[dict[int, tuple[type[FileError], str]]] = {
+    -2: (NoSuchFile, "there is nothing of that name"),
+    -17: (FileExists, "there is something of that name"),
+    -20: (NotDirectory, "this, or what it is to be in, is no directory"),
+    -21: (IsDirectory, "this is a directory"),
+    -39: (DirectoryNotEmpty, "the directory is not empty"),
+    -27: (NoSpace, "the file would be larger than littlefs has it"),
+    -28: (NoSpace, "there is no space left"),
+    -36: (NoSuchFile, f"a name has more than {NAME_BYTES} bytes"),
+    -61: (NoSuchFile, "it has no such attribute"),
 }
 _READ_WRITE, _CREATE = (lfs.LFSFileFlag(flags) for flags in (3, 3 | 256))
 _DIRECTORY: Final = 2  # littlefs' type of a directory
@@ -346,6 +346,6 @@ def _unmount(system: lfs.LFSFilesystem, configuration: lfs.LFSConfig) -> None:
 
 
 def _meaning(error: LittleFSError, arguments: tuple[object, ...]) -> FileError:
-    kind = _ERRORS.get(error.code, DeviceFailed)
+    kind, text = _ERRORS.get(error.code, (DeviceFailed, str(error)))
     path = next((each for each in arguments if isinstance(each, str)), "a file")
-    return kind(f"{path}: {error}")
+    return kind(f"{path}: {text}")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
+from deploy import launch
 from deploy.cli import COMMANDS, main
+from deploy.runtime import RuntimeRefused, state_folder, system_folder
+from kerneld import layout
 from tests.unit.deploy.conftest import FakeSystems
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -132,6 +138,75 @@ def test_image_is_saved(systems: FakeSystems, tmp_path: Path) -> None:
     assert (tmp_path / "ram").read_bytes() == b"RAM"
 
 
+def test_an_image_takes_the_place_of_an_image_alone(systems: FakeSystems, tmp_path: Path) -> None:
+    systems.start("one")
+    kept = tmp_path / "notes"
+    kept.write_text("what nobody wants to lose")
+    refused = sel4py("image", str(kept))
+    assert refused.exit_code == 1
+    assert "is no image, and would be lost; remove it, or choose another name" in refused.stderr
+    assert kept.read_text() == "what nobody wants to lose"
+    former = tmp_path / "former"
+    former.write_bytes(layout.MAGIC.to_bytes(8, "little"))
+    assert sel4py("image", str(former)).exit_code == 0
+    assert former.read_bytes() == b"RAM"
+
+
+@pytest.mark.parametrize("command", [("fsck",), ("inspect", "untyped")])
+def test_a_file_of_zeroes_is_no_image(tmp_path: Path, command: tuple[str, ...]) -> None:
+    empty = tmp_path / "ram"
+    empty.touch()
+    os.truncate(empty, 128 << 20)
+    result = sel4py(*command, "--image", str(empty))
+    assert result.exit_code == 1
+    assert "does not begin as RAM does; save an image with `sel4py image FILE`" in result.stderr
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e300", "-1", "0"])
+@pytest.mark.parametrize(
+    "command",
+    [("down", "--timeout"), ("chaos", "minimal", "--rate"), ("chaos", "minimal", "--duration")],
+    ids=lambda command: command[-1],
+)
+def test_a_number_that_cannot_be_counted_with_is_refused(command: tuple[str, ...], number: str) -> None:
+    result = sel4py(*command, number)
+    assert result.exit_code == 2
+    assert "0<x<=" in result.stderr
+
+
+def test_a_folder_that_cannot_be_is_told_with_the_variable_that_names_another(
+    good: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, make in (("SEL4PY_STATE_DIR", state_folder), ("SEL4PY_RUNTIME_DIR", system_folder)):
+        monkeypatch.setenv(variable, "/proc/nowhere")
+        with pytest.raises(RuntimeRefused, match=f"set {variable} to a folder of your own"):
+            make("one")
+
+
+def test_where_nothing_can_be_written_that_is_told(systems: FakeSystems) -> None:
+    systems.start("one")
+    with open("/dev/full", "w") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "deploy.cli", "ps", "--json"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert found.returncode == 1
+    assert found.stderr.decode() == "sel4py: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_system_that_fails_in_the_foreground_is_told_of(
+    good: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    monkeypatch.setattr(launch, "launch", lambda options: 3)
+    result = sel4py("up", str(good), *(["--json"] if as_json else []))
+    told = "good ended with status 3; `sel4py logs --system good` has what it wrote"
+    assert result.exit_code == 3
+    if as_json:
+        assert json.loads(result.stdout) == {"ok": False, "result": {"name": "good", "status": 3}, "error": told}
+    else:
+        assert (result.stdout, result.stderr) == ("", f"sel4py: {told}\n")
+
+
 def test_down_waits_for_the_end(systems: FakeSystems) -> None:
     one = systems.start("one")
     assert sel4py("down").stdout == "one has ended\n"
@@ -200,7 +275,7 @@ def test_check_of_an_unknown_name_lists_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("option", "remedy"),
     [
-        (("--ram", "12"), "whole number with K, M or G"),
+        (("--ram", "12"), "whole number with K, M, G or T"),
         (("--ram", "4K"), "128M..512G"),
         (("--name", "A b"), "a name is"),
     ],

@@ -222,10 +222,10 @@ def test_the_time_is_up_however_much_is_written() -> None:
     ("options", "words"),
     [
         (("--memory", "60M"), "write a power of two in 4M"),
-        (("--memory", "64"), "write a whole number with K, M or G"),
+        (("--memory", "64"), "write a whole number with K, M, G or T"),
         (("--timeout", "10"), "write a whole number with us, ms or s"),
         (("--timeout", "0s"), "that is no time at all"),
-        (("--room", "x"), "write a whole number with K, M or G"),
+        (("--room", "x"), "write a whole number with K, M, G or T"),
         (("--give", "in=nothing:ro"), "there is no nothing"),
         (("--cpu", "20"), "from 1% to 99%"),
         (("--cpu", "0%"), "from 1% to 99%"),

@@ -121,7 +121,7 @@ def test_an_image_in_use_is_refused(image: Path, words: tuple[str, ...], monkeyp
 
 def test_what_cannot_be_is_told(image: Path, tmp_path: Path) -> None:
     assert "exists, and would be lost" in run("create", image, "--size", "4M", status=1)
-    assert "write a whole number with K, M or G" in run("create", tmp_path / "x", "--size", "4", status=1)
+    assert "write a whole number with K, M, G or T" in run("create", tmp_path / "x", "--size", "4", status=1)
     assert "too few" in run("create", tmp_path / "x", "--size", "4K", status=1)
     assert not (tmp_path / "x").exists()
     assert "sel4py disk create makes one" in run("ls", tmp_path / "x", status=1)
