@@ -16,6 +16,8 @@ from tests.system.test_kernel_restart import wait_begun
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="the network server was built without its stack")
 MEAN_SECONDS = 0.05  # from one kill to the next
+ALL = ("kerneld", "root", "reincarnation", "zygote", "monitor")
+MOST_WRITTEN = 4000  # characters
 
 
 def storm(kills: int, seed: int) -> str:
@@ -31,7 +33,10 @@ def storm(kills: int, seed: int) -> str:
         told = loaded.told()
         loaded.stop()
         after = rows(loaded)
-        assert not any(row["restarts"] for row in after), after
+        again = {str(row["name"]): row for row in after if row["restarts"] or row["pid"] != before.get(row["name"])}
+        for name in TOLD:
+            again.pop(name, None)  # these have ended
+        assert not again, "\n".join([*map(str, again.values()), *(written(loaded, name) for name in (*again, *ALL))])
         assert loaded.wrong == []
         assert [told[name]["wrong"] for name in TOLD] == [0, 0, 0]
         status = loaded.status()
@@ -49,6 +54,12 @@ def storm(kills: int, seed: int) -> str:
             f"{loaded.resets} resets, {loaded.lines} lines, "
             f"{len(loaded.garbled)} of them garbled"
         )
+
+
+def written(loaded: Loaded, name: str) -> str:
+    """The end of what a task, or the system, has written."""
+    file = loaded.folder / "logs" / f"{name}.log"
+    return f"--- {name}\n{file.read_text(errors='replace')[-MOST_WRITTEN:] if file.exists() else ''}"
 
 
 def rows(loaded: Loaded) -> list[dict[str, object]]:
