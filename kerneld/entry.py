@@ -59,6 +59,7 @@ class Entry:
         carry_out: does the tells that are not completions or hints.
         fatal: ends the kernel; told the exception.
         wait: what a completion that may have taken memory away waits for (host/completions.py).
+        ahead: does a little of what will be needed, while no submission waits; False if there was nothing to do.
     Attributes:
         attention: a word. A thread of the host that has rung a bell of the event loop sets it to 1: the kernel does not
         poll then before the loop has looked.
@@ -74,6 +75,7 @@ class Entry:
         fatal: Callable[[BaseException], None],
         poll_ns: int = POLL_NS,
         wait: Wait = lambda tcb, then: False,
+        ahead: Callable[[], bool] = lambda: False,
     ) -> None:
         self._kernel = kernel
         self._ram = kernel.ram
@@ -95,6 +97,7 @@ class Entry:
         self._next = 0
         self._scheduled = False
         self._host_is_due = False
+        self._ahead, self._ahead_is_due = ahead, False  # due once the host was told something
         self.attention = array("Q", (0,))
         self.ends: dict[int, tuple[int, array[int]]] = {}
         self._ended = False
@@ -230,13 +233,14 @@ class Entry:
             if self._completions.others_told and not restarts:
                 # Some of those whom the host was asked to tell may wait for this very processor.
                 self._completions.others_told = False
+                self._ahead_is_due = True
                 os.sched_yield()
             found, self._next, taken, unwatched = _fastpath.serve(
                 ram,
                 self._layout_fast,
                 rings,
                 self._next,
-                0 if restarts or hurries or self._kernel.is_idle else self._poll_ns,
+                0 if restarts or hurries or self._ahead_is_due or self._kernel.is_idle else self._poll_ns,
                 attention,
                 self.ends,
             )
@@ -251,6 +255,8 @@ class Entry:
             if restarts:
                 self._kernel.continue_one()
                 self._settle()
+            elif found < 0 and not taken and not hurries and self._ahead_is_due and not attention[0]:
+                self._ahead_is_due = self._ahead()
             elif found < 0 and not taken:
                 self._completions.severed = False
                 if self._host_is_due or attention[0]:

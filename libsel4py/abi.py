@@ -885,7 +885,8 @@ INVOCATIONS: Final[dict[Label, Invocation]] = {Label(row.label): row for row in 
 
 # --- control socket ----------------------------------------------------------------------------------------
 # From the kernel to a process, SOCK_SEQPACKET, messages of 64 bytes, little-endian; descriptors ride along. Each
-# request is answered by one DONE with its sequence number. End of file ends the process. sel4py's own.
+# request is obeyed after those before it, and answered by one DONE with its sequence number; those that are QUIET only
+# where they fail. End of file ends the process. sel4py's own.
 
 
 class ControlOp(IntEnum):
@@ -918,6 +919,7 @@ class MapFlags(IntFlag):
     NONE = 0
     REPLACE = 1  # MAP over what is mapped there; without it that is refused with EEXIST
     RESERVE = 2  # UNMAP leaves the addresses reserved without access, so that nothing else is mapped there
+    QUIET = 4  # MAP is not answered where it works; the next answer says that it did
 
 
 class ChannelRole(IntEnum):

@@ -1,8 +1,8 @@
 /* The keeper: the thread of this process that obeys the kernel, over the control socket (libsel4py/abi.py).
  *
- * It never takes the GIL, blocks all signals but SIGSEGV and SIGBUS and holds no privilege. It obeys without asking: the kernel decides. Each
- * request is answered by one DONE; each may come twice, where a kernel has died in between. When the socket ends, the
- * kernel has dropped the process, and it ends at once.
+ * It never takes the GIL, blocks all signals but SIGSEGV and SIGBUS and holds no privilege. It obeys without asking: the
+ * kernel decides. Each request is answered by one DONE, but for a quiet one that has worked; each may come twice, where a
+ * kernel has died in between. When the socket ends, the kernel has dropped the process, and it ends at once.
  */
 #include "cpu.h"
 
@@ -130,6 +130,11 @@ static void receive(struct received *message)
     message->whole = length == sizeof message->request && !(header.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
 }
 
+static bool is_quiet(const struct sel4py_control *request)
+{
+    return request->op == SEL4PY_CONTROLOP_MAP && request->words[3] & SEL4PY_MAP_QUIET;
+}
+
 static void answer(const struct sel4py_control *request, int error, pid_t tid)
 {
     struct sel4py_control done = {.op = SEL4PY_CONTROLOP_DONE,
@@ -176,7 +181,8 @@ static void *keeper_main(void *Py_UNUSED(argument))
         for (unsigned i = 0; i < message.fd_count; i++)
             if (message.fds[i] >= 0)
                 close(message.fds[i]);
-        answer(&message.request, error, tid);
+        if (error || !is_quiet(&message.request))
+            answer(&message.request, error, tid);
     }
     return NULL;
 }

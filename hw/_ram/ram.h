@@ -79,6 +79,8 @@ PyObject *publish(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *window_map_fixed(PyObject *module, PyObject *args);
 PyObject *window_discard(PyObject *module, PyObject *args);
 PyObject *window_host_address(PyObject *module, PyObject *args);
+PyObject *fresh_make_memories(PyObject *module, PyObject *args);
+PyObject *fresh_lay(PyObject *module, PyObject *args);
 PyObject *dma_load(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *dma_store(PyObject *module, PyObject *const *args, Py_ssize_t count);
 RamObject *as_ram(PyObject *object);

@@ -258,6 +258,8 @@ PyMethodDef ring_methods[] = {
     {"watch", FAST(ring_watch), "watch(ram, frame, consumed, watching) -> whether submissions wait."},
     {"publish", FAST(publish), "publish(ram, layout) -> TCBs whose completions were published, or None."},
     {"map_fixed", window_map_fixed, METH_VARARGS, "map_fixed(ram, address, bytes, fd, offset)."},
+    {"make_memories", fresh_make_memories, METH_VARARGS, "make_memories(name, count, bytes, below) -> descriptors."},
+    {"lay_fresh", fresh_lay, METH_VARARGS, "lay_fresh(ram, ram_fd, address, bytes, fd, words, number) -> whether it was."},
     {"discard", window_discard, METH_VARARGS, "discard(fd, offset, bytes)."},
     {"host_address", window_host_address, METH_VARARGS, "host_address(ram, address, bytes)."},
     {"load", FAST(dma_load), "load(ram, address, bytes) -> the number there, in one access."},

@@ -1,6 +1,7 @@
 """The kernel's end of a process's control socket (libsel4py/abi.py, "control socket").
 
-The kernel never waits for a process. Requests are sent at once; an answer that matters has a callback. A process
+The kernel never waits for a process. Requests are sent at once; an answer that matters has a callback. Those that are
+quiet are answered only where they fail: the answer to a later one says that they have worked. A process
 whose keeper does not take requests any more (its socket is full, it answers what was not asked, or does not answer
 within `ANSWER_S` in which it may run) has stopped to obey, and `disobeyed` is called: what the kernel then
 does is end it.
@@ -28,8 +29,11 @@ from libsel4py.abi import ControlOp, MapFlags
 MESSAGE: Final = struct.Struct("<4I6Q")
 assert MESSAGE.size == abi.CONTROL_BYTES
 
+MAP_OVER: Final = int(MapFlags.REPLACE)
+MAP_QUIETLY: Final = int(MapFlags.REPLACE | MapFlags.QUIET)
 ANSWER_S: Final = 5.0
 NUMBER_BITS: Final = 24
+HALF_OF_NUMBERS: Final = 1 << NUMBER_BITS - 1  # of what is on its way there is less: the rest was sent before
 STALE_ANSWERS: Final = 4096  # more than a socket holds
 
 Answer = Callable[[int, int], None]  # errno, 0 if it worked; the word behind it, which the task chose
@@ -63,6 +67,7 @@ class ControlSocket:
         self._sequence = self._first
         self._stale = STALE_ANSWERS if lives else 0  # so many may come yet
         self._waiting: dict[int, _Asked] = {}  # in the order of their deadlines
+        self._quiet: dict[int, Answer] = {}  # in the order in which they were sent
         self._runs = False
         self._stopped_at = loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -84,9 +89,21 @@ class ControlSocket:
         """Let a thread go on."""
         self._send(ControlOp.UNPARK, answer, number)
 
-    def map(self, address: int, size: int, rights: int, memory: int, answer: Answer) -> None:
-        """Map memory, over what is there. The descriptor stays the caller's. Raises OSError if it cannot be sent."""
-        self._send(ControlOp.MAP, answer, 0, 0, (address, size, rights, MapFlags.REPLACE), (memory,))
+    def map(self, address: int, size: int, rights: int, memory: int, answer: Answer, quiet: bool = False) -> None:
+        """Map memory, over what is there. The descriptor stays the caller's. Raises OSError if it cannot be sent.
+
+        ``quiet``: it is answered where it fails alone, before any later request is answered.
+        """
+        if self._closed:
+            return
+        # Sent first: a thread waits for it. Its answer is not looked at before this returns.
+        sequence = self._sequence = self._first | self._sequence + 1 & (1 << NUMBER_BITS) - 1
+        flags = MAP_QUIETLY if quiet else MAP_OVER
+        self._hand(MESSAGE.pack(ControlOp.MAP, sequence, 0, 0, address, size, rights, flags, 0, 0), (memory,))
+        if quiet:
+            self._quiet[sequence] = answer
+        else:
+            self._ask(sequence, answer)
 
     def unmap(self, address: int, size: int, answer: Answer) -> None:
         """End what is mapped at these addresses."""
@@ -132,6 +149,7 @@ class ControlSocket:
             self._loop.remove_reader(self._channel.fileno())
             self._channel.close()
             self._waiting.clear()
+            self._quiet.clear()
 
     def _send(
         self,
@@ -144,23 +162,29 @@ class ControlSocket:
     ) -> None:
         if self._closed:
             return
-        self._sequence = self._first | self._sequence + 1 & (1 << NUMBER_BITS) - 1
+        sequence = self._sequence = self._first | self._sequence + 1 & (1 << NUMBER_BITS) - 1
         padded = (*words, *(0,) * abi.CONTROL_WORD_COUNT)[: abi.CONTROL_WORD_COUNT]
-        data = MESSAGE.pack(op, self._sequence, thread, image, *padded)
-        self._waiting[self._sequence] = _Asked(answer, self._loop.time() + ANSWER_S)
-        self._expect()
+        self._hand(MESSAGE.pack(op, sequence, thread, image, *padded), descriptors)
+        self._ask(sequence, answer)
+
+    def _ask(self, sequence: int, answer: Answer) -> None:
+        """Expect the answer to a request that was sent."""
+        if not self._closed:
+            self._waiting[sequence] = _Asked(answer, self._loop.time() + ANSWER_S)
+            self._expect()
+
+    def _hand(self, data: bytes, descriptors: Sequence[int]) -> None:
         try:
             if descriptors:
-                socket.send_fds(self._channel, [data], descriptors)
+                # As socket.send_fds, which takes longer to make what it sends.
+                packed = struct.pack(f"{len(descriptors)}i", *descriptors)
+                self._channel.sendmsg((data,), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, packed),))
             else:
                 self._channel.send(data)
         except BlockingIOError:
             self._disobeyed("its control socket is full")
         except (BrokenPipeError, ConnectionResetError):
             return  # it is ending; the zygote will say so
-        except OSError:
-            del self._waiting[self._sequence]
-            raise
 
     def _expect(self) -> None:
         """Look again when the oldest request is due. One timer, which answers do not move: most find nothing due."""
@@ -203,7 +227,14 @@ class ControlSocket:
             self._stale -= 1
             return True
         asked = self._waiting.pop(sequence, None)
-        if op != ControlOp.DONE or asked is None:
+        answer = asked.answer if asked is not None else self._quiet.get(sequence)
+        if op != ControlOp.DONE or answer is None:
             return False
-        asked.answer(error, word)
+        self._forget_quiet(sequence)
+        answer(error, word)
         return True
+
+    def _forget_quiet(self, sequence: int) -> None:
+        """The keeper obeys in order: what is quiet and was sent up to this one has been answered, or has worked."""
+        while self._quiet and (sequence - (first := next(iter(self._quiet)))) % (1 << NUMBER_BITS) < HALF_OF_NUMBERS:
+            del self._quiet[first]

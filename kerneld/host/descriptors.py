@@ -20,9 +20,9 @@ def leaves_for_tasks(descriptor: int) -> bool:
     return descriptor < resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
 
 
-def leaves_for_others(descriptor: int) -> bool:
-    """Whether a frame's memory that was just made leaves enough for starts, doorbells and channels' pages."""
-    return descriptor < resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4 * 3
+def below_for_frames() -> int:
+    """Frames' memory is given descriptors below this one: enough are left for starts, doorbells and channels' pages."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4 * 3
 
 
 def make_doorbell(starts_on_their_way: int) -> int:

@@ -32,10 +32,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Final, TypeAlias, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from hw.ram import Ram
 from hw.window import discard, map_fixed
@@ -51,8 +50,7 @@ MAPPINGS_KEPT: Final = 2048  # for the kernel's code and heap, channels' pages a
 Withdraw: TypeAlias = Callable[[int, str, Callable[[], None]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class OwnMemory:
+class OwnMemory(NamedTuple):
     """A frame's memfd, and what the monitor keeps it under. `size` in bytes.
 
     Attributes:
@@ -95,6 +93,10 @@ class FrameMemory:
         """Descriptors of what was made ahead."""
         return self._stock.descriptors
 
+    def make_ahead(self) -> bool:
+        """Do a little of what a next frame will need. False if there was nothing to do."""
+        return self._stock.make_ahead()
+
     def own_memory(self) -> Iterator[tuple[int, int, int]]:
         """Physical address, descriptor and bytes of each; what has moved already follows."""
         for address, frame in self._frames.items():
@@ -129,21 +131,23 @@ class FrameMemory:
         self._moves[address] = move
         return move
 
-    def give_fresh(self, address: int, size: int) -> bool:
+    def give_fresh(self, address: int, size: int) -> int:
         """Give a small frame that is in RAM, and of which nothing is stored there, memory of its own: a move at once.
 
-        False where it takes a move (`move`), and nothing was done.
+        Returns its descriptor, as `descriptor`; -1, and nothing was done, where it has some or takes a move (`move`).
 
         Raises:
             OSError: as `move`.
         """
-        if size != frame_stock.SIZE or address in self._moves or _next_data(self._ram_fd, address) < address + size:
-            return False
-        frame = self._new(address, size, from_ram=True)
-        self._stock.use(frame.number, address)
-        self._frames[address] = frame
-        map_fixed(self.ram, address, size, frame.descriptor, 0)
-        return True
+        if size != frame_stock.SIZE or address in self._frames or address in self._moves:
+            return -1
+        self._ensure_mappings()
+        laid = self._stock.lay(self.ram, self._ram_fd, address)
+        if laid is None:
+            return -1
+        number, descriptor = laid
+        self._frames[address] = OwnMemory(descriptor, size, frame_stock.key(number), number)
+        return descriptor
 
     def gone(self, address: int) -> None:
         """The frame was destroyed: whoever has it mapped loses it. The window shows RAM there."""
@@ -169,12 +173,15 @@ class FrameMemory:
 
     def _new(self, address: int, size: int, from_ram: bool) -> OwnMemory:
         """Memory for a frame. What moves from RAM and is small comes from the stock."""
-        if (len(self._frames) + len(self._moves) + 1) * A_FRAME + MAPPINGS_KEPT > most_mappings():
-            raise OSError(errno.ENOMEM, "the mappings that are left to the kernel (vm.max_map_count) are few")
+        self._ensure_mappings()
         if size == frame_stock.SIZE and from_ram:
             number, descriptor = self._stock.take()
             return OwnMemory(descriptor, size, frame_stock.key(number), number)
         return OwnMemory(make_memory(f"sel4py-frame-{address:x}", size), size, _key(address))
+
+    def _ensure_mappings(self) -> None:
+        if (len(self._frames) + len(self._moves) + 1) * A_FRAME + MAPPINGS_KEPT > most_mappings():
+            raise OSError(errno.ENOMEM, "the mappings that are left to the kernel (vm.max_map_count) are few")
 
     # --- what a move asks for
 

@@ -1,8 +1,11 @@
 """memfds that are made ahead for small frames: a page fault waits for none to be made, nor wakes the monitor.
 
 They are made some at a time, twice as many each time up to `MOST_MADE`, and the monitor is told of all of them by one
-message. Which frame's memory one has become stands in a table of words, in memory that the monitor keeps as well and
-only the kernel writes. So to give one away is one store.
+message. Once some were taken, one after the other is made in their place while the kernel has nothing else to do; the
+monitor is told of these together as well, and none is taken before.
+
+Which frame's memory one has become stands in a table of words, in memory that the monitor keeps as well and only the
+kernel writes. So to give one away is one store.
 
     stocked         the table: by number the frame's physical address, 0 for none
     stock:NUMBER    a memfd; its bytes
@@ -15,18 +18,18 @@ entry of its own by now, which counts (frame_memory.py).
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
 from collections import deque
 from typing import Final, NamedTuple
 
-from kerneld.host.descriptors import leaves_for_others
+from hw.ram import Ram
+from hw.window import lay_fresh, make_memories
+from kerneld.host.descriptors import below_for_frames
 from kerneld.host.fd_store import KEPT_TOGETHER, FdStore, Inheritance
 from libsel4py import abi
 
 SIZE: Final = 1 << abi.FRAME_MIN_BITS
-SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 NUMBERS: Final = 1 << 15  # no kernel has as many descriptors for frames
 FIRST_MADE: Final = 4
 MOST_MADE: Final = KEPT_TOGETHER
@@ -50,11 +53,13 @@ class FrameStock:
         self._free: list[int] = []  # numbers, below `_next`
         self._next = 0
         self._batch = FIRST_MADE
+        self._untold: list[Stocked] = []  # of which the monitor knows nothing yet
+        self._level = 0  # so many are there to be, told or not
 
     @property
     def descriptors(self) -> int:
         """How many it has open: those that are no frame's yet, and its table's."""
-        return len(self._made) + (self._table is not None)
+        return len(self._made) + len(self._untold) + (self._table is not None)
 
     def take(self) -> Stocked:
         """One that is empty and is the caller's to `use` or to `free`.
@@ -66,6 +71,37 @@ class FrameStock:
             self._make()
         return self._made.popleft()
 
+    def make_ahead(self) -> bool:
+        """Make one more, where some were taken: there is time. False if there was nothing to do."""
+        if len(self._made) + len(self._untold) >= self._level:
+            return False
+        try:
+            self._untold += self._make_some(1)
+        except OSError:
+            self._level = 0  # whoever takes one is told, where there is none
+            return False
+        if len(self._untold) == MOST_MADE:
+            self._tell()
+        return True
+
+    def lay(self, ram: Ram, ram_fd: int, address: int) -> Stocked | None:
+        """Take one, which becomes the memory of the frame at this physical address, and lay it over the window there.
+
+        None, and none is taken, where RAM holds bytes of the frame.
+
+        Raises:
+            OSError: as `take`, or the host has no more mappings.
+        """
+        taken = self.take()
+        try:
+            if lay_fresh(ram, ram_fd, address, SIZE, taken.descriptor, self._words(), taken.number):
+                return taken
+        except BaseException:
+            self._made.appendleft(taken)
+            raise
+        self._made.appendleft(taken)
+        return None
+
     def use(self, number: int, address: int) -> None:
         """From here on it is the memory of the frame at this physical address."""
         self._words()[number] = address
@@ -76,41 +112,49 @@ class FrameStock:
         self._free.append(number)
 
     def close(self) -> None:
-        for _, descriptor in self._made:
+        for _, descriptor in (*self._made, *self._untold):
             os.close(descriptor)
         self._made.clear()
+        self._untold.clear()
 
     def _make(self) -> None:
         """Some, or as many as the host has for frames."""
-        made: list[Stocked] = []
-        try:
-            while len(made) < self._batch:
-                made.append(self._make_one())
-        except OSError:
-            if not made:
-                raise
-        words = self._words()
-        for number, _ in made:
-            words[number] = 0
-        self._store.keep_some([key(number) for number, _ in made], [each.descriptor for each in made], SIZE)
-        self._made.extend(made)
-        self._batch = min(2 * self._batch, MOST_MADE)
+        if not self._untold:
+            self._untold += self._make_some(self._batch)
+            self._batch = min(2 * self._batch, MOST_MADE)
+        self._level = 2 * self._batch
+        self._tell()
 
-    def _make_one(self) -> Stocked:
-        number = self._new_number()
+    def _make_some(self, count: int) -> list[Stocked]:
+        numbers = self._new_numbers(count)
         try:
-            return Stocked(number, make_memory("sel4py-frame", SIZE))
+            descriptors = _make_memories("sel4py-frame", len(numbers), SIZE)
         except BaseException:
-            self._free.append(number)
+            self._free += numbers
             raise
+        self._free += numbers[len(descriptors) :]
+        return list(map(Stocked, numbers, descriptors))
 
-    def _new_number(self) -> int:
-        if self._free:
-            return self._free.pop()
-        if self._next == NUMBERS:
+    def _tell(self) -> None:
+        """Have the monitor keep those of which it knows nothing yet: they can be taken then."""
+        words, untold = self._words(), self._untold
+        for number, _ in untold:
+            words[number] = 0
+        self._store.keep_some([key(number) for number, _ in untold], [each.descriptor for each in untold], SIZE)
+        self._made += untold
+        untold.clear()
+
+    def _new_numbers(self, count: int) -> list[int]:
+        """So many, or as many as there are."""
+        kept = max(len(self._free) - count, 0)
+        numbers = self._free[kept:]
+        del self._free[kept:]
+        end = min(self._next + count - len(numbers), NUMBERS)
+        numbers += range(self._next, end)
+        self._next = end
+        if not numbers:
             raise OSError(errno.EMFILE, "all numbers of small frames' memory are taken")
-        self._next += 1
-        return self._next - 1
+        return numbers
 
     def _words(self) -> memoryview:
         if self._table is None:
@@ -155,16 +199,18 @@ def make_memory(name: str, size: int) -> int:
     Raises:
         OSError: the host has no more descriptors or memory for frames.
     """
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    (made,) = _make_memories(name, 1, size)
+    return made
+
+
+def _make_memories(name: str, count: int, size: int) -> list[int]:
+    """As `make_memory`, so many, or as many as the host has."""
     try:
-        if not leaves_for_others(descriptor):
-            raise OSError(errno.EMFILE, "the descriptors that are left are not for frames")
-        os.ftruncate(descriptor, size)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+        return make_memories(name, count, size, below_for_frames())
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        raise OSError(errno.EMFILE, "the descriptors that are left are not for frames") from error
 
 
 def key(number: int) -> str:

@@ -67,6 +67,16 @@ class FrameUse:
             self._reached += 1
         return holding
 
+    def add_first(self, process: Process, address: int, rights: int) -> Holding:
+        """As `add` and `hand`, of a frame that nobody has had before, for who may write."""
+        holding = self.holdings[process, address] = Holding(process, address, rights)
+        self._handed[holding] = None
+        self.writers[process] = {holding: None}
+        self.given[process] = given = access(rights)
+        self._counts[process, given] = 1
+        self._reached = 1
+        return holding
+
     def remove(self, process: Process, address: int) -> Holding | None:
         """The mapping that is no more; None if there was none."""
         holding = self.holdings.pop((process, address), None)

@@ -2,6 +2,7 @@
 
 Other tasks cause these messages, by mapping as often as they like; so they must neither fill the process's control
 socket nor pile up here. At most WINDOW of them are on their way without an answer, and none before the process runs.
+Of some mappings in a row the last alone is answered where they work, and stands for all of them.
 Of those that wait, the last of an address counts, and what was never mapped need not be unmapped: so no more wait than
 the process has mappings.
 
@@ -26,6 +27,7 @@ from kerneld.host.control import ControlSocket
 from libsel4py import abi
 
 WINDOW: Final = 16
+ANSWERED_EVERY: Final = WINDOW // 2  # mapping in a row: while it is obeyed there is room for as many more
 RETRY_S: Final = 0.01  # when as many descriptors are on their way to processes as the host allows
 
 Place = tuple[int, int]  # address, bytes
@@ -75,6 +77,7 @@ class MapMail:
         self._waiting: OrderedDict[Place, _Map | _Unmap] = OrderedDict()
         self._there: dict[int, int] = {}  # bytes, by address, of what was sent to be mapped
         self._unanswered: dict[int, _Unmap | None] = {}
+        self._quiet = 0  # mappings in a row that were to be answered by the next one's answer
         self._sent = 0
         self._opened = self._closed = False
         self._retry: asyncio.TimerHandle | None = None
@@ -111,14 +114,22 @@ class MapMail:
         self._there[abi.MAPPING_BASE] = size
         self.unmap(abi.MAPPING_BASE, size)
 
+    def try_map(self, address: int, size: int, rights: int, descriptor: int) -> bool:
+        """Map memory, over what may be there, where nothing waits to be sent. The descriptor stays the caller's.
+
+        False, and nothing was done, where it has to wait: `map`.
+        """
+        if self._waiting or self._more_to_come or self._when_sent or self._closed or not self._may_send:
+            return False
+        try:
+            self._send_map(address, size, rights, descriptor)
+        except OSError:  # the longer way says what becomes of it
+            return False
+        return True
+
     def map(self, address: int, size: int, rights: int, hand: Callable[[], Handed]) -> None:
         """Map memory, over what may be there. ``hand`` is asked for the descriptor when the message is sent."""
         if self._closed:
-            return
-        if not self._waiting and not self._more_to_come and not self._when_sent and self._may_send:
-            self._try_send((address, size), _Map(rights, hand))
-            if self._waiting:
-                self._look_owing()
             return
         self._waiting.pop((address, size), None)
         self._waiting[address, size] = _Map(rights, hand)
@@ -209,23 +220,32 @@ class MapMail:
 
     def _send_one(self, place: Place, message: _Map | _Unmap) -> None:
         address, size = place
-        number = self._sent + 1
         if isinstance(message, _Map):
             handed = message.hand()
             try:
-                answer = partial(self._mapped, number, address)
-                self._control.map(address, size, message.rights, handed.descriptor, answer)
+                self._send_map(address, size, message.rights, handed.descriptor)
             finally:
                 if handed.opened:
                     os.close(handed.descriptor)
-            self._there[address] = size
         else:
-            self._control.unmap(address, size, partial(self._unmapped, number))
+            self._control.unmap(address, size, partial(self._unmapped, self._sent + 1))
+            self._quiet = 0
             self._there.pop(address, None)
+            self._count(message)
+
+    def _send_map(self, address: int, size: int, rights: int, descriptor: int) -> None:
+        quiet = self._quiet + 1 < ANSWERED_EVERY
+        self._control.map(address, size, rights, descriptor, partial(self._mapped, self._sent + 1, address), quiet)
+        self._quiet = self._quiet + 1 if quiet else 0
+        self._there[address] = size
+        self._count(None)
+
+    def _count(self, unmap: _Unmap | None) -> None:
+        """One more was sent."""
         if self._closed:
             return  # it has stopped to obey: sending has found that out
-        self._unanswered[number] = message if isinstance(message, _Unmap) else None
-        self._sent = number
+        self._sent = number = self._sent + 1
+        self._unanswered[number] = unmap
         self._told(number)
 
     def _try_again(self) -> None:
@@ -233,7 +253,7 @@ class MapMail:
         self._send()
 
     def _mapped(self, number: int, address: int, error: int, *_: int) -> None:
-        self._unanswered.pop(number, None)
+        self._forget_maps(number)
         if error:
             why = errno.errorcode.get(error, str(error))
             self._refused(f"it did not map the memory that it was handed at {address:#x} ({why})")
@@ -242,9 +262,15 @@ class MapMail:
     def _unmapped(self, number: int, *_: int) -> None:
         """An error is the process's own trouble: what it was to give back is truncated."""
         unmap = self._unanswered.pop(number, None)
+        self._forget_maps(number)
         if unmap is not None:
             _call(unmap.done)
         self._send()
+
+    def _forget_maps(self, number: int) -> None:
+        """The message of this number was answered, and so those before it that map are done."""
+        for each in [each for each, unmap in self._unanswered.items() if each <= number and unmap is None]:
+            del self._unanswered[each]
 
     def _call_sent(self) -> None:
         then, self._when_sent = self._when_sent, []

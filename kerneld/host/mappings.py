@@ -74,6 +74,10 @@ class Mappings:
         """Descriptors of what was made ahead for frames."""
         return self._memory.stocked
 
+    def make_ahead(self) -> bool:
+        """Do a little of what a next frame will need. False if there was nothing to do."""
+        return self._memory.make_ahead()
+
     def own_memory(self) -> Iterator[tuple[int, int, int]]:
         """Physical address, descriptor and bytes of each frame that has memory of its own."""
         return self._memory.own_memory()
@@ -100,7 +104,7 @@ class Mappings:
         return self._memory.descriptor(address, size)
 
     def _move_now(self, address: int, size: int, to_own: bool) -> None:
-        if to_own and address not in self._memory and self._memory.give_fresh(address, size):
+        if to_own and self._memory.give_fresh(address, size) >= 0:
             return
         move = self._memory.move(address, size, to_own)
         try:
@@ -124,8 +128,7 @@ class Mappings:
                 self.unmap(process, address)
         use = self._uses.get(frame)
         if use is None:
-            if rights and size <= CHUNK and frame not in self._memory:
-                self._map_first(process, held, address, rights, FrameUse(frame, size))
+            if rights & WRITE and self._try_map_first(process, held, address, rights, frame, size):
                 return
             use = self._uses[frame] = FrameUse(frame, size)
         self._idle.pop(frame, None)
@@ -133,14 +136,29 @@ class Mappings:
         use.add(process, address, rights)
         self._advance(use, process)
 
-    def _map_first(self, process: Process, held: dict[int, FrameUse], address: int, rights: int, use: FrameUse) -> None:
-        """As `map`, of a frame that nobody has had: there is nothing to lose, and it is handed at once."""
-        self._uses[use.address] = held[address] = use
-        holding = use.add(process, address, rights)
-        if self._has_memory(use):
-            use.hand(holding)
-            process.map_mail.map(address, use.size, rights, partial(self._open, use, holding))
-        self._note(use)
+    def _try_map_first(
+        self, process: Process, held: dict[int, FrameUse], address: int, rights: int, frame: int, size: int
+    ) -> bool:
+        """As `map`, of a small frame that nobody has had: nobody loses anything, and it is handed at once.
+
+        False, and nothing was done, where it is another frame, or the host has nothing for it.
+        """
+        try:
+            descriptor = self._memory.give_fresh(frame, size)
+        except OSError:  # it is tried again, in as many ways as there are
+            return False
+        if descriptor < 0:
+            return False
+        # Sent before it is noted here: a thread waits for it.
+        sent = process.map_mail.try_map(address, size, rights, descriptor)
+        use = self._uses[frame] = held[address] = FrameUse(frame, size)
+        holding = use.add_first(process, address, rights)
+        if not sent:
+            process.map_mail.map(address, size, rights, partial(self._open, use, holding))
+        elif process.phase is Phase.ENDING:  # it has not taken it, and was ended for that
+            self._held[process] = held
+            self.ends(process)
+        return True
 
     def unmap(self, process: Process, address: int) -> None:
         """The process has nothing mapped there any more. Twice does no harm."""

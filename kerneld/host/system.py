@@ -113,7 +113,14 @@ class System:
         self.initial = self.kernel.core.kernel.initial_tcb
         self.was_up = False
         self.entry = Entry(
-            self.kernel, self.machine.bus, loop, self._carry_out, self._fatal, options.poll_ns, self._wait_for_memory
+            self.kernel,
+            self.machine.bus,
+            loop,
+            self._carry_out,
+            self._fatal,
+            options.poll_ns,
+            self._wait_for_memory,
+            self.mappings.make_ahead,
         )
         self.processes = Processes(self.ram, loop, self.mappings, options.images, self.entry, self, self.store)
         virtual = VirtualAlarms(self._budget_due_us) if options.step_us else None

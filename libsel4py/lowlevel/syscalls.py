@@ -23,6 +23,8 @@ from libsel4py.lowlevel.machine import installed as installed
 from libsel4py.lowlevel.machine import machine as machine
 
 FOREVER_NS: Final = -1
+_LABEL_SHIFT: Final = 12
+_ALL_BUT_LABEL: Final = (1 << _LABEL_SHIFT) - 1  # of an info word
 
 
 class TrapArguments(NamedTuple):
@@ -103,6 +105,8 @@ def pack(message: Message) -> tuple[int, int, int, int, int]:
         ValueError: more than 120 words or 3 capabilities, or a word outside 0..2**64-1.
     """
     info = abi.message_info(message.label, len(message.words), len(message.caps))
+    if not info & _ALL_BUT_LABEL:
+        return info, 0, 0, 0, 0
     for word in message.words[:MESSAGE_REGISTERS]:
         if not 0 <= word <= abi.WORD_MASK:
             raise ValueError(f"message word {word} does not fit 64 bits unsigned")
@@ -115,6 +119,10 @@ def unpack(completion: Completion, what: str) -> Received:
     Raises:
         Timeout: the system call was cancelled. ServerDied: a call by channel lost its server.
     """
+    info = completion[2]
+    rest = info & _ALL_BUT_LABEL
+    if not completion[0] and rest <= MESSAGE_REGISTERS:  # the commonest: a length, and all words in registers
+        return Received(completion[1], info >> _LABEL_SHIFT, completion[3 : 3 + rest], 0, 0, (0, 0, 0))
     status, badge, info, *registers = completion
     if status == Status.CANCELLED:
         raise Timeout(f"{what} was cancelled before anything was transferred")

@@ -165,14 +165,20 @@ class Task:
             self.status = os.waitpid(self.pid, 0)[1]
         return self.status
 
-    def ask(
+    def tell(
         self, op: int, thread: int = 0, image: int = 0, words: tuple[int, ...] = (), fds: tuple[int, ...] = ()
-    ) -> int:
-        """Send a control message and return the errno of its answer."""
+    ) -> None:
+        """Send a control message."""
         self._sequence += 1
         six = (*words, 0, 0, 0, 0, 0, 0)[:6]
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         self.control.sendmsg([struct.pack("<4I6Q", op, self._sequence, thread, image, *six)], ancillary)
+
+    def ask(
+        self, op: int, thread: int = 0, image: int = 0, words: tuple[int, ...] = (), fds: tuple[int, ...] = ()
+    ) -> int:
+        """Send a control message and return the errno of its answer."""
+        self.tell(op, thread, image, words, fds)
         answer = struct.unpack("<4I6Q", self.control.recv(abi.CONTROL_BYTES))
         assert answer[:3] == (abi.ControlOp.DONE, self._sequence, thread)
         self.answered = answer[5]

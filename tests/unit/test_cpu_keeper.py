@@ -197,6 +197,21 @@ def test_memory_is_mapped_replaced_and_taken_away() -> None:
         os.close(fd)
 
 
+def test_a_quiet_mapping_is_answered_where_it_fails_alone() -> None:
+    """`Task.ask` sees that the first answer is that to its own request."""
+    flags = abi.MapFlags.REPLACE | abi.MapFlags.QUIET
+
+    with running(wait_forever, with_keeper=True) as (peer, task):
+        waiting = next_entry(peer, task)
+        for _ in range(3):
+            task.tell(MAP, words=(ADDRESS, FRAME_BYTES, READ, flags), fds=(peer.frame_fd,))
+        assert task.ask(MAP, words=(ADDRESS, FRAME_BYTES, READ), fds=(peer.frame_fd,)) == errno.EEXIST
+        assert task.ask(MAP, words=(ADDRESS + 1, FRAME_BYTES, READ, flags), fds=(peer.frame_fd,)) == errno.EINVAL
+        assert task.ask(UNMAP, words=(ADDRESS, FRAME_BYTES, 0, flags)) == 0
+        peer.echo(waiting)
+        task.result()
+
+
 def test_the_keeper_closes_what_it_is_sent() -> None:
     def first() -> Any:
         wait_forever()

@@ -163,3 +163,33 @@ def test_a_thread_that_takes_its_doorbells_count_back_keeps_nobody_waiting(machi
     worker.join()
     assert in_time
     assert not errors
+
+
+def test_what_will_be_needed_is_made_while_no_submission_waits(machine: Machine, doorbell: int) -> None:
+    """Once the host was told something; a little at a time, and rings are looked at in between."""
+    taken: list[int] = []
+
+    def ahead() -> bool:
+        if not taken:
+            thread.submit(Syscall.YIELD)
+        taken.append(thread.tcb.consumed)
+        return len(taken) < 3
+
+    thread = machine.thread("thread")
+    loop = asyncio.new_event_loop()
+    process = Process(0, "task", "image", 1, loop, lambda process, what: None)
+    bus = IoBus(machine.ram, [])
+    entry = Entry(machine.kernel, bus, loop, lambda message: None, lambda error: None, 0, ahead=ahead)
+    ours = Thread(thread.tcb, process, 0, thread.tcb.trap_frame, doorbell)
+    entry.open(ours)
+    entry.look(ours)
+    entry._serve()
+    assert not taken  # nothing was told
+    entry.look(ours)
+    entry._completions.others_told = True
+    before = thread.tcb.consumed
+    entry._serve()
+    assert taken == [before, before + 1, before + 1]
+    entry.close(ours)
+    process.close()
+    loop.close()

@@ -13,7 +13,7 @@ import pytest
 
 from hw.machine import create_ram
 from hw.ram import Ram, RamError
-from hw.window import map_fixed
+from hw.window import lay_fresh, make_memories, map_fixed
 from kerneld.host.fd_store import FdStore
 from kerneld.host.frame_memory import CHUNK, WITHDRAWN_AT_ONCE, FrameMemory, Move, withdraw_some
 from kerneld.host.image import save_image
@@ -251,3 +251,39 @@ def test_an_image_of_a_frame_that_moves_has_all_of_it(
     save_image(ram_fd, memory, file)
     assert file.read_bytes()[BIG : BIG + 4 * CHUNK] == b"x" * (4 * CHUNK)
     finish(move)
+
+
+def test_memory_that_is_made_ahead_cannot_grow_and_keeps_to_its_descriptors() -> None:
+    made = make_memories("frames", 3, 4096, 1 << 20)
+    try:
+        assert [os.fstat(each).st_size for each in made] == [4096] * 3
+        assert {fcntl.fcntl(each, fcntl.F_GET_SEALS) for each in made} == {fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL}
+        assert not any(os.get_inheritable(each) for each in made)
+    finally:
+        for each in made:
+            os.close(each)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="Too many open files"):
+        make_memories("frames", 3, 4096, 0)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_memory_is_laid_over_what_holds_nothing_and_noted_before(ram: Ram, ram_fd: int) -> None:
+    (descriptor,) = make_memories("frame", 1, 4096, 1 << 20)
+    words = bytearray(16)
+    try:
+        ram.poke(FRAME, b"kept")
+        assert not lay_fresh(ram, ram_fd, FRAME, 4096, descriptor, words, 1)
+        assert (words, ram.read(FRAME, 4)) == (bytes(16), b"kept")
+        assert lay_fresh(ram, ram_fd, FRAME + 4096, 4096, descriptor, words, 1)
+        assert memoryview(words).cast("Q").tolist() == [0, FRAME + 4096]
+        ram.poke(FRAME + 4096, b"here")
+        assert os.pread(descriptor, 4, 0) == b"here"
+        for wrong in ((FRAME + 8, 4096, 1), (FRAME, 4096, 2), (FRAME, 0, 1), (RAM_BYTES, 4096, 1)):
+            with pytest.raises(RamError):
+                lay_fresh(ram, ram_fd, wrong[0], wrong[1], descriptor, words, wrong[2])
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            lay_fresh(ram, ram_fd, FRAME + 8192, 4096, -1, words, 0)
+        assert memoryview(words).cast("Q").tolist() == [0, FRAME + 4096]
+    finally:
+        os.close(descriptor)

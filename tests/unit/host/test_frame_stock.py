@@ -130,12 +130,14 @@ def test_a_word_without_a_memfd_means_nothing(store: Store) -> None:
 
 
 def test_where_the_host_has_few_left_those_are_made(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = [True, True, False]
-    monkeypatch.setattr(frame_stock, "leaves_for_others", lambda descriptor: left.pop(0))
+    next_two = [os.dup(0), os.dup(0)]
+    for each in next_two:
+        os.close(each)
+    monkeypatch.setattr(frame_stock, "below_for_frames", lambda: next_two[1] + 1)
     stock = FrameStock(store)
     before = len(os.listdir("/proc/self/fd"))
     taken = [stock.take(), stock.take()]
-    left.append(False)
+    monkeypatch.setattr(frame_stock, "below_for_frames", lambda: 0)
     with pytest.raises(OSError, match="not for frames") as refused:
         stock.take()
     assert refused.value.errno == errno.EMFILE
@@ -144,3 +146,54 @@ def test_where_the_host_has_few_left_those_are_made(store: Store, monkeypatch: p
         os.close(descriptor)
     assert len(os.listdir("/proc/self/fd")) == before + 2 * 2  # the monitor's two, and the table's two
     stock.close()
+
+
+def test_in_the_place_of_those_that_were_taken_others_are_made_when_there_is_time(store: Store) -> None:
+    stock = store.stock()
+    assert not stock.make_ahead()  # nobody has taken any
+    taken = [store.take(stock) for _ in range(FIRST_MADE)]
+    before = store.messages
+    made = 0
+    while stock.make_ahead():
+        made += 1
+    assert (made, store.messages) == (4 * FIRST_MADE, before)
+    assert numbers(store) == {key(each.number) for each in taken}
+    assert stock.descriptors == made + 1
+    further = {store.take(stock).number for _ in range(made)}
+    assert store.messages == before + 1  # told together, before the first was taken
+    assert further.isdisjoint({each.number for each in taken})
+    assert numbers(store) == {key(number) for number in further} | {key(each.number) for each in taken}
+
+
+def test_no_more_are_made_ahead_than_a_message_holds_before_they_are_told(store: Store) -> None:
+    stock = store.stock()
+    for _ in range(4 * MOST_MADE):
+        store.take(stock)
+    untold = 0
+    while stock.make_ahead():
+        untold = stock.descriptors - 1 + 4 * MOST_MADE - len(numbers(store))
+        assert untold < MOST_MADE
+    assert stock.descriptors == 2 * MOST_MADE + 1
+
+
+def test_what_is_made_ahead_and_not_told_goes_with_the_kernel(store: Store) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    stock = FrameStock(store)
+    os.close(stock.take().descriptor)
+    while stock.make_ahead():
+        continue
+    stock.close()
+    assert len(os.listdir("/proc/self/fd")) == before + FIRST_MADE + 2  # the monitor's, and the table's two
+    assert store.restore(store.stock()) == []
+
+
+def test_where_the_host_has_none_left_none_is_made_ahead(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    stock = store.stock()
+    store.take(stock)
+    monkeypatch.setattr(frame_stock, "below_for_frames", lambda: 0)
+    assert not stock.make_ahead()
+    for _ in range(FIRST_MADE - 1):
+        store.take(stock)
+    monkeypatch.undo()
+    store.take(stock)
+    assert stock.make_ahead()

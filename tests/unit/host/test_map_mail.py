@@ -7,7 +7,7 @@ import errno
 import gc
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import pytest
 
@@ -30,6 +30,7 @@ class Keeper:
         self.told: list[int] = []
         self.done: list[int] = []
         self.unanswered: list[int] = []
+        self.quiet: list[int] = []  # those that are answered only where they fail
         loop = asyncio.get_running_loop()
         self.control = ControlSocket(ours, loop, self.complaints.append)
         self.mail = MapMail(self.control, loop, self.told.append, self.complaints.append)
@@ -52,10 +53,12 @@ class Keeper:
             op, sequence, _, _, address, size, rights, flags, *_ = MESSAGE.unpack(data)
             assert len(descriptors) == (op == ControlOp.MAP)
             assert size == PAGE
-            assert flags == (MapFlags.REPLACE if op == ControlOp.MAP else 0)
+            assert flags & ~MapFlags.QUIET == (MapFlags.REPLACE if op == ControlOp.MAP else 0)
             for descriptor in descriptors:
                 os.close(descriptor)
             self.unanswered.append(sequence)
+            if flags & MapFlags.QUIET:
+                self.quiet.append(sequence)
             found.append((ControlOp(op).name, (address - BASE) // PAGE, rights))
 
     async def answer(self, error: int = 0) -> None:
@@ -245,15 +248,15 @@ def test_who_waits_until_all_is_sent_is_called_then() -> None:
 def test_descriptors_that_the_host_does_not_let_on_their_way_go_later(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(keeper: Keeper) -> None:
         keeper.mail.open()
-        send = socket.send_fds
+        hand = keeper.control._hand
         refusals = [OSError(errno.ETOOMANYREFS, "too many"), OSError(errno.ETOOMANYREFS, "too many")]
 
-        def refuse(*arguments: object) -> int:
+        def refuse(data: bytes, descriptors: Sequence[int]) -> None:
             if refusals:
                 raise refusals.pop()
-            return send(*arguments)  # type: ignore[arg-type]
+            hand(data, descriptors)
 
-        monkeypatch.setattr(socket, "send_fds", refuse)
+        monkeypatch.setattr(keeper.control, "_hand", refuse)
         keeper.map(0)
         keeper.map(1)
         assert (keeper.read(), keeper.told) == ([], [])
@@ -275,5 +278,60 @@ def test_a_descriptor_that_was_opened_for_a_message_is_closed() -> None:
             keeper.mail.map(address, PAGE, Rights.READ, lambda: Handed(os.dup(keeper.memory), opened=True))
         keeper.read()
         assert len(os.listdir("/proc/self/fd")) == before
+
+    with_keeper(work)
+
+
+def test_one_answer_stands_for_the_mappings_before_it() -> None:
+    async def work(keeper: Keeper) -> None:
+        keeper.mail.open()
+        for number in range(4 * WINDOW):
+            keeper.map(number)
+        seen = []
+        while sent := keeper.read():
+            assert len(sent) <= WINDOW
+            seen += [number for _, number, _ in sent]
+            keeper.unanswered = [each for each in keeper.unanswered if each not in keeper.quiet]
+            await keeper.answer()
+        assert seen == list(range(4 * WINDOW))
+        assert len(keeper.quiet) == 4 * (WINDOW - 2)
+        assert not keeper.complaints
+
+    with_keeper(work)
+
+
+def test_a_quiet_mapping_that_fails_is_told_of_and_one_that_was_answered_for_is_not_answered_again() -> None:
+    async def work(keeper: Keeper) -> None:
+        keeper.mail.open()
+        keeper.map(0)
+        keeper.map(1)
+        keeper.unmap(1)
+        keeper.read()
+        quiet, failed, asked = keeper.unanswered
+        keeper.unanswered = [failed]
+        await keeper.answer(errno.ENOMEM)
+        assert keeper.complaints == [f"it did not map the memory that it was handed at {BASE + PAGE:#x} (ENOMEM)"]
+        keeper.unanswered = [asked]
+        await keeper.answer()
+        assert keeper.done == [1]
+        keeper.unanswered = [quiet]
+        await keeper.answer()
+        assert keeper.complaints[1:] == ["it answered what was not asked"]
+
+    with_keeper(work)
+
+
+def test_what_has_to_wait_is_not_mapped_at_once() -> None:
+    async def work(keeper: Keeper) -> None:
+        assert not keeper.mail.try_map(BASE, PAGE, Rights.READ, keeper.memory)
+        keeper.mail.open()
+        for number in range(WINDOW):
+            assert keeper.mail.try_map(BASE + PAGE * number, PAGE, Rights.READ, keeper.memory)
+        assert not keeper.mail.try_map(BASE, PAGE, Rights.READ, keeper.memory)
+        assert ([number for _, number, _ in keeper.read()], keeper.mail.sent) == (list(range(WINDOW)), WINDOW)
+        await keeper.answer()
+        assert keeper.mail.try_map(BASE, PAGE, Rights.READ, keeper.memory)
+        keeper.mail.close()
+        assert not keeper.mail.try_map(BASE, PAGE, Rights.READ, keeper.memory)
 
     with_keeper(work)

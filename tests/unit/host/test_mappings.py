@@ -6,6 +6,7 @@ import asyncio
 import mmap
 import os
 import resource
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import pytest
@@ -465,8 +466,8 @@ def test_where_no_descriptors_are_left_a_process_is_ended_and_one_that_nobody_ne
         idle.maps[BASE][:4] = b"idle"
         idle.kill()
         await turn()
-        left = [False, True, False, False]
-        monkeypatch.setattr(frame_stock, "leaves_for_others", lambda descriptor: left.pop(0))
+        below = [0, 0, 1 << 20, 0, 0]
+        monkeypatch.setattr(frame_stock, "below_for_frames", lambda: below.pop(0))
         task = scene.task()
         scene.map(task, 0, BOTH, FRAME)
         assert task.told_ops() == ["MAP"]
@@ -486,7 +487,7 @@ def test_what_is_lost_is_taken_away_even_where_no_descriptor_is_left(monkeypatch
             scene.map(task, 0, BOTH, FRAME)
             task.told_ops()
         holder.maps[BASE][:4] = b"kept"
-        monkeypatch.setattr(frame_stock, "leaves_for_others", lambda descriptor: False)
+        monkeypatch.setattr(frame_stock, "below_for_frames", lambda: 0)
         scene.unmap(loser, 0)
         await turn()
         holder.told_ops()
@@ -641,5 +642,29 @@ def test_a_process_that_kept_its_trap_frame_is_forgotten_when_it_ends() -> None:
             task.kill()
             await turn()
         assert not scene.mappings._uses
+
+    in_scene(work)
+
+
+def test_who_does_not_take_the_first_mapping_of_a_frame_is_ended_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(scene: Scene) -> None:
+        deaf, other = scene.task(), scene.task()
+
+        def full(data: bytes, descriptors: Sequence[int]) -> None:
+            deaf.process.refuse("its control socket is full")
+
+        monkeypatch.setattr(deaf.process.control, "_hand", full)
+        scene.map(deaf, 0, BOTH, FRAME)
+        monkeypatch.undo()
+        assert deaf.ended == ["its control socket is full"]
+        await turn()
+        scene.map(other, 0, BOTH, FRAME)
+        assert other.told_ops() == ["MAP"]
+        other.maps[BASE][:4] = b"mine"
+        assert scene.ram.read(FRAME, 4) == b"mine"
+        assert list(scene.mappings._uses[FRAME].given) == [other.process]
+        assert [each.process for each in scene.mappings._uses[FRAME].holdings.values()] == [other.process]
 
     in_scene(work)
