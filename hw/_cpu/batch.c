@@ -82,8 +82,9 @@ static const char *stream(struct cpu_thread *thread, struct item *items, size_t 
             if (!ring_publish(thread))
                 return "the doorbell does not ring";
         }
-        /* A signal's handler runs when the batch is over. */
-        ring_wait_uninterrupted(thread);
+        /* A signal's handler runs when the batch is over. Woken for each completion, a thread on the kernel's processor
+         * would take that away from it each time. */
+        ring_wait_for(thread, (unsigned)(sent - received - (sent < count ? REFILL : 0)));
         park_here(thread);
         for (; received < sent && ring_ready(thread); received++)
             if (!ring_take(thread, first_tag + received, &completions[received]))

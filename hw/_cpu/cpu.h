@@ -130,6 +130,8 @@ bool ring_ready(const struct cpu_thread *thread);
 enum wait ring_look(struct cpu_thread *thread, int64_t deadline);
 enum wait ring_sleep(struct cpu_thread *thread, int64_t deadline);
 void ring_wait_uninterrupted(struct cpu_thread *thread);
+/* Returns once there is a completion; if it has to sleep for that, once there are so many (1 at least). */
+void ring_wait_for(struct cpu_thread *thread, unsigned count);
 /* Copies the next completion, which must be there. False if its tag is another one. */
 bool ring_take(struct cpu_thread *thread, uint64_t tag, struct sel4py_completion *completion);
 void ring_set_spin(int64_t nanoseconds);

@@ -68,14 +68,21 @@ bool ring_ready(const struct cpu_thread *thread)
     return is_ahead(thread, __atomic_load_n(frame_word(thread, SEL4PY_COMPLETE_PRODUCED), __ATOMIC_ACQUIRE));
 }
 
-static enum wait wait_asleep(struct cpu_thread *thread, int64_t deadline)
+/* What TASK_WAITING says of a thread that wants so many completions. 0 and 1 are no numbers there, but mean each. */
+static uint32_t waits_for(const struct cpu_thread *thread, unsigned count)
+{
+    uint32_t wanted = thread->completed + count;
+    return count == 1 || wanted <= 1 ? 1 : wanted;
+}
+
+static enum wait wait_asleep(struct cpu_thread *thread, int64_t deadline, unsigned count)
 {
     uint32_t *word = frame_word(thread, SEL4PY_COMPLETE_PRODUCED);
     enum wait result = WAIT_READY;
-    __atomic_store_n(frame_word(thread, SEL4PY_TASK_WAITING), 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(frame_word(thread, SEL4PY_TASK_WAITING), waits_for(thread, count), __ATOMIC_SEQ_CST);
     for (;;) {
         uint32_t seen = __atomic_load_n(word, __ATOMIC_SEQ_CST);
-        if (is_ahead(thread, seen)) {
+        if (is_ahead(thread, seen - (count - 1))) {
             result = WAIT_READY;
             break;
         }
@@ -111,20 +118,24 @@ enum wait ring_look(struct cpu_thread *thread, int64_t deadline)
     return WAIT_INTERRUPTED;
 }
 
-enum wait ring_sleep(struct cpu_thread *thread, int64_t deadline)
+static enum wait sleep_for(struct cpu_thread *thread, int64_t deadline, unsigned count)
 {
-    enum wait result = wait_asleep(thread, deadline);
+    enum wait result = wait_asleep(thread, deadline, count);
     if (result != WAIT_INTERRUPTED)
         spin_learn(&thread->spin_ns, __atomic_load_n(&spin_limit_ns, __ATOMIC_RELAXED), now_ns() - thread->looks_since);
     return result;
 }
 
-void ring_wait_uninterrupted(struct cpu_thread *thread)
+enum wait ring_sleep(struct cpu_thread *thread, int64_t deadline) { return sleep_for(thread, deadline, 1); }
+
+void ring_wait_for(struct cpu_thread *thread, unsigned count)
 {
     enum wait result = ring_look(thread, NO_DEADLINE);
     while (result != WAIT_READY)
-        result = ring_sleep(thread, NO_DEADLINE);
+        result = sleep_for(thread, NO_DEADLINE, count);
 }
+
+void ring_wait_uninterrupted(struct cpu_thread *thread) { ring_wait_for(thread, 1); }
 
 bool ring_take(struct cpu_thread *thread, uint64_t tag, struct sel4py_completion *completion)
 {

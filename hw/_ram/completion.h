@@ -35,12 +35,14 @@ static inline void completion_write(uint8_t *frame, const struct told *told, uin
            sizeof completion);
 }
 
-/* Publishes all completions before number `produced`; returns whether the thread sleeps. Sequentially consistent, so that
- * the look at TASK_WAITING comes after: no lost wake-up. */
+/* Publishes all completions before number `produced`; returns whether the thread sleeps and wants to be woken for that.
+ * Sequentially consistent, so that the look at TASK_WAITING comes after: no lost wake-up. */
 static inline int completion_publish(uint8_t *frame, uint32_t produced)
 {
     __atomic_store_n((uint32_t *)(void *)(frame + SEL4PY_COMPLETE_PRODUCED), produced, __ATOMIC_SEQ_CST);
-    return __atomic_load_n((uint32_t *)(void *)(frame + SEL4PY_TASK_WAITING), __ATOMIC_SEQ_CST) != 0;
+    uint32_t waiting = __atomic_load_n((uint32_t *)(void *)(frame + SEL4PY_TASK_WAITING), __ATOMIC_SEQ_CST);
+    /* Otherwise the number to be reached: signed, since numbers go round. */
+    return waiting == 1 || (waiting && (int32_t)(produced - waiting) >= 0);
 }
 
 #endif

@@ -42,16 +42,17 @@ class Entry(NamedTuple):
 
 
 class Peer:
-    """The kernel's end of one trap frame."""
+    """The kernel's end of one trap frame. ``first``: the number of its first submission and completion."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         self.frame_fd = os.memfd_create("frame")
         os.ftruncate(self.frame_fd, FRAME_BYTES + LOG_BYTES)
         self.memory = mmap.mmap(self.frame_fd, FRAME_BYTES + LOG_BYTES)
         self.ram = Ram(self.memory, FRAME_BYTES, LOG_BYTES)
         self.doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.consumed = 0
-        self.produced = 0
+        self.consumed = self.produced = first
+        for offset in (abi.SUBMIT_CONSUMED, abi.COMPLETE_PRODUCED):
+            self.ram.poke(offset, struct.pack("<I", first))
         self.rings = 0
 
     def close(self) -> None:
@@ -75,15 +76,17 @@ class Peer:
         """Second line of the entry taken last."""
         return ring.take_tail(self.ram, 0, (self.consumed - 1) & 0xFFFFFFFF)
 
-    def complete(self, tag: int, status: int = 0, badge: int = 0, info: int = 0, mrs: tuple[int, ...] = ()) -> None:
+    def complete(self, tag: int, status: int = 0, badge: int = 0, info: int = 0, mrs: tuple[int, ...] = ()) -> bool:
+        """Returns whether the thread was woken for it."""
         mr = (*mrs, 0, 0, 0, 0)
         sleeps = ring.complete(self.ram, 0, self.produced, status, badge, info, mr[0], mr[1], mr[2], mr[3], tag)
         self.produced = (self.produced + 1) & 0xFFFFFFFF
         if sleeps:
             ring.wake(self.ram, 0)
+        return sleeps
 
-    def echo(self, entry: Entry) -> None:
-        self.complete(entry.tag, badge=entry.cptr, info=entry.info, mrs=entry[4:8])
+    def echo(self, entry: Entry) -> bool:
+        return self.complete(entry.tag, badge=entry.cptr, info=entry.info, mrs=entry[4:8])
 
     def wait_entry(self, task: Task, spin_ns: int = 0) -> Entry | None:
         """The next entry; None if the task has ended without one."""
@@ -102,8 +105,13 @@ class Peer:
 
     def wait_asleep(self) -> None:
         """Wait until the thread has announced that it sleeps."""
-        while not self.ram.read(abi.TASK_WAITING, 4)[0]:
+        while not self.waiting():
             os.sched_yield()
+
+    def waiting(self) -> int:
+        """What the thread says of its sleep."""
+        (word,) = struct.unpack("<I", self.ram.read(abi.TASK_WAITING, 4))
+        return int(word)
 
     def _spin(self, task: Task, spin_ns: int) -> bool:
         end = time.monotonic_ns() + spin_ns
@@ -213,9 +221,9 @@ def _task_main(peer: Peer, function: Callable[[], Any], results: int, control_fd
 
 
 @contextlib.contextmanager
-def running(function: Callable[[], Any], with_keeper: bool = False) -> Iterator[tuple[Peer, Task]]:
+def running(function: Callable[[], Any], with_keeper: bool = False, first: int = 0) -> Iterator[tuple[Peer, Task]]:
     """A task that runs ``function``, and the kernel's end of its frame. Both are gone afterwards, whatever happened."""
-    peer = Peer()
+    peer = Peer(first)
     try:
         task = Task(peer, function, with_keeper)
         try:

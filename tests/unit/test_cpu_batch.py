@@ -1,10 +1,11 @@
 """batch() and the IPC buffer's functions."""
 
+import struct
 from typing import Any
 
 import pytest
 
-from hw import cpu
+from hw import cpu, ring
 from libsel4py import abi
 from tests.unit.cpu_peer import running, serve_echo
 
@@ -31,6 +32,48 @@ def test_a_batch_is_one_doorbell_a_fill() -> None:
         for entry in taken:
             peer.echo(entry)
         assert task.result() == 64
+
+
+@pytest.mark.parametrize("first", [0, (1 << 32) - 3, (1 << 32) - 5, (1 << 32) - 4])
+def test_who_sleeps_in_a_batch_is_woken_by_its_last_completion(first: int) -> None:
+    """Also where the numbers go round; 0 and 1 are none that can be waited for, and stand for any."""
+    with running(lambda: cpu.batch(entries(5)), first=first) as (peer, task):
+        peer.wait_doorbell()
+        taken = [entry for entry in iter(peer.take, None) if entry is not None]
+        peer.wait_asleep()
+        last = (first + 5) % (1 << 32)
+        assert peer.waiting() == (1 if last <= 1 else last)
+        woken = []
+        for entry in taken:
+            woken.append(peer.echo(entry))
+            if last <= 1 and len(woken) < 5:
+                peer.wait_asleep()
+        if last > 1:
+            assert woken == [False] * 4 + [True]
+        assert [completion[1] for completion in task.result()] == [0, 1, 2, 3, 4]
+
+
+def test_a_batch_beyond_a_ring_is_woken_when_half_of_it_is_free() -> None:
+    with running(lambda: len(cpu.batch(entries(100)))) as (peer, task):
+        peer.wait_doorbell()
+        taken = [entry for entry in iter(peer.take, None) if entry is not None]
+        peer.wait_asleep()
+        assert (len(taken), peer.waiting()) == (64, 32)
+        for entry in taken:
+            peer.echo(entry)
+        assert serve_echo(peer, task) == 36
+        assert task.result() == 100
+
+
+@pytest.mark.parametrize(
+    ("said", "woken"), [(0, False), (1, True), (7, True), (8, False), (1 << 31, False), (8 + (1 << 31), True)]
+)
+def test_the_kernel_wakes_by_what_the_thread_says(said: int, woken: bool) -> None:
+    """Whatever that is: the thread harms itself alone."""
+    with running(lambda: None) as (peer, task):
+        task.result()
+        peer.ram.poke(abi.TASK_WAITING, struct.pack("<I", said))
+        assert ring.complete(peer.ram, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0) is woken
 
 
 def test_at_most_a_ring_is_in_flight() -> None:
