@@ -2,7 +2,8 @@
 
 A page is a memfd of its own, sealed against growing: to truncate it takes the memory away from whoever has it mapped,
 and nothing can bring it back. Its first words are written before it is handed out; from then on nobody here maps or
-writes it, since tasks do, and nothing is read of it but where the client says that it ran (_fastpath/withdraw.c). Where a page cannot be made or handed over the kernel is told, and severs the channel.
+writes it, since tasks do, and nothing is read of it but where the client says that it ran (_fastpath/withdraw.c). Where
+a page cannot be made or handed over the kernel is told, and severs the channel.
 
 Rules. A channel's address names its page; it is forgotten (`gone`) before its memory is used again. A client is told of
 a receiver's end when that one can store no more: an answer that came later would overwrite the next call's. So its
