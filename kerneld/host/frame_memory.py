@@ -93,6 +93,11 @@ class FrameMemory:
         """Descriptors of what was made ahead."""
         return self._stock.descriptors
 
+    @property
+    def stocked_untold(self) -> int:
+        """How many of them the monitor does not keep yet."""
+        return self._stock.untold
+
     def make_ahead(self) -> bool:
         """Do a little of what a next frame will need. False if there was nothing to do."""
         return self._stock.make_ahead()

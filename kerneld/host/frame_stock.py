@@ -61,6 +61,11 @@ class FrameStock:
         """How many it has open: those that are no frame's yet, and its table's."""
         return len(self._made) + len(self._untold) + (self._table is not None)
 
+    @property
+    def untold(self) -> int:
+        """How many of them the monitor does not keep yet."""
+        return len(self._untold)
+
     def take(self) -> Stocked:
         """One that is empty and is the caller's to `use` or to `free`.
 

@@ -74,6 +74,11 @@ class Mappings:
         """Descriptors of what was made ahead for frames."""
         return self._memory.stocked
 
+    @property
+    def stocked_untold(self) -> int:
+        """How many of them the monitor does not keep yet."""
+        return self._memory.stocked_untold
+
     def make_ahead(self) -> bool:
         """Do a little of what a next frame will need. False if there was nothing to do."""
         return self._memory.make_ahead()

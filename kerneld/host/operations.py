@@ -43,6 +43,7 @@ def status(system: System, request: Request) -> object:
         "doorbells": taken.doorbells,
         "frames_with_own_memory": len(system.mappings),
         "made_ahead_for_frames": system.mappings.stocked,
+        "made_ahead_untold": system.mappings.stocked_untold,
         "processor_time_us": processor_time_us(os.getpid()),
         "kernel_restarts": system.options.restarts,
         "without_layers": list(system.options.without),

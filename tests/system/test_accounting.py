@@ -109,15 +109,17 @@ class Live:
 
     def _holding(self) -> tuple[object, ...]:
         """Processes, frames with memory of their own, and memory files of kernel and monitor, but for what is made
-        ahead for small frames: that is more the more of them there were."""
+        ahead for small frames: that is more the more of them there were, and some of it the monitor does not have yet.
+        """
         status = self.system.ask("status")
         assert isinstance(status, Mapping)
         holding: list[object] = [status["tasks"], status["frames_with_own_memory"]]
-        for pid in (status["pid"], self.system.process.pid):
+        ahead, untold = int(status["made_ahead_for_frames"]), int(status["made_ahead_untold"])
+        for pid, made in ((status["pid"], ahead), (self.system.process.pid, ahead - untold)):
             files = _memory_files(int(pid))
             small = [name for name in files if name in SMALL]
             holding += [[name for name in files if name not in SMALL]]
-            holding += [len(small) - int(status["made_ahead_for_frames"]) if files else 0]
+            holding += [len(small) - made if files else 0]
         return tuple(holding)
 
     def _release_at_its_end(self) -> None:
