@@ -54,7 +54,8 @@ def test_a_script_is_answered_line_by_line(sel4py: Supervisor) -> None:
     script = "".join(f"{command}\n" for command in (*ANSWERS, "exit 3"))
     finished = sel4py.run("up", "workstation", typed=script.encode())
     assert finished.status == 3
-    assert finished.error == ""
+    told = "sel4py: workstation ended with status 3; `sel4py logs --system workstation` has what it wrote\n"
+    assert finished.error == told
     answered = answers(finished.output)
     assert [typed for typed, _ in answered] == [*ANSWERS, "exit 3"]
     for command, answer in answered[:-1]:
