@@ -15,6 +15,7 @@ from deploy.problems import suggest
 from hw.ram import Ram, RamError
 from kerneld import inspection, invariants, layout
 from kerneld.host.snapshot_format import BadSnapshot, ram_bytes_of
+from libsel4py.abi import WORD_BYTES
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def opened(path: Path) -> Iterator[Ram]:
         if size < layout.MINIMUM_RAM or size % mmap.PAGESIZE:
             raise ManagementError(f"{path} has {size} bytes and is no image of RAM; save one with `sel4py image FILE`")
         pages = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
-    if int.from_bytes(pages[layout.HEADER_MAGIC : layout.HEADER_MAGIC + 8], "little") != layout.MAGIC:
+    if not _begins_as_ram(pages):
         raise ManagementError(f"{path} does not begin as RAM does; save an image with `sel4py image FILE`")
     try:
         yield Ram(pages, layout.UNDO_LOG, layout.UNDO_LOG_BYTES)
@@ -41,9 +42,12 @@ def ensure_replaceable(path: Path) -> None:
     if not path.exists():
         return
     with path.open("rb") as file:
-        file.seek(layout.HEADER_MAGIC)
-        if int.from_bytes(file.read(8), "little") != layout.MAGIC:
+        if not _begins_as_ram(file.read(layout.HEADER_MAGIC + WORD_BYTES)):
             raise ManagementError(f"{path} exists, is no image, and would be lost; remove it, or choose another name")
+
+
+def _begins_as_ram(header: bytes | mmap.mmap) -> bool:
+    return int.from_bytes(header[layout.HEADER_MAGIC : layout.HEADER_MAGIC + WORD_BYTES], "little") == layout.MAGIC
 
 
 def fsck(path: Path) -> list[object]:

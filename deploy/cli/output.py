@@ -60,16 +60,17 @@ def reported(function: Callable[P, Report]) -> Callable[P, None]:
             if not isinstance(error, _expected()):
                 raise
             _fail(error, as_json)
-        _write(report, as_json)
+        _write(lambda: _print(report, as_json))
         if not report.ok:
             raise SystemExit(report.status)
 
     return command
 
 
-def _write(report: Report, as_json: bool) -> None:
+def _write(output: Callable[[], None]) -> None:
     try:
-        _print(report, as_json)
+        output()
+        sys.stdout.flush()
     except BrokenPipeError:  # whoever read it has seen enough: click's
         raise
     except OSError as error:
@@ -89,7 +90,6 @@ def _print(report: Report, as_json: bool) -> None:
         report.show()
     else:
         show(report.result)
-    sys.stdout.flush()
 
 
 def wants_json() -> bool:
@@ -121,7 +121,7 @@ def _fail(error: Exception, as_json: bool) -> NoReturn:
         if isinstance(error, BadDescription):
             fields = ("file", "line", "finding", "remedy")
             answer["problems"] = [{name: getattr(each, name) for name in fields} for each in error.problems]
-        click.echo(json.dumps(answer))
+        _write(lambda: click.echo(json.dumps(answer)))
     elif isinstance(error, BadDescription):
         click.echo(printable(text), err=True)
     else:

@@ -183,8 +183,10 @@ def test_a_folder_that_cannot_be_is_told_with_the_variable_that_names_another(
             make("one")
 
 
-def test_where_nothing_can_be_written_that_is_told(systems: FakeSystems) -> None:
-    systems.start("one")
+@pytest.mark.parametrize("is_there", [True, False])
+def test_where_nothing_can_be_written_that_is_told(systems: FakeSystems, is_there: bool) -> None:
+    if is_there:
+        systems.start("one")
     with open("/dev/full", "w") as full:
         found = subprocess.run(
             [sys.executable, "-m", "deploy.cli", "ps", "--json"], stdout=full, stderr=subprocess.PIPE, check=False
