@@ -87,7 +87,8 @@ PyDoc_STRVAR(serve_doc,
 "pack(result) -> answer. loop.caller and loop.entry are set before a method is called.\n"
 "REQUEST: value is what answer_recv() returns, of nobody or nothing that is known. ANSWER: value is the answer, which has\n"
 "not been sent, since server.changes is another object, receive.slot (unless receive is None) is None, detach() has been\n"
-"called, or 64 requests were answered: other threads have a turn then. RAISED: value is the exception that the method with this message's info raised.");
+"called, or 64 requests were answered: other threads have a turn then. RAISED: value is the exception that the method with\n"
+"this message's info raised.");
 PyDoc_STRVAR(batch_doc,
 "batch(entries)\n\n"
 "Many invocations, one trap. An entry is a tuple (op, cptr, info, words, caps[, reply]) with at most 8 message words\n"

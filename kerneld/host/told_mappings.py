@@ -34,10 +34,9 @@ def tell_thread(ram: Ram, thread: Thread, count: int) -> None:
 
 def tell_threads(ram: Ram, process: Process, count: int) -> None:
     """As `tell_thread`, to all threads that the kernel serves."""
-    word = _U32.pack(count & 0xFFFFFFFF)
     for thread in process.threads:
         if thread.doorbell >= 0:
-            ram.poke(thread.frame + abi.MAPPINGS_TOLD, word)
+            tell_thread(ram, thread, count)
 
 
 def told(ram: Ram, process: Process) -> int:
