@@ -28,6 +28,7 @@ from hw.devices.bus import IoBus
 from kerneld import _fastpath, fastpath
 from kerneld.host.completions import Completions, Wait
 from kerneld.host.core_time import CoreTime, NoCores
+from kerneld.host.first_maps import FirstMaps
 from kerneld.host.process import Thread
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message
@@ -59,6 +60,7 @@ class Entry:
         carry_out: does the tells that are not completions or hints.
         fatal: ends the kernel; told the exception.
         wait: what a completion that may have taken memory away waits for (host/completions.py).
+        first_maps: the mappings that the fast path makes; without them it makes none.
         ahead: does a little of what will be needed, while no submission waits; False if there was nothing to do.
     Attributes:
         attention: a word. A thread of the host that has rung a bell of the event loop sets it to 1: the kernel does not
@@ -76,6 +78,7 @@ class Entry:
         poll_ns: int = POLL_NS,
         wait: Wait = lambda tcb, then: False,
         ahead: Callable[[], bool] = lambda: False,
+        first_maps: FirstMaps | None = None,
     ) -> None:
         self._kernel = kernel
         self._ram = kernel.ram
@@ -98,6 +101,7 @@ class Entry:
         self._scheduled = False
         self._host_is_due = False
         self._ahead, self._ahead_is_due = ahead, False  # due once the host was told something
+        self._first_maps = first_maps
         self.attention = array("Q", (0,))
         self.ends: dict[int, tuple[int, array[int]]] = {}
         self._ended = False
@@ -224,6 +228,7 @@ class Entry:
     def _serve(self) -> bool:
         """Serve until nothing comes, or the turn is over. Returns whether another turn is due."""
         ram, rings, word, attention = self._ram, self._rings, self._ram.word, self.attention
+        first_maps = self._first_maps
         end = time.monotonic_ns() + TURN_NS
         count = 0
         while not self._ended:
@@ -243,7 +248,11 @@ class Entry:
                 0 if restarts or hurries or self._ahead_is_due or self._kernel.is_idle else self._poll_ns,
                 attention,
                 self.ends,
+                first_maps.shared if first_maps is not None else None,
             )
+            if first_maps is not None and first_maps.notes:
+                first_maps.note()
+                self._ahead_is_due = True
             if found >= 0:
                 self._take(found)
             if taken:

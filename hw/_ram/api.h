@@ -10,6 +10,7 @@ struct ram_api {
     PyTypeObject *ram_type;
     bool (*check)(const RamObject *ram, uint64_t address, uint64_t bytes);
     int (*store)(RamObject *ram, uint64_t address, uint64_t value);
+    int (*show_fresh)(RamObject *ram, int ram_fd, uint64_t address, uint64_t bytes, int fd, uint64_t *word);
 };
 
 #endif

@@ -61,6 +61,17 @@ static bool has_data(int fd, off_t from, off_t bytes)
     return data < 0 ? errno != ENXIO : data < from + bytes;
 }
 
+int fresh_show(RamObject *ram, int ram_fd, uint64_t address, uint64_t bytes, int fd, uint64_t *word)
+{
+    if (has_data(ram_fd, (off_t)address, (off_t)bytes))
+        return 0;
+    __atomic_store_n(word, address, __ATOMIC_RELEASE);
+    if (mmap(ram->base + address, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED)
+        return 1;
+    __atomic_store_n(word, 0, __ATOMIC_RELEASE);
+    return -1;
+}
+
 /* lay_fresh(ram, ram_fd, address, bytes, fd, words, number) -> whether it was: show fd at a physical address, of which RAM's
  * own file holds nothing, once words[number] says so. False, and nothing done, where it holds something. */
 PyObject *fresh_lay(PyObject *Py_UNUSED(module), PyObject *args)
@@ -75,23 +86,12 @@ PyObject *fresh_lay(PyObject *Py_UNUSED(module), PyObject *args)
     PyObject *result = NULL;
     if (!ram || !ram_check(ram, address, bytes))
         goto done;
-    uint8_t *place = ram->base + address;
-    if (((uintptr_t)place | bytes) % PAGE || !bytes || number >= (uint64_t)words.len / sizeof(uint64_t)) {
+    if (((uintptr_t)ram->base | address | bytes) % PAGE || !bytes || number >= (uint64_t)words.len / sizeof(uint64_t)) {
         PyErr_SetString(ram_state()->ram_error, "whole pages of a mapped window are laid over, and noted by a word that there is");
         goto done;
     }
-    if (has_data(ram_fd, (off_t)address, (off_t)bytes)) {
-        result = Py_NewRef(Py_False);
-        goto done;
-    }
-    uint64_t *word = (uint64_t *)words.buf + number;
-    __atomic_store_n(word, address, __ATOMIC_RELEASE);
-    if (mmap(place, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED) {
-        result = Py_NewRef(Py_True);
-    } else {
-        PyErr_SetFromErrno(PyExc_OSError);
-        __atomic_store_n(word, 0, __ATOMIC_RELEASE);
-    }
+    int laid = fresh_show(ram, ram_fd, address, bytes, fd, (uint64_t *)words.buf + number);
+    result = laid < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyBool_FromLong(laid);
 done:
     PyBuffer_Release(&words);
     return result;

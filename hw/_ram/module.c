@@ -23,7 +23,7 @@ static struct ram_api exported;
 
 static int add_api(PyObject *module)
 {
-    exported = (struct ram_api){module_state.ram_type, ram_check, ram_store};
+    exported = (struct ram_api){module_state.ram_type, ram_check, ram_store, fresh_show};
     PyObject *capsule = PyCapsule_New(&exported, RAM_API_NAME, NULL);
     int failed = !capsule || PyModule_AddObjectRef(module, "C_API", capsule) < 0;
     Py_XDECREF(capsule);

@@ -81,6 +81,9 @@ PyObject *window_discard(PyObject *module, PyObject *args);
 PyObject *window_host_address(PyObject *module, PyObject *args);
 PyObject *fresh_make_memories(PyObject *module, PyObject *args);
 PyObject *fresh_lay(PyObject *module, PyObject *args);
+/* Shows fd at a physical address, of which RAM's own file holds nothing, once the word says so. 0, and nothing done, where it
+ * holds something; -1 with errno. The addresses are checked. fresh.c */
+int fresh_show(RamObject *ram, int ram_fd, uint64_t address, uint64_t bytes, int fd, uint64_t *word);
 PyObject *dma_load(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *dma_store(PyObject *module, PyObject *const *args, Py_ssize_t count);
 RamObject *as_ram(PyObject *object);

@@ -52,6 +52,10 @@ enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, u
  * kerneld/host/channels.py says of them. False with an exception set. withdraw.c */
 bool fast_withdraw(RamObject *ram, const struct layout *at, PyObject *pages);
 
+/* Behind a Map: carries out the host's part of it, where it is simple; `handed` says whether. `shared`: of
+ * kerneld/host/first_maps.py. False with an exception set. hand.c */
+bool fast_hand(RamObject *ram, const struct layout *at, PyObject *shared, bool *handed);
+
 /* Python's arguments; NULL with an exception set. module.c */
 RamObject *fast_parse(PyObject *ram, PyObject *bytes, const struct layout **layout);
 

@@ -63,6 +63,19 @@ static PyObject *fast_take(PyObject *Py_UNUSED(module), PyObject *const *args, P
     return outcome == FAILED ? NULL : PyBool_FromLong(outcome == DONE);
 }
 
+/* hand(ram, layout, shared) -> whether the Map that the outbox tells is carried out at the host, as serve() does it. */
+static PyObject *fast_hand_one(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    const struct layout *layout;
+    bool handed;
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "hand(ram, layout, shared)");
+        return NULL;
+    }
+    RamObject *ram = fast_parse(args[0], args[1], &layout);
+    return ram && fast_hand(ram, layout, args[2], &handed) ? PyBool_FromLong(handed) : NULL;
+}
+
 static PyMethodDef methods[] = {
     {"layout", fast_layout, METH_O, "layout(offsets) -> bytes."},
     {"take", (PyCFunction)(void (*)(void))fast_take, METH_FASTCALL,
@@ -70,8 +83,10 @@ static PyMethodDef methods[] = {
     {"delete_copies", (PyCFunction)(void (*)(void))fast_delete_copies, METH_FASTCALL,
      "delete_copies(ram, layout, parent, thread, limit) -> how many of an endpoint capability's descendants are gone."},
     {"deletions", fast_deletions, METH_O, "deletions(ram) -> [(slot, word0, word1, thread)], since it was called last."},
+    {"hand", (PyCFunction)(void (*)(void))fast_hand_one, METH_FASTCALL,
+     "hand(ram, layout, shared) -> whether the Map that the outbox tells is carried out at the host."},
     {"serve", fast_serve, METH_VARARGS, 
-     "serve(ram, layout, rings, first, nanoseconds, attention, pages) -> (index, next, taken, unwatched)."},
+     "serve(ram, layout, rings, first, nanoseconds, attention, pages, hands) -> (index, next, taken, unwatched)."},
     {NULL, NULL, 0, NULL},
 };
 

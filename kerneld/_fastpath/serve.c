@@ -53,6 +53,8 @@ struct service {
     uint64_t unwatched; /* a thread that got a completion and whose ring is not among the watched */
     const uint64_t *attention; /* not 0 once one of the host's threads has something for the event loop; or NULL */
     PyObject *pages; /* of channels; or NULL */
+    PyObject *hands; /* what a Map's host part takes (hand.c); or None, or NULL */
+    bool handed;     /* some were carried out, which Python has to note */
 };
 
 static bool is_watched(const struct service *s, uint64_t tcb)
@@ -74,12 +76,32 @@ static bool is_alone(const struct service *s, size_t index)
 
 /* Behind a Map or a Revoke. The host's part is left in the outbox. Who maps for another process goes on meanwhile: what it
  * learns is that the mapping is in the table, and whoever touches the memory before its process has it is told to try again. */
-static void leave_to_host(const struct service *s, uint64_t tcb)
+static bool leave_to_host(const struct service *s, uint64_t tcb)
 {
     const uint64_t *tells = (const void *)(s->ram->base + s->layout->outbox_entries);
     const uint64_t *own = (const void *)(s->ram->base + tcb + s->layout->tcb_vspace);
-    if (tells[0] == s->layout->outbox_map && tells[1] != (*own & OBJECT_MASK))
-        publish_told(s->ram, s->layout, 1);
+    if (tells[0] != s->layout->outbox_map || tells[1] == (*own & OBJECT_MASK))
+        return false;
+    publish_told(s->ram, s->layout, 1);
+    return true;
+}
+
+/* Behind a commit that tells the host more than a completion. False with an exception set. */
+static bool carry_out(struct service *s, uint64_t tcb)
+{
+    const bool is_published = leave_to_host(s, tcb);
+    bool handed = false;
+    if (s->hands && s->hands != Py_None && !fast_hand(s->ram, s->layout, s->hands, &handed))
+        return false;
+    if (handed) {
+        if (!is_published)
+            publish_told(s->ram, s->layout, 1);
+        __atomic_store_n((uint64_t *)(void *)(s->ram->base + s->layout->outbox_length), 0, __ATOMIC_RELEASE);
+        s->handed = true;
+        return true;
+    }
+    s->host_is_due = true;
+    return !s->pages || fast_withdraw(s->ram, s->layout, s->pages);
 }
 
 /* Serves one ring; SLOW where the slow path must, FAILED with an exception set. */
@@ -96,11 +118,8 @@ static enum outcome serve_ring(struct service *s, size_t index)
     s->taken += burst.taken;
     uint32_t *consumed = (uint32_t *)(void *)(s->ram->base + ring->frame + SEL4PY_SUBMIT_CONSUMED);
     __atomic_store_n(consumed, (uint32_t)ring->consumed, __ATOMIC_RELEASE);
-    s->host_is_due = burst.tells_host;
-    if (burst.tells_host) {
-        leave_to_host(s, ring->tcb);
-        return !s->pages || fast_withdraw(s->ram, s->layout, s->pages) ? DONE : FAILED;
-    }
+    if (burst.tells_host)
+        return carry_out(s, ring->tcb) ? DONE : FAILED;
     uint64_t tcb = publish_told(s->ram, s->layout, 0);
     __atomic_store_n((uint64_t *)(void *)(s->ram->base + s->layout->outbox_length), 0, __ATOMIC_RELEASE);
     if (!is_watched(s, tcb))
@@ -140,7 +159,7 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
         int64_t now = now_ns();
         /* At least one look comes after a yield: whom the host has put behind us on this processor can submit. */
         if (!end)
-            end = now + nanoseconds;
+            end = now + (s->handed ? 0 : nanoseconds);
         else if (now >= end)
             return (int64_t)s->count;
         for (int i = 0; i < 8; i++)
@@ -149,19 +168,21 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
     }
 }
 
-/* serve(ram, layout, rings, first, nanoseconds, attention=None, pages={}) -> (index, next, taken, unwatched). Serves watched rings (a
- * writable buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or none had a
+/* serve(ram, layout, rings, first, nanoseconds, attention=None, pages={}, hands=None) -> (index, next, taken, unwatched). Serves watched
+ * rings (a writable buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or none had a
  * submission for so long, or enough was done, or a Map or a Revoke has left tells in the outbox, or the first word of
- * `attention` is not 0 (index -1). Pages of channels that a Revoke severs are taken away, and out of `pages`. `unwatched` is a TCB whose ring should be watched from now on, or 0. */
+ * `attention` is not 0 (index -1). Pages of channels that a Revoke severs are taken away, and out of `pages`. Of what
+ * a Map takes of the host, `hands` says what is needed to do it here; Python is to note it as soon as this returns. `unwatched` is a TCB whose ring should be watched from now on, or 0. */
 PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *ram_object, *layout_object, *pages = NULL;
+    PyObject *ram_object, *layout_object, *pages = NULL, *hands = NULL;
     Py_buffer rings, attention = {0};
     unsigned long long first, nanoseconds;
-    if (!PyArg_ParseTuple(args, "OOw*KK|w*O!", &ram_object, &layout_object, &rings, &first, &nanoseconds, &attention,
-                          &PyDict_Type, &pages))
+    if (!PyArg_ParseTuple(args, "OOw*KK|w*O!O", &ram_object, &layout_object, &rings, &first, &nanoseconds, &attention,
+                          &PyDict_Type, &pages, &hands))
         return NULL;
-    struct service s = {.rings = rings.buf, .count = (size_t)rings.len / sizeof(struct watched), .pages = pages};
+    struct service s = {.rings = rings.buf, .count = (size_t)rings.len / sizeof(struct watched), .pages = pages,
+                        .hands = hands};
     s.ram = fast_parse(ram_object, layout_object, &s.layout);
     s.next = s.count ? first % s.count : 0;
     s.attention = (size_t)attention.len < sizeof(uint64_t) ? NULL : attention.buf;

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -33,6 +34,9 @@ MAP_OVER: Final = int(MapFlags.REPLACE)
 MAP_QUIETLY: Final = int(MapFlags.REPLACE | MapFlags.QUIET)
 ANSWER_S: Final = 5.0
 NUMBER_BITS: Final = 24
+# Words of what the fast path needs to send mappings by itself (_fastpath/hand.c). Behind them stand the addresses of
+# the trap frames of the process's threads.
+ROOM, SOCKET, SEQUENCE, QUIET, SENT, TRAP_FRAMES = range(6)
 HALF_OF_NUMBERS: Final = 1 << NUMBER_BITS - 1  # of what is on its way there is less: the rest was sent before
 STALE_ANSWERS: Final = 4096  # more than a socket holds
 
@@ -51,6 +55,10 @@ class ControlSocket:
     """One process's, which does not run before the first `runs(True)`: until then it is not expected to answer.
 
     ``lives``: how many kernels there were before this one, if one of them has made the socket.
+
+    Attributes:
+        words: what the fast path needs to send mappings by itself, which it may while `ROOM` is not 0. The last
+            sequence number is kept there, whoever sends.
     """
 
     def __init__(
@@ -64,7 +72,7 @@ class ControlSocket:
         self._loop = loop
         self._disobeyed = disobeyed
         self._first = lives << NUMBER_BITS & 0xFFFFFFFF
-        self._sequence = self._first
+        self.words = array("Q", (0, channel.fileno(), self._first, 0, 0))
         self._stale = STALE_ANSWERS if lives else 0  # so many may come yet
         self._waiting: dict[int, _Asked] = {}  # in the order of their deadlines
         self._quiet: dict[int, Answer] = {}  # in the order in which they were sent
@@ -97,9 +105,13 @@ class ControlSocket:
         if self._closed:
             return
         # Sent first: a thread waits for it. Its answer is not looked at before this returns.
-        sequence = self._sequence = self._first | self._sequence + 1 & (1 << NUMBER_BITS) - 1
+        sequence = self._next()
         flags = MAP_QUIETLY if quiet else MAP_OVER
         self._hand(MESSAGE.pack(ControlOp.MAP, sequence, 0, 0, address, size, rights, flags, 0, 0), (memory,))
+        self.mapped(sequence, answer, quiet)
+
+    def mapped(self, sequence: int, answer: Answer, quiet: bool) -> None:
+        """A mapping was sent under this number. ``quiet``: as `map`."""
         if quiet:
             self._quiet[sequence] = answer
         else:
@@ -144,6 +156,7 @@ class ControlSocket:
         """Let go of it: if the process still lives, it ends. No answer comes any more."""
         if not self._closed:
             self._closed = True
+            self.words[ROOM] = 0
             if self._timer is not None:
                 self._timer.cancel()
             self._loop.remove_reader(self._channel.fileno())
@@ -162,10 +175,14 @@ class ControlSocket:
     ) -> None:
         if self._closed:
             return
-        sequence = self._sequence = self._first | self._sequence + 1 & (1 << NUMBER_BITS) - 1
+        sequence = self._next()
         padded = (*words, *(0,) * abi.CONTROL_WORD_COUNT)[: abi.CONTROL_WORD_COUNT]
         self._hand(MESSAGE.pack(op, sequence, thread, image, *padded), descriptors)
         self._ask(sequence, answer)
+
+    def _next(self) -> int:
+        sequence = self.words[SEQUENCE] = self._first | self.words[SEQUENCE] + 1 & (1 << NUMBER_BITS) - 1
+        return sequence
 
     def _ask(self, sequence: int, answer: Answer) -> None:
         """Expect the answer to a request that was sent."""

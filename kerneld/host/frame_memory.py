@@ -154,6 +154,17 @@ class FrameMemory:
         self._frames[address] = OwnMemory(descriptor, size, frame_stock.key(number), number)
         return descriptor
 
+    def shared(self) -> tuple[object, ...]:
+        """What the fast path needs to do as `give_fresh` (first_maps.py): what is next in the stock, and the stock's
+        table; which frames have memory, or move; how many may have some; RAM's descriptor."""
+        most = (most_mappings() - MAPPINGS_KEPT) // A_FRAME
+        return *self._stock.shared, self._frames, self._moves, most, self._ram_fd
+
+    def given(self, address: int) -> None:
+        """The fast path has done as `give_fresh`."""
+        number, descriptor = self._stock.laid(address)
+        self._frames[address] = OwnMemory(descriptor, frame_stock.SIZE, frame_stock.key(number), number)
+
     def gone(self, address: int) -> None:
         """The frame was destroyed: whoever has it mapped loses it. The window shows RAM there."""
         frame = self._frames.pop(address, None)

@@ -1,8 +1,8 @@
 """memfds that are made ahead for small frames: a page fault waits for none to be made, nor wakes the monitor.
 
 They are made some at a time, twice as many each time up to `MOST_MADE`, and the monitor is told of all of them by one
-message. Once some were taken, one after the other is made in their place while the kernel has nothing else to do; the
-monitor is told of these together as well, and none is taken before.
+message. Once some were taken, others are made in their place, a few at a time, while the kernel has nothing else to do;
+the monitor is told of these together as well, and none is taken before.
 
 Which frame's memory one has become stands in a table of words, in memory that the monitor keeps as well and only the
 kernel writes. So to give one away is one store.
@@ -21,6 +21,7 @@ import errno
 import mmap
 import os
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from hw.ram import Ram
@@ -32,6 +33,7 @@ from libsel4py import abi
 SIZE: Final = 1 << abi.FRAME_MIN_BITS
 NUMBERS: Final = 1 << 15  # no kernel has as many descriptors for frames
 FIRST_MADE: Final = 4
+MADE_AHEAD: Final = 4  # together: whoever comes meanwhile waits for some 25 us
 MOST_MADE: Final = KEPT_TOGETHER
 TABLE: Final = "stocked"
 
@@ -77,17 +79,28 @@ class FrameStock:
         return self._made.popleft()
 
     def make_ahead(self) -> bool:
-        """Make one more, where some were taken: there is time. False if there was nothing to do."""
-        if len(self._made) + len(self._untold) >= self._level:
+        """Make a few more, where as many were taken: there is time. False if there was nothing to do."""
+        if len(self._made) + len(self._untold) > self._level - MADE_AHEAD:
             return False
         try:
-            self._untold += self._make_some(1)
+            self._untold += self._make_some(MADE_AHEAD)
         except OSError:
             self._level = 0  # whoever takes one is told, where there is none
             return False
-        if len(self._untold) == MOST_MADE:
+        if len(self._untold) > MOST_MADE - MADE_AHEAD:
             self._tell()
         return True
+
+    @property
+    def shared(self) -> tuple[Sequence[Stocked], memoryview]:
+        """What `take` gives next, in order, and the table: for the fast path, which lays them as `lay` does."""
+        return self._made, self._words()
+
+    def laid(self, address: int) -> Stocked:
+        """Take the next one, which the fast path has laid over the window at this address."""
+        taken = self._made.popleft()
+        assert self._words()[taken.number] == address, f"{taken} is not the memory of the frame at {address:#x}"
+        return taken
 
     def lay(self, ram: Ram, ram_fd: int, address: int) -> Stocked | None:
         """Take one, which becomes the memory of the frame at this physical address, and lay it over the window there.

@@ -17,17 +17,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from array import array
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
-from kerneld.host.control import ControlSocket
+from kerneld.host.control import QUIET, ROOM, SENT, TRAP_FRAMES, ControlSocket
 from libsel4py import abi
 
 WINDOW: Final = 16
-ANSWERED_EVERY: Final = WINDOW // 2  # mapping in a row: while it is obeyed there is room for as many more
+# Mapping in a row: while it is obeyed there is room for as many more. As in _fastpath/hand.c.
+ANSWERED_EVERY: Final = WINDOW // 2
 RETRY_S: Final = 0.01  # when as many descriptors are on their way to processes as the host allows
 
 Place = tuple[int, int]  # address, bytes
@@ -100,12 +102,38 @@ class MapMail:
 
     @more_to_come.setter
     def more_to_come(self, more: bool) -> None:
+        self.disarm()
         self._more_to_come = more
         self._look_owing()
 
     def go_on_from(self, sent: int) -> None:
         """So many messages were sent by the kernel before this one, or one more."""
         self._sent = sent
+
+    # --- the fast path's sending
+
+    def arm(self, frames: Iterable[int]) -> None:
+        """Nothing waits to be sent: let the fast path send mappings, until anything else is to be, and tell of them in
+        the trap frames at these physical addresses, which are those of all threads."""
+        words = self._control.words
+        words[QUIET], words[SENT] = self._quiet, self._sent
+        words[TRAP_FRAMES:] = array("Q", frames)
+        words[ROOM] = WINDOW - len(self._unanswered)
+
+    def disarm(self) -> None:
+        """The fast path sends nothing: there may be other threads, or something that waits."""
+        self._control.words[ROOM] = 0
+
+    def note_sent(self, address: int, size: int, sequence: int) -> None:
+        """The fast path has sent this mapping, with this number, and told of it: the first that is not noted yet."""
+        quiet = self._quiet + 1 < ANSWERED_EVERY
+        self._sent = number = self._sent + 1
+        self._control.mapped(sequence, partial(self._mapped, number, address), quiet)
+        self._quiet = self._quiet + 1 if quiet else 0
+        self._there[address] = size
+        self._unanswered[number] = None
+
+    # --- sending
 
     def start_over(self) -> None:
         """Nothing that is between the bounds of what the kernel maps is mapped any more."""
@@ -131,6 +159,7 @@ class MapMail:
         """Map memory, over what may be there. ``hand`` is asked for the descriptor when the message is sent."""
         if self._closed:
             return
+        self.disarm()
         self._waiting.pop((address, size), None)
         self._waiting[address, size] = _Map(rights, hand)
         self._send()
@@ -140,6 +169,7 @@ class MapMail:
 
         It is not called where the memory is mapped again before the keeper could be told.
         """
+        self.disarm()
         before = self._waiting.pop((address, size), None)
         all_done = (before.done if isinstance(before, _Unmap) else ()) + (() if done is None else (done,))
         if self._there.get(address) == size and not self._closed:
@@ -157,6 +187,7 @@ class MapMail:
         """Call `then` once nothing waits to be sent. False, and no call, if that is so now."""
         if self._closed or not (self._waiting or self.more_to_come):
             return False
+        self.disarm()
         self._when_sent.append(then)
         return True
 
@@ -174,6 +205,7 @@ class MapMail:
         if self._closed:
             return
         self._closed = True
+        self.disarm()
         if self._retry is not None:
             self._retry.cancel()
         unmaps = [*self._unanswered.values(), *self._waiting.values()]

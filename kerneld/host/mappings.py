@@ -27,8 +27,10 @@ from kerneld import mapping_table
 from kerneld.host.barrier import Barrier
 from kerneld.host.chores import Chores, Piece
 from kerneld.host.fd_store import FdStore, Inheritance
+from kerneld.host.first_maps import FirstMaps
 from kerneld.host.frame_memory import BLOCK, CHUNK, WITHDRAWN_AT_ONCE, FrameMemory
 from kerneld.host.frame_refill import Refill
+from kerneld.host.frame_stock import SIZE
 from kerneld.host.frame_use import READ, WRITE, FrameUse, Holding, access
 from kerneld.host.map_mail import Handed
 from kerneld.host.process import Phase, Process
@@ -42,7 +44,11 @@ UNKNOWN: Final = (False, True)  # of FrameUse.noted: nothing is under way, and s
 
 
 class Mappings:
-    """The frames that processes have mapped, and their memory."""
+    """The frames that processes have mapped, and their memory.
+
+    Attributes:
+        first_maps: mappings that the fast path makes.
+    """
 
     def __init__(self, ram: Ram, ram_fd: int, store: FdStore, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -58,6 +64,7 @@ class Mappings:
         self._outliving: set[Process] = set()  # killed ones, as far as the barrier waits for them
         self._idle: dict[int, int] = {}  # bytes of frames with a memfd that nobody has mapped any more
         self._under_way: dict[int, tuple[int, bool]] = {}  # at a kernel before this one: bytes, whether to be lost
+        self.first_maps = FirstMaps(self._memory, self._uses, self._note_first)
         self._attached: Callable[[int], Collection[Process]] = lambda frame: ()
         self._losing: Callable[[int], None] = lambda frame: None
 
@@ -133,7 +140,7 @@ class Mappings:
                 self.unmap(process, address)
         use = self._uses.get(frame)
         if use is None:
-            if rights & WRITE and self._try_map_first(process, held, address, rights, frame, size):
+            if rights & WRITE and self._try_map_first(process, address, rights, frame, size):
                 return
             use = self._uses[frame] = FrameUse(frame, size)
         self._idle.pop(frame, None)
@@ -141,9 +148,7 @@ class Mappings:
         use.add(process, address, rights)
         self._advance(use, process)
 
-    def _try_map_first(
-        self, process: Process, held: dict[int, FrameUse], address: int, rights: int, frame: int, size: int
-    ) -> bool:
+    def _try_map_first(self, process: Process, address: int, rights: int, frame: int, size: int) -> bool:
         """As `map`, of a small frame that nobody has had: nobody loses anything, and it is handed at once.
 
         False, and nothing was done, where it is another frame, or the host has nothing for it.
@@ -156,14 +161,20 @@ class Mappings:
             return False
         # Sent before it is noted here: a thread waits for it.
         sent = process.map_mail.try_map(address, size, rights, descriptor)
-        use = self._uses[frame] = held[address] = FrameUse(frame, size)
-        holding = use.add_first(process, address, rights)
+        use = self._note_first(process, address, rights, frame)
         if not sent:
-            process.map_mail.map(address, size, rights, partial(self._open, use, holding))
+            process.map_mail.map(address, size, rights, partial(self._open, use, use.holdings[process, address]))
         elif process.phase is Phase.ENDING:  # it has not taken it, and was ended for that
-            self._held[process] = held
             self.ends(process)
+        else:
+            self.first_maps.arm(process)
         return True
+
+    def _note_first(self, process: Process, address: int, rights: int, frame: int) -> FrameUse:
+        """A process that may write it was handed a small frame that nobody has had."""
+        use = self._uses[frame] = self._held.setdefault(process, {})[address] = FrameUse(frame, SIZE)
+        use.add_first(process, address, rights)
+        return use
 
     def unmap(self, process: Process, address: int) -> None:
         """The process has nothing mapped there any more. Twice does no harm."""
@@ -216,6 +227,7 @@ class Mappings:
 
     def ends(self, process: Process) -> None:
         """The process is killed, or is gone: what it had mapped goes with it. Twice does no harm."""
+        self.first_maps.forget(process)
         for use in self._kept.pop(process, ()):
             use.given.pop(process, None)
             if self._uses.get(use.address) is use:

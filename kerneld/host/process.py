@@ -70,6 +70,7 @@ class Thread:
 
     def close(self) -> None:
         """Close what is ours of it. Twice does no harm."""
+        self.process.map_mail.disarm()
         if self.doorbell >= 0:
             os.close(self.doorbell)
             self.doorbell = -1

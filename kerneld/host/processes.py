@@ -204,6 +204,7 @@ class Processes:
         doorbell = make_doorbell(self._zygote.asked if self._zygote is not None else 0)
         thread = Thread(tcb, process, process.next_number, frame, doorbell, start)
         process.next_number += 1
+        process.map_mail.disarm()
         process.threads.append(thread)
         self.threads[tcb.address] = thread
         # The kernel counts from 0 for a new life; the frame may still hold what its last owner wrote.

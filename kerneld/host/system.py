@@ -121,6 +121,7 @@ class System:
             options.poll_ns,
             self._wait_for_memory,
             self.mappings.make_ahead,
+            self.mappings.first_maps,
         )
         self.processes = Processes(self.ram, loop, self.mappings, options.images, self.entry, self, self.store)
         virtual = VirtualAlarms(self._budget_due_us) if options.step_us else None

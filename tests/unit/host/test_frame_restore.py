@@ -12,6 +12,8 @@ import gc
 import mmap
 import os
 import random
+import socket
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import ModuleType
@@ -26,9 +28,12 @@ from hw.window import discard
 from kerneld.host import frame_memory, frame_stock
 from kerneld.host.fd_store import FdStore, Inheritance, Kept
 from kerneld.host.frame_memory import CHUNK, FrameMemory, withdraw_some
+from libsel4py import abi
+from tests.unit.host.keepers import BASE, BOTH, hand
 
 RAM_BYTES: Final = 16 << 20
 FRAME: Final = 4 << 20
+VSPACE: Final = 0x3000
 SIZES: Final = (4096, 3 * CHUNK)
 CALLS: Final = ("pwrite", "lseek", "ftruncate")
 
@@ -235,3 +240,34 @@ def test_what_is_stored_in_ram_moves_and_is_not_given_anew(executioner: Executio
 
 def _give(memory: FrameMemory, address: int) -> None:
     assert memory.give_fresh(address, 4096) >= 0
+
+
+def test_what_the_fast_path_has_handed_is_the_frame_s_though_the_kernel_died_before_it_was_noted(
+    executioner: Executioner, ram_fd: int
+) -> None:
+    kept = monitor.FdStore()
+    life = Life(ram_fd, executioner, kept)
+    _give(life.memory, FRAME)
+    ours, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    notes: list[object] = []
+    mail = array("Q", (1, ours.fileno(), 0, 0, 0))
+    second, third = FRAME + 4096, FRAME + 2 * 4096
+    shared = ({VSPACE: mail}, notes, {}, *life.memory.shared())
+    assert hand(life.ram, (VSPACE, BASE | BOTH, second | 12), shared)
+    assert not hand(life.ram, (VSPACE, BASE + 4096 | BOTH, third | 12), shared), "there is no room for another"
+    assert len(notes) == 1
+    _, (handed,), _, _ = socket.recv_fds(keepers, abi.CONTROL_BYTES, 2)
+    os.pwrite(handed, b"kept", 0)
+    life.end()
+    last = Life(ram_fd, executioner, kept)
+    assert second in last.memory
+    assert last.memory.give_fresh(second, 4096) < 0
+    assert os.fstat(last.memory.descriptor(second, 4096)).st_ino == os.fstat(handed).st_ino
+    assert last.ram.read(second, 4) == b"kept"
+    assert third not in last.memory
+    last.memory.gone(second)
+    assert os.fstat(handed).st_size == 0
+    last.end()
+    ours.close()
+    keepers.close()
+    kept.close()

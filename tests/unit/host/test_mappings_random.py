@@ -15,6 +15,7 @@ from libsel4py.abi import ControlOp
 from tests.unit.host.keepers import BASE, BOTH, PAGE, READ, Order, Scene, Task, in_scene, turn
 
 FRAMES = [0x100000 + number * 0x10000 for number in range(4)]
+NEW = 0x400000  # from here on: frames that nobody has had
 PAGES = range(6)
 STEPS = 250
 
@@ -35,11 +36,14 @@ class Play:
 
     Attributes:
         table: frame and rights of each mapping, by task and page.
+        fast: mappings that were the fast path's.
     """
 
     def __init__(self, scene: Scene, seed: int) -> None:
         self.scene = scene
         self.random = random.Random(seed)
+        self.fast = 0
+        self.frames = list(FRAMES)
         self.tasks = [self.new_task() for _ in range(3)]
         self.table: dict[tuple[Careless, int], tuple[int, int]] = {}
 
@@ -49,8 +53,8 @@ class Play:
         return task
 
     async def step(self) -> None:
-        task, page, frame = self.random.choice(self.tasks), self.random.choice(PAGES), self.random.choice(FRAMES)
-        match self.random.randrange(16):
+        task, page, frame = self.random.choice(self.tasks), self.random.choice(PAGES), self.random.choice(self.frames)
+        match self.random.randrange(18):
             case 0 | 1 | 2 | 3 | 4:
                 self.map(task, page, frame, self.random.choice((0, READ, BOTH, BOTH)))
             case 5 | 6 | 7:
@@ -67,6 +71,8 @@ class Play:
                 self.scene.mappings.frame_fd(frame, PAGE)
             case 14:
                 await asyncio.sleep(self.random.choice((0, 0, 0.002)))
+            case 15 | 16:
+                self.map_new(task)
             case _:
                 await turn()
 
@@ -77,7 +83,18 @@ class Play:
             if before[1] & ~rights:
                 self.scene.unmap(task, page)
         self.table[task, page] = frame, rights
-        self.scene.map(task, page, rights, frame)
+        if before is None and self.random.random() < 0.8 and self.scene.map_fast(task, page, rights, frame):
+            self.scene.mappings.first_maps.note()
+            self.fast += 1
+        else:
+            self.scene.map(task, page, rights, frame)
+
+    def map_new(self, task: Careless) -> None:
+        """Each page that the task has not mapped gets a new frame."""
+        for page in PAGES:
+            if (task, page) not in self.table:
+                self.frames.append(NEW + len(self.frames) * PAGE)
+                self.map(task, page, self.frames[-1], BOTH)
 
     def unmap(self, task: Careless, page: int) -> None:
         if self.table.pop((task, page), None) is not None:
@@ -104,7 +121,7 @@ class Play:
 
     def check(self) -> None:
         memory = self.scene.mappings._memory
-        inodes = {frame: os.fstat(memory.descriptor(frame, PAGE)).st_ino for frame in FRAMES if frame in memory}
+        inodes = {frame: os.fstat(memory.descriptor(frame, PAGE)).st_ino for frame in self.frames if frame in memory}
         for task in self.tasks:
             assert (task.ended, task.process.phase) == ([], Phase.LIVE)
             may: dict[int, int] = {}
@@ -135,5 +152,6 @@ def test_in_the_end_each_has_what_it_may_have(seed: int, monkeypatch: pytest.Mon
             await play.step()
         await play.quiet()
         play.check()
+        assert play.fast > 10
 
     in_scene(work)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
+import struct
 from array import array
 
 import pytest
@@ -10,13 +13,16 @@ import pytest
 from hw.ram import Interrupted
 from kerneld import _fastpath, mapping_table
 from kerneld.host.completions import Completions
+from kerneld.host.control import MESSAGE
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message, Tell
+from kerneld.records import Slot
 from libsel4py import abi
-from libsel4py.abi import Error, InitialSlot, Label, Rights, Syscall, VmAttributes
+from libsel4py.abi import ControlOp, Error, InitialSlot, Label, Rights, Syscall, VmAttributes
 from tests.harness import Machine, TwinKernel, take_fast_after_each_store
 from tests.mapping_scene import BASE, PAGE, READ_WRITE, MappingScene
 
+ADDRESS = BASE + (1 << 30)
 COUNT = 124  # what a table of a page has room for
 
 
@@ -143,16 +149,21 @@ def test_the_machine_tells_the_mapping_before_the_completion() -> None:
 
 def in_loop(scene: MappingScene, space: int) -> Machine:
     """The initial task maps a frame; the loop over rings takes that, and the host has not done its part yet."""
+    serve(scene, space, None)
+    assert [each.kind for each in scene.machine.kernel.outbox] == [Tell.MAP, Tell.DELIVER]
+    return scene.machine
+
+
+def serve(scene: MappingScene, space: int, hands: tuple[object, ...] | None) -> None:
     machine, frame = scene.machine, scene.frame()
     root = machine.root
     machine.poke_words(root.tcb.trap_frame + abi.IPC_CAPS_OR_BADGES, (space,))
-    root.submit(Syscall.CALL, frame, abi.message_info(Label.FRAME_MAP, 3, 1), (BASE + (1 << 30), READ_WRITE, 0))
+    root.submit(Syscall.CALL, frame, abi.message_info(Label.FRAME_MAP, 3, 1), (ADDRESS, READ_WRITE, 0))
     rings = array("Q", (root.tcb.trap_frame, root.tcb.consumed, root.tcb.address, 0))
     assert machine.kernel.fast_layout is not None
-    found, _, taken, _ = _fastpath.serve(machine.ram, machine.kernel.fast_layout, rings, 0, 0)
+    looks = array("Q", (0,))
+    found, _, taken, _ = _fastpath.serve(machine.ram, machine.kernel.fast_layout, rings, 0, 0, looks, {}, hands)
     assert (found, taken, rings[1]) == (-1, 1, root.tcb.consumed)
-    assert [each.kind for each in machine.kernel.outbox] == [Tell.MAP, Tell.DELIVER]
-    return machine
 
 
 def test_who_maps_for_another_process_goes_on_before_the_host_has_done_its_part() -> None:
@@ -167,6 +178,44 @@ def test_who_maps_for_its_own_process_waits_for_the_host() -> None:
     machine = in_loop(MappingScene(), InitialSlot.VSPACE)
     assert machine.root.completion() is None
     assert machine.root.tcb.told_pending
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_host_s_part_of_a_simple_one_is_done_in_the_loop(own: bool) -> None:
+    scene = MappingScene()
+    machine, space = scene.machine, InitialSlot.VSPACE if own else scene.space
+    vspace, trap_frame = machine.slot(space).object, machine.root.tcb.trap_frame
+    ours, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    memory, ram = (os.memfd_create(name) for name in ("memory", "ram"))
+    os.ftruncate(memory, PAGE)
+    mail = array("Q", (1, ours.fileno(), 7, 0, 41, trap_frame))
+    notes: list[tuple[int, int, int, int]] = []
+    table = bytearray(8 * 4)
+    serve(scene, space, ({vspace: mail}, notes, {}, [(3, memory)], memoryview(table), {}, {}, 1, ram))
+    assert (len(machine.kernel.outbox), machine.kernel.outbox.done) == (0, 0)
+    assert machine.root.completion() is not None
+    assert machine.root.completion() is None
+    assert not machine.root.tcb.told_pending
+    (mapping,) = (each for each in scene.table(space) if each.address == ADDRESS)
+    frame = Slot(machine.ram, mapping.slot).object
+    assert notes == [(vspace, ADDRESS | READ_WRITE, frame | 12, 8)]
+    assert memoryview(table).cast("Q").tolist() == [0, 0, 0, frame]
+    assert list(mail) == [0, ours.fileno(), 8, 1, 42, trap_frame]
+    assert machine.ram.read(trap_frame + abi.MAPPINGS_TOLD, 4) == struct.pack("<I", 42)
+    data, (handed,), _, _ = socket.recv_fds(keepers, abi.CONTROL_BYTES, 2)
+    assert MESSAGE.unpack(data)[:2] == (ControlOp.MAP, 8)
+    machine.ram.poke(frame, b"shown")
+    assert os.pread(handed, 5, 0) == b"shown"
+    machine.assert_invariants()
+    for each in (memory, ram, handed):
+        os.close(each)
+    ours.close()
+    keepers.close()
+
+
+def test_what_the_fast_path_takes_of_the_host_must_make_sense() -> None:
+    with pytest.raises(TypeError):
+        serve(MappingScene(), InitialSlot.VSPACE, ())
 
 
 @pytest.mark.parametrize("own", [False, True])

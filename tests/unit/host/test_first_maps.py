@@ -1,0 +1,262 @@
+"""What the fast path hands by itself: the same as `Mappings.map` would, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from kerneld.host.control import ROOM, SENT, SEQUENCE
+from kerneld.host.frame_stock import FIRST_MADE
+from kerneld.host.map_mail import ANSWERED_EVERY, WINDOW
+from kerneld.host.process import Thread
+from kerneld.records import Tcb
+from libsel4py import abi
+from libsel4py.abi import ControlOp
+from tests.unit.host.keepers import BASE, BOTH, PAGE, READ, Order, Scene, Task, in_scene, turn
+
+FIRST, FRAME, OTHER = 0x400000, 0x401000, 0x402000
+ELSEWHERE = 0x800000
+TRAP = 0x8000  # a trap frame
+
+
+def fill_stock(scene: Scene) -> None:
+    """Have as much made ahead as a test takes: what is made is twice as much each time."""
+    for number in range(FIRST_MADE + 2 * FIRST_MADE + 4 * FIRST_MADE + 1):
+        scene.mappings.frame_fd(ELSEWHERE + number * PAGE, PAGE)
+
+
+def armed(scene: Scene) -> Task:
+    """A task with one thread, to which the fast path may hand: it has got one page, of `FIRST`, at page 0."""
+    task = scene.task()
+    task.process.threads[0] = Thread(Tcb(scene.ram, 0x2000), task.process, 0, TRAP, os.eventfd(0))
+    scene.map(task, 0, BOTH, FIRST)
+    assert task.told_ops() == ["MAP"]
+    return task
+
+
+def told_in(scene: Scene) -> int:
+    count: int = struct.unpack("<I", scene.ram.read(TRAP + abi.MAPPINGS_TOLD, 4))[0]
+    return count
+
+
+def hand(scene: Scene, task: Task, page: int, frame: int) -> Order:
+    """Hand a page by the fast path; what the keeper was told, which it has not obeyed."""
+    assert scene.map_fast(task, page, BOTH, frame)
+    scene.mappings.first_maps.note()
+    (order,) = task.read()
+    return order
+
+
+def refuses(scene: Scene, task: Task, page: int = 1, rights: int = BOTH, frame: int = FRAME, size: int = PAGE) -> None:
+    """The fast path leaves it, and has told nobody."""
+    before = list(task.process.control.words)
+    assert not scene.map_fast(task, page, rights, frame, size)
+    assert task.read() == []
+    assert list(task.process.control.words) == before
+
+
+def test_the_keeper_gets_the_frame_s_memory_and_the_threads_are_told() -> None:
+    async def work(scene: Scene) -> None:
+        task = armed(scene)
+        order = hand(scene, task, 1, FRAME)
+        assert (order.op, order.address, order.size, order.rights) == (ControlOp.MAP, BASE + PAGE, PAGE, BOTH)
+        assert told_in(scene) == task.process.map_mail.sent == 2
+        task.obey(order)
+        task.maps[BASE + PAGE][:4] = b"task"
+        assert scene.ram.read(FRAME, 4) == b"task"
+        scene.ram.poke(FRAME + 8, b"kernel")
+        assert task.maps[BASE + PAGE][8:14] == b"kernel"
+        assert scene.mappings.frame_fd(FRAME, PAGE) >= 0
+        seals = fcntl.fcntl(order.descriptor, fcntl.F_GET_SEALS)
+        assert seals & fcntl.F_SEAL_GROW
+        scene.unmap(task, 1)
+        assert task.told_ops() == ["UNMAP"]
+        await turn()
+        await scene.settled()
+        assert os.fstat(order.descriptor).st_size == 0  # what it has kept is nothing
+        assert scene.ram.read(FRAME, 4) == b"task"
+
+    in_scene(work)
+
+
+def test_messages_are_numbered_and_answered_as_if_python_had_sent_them() -> None:
+    async def work(scene: Scene) -> None:
+        fill_stock(scene)
+        task = armed(scene)
+        sequence = task.process.control.words[SEQUENCE]
+        asked = []
+        for number in range(1, 2 * ANSWERED_EVERY):
+            order = hand(scene, task, number, FIRST + number * PAGE)
+            assert order.sequence == sequence + number
+            asked.append(order)
+        loud = [order for order in asked if not order.quiet]
+        assert [asked.index(order) for order in loud] == [ANSWERED_EVERY - 2, 2 * ANSWERED_EVERY - 2]
+        task.answer(loud[0])
+        await turn()
+        assert not task.ended
+        assert set(task.process.map_mail._unanswered) == set(range(ANSWERED_EVERY + 1, 2 * ANSWERED_EVERY + 1))
+        task.answer(loud[1])
+        await turn()
+        # The next one by Python goes on from there, and the fast path from that.
+        scene.map(task, 40, READ, FIRST)
+        (order,) = task.read()
+        assert order.sequence == sequence + 2 * ANSWERED_EVERY
+        assert task.process.map_mail.sent == task.process.control.words[SENT] + 1
+        refuses(scene, task, 41, frame=FIRST + 41 * PAGE)  # before Python has looked whether anything waits
+        scene.map(task, 41, BOTH, FIRST + 41 * PAGE)
+        task.read()
+        assert hand(scene, task, 42, FIRST + 42 * PAGE).sequence == sequence + 2 * ANSWERED_EVERY + 2
+
+    in_scene(work)
+
+
+def test_a_keeper_that_does_not_answer_gets_no_more_than_a_window() -> None:
+    async def work(scene: Scene) -> None:
+        fill_stock(scene)
+        task = armed(scene)
+        for number in range(1, WINDOW):
+            hand(scene, task, number, FIRST + number * PAGE)
+        assert task.process.control.words[ROOM] == 0
+        refuses(scene, task, WINDOW)
+        scene.map(task, WINDOW, BOTH, FRAME + WINDOW * PAGE)
+        assert (task.read(), len(task.process.map_mail)) == ([], 1)
+
+    in_scene(work)
+
+
+def test_what_a_keeper_answers_with_an_error_ends_the_process() -> None:
+    async def work(scene: Scene) -> None:
+        task = armed(scene)
+        task.answer(hand(scene, task, 1, FRAME), error=12)
+        await turn()
+        assert len(task.ended) == 1
+        assert f"{BASE + PAGE:#x}" in task.ended[0]
+
+    in_scene(work)
+
+
+def wants_more(scene: Scene, task: Task) -> None:
+    refuses(scene, task, rights=READ)
+    refuses(scene, task, rights=0)
+    refuses(scene, task, frame=FRAME & ~0x3FFF, size=4 * PAGE)
+
+
+def frame_that_somebody_has(scene: Scene, task: Task) -> None:
+    refuses(scene, task, frame=FIRST)
+
+
+def frame_that_was_handed_and_not_noted(scene: Scene, task: Task) -> None:
+    assert scene.map_fast(task, 1, BOTH, FRAME)
+    task.read()
+    refuses(scene, task, 2)
+    scene.mappings.first_maps.note()
+
+
+def frame_with_memory_that_nobody_has(scene: Scene, task: Task) -> None:
+    scene.mappings.frame_fd(FRAME, PAGE)
+    refuses(scene, task)
+
+
+def frame_with_bytes_in_ram(scene: Scene, task: Task) -> None:
+    scene.ram.poke(FRAME, b"kept")
+    refuses(scene, task)
+    scene.map(task, 1, BOTH, FRAME)
+    assert task.told_ops() == ["MAP"]
+    assert task.maps[BASE + PAGE][:4] == b"kept"
+
+
+def nothing_in_stock(scene: Scene, task: Task) -> None:
+    page = 1
+    while scene.map_fast(task, page, BOTH, FIRST + page * PAGE):
+        scene.mappings.first_maps.note()
+        for order in task.read():
+            task.answer(order)
+        task.process.control._readable()
+        page += 1
+    assert page > 2
+    refuses(scene, task, page, frame=FIRST + page * PAGE)
+    scene.map(task, page, BOTH, FIRST + page * PAGE)
+    assert [order.address for order in task.read()] == [BASE + page * PAGE]
+
+
+def something_waits_for_the_process(scene: Scene, task: Task) -> None:
+    task.process.map_mail.more_to_come = True
+    refuses(scene, task)
+
+
+def thread_that_is_not_known(scene: Scene, task: Task) -> None:
+    task.process.threads[0].close()
+    refuses(scene, task)
+
+
+def process_that_is_killed(scene: Scene, task: Task) -> None:
+    task.kill()
+    refuses(scene, task)
+
+
+def other_message_first(scene: Scene, task: Task) -> None:
+    scene.unmap(task, 0)
+    assert [order.op for order in task.read()] == [ControlOp.UNMAP]
+    refuses(scene, task)
+
+
+def full_socket(scene: Scene, task: Task) -> None:
+    """Then the kernel does it over, and finds out."""
+    ours = socket.socket(fileno=os.dup(task.process.kept_fd))
+    ours.setblocking(False)
+    with ours, contextlib.suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(abi.CONTROL_BYTES))
+    before = list(task.process.control.words)
+    assert not scene.map_fast(task, 1, BOTH, FRAME)
+    assert list(task.process.control.words) == before
+    scene.map(task, 1, BOTH, FRAME)
+    assert task.ended == ["its control socket is full"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        wants_more,
+        frame_that_somebody_has,
+        frame_that_was_handed_and_not_noted,
+        frame_with_memory_that_nobody_has,
+        frame_with_bytes_in_ram,
+        nothing_in_stock,
+        something_waits_for_the_process,
+        thread_that_is_not_known,
+        process_that_is_killed,
+        other_message_first,
+        full_socket,
+    ],
+)
+def test_the_rest_is_left_to_python(case: Callable[[Scene, Task], None]) -> None:
+    async def work(scene: Scene) -> None:
+        case(scene, armed(scene))
+        await turn()
+
+    in_scene(work)
+
+
+def test_another_process_in_the_same_vspace_is_not_handed_what_its_predecessor_would_be() -> None:
+    async def work(scene: Scene) -> None:
+        before = armed(scene)
+        before.kill()
+        await turn()
+        after = Task(scene)
+        scene.tasks.append(after)
+        after.process.vspace = before.process.vspace
+        refuses(scene, after)
+        scene.map(after, 0, BOTH, OTHER)
+        assert [order.address for order in after.read()] == [BASE]
+        scene.mappings.ends(before.process)  # heard of late
+        assert hand(scene, after, 1, FRAME).address == BASE + PAGE
+        assert before.read() == []
+
+    in_scene(work)
