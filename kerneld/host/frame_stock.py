@@ -1,8 +1,8 @@
 """memfds that are made ahead for small frames: a page fault waits for none to be made, nor wakes the monitor.
 
 They are made some at a time, twice as many each time up to `MOST_MADE`, and the monitor is told of all of them by one
-message. Once some were taken, others are made in their place, a few at a time, while the kernel has nothing else to do;
-the monitor is told of these together as well, and none is taken before.
+message. Once some were taken, one after the other is made in their place while the kernel has nothing else to do; the
+monitor is told of these together as well, and none is taken before.
 
 Which frame's memory one has become stands in a table of words, in memory that the monitor keeps as well and only the
 kernel writes. So to give one away is one store.
@@ -33,7 +33,6 @@ from libsel4py import abi
 SIZE: Final = 1 << abi.FRAME_MIN_BITS
 NUMBERS: Final = 1 << 15  # no kernel has as many descriptors for frames
 FIRST_MADE: Final = 4
-MADE_AHEAD: Final = 4  # together: whoever comes meanwhile waits for some 25 us
 MOST_MADE: Final = KEPT_TOGETHER
 TABLE: Final = "stocked"
 
@@ -79,15 +78,15 @@ class FrameStock:
         return self._made.popleft()
 
     def make_ahead(self) -> bool:
-        """Make a few more, where as many were taken: there is time. False if there was nothing to do."""
-        if len(self._made) + len(self._untold) > self._level - MADE_AHEAD:
+        """Make one more, where some were taken: there is time. False if there was nothing to do."""
+        if len(self._made) + len(self._untold) >= self._level:
             return False
         try:
-            self._untold += self._make_some(MADE_AHEAD)
+            self._untold += self._make_some(1)
         except OSError:
             self._level = 0  # whoever takes one is told, where there is none
             return False
-        if len(self._untold) > MOST_MADE - MADE_AHEAD:
+        if len(self._untold) == MOST_MADE:
             self._tell()
         return True
 

@@ -24,7 +24,7 @@ SETTLING_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Traces:
-    """What tasks could leave behind, as the host sees it."""
+    """What tasks could leave behind, as the host sees it. By name: numbers of processes begin anew at some time."""
 
     processes: tuple[str, ...]
     descriptors: tuple[tuple[str, int], ...]
@@ -44,11 +44,10 @@ class System(BootedSystem):
 
     def traces(self) -> Traces:
         status = self.status()
-        pids = sorted(self.processes())
-        links = {pid: _links(pid) for pid in pids}
+        links = {pid: _links(pid) for pid in self.processes()}
         return Traces(
-            tuple(_name(pid) for pid in pids),
-            tuple((_name(pid), len(each)) for pid, each in links.items()),
+            tuple(sorted(_name(pid) for pid in links)),
+            tuple(sorted((_name(pid), len(each)) for pid, each in links.items())),
             sum(link.startswith("/memfd:") for each in links.values() for link in each),
             int(status["frames_with_own_memory"]),
             int(status["tasks"]),
