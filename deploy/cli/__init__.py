@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import json
+from typing import Any, Final
 
 import click
+
+JSON: Final = "--json"
+_ASKED: Final = f"{__name__}.asked"
 
 COMMANDS = (
     "up",
@@ -43,6 +48,20 @@ class _Commands(click.Group):
         command = importlib.import_module(f"deploy.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Before it is known what is wrong with them.
+        ctx.meta[_ASKED] = JSON in args[: args.index("--") if "--" in args else None]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            if not ctx.meta[_ASKED]:
+                raise
+            click.echo(json.dumps({"ok": False, "error": error.format_message()}))
+            raise SystemExit(error.exit_code) from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,7 @@
 """What commands print: for people by default, JSON with ``--json``; the exit status is 0 only if it worked.
 
-Rule: a command returns a ``Report`` or raises; nothing else prints. Usage errors (exit status 2) are click's.
+Rule: a command returns a ``Report`` or raises; nothing else prints. Usage errors (exit status 2) are click's, or JSON
+like others (``_Commands``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final, NoReturn, ParamSpec
 
 import click
 
+from deploy.cli import JSON
 from deploy.cli.rendering import printable, show
 
 P = ParamSpec("P")
@@ -49,7 +51,7 @@ def reported(function: Callable[P, Report]) -> Callable[P, None]:
     """Makes a command of a function that returns a ``Report``: adds ``--json``, tells errors, sets the exit status."""
 
     @click.option(
-        "--json", is_flag=True, expose_value=False, callback=_remember, help="Print JSON: {ok, result} or {ok, error}."
+        JSON, is_flag=True, expose_value=False, callback=_remember, help="Print JSON: {ok, result} or {ok, error}."
     )
     @functools.wraps(function)
     def command(*arguments: P.args, **options: P.kwargs) -> None:

@@ -65,6 +65,31 @@ def test_unknown_command_is_a_usage_error() -> None:
     assert sel4py("fly").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("fly", "--json"), "No such command 'fly'"),
+        (("ps", "--json", "--flying"), "--flying"),
+        (("kill", "--json"), "Missing argument"),
+        (("disk", "create", "--json"), "Missing argument"),
+        (("chaos", "x.toml", "--rate", "many", "--json"), "--rate"),
+    ],
+)
+def test_wrong_usage_is_told_as_json_where_that_was_asked_for(arguments: tuple[str, ...], says: str) -> None:
+    result = sel4py(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr == ""
+    found = answer(result)
+    assert found["ok"] is False
+    assert says in str(found["error"])
+
+
+def test_what_is_behind_two_dashes_asks_for_nothing() -> None:
+    result = sel4py("ps", "--", "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Usage" in result.stderr
+
+
 def test_ps_prints_a_table(systems: FakeSystems) -> None:
     systems.start("one")
     result = sel4py("ps")
