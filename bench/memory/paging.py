@@ -56,7 +56,7 @@ def contenders(
 
 
 def goals(series: Mapping[str, Series]) -> list[Goal]:
-    """At most 3 times its time for a fault (README.md says where that is not so), and faster where the pager maps ahead."""
+    """At most 3 times its time for a fault (README.md says where not), and faster where the pager maps ahead."""
     if LINUX not in series:
         return []
     found = []

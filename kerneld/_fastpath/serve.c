@@ -168,11 +168,12 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
     }
 }
 
-/* serve(ram, layout, rings, first, nanoseconds, attention=None, pages={}, hands=None) -> (index, next, taken, unwatched). Serves watched
- * rings (a writable buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or none had a
- * submission for so long, or enough was done, or a Map or a Revoke has left tells in the outbox, or the first word of
- * `attention` is not 0 (index -1). Pages of channels that a Revoke severs are taken away, and out of `pages`. Of what
- * a Map takes of the host, `hands` says what is needed to do it here; Python is to note it as soon as this returns. `unwatched` is a TCB whose ring should be watched from now on, or 0. */
+/* serve(ram, layout, rings, first, nanoseconds, attention=None, pages={}, hands=None) -> (index, next, taken, unwatched). Serves
+ * watched rings (a writable buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or
+ * none had a submission for so long, or enough was done, or a Map or a Revoke has left tells in the outbox, or the first word of
+ * `attention` is not 0 (index -1). Pages of channels that a Revoke severs are taken away, and out of `pages`. Of what a Map takes
+ * of the host, `hands` says what is needed to do it here; Python is to note it as soon as this returns. `unwatched` is a TCB whose
+ * ring should be watched from now on, or 0. */
 PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *ram_object, *layout_object, *pages = NULL, *hands = NULL;
