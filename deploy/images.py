@@ -28,7 +28,11 @@ def opened(path: Path) -> Iterator[Ram]:
             raise ManagementError(f"{path} cannot be inspected: {error}") from None
         if size < layout.MINIMUM_RAM or size % mmap.PAGESIZE:
             raise ManagementError(f"{path} has {size} bytes and is no image of RAM; save one with `sel4py image FILE`")
-        pages = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
+        try:
+            pages = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
+        except OSError as error:
+            text = f"{path} has {size} bytes, which this host does not map: {error.strerror}"
+            raise ManagementError(text) from None
     if not _begins_as_ram(pages):
         raise ManagementError(f"{path} does not begin as RAM does; save an image with `sel4py image FILE`")
     try:

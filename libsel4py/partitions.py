@@ -58,8 +58,11 @@ def read_table(read: Read, sectors: int) -> dict[int, Partition]:
 def one_partition(sectors: int) -> tuple[bytes, Partition]:
     """Sector 0 of a disk with one partition, and where that is. Raises ValueError: it is too small or too large."""
     count = sectors - FIRST_SECTOR
-    if not 0 < count < 1 << 32:
-        raise ValueError(f"a table of one partition needs more than {FIRST_SECTOR} sectors and less than 2 TiB")
+    if count <= 0:
+        first = FIRST_SECTOR * SECTOR_BYTES
+        raise ValueError(f"{sectors * SECTOR_BYTES} bytes are too few for a partition, which begins behind {first}")
+    if count >= 1 << 32:
+        raise ValueError(f"{sectors * SECTOR_BYTES} bytes are too many for a partition: it ends below 2 TiB")
     table = bytearray(SECTOR_BYTES)
     _MBR.pack_into(table, 446, 0, _LINUX, FIRST_SECTOR, count)
     table[510:512] = b"\x55\xaa"

@@ -8,7 +8,7 @@ import click
 
 from deploy.cli.output import Report, reported
 from deploy.cli.rendering import line
-from deploy.cli.up import ended
+from deploy.cli.up import ended, how_to_reach
 
 
 @click.command()
@@ -29,5 +29,5 @@ def command(file: Path, detach: bool) -> Report:
     own = description.system.name
     if detach:
         launch_detached(options)
-        return Report({"name": own}, lambda: line(f"{own} goes on; talk to it with: sel4py console --system {own}"))
+        return Report({"name": own}, lambda: line(f"{own} goes on; {how_to_reach(description)}"))
     return ended(own, launch(options))

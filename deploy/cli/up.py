@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from deploy.cli.output import Report, reported
 from deploy.cli.rendering import line
+
+if TYPE_CHECKING:
+    from deploy.description import Description
 
 
 def _ram(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
@@ -66,11 +70,21 @@ def command(
             # A script is read from a stream of bytes; people need a terminal, which `sel4py console` joins.
             launch_detached(LaunchOptions(description, Backend.PTY if fed is None else None, fed, kernel_deaths))
             own = description.system.name
-            return Report({"name": own}, lambda: line(f"{own} is up; talk to it with: sel4py console --system {own}"))
+            return Report({"name": own}, lambda: line(f"{own} is up; {how_to_reach(description)}"))
         return ended(description.system.name, launch(LaunchOptions(description, None, fed, kernel_deaths)))
     finally:
         if fed is not None:
             os.close(fed)
+
+
+def how_to_reach(description: Description) -> str:
+    """What to do with a system that runs in the background."""
+    from libsel4py.description import DeviceType
+
+    own = description.system.name
+    if any(device.type is DeviceType.UART for device in description.system.devices):
+        return f"talk to it with: sel4py console --system {own}"
+    return f"it has no console; see what it does with: sel4py logs --system {own}"
 
 
 def ended(name: str, status: int) -> Report:

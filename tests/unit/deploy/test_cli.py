@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 
 from deploy import launch
 from deploy.cli import COMMANDS, main
+from deploy.cli.up import how_to_reach
+from deploy.description import find, load
 from deploy.runtime import RuntimeRefused, state_folder, system_folder
 from kerneld import layout
 from tests.unit.deploy.conftest import FakeSystems
@@ -50,6 +52,12 @@ def good(tmp_path: Path) -> Path:
     path = tmp_path / "good.toml"
     path.write_text(GOOD.format(parts=MANIFESTS))
     return path
+
+
+def test_a_system_in_the_background_is_talked_to_where_it_has_a_console(good: Path) -> None:
+    assert how_to_reach(load(good)) == "it has no console; see what it does with: sel4py logs --system good"
+    workstation = load(find("workstation"))
+    assert how_to_reach(workstation) == "talk to it with: sel4py console --system workstation"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

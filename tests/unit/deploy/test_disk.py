@@ -227,7 +227,10 @@ def test_damage_that_ends_littlefs_is_an_answer(image: Path, monkeypatch: pytest
 
 
 def test_a_disk_that_is_too_small_for_a_partition_is_refused(tmp_path: Path) -> None:
-    assert "2048 sectors" in run("create", tmp_path / "x", "--size", "1M", "--partition", status=1)
+    said = run("create", tmp_path / "x", "--size", "1M", "--partition", status=1)
+    assert "1048576 bytes are too few for a partition, which begins behind 1048576" in said
+    said = run("create", tmp_path / "x", "--size", "4T", "--partition", status=1)
+    assert "too many for a partition: it ends below 2 TiB" in said
     assert not (tmp_path / "x").exists()
 
 
