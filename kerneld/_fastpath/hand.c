@@ -11,7 +11,7 @@
 
 enum { SMALL_BITS = 12, LOW_BITS = (1 << SMALL_BITS) - 1, TELL_WORDS = 4 };
 
-/* What is sent to a keeper, by kerneld/host/sending.py: mappings that may be sent before Python looks, 0 if none may; the
+/* Words about a keeper, kerneld/host/control.py: mappings that may be sent before Python looks, 0 if none may; the
  * control socket; the last message's sequence number; mappings since the last one that is answered; messages about memory.
  * Behind that come the trap frames of the process's threads. */
 enum { ROOM, SOCKET, SEQUENCE, QUIET, SENT, TRAP_FRAMES };
@@ -122,7 +122,7 @@ bool fast_hand(RamObject *ram, const struct layout *at, PyObject *shared, bool *
     const uint64_t *tells = (const void *)(ram->base + at->outbox_entries);
     const uint64_t told = *(const uint64_t *)(const void *)(ram->base + at->outbox_length);
     *handed = false;
-    if (told != 2 || tells[0] != at->outbox_map || tells[TELL_WORDS] != at->outbox_deliver ||
+    if (told != 2 || tells[0] != at->outbox_map || tells[TELL_WORDS] != at->outbox_deliver || tells[TELL_WORDS + 2] ||
         (tells[3] & LOW_BITS) != SMALL_BITS || !(tells[2] & SEL4PY_RIGHTS_WRITE))
         return true;
     struct hands h;
