@@ -49,9 +49,10 @@ class _Unusual:
         if status == Status.CANCELLED:
             seconds = stub._timeout_ns / 1e9
             raise Timeout(f"{method.full_name} was not answered within {seconds} s; the call was withdrawn")
-        if words[0] & EXTRA_CAPS and method.result_capability is None:
+        failed = abi.info_label(words[0]) not in (Outcome.OK, Outcome.PARTIAL)
+        if words[0] & EXTRA_CAPS and (failed or method.result_capability is None):
             current_task().receive.discard()
-        if abi.info_label(words[0]) not in (Outcome.OK, Outcome.PARTIAL):
+        if failed:
             raise_failure(method.full_name, method.raises, words)
         return self._unpack(words, _fetcher(stub, method))
 
@@ -66,6 +67,8 @@ def _fetcher(stub: Interface, method: Method) -> FetchMore:
             raise server_died(method.full_name)
         if status == Status.CANCELLED:
             raise Timeout(f"{method.full_name}: the rest of its long result did not come in time")
+        if reply[0] & EXTRA_CAPS:
+            current_task().receive.discard()
         label = abi.info_label(reply[0])
         if label == Outcome.INVALID_MESSAGE and method.repeat is Repeat.IDEMPOTENT:
             raise ServerDied(f"{method.full_name}: the rest of its long result is not there any more")
@@ -185,6 +188,8 @@ def ask(stub: Interface, label: int) -> bytes:
         raise server_died(type(stub).__name__)
     if status == Status.CANCELLED:
         raise Timeout("the server did not answer in time")
+    if reply[0] & EXTRA_CAPS:
+        current_task().receive.discard()
     if abi.info_label(reply[0]) != Outcome.OK:
         raise_failure(type(stub).__name__, (), reply)
     if reply[0] & EXTRA_CAPS:

@@ -49,10 +49,12 @@ class ReceiveSlot:
             self.slot = slot
 
     def take(self) -> int:
-        """The slot, now occupied, and from now on the caller's."""
+        """The slot, now occupied, and from now on the caller's. Nothing else arrives before `arm`."""
         slot, self.slot = self.slot, None
         if slot is None:
             raise RuntimeError("no receive slot is armed: nothing can have been received")
+        # Once the caller has freed the slot, what a message brings unasked must not land in it.
+        machine.set_receive(0, 0, 0)
         return slot
 
     def discard(self) -> None:

@@ -22,6 +22,7 @@ from libsel4py import (
     abi,
 )
 from libsel4py.lowlevel.syscalls import Message
+from libsel4py.stub import ask
 from libsel4py.testing import TestSystem
 from libsel4py.testing.fake_objects import FakeEndpoint, FakeReply, FakeUntyped
 from libsel4py.wire import CONTINUE, IDENTIFY, Outcome
@@ -128,13 +129,52 @@ def test_a_word_in_bytes_is_never_negative(fake: TestSystem) -> None:
         Measured(_RawServer(fake, Message(answer.label, answer.words, (gift,))).endpoint).measure()
 
 
+def is_empty(fake: TestSystem) -> bool:
+    """Whether nothing stands where the next capability that is wanted is to come."""
+    return fake.first_task.receive.slot not in fake.kernel.objects.caps
+
+
 def test_a_capability_that_a_server_sends_unasked_is_deleted(fake: TestSystem) -> None:
     gift = fake.new(FakeUntyped(12))
     fake.first_task.receive.arm()
-    before = set(fake.kernel.objects.caps)
     with pytest.raises(InvalidMessage):
         Studio(_RawServer(fake, Message(Outcome.OK, (3,), (gift,))).endpoint).add(1, 2)
-    assert {slot for slot in set(fake.kernel.objects.caps) - before if slot > gift + 3} == set()
+    assert is_empty(fake)
+
+
+@pytest.mark.parametrize("label", [Outcome.UNDECLARED, Outcome.PARTIAL, 12345])
+def test_a_capability_that_comes_with_a_failure_is_deleted(fake: TestSystem, label: int) -> None:
+    gift = fake.new(FakeUntyped(12))
+    failure = _packed(label, ["KeyError", "k"])
+    fake.first_task.receive.arm()
+    with pytest.raises((RemoteError, InvalidMessage)):
+        Measured(_RawServer(fake, Message(failure.label, failure.words, (gift,))).endpoint).measure()
+    assert is_empty(fake)
+
+
+def test_a_capability_that_comes_with_an_identity_or_a_piece_is_deleted(fake: TestSystem) -> None:
+    gift = fake.new(FakeUntyped(12))
+    fake.first_task.receive.arm()
+    answer = _packed(Outcome.OK, "x")
+    with pytest.raises(InvalidMessage, match="nobody asked for"):
+        ask(Studio(_RawServer(fake, Message(answer.label, answer.words, (gift,))).endpoint), IDENTIFY)
+    with pytest.raises(InvalidMessage):
+        Studio(_RawServer(fake, Message(Outcome.PARTIAL, (20, 1, 1, 7), (gift,))).endpoint).repeat("x", 1)
+    assert is_empty(fake)
+
+
+def test_what_comes_unasked_never_lands_in_a_slot_that_was_received_into_and_freed(fake: TestSystem) -> None:
+    task, gift = fake.first_task, fake.new(FakeUntyped(12))
+    answer = _packed(Outcome.OK, [1])
+    server = _RawServer(fake, Message(answer.label, answer.words, (gift,)))
+    _, untyped = Measured(server.endpoint).measure()
+    assert untyped.cptr in fake.kernel.objects.caps
+    task.delete(untyped)
+    received = server.endpoint.call(Message(1))  # by itself, without a slot that is armed
+    assert received.extra_caps == 0
+    task.receive.discard()
+    slot = task.slots.allocate()
+    assert slot not in fake.kernel.objects.caps
 
 
 def test_a_call_on_an_empty_slot_is_a_kernel_error(fake: TestSystem) -> None:
