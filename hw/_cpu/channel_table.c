@@ -22,6 +22,9 @@ unsigned channel_places(void) { return __atomic_load_n(&places, __ATOMIC_ACQUIRE
 
 static uint8_t *page_of(const struct channel *channel) { return arena + (channel - table) * SEL4PY_CHANNEL_BYTES; }
 
+/* By place: an empty page lies there, or is about to be laid, since the page that it is for has gone. */
+static uint8_t emptied[CHANNEL_PLACES];
+
 /* Pages that are counted as the process's private memory and never touched: one is given up for an empty page, where the
  * process has used up all that it may have. */
 enum { SPARES = 64 };
@@ -54,11 +57,19 @@ static void spare_again(void)
         __atomic_compare_exchange_n(&spares, &left, left + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
+/* Said before it is laid: where another thread gives the place back meanwhile, and the keeper fills it anew, that has the
+ * last word. */
+static bool empty(size_t place)
+{
+    __atomic_store_n(&emptied[place], 1, __ATOMIC_RELEASE);
+    return lay_empty_page(arena + place * SEL4PY_CHANNEL_BYTES);
+}
+
 bool channel_page_is_missing(uint64_t address)
 {
     uint64_t first = (uintptr_t)__atomic_load_n(&arena, __ATOMIC_ACQUIRE);
     bool ours = first && address - first < (uint64_t)CHANNEL_PLACES * SEL4PY_CHANNEL_BYTES;
-    return ours && lay_empty_page((uint8_t *)(uintptr_t)(address & ~(uint64_t)(SEL4PY_CHANNEL_BYTES - 1)));
+    return ours && empty((address - first) / SEL4PY_CHANNEL_BYTES);
 }
 
 static int reserve(void)
@@ -135,6 +146,7 @@ void channel_look_again(const struct channel *channel)
 static int fill(struct channel *channel, const struct sel4py_control *request, int fd)
 {
     uint8_t *page = page_of(channel);
+    __atomic_store_n(&emptied[channel - table], 0, __ATOMIC_RELEASE);
     if (mmap(page, SEL4PY_CHANNEL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) != page)
         return errno;
     spare_again();
@@ -257,7 +269,9 @@ bool channel_is_gone(const struct channel *channel)
 
 void channel_give_back(struct channel *channel)
 {
-    lay_empty_page(channel->page);
+    /* Who has met with the fault has an empty page there already. */
+    if (!__atomic_load_n(&emptied[channel - table], __ATOMIC_ACQUIRE))
+        empty((size_t)(channel - table));
     __atomic_store_n(&channel->in_use, PLACE_FREE, __ATOMIC_RELEASE);
 }
 
