@@ -1,8 +1,10 @@
 """A file or another run of bytes as memory: pages are read in when they are touched, and written back when returned.
 
 Rules: a page is supplied for reading first, and Write is granted when a thread writes; so only what was written to
-is written back. What stands behind the source's end within the last page reads as zeroes and is not written: a source
-never becomes longer than ``size``. A page wholly behind its end is left to the pager, as zeroes (data_unavailable).
+is written back, and flushed. What stands behind the source's end within the last page reads as zeroes and is not
+written: a source never becomes longer than ``size``. A page wholly behind its end is left to the pager, as zeroes
+(data_unavailable). A source that has become shorter than it was has no such page any more: zeroes that nobody wrote
+would be written over what comes there later.
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ from libsel4py.pagers.states import Life
 
 
 class Source(Protocol):
-    """What bytes are read from and written to: a `BinaryIO` is one."""
+    """What bytes are read from and written to: a `BinaryIO` is one, also without a buffer of its own."""
 
     def seek(self, offset: int, whence: int = ..., /) -> int: ...
-    def read(self, size: int, /) -> bytes: ...
-    def write(self, data: bytes, /) -> object: ...
+    def read(self, size: int, /) -> bytes | None: ...
+    def write(self, data: bytes, /) -> int | None: ...
+    def flush(self) -> object: ...
 
 
 class Blob(MemoryObject):
@@ -93,13 +96,22 @@ class Blob(MemoryObject):
         if offset >= self._length:
             return None
         try:
-            self._source.seek(offset)
-            data = self._source.read(min(length, self._length - offset, self._size - offset))
+            data = self._read(offset, min(length, self._length - offset, self._size - offset))
         except OSError as error:
             raise DataError(f"the source could not be read at {offset:#x}: {error}") from error
         frame = self._frames.new(length.bit_length() - 1)
         self._frames.contents.write(frame, data)
         return frame
+
+    def _read(self, offset: int, length: int) -> bytes:
+        self._source.seek(offset)
+        data = b""
+        while len(data) < length:
+            piece = self._source.read(length - len(data))
+            if not piece:
+                raise DataError(f"the source ends at {offset + len(data):#x}, and had {self._length:#x} bytes")
+            data += piece
+        return data
 
     def data_unlock(self, offset: int, length: int, access: int) -> Answer:
         self._ensure(offset, length, access)
@@ -127,11 +139,19 @@ class Blob(MemoryObject):
             if frame != self._held[offset]:  # it was lent for this call: its slot's next capability is another
                 self._frames.contents.forget(frame)
         try:
-            self._source.seek(offset)
-            self._source.write(data)
+            self._write(offset, data)
         except OSError as error:
             raise DataError(f"the source could not be written at {offset:#x}: {error}") from error
         self._length = max(self._length, offset + len(data))
+
+    def _write(self, offset: int, data: bytes) -> None:
+        self._source.seek(offset)
+        while data:
+            written = self._source.write(data)
+            if not written:
+                raise DataError(f"the source takes nothing at {offset:#x}")
+            data = data[written:]
+        self._source.flush()
 
     def lock_next(self) -> LockRequest | None:
         return self._requests.popleft() if self._requests else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,6 +112,71 @@ def test_a_source_that_fails_is_a_memory_error() -> None:
         blob.init(None)
         with pytest.raises(DataError, match="no such disk"):
             blob.data_request(0, PAGE, READ_ONLY)
+
+
+class Piecemeal(io.BytesIO):
+    """Gives and takes at most 1,000 bytes at once, as a source without a buffer of its own may."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(1000 if size is None else min(size, 1000))
+
+    def write(self, data: Any, /) -> int:
+        return super().write(data[:1000])
+
+
+def test_a_source_that_gives_and_takes_a_little_at_once_loses_nothing() -> None:
+    with system() as made:
+        frames = fake_frames(made)
+        file = Piecemeal(TEXT)
+        blob = Blob(frames, file)
+        blob.init(None)
+        _, _, frame = blob.data_request(0, PAGE, READ_WRITE)
+        assert frame is not None
+        assert frames.contents.read(frame, PAGE) == TEXT[:PAGE]
+        frames.contents.write(frame, b"first")
+        blob.data_return(0, PAGE, frame, True, False)
+        assert file.getvalue() == b"first" + TEXT[5:]
+
+
+def test_a_source_that_has_become_shorter_is_a_memory_error_and_nothing_is_written_over_it() -> None:
+    with system() as made:
+        file = io.BytesIO(TEXT)
+        blob = Blob(fake_frames(made), file)
+        blob.init(None)
+        file.truncate(100)
+        with pytest.raises(DataError, match="the source ends at 0x64"):
+            blob.data_request(0, PAGE, READ_WRITE)
+        blob.terminate()
+        assert file.getvalue() == TEXT[:100]
+
+
+def test_what_is_written_back_is_in_the_file_when_the_page_is_returned(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(TEXT)
+    with system() as made, path.open("r+b") as file:
+        frames = fake_frames(made)
+        blob = Blob(frames, file)
+        blob.init(None)
+        _, _, frame = blob.data_request(0, PAGE, READ_WRITE)
+        assert frame is not None
+        frames.contents.write(frame, b"first")
+        blob.data_return(0, PAGE, frame, True, True)
+        assert path.read_bytes() == b"first" + TEXT[5:]
+
+
+def test_a_source_that_takes_nothing_is_a_memory_error() -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any, /) -> int:
+            return 0
+
+    with system() as made:
+        frames = fake_frames(made)
+        blob = Blob(frames, Full(TEXT))
+        blob.init(None)
+        _, _, frame = blob.data_request(0, PAGE, READ_WRITE)
+        assert frame is not None
+        with pytest.raises(DataError, match="takes nothing at 0x0"):
+            blob.data_return(0, PAGE, frame, True, False)
 
 
 def test_what_a_blob_wants_of_its_pager_is_handed_out_in_order() -> None:
