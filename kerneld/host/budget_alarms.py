@@ -18,6 +18,7 @@ import contextlib
 import heapq
 import os
 from collections.abc import Callable
+from time import thread_time_ns
 from typing import Final
 
 from hw.clock import host_microseconds
@@ -25,7 +26,9 @@ from kerneld.host.linux import make_timer, set_timer
 
 DOZE_US: Final = 10_000  # a tick of the host's scheduler: a thread's clock may not have gone on before
 SLEEPERS_EVERY_US: Final = 40_000  # or more, where sleepers are many
-A_SLEEPER_US: Final = 800  # of the time between two looks: a look at one takes some 4
+A_SLEEPER_US: Final = 800  # of the time between two looks: a look at one takes some 4, or more on a slow host
+LOOKS_SHARE: Final = 200  # of the processor's time goes to looks at the most
+SLOWEST: Final = 4  # times as long between two looks, where they take longer than that
 SPARE: Final = 64  # alarms that were put off, and are still in the heap, before it is made anew
 
 
@@ -131,8 +134,12 @@ class BudgetAlarms:
         self._sleepers.pop(context, None)
 
     def _look_at_sleepers(self, now: int) -> None:
+        # The processor's time: a busy host, which lets this thread wait, does not make the sleepers' budgets looser.
+        before = thread_time_ns()
         for context in tuple(self._sleepers):
             if context in self._sleepers and not self._sleeps(context):
                 del self._sleepers[context]
                 self._look(context)
-        self._sleepers_at = now + max(SLEEPERS_EVERY_US, A_SLEEPER_US * len(self._sleepers))
+        took_us = (thread_time_ns() - before) // 1000
+        usual = A_SLEEPER_US * len(self._sleepers)
+        self._sleepers_at = now + max(SLEEPERS_EVERY_US, usual, min(LOOKS_SHARE * took_us, SLOWEST * usual))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import thread_time_ns
+
+import pytest
 
 from hw.clock import host_microseconds
-from kerneld.host.budget_alarms import DOZE_US, SLEEPERS_EVERY_US, BudgetAlarms
+from kerneld.host import budget_alarms
+from kerneld.host.budget_alarms import DOZE_US, LOOKS_SHARE, SLEEPERS_EVERY_US, SLOWEST, BudgetAlarms
 
 SLEEPER, OTHER, BUSY = 0x1000, 0x2000, 0x3000
 BUDGET_US = 500
@@ -18,6 +22,7 @@ class Looks:
     def __init__(self) -> None:
         self.asleep = {SLEEPER, OTHER}
         self.asked = 0  # whether one sleeps
+        self.takes_us = 0  # of the processor's time, to say so
         self.looked: dict[int, int] = {}
         self.changed = asyncio.Event()
         self.alarms = BudgetAlarms(asyncio.get_running_loop(), self._due_us, self._look, self._sleeps)
@@ -33,6 +38,9 @@ class Looks:
     def _sleeps(self, context: int) -> bool:
         self.asked += 1
         self.changed.set()
+        end = thread_time_ns() + 1000 * self.takes_us
+        while thread_time_ns() < end:
+            pass
         return context in self.asleep
 
     async def until(self, done: Callable[[], bool]) -> None:
@@ -71,6 +79,27 @@ def test_all_who_sleep_are_looked_at_together_and_not_as_often_as_their_budgets_
         await looks.until(lambda: looks.asked >= 2 * 2 + 3 * 2)
         assert host_microseconds() - begin >= 3 * SLEEPERS_EVERY_US
         assert not looks.looked
+
+    with_looks(work)
+
+
+@pytest.mark.parametrize(("takes_us", "least_us"), [(0, 0), (100, 2 * LOOKS_SHARE * 100), (5000, SLOWEST * 2 * 10_000)])
+def test_where_looks_take_long_they_are_fewer_but_not_without_end(
+    monkeypatch: pytest.MonkeyPatch, takes_us: int, least_us: int
+) -> None:
+    monkeypatch.setattr(budget_alarms, "SLEEPERS_EVERY_US", 1000)
+    monkeypatch.setattr(budget_alarms, "A_SLEEPER_US", 10_000)
+
+    async def work(looks: Looks) -> None:
+        for context in (SLEEPER, OTHER):
+            looks.alarms.watch(context)
+        await looks.until(lambda: looks.asked >= 2 * 2)
+        looks.takes_us = takes_us
+        await looks.until(lambda: looks.asked >= 3 * 2)
+        begin = host_microseconds()
+        await looks.until(lambda: looks.asked >= 4 * 2)
+        # From the end of one look at all of them to the end of the next.
+        assert host_microseconds() - begin >= max(least_us, 2 * 10_000) * 3 // 4
 
     with_looks(work)
 
