@@ -188,7 +188,6 @@ def take_capability(info: int, value: Value, what: str) -> Capability | None:
     assert value.capability is not None
     count = abi.info_extra_caps(info)
     if abi.info_caps_unwrapped(info):
-        current_task().receive.discard()  # another may have come with it
         raise InvalidMessage(
             f"{what}: {value.name} is the receiver's own endpoint; a {value.capability.__name__} is due"
         )
@@ -196,8 +195,6 @@ def take_capability(info: int, value: Value, what: str) -> Capability | None:
         return value.capability(current_task().receive.take())
     if count == 0 and value.optional:
         return None
-    if count:
-        current_task().receive.discard()
     raise InvalidMessage(
         f"{what}: {value.name} must come with one {value.capability.__name__} capability, and {count} came. "
         "Does the sender hold it, and does its endpoint capability have the Grant right?"

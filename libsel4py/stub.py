@@ -49,12 +49,12 @@ class _Unusual:
         if status == Status.CANCELLED:
             seconds = stub._timeout_ns / 1e9
             raise Timeout(f"{method.full_name} was not answered within {seconds} s; the call was withdrawn")
-        failed = abi.info_label(words[0]) not in (Outcome.OK, Outcome.PARTIAL)
-        if words[0] & EXTRA_CAPS and (failed or method.result_capability is None):
-            current_task().receive.discard()
-        if failed:
-            raise_failure(method.full_name, method.raises, words)
-        return self._unpack(words, _fetcher(stub, method))
+        try:
+            if abi.info_label(words[0]) not in (Outcome.OK, Outcome.PARTIAL):
+                raise_failure(method.full_name, method.raises, words)
+            return self._unpack(words, _fetcher(stub, method))
+        finally:
+            _discard_stray(words[0])
 
 
 def _fetcher(stub: Interface, method: Method) -> FetchMore:
@@ -67,8 +67,7 @@ def _fetcher(stub: Interface, method: Method) -> FetchMore:
             raise server_died(method.full_name)
         if status == Status.CANCELLED:
             raise Timeout(f"{method.full_name}: the rest of its long result did not come in time")
-        if reply[0] & EXTRA_CAPS:
-            current_task().receive.discard()
+        _discard_stray(reply[0])
         label = abi.info_label(reply[0])
         if label == Outcome.INVALID_MESSAGE and method.repeat is Repeat.IDEMPOTENT:
             raise ServerDied(f"{method.full_name}: the rest of its long result is not there any more")
@@ -175,6 +174,12 @@ def compile_stub(method: Method, declared: Callable[..., Any]) -> Callable[..., 
     return stub
 
 
+def _discard_stray(info: int) -> None:
+    """Delete a capability that came with a message of this info word, and that nobody has taken."""
+    if info & EXTRA_CAPS:
+        current_task().receive.discard()
+
+
 def _arm() -> None:
     current_task().receive.arm()
 
@@ -188,8 +193,7 @@ def ask(stub: Interface, label: int) -> bytes:
         raise server_died(type(stub).__name__)
     if status == Status.CANCELLED:
         raise Timeout("the server did not answer in time")
-    if reply[0] & EXTRA_CAPS:
-        current_task().receive.discard()
+    _discard_stray(reply[0])
     if abi.info_label(reply[0]) != Outcome.OK:
         raise_failure(type(stub).__name__, (), reply)
     if reply[0] & EXTRA_CAPS:
