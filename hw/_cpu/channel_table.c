@@ -62,7 +62,10 @@ static void spare_again(void)
 static bool empty(size_t place)
 {
     __atomic_store_n(&emptied[place], 1, __ATOMIC_RELEASE);
-    return lay_empty_page(arena + place * SEL4PY_CHANNEL_BYTES);
+    if (lay_empty_page(arena + place * SEL4PY_CHANNEL_BYTES))
+        return true;
+    __atomic_store_n(&emptied[place], 0, __ATOMIC_RELEASE);
+    return false;
 }
 
 bool channel_page_is_missing(uint64_t address)
@@ -203,7 +206,7 @@ static int close_place(const struct cpu_thread *thread, struct channel *channel)
         channel_give_back(channel);
         return 0;
     }
-    if (!lay_empty_page(channel->page))
+    if (!empty((size_t)(channel - table)))
         return errno;
     __atomic_store_n(&channel->gone, 1, __ATOMIC_SEQ_CST);
     return 0;
@@ -287,7 +290,7 @@ void channels_of_deaf(const struct cpu_thread *thread)
             continue;
         }
         /* Another thread may be about to answer by it: the place is kept, and the page is not. */
-        lay_empty_page(channel->page);
+        empty((size_t)(channel - table));
         __atomic_store_n(&channel->gone, 1, __ATOMIC_SEQ_CST);
     }
 }

@@ -27,8 +27,8 @@ from kerneld.host.linux import make_timer, set_timer
 DOZE_US: Final = 10_000  # a tick of the host's scheduler: a thread's clock may not have gone on before
 SLEEPERS_EVERY_US: Final = 40_000  # or more, where sleepers are many
 A_SLEEPER_US: Final = 800  # of the time between two looks: a look at one takes some 4, or more on a slow host
-LOOKS_SHARE: Final = 200  # of the processor's time goes to looks at the most
-SLOWEST: Final = 4  # times as long between two looks, where they take longer than that
+LOOKS_SHARE: Final = 200  # looks take one part in so many of a processor
+SLOWEST: Final = 4  # times as long as that is between two looks at the most, where they take more
 SPARE: Final = 64  # alarms that were put off, and are still in the heap, before it is made anew
 
 
