@@ -1,6 +1,7 @@
 """``python -m bench [PART …] [--quick] [--json FILE] [--plot FILE]``: measure, and say which goals hold.
 
-Exit status 1 only where even the best round is past twice a goal, so that noise never decides.
+Exit status 1 only where even the best round of a ratio or a count is past twice its goal, so that noise never decides;
+the last lines say which.
 """
 
 from __future__ import annotations
@@ -60,7 +61,13 @@ def main() -> int:
     report = join(reports)
     if options.json:
         write_json(report, options.json)
-    return int(any(goal.hopeless for goal in report.goals))
+    hopeless = [goal for goal in report.goals if goal.hopeless]
+    for goal in hopeless:
+        text = f"past twice its goal in each round: {goal.name}: {goal.value:.3g} {goal.unit}, {goal.best:.3g} at best"
+        errors.print(
+            f"{text}; {'at most' if goal.at_most else 'at least'} {goal.bound:g}", highlight=False, markup=False
+        )
+    return int(bool(hopeless))
 
 
 if __name__ == "__main__":

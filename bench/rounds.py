@@ -39,7 +39,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A figure against its goal: ``value`` is to be at most (or at least) ``bound``."""
+    """A figure against its goal: ``value`` is to be at most (or at least) ``bound``.
+
+    One in seconds is the host's as well as ours, and never decides; a ratio against a peer in the same run is not, nor
+    is a count.
+    """
 
     name: str
     value: float
@@ -47,7 +51,7 @@ class Goal:
     bound: float
     at_most: bool
     unit: str = "times"
-    decides: bool = True  # False: where it does not hold, that is no fault of the run, and README.md says why
+    decides: bool = True  # False: where it does not hold, the command's status does not say so
 
     @property
     def is_bounded(self) -> bool:

@@ -106,9 +106,8 @@ def _stated(name: str, value: float, best: float) -> Goal:
 
 
 def signals(signal: Series) -> Goal:
-    return Goal(
-        SIGNAL, 1e-6 / signal.median, 1e-6 / signal.best, SIGNALS_MILLION, at_most=False, unit="million a second"
-    )
+    median, best = 1e-6 / signal.median, 1e-6 / signal.best
+    return Goal(SIGNAL, median, best, SIGNALS_MILLION, at_most=False, unit="million a second", decides=False)
 
 
 def fairness(name: str, shares: Sequence[float], bound: float) -> Goal:
@@ -130,11 +129,12 @@ def revocation(where: str, rounds: Sequence[Sequence[float]], bound: float) -> l
     p99, median = percentile(everything, 0.99) * 1e6, statistics.median(everything) * 1e6
     fastest = min(everything) * 1e6
     return [
-        Goal(f"{name}: p99", p99, best, bound, at_most=True, unit="us"),
+        Goal(f"{name}: p99", p99, best, bound, at_most=True, unit="us", decides=False),
         Goal(f"{name}: median", median, fastest, STATED_LOW, at_most=True, unit="us"),
     ]
 
 
 def revocation_of_many(seconds: Sequence[float], channels: int) -> Goal:
     median, best = statistics.median(seconds) * 1e3, min(seconds) * 1e3
-    return Goal(f"revoke of {channels} live channels", median, best, REVOKE_MANY_MS, at_most=True, unit="ms")
+    name = f"revoke of {channels} live channels"
+    return Goal(name, median, best, REVOKE_MANY_MS, at_most=True, unit="ms", decides=False)

@@ -44,6 +44,12 @@ def test_revocation_is_judged_by_p99_and_its_best_round():
     assert not median.is_bounded
 
 
+def test_what_is_in_seconds_decides_nothing():
+    slow = Series("", (1e-3,))
+    for goal in (*goals.revocation("here", [[1.0]], 250.0), goals.revocation_of_many([60.0], 1000), goals.signals(slow)):
+        assert not goal.hopeless
+
+
 def test_revocation_of_many_is_in_milliseconds():
     goal = goals.revocation_of_many([0.06, 0.04, 0.03], 1000)
     assert (goal.value, goal.best, goal.holds) == (pytest.approx(40), pytest.approx(30), True)
