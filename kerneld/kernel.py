@@ -32,7 +32,7 @@ from kerneld.core import Core, IoPorts, NoPorts
 from kerneld.cores import entering, virtual_time
 from kerneld.failures import Fault, KernelBug
 from kerneld.outbox import Outbox
-from kerneld.records import Channel, KernelRecord, ProcessState, SchedContext, Tcb, ThreadState
+from kerneld.records import Channel, KernelRecord, ProcessState, SchedContext, Tcb, ThreadState, VSpace
 from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel, Status, Syscall
 
@@ -230,6 +230,14 @@ class Kernel:
         """The process that the thread had is gone, after `died` or EXIT: nobody has any more what it was handed."""
         with _Transaction(self.core):
             listening.forget_process(tcb)
+
+    def limit(self, vspace: int, limited: bool) -> None:
+        """Whether the process of the VSpace at this address, which is not deleted, has its share of what the host has
+        for frames: no further one is mapped there then."""
+        space = VSpace(self.ram, vspace)
+        if space.limited != limited:
+            with _Transaction(self.core):
+                space.limited = limited
 
     def channel_failed(self, channel: int) -> None:
         """The host cannot hand out the page of the channel at this address, which has not been severed since."""

@@ -52,6 +52,9 @@ def lose_process(core: Core, tcb: Tcb, status: int) -> int:
     with the wait status. Returns for how many channels the host is told something, and how many notices were told.
     """
     tcb.process = ProcessState.NONE
+    space = _space(tcb)
+    if space is not None:
+        space.limited = 0
     severed = tcb.channel_count
     channels.sever_all(core, tcb, Work(left=abi.CHANNELS_PER_THREAD + 1))
     return severed + listening.lose(core, tcb) + death_notices.process_ended(core, tcb, status)
@@ -75,13 +78,18 @@ def end(core: Core, tcb: Tcb) -> None:
     yielding.forget(tcb)
     tcb.in_trap = 0
     tcb.told_pending = 0
-    slot = tcb.slot(TcbSlot.VSPACE)
-    space = VSpace(core.ram, slot.object) if slot.cap_type == CapType.VSPACE else None
+    space = _space(tcb)
     if space is not None:
+        space.limited = 0
         unlink(space, tcb)
     # A thread that has ended by EXIT has no process for the kernel, and may have one for the host.
     tcb.process = ProcessState.NONE
     core.outbox.tell(Tell.KILL, tcb.address, space.address if space is not None else 0)
+
+
+def _space(tcb: Tcb) -> VSpace | None:
+    slot = tcb.slot(TcbSlot.VSPACE)
+    return VSpace(tcb.ram, slot.object) if slot.cap_type == CapType.VSPACE else None
 
 
 def join_vspace(core: Core, space: VSpace, thread: Tcb) -> None:

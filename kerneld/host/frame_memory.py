@@ -39,6 +39,7 @@ from typing import Final, NamedTuple, TypeAlias, cast
 from hw.ram import Ram
 from hw.window import discard, map_fixed
 from kerneld.host import frame_stock
+from kerneld.host.descriptors import below_for_frames, count_open
 from kerneld.host.fd_store import FdStore, Inheritance, Kept
 from kerneld.host.frame_stock import FrameStock, make_memory
 
@@ -97,6 +98,13 @@ class FrameMemory:
     def stocked_untold(self) -> int:
         """How many of them the monitor does not keep yet."""
         return self._stock.untold
+
+    @property
+    def left(self) -> int:
+        """How many frames more the host has descriptors and mappings for."""
+        descriptors = below_for_frames() - max(count_open(), len(self._frames)) + self._stock.ready
+        mappings = (most_mappings() - MAPPINGS_KEPT) // A_FRAME - len(self._frames) - len(self._moves)
+        return max(min(descriptors, mappings), 0)
 
     def make_ahead(self) -> bool:
         """Do a little of what a next frame will need. False if there was nothing to do."""

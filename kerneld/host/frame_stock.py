@@ -60,7 +60,12 @@ class FrameStock:
     @property
     def descriptors(self) -> int:
         """How many it has open: those that are no frame's yet, and its table's."""
-        return len(self._made) + len(self._untold) + (self._table is not None)
+        return self.ready + (self._table is not None)
+
+    @property
+    def ready(self) -> int:
+        """How many are no frame's yet."""
+        return len(self._made) + len(self._untold)
 
     @property
     def untold(self) -> int:
@@ -79,7 +84,7 @@ class FrameStock:
 
     def make_ahead(self) -> bool:
         """Make one more, where some were taken: there is time. False if there was nothing to do."""
-        if len(self._made) + len(self._untold) >= self._level:
+        if self.ready >= self._level:
             return False
         try:
             self._untold += self._make_some(1)

@@ -42,6 +42,7 @@ class FrameUse:
         writers: by process, those that can be written by and were handed: sent to the keeper, or waiting to be.
         given: the most that each process has been handed of the memfd.
         noted: whether it is kept that something is under way, and whether somebody is to lose it.
+        payer: whom its memory is charged to (frame_shares.py): one of those who can reach it.
     """
 
     address: int
@@ -52,6 +53,7 @@ class FrameUse:
     given: dict[Process, int] = field(default_factory=dict)
     refill: Refill | None = None
     noted: tuple[bool, bool] = (False, False)
+    payer: Process | None = None
     _handed: dict[Holding, None] = field(default_factory=dict)
     _counts: dict[tuple[Process, int], int] = field(default_factory=dict)  # mappings, by what they give
     _reached: int = 0
@@ -75,6 +77,7 @@ class FrameUse:
         self.given[process] = given = access(rights)
         self._counts[process, given] = 1
         self._reached = 1
+        self.payer = process
         return holding
 
     def remove(self, process: Process, address: int) -> Holding | None:
@@ -123,6 +126,14 @@ class FrameUse:
     @property
     def is_unused(self) -> bool:
         return not (self.holdings or self.given or self.refill)
+
+    def reaches(self, process: Process) -> bool:
+        """Whether the process can reach it."""
+        return (process, READ_AND_WRITE) in self._counts or (process, READ) in self._counts
+
+    def someone(self) -> Process | None:
+        """One of those who can reach it."""
+        return next(iter(self._counts), (None, 0))[0]
 
     def has_lost(self, process: Process) -> bool:
         """Whether a process has more than it may. One that was killed goes with all that it has."""

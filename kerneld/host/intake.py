@@ -29,6 +29,7 @@ class Intake:
         self._process = process
         self._space = space
         self._at = 0
+        mappings.begins(process)
 
     def ride(self) -> list[tuple[Mapping, int]]:
         """What is to be mapped when it starts, each with a descriptor that the caller closes.

@@ -30,6 +30,7 @@ from kerneld.host.fd_store import FdStore, Inheritance
 from kerneld.host.first_maps import FirstMaps
 from kerneld.host.frame_memory import BLOCK, CHUNK, WITHDRAWN_AT_ONCE, FrameMemory
 from kerneld.host.frame_refill import Refill
+from kerneld.host.frame_shares import FrameShares
 from kerneld.host.frame_stock import SIZE
 from kerneld.host.frame_use import READ, WRITE, FrameUse, Holding, access
 from kerneld.host.map_mail import Handed
@@ -48,6 +49,7 @@ class Mappings:
 
     Attributes:
         first_maps: mappings that the fast path makes.
+        shares: who pays for the frames' memory.
     """
 
     def __init__(self, ram: Ram, ram_fd: int, store: FdStore, loop: asyncio.AbstractEventLoop) -> None:
@@ -64,6 +66,7 @@ class Mappings:
         self._outliving: set[Process] = set()  # killed ones, as far as the barrier waits for them
         self._idle: dict[int, int] = {}  # bytes of frames with a memfd that nobody has mapped any more
         self._under_way: dict[int, tuple[int, bool]] = {}  # at a kernel before this one: bytes, whether to be lost
+        self.shares = FrameShares(loop, self._left)
         self.first_maps = FirstMaps(self._memory, self._uses, self._note_first)
         self._attached: Callable[[int], Collection[Process]] = lambda frame: ()
         self._losing: Callable[[int], None] = lambda frame: None
@@ -146,6 +149,7 @@ class Mappings:
         self._idle.pop(frame, None)
         held[address] = use
         use.add(process, address, rights)
+        self.shares.settle(use)
         self._advance(use, process)
 
     def _try_map_first(self, process: Process, address: int, rights: int, frame: int, size: int) -> bool:
@@ -153,6 +157,8 @@ class Mappings:
 
         False, and nothing was done, where it is another frame, or the host has nothing for it.
         """
+        if self.shares.is_beyond(process):
+            return False
         try:
             descriptor = self._memory.give_fresh(frame, size)
         except OSError:  # it is tried again, in as many ways as there are
@@ -174,6 +180,7 @@ class Mappings:
         """A process that may write it was handed a small frame that nobody has had."""
         use = self._uses[frame] = self._held.setdefault(process, {})[address] = FrameUse(frame, SIZE)
         use.add_first(process, address, rights)
+        self.shares.charge(process)
         return use
 
     def unmap(self, process: Process, address: int) -> None:
@@ -182,6 +189,7 @@ class Mappings:
         if use is None:
             return
         holding = use.remove(process, address)
+        self.shares.settle(use)
         if holding is not None and holding.rights:
             process.map_mail.unmap(address, use.size)
         self._advance(use, process)
@@ -190,6 +198,7 @@ class Mappings:
         """The frame was destroyed: whoever has it mapped loses it."""
         use = self._uses.pop(address, None)
         if use is not None:
+            self.shares.gone(use)
             for holding in use.holdings.values():
                 if holding.process.phase is Phase.ENDING:
                     continue
@@ -204,6 +213,7 @@ class Mappings:
                 self._store.drop(_key(address))
         self._idle.pop(address, None)
         self._memory.gone(address)
+        self.shares.freed()
 
     # --- processes
 
@@ -216,10 +226,15 @@ class Mappings:
         self.frame_fd(frame, size)
         use = self._uses.setdefault(frame, FrameUse(frame, size))
         holding = use.add(process, address, READ)
+        self.shares.settle(use)
         use.hand(holding)
         self._held.setdefault(process, {})[address] = use
         process.map_mail.begins_with(address, size)
         return self._open(use, holding).descriptor
+
+    def begins(self, process: Process) -> None:
+        """A process that is asked for; what it has mapped is handed to it from now on."""
+        self.shares.begins(process)
 
     def later(self, piece: Piece) -> None:
         """Do long work a piece at a time (chores.py)."""
@@ -228,6 +243,7 @@ class Mappings:
     def ends(self, process: Process) -> None:
         """The process is killed, or is gone: what it had mapped goes with it. Twice does no harm."""
         self.first_maps.forget(process)
+        self.shares.ends(process)
         for use in self._kept.pop(process, ()):
             use.given.pop(process, None)
             if self._uses.get(use.address) is use:
@@ -252,6 +268,7 @@ class Mappings:
         for _ in range(min(len(held), FORGOTTEN_AT_A_TIME)):
             address, use = held.popitem()
             use.remove(process, address)
+            self.shares.settle(use)
             use.given.pop(process, None)
             if use.refill is not None:
                 use.refill.forget(process)
@@ -307,6 +324,7 @@ class Mappings:
         ram = self._memory.ram
         space = VSpace(ram, process.vspace)
         held = self._held.setdefault(process, {})
+        self.shares.begins(process)
         if owed:
             process.map_mail.start_over()
         at = 0
@@ -314,6 +332,7 @@ class Mappings:
             frame, size, at = Slot(ram, mapping.slot).object, 1 << mapping.size_bits, mapping.end
             use = held[mapping.address] = self._uses.setdefault(frame, FrameUse(frame, size))
             holding = use.add(process, mapping.address, mapping.rights)
+            self.shares.settle(use)
             if mapping.rights and not owed and frame in self._memory:
                 use.hand(holding)
                 use.given[process] = use.given.get(process, 0) | access(mapping.rights)
@@ -384,6 +403,7 @@ class Mappings:
             del self._uses[use.address]
             if use.address in self._memory and not self._attached(use.address):
                 self._idle[use.address] = use.size
+            self.shares.freed()
         elif self._hand_some(use):
             self._barrier.begin(use)
             self._chores.add(partial(self._hand_more, use))
@@ -394,6 +414,10 @@ class Mappings:
         False if the host has nothing for it; those who hold it are ended.
         """
         while use.address not in self._memory:
+            payer = use.payer
+            if payer is not None and self.shares.is_beyond(payer):
+                payer.refuse(f"it has {self.shares[payer]} frames mapped, far more than its share of what the host has")
+                return False
             try:
                 self._move_now(use.address, use.size, to_own=True)
             except OSError as error:
@@ -452,6 +476,10 @@ class Mappings:
         for process in dict.fromkeys(each.process for each in use.unhanded):
             if process.phase is not Phase.ENDING:
                 process.refuse(f"the host has nothing for the memory at {use.address:#x} that it has mapped: {error}")
+
+    def _left(self) -> int:
+        """How many frames more can have memory of their own, with that of those that nobody has mapped any more."""
+        return self._memory.left + len(self._idle)
 
     def _make_room(self) -> bool:
         """Where descriptors are short: move a frame that nobody has mapped any more back to RAM. False if none can be.

@@ -104,6 +104,7 @@ class System:
         self.ram.recover()
         self._boot(options.description)
         self.kernel = Kernel(self.ram, self.machine.bus, self._processor_time, host_microseconds)
+        self.mappings.shares.use_limit(self.kernel.limit)
         self.machine.iommu.use_translation(lambda device, address: translate(self.ram, device, address), keep=True)
         self.kernel.core.io_changed = self.machine.iommu.forget
         if not options.step_us:

@@ -80,7 +80,8 @@ def decode(core: Core, call: Call) -> Invocation:
     Raises:
         SyscallError: in this order. ILLEGAL_OPERATION (label). Map: TRUNCATED_MESSAGE; INVALID_CAPABILITY(1) (no
             VSpace, or mapped in another space); INVALID_ARGUMENT(0) (mapped at another address, or outside of
-            MAPPING_BASE..MAPPING_END); ALIGNMENT_ERROR; DELETE_FIRST (taken); NOT_ENOUGH_MEMORY (the table is full).
+            MAPPING_BASE..MAPPING_END); ALIGNMENT_ERROR; DELETE_FIRST (taken); NOT_ENOUGH_MEMORY (the table is full, or
+            the host has no more for the process).
             MapIO: TRUNCATED_MESSAGE; INVALID_CAPABILITY(0) (mapped, or of a device); INVALID_CAPABILITY(1) (no
             IOSpace); INVALID_ARGUMENT(1) (past IO_MAPPING_END); then as Map; INVALID_ARGUMENT(0) (no right is left).
     """
@@ -110,6 +111,7 @@ def _decode_map(core: Core, call: Call) -> Map:
     ensure_place(cap, address, MAPPING_BASE, MAPPING_END)
     if not cap.is_mapped:
         ensure_free(space, cap, address)
+        ensure_room_at_host(space)
     effective = mappings.access(cap, rights)
     return Map(call.slot, space, address, effective, attributes & _ATTRIBUTES, call.thread.address)
 
@@ -167,4 +169,15 @@ def ensure_free(space: MappingSpace, cap: Cap, address: int) -> None:
             Error.NOT_ENOUGH_MEMORY,
             (0,),
             f"the {kind} has room for {space.mapping_capacity} mappings; one that is made larger has more",
+        )
+
+
+def ensure_room_at_host(space: VSpace) -> None:
+    """Raise if the process that runs there has its share of what the host has for frames."""
+    if space.limited:
+        raise SyscallError(
+            Error.NOT_ENOUGH_MEMORY,
+            (0,),
+            "the process has its share of the frames that the host has descriptors for, whatever their size; unmap "
+            "some, map larger ones, or start the system with a higher limit of open files",
         )

@@ -36,3 +36,8 @@ def test_frames_come_and_go(boot: Boot, scene: str) -> None:
     system = boot(scene, MAPPED, image=MAPPING)
     assert system.wait() == 0, system.logs()
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_who_has_used_up_its_share_of_the_hosts_descriptors_is_refused_and_nobody_else(boot: Boot) -> None:
+    system = boot("greedy", MAPPED, image=MAPPING, descriptors=1024)
+    assert system.wait() == 0, system.logs()

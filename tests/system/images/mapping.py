@@ -8,7 +8,9 @@ import time
 from libsel4py import abi
 from libsel4py.abi import CapType, InitialSlot, ObjectType, Rights
 from libsel4py.capabilities import Frame, VSpace
+from libsel4py.errors import NotEnoughMemory
 from libsel4py.lowlevel import bootinfo
+from libsel4py.lowlevel.syscalls import explain
 from tests.system.images import mapped
 from tests.system.images.family import Child, Parent
 
@@ -119,7 +121,32 @@ def revoke(parent: Frames) -> None:
     assert CapType.FRAME
 
 
-SCENES = {scene.__name__: scene for scene in (keep, often, many, share, revoke)}
+def greedy(parent: Frames) -> None:
+    """This task maps frames until it is refused one. That is its trouble alone: a child is started, and has memory."""
+    frames: list[Frame] = []
+    refused = None
+    while refused is None:
+        frames.append(parent.frame())
+        try:
+            frames[-1].map(BASE + len(frames) * PAGE, BOTH, vspace=OWN)
+        except NotEnoughMemory as error:
+            refused = error
+    print(f"{len(frames) - 1} frames: {refused}", flush=True)
+    assert "limit of open files" in explain(), explain()
+    word(BASE + PAGE).value = 7
+    child = parent.child()
+    for number in range(8):
+        parent.frame().map(BASE + number * PAGE, BOTH, vspace=child.vspace)
+    child.start(mapped.WRITE, BASE, 8)
+    assert parent.wait_death() == (1, 0)
+    assert word(BASE + PAGE).value == 7
+    for frame in frames[1 : len(frames) // 4]:
+        frame.unmap()
+    frames[-1].map(BASE, BOTH, vspace=OWN)
+    word(BASE).value = 8
+
+
+SCENES = {scene.__name__: scene for scene in (keep, often, many, share, revoke, greedy)}
 
 
 def main(boot_info_address: int, *_: int) -> None:

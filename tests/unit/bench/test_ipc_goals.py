@@ -46,7 +46,11 @@ def test_revocation_is_judged_by_p99_and_its_best_round():
 
 def test_what_is_in_seconds_decides_nothing():
     slow = Series("", (1e-3,))
-    for goal in (*goals.revocation("here", [[1.0]], 250.0), goals.revocation_of_many([60.0], 1000), goals.signals(slow)):
+    for goal in (
+        *goals.revocation("here", [[1.0]], 250.0),
+        goals.revocation_of_many([60.0], 1000),
+        goals.signals(slow),
+    ):
         assert not goal.hopeless
 
 

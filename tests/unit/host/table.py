@@ -137,6 +137,8 @@ class Frames:
 
     def gone_process(self, process: object) -> None: ...
 
+    def begins(self, process: Process) -> None: ...
+
     def ride(self, process: Process, address: int, frame: int, size: int) -> int:
         return os.dup(self.frame_fd(frame, size))
 

@@ -102,6 +102,18 @@ def test_what_is_refused_or_mapped_already_is_slow() -> None:
     assert taken_by(scene, other, BASE + COUNT * PAGE) == (Error.NOT_ENOUGH_MEMORY, 0)
 
 
+def test_who_has_its_share_of_what_the_host_has_is_refused_by_the_slow_path() -> None:
+    scene = MappingScene()
+    frame, kernel = scene.mapped(), scene.machine.kernel
+    kernel.limit(scene.record().address, True)
+    other = scene.frame()
+    assert taken_by(scene, other, BASE + PAGE) == (Error.NOT_ENOUGH_MEMORY, 0)
+    assert taken_by(scene, frame, BASE, Rights.READ) == (Error.NO_ERROR, 0)
+    scene.machine.assert_invariants()
+    kernel.limit(scene.record().address, False)
+    assert taken_by(scene, other, BASE + PAGE) == (Error.NO_ERROR, 1)
+
+
 def test_in_a_batch_the_capability_comes_with_the_entry() -> None:
     scene = MappingScene()
     root, before = scene.machine.root, TwinKernel.fast_takes

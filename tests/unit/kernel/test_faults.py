@@ -8,7 +8,7 @@ from hw import ring
 from kerneld import faults, scheduler
 from kerneld.failures import Fault
 from kerneld.outbox import Tell
-from kerneld.records import ProcessState, TcbSlot, ThreadState
+from kerneld.records import ProcessState, TcbSlot, ThreadState, VSpace
 from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel, InitialSlot, Label, ObjectType, Rights, Syscall
 from tests.harness import OWN_REPLY, Thread
@@ -186,6 +186,15 @@ def test_the_death_of_a_process_is_told_and_a_reply_starts_it_anew() -> None:
     assert (case.thread.state, case.thread.tcb.process) == (ThreadState.RUNNING, ProcessState.LIVE)
     assert (len(machine.told(Tell.START)), case.thread.tcb.rip) == (starts + 1, 80)
     assert case.thread.syscall(Syscall.YIELD) is not None
+
+
+def test_with_a_process_goes_that_it_had_its_share_of_what_the_host_has() -> None:
+    case = Faulting()
+    machine = case.scene.machine
+    space = VSpace(machine.ram, case.thread.tcb.slot(TcbSlot.VSPACE).object)
+    machine.kernel.limit(space.address, True)
+    machine.died(case.thread, 9)
+    assert not space.limited
 
 
 def test_the_death_of_a_process_ends_what_its_thread_waited_for() -> None:
