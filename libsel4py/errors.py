@@ -183,7 +183,8 @@ class RevokeFirst(KernelError):
 
 
 class NotEnoughMemory(KernelError):
-    """An untyped is too small for what was asked. ``bytes_left`` are free in it."""
+    """There is no room for what was asked: in an untyped, of which ``bytes_left`` are free; or in a table of mappings,
+    or of what the host has for frames (0)."""
 
     error = Error.NOT_ENOUGH_MEMORY
     payload_words = 1
@@ -193,6 +194,8 @@ class NotEnoughMemory(KernelError):
         return self.payload[0]
 
     def reason(self) -> str:
+        if not self.bytes_left:
+            return "there is no room left for it"
         return f"the untyped has {self.bytes_left} bytes left, which is not enough"
 
 

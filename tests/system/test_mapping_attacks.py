@@ -17,7 +17,7 @@ def test_memory(boot: Boot, scene: str) -> None:
     assert system.wait() == 0, system.logs()
 
 
-def test_a_hoarder_is_ended_and_the_others_go_on(boot: Boot) -> None:
+def test_a_hoarder_is_refused_or_ended_and_the_others_go_on(boot: Boot) -> None:
     system = boot("hoard", HOSTILE, image=VICTIM, descriptors=512)
     assert system.wait() == 0, system.logs()
 

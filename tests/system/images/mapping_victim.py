@@ -7,7 +7,8 @@ import time
 
 from libsel4py import abi
 from libsel4py.abi import FaultLabel
-from libsel4py.capabilities import Frame
+from libsel4py.capabilities import Frame, VSpace
+from libsel4py.errors import NotEnoughMemory
 from libsel4py.lowlevel import bootinfo
 from libsel4py.lowlevel.syscalls import Message
 from tests.system.images import hostile_mapped
@@ -169,17 +170,28 @@ def deleted(parent: Victim) -> None:
 
 
 def hoard(parent: Victim) -> None:
-    """A task has more frames mapped than the host has descriptors for: it is ended, and the others go on."""
-    idle, greedy = parent.child(), parent.child()
+    """More frames are mapped for a task than the host has descriptors for: who does that is refused. A task that is
+    started with so many is ended. The others go on."""
+    idle, greedy, full = parent.child(), parent.child(), parent.child()
     own = parent.frame()
     own.map(BASE, BOTH, vspace=OWN)
     word(BASE).value = 7
     frames = [parent.frame() for _ in range(600)]
+    seen = parent.copy(frames[0])
+    seen.map(BASE + PAGE, READ, vspace=OWN)
     frames[0].map(BASE, BOTH, vspace=greedy.vspace)
     greedy.start(hostile_mapped.COUNT, BASE)
-    for number, frame in enumerate(frames[1:], 1):
-        frame.map(BASE + number * PAGE, BOTH, vspace=greedy.vspace)
-    assert parent.wait_death() == (2, 9)
+    mapped = map_until_refused(frames, greedy.vspace)
+    before = word(BASE + PAGE).value
+    while word(BASE + PAGE).value == before:
+        continue
+    parent.free(greedy)
+    seen.unmap()
+    for frame in frames[:mapped]:
+        frame.unmap()
+    assert map_until_refused(frames, full.vspace) == len(frames)
+    full.start(hostile_mapped.COUNT, BASE)
+    assert parent.wait_death() == (3, 9)
     assert word(BASE).value == 7
     for _ in range(3):
         other = parent.frame()
@@ -189,6 +201,16 @@ def hoard(parent: Victim) -> None:
     idle.start(hostile_mapped.RETURN, 0, 3)
     assert parent.wait_death() == (1, 3 << 8)
     print("calls", *worst_call(parent, idle), flush=True)
+
+
+def map_until_refused(frames: list[Frame], vspace: VSpace) -> int:
+    """How many could be mapped."""
+    for number, frame in enumerate(frames):
+        try:
+            frame.map(BASE + number * PAGE, BOTH, vspace=vspace)
+        except NotEnoughMemory:
+            return number
+    return len(frames)
 
 
 def large(parent: Victim) -> None:
