@@ -60,6 +60,13 @@ def _weight(name: str, text: str) -> float:
     return weight
 
 
+def _targets(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    names = tuple(each.strip() for each in (value or "").split(",") if each.strip())
+    if value is not None and not names:
+        raise click.BadParameter("it names no task and no device; without it all that may be are hit")
+    return names
+
+
 @click.command()
 @click.argument("system")
 @click.option(
@@ -73,7 +80,9 @@ def _weight(name: str, text: str) -> float:
 @click.option("--duration", type=SECONDS, help="Seconds at most [30, or no bound with --count].")
 @click.option("--count", type=click.IntRange(1), help="Faults at most, of those that took effect.")
 @click.option("--seed", type=click.IntRange(0), help="Repeats the schedule of the run that printed it.")
-@click.option("--targets", default="", help="The tasks and devices to hit, by commas, instead of all that may be.")
+@click.option(
+    "--targets", callback=_targets, help="The tasks and devices to hit, by commas, instead of all that may be."
+)
 @click.option("--workload", metavar="COMMAND", help="Run COMMAND beside it, again and again; it fails by its status.")
 @click.option("--name", metavar="NAME", help="Call the system NAME, to run it beside others.")
 @click.option("--keep-disks", is_flag=True, help="Go on with the description's own disks, not with empty ones.")
@@ -85,7 +94,7 @@ def command(
     duration: float | None,
     count: int | None,
     seed: int | None,
-    targets: str,
+    targets: tuple[str, ...],
     workload: str | None,
     name: str | None,
     keep_disks: bool,
@@ -107,11 +116,10 @@ def command(
     from libsel4py.description import Backend
 
     description = load(find(system), name=name)
-    chosen = tuple(each.strip() for each in targets.split(",") if each.strip())
-    _check_targets(description.system, chosen, faults)
+    _check_targets(description.system, targets, faults)
     drawn = int.from_bytes(os.urandom(4), "little") if seed is None else seed
     seconds = duration or (DEFAULT_SECONDS if count is None else math.inf)
-    plan = Plan(faults, rate, drawn, seconds, count, chosen)
+    plan = Plan(faults, rate, drawn, seconds, count, targets)
     own = description.system.name
     disks: list[Path] = []
     if any(each.name == own for each in running()):

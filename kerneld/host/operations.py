@@ -151,7 +151,14 @@ def why(system: System, request: Request) -> object:
     if tcb is None:
         raise Refused(f"no task is called {name!r}; there are {_list(_known(system))}")
     text, cause = explain.why(system.kernel.core, tcb), system.processes.lives.cause(name)
-    return f"{text}\n{name} was {cause}" if running is None and cause.startswith("killed") else text
+    return f"{text}\n{_ending(name, cause)}" if running is None and cause else text
+
+
+def _ending(name: str, cause: str) -> str:
+    """How the last process of that name ended, as a sentence."""
+    if cause.startswith("killed"):
+        return f"{name} was {cause}"
+    return f"{name} {cause}" if cause.startswith("ended") else f"{name} was ended: {cause}"
 
 
 def schedule(system: System, request: Request) -> object:

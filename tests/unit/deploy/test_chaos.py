@@ -150,6 +150,7 @@ def test_percentiles() -> None:
     [
         (["--faults", "fire"], "fire is no fault; there are kill, hang"),
         (["--faults", ","], "nothing is no fault"),
+        (["--targets", " ,"], "it names no task and no device"),
         (["--targets", "nobody"], "workstation has no nobody; there are "),
         (["--targets", "pong", "--faults", "net-loss"], "nothing in workstation can be hit by net-loss"),
         (["--rate", "0"], "0"),
