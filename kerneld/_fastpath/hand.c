@@ -15,7 +15,7 @@ enum { SMALL_BITS = 12, LOW_BITS = (1 << SMALL_BITS) - 1, TELL_WORDS = 4 };
  * control socket; the last message's sequence number; mappings since the last one that is answered; messages about memory.
  * Behind that come the trap frames of the process's threads. */
 enum { ROOM, SOCKET, SEQUENCE, QUIET, SENT, TRAP_FRAMES };
-enum { NUMBER_MASK = 0xffffff, ANSWERED_EVERY = 8 };
+enum { NUMBER_MASK = 0xffffff, ANSWERED_EVERY = 32 };
 
 /* kerneld/host/first_maps.py, `shared`. */
 struct hands {

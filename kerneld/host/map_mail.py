@@ -27,7 +27,7 @@ from typing import Final, NamedTuple
 from kerneld.host.control import QUIET, ROOM, SENT, TRAP_FRAMES, ControlSocket
 from libsel4py import abi
 
-WINDOW: Final = 16
+WINDOW: Final = 64
 # Mapping in a row: while it is obeyed there is room for as many more. As in _fastpath/hand.c.
 ANSWERED_EVERY: Final = WINDOW // 2
 RETRY_S: Final = 0.01  # when as many descriptors are on their way to processes as the host allows

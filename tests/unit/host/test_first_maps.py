@@ -27,8 +27,10 @@ TRAP = 0x8000  # a trap frame
 
 def fill_stock(scene: Scene) -> None:
     """Have as much made ahead as a test takes: what is made is twice as much each time."""
-    for number in range(FIRST_MADE + 2 * FIRST_MADE + 4 * FIRST_MADE + 1):
+    for number in range(FIRST_MADE + 2 * FIRST_MADE + 4 * FIRST_MADE):
         scene.mappings.frame_fd(ELSEWHERE + number * PAGE, PAGE)
+    while scene.mappings.make_ahead():
+        continue
 
 
 def armed(scene: Scene) -> Task:
@@ -104,14 +106,16 @@ def test_messages_are_numbered_and_answered_as_if_python_had_sent_them() -> None
         task.answer(loud[1])
         await turn()
         # The next one by Python goes on from there, and the fast path from that.
-        scene.map(task, 40, READ, FIRST)
+        page = 2 * ANSWERED_EVERY + 1
+        scene.map(task, page, READ, FIRST)
         (order,) = task.read()
         assert order.sequence == sequence + 2 * ANSWERED_EVERY
         assert task.process.map_mail.sent == task.process.control.words[SENT] + 1
-        refuses(scene, task, 41, frame=FIRST + 41 * PAGE)  # before Python has looked whether anything waits
-        scene.map(task, 41, BOTH, FIRST + 41 * PAGE)
+        # Before Python has looked whether anything waits:
+        refuses(scene, task, page + 1, frame=FIRST + (page + 1) * PAGE)
+        scene.map(task, page + 1, BOTH, FIRST + (page + 1) * PAGE)
         task.read()
-        assert hand(scene, task, 42, FIRST + 42 * PAGE).sequence == sequence + 2 * ANSWERED_EVERY + 2
+        assert hand(scene, task, page + 2, FIRST + (page + 2) * PAGE).sequence == sequence + 2 * ANSWERED_EVERY + 2
 
     in_scene(work)
 
