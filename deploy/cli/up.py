@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy.cli.output import Report, reported
+from deploy.cli.output import Failure, Report, reported
 from deploy.cli.rendering import line
 
 if TYPE_CHECKING:
@@ -96,4 +96,17 @@ def ended(name: str, status: int) -> Report:
 def _open_script(script: str) -> int:
     if script == "-":
         return os.dup(0)
+    if Path(script).is_file():
+        _check_lines(Path(script))
     return os.open(Path(script), os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _check_lines(script: Path) -> None:
+    """Raise unless each line can be typed as a whole."""
+    from libsel4py.interfaces.console import MAX_LINE_BYTES
+
+    with script.open("rb") as lines:
+        for number, each in enumerate(lines, 1):
+            if (length := len(each.rstrip(b"\r\n"))) > MAX_LINE_BYTES:
+                takes = f"the console takes lines of up to {MAX_LINE_BYTES} bytes"
+                raise Failure(f"line {number} of {script} has {length} bytes; {takes}")

@@ -7,6 +7,7 @@ from libsel4py.errors import ServiceError
 from libsel4py.interface import Interface, idempotent, local, remembered
 
 WRITE_CHARACTERS = 220  # at most four bytes each in UTF-8, so that a piece fits one message
+MAX_LINE_BYTES = 900  # of UTF-8, of a line that is typed: it fits one message
 
 
 class EndOfInput(ServiceError):
@@ -27,6 +28,8 @@ class Console(Interface):
     @remembered
     def read_line(self, prompt: str, echo: bool = True, history: bool = True) -> str:
         """Show the prompt and wait for a line, without its newline. Waits its turn while others read.
+
+        A line has 900 bytes (UTF-8) at most; what is typed beyond them is refused with a bell.
 
         Args:
             echo: show what is typed (False for secrets). history: offer former lines of this client, keep this one.

@@ -11,9 +11,10 @@ from dataclasses import InitVar, dataclass, field
 from enum import Enum
 from typing import Final
 
+from libsel4py.interfaces.console import MAX_LINE_BYTES
 from servers.console.keys import Key, Keys
 
-MAX_LINE: Final = 4096  # characters; more are refused with a bell
+MAX_LINE: Final = MAX_LINE_BYTES  # of UTF-8; more are refused with a bell
 MAX_HISTORY: Final = 500  # lines
 BELL: Final = "\a"
 NEW_LINE: Final = "\r\n"
@@ -127,7 +128,7 @@ class LineEditor:
                 return self._redraw(), None
 
     def _insert(self, character: str) -> str:
-        if len(self._line) >= MAX_LINE:
+        if len(self._line) >= MAX_LINE // 4 and len(self.text.encode()) + len(character.encode()) > MAX_LINE:
             return BELL
         self._line.insert(self._cursor, character)
         self._cursor += 1

@@ -350,6 +350,10 @@ def test_logs_says_which_systems_have_left_some(runtime: Path) -> None:
 def test_up_says_what_is_missing(good: Path, runtime: Path, tmp_path: Path) -> None:
     script = tmp_path / "no.script"
     assert sel4py("up", str(good), "--script", str(script)).stderr == f"sel4py: {script}: No such file or directory\n"
+    script.write_text(f"help\n{'x' * 900}\n{'x' * 901}\n")
+    assert sel4py("up", str(good), "--script", str(script)).stderr == (
+        f"sel4py: line 3 of {script} has 901 bytes; the console takes lines of up to 900 bytes\n"
+    )
     assert sel4py("up", str(runtime)).stderr.startswith(f"sel4py: the folder '{runtime}' has no system.toml; ")
 
 

@@ -11,6 +11,8 @@ import unicodedata
 
 import pytest
 
+from libsel4py.results import encode
+from libsel4py.wire import MAX_BYTES
 from servers.console import line_editor
 from servers.console.line_editor import BELL, Ending, Line, LineEditor, columns
 
@@ -175,6 +177,14 @@ def test_a_line_has_a_limit_and_more_is_refused_with_a_bell() -> None:
     typist.type(b"yz")
     assert typist.screen.bells == 2
     assert typist.type(b"\r") == [Line("x" * line_editor.MAX_LINE)]
+
+
+def test_a_line_of_any_characters_fits_a_message() -> None:
+    typist = Typist()
+    typist.type("\u20ac".encode() * line_editor.MAX_LINE)
+    (line,) = typist.type(b"\r")
+    assert len(encode(line.text)) <= MAX_BYTES
+    assert len(line.text.encode()) == line_editor.MAX_LINE
 
 
 def test_control_characters_without_meaning_ring() -> None:
