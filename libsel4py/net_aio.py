@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final
@@ -35,7 +36,8 @@ from libsel4py.net_transport import MOST_TURNS, NetTransport
 from libsel4py.sockets import AF_INET, AF_INET6, Net, NetSocket
 from libsel4py.task import current_task
 
-LOOK_SECONDS: Final = 1.0  # until a session is asked for again that was refused
+LOOK_SECONDS: Final = 1.0  # until a session is asked for again that was refused, or a socket that there was none for
+SHORT: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 LIMIT: Final = 64 << 10  # of a stream reader's buffer
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
 
@@ -51,6 +53,7 @@ class AsyncNet:
         self._bell = Bell.allocate(self._task)
         self._notice = DeathNotice(self._task.memory.allocate(ObjectType.DEATH_NOTICE).start)
         self._doubts = asyncio.Event()
+        self._short: list[Callable[[], None]] = []
         self._waits: asyncio.Task[None] | None = None
         self._looks: asyncio.Task[None] | None = None
 
@@ -168,8 +171,24 @@ class AsyncNet:
             self.session.arm(number, events)
 
     def forget(self, number: int) -> None:
-        """A socket ends."""
+        """Nothing is waited for at a socket any more."""
         self._handlers.pop(number, None)
+
+    def closed(self) -> None:
+        """A socket was closed: there is room for another one."""
+        waiting, self._short = self._short, []
+        for handler in waiting:
+            asyncio.get_running_loop().call_soon(handler)
+
+    def when_spare(self, handler: Callable[[], None]) -> None:
+        """Call a handler when there may be room for a socket again; other sessions tell nobody of theirs."""
+        self._short.append(handler)
+        asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_for_room, handler)
+
+    def _look_for_room(self, handler: Callable[[], None]) -> None:
+        if handler in self._short:
+            self._short.remove(handler)
+            handler()
 
     async def _wait(self) -> None:
         while self._waits is not None:
@@ -213,8 +232,11 @@ class NetServer:
                 accepted, _peer = self._listener.accept()
             except BlockingIOError:
                 break
-            except OSError:
-                self.close()
+            except OSError as error:
+                if error.errno in SHORT:  # as asyncio: connections wait until there is a socket for them
+                    self._network.when_spare(self._go_on)
+                else:
+                    self.close()
                 return
             reader = asyncio.StreamReader(limit=self._limit)
             protocol = asyncio.StreamReaderProtocol(reader, self._connected)
@@ -230,6 +252,9 @@ class NetServer:
                 self.close()
             else:  # the session is over: `accept` makes the socket again, in the next one
                 asyncio.get_running_loop().call_soon(self._accept, Events.ERROR)
+
+    def _go_on(self) -> None:
+        self._accept(Events.READABLE)
 
     def close(self) -> None:
         """Accept no more."""

@@ -174,4 +174,5 @@ class NetTransport(asyncio.Transport):
             if self._sock.is_here:
                 self._network.forget(self._number)
             self._sock.close()
+            self._network.closed()
             self._loop.call_soon(self._protocol.connection_lost, error)

@@ -120,6 +120,8 @@ class NetSocket:
         return int(found | (there & Events.CLOSED)) if found else NOT_YET
 
     def try_accept(self) -> object:
+        if self.raw.readable:
+            self.session.ensure_room()  # who has none is told, and the connection waits
         raw = self.stream.accept()
         if raw is None:
             if self.raw.error is not None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import http.client
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,17 @@ def page(port: int, path: str) -> bytes:
             connection.close()
 
 
+def wait_listening(port: int) -> None:
+    """Until a task that echoes listens at a port of this host."""
+    until = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), 20) as sock:
+            sock.sendall(b"?")
+            if sock.recv(1) == b"?":
+                return
+        assert time.monotonic() < until, "nobody listens"
+
+
 def expected(path: str) -> bytes:
     return (path.encode() * PAGE_BYTES)[:PAGE_BYTES]
 
@@ -134,16 +146,40 @@ def test_many_connections_at_once_are_echoed(sel4py: Supervisor, tmp_path: Path)
         writer.close()
 
     async def main(port: int) -> None:
-        while True:  # until the task listens
-            try:
-                await one(port, 0)
-            except (ConnectionError, AssertionError):
-                continue
-            break
         await asyncio.gather(*(one(port, number) for number in range(200)))
 
     with served(sel4py, tmp_path, scene="asyncio") as port:
+        wait_listening(port)
         asyncio.run(asyncio.wait_for(main(port), 40))
+
+
+def test_more_clients_than_a_server_has_sockets_for_do_not_end_it(sel4py: Supervisor, tmp_path: Path) -> None:
+    """Each holds a connection, and says nothing more. Who comes behind them is served once they are gone."""
+
+    async def echoed(port: int, data: bytes) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(data)
+        writer.write_eof()
+        assert await reader.read(-1) == data
+        writer.close()
+
+    async def main(port: int) -> None:
+        held = []
+        for _ in range(400):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"half")
+            held.append(writer)
+        late = asyncio.create_task(echoed(port, b"late"))
+        await asyncio.wait([late], timeout=1.0)
+        for writer in held:
+            writer.transport.abort()
+        await late
+
+    with served(sel4py, tmp_path, scene="asyncio") as port:
+        wait_listening(port)
+        asyncio.run(asyncio.wait_for(main(port), 60))
+        (row,) = [each for each in sel4py.result("ps", "--system", "served") if each["name"] == "pages"]
+        assert row["restarts"] == 0
 
 
 SIDE = """

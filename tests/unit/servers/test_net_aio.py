@@ -77,6 +77,42 @@ def test_many_streams_at_once() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("seconds", [60.0, 0.01])
+def test_a_server_whose_sockets_are_used_up_goes_on_when_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """A connection that comes meanwhile waits: until another one of the server's ends, or somebody's socket."""
+    monkeypatch.setattr(net_aio, "LOOK_SECONDS", seconds)
+
+    async def main(network: AsyncNet) -> None:
+        async with await network.start_server(echo, "", 7) as server:
+            first, to_first = await network.open_connection("127.0.0.1", 7)
+            to_first.write(b"first\n")
+            assert await first.readline() == b"first\n"
+            others = []
+            with suppress(OSError):
+                while True:
+                    others.append(network.net.socket())
+            others.pop().close()  # one is left for the client's end, and none for the server's
+            second, to_second = await network.open_connection("127.0.0.1", 7)
+            to_second.write(b"second\n")
+            answer = asyncio.create_task(second.readline())
+            while not network._short:
+                await asyncio.sleep(0)
+            assert not answer.done()
+            if seconds < 1:
+                others.pop().close()
+            else:
+                to_first.close()
+            assert await answer == b"second\n"
+            assert not server._closed.done()
+            for each in others:
+                each.close()
+            to_second.close()
+
+    run(main)
+
+
 def test_nobody_listening_is_refused() -> None:
     async def main(network: AsyncNet) -> None:
         with pytest.raises(ConnectionRefusedError):
