@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import TracebackType
@@ -33,7 +34,7 @@ from libsel4py.files.path import Path
 from libsel4py.files.raw import RawFile
 from libsel4py.files.watcher import Watcher
 from libsel4py.interface import Interface
-from libsel4py.interfaces.file import NAME_BYTES, Access, Directory, Entry, FileError, Kind, Space, Stat
+from libsel4py.interfaces.file import NAME_BYTES, PATH_BYTES, Access, Directory, Entry, FileError, Kind, Space, Stat
 from libsel4py.task import Task, current_task
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ class Files:
         if self._is_closed:
             raise ValueError("these files are closed")
         if self._resolver is None:
+            _ensure_short(path)
             return self._mounts[""], path
         rest, directory = self._resolve(path)
         prefix = path[: len(path) - len(rest)].rstrip("/") if rest else path
@@ -170,6 +172,7 @@ class Files:
 
                 mount = self._mounts[prefix] = self._mount(find)
                 first.clear()
+        _ensure_short(rest)
         return mount, rest
 
     def _resolve(self, path: str) -> tuple[str, Endpoint]:
@@ -377,6 +380,12 @@ def raw_of(file: object) -> RawFile:
             raise TypeError(f"{file!r} is no file of a Files")
         layer = below
     return layer
+
+
+def _ensure_short(path: str) -> None:
+    """Raises OSError (ENAMETOOLONG): no file system has such a path, and no message may have room for it."""
+    if len(path.encode(errors="replace")) > PATH_BYTES:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
 
 
 __all__ = ["Files", "InDoubt", "LockLost", "Mount", "Path", "RawFile", "Resolver", "Watcher", "raw_of"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from libsel4py.errors import InvalidCapability, ServerDied
+from libsel4py.errors import InvalidCapability, MessageTooLong, ServerDied
 from libsel4py.interfaces.file import (
     BadPath,
     DeviceFailed,
@@ -17,6 +17,7 @@ from libsel4py.interfaces.file import (
     FileExists,
     IsDirectory,
     Locked,
+    NameTooLong,
     NoSpace,
     NoSuchFile,
     NotDirectory,
@@ -25,7 +26,7 @@ from libsel4py.interfaces.file import (
     TooManyOpen,
 )
 
-FAILURES: Final = (FileError, InvalidCapability)  # the latter: somebody has revoked the capability itself
+FAILURES: Final = (FileError, InvalidCapability, MessageTooLong)  # the second: the capability itself was revoked
 LOST: Final = (StaleHandle, InvalidCapability, ServerDied)  # perhaps the session is over
 
 ERRNO: Final[dict[type[Exception], int]] = {
@@ -37,6 +38,8 @@ ERRNO: Final[dict[type[Exception], int]] = {
     NoSpace: errno.ENOSPC,
     NotPermitted: errno.EACCES,
     BadPath: errno.EINVAL,
+    NameTooLong: errno.ENAMETOOLONG,
+    MessageTooLong: errno.ENAMETOOLONG,  # the path: what is written goes by a buffer
     Locked: errno.EWOULDBLOCK,
     TooManyOpen: errno.EMFILE,
     DeviceFailed: errno.EIO,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from libsel4py.interfaces.file import NAME_BYTES, PATH_BYTES, BadPath
+from libsel4py.interfaces.file import NAME_BYTES, PATH_BYTES, BadPath, NameTooLong
 
 _NAMES: Final = re.compile(r"(?!\.{1,2}(?:/|\Z))[^/\0]+(?:/(?!\.{1,2}(?:/|\Z))[^/\0]+)*").fullmatch
 _SURELY_SHORT: Final = NAME_BYTES // 4  # characters, of at most four bytes each
@@ -32,10 +32,10 @@ def _ensure_short(path: str) -> None:
     except UnicodeEncodeError as error:
         raise BadPath(f"{path[:80]!r} is no text that UTF-8 can say") from error
     if len(data) > PATH_BYTES:
-        raise BadPath(f"a path has at most {PATH_BYTES} bytes, and this has {len(data)}")
+        raise NameTooLong(f"a path has at most {PATH_BYTES} bytes, and this has {len(data)}")
     longest = max(map(len, data.split(b"/")))
     if longest > NAME_BYTES:
-        raise BadPath(f"a name has at most {NAME_BYTES} bytes, and one of these has {longest}")
+        raise NameTooLong(f"a name has at most {NAME_BYTES} bytes, and one of these has {longest}")
 
 
 def join(root: str, path: str) -> str:

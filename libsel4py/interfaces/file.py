@@ -2,7 +2,7 @@
 """Directories and files. A directory is a capability to a subtree; there is nothing above it.
 
 Paths are relative to the capability's own root: UTF-8, names separated by "/", the root itself is "". There are no
-empty names, no "." and "..", no NUL; a name has at most 255 bytes, a path 700. All else is `BadPath`.
+empty names, no "." and "..", no NUL: all else is `BadPath`. A name has at most 255 bytes, a path 700 (`NameTooLong`).
 
 A directory capability has rights (`Access`), and hands on the same or less (`narrow`). Most methods work on any; `open`
 and `watch` need a session, for which the client lends memory and whose data space holds what is read and written. What
@@ -72,7 +72,11 @@ class NotPermitted(FileError):
 
 
 class BadPath(FileError):
-    """The text is no path, or one of its names is too long (EINVAL)."""
+    """The text is no path (EINVAL)."""
+
+
+class NameTooLong(BadPath):
+    """A name has more than 255 bytes, or the path more than 700 (ENAMETOOLONG)."""
 
 
 class Locked(FileError):

@@ -34,16 +34,19 @@ def run_ifconfig(session: Session, arguments: list[str]) -> None:
 
 @command("HOST", "the addresses of a name")
 def run_nslookup(session: Session, arguments: list[str]) -> None:
+    session.write(table(("name", "address"), [(arguments[0], each) for each in _addresses(session, arguments[0])]))
+
+
+def _addresses(session: Session, host: str) -> list[str]:
     try:
-        found = session.net.lookup(arguments[0], SECONDS)
+        return session.net.lookup(host, SECONDS)
     except socket.gaierror as error:
-        raise CommandError(f"{arguments[0]}: {error.args[-1]}") from error
-    session.write(table(("name", "address"), [(arguments[0], each) for each in found]))
+        raise CommandError(f"{host}: {error.args[-1]}") from error
 
 
 def ping_host(session: Session, host: str, count: int) -> None:
     """Send echo requests to a host, one after the other. Raises CommandError: none was answered."""
-    address = session.net.lookup(host, SECONDS)[0]
+    address = _addresses(session, host)[0]
     answered = 0
     for at in range(count):
         taken = session.net.ping(address)
@@ -72,6 +75,8 @@ def run_fetch(session: Session, arguments: list[str]) -> None:
         raise CommandError(f"{parts.hostname} answers with something that is no HTTP: {error!r}") from error
     finally:
         client.close()
+    if response.length:  # of what was announced, so much did not come: `read` of a part does not say so
+        raise CommandError(f"{parts.hostname} has ended the page {response.length} bytes before its end")
     if response.status != HTTPStatus.OK:
         raise CommandError(f"{parts.hostname} answers {response.status} {response.reason}")
 

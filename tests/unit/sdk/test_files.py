@@ -294,6 +294,23 @@ def test_a_task_with_little_memory_has_a_small_buffer(disk: Disk) -> None:
 # --- names
 
 
+@pytest.mark.parametrize(
+    "path", ["n" * 256, "\u00e9" * 128, "/".join(["p" * 139] * 4 + ["p" * 141]), "a/" * 3000 + "a"]
+)
+def test_what_is_too_long_for_a_name_or_a_path_says_so(files: Files, path: str) -> None:
+    for act in (
+        files.stat,
+        files.list,
+        files.remove,
+        files.mkdir,
+        lambda path: files.open(path, "wb"),
+        lambda path: files.rename(path, "a"),
+    ):
+        with pytest.raises(OSError, match="File name too long") as refused:
+            act(path)
+        assert refused.value.errno == errno.ENAMETOOLONG
+
+
 def test_paths_are_as_in_pathlib(files: Files) -> None:
     root = files.path()
     folder = root / "a" / "b"
