@@ -90,7 +90,7 @@ class Accounts:
         kernel = KernelRecord.of(found.ram)
         initial = kernel.initial_tcb
         self._first = self._names.task(initial.address) if initial is not None else NOBODY
-        self.ram_bytes = found.ram.size
+        self.ram_bytes = kernel.ram_bytes
         self.kernel_bytes = kernel.user_base
         outermost = _nest(_nodes(found))
         self.roots = [node for node in outermost if not node.is_device]

@@ -88,6 +88,11 @@ class BootParameters:
         for device in self.devices:
             _check_device(device, self.ram_bytes)
 
+    @property
+    def memory_bytes(self) -> int:
+        """Of RAM, and of what is behind it up to the last device's memory."""
+        return max([self.ram_bytes, *(device.address + (1 << device.size_bits) for device in self.devices)])
+
 
 def _check_device(device: DeviceRegion, ram_bytes: int) -> None:
     size = 1 << device.size_bits
@@ -142,15 +147,16 @@ def boot(ram: Ram, parameters: BootParameters) -> None:
     """Make RAM a machine whose initial task is about to start: `Kernel(ram)` finds START in its outbox.
 
     Raises:
-        ValueError: RAM has another size than the parameters say, holds a machine already, or is too small for them.
+        ValueError: RAM has another size than the parameters say, holds a machine already, or is too small for them. It
+            may have the devices' memory behind it; where it has not, that is somewhere else.
     """
-    if ram.size != parameters.ram_bytes:
+    if ram.size not in (parameters.ram_bytes, parameters.memory_bytes):
         raise ValueError(f"RAM has {ram.size} bytes and the parameters say {parameters.ram_bytes}")
     if ram.word(layout.HEADER_MAGIC) == layout.MAGIC:
         raise ValueError("RAM holds a machine already; Kernel(ram) goes on with it")
     ram.recover()
     user_base = layout.CORES + parameters.cores * layout.CORE_BYTES
-    blocks = _Blocks(user_base, ram.size)
+    blocks = _Blocks(user_base, parameters.ram_bytes)
     objects = _Objects(
         vspace=blocks.take(parameters.vspace_bits),
         cnode=blocks.take(abi.INITIAL_CNODE_BITS + abi.SLOT_BITS),
@@ -172,7 +178,7 @@ def boot(ram: Ram, parameters: BootParameters) -> None:
         ram.set_word(core.kernel.address + KernelRecord.DOMAIN_SCHEDULE, 0 << _DOMAIN_SHIFT | abi.MAX_PERIOD_US)
         settling.settle(core)
         ram.set_word(layout.HEADER_VERSION, layout.VERSION)
-        ram.set_word(layout.HEADER_SIZE, ram.size)
+        ram.set_word(layout.HEADER_SIZE, parameters.ram_bytes)
         ram.set_word(layout.HEADER_MAGIC, layout.MAGIC)
 
 

@@ -56,10 +56,10 @@ def _cap_type(found: Survey) -> Finding:
             yield describe(held)
 
 
-@predicate("cap-object", "A capability's object is aligned to its size and lies in user memory, or on a device.")
+@predicate("cap-object", "A capability's object is aligned to its size and lies in user memory; a device's does not.")
 def _cap_object(found: Survey) -> Finding:
-    size = found.ram.size
-    user_base = KernelRecord.of(found.ram).user_base
+    kernel = KernelRecord.of(found.ram)
+    size, user_base = kernel.ram_bytes, kernel.user_base
     for held in found.slots.values():
         cap = held.cap
         region = caps.region(cap) if held.kind <= LAST_TYPE else None
@@ -73,6 +73,8 @@ def _cap_object(found: Survey) -> Finding:
         )
         if not on_device and not user_base <= address <= address + length <= size:
             yield f"{describe(held)} of {length} bytes is outside of user memory"
+        if on_device and address < size and address + length > user_base:
+            yield f"{describe(held)} of {length} bytes of a device lies in RAM"
 
 
 @predicate("order-linked", "The neighbours of a slot in the derivation order name it as their neighbour.")

@@ -40,7 +40,8 @@ _INSIDE: Final[dict[int, int]] = {CapType.CHANNEL: Channel.SLOTS, CapType.DEATH_
 def survey(ram: Ram) -> Survey:
     """As `survey.survey`, with `Survey.held`."""
     kernel = KernelRecord.of(ram)
-    slots, objects, stray, damage, held = _survey.look(ram, _plan(kernel.address, kernel.user_base), starts(ram))
+    plan = _plan(kernel.address, kernel.user_base, kernel.ram_bytes)
+    slots, objects, stray, damage, held = _survey.look(ram, plan, starts(ram))
     found = Survey(ram, stray=stray, damage=damage, held=frozenset(held))
     for row in slots:
         found.slots[row[0]] = Held._make(row[:5])
@@ -51,19 +52,21 @@ def survey(ram: Ram) -> Survey:
 
 
 @cache
-def _plan(kernel: int, user_base: int) -> bytes:
+def _plan(kernel: int, user_base: int, ram_bytes: int) -> bytes:
     references = array("Q")
     for kind, words in THREAD_WORDS.items():
         for each in words:
             references.extend((kind, each.offset, each.mask & ADDRESS_MASK))
-    return _survey.plan(_rules(kernel, user_base), [_kind(number) for number in range(KINDS)], references.tobytes())
+    rules = _rules(kernel, user_base, ram_bytes)
+    return _survey.plan(rules, [_kind(number) for number in range(KINDS)], references.tobytes())
 
 
-def _rules(kernel: int, user_base: int) -> dict[str, int]:
+def _rules(kernel: int, user_base: int, ram_bytes: int) -> dict[str, int]:
     return {
         "slot_bytes": Slot.SIZE,
         "address_mask": ADDRESS_MASK,
         "user_base": user_base,
+        "ram_bytes": ram_bytes,
         "tcb_slots": TCB_SLOTS,
         "irq_slots": kernel + KernelRecord.IRQ_SLOTS,
         "irq_states": kernel + KernelRecord.IRQ_STATES,

@@ -462,6 +462,11 @@ class KernelRecord(Record):
     def of(cls, ram: Ram) -> KernelRecord:
         return cls(ram, layout.KERNEL_RECORD)
 
+    @property
+    def ram_bytes(self) -> int:
+        """RAM's size, as the machine header has it. What lies behind is devices' memory."""
+        return min(self.ram.word(layout.HEADER_SIZE), self.ram.size)
+
     def irq_slot(self, irq: int) -> Slot:
         return Slot(self.ram, self.address + self.IRQ_SLOTS + irq * Slot.SIZE)
 

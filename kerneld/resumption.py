@@ -42,15 +42,20 @@ class Unsound(ValueError):
     """RAM does not hold a system that could go on; the text says why."""
 
 
-def prepare(ram: Ram, now: Callable[[], int]) -> None:
-    """Make RAM ready. ``now``: the host's clock, for a machine whose time is not virtual.
+def prepare(ram: Ram, now: Callable[[], int], ram_bytes: int | None = None) -> None:
+    """Make RAM ready.
 
-    Raises Unsound; RAM is of no use then.
+    Args:
+        now: the host's clock, for a machine whose time is not virtual.
+        ram_bytes: RAM's size, where devices' memory follows it.
+    Raises:
+        Unsound: RAM is of no use then.
     """
+    expected = ram.size if ram_bytes is None else ram_bytes
     if ram.word(layout.HEADER_MAGIC) != layout.MAGIC or ram.word(layout.HEADER_VERSION) != layout.VERSION:
         raise Unsound(f"it holds no machine of layout version {layout.VERSION}")
-    if ram.word(layout.HEADER_SIZE) != ram.size:
-        raise Unsound(f"it is of a machine of {ram.word(layout.HEADER_SIZE)} bytes, and has {ram.size}")
+    if ram.word(layout.HEADER_SIZE) != expected:
+        raise Unsound(f"it is of a machine of {ram.word(layout.HEADER_SIZE)} bytes, and has {expected}")
     ram.recover()
     _ensure_sound(ram)
     core = _core(ram, now)

@@ -33,6 +33,14 @@ bool holds_cap_type(struct survey *survey)
     return true;
 }
 
+/* Whether so many bytes there are all among RAM's from `user_base` on; for a device's, whether none of them is. */
+static bool is_where_it_belongs(const struct rules *rules, uint64_t at, uint64_t bytes, bool on_device)
+{
+    if (on_device)
+        return at >= rules->ram_bytes || (bytes <= rules->user_base && at <= rules->user_base - bytes);
+    return at >= rules->user_base && bytes <= rules->ram_bytes && at <= rules->ram_bytes - bytes;
+}
+
 bool holds_cap_object(struct survey *survey)
 {
     FOR_EACH_SLOT(survey, held) {
@@ -45,7 +53,7 @@ bool holds_cap_object(struct survey *survey)
         if (at % bytes && kind_of(held) != survey->rules->zombie)
             return false;
         bool on_device = device && held->word0 >> device & 1;
-        if (!on_device && (at < survey->rules->user_base || !inside(survey, at, bytes)))
+        if (!is_where_it_belongs(survey->rules, at, bytes, on_device))
             return false;
     }
     return true;

@@ -13,7 +13,7 @@
 #include <stddef.h>
 
 #define RULES(X)                                                                                                      \
-    X(slot_bytes) X(address_mask) X(user_base) X(tcb_slots) X(irq_slots) X(irq_states) X(irqs) X(irq_flags)           \
+    X(slot_bytes) X(address_mask) X(user_base) X(ram_bytes) X(tcb_slots) X(irq_slots) X(irq_states) X(irqs) X(irq_flags)           \
     X(irq_signal) X(irq_inactive) X(io_port_bitmap) X(io_ports) X(listen_slot) X(channel_client) X(channel_mask)      \
     X(notice_key) X(null) X(untyped) X(notification) X(cnode) X(tcb) X(irq_handler) X(io_port) X(zombie) X(channel)   \
     X(death_notice) X(last_type) X(bound)

@@ -11,7 +11,8 @@ on and a part at a time, since giving a gigabyte back takes the host a tenth of 
 reached: nobody reads zeroes there.
 
 Rule: physical address and size name a frame; a frame that is destroyed is forgotten here (`gone`) before its memory
-is used again.
+is used again. RAM's bytes go with the frame; those of a device's memory, which lies behind RAM in the same memfd and
+window, are the device's and outlive it: they move back.
 
 The monitor keeps, for a kernel that is started again:
 
@@ -70,13 +71,17 @@ class FrameMemory:
     Args:
         withdraw: takes the memory of a descriptor, which is kept under this key, away from all who have it
             (`withdraw_some`), and closes it; calls the function when that is done.
+        devices_from: the physical address from which on memory is devices'; None: there is none.
     """
 
-    def __init__(self, ram: Ram, ram_fd: int, store: FdStore, withdraw: Withdraw) -> None:
+    def __init__(
+        self, ram: Ram, ram_fd: int, store: FdStore, withdraw: Withdraw, devices_from: int | None = None
+    ) -> None:
         self.ram = ram
         self._ram_fd = ram_fd
         self._store = store
         self._withdraw = withdraw
+        self._devices_from = ram.size if devices_from is None else devices_from
         self._stock = FrameStock(store)
         self._frames: dict[int, OwnMemory] = {}
         self._moves: dict[int, Move] = {}  # under way, by the frame's address
@@ -173,12 +178,28 @@ class FrameMemory:
         number, descriptor = self._stock.laid(address)
         self._frames[address] = OwnMemory(descriptor, frame_stock.SIZE, frame_stock.key(number), number)
 
+    def is_device(self, address: int) -> bool:
+        """Whether the frame there is of a device's memory."""
+        return address >= self._devices_from
+
     def gone(self, address: int) -> None:
         """The frame was destroyed: whoever has it mapped loses it. The window shows RAM there."""
         frame = self._frames.pop(address, None)
         if frame is not None:
+            if self.is_device(address):
+                self._copy_back(address, frame)
             map_fixed(self.ram, address, frame.size, self._ram_fd, address)
             self._withdraw(frame.descriptor, frame.key, partial(self._forget, frame))
+
+    def _copy_back(self, address: int, frame: OwnMemory) -> None:
+        """Put a device's bytes where they are found without the frame. A kernel that dies meanwhile has not told yet
+        that the frame is gone, so that the next one does all of this again."""
+        discard(self._ram_fd, address, frame.size)
+        at = 0
+        while (at := _next_data(frame.descriptor, at)) < frame.size:
+            read = os.preadv(frame.descriptor, [self._buffer[: frame.size - at]], at)
+            os.pwrite(self._ram_fd, self._buffer[:read], address + at)
+            at += read
 
     def _forget(self, frame: OwnMemory) -> None:
         """The monitor does not keep it any more under the frame's key."""

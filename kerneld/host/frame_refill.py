@@ -83,6 +83,10 @@ class Refill:
         """Have moved when this returns: the frame becomes a trap frame, whose memory cannot be replaced."""
         self.begin()
         self._late()
+        self.finish_move()
+
+    def finish_move(self) -> None:
+        """Where its bytes are moving, have them moved when this returns."""
         while self._state is State.MOVING:
             self._piece()
 

@@ -47,18 +47,27 @@ UNKNOWN: Final = (False, True)  # of FrameUse.noted: nothing is under way, and s
 class Mappings:
     """The frames that processes have mapped, and their memory.
 
+    Args:
+        devices_from: of `FrameMemory`.
     Attributes:
         first_maps: mappings that the fast path makes.
         shares: who pays for the frames' memory.
     """
 
-    def __init__(self, ram: Ram, ram_fd: int, store: FdStore, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        ram: Ram,
+        ram_fd: int,
+        store: FdStore,
+        loop: asyncio.AbstractEventLoop,
+        devices_from: int | None = None,
+    ) -> None:
         self._loop = loop
         self._chores = Chores(loop)
         self._barrier = Barrier()
         self._store = store
         self._withdrawals = Withdrawals(self._chores, self._barrier, store)
-        self._memory = FrameMemory(ram, ram_fd, store, self._withdrawals.begin)
+        self._memory = FrameMemory(ram, ram_fd, store, self._withdrawals.begin, devices_from)
         self._uses: dict[int, FrameUse] = {}  # by the frame's physical address
         self._held: dict[Process, dict[int, FrameUse]] = {}  # by the address of the mapping
         self._kept: dict[Process, set[FrameUse]] = {}  # trap frames of its own that it has lost and goes on to have
@@ -196,6 +205,9 @@ class Mappings:
 
     def gone(self, address: int) -> None:
         """The frame was destroyed: whoever has it mapped loses it."""
+        use = self._uses.get(address)
+        if use is not None and use.refill is not None and self._memory.is_device(address):
+            use.refill.finish_move()
         use = self._uses.pop(address, None)
         if use is not None:
             self.shares.gone(use)

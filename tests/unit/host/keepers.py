@@ -131,14 +131,14 @@ class Task:
 
 
 class Scene:
-    """RAM, and what processes have of it mapped."""
+    """RAM, and what processes have of it mapped. ``devices_from``: of `FrameMemory`."""
 
-    def __init__(self) -> None:
+    def __init__(self, devices_from: int | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.ram_fd = create_ram(RAM_BYTES, "test")
         self._window = mmap.mmap(self.ram_fd, RAM_BYTES)
         self.ram = Ram(self._window, 0x1000, 0x1000)
-        self.mappings = Mappings(self.ram, self.ram_fd, FdStore(None, self.loop), self.loop)
+        self.mappings = Mappings(self.ram, self.ram_fd, FdStore(None, self.loop), self.loop, devices_from)
         self.tasks: list[Task] = []
 
     def task(self, live: bool = True) -> Task:
@@ -191,13 +191,13 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-def in_scene(work: Callable[[Scene], Awaitable[None]]) -> None:
+def in_scene(work: Callable[[Scene], Awaitable[None]], devices_from: int | None = None) -> None:
     """Run a test, and see that it leaves no descriptor."""
     gc.collect()  # the windows of tests before
     before = _descriptors()
 
     async def within() -> None:
-        scene = Scene()
+        scene = Scene(devices_from)
         try:
             await work(scene)
         finally:

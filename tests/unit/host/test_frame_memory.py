@@ -38,9 +38,9 @@ def ram(ram_fd: int) -> Ram:
 class Memory(FrameMemory):
     """Withdraws at once."""
 
-    def __init__(self, ram: Ram, ram_fd: int) -> None:
+    def __init__(self, ram: Ram, ram_fd: int, devices_from: int | None = None) -> None:
         self.loop = asyncio.new_event_loop()
-        super().__init__(ram, ram_fd, FdStore(None, self.loop), self._withdraw_all)
+        super().__init__(ram, ram_fd, FdStore(None, self.loop), self._withdraw_all, devices_from)
 
     def _withdraw_all(self, descriptor: int, key: str, done: Callable[[], None]) -> None:
         while withdraw_some(descriptor):
@@ -287,3 +287,25 @@ def test_memory_is_laid_over_what_holds_nothing_and_noted_before(ram: Ram, ram_f
         assert memoryview(words).cast("Q").tolist() == [0, FRAME + 4096]
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize("size", [4096, SIZE, BIG_SIZE])
+def test_what_a_device_s_frame_holds_is_there_when_the_frame_is_gone(ram: Ram, ram_fd: int, size: int) -> None:
+    memory = Memory(ram, ram_fd, BIG)
+    ram.poke(BIG, b"before")
+    kept = os.dup(memory.frame_fd(BIG, size))
+    os.pwrite(kept, b"the driver's", size - 100)
+    os.pwrite(kept, bytes(6), 0)
+    memory.gone(BIG)
+    memory.gone(BIG)
+    assert os.fstat(kept).st_size == 0
+    os.close(kept)
+    assert len(memory) == 0
+    assert ram.read(BIG, size) == bytes(size - 100) + b"the driver's" + bytes(88)
+    assert os.pread(memory.frame_fd(BIG, 8192), 12, 4096 - 100) == (b"the driver's" if size == 4096 else bytes(12))
+    memory.frame_fd(FRAME, SIZE)
+    ram.poke(FRAME, b"of RAM")
+    memory.gone(FRAME)
+    assert ram.read(FRAME, 6) == bytes(6)
+    memory.close()
+    memory.loop.close()

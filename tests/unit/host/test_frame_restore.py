@@ -86,11 +86,13 @@ class Store(FdStore):
 class Life:
     """One kernel's part, from a window of its own to its end."""
 
-    def __init__(self, ram_fd: int, executioner: Executioner, kept: monitor.FdStore) -> None:
+    def __init__(
+        self, ram_fd: int, executioner: Executioner, kept: monitor.FdStore, devices_from: int = RAM_BYTES
+    ) -> None:
         self._window = mmap.mmap(ram_fd, RAM_BYTES)
         self.ram = Ram(self._window, 0x1000, 0x1000)
         self.store = Store(executioner, kept)
-        self.memory = FrameMemory(self.ram, ram_fd, self.store, self._withdraw)
+        self.memory = FrameMemory(self.ram, ram_fd, self.store, self._withdraw, devices_from)
         entries = [Kept(key, entry.note, _dup(entry.descriptor)) for key, entry in kept.kept.items()]
         self.memory.restore(Inheritance(entries))
 
@@ -180,6 +182,44 @@ def test_no_byte_is_lost_wherever_the_kernel_is_killed(
         last.end()
         kept.close()
     assert at > 3
+
+
+@pytest.mark.parametrize("size", [*SIZES, 20 * CHUNK])
+def test_a_device_keeps_what_a_frame_of_its_memory_held_wherever_the_kernel_is_killed(
+    executioner: Executioner, ram_fd: int, size: int
+) -> None:
+    """The next kernel is told again that the frame is gone, and may be killed over that as well."""
+    data = random.Random(size).randbytes(size - 4096) + bytes(4096)
+    killed = True
+    at = 0
+    while killed:
+        at += 1
+        executioner.arm(0)
+        kept = monitor.FdStore()
+        life = Life(ram_fd, executioner, kept, FRAME)
+        life.ram.poke(FRAME, data)
+        life.move(size, True)
+        life.ram.poke(FRAME + 64, data[64:72])
+        killed = _dies(executioner, at, partial(life.memory.gone, FRAME))
+        life.end()
+        _dies(executioner, 1 + at // 2, partial(_gone_again, ram_fd, executioner, kept))
+        executioner.arm(0)
+        last = Life(ram_fd, executioner, kept, FRAME)
+        last.memory.gone(FRAME)
+        assert FRAME not in last.memory
+        assert last.ram.read(FRAME, size) == data, at
+        assert not [key for key in kept.kept if key.startswith(("frame", "move", "gone"))], kept.kept
+        last.end()
+        kept.close()
+    assert at > 3
+
+
+def _gone_again(ram_fd: int, executioner: Executioner, kept: monitor.FdStore) -> None:
+    life = Life(ram_fd, executioner, kept, FRAME)
+    try:
+        life.memory.gone(FRAME)
+    finally:
+        life.end()
 
 
 def _live(ram_fd: int, executioner: Executioner, kept: monitor.FdStore) -> None:

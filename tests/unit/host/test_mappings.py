@@ -358,6 +358,78 @@ def test_a_frame_that_is_destroyed_in_the_midst_of_it_leaves_nothing(turns: int)
     in_scene(work)
 
 
+@pytest.mark.parametrize("turns", [0, 1, 4, 40])
+def test_a_device_has_all_bytes_of_a_frame_that_is_destroyed_in_the_midst_of_it(turns: int) -> None:
+    async def work(scene: Scene) -> None:
+        loser, holder = scene.task(), scene.task()
+        for task in (loser, holder):
+            scene.map(task, 0, BOTH, LARGE, LARGE_SIZE)
+            task.told_ops()
+        loser.maps[BASE][:] = b"x" * LARGE_SIZE
+        scene.unmap(loser, 0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+            holder.told_ops()
+        scene.mappings.gone(LARGE)
+        scene.mappings.gone(LARGE)
+        assert scene.ram.read(LARGE, LARGE_SIZE) == b"x" * LARGE_SIZE
+        await scene.settled()
+        for task in (loser, holder):
+            task.read()
+            assert task.has_lost_all
+        assert len(scene.mappings) == 0
+        assert scene.ram.read(LARGE, LARGE_SIZE) == b"x" * LARGE_SIZE
+        scene.map(holder, 0, READ, LARGE)
+        assert holder.told_ops()[-1] == "MAP"
+        assert holder.maps[BASE][:] == b"x" * PAGE
+
+    in_scene(work, LARGE)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 5])
+def test_a_device_has_all_bytes_of_a_frame_that_is_destroyed_while_it_is_handed_for_the_first_time(turns: int) -> None:
+    async def work(scene: Scene) -> None:
+        task = scene.task()
+        scene.ram.poke(LARGE, b"x" * LARGE_SIZE)
+        scene.map(task, 0, BOTH, LARGE, LARGE_SIZE)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        scene.ram.poke(LARGE, b"y")  # by the device, where it is now
+        scene.mappings.gone(LARGE)
+        assert scene.ram.read(LARGE, LARGE_SIZE) == b"y" + b"x" * (LARGE_SIZE - 1)
+        await scene.settled()
+        assert len(scene.mappings) == 0
+        task.read()
+        assert task.has_lost_all
+
+    in_scene(work, LARGE)
+
+
+@pytest.mark.parametrize("size", [PAGE, LARGE_SIZE])
+def test_who_loses_a_device_s_frame_loses_it_and_the_device_and_the_others_go_on(size: int) -> None:
+    async def work(scene: Scene) -> None:
+        loser, holder = scene.task(), scene.task()
+        for task in (loser, holder):
+            scene.map(task, 0, BOTH, LARGE, size)
+            await scene.settled()
+            task.told_ops()
+        loser.maps[BASE][:5] = b"drawn"
+        scene.unmap(loser, 0)
+        done = asyncio.Event()
+        if scene.mappings.wait(None, done.set):
+            while not done.is_set():
+                await asyncio.sleep(0)
+                holder.told_ops()
+        holder.told_ops()
+        loser.read()
+        assert loser.has_lost_all
+        assert holder.maps[BASE][:5] == b"drawn"
+        holder.maps[BASE][:5] = b"again"
+        assert scene.ram.read(LARGE, 5) == b"again"
+
+    in_scene(work, LARGE)
+
+
 def test_nobody_is_handed_anything_before_it_runs_and_what_it_lost_by_then_was_never_there() -> None:
     async def work(scene: Scene) -> None:
         holder, young = scene.task(), scene.task(live=False)

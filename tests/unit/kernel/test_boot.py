@@ -3,20 +3,22 @@
 import itertools
 import mmap
 import struct
+from typing import Any, cast
 
 import pytest
 
 from hw.ram import Interrupted, Ram
-from kerneld import caps, invariants, layout
+from kerneld import caps, inspection, invariants, layout
 from kerneld.boot import EXTRA_BYTES, BootParameters, DeviceRegion, boot
 from kerneld.failures import KernelBug
 from kerneld.kernel import Kernel
 from kerneld.outbox import Tell
-from kerneld.records import CapType, SchedContext, Slot, Tcb, TcbSlot, ThreadState, VSpace
+from kerneld.records import CapType, KernelRecord, SchedContext, Slot, Tcb, TcbSlot, ThreadState, VSpace
 from libsel4py import abi
 from libsel4py.abi import InitialSlot
 from libsel4py.lowlevel import bootinfo
 from tests.harness import Machine
+from tests.memory_rows import check_sums
 
 MIB = 1 << 20
 
@@ -201,3 +203,25 @@ def test_the_first_context_has_room_for_its_refills(machine: Machine) -> None:
     assert context is not None
     last = context.address + SchedContext.REFILLS + context.refill_max * abi.REFILL_BYTES
     assert last <= context.address + (1 << context.size_bits)
+
+
+def test_devices_memory_may_lie_behind_ram_and_is_no_part_of_it() -> None:
+    devices = (DeviceRegion(8 * MIB, 20), DeviceRegion(16 * MIB, 22))
+    parameters = BootParameters(8 * MIB, vspace_bits=14, devices=devices)
+    assert parameters.memory_bytes == 20 * MIB
+    ram = new_ram(20 * MIB)
+    ram.poke(16 * MIB, b"of the device")
+    boot(ram, parameters)
+    assert invariants.check(ram) == []
+    assert KernelRecord.of(ram).ram_bytes == 8 * MIB
+    found = cast("dict[str, Any]", inspection.memory(ram))
+    check_sums(found)
+    assert found["ram"] == 8 * MIB
+    assert [(row["address"], row["bytes"]) for row in found["devices"]] == [
+        ("0x800000", MIB),
+        ("0x1000000", 4 * MIB),
+    ]
+    assert ram.read(16 * MIB, 13) == b"of the device"
+    for size in (8 * MIB - 4096, 12 * MIB, 24 * MIB):
+        with pytest.raises(ValueError, match="the parameters say"):
+            boot(new_ram(size), parameters)

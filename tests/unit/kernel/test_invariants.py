@@ -121,6 +121,12 @@ def outside(busy: Busy) -> None:
     busy.slot(busy.copy).word0 = caps.endpoint(0x1000).word0
 
 
+def of_a_device_in_ram(busy: Busy) -> None:
+    slot = busy.slot(busy.frame)
+    cap = caps.read(slot)
+    slot.word0 = caps.frame(cap.object, cap.frame_size_bits, cap.rights, is_device=True).word0
+
+
 def one_way_link(busy: Busy) -> None:
     busy.slot(busy.copy).prev = None
 
@@ -316,6 +322,7 @@ DAMAGE: dict[Callable[[Busy], None], str] = {
     cap_type: "cap-type",
     misaligned: "cap-object",
     outside: "cap-object",
+    of_a_device_in_ram: "cap-object",
     one_way_link: "order-linked",
     cycle: "order-acyclic",
     apart: "object-together",
