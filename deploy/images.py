@@ -14,7 +14,7 @@ from deploy.management import ManagementError
 from deploy.problems import suggest
 from hw.ram import Ram, RamError
 from kerneld import inspection, invariants, layout
-from kerneld.host.snapshot_format import BadSnapshot, ram_bytes_of
+from kerneld.host.snapshot_format import BadSnapshot, memory_bytes_of
 from libsel4py.abi import WORD_BYTES
 
 
@@ -23,7 +23,7 @@ def opened(path: Path) -> Iterator[Ram]:
     """RAM as it stands in an image. Raises ManagementError if the file cannot be one."""
     with path.open("rb") as file:
         try:
-            size = ram_bytes_of(file.fileno()) or file.seek(0, 2)
+            size = memory_bytes_of(file.fileno()) or file.seek(0, 2)
         except BadSnapshot as error:
             raise ManagementError(f"{path} cannot be inspected: {error}") from None
         if size < layout.MINIMUM_RAM or size % mmap.PAGESIZE:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from deploy.displays import read_display
 from deploy.host_devices import HostPart, read_disk
 from deploy.host_network import read_network
 from deploy.problems import dotted, suggest
@@ -129,8 +130,9 @@ def _device(name: str, table: Table, host_parts: dict[str, HostPart]) -> Device:
         host_parts[name] = read_disk(table)
     if device_type is DeviceType.VIRTIO_NET:
         host_parts[name] = read_network(table)
+    display, memory = read_display(table) if device_type is DeviceType.FRAMEBUFFER else (None, 0)
     table.finish()
-    return Device(name, device_type, first, first + count - 1, irq, backend)
+    return Device(name, device_type, first, first + count - 1, irq, backend, display, memory)
 
 
 def read_task(name: str, table: Table) -> TaskDraft:

@@ -98,7 +98,7 @@ def resumed(path: Path, machine: MachineDescription, packed: bytes) -> Iterator[
     descriptor, trailer = open_snapshot(path)
     try:
         _ensure_fits(path, trailer, machine, packed)
-        ram = create_ram(trailer.ram_bytes, trailer.name)
+        ram = create_ram(trailer.memory_bytes, trailer.name)
         try:
             try:
                 copy_ram(descriptor, trailer, ram)
@@ -125,6 +125,12 @@ def _ensure_fits(path: Path, trailer: Trailer, machine: MachineDescription, pack
         raise SnapshotRefused(
             f"{path} was saved by a sel4py whose root builds systems by other code: resume it with that one, or start"
             " the system anew with `sel4py up`"
+        )
+    if (trailer.ram_bytes, trailer.memory_bytes) != (machine.ram_bytes, machine.memory_bytes):
+        raise SnapshotRefused(
+            f"{path} has {trailer.ram_bytes} bytes of RAM and {trailer.device_bytes} behind it, and the machine"
+            f" {machine.ram_bytes} and {machine.memory_bytes - machine.ram_bytes}: resume it with the sel4py that"
+            " saved it"
         )
     devices = {device.name: device for device in machine.devices}
     for disk in trailer.disks:
@@ -161,4 +167,4 @@ def _power_on(machine: MachineDescription, descriptor: int, trailer: Trailer) ->
     with ram.transaction():
         for clock, counter in zip(clocks, counters, strict=True):
             clock.state.power_on = (now() - counter) & _WORD
-    resumption.prepare(ram, host_microseconds)
+    resumption.prepare(ram, host_microseconds, machine.ram_bytes)

@@ -1,7 +1,8 @@
-"""A machine from its description: RAM, and devices on its I/O bus.
+"""A machine from its description: RAM, devices on its I/O bus, and devices' memory behind RAM.
 
-RAM is one memfd, sparse: a page costs the host memory when it is first written. Where RAM holds its undo log and
-device records is the kernel's to say (`RamLayout`): this module knows no kernel.
+All memory is one memfd, sparse: a page costs the host memory when it is first written. Where RAM holds its undo log and
+device records is the kernel's to say (`RamLayout`): this module knows no kernel. A device's memory is a power of two of
+bytes, aligned to that; in the order of the devices, each has the first place that is free.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from hw.devices.clock import Clock
 from hw.devices.device import Device
 from hw.devices.disk_image import DiskImage
 from hw.devices.entropy import Entropy
+from hw.devices.framebuffer import DisplayMode, Framebuffer
 from hw.devices.net import Net
 from hw.devices.uart import Uart
 from hw.interrupts import Trigger
@@ -35,6 +37,7 @@ class DeviceKind(Enum):
     ENTROPY = "entropy"
     VIRTIO_BLOCK = "virtio-block"
     VIRTIO_NET = "virtio-net"
+    FRAMEBUFFER = "framebuffer"
 
 
 class BackendKind(Enum):
@@ -75,7 +78,7 @@ class DeviceDescription:
     Attributes:
         first_port, irq: where it is; lines are 0..63. backend: of a UART. descriptor: what the device stands on at the
         host, opened by whoever starts the machine (a disk's image, a network's frames); -1 for none. network: of a
-        network device.
+        network device. display: of a framebuffer.
     """
 
     name: str
@@ -86,6 +89,12 @@ class DeviceDescription:
     trigger: Trigger = Trigger.LEVEL
     descriptor: int = -1
     network: NetworkInterface | None = None
+    display: DisplayMode | None = None
+
+    @property
+    def memory_bits(self) -> int:
+        """log2 of the bytes of memory that the device has; 0 for none."""
+        return 0 if self.display is None else self.display.memory_bits
 
     def plain(self) -> dict[str, object]:
         """As JSON can hold it."""
@@ -99,6 +108,7 @@ class DeviceDescription:
             "trigger": self.trigger.value,
             "descriptor": self.descriptor,
             "network": None if self.network is None else self.network.plain(),
+            "display": None if self.display is None else self.display.plain(),
         }
 
     @classmethod
@@ -114,7 +124,20 @@ class DeviceDescription:
             Trigger(plain["trigger"]),
             int(str(plain["descriptor"])),
             NetworkInterface.from_plain(network),
+            DisplayMode.from_plain(plain.get("display")),  # the options may be an older monitor's
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """Memory of a device: its physical address, and log2 of its bytes, to which it is aligned."""
+
+    address: int
+    size_bits: int
+
+    @property
+    def end(self) -> int:
+        return self.address + (1 << self.size_bits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +154,26 @@ class MachineDescription:
         if len(stdio) > 1:
             raise ValueError(f"devices {', '.join(stdio)} all have back end stdio; give all but one of them pty")
 
+    @property
+    def device_memory(self) -> tuple[DeviceMemory | None, ...]:
+        """The memory of each device; None of one that has none."""
+        found: list[DeviceMemory | None] = []
+        at = self.ram_bytes
+        for device in self.devices:
+            if not device.memory_bits:
+                found.append(None)
+                continue
+            size = 1 << device.memory_bits
+            memory = DeviceMemory(-(-at // size) * size, device.memory_bits)
+            found.append(memory)
+            at = memory.end
+        return tuple(found)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of RAM, and of what is behind it."""
+        return max([self.ram_bytes, *(memory.end for memory in self.device_memory if memory is not None)])
+
 
 @dataclass(frozen=True, slots=True)
 class RamLayout:
@@ -143,11 +186,11 @@ class RamLayout:
     device_record_count: int
 
 
-def create_ram(ram_bytes: int, name: str) -> int:
+def create_ram(memory_bytes: int, name: str) -> int:
     """A memfd of that size, all zero and sparse. The caller closes it."""
     descriptor = os.memfd_create(f"sel4py-ram-{name}", os.MFD_CLOEXEC)
     try:
-        os.ftruncate(descriptor, ram_bytes)
+        os.ftruncate(descriptor, memory_bytes)
     except OSError:
         os.close(descriptor)
         raise
@@ -158,7 +201,7 @@ class Machine:
     """A machine on a RAM: the window, the transactions on it, the bus, and what devices see of RAM.
 
     Args:
-        window: RAM's bytes: a mapping of its memfd, or in a test any writable buffer.
+        window: all memory's bytes: a mapping of its memfd, or in a test any writable buffer.
         now: microseconds of a clock that never goes back. entropy: gives n random bytes.
     """
 
@@ -173,6 +216,8 @@ class Machine:
         if len(description.devices) > layout.device_record_count:
             most = layout.device_record_count
             raise ValueError(f"{len(description.devices)} devices; a machine has room for {most}, leave some out")
+        if len(window) < description.memory_bytes:
+            raise ValueError(f"memory of {len(window)} bytes; the machine has {description.memory_bytes}")
         self.description = description
         self.layout = layout
         self.ram = Ram(window, layout.log_address, layout.log_bytes)
@@ -187,7 +232,7 @@ class Machine:
         cls, description: MachineDescription, ram_fd: int, layout: RamLayout, now: Microseconds = host_microseconds
     ) -> Machine:
         """A machine on RAM's memfd, which stays the caller's. Maps all of it."""
-        return cls(description, mmap.mmap(ram_fd, description.ram_bytes), layout, now)
+        return cls(description, mmap.mmap(ram_fd, description.memory_bytes), layout, now)
 
     def power_on(self) -> None:
         """Reset all devices. RAM is zero. An attached RAM that was running is left as it is: do not call this then."""
@@ -214,3 +259,8 @@ class Machine:
                     raise ValueError(f"the network device {description.name} has no hardware address")
                 dma = self.iommu.port(number)
                 return Net(self.ram, address, number, port, irq, dma, network.mac, network.mtu, trigger)
+            case DeviceKind.FRAMEBUFFER:
+                memory, mode = self.description.device_memory[number], description.display
+                if memory is None or mode is None:
+                    raise ValueError(f"the framebuffer {description.name} has no width and height")
+                return Framebuffer(self.ram, address, number, port, irq, memory.address, mode, trigger)

@@ -89,7 +89,7 @@ class Monitor:
     def __init__(self, options: MonitorOptions, machine: MachineDescription) -> None:
         self._options = options
         self._machine = machine
-        self._ram = create_ram(machine.ram_bytes, options.name) if options.ram < 0 else os.dup(options.ram)
+        self._ram = create_ram(machine.memory_bytes, options.name) if options.ram < 0 else os.dup(options.ram)
         self._store = FdStore()
         self._more: dict[str, int] = {"ram": self._ram}  # what each kernel is handed besides the store
         self._kernels = Kernels(self._load_kernel, self._store, self._more, options.most_kernel_deaths)
@@ -235,7 +235,7 @@ class Monitor:
         if Layer.CGROUP in self._options.without:
             return []
         try:
-            self._group = ControlGroup.make(self._options.name, Bounds.of(self._machine.ram_bytes))
+            self._group = ControlGroup.make(self._options.name, Bounds.of(self._machine.memory_bytes))
         except NotDelegated as refused:
             return ["--no-control-group", str(refused)]
         keep_record(self._options.folder, self._group)

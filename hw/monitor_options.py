@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from hw.devices.framebuffer import DisplayMode
 from hw.helpers import Helper
 from hw.kernel_process import MOST_DEATHS
 from hw.layers import Layer, left_out
@@ -29,6 +30,19 @@ class DeviceLike(Protocol):
     def irq(self) -> int: ...
     @property
     def backend(self) -> Named | None: ...
+    @property
+    def display(self) -> DisplayLike | None: ...
+
+
+class DisplayLike(Protocol):
+    """A framebuffer's mode, as `DisplayMode`."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def pictures(self) -> int: ...
 
 
 class Named(Protocol):
@@ -100,6 +114,7 @@ class MonitorOptions:
     def _device(self, device: DeviceLike) -> DeviceDescription:
         chosen = device.backend if device.backend is None or self.console is None else self.console
         backend = None if chosen is None else BackendKind(chosen.value)
+        shown = device.display
         return DeviceDescription(
             device.name,
             DeviceKind(device.type.value),
@@ -108,4 +123,5 @@ class MonitorOptions:
             backend,
             descriptor=self.descriptors.get(device.name, -1),
             network=self.networks.get(device.name),
+            display=None if shown is None else DisplayMode(shown.width, shown.height, shown.pictures),
         )

@@ -19,10 +19,11 @@ _BADGED = (CapType.ENDPOINT, CapType.NOTIFICATION)
 
 
 def identity(cap: Cap) -> str:
-    """What a capability names: an address, with the size where regions begin at one address; a line; ports."""
+    """What a capability names: an address, with the size where regions begin at one address; a line; ports. Untyped
+    memory of a device is told from RAM, since less can be made of it."""
     match cap.type:
         case CapType.UNTYPED:
-            return f"0x{cap.object:x}/{cap.size_bits}"
+            return f"{'device ' if cap.is_device else ''}0x{cap.object:x}/{cap.size_bits}"
         case CapType.IRQ_HANDLER:
             return str(cap.irq)
         case CapType.IO_PORT:

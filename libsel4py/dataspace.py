@@ -8,6 +8,8 @@
         with DataSpace.receive(memory, most_bytes=16 << 20) as space:
             data = space.attach().read(0, space.size)
 
+    DataSpace.of_device(device, 4096)        # the next page of a device's memory: its registers, or what it shows
+
 A data space is a row of frames, largest first. Of one frame it travels as that frame's capability, of more as that of a
 CNode that holds them in order (a message brings one capability). Its size does not change.
 
@@ -33,7 +35,8 @@ from libsel4py.abi import (
     ObjectType,
     Rights,
 )
-from libsel4py.capabilities import Capability, CNode, Frame
+from libsel4py.capabilities import Capability, CNode, Frame, Untyped
+from libsel4py.environment import Device
 from libsel4py.errors import KernelError, NotEnoughMemory, ServiceError
 from libsel4py.lowlevel.identify import Identity, identify
 from libsel4py.mapping import Mapping, map_memory
@@ -58,20 +61,23 @@ class NotADataSpace(ServiceError):
 
 
 class DataSpace:
-    """Memory of one or more frames. Made by `allocate` and `receive`; a context manager that closes it.
+    """Memory of one or more frames. Made by `allocate`, `of_device` and `receive`; a context manager that closes it.
 
     Attributes:
         frames: its capabilities, slots of the task's CNode. size: in bytes, a multiple of 4096.
         rights: what its capabilities permit at most.
     """
 
-    def __init__(self, task: Task, frames: list[Frame], sizes: list[int], rights: Rights, allocated: bool) -> None:
+    def __init__(
+        self, task: Task, frames: list[Frame], sizes: list[int], rights: Rights, allocated: bool, made: bool = True
+    ) -> None:
         self.frames = tuple(frames)
         self.size = sum(sizes)
         self.rights = rights
         self._task = task
         self._sizes = tuple(sizes)
-        self._allocated = allocated
+        self._allocated = allocated  # from the task's pool
+        self._made = made  # by the task
         self._shares: list[SharedMemory] = []
         self._mapping: Mapping | None = None
 
@@ -105,6 +111,32 @@ class DataSpace:
         return cls(task, frames, sizes, READ_WRITE, allocated=True)
 
     @classmethod
+    def of_device(cls, device: Device, size: int, task: Task | None = None) -> DataSpace:
+        """The next ``size`` bytes of a device's memory, rounded up to 4096: behind those that were given out before.
+
+        They hold what the device, or who had them last, has put there. When all that was made of the memory is closed,
+        the next call begins at its start again.
+
+        Raises:
+            ValueError: the device has no memory, or ``size`` is below 1.
+            NotEnoughMemory: so much is not left of it. OutOfSlots.
+        """
+        task = task or current_task()
+        if size < 1 or not device.memory:
+            raise ValueError(f"cannot have {size} bytes of a device with {device.memory_bytes} bytes of memory")
+        frames: list[Frame] = []
+        sizes = [1 << bits for bits in _frame_bits(size)]
+        with ExitStack() as undo:
+            for each in sizes:
+                slot = task.slots.allocate()
+                undo.callback(task.slots.free, slot)
+                Untyped(device.memory).retype(ObjectType.FRAME, each.bit_length() - 1, task.cnode, slot)
+                undo.callback(task.cnode.delete, slot)
+                frames.append(Frame(slot))
+            undo.pop_all()
+        return cls(task, frames, sizes, READ_WRITE, allocated=False)
+
+    @classmethod
     def receive(
         cls, memory: SharedMemory | Frame, most_bytes: int | None = None, task: Task | None = None
     ) -> DataSpace:
@@ -131,7 +163,7 @@ class DataSpace:
         rights = READ_WRITE
         for kind in kinds:
             rights &= _rights(kind)
-        return cls(task, frames, sizes, rights, allocated=False)
+        return cls(task, frames, sizes, rights, allocated=False, made=False)
 
     @property
     def frame_bytes(self) -> tuple[int, ...]:
@@ -221,9 +253,9 @@ class DataSpace:
         """Take it away from everybody else, at once; what `share` made is gone as well.
 
         Raises:
-            ValueError: it was received. Only who allocated it can do that.
+            ValueError: it was received. Only who made it can do that.
         """
-        if not self._allocated:
+        if not self._made:
             raise ValueError("this data space was received: only the task that allocated it can revoke it")
         for shared in list(self._shares):
             self.drop(shared)

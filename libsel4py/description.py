@@ -52,6 +52,7 @@ class DeviceType(Enum):
     ENTROPY = "entropy"
     VIRTIO_BLOCK = "virtio-block"
     VIRTIO_NET = "virtio-net"
+    FRAMEBUFFER = "framebuffer"
 
 
 class Backend(Enum):
@@ -76,6 +77,7 @@ PORT_COUNTS: Final[dict[DeviceType, int]] = {
     DeviceType.ENTROPY: 32,
     DeviceType.VIRTIO_BLOCK: 0x200,
     DeviceType.VIRTIO_NET: 0x200,
+    DeviceType.FRAMEBUFFER: 4,
 }
 # What cannot even start ends within some milliseconds, and starting it again for ever would take a processor from
 # the others; a fault that comes now and then (ten times in ten seconds is still survived) is what restarts are for.
@@ -87,8 +89,19 @@ STOP_TIMEOUT_US: Final = 2_000_000  # MINIX's
 DMA_DEVICES: Final = (DeviceType.ENTROPY, DeviceType.VIRTIO_BLOCK, DeviceType.VIRTIO_NET)
 
 
+class Display(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a framebuffer shows: pixels of a line, lines, and how many pictures its memory holds."""
+
+    width: int
+    height: int
+    pictures: int = 1
+
+
 class Device(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A device of the machine: its I/O ports ``first_port..last_port`` and its interrupt line."""
+    """A device of the machine: its I/O ports ``first_port..last_port`` and its interrupt line.
+
+    ``memory`` is the bytes (a power of two) of the memory that it has; 0: it has none.
+    """
 
     name: str
     type: DeviceType
@@ -96,6 +109,8 @@ class Device(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     last_port: int
     irq: int
     backend: Backend | None = None
+    display: Display | None = None
+    memory: int = 0
 
 
 class Provide(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -78,7 +78,8 @@ class Provided(msgspec.Struct, frozen=True):
 class Device(msgspec.Struct, frozen=True):
     """A device's capabilities; an address of 0 means that the device has no such thing.
 
-    ``signal`` is the bits (without SIGNAL_BADGE) that its interrupt sets in this task's notification.
+    ``signal`` is the bits (without SIGNAL_BADGE) that its interrupt sets in this task's notification. ``memory`` is the
+    untyped memory of its ``memory_bytes`` bytes: frames are made from it, and no other objects.
     """
 
     irq_handler: int = 0
@@ -86,8 +87,9 @@ class Device(msgspec.Struct, frozen=True):
     io_port: int = 0
     first_port: int = 0
     last_port: int = 0
-    frames: list[int] = []
     io_space: int = 0
+    memory: int = 0
+    memory_bytes: int = 0
 
 
 class Paged(msgspec.Struct, frozen=True):

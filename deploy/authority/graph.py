@@ -2,8 +2,8 @@
 
 Names are given by rule, from holdings alone, so that a description and the system that was booted from it have the same
 graph: a task's own objects are `TASK.cnode`, `.vspace`, `.tcb`, `.notification`; any other object is named after the
-first task that may read from it (without a badge, if one can), or that has it at all: `TASK.endpoint`, `TASK.pool`; a
-second one of a kind is `TASK.frame#2`. Ports are `ports.0x3f8-0x3ff`, lines `irq.4`.
+first task that may read from it (without a badge, if one can), or that has it at all: `TASK.endpoint`, `TASK.pool`,
+`TASK.device_memory`; a second one of a kind is `TASK.frame#2`. Ports are `ports.0x3f8-0x3ff`, lines `irq.4`.
 
 Rule: the initial task holds everything and hands out what is written; what it holds alone is not in the graph.
 """
@@ -15,14 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from deploy.authority.holdings import Capability, Held, Holdings, Thread
+from deploy.authority.holdings import DEVICE, Capability, Held, Holdings, Thread
 from libsel4py.abi import Rights
 
 ROOT: Final = "root"
 READABLE: Final = ("ENDPOINT", "NOTIFICATION", "REPLY", "FRAME")  # what a rights word says something of
 CONTROLLING: Final = ("CNODE", "TCB")  # with these, all that another has can be taken, and anything be put there
 _SINGLE: Final = {"IO_PORT": "ports", "IRQ_HANDLER": "irq"}
-_POOL: Final = "pool"
+_POOL, _DEVICE_MEMORY = "pool", "device_memory"
 _NEW: Final = {
     "ENDPOINT": Rights.ALL,
     "NOTIFICATION": Rights.READ | Rights.WRITE,
@@ -78,7 +78,8 @@ class Graph:
             self._indices[authority] = index = len(self.capabilities)
             self.capabilities.append(authority)
             if authority.kind == "UNTYPED":
-                new = (Authority(kind, f"{authority.object}:new {kind.lower()}", int(r)) for kind, r in _NEW.items())
+                made = {"FRAME": _NEW["FRAME"]} if _is_of_device(authority.object) else _NEW
+                new = (Authority(kind, f"{authority.object}:new {kind.lower()}", int(r)) for kind, r in made.items())
                 self.implied[index] = tuple(map(self.capability, new))
         return self._indices[authority]
 
@@ -167,7 +168,7 @@ class _Reader:
                 owner = ROOT  # nobody but the initial task may receive there
             else:
                 owner = self._graph.nodes[self._node_of["CNODE", each.place]]
-            base = f"{owner}.{_POOL if each.kind == 'UNTYPED' else each.kind.lower()}"
+            base = f"{owner}.{_kind_name(each)}"
             counts[base] += 1
             self._names[key] = base if counts[base] == 1 else f"{base}#{counts[base]}"
 
@@ -197,6 +198,17 @@ class _Reader:
             if mapped.vspace in spaces and ("FRAME", mapped.frame) in self._names:
                 frame = self._authority(Capability("FRAME", mapped.frame, mapped.rights))
                 self._graph.touch(spaces[mapped.vspace], frame, "it is mapped for it")
+
+
+def _kind_name(each: Held) -> str:
+    if each.kind != "UNTYPED":
+        return each.kind.lower()
+    return _DEVICE_MEMORY if each.object.startswith(DEVICE) else _POOL
+
+
+def _is_of_device(name: str) -> bool:
+    """Whether the name of untyped memory is one that device memory is given."""
+    return name.rpartition(".")[2].partition("#")[0] == _DEVICE_MEMORY
 
 
 def _reads_late(each: Held) -> int:

@@ -4,11 +4,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+DEVICE: Final = "device "
 
 
 class Capability(msgspec.Struct, frozen=True):
-    """``kind`` is a name of `abi.CapType`, ``object`` what it names, ``rights`` an `abi.Rights` word (0: has none)."""
+    """``kind`` is a name of `abi.CapType`, ``object`` what it names, ``rights`` an `abi.Rights` word (0: has none).
+
+    What untyped memory names begins with `DEVICE` where it is a device's.
+    """
 
     kind: str
     object: str

@@ -12,10 +12,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from deploy.authority.holdings import Capability, Held, Holdings, Thread
+from deploy.authority.holdings import DEVICE, Capability, Held, Holdings, Thread
 from libsel4py import abi
 from libsel4py.abi import InitialSlot, Label, ObjectType, Rights
-from libsel4py.capabilities import TCB, CNode, Domain, Endpoint, IOPortControl, IOSpaceControl, IRQControl, SchedControl
+from libsel4py.capabilities import (
+    TCB,
+    CNode,
+    Domain,
+    Endpoint,
+    IOPortControl,
+    IOSpaceControl,
+    IRQControl,
+    SchedControl,
+    Untyped,
+)
 from libsel4py.description import System
 from libsel4py.environment import CNODE_DEPTH
 from libsel4py.lowlevel.cspace import SlotAllocator
@@ -88,13 +98,13 @@ class Paper:
     def root(self) -> dict[int, Capability]:
         return self.slots.setdefault(ROOT, {})
 
-    def make(self, object_type: ObjectType, size_bits: int, count: int) -> range:
-        """New objects, in the next slots of root's CNode."""
+    def make(self, object_type: ObjectType, size_bits: int, count: int, of: str = "") -> range:
+        """New objects, in the next slots of root's CNode. ``of``: what untyped memory's names begin with."""
         first = _FIRST_FREE + self.made
         kind = object_type.name
         for slot in range(first, first + count):
             self.made += 1
-            name = f"{self.made}/{size_bits}" if kind == "UNTYPED" else str(self.made)
+            name = f"{of}{self.made}/{size_bits}" if kind == "UNTYPED" else str(self.made)
             self.root[slot] = Capability(kind, name, _NEW_RIGHTS.get(kind, 0))
             if kind == "TCB":
                 self.threads[name] = _Thread()
@@ -193,11 +203,14 @@ def holdings(system: System) -> Holdings:
     """
     paper = Paper()
     with _writing(paper):
-        Builder(_authority(paper), system, Endpoint(paper.make(ObjectType.ENDPOINT, 0, 1).start)).build()
+        authority = _authority(paper, system)
+        Builder(authority, system, Endpoint(paper.make(ObjectType.ENDPOINT, 0, 1).start)).build()
     return paper.holdings()
 
 
-def _authority(paper: Paper) -> Authority:
+def _authority(paper: Paper, system: System) -> Authority:
+    sizes = [device.memory.bit_length() - 1 for device in system.devices if device.memory]
+    memory = tuple(Untyped(paper.make(ObjectType.UNTYPED, bits, 1, DEVICE).start) for bits in sizes)
     return Authority(
         CNode(InitialSlot.CNODE),
         TCB(InitialSlot.TCB),
@@ -210,6 +223,7 @@ def _authority(paper: Paper) -> Authority:
         _Memory(paper),  # type: ignore[arg-type]  # the part of an allocator that a builder uses
         {},
         {},
+        device_memory=memory,
     )
 
 

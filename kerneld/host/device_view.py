@@ -13,13 +13,14 @@ def devices(machine: Machine, descriptions: tuple[DeviceDescription, ...]) -> li
 def _row(machine: Machine, number: int, description: DeviceDescription) -> dict[str, object]:
     device = machine.bus.devices[number]
     dma = machine.iommu.statistics(number)
-    network = description.network
+    network, memory = description.network, machine.description.device_memory[number]
     fault = machine.iommu.last_faults.get(number)
     return {
         "device": number,
         "name": description.name,
         "type": description.kind.value,
         "ports": f"0x{device.first_port:x}-0x{device.first_port + device.PORTS - 1:x}",
+        "memory": None if memory is None else f"0x{memory.address:x}-0x{memory.end - 1:x}",
         "irq": device.irq,
         "line": "high" if device.raised() else "low",
         "read_bytes": dma.read_bytes,

@@ -1,4 +1,5 @@
-"""Saves RAM, as the kernel sees it, to a sparse file: what `sel4py inspect --image` and `fsck --image` read.
+"""Saves RAM, as the kernel sees it, and the devices' memory behind it, to a sparse file: what `sel4py inspect --image`
+and `fsck --image` read.
 
 Runs between two transactions on the kernel's thread, so an image is of one instant as far as kernel records go; what
 tasks write at that time may be half in it. Holes stay holes.
@@ -22,7 +23,7 @@ class OwnMemories(Protocol):
 
 
 def save_image(ram_fd: int, frames: OwnMemories, path: Path) -> int:
-    """Write the image; returns RAM's size in bytes. A file that could not be written whole is removed."""
+    """Write the image; returns its size in bytes. A file that could not be written whole is removed."""
     target = os.open(path, FLAGS, 0o600)
     try:
         size = os.fstat(ram_fd).st_size

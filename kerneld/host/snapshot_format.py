@@ -1,6 +1,6 @@
 """The file of a suspended system: RAM, sparse, and behind it what is needed to go on, with a checksum of everything.
 
-    RAM           as `sel4py image` saves it: `inspect --image` and `fsck --image` read it as well
+    RAM           as `sel4py image` saves it, with the devices' memory: `inspect --image` and `fsck --image` read it too
     trailer       msgpack, a map: `Trailer`
     footer        magic, format version, 0, the trailer's bytes, SHA-256 of these and of the trailer
 
@@ -21,7 +21,7 @@ from typing import Final
 import msgpack
 
 MAGIC: Final = b"sel4pySN"
-VERSION: Final = 1
+VERSION: Final = 2
 CHUNK: Final = 1 << 20
 FOOTER: Final = struct.Struct("<8sIIQ32s")
 _HEAD: Final = struct.Struct("<8sIIQ")
@@ -49,6 +49,7 @@ class Trailer:
 
     Attributes:
         layout: RAM's layout version. page: bytes of a page at the host. name: the system's.
+        device_bytes: what follows RAM, up to the end of the devices' memory.
         source: the file of its description. builder: a digest of the initial task's code. description: as root is
         handed it. clock_us: the machine's clock. chunks: (number, SHA-256).
     """
@@ -63,6 +64,12 @@ class Trailer:
     clock_us: int
     disks: tuple[Disk, ...]
     chunks: tuple[tuple[int, bytes], ...]
+    device_bytes: int = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """RAM's and what follows it."""
+        return self.ram_bytes + self.device_bytes
 
 
 def chunks_of(descriptor: int, size: int) -> Iterator[tuple[int, bytes]]:
@@ -93,9 +100,9 @@ def pack(trailer: Trailer) -> bytes:
     return body + head + hashlib.sha256(head + body).digest()
 
 
-def ram_bytes_of(descriptor: int) -> int | None:
-    """Bytes of RAM in a file that ends in a footer; None where none stands there. Raises BadSnapshot."""
-    return None if _footer(descriptor) is None else read(descriptor).ram_bytes
+def memory_bytes_of(descriptor: int) -> int | None:
+    """How much is in front of the trailer, in a file that has a footer; None of one without. Raises BadSnapshot."""
+    return None if _footer(descriptor) is None else read(descriptor).memory_bytes
 
 
 def _footer(descriptor: int) -> tuple[bytes, int, int, int, bytes] | None:
@@ -122,14 +129,16 @@ def read(descriptor: int) -> Trailer:
         trailer = _parse(msgpack.unpackb(body))
     except (ValueError, TypeError, KeyError, RecursionError, msgpack.UnpackException) as error:
         raise BadSnapshot(f"what stands behind RAM is nothing that sel4py writes: {error!r}") from None
-    if trailer.ram_bytes != end - length or not 0 < trailer.ram_bytes <= MOST_RAM or trailer.ram_bytes % 4096:
-        raise BadSnapshot(f"it has {end - length} bytes of RAM, and should have {trailer.ram_bytes}")
+    sizes = trailer.ram_bytes, trailer.device_bytes
+    in_range = 0 < sizes[0] <= MOST_RAM and 0 <= sizes[1] <= MOST_RAM and not any(size % 4096 for size in sizes)
+    if sum(sizes) != end - length or not in_range:
+        raise BadSnapshot(f"it has {end - length} bytes of RAM and devices' memory, and should have {sum(sizes)}")
     return trailer
 
 
 def _parse(plain: dict[str, object]) -> Trailer:
     fields: dict[str, type] = {"layout": int, "page": int, "ram_bytes": int, "name": str, "source": str, "builder": str}
-    fields |= {"description": bytes, "clock_us": int}
+    fields |= {"description": bytes, "clock_us": int, "device_bytes": int}
     wrong = [key for key, kind in fields.items() if type(plain[key]) is not kind]
     disks, chunks = plain["disks"], plain["chunks"]
     if wrong or not isinstance(disks, list) or not isinstance(chunks, list):
@@ -141,9 +150,9 @@ def _parse(plain: dict[str, object]) -> Trailer:
 
 
 def copy_ram(source: int, trailer: Trailer, target: int) -> None:
-    """Copy RAM into a file that is all zero, and check what was copied. Raises BadSnapshot."""
+    """Copy RAM, and what follows it, into a file that is all zero; check what was copied. Raises BadSnapshot."""
     known = dict(trailer.chunks)
-    for number, data in chunks_of(source, trailer.ram_bytes):
+    for number, data in chunks_of(source, trailer.memory_bytes):
         if hashlib.sha256(data).digest() != known.pop(number, None):
             raise BadSnapshot(f"it was damaged: RAM from {number * CHUNK:#x} on has not the checksum that was saved")
         written = 0

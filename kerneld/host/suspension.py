@@ -87,14 +87,14 @@ def _finish_disks(system: System) -> None:
 
 def _save(system: System, path: Path) -> int:
     part = path.with_name(path.name + ".part")
-    ram_bytes = save_image(system.options.ram_fd, system.mappings, part)
+    saved = save_image(system.options.ram_fd, system.mappings, part)
     try:
         target = os.open(part, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            tail = pack(_trailer(system, target, ram_bytes))
+            tail = pack(_trailer(system, target, saved))
             written = 0
             while written < len(tail):
-                written += os.pwrite(target, tail[written:], ram_bytes + written)
+                written += os.pwrite(target, tail[written:], saved + written)
             os.fsync(target)
         finally:
             os.close(target)
@@ -107,10 +107,10 @@ def _save(system: System, path: Path) -> int:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return ram_bytes + len(tail)
+    return saved + len(tail)
 
 
-def _trailer(system: System, target: int, ram_bytes: int) -> Trailer:
+def _trailer(system: System, target: int, saved: int) -> Trailer:
     options, disks = system.options, []
     for number, device in enumerate(options.machine.devices):
         if isinstance(system.back_end(number), DiskBackend):
@@ -119,12 +119,13 @@ def _trailer(system: System, target: int, ram_bytes: int) -> Trailer:
     return Trailer(
         layout=layout.VERSION,
         page=os.sysconf("SC_PAGESIZE"),
-        ram_bytes=ram_bytes,
+        ram_bytes=options.machine.ram_bytes,
         name=options.name,
         source=options.source,
         builder=options.builder,
         description=options.description,
         clock_us=host_microseconds(),
         disks=tuple(disks),
-        chunks=digests(target, ram_bytes),
+        chunks=digests(target, saved),
+        device_bytes=saved - options.machine.ram_bytes,
     )

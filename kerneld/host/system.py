@@ -28,9 +28,11 @@ from hw.devices.clock import Clock
 from hw.devices.disk import Disk
 from hw.devices.disk_image import DiskImage
 from hw.devices.entropy import Entropy
+from hw.devices.framebuffer import Framebuffer
 from hw.devices.net import Net
 from hw.devices.net_frames import NetFrames
 from hw.devices.pty import PtyBackend, open_terminal
+from hw.devices.refresh import Refresh
 from hw.devices.serial_line import SerialBackend, SerialLine
 from hw.devices.stdio import stdio_backend
 from hw.devices.timer import ClockTimer
@@ -70,7 +72,7 @@ RAM_LAYOUT: Final = RamLayout(
     layout.DEVICE_RECORD_BYTES,
     layout.DEVICE_RECORD_COUNT,
 )
-Backend = ClockTimer | Disk | NetFrames | SerialBackend | Transfers
+Backend = ClockTimer | Disk | NetFrames | Refresh | SerialBackend | Transfers
 
 
 class System:
@@ -99,7 +101,7 @@ class System:
         self.machine = Machine.on_memory(options.machine, options.ram_fd, RAM_LAYOUT, now)
         self.ram = self.machine.ram
         self.store = FdStore(monitor, loop)
-        self.mappings = Mappings(self.ram, options.ram_fd, self.store, loop)
+        self.mappings = Mappings(self.ram, options.ram_fd, self.store, loop, options.machine.ram_bytes)
         self.mappings.restore_memory(inherited)
         self.ram.recover()
         self._boot(options.description)
@@ -236,6 +238,11 @@ class System:
             image=0,
             arguments=(abi.BOOT_INFO_ADDRESS,),
             description=description,
+            devices=tuple(
+                boot.DeviceRegion(memory.address, memory.size_bits)
+                for memory in self.options.machine.device_memory
+                if memory is not None
+            ),
             device_count=len(self.options.machine.devices),
             vspace_bits=self.options.initial_memory_bits,
             cores=self.options.cores,
@@ -253,6 +260,8 @@ class System:
             self._backends[number] = ClockTimer(self.loop, self.machine.bus, device, self.entry.settle)
         elif isinstance(device, Entropy):
             self._backends[number] = Transfers(self.loop, self.machine.bus, device, self.entry.settle)
+        elif isinstance(device, Framebuffer):
+            self._backends[number] = Refresh(self.loop, self.machine.bus, device, self.entry.settle)
         elif isinstance(device, Block):
             medium = DiskImage(description.descriptor, self.entry.attention)
             self._backends[number] = Disk(self.loop, self.machine.bus, device, medium, self.entry.settle)

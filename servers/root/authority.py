@@ -9,7 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from libsel4py.abi import InitialSlot, ObjectType
-from libsel4py.capabilities import TCB, CNode, Domain, IOPortControl, IOSpaceControl, IRQControl, SchedControl
+from libsel4py.capabilities import (
+    TCB,
+    CNode,
+    Domain,
+    IOPortControl,
+    IOSpaceControl,
+    IRQControl,
+    SchedControl,
+    Untyped,
+)
 from libsel4py.lowlevel.bootinfo import BootInfo
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.untyped import UntypedAllocator, UntypedStatistics
@@ -31,6 +40,7 @@ class Authority:
     addresses: dict[int, int]  # physical address of each initial untyped, by slot
     owners: dict[int, str]  # what each allocation is for, by its first slot
     strict: bool = False  # the machine has virtual cores, a SchedControl capability for each
+    device_memory: tuple[Untyped, ...] = ()  # of the devices that have some, in their order
 
     def core(self, number: int) -> SchedControl:
         """The authority over the time of this virtual core; of the host's processors, 0."""
@@ -58,6 +68,7 @@ class Authority:
             {described.untyped.cptr: described.address for described in info.untyped},
             {},
             strict,
+            tuple(described.untyped for described in info.untyped if described.is_device),
         )
 
     def make(self, owner: str, object_type: ObjectType, size_bits: int = 0) -> int:

@@ -7,13 +7,13 @@ callers apart by `Kind` and the task's number (`running_task.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from libsel4py import environment
 from libsel4py.abi import ObjectType, Rights
 from libsel4py.capabilities import Endpoint
-from libsel4py.description import NAMES_INTERFACE, Assigned, Grant, System, Task
+from libsel4py.description import NAMES_INTERFACE, Assigned, Device, Grant, System, Task
 from libsel4py.environment import (
     HEARTBEAT_SIGNAL,
     PAGED_BADGE,
@@ -271,6 +271,9 @@ class Builder:
             ports = layout.take(f"{assigned.name}: I/O ports {device.first_port:#x}-{device.last_port:#x}")
             handler = layout.take(f"{assigned.name}: interrupt {device.irq}")
             placed = PlacedDevice(ports, handler, device.first_port, device.last_port, device.irq, 1 << bit)
+            if device.memory:
+                memory = layout.take(f"{assigned.name}: memory of {device.memory} bytes")
+                placed = replace(placed, memory=memory, untyped=self._device_memory(device))
             task_objects.place_device(self._authority, made, placed)
             io_space = self._place_io_space(made, assigned, layout)
             devices[assigned.name] = environment.Device(
@@ -280,8 +283,15 @@ class Builder:
                 first_port=device.first_port,
                 last_port=device.last_port,
                 io_space=io_space,
+                memory=placed.memory,
+                memory_bytes=device.memory,
             )
         return devices
+
+    def _device_memory(self, device: Device) -> int:
+        """Root's slot of the device's memory."""
+        having = [each.name for each in self._system.devices if each.memory]
+        return self._authority.device_memory[having.index(device.name)].cptr
 
     def _place_io_space(self, made: TaskObjects, assigned: Assigned, layout: _Layout) -> int:
         """The slot of the IOSpace by which the device does DMA from now on; 0 if the task has none for it."""

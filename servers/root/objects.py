@@ -80,7 +80,10 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class PlacedDevice:
-    """The slots of a device's ports and interrupt handler, and what they are of."""
+    """The slots of a device's ports, interrupt handler and memory, and what they are of.
+
+    ``untyped`` is root's own slot of the memory, which goes to slot ``memory``; 0: the device has none.
+    """
 
     ports: int
     handler: int
@@ -88,6 +91,8 @@ class PlacedDevice:
     last_port: int
     irq: int
     signal: int
+    memory: int = 0
+    untyped: int = 0
 
 
 @dataclass(slots=True)
@@ -195,13 +200,19 @@ def place(
 
 
 def place_device(authority: Authority, objects: TaskObjects, placed: PlacedDevice) -> None:
-    """Give the task the ports, and the interrupt's handler, which signals the task's notification."""
+    """Give the task the ports, the interrupt's handler, which signals the task's notification, and the memory."""
     if placed not in objects.placed_devices:
         objects.placed_devices.append(placed)
     authority.io_port_control.issue(
         placed.first_port, placed.last_port, objects.cnode, placed.ports, objects.cnode_bits
     )
     _place_handler(authority, objects, placed)
+    if placed.untyped:
+        _place_memory(authority, objects, placed)
+
+
+def _place_memory(authority: Authority, objects: TaskObjects, placed: PlacedDevice) -> None:
+    objects.cnode.copy(placed.memory, authority.cnode, placed.untyped, dest_depth=objects.cnode_bits)
 
 
 def _place_handler(authority: Authority, objects: TaskObjects, placed: PlacedDevice) -> None:
@@ -237,6 +248,13 @@ def refill(
         if device.handler not in occupied:
             _place_handler(authority, objects, device)
             filled.append(device.handler)
+        if device.untyped:
+            # Whoever has been handed some of it, and whatever the task has put there.
+            authority.cnode.revoke(device.untyped)
+            objects.cnode.delete(device.memory, objects.cnode_bits)
+            _place_memory(authority, objects, device)
+            if device.memory not in occupied:
+                filled.append(device.memory)
     return filled
 
 

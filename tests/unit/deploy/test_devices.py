@@ -9,6 +9,7 @@ import pytest
 from deploy.description import load
 from hw.devices.clock import Clock
 from hw.devices.entropy import Entropy
+from hw.devices.framebuffer import Framebuffer
 from hw.devices.uart import Uart
 from hw.devices.virtio import VirtioDevice
 from hw.machine import DeviceKind
@@ -37,6 +38,7 @@ NEEDED = {
     DeviceType.UART: 'backend = "pty"',
     DeviceType.VIRTIO_BLOCK: 'image = "disk.img"',
     DeviceType.VIRTIO_NET: 'backend = "user"',
+    DeviceType.FRAMEBUFFER: "width = 640\nheight = 480",
 }
 
 
@@ -55,9 +57,20 @@ def test_the_machines_devices_have_as_many() -> None:
         DeviceType.ENTROPY: Entropy.PORTS,
         DeviceType.VIRTIO_BLOCK: VirtioDevice.PORTS,
         DeviceType.VIRTIO_NET: VirtioDevice.PORTS,
+        DeviceType.FRAMEBUFFER: Framebuffer.PORTS,
     }
     assert ports == PORT_COUNTS
 
 
 def test_there_is_no_device_that_a_description_cannot_name() -> None:
     assert {kind.value for kind in DeviceKind} == {kind.value for kind in DeviceType}
+
+
+def test_a_framebuffer_has_memory_and_no_other_device_does(tmp_path: Path) -> None:
+    file = tmp_path / "one.toml"
+    for kind in DeviceType:
+        file.write_text(TEXT.format(type=kind.value, backend=NEEDED.get(kind, "")))
+        (device,) = load(file).system.devices
+        assert (device.memory, device.display is not None) == (
+            (1 << 21, True) if kind is DeviceType.FRAMEBUFFER else (0, False)
+        )

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.snapshots import SnapshotRefused, builder_digest, resumed
+from hw.devices.framebuffer import MAGIC, DisplayMode
 from hw.machine import DeviceDescription, DeviceKind, MachineDescription, create_ram
 from hw.ram import Ram
 from kerneld import boot, invariants, layout
@@ -24,12 +25,22 @@ RAM_BYTES = 16 << 20
 HEAD = 24  # of the footer: all but the digest
 
 
-def trailer_of(descriptor: int, description: bytes = b"") -> Trailer:
+def trailer_of(descriptor: int, description: bytes = b"", device: int = 0) -> Trailer:
     page = os.sysconf("SC_PAGESIZE")
     disks = (Disk("disk0", 4096, 7, 1),) if description else ()
-    chunks = digests(descriptor, RAM_BYTES)
+    chunks = digests(descriptor, RAM_BYTES + device)
     return Trailer(
-        layout.VERSION, page, RAM_BYTES, "test", "/test.toml", builder_digest(), description, 1000, disks, chunks
+        layout.VERSION,
+        page,
+        RAM_BYTES,
+        "test",
+        "/test.toml",
+        builder_digest(),
+        description,
+        1000,
+        disks,
+        chunks,
+        device,
     )
 
 
@@ -41,7 +52,7 @@ def save(path: Path, ram: bytearray, description: bytes = b"") -> Trailer:
                 file.seek(at)
                 file.write(ram[at : at + 4096])
         file.flush()
-        trailer = trailer_of(file.fileno(), description)
+        trailer = trailer_of(file.fileno(), description, len(ram) - RAM_BYTES)
         file.seek(0, os.SEEK_END)
         file.write(pack(trailer))
     return trailer
@@ -186,3 +197,38 @@ def test_a_disk_that_was_written_since_is_refused(tmp_path: Path, machine_ram: b
         machine = MachineDescription(RAM_BYTES, (device,))
         with pytest.raises(SnapshotRefused, match="disk0 was changed"), resumed(path, machine, b"a system"):
             pass
+
+
+SCREEN = DeviceDescription("screen", DeviceKind.FRAMEBUFFER, 0x200, 5, display=DisplayMode(64, 64, 1))
+
+
+def test_devices_memory_comes_back_with_ram(tmp_path: Path) -> None:
+    machine = MachineDescription(RAM_BYTES, (SCREEN,))
+    ram = bytearray(machine.memory_bytes)
+    (memory,) = machine.device_memory
+    assert memory is not None
+    regions = (boot.DeviceRegion(memory.address, memory.size_bits),)
+    parameters = boot.BootParameters(RAM_BYTES, vspace_bits=20, devices=regions)
+    boot.boot(Ram(ram, layout.UNDO_LOG, layout.UNDO_LOG_BYTES), parameters)
+    ram[memory.address : memory.address + 5] = b"drawn"
+    ram[-4096:-4092] = b"????"  # its registers, as a driver may leave them
+    path = tmp_path / "file"
+    save(path, ram)
+    with resumed(path, machine, b"") as descriptor:
+        content = bytearray(os.pread(descriptor, machine.memory_bytes, 0))
+    assert len(content) == machine.memory_bytes
+    assert content[memory.address : memory.address + 5] == b"drawn"
+    assert content[-4096:-4092] == MAGIC.to_bytes(4, "little")
+    assert invariants.check(Ram(content, layout.UNDO_LOG, layout.UNDO_LOG_BYTES)) == []
+
+
+def test_a_machine_with_other_memory_behind_ram_is_refused(tmp_path: Path, machine_ram: bytearray) -> None:
+    path = tmp_path / "file"
+    save(path, machine_ram)
+    with (
+        pytest.raises(
+            SnapshotRefused, match="16777216 bytes of RAM and 0 behind it, and the machine 16777216 and 32768"
+        ),
+        resumed(path, MachineDescription(RAM_BYTES, (SCREEN,)), b""),
+    ):
+        pass

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import struct
 
 import pytest
 
+from hw.devices.framebuffer import MAGIC, DisplayMode
 from hw.interrupts import Trigger
 from hw.machine import (
     BackendKind,
     DeviceDescription,
     DeviceKind,
+    DeviceMemory,
     Machine,
     MachineDescription,
     create_ram,
@@ -73,3 +76,33 @@ def test_ram_is_sparse() -> None:
         assert os.fstat(descriptor).st_blocks * 512 < 1 << 20
     finally:
         os.close(descriptor)
+
+
+def screen(name: str, port: int, mode: DisplayMode) -> DeviceDescription:
+    return DeviceDescription(name, DeviceKind.FRAMEBUFFER, port, port & 0xF, display=mode)
+
+
+def test_devices_memory_lies_behind_ram_aligned_to_its_size_in_their_order() -> None:
+    small, large = screen("small", 0x201, DisplayMode(8, 8, 1)), screen("large", 0x302, DisplayMode(640, 480, 1))
+    clock = DeviceDescription("clock", DeviceKind.CLOCK, 0x40, 8)
+    machine = MachineDescription(5 << 20, (small, clock, large))
+    assert machine.device_memory == (DeviceMemory(5 << 20, 13), None, DeviceMemory(6 << 20, 21))
+    assert machine.memory_bytes == 8 << 20
+    assert MachineDescription(5 << 20, (clock,)).memory_bytes == 5 << 20
+    assert DeviceDescription.from_plain(large.plain()) == large
+    descriptor = create_ram(machine.memory_bytes, "test")
+    try:
+        built = Machine.on_memory(machine, descriptor, LAYOUT)
+        built.power_on()
+        (magic, width) = struct.unpack("<2I", os.pread(descriptor, 8, machine.memory_bytes - 4096))
+        assert (magic, width) == (MAGIC, 640)
+    finally:
+        os.close(descriptor)
+    with pytest.raises(ValueError, match=f"memory of {5 << 20} bytes; the machine has {8 << 20}"):
+        Machine(machine, bytearray(5 << 20), LAYOUT)
+    with pytest.raises(ValueError, match="framebuffer screen has no width"):
+        Machine(
+            MachineDescription(RAM_BYTES, (DeviceDescription("screen", DeviceKind.FRAMEBUFFER, 0x40, 8),)),
+            bytearray(RAM_BYTES),
+            LAYOUT,
+        )

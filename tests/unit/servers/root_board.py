@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from kerneld import caps
+from kerneld.boot import DeviceRegion
 from kerneld.caps import Cap
 from kerneld.records import CapType, ProcessState, Slot, Tcb, ThreadState
 from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel, InitialSlot, ObjectType
 from libsel4py.capabilities import Endpoint, Notification
-from libsel4py.description import Device, DeviceType, System, Task
+from libsel4py.description import Device, DeviceType, Display, System, Task
 from libsel4py.environment import SIGNAL_BADGE, Environment
 from libsel4py.interfaces.lifecycle import ORDERS_SIGNAL
 from libsel4py.lowlevel import bootinfo
@@ -39,6 +40,7 @@ PING: Final = "libsel4py.interfaces.ping:Ping"
 NAMES: Final = "libsel4py.interfaces.names:Names"
 UART: Final = Device("uart0", DeviceType.UART, 0x3F8, 0x3FF, 4)
 ENTROPY: Final = Device("entropy0", DeviceType.ENTROPY, 0x100, 0x11F, 5)
+SCREEN: Final = Device("screen0", DeviceType.FRAMEBUFFER, 0x200, 0x203, 6, display=Display(64, 64), memory=1 << 15)
 
 
 def task(name: str, **fields: object) -> Task:
@@ -157,6 +159,11 @@ class Root:
 @contextmanager
 def root(*tasks: Task, devices: tuple[Device, ...] = (), check: bool = True) -> Iterator[Root]:
     """A system that was built from these tasks, and not started. ``check``: invariants after every transaction."""
-    machine = Machine(ram_bytes=RAM_BYTES, check=check, device_count=max(2, len(devices)))
+    memory = tuple(
+        DeviceRegion(RAM_BYTES + (number << 32), device.memory.bit_length() - 1)
+        for number, device in enumerate(devices)
+        if device.memory
+    )
+    machine = Machine(ram_bytes=RAM_BYTES, check=check, devices=memory, device_count=max(2, len(devices)))
     with bench(machine), as_task(CurrentTask(Environment("root"))):
         yield Root(machine, *tasks, devices=devices)

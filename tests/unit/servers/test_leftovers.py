@@ -9,12 +9,12 @@ import pytest
 from kerneld.records import Endpoint, ThreadState
 from libsel4py import abi
 from libsel4py.abi import CapType, Error, ObjectType, Status, Syscall
-from libsel4py.description import Provide, Restart, Use
+from libsel4py.description import Assigned, Provide, Restart, Use
 from libsel4py.environment import Slot
 from libsel4py.wire import Outcome
 from servers.root.running_task import Life
 from servers.root.supervisor import MOST_RESTARTS
-from tests.unit.servers.root_board import PING, Root, root, task
+from tests.unit.servers.root_board import PING, SCREEN, Root, root, task
 
 FAILED, SIGKILLED = 3 << 8, 9  # wait statuses
 SERVED, CONNECTION = 16, 16  # slots of the first thing that a task is given
@@ -68,6 +68,33 @@ def test_its_state_and_what_it_keeps_there_outlive_it() -> None:
         assert set(after) == {*before, first + 2}
         assert after[state].object == before[state].object
         assert board.machine.ram.read(before[state].object, 4) == b"kept"
+
+
+@pytest.mark.parametrize("how", ["used", "kept", "moved", "deleted"])
+def test_a_driver_s_next_life_has_all_of_its_device_s_memory_whatever_the_last_one_did_with_it(how: str) -> None:
+    driver = task("driver", devices=(Assigned("s", "screen0"),), restart=Restart.ALWAYS, state_slots=2)
+    with root(driver, devices=(SCREEN,)) as board:
+        board.supervisor.start_all()
+        environment, before = board.running("driver").environment, board.held("driver")
+        memory, kept = environment.devices["s"].memory, environment.first_state_slot
+        acting = board.act_for("driver")
+        words = (ObjectType.FRAME, 13, 0, 0, kept if how == "kept" else environment.first_free_slot, 2)
+        acting.call(memory, abi.Label.UNTYPED_RETYPE, words, [Slot.CNODE])
+        if how == "moved":
+            acting.call(Slot.CNODE, abi.Label.CNODE_MOVE, (kept, 64, memory, 64), [Slot.CNODE])
+            acting.call(Slot.CNODE, abi.Label.CNODE_COPY, (memory, 64, Slot.NOTIFICATION, 64, 15), [Slot.CNODE])
+        if how == "deleted":
+            acting.call(Slot.CNODE, abi.Label.CNODE_DELETE, (memory, 64))
+        board.ended("driver", SIGKILLED)
+        after = board.held("driver")
+        assert {slot: (cap.type, cap.object) for slot, cap in after.items() if slot not in (Slot.TCB, Slot.POOL)} == {
+            slot: (cap.type, cap.object) for slot, cap in before.items() if slot not in (Slot.TCB, Slot.POOL)
+        }
+        assert after[memory].is_device
+        size = SCREEN.memory.bit_length() - 1
+        whole = (ObjectType.FRAME, size, 0, 0, environment.first_free_slot, 1)
+        board.act_for("driver").call(memory, abi.Label.UNTYPED_RETYPE, whole, [Slot.CNODE])
+        assert board.held("driver")[environment.first_free_slot].object == before[memory].object
 
 
 @pytest.mark.parametrize("how", ["ended", "killed", "done"])

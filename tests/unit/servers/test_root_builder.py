@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from kerneld.caps import Cap
 from kerneld.records import CapType, TcbSlot
@@ -12,7 +13,7 @@ from libsel4py.description import Assigned, Grant, Provide, Restart, Task, Use
 from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, ChannelUse, Connection, Environment, Slot
 from libsel4py.interfaces.lifecycle import fault_source
 from servers.root.running_task import Kind, Sender, badge_of
-from tests.unit.servers.root_board import ENTROPY, NAMES, PING, UART, Root, root, task
+from tests.unit.servers.root_board import ENTROPY, NAMES, PING, RAM_BYTES, SCREEN, UART, Root, root, task
 
 CALL = Rights.WRITE | Rights.GRANT_REPLY
 FIXED = {slot: slot.name for slot in Slot if Slot.NULL < slot < Slot.TAKEOVER}
@@ -211,6 +212,19 @@ def test_a_driver_of_a_device_that_does_dma_gets_the_device_s_io_space() -> None
         assert space.device == 1
         assert board.machine.kernel.core.kernel.io_space(0) is None
         assert beyond_fixed(board, "other") == {}
+
+
+def test_a_driver_gets_its_device_s_memory_and_nobody_else_does() -> None:
+    other = replace(SCREEN, name="screen1", first_port=0x300, last_port=0x303, irq=7, memory=1 << 20)
+    driver = task("driver", devices=(Assigned("screen", "screen1"),))
+    with root(driver, task("one", devices=(Assigned("s", "screen0"),)), devices=(UART, SCREEN, other)) as board:
+        device = board.running("driver").environment.devices["screen"]
+        memory = beyond_fixed(board, "driver")[device.memory]
+        assert (memory.type, memory.is_device, memory.object) == (CapType.UNTYPED, True, RAM_BYTES + (2 << 32))
+        assert 1 << memory.size_bits == device.memory_bytes == 1 << 20
+        theirs = board.running("one").environment.devices["s"]
+        assert board.held("one")[theirs.memory].object == RAM_BYTES + (1 << 32)
+        assert (theirs.memory_bytes, theirs.io_space) == (1 << 15, 0)
 
 
 def test_threads_have_spaces_priorities_and_fault_handlers_of_their_own() -> None:
