@@ -25,6 +25,7 @@ COMMANDS = (
     "logs",
     "inspect",
     "image",
+    "screenshot",
     "fsck",
     "upgrade",
     "suspend",

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hw.clock import host_microseconds
+from hw.devices.framebuffer import Framebuffer
 from kerneld import explain, inspection, invariants, scheduler
 from kerneld.host.device_view import devices
-from kerneld.host.image import save_image
+from kerneld.host.image import FLAGS, save_image
 from kerneld.host.linux import processor_time_us
 from kerneld.records import CapType, SchedContext, Tcb, ThreadState
 from kerneld.survey import survey
@@ -36,7 +37,7 @@ def status(system: System, request: Request) -> object:
         "state": "up" if system.is_up else "starting",
         "pid": os.getpid(),
         "uptime_us": host_microseconds() - system.started_us,
-        "ram_bytes": system.ram.size,
+        "ram_bytes": system.options.machine.ram_bytes,
         "tasks": sum(1 for _ in system.processes),
         "system_calls": taken.taken,
         "turns": taken.turns,
@@ -143,6 +144,32 @@ def image(system: System, request: Request) -> object:
     return {"file": str(path), "bytes": size}
 
 
+def picture(system: System, request: Request) -> object:
+    """What a framebuffer shows, saved to ``file``: pixels of 4 bytes, 0x00RRGGBB, line by line.
+
+    ``device``: its name, where the machine has several.
+    """
+    path, name = Path(_text(request, "file")), request.get("device")
+    shown = {
+        description.name: device
+        for number, description in enumerate(system.options.machine.devices)
+        if isinstance(device := system.machine.bus.devices[number], Framebuffer)
+    }
+    chosen = next(iter(shown)) if name is None and len(shown) == 1 else name
+    if not isinstance(chosen, str) or chosen not in shown:
+        missing = "say which framebuffer" if chosen is None and shown else "the machine has no such framebuffer"
+        raise Refused(f"{missing}; there are {_list(shown)}")
+    if not path.is_absolute():
+        raise Refused(f"{path} is no absolute path: the kernel's working folder is not yours")
+    device = shown[chosen]
+    try:
+        with open(os.open(path, FLAGS, 0o600), "wb") as file:
+            file.write(device.picture())
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from error
+    return {"device": chosen, "width": device.mode.width, "height": device.mode.height} | device.report()
+
+
 def why(system: System, request: Request) -> object:
     name = _text(request, "task")
     # One that has ended has no process, and why it does not run is worth asking most.
@@ -209,5 +236,5 @@ def _list(names: Iterable[str]) -> str:
 
 OPERATIONS: Final[dict[str, Callable[[System, Request], object]]] = {
     operation.__name__: operation
-    for operation in (ps, description, kill, inspect, fsck, image, why, schedule, down, upgrade, status)
+    for operation in (ps, description, kill, inspect, fsck, image, picture, why, schedule, down, upgrade, status)
 }

@@ -12,7 +12,7 @@ from deploy.management import Management
 from libsel4py.description import System
 from tests.system.supervisor import Supervisor
 
-SHIPPED = ("minimal", "workstation", "exercise", "two-nodes/alpha", "two-nodes/beta")
+SHIPPED = ("minimal", "picture", "workstation", "exercise", "two-nodes/alpha", "two-nodes/beta")
 
 
 def beyond(described: Graph, live: Graph, system: System) -> list[str]:

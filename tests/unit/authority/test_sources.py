@@ -47,3 +47,15 @@ def test_a_capability_that_root_did_not_write_down_is_found(monkeypatch: pytest.
         shell.cnode.copy(900, board.authority.cnode, serial.cnode.cptr, dest_depth=shell.cnode_bits)
         more = board_graph(board).edges() - on_paper.edges()
     assert {(name, slot, each.object) for name, slot, each in more} == {("shell", 900, "serial.cnode")}
+
+
+def test_of_a_device_s_memory_nothing_can_be_made_but_frames() -> None:
+    found = graph.of(paper.holdings(load(SYSTEMS / "picture.toml").system))
+    names = [each.object for each in found.capabilities]
+    memory = found.capabilities[names.index("painter.device_memory")]
+    assert memory.kind == "UNTYPED"
+    made = found.implied[names.index("painter.device_memory")]
+    assert [found.capabilities[each].kind for each in made] == ["FRAME"]
+    others = [each for each in found.implied if names[each] != "painter.device_memory"]
+    assert others
+    assert all(len(found.implied[each]) == 4 for each in others)

@@ -304,7 +304,7 @@ def test_check_tells_every_problem_with_its_line() -> None:
 def test_check_of_an_unknown_name_lists_the_known_ones() -> None:
     result = sel4py("check", "workstatoin")
     assert result.exit_code == 1
-    assert "or one of confined, exercise, minimal, workstation" in result.stderr
+    assert "or one of confined, exercise, minimal, picture, workstation" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""Pictures as PNG files (W3C, Portable Network Graphics, third edition): 8 bits each of red, green and blue."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Final
+
+SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_HEADER: Final = struct.Struct(">2I5B")
+_TRUE_COLOUR: Final = 2
+
+
+def of_pixels(pixels: bytes, width: int, height: int) -> bytes:
+    """A whole file. ``pixels``: 0x00RRGGBB in little endian, line by line. Raises ValueError of another number."""
+    if len(pixels) != 4 * width * height or not pixels:
+        raise ValueError(f"{len(pixels)} bytes are no picture of {width} x {height} pixels")
+    colours = bytearray(3 * width * height)
+    for number in range(3):
+        colours[number::3] = pixels[2 - number :: 4]
+    lines = (b"\0" + colours[at : at + 3 * width] for at in range(0, len(colours), 3 * width))  # 0: not filtered
+    header = _HEADER.pack(width, height, 8, _TRUE_COLOUR, 0, 0, 0)
+    data = zlib.compress(b"".join(lines))
+    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,0 +1,38 @@
+"""A picture as PNG: what any reader of PNG finds in it."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import pytest
+
+from deploy import png
+
+RED, GREEN, BLUE = (struct.pack("<I", colour) for colour in (0xFF0000, 0x00FF00, 0xAA0000FF))
+
+
+def chunks(data: bytes) -> dict[bytes, bytes]:
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    at, found = 8, {}
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        assert struct.unpack_from(">I", data, at + 8 + length) == (zlib.crc32(kind + body),)
+        found[kind] = body
+        at += 12 + length
+    return found
+
+
+def test_pixels_are_lines_of_red_green_and_blue() -> None:
+    found = chunks(png.of_pixels(RED + GREEN + BLUE + BLUE + RED + GREEN, 3, 2))
+    assert list(found) == [b"IHDR", b"IDAT", b"IEND"]
+    assert struct.unpack(">2I5B", found[b"IHDR"]) == (3, 2, 8, 2, 0, 0, 0)
+    first, second = b"\xff\0\0\0\xff\0\0\0\xff", b"\0\0\xff\xff\0\0\0\xff\0"
+    assert zlib.decompress(found[b"IDAT"]) == b"\0" + first + b"\0" + second
+
+
+@pytest.mark.parametrize(("size", "width", "height"), [(4, 2, 1), (8, 1, 1), (0, 0, 5)])
+def test_another_number_of_pixels_is_no_picture(size: int, width: int, height: int) -> None:
+    with pytest.raises(ValueError, match="no picture"):
+        png.of_pixels(bytes(size), width, height)
