@@ -56,7 +56,7 @@ def targets_of(system: System, fault: Fault, chosen: tuple[str, ...] = ()) -> tu
 _DEVICES: Final[dict[Fault, tuple[DeviceType, ...]]] = {
     Fault.DISK_ERROR: (DeviceType.VIRTIO_BLOCK,),
     Fault.NET_LOSS: (DeviceType.VIRTIO_NET,),
-    Fault.DROP_IRQ: (DeviceType.VIRTIO_BLOCK, DeviceType.VIRTIO_NET, DeviceType.UART),
+    Fault.DROP_IRQ: (DeviceType.VIRTIO_BLOCK, DeviceType.VIRTIO_NET, DeviceType.UART, DeviceType.FRAMEBUFFER),
 }
 
 
