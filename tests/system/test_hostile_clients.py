@@ -11,8 +11,8 @@ from servers.network.stack import is_built
 from tests.system.supervisor import ROOT, Supervisor
 
 TARGETS = (
-    *("block", "console", "ethernet", "littlefs", "mapper", "names", "network", "pager"),
-    *("pong", "ramfs", "serial", "sigma0", "store", "system", "vfs"),
+    *("block", "console", "constructor", "datastore", "ethernet", "littlefs", "mapper", "names", "network"),
+    *("pager", "pong", "ramfs", "serial", "sigma0", "store", "supervision", "system", "vfs"),
 )
 IMAGE = "hostile.img"
 SUPERVISOR = 'image = "servers.reincarnation.main"\n'
@@ -82,6 +82,18 @@ pool = "256K"
 config = { owner = "attacker" }
 provides = { mapper = "libsel4py.interfaces.mapper:Mapper" }
 
+[task.constructor]
+image = "servers.constructor.main"
+priority = 150
+provides = { meta = "libsel4py.interfaces.constructor:MetaConstructor" }
+grants = ["sched-control"]
+images = ["apps.vendor.adviser"]
+
+[task.datastore]
+image = "servers.datastore.main"
+priority = 150
+provides = { store = "libsel4py.interfaces.data_store:DataStore" }
+
 [task.attacker]
 image = "tests.system.images.hostile_client"
 essential = true
@@ -101,6 +113,9 @@ pong = "pong.pong"
 store = "store.store"
 serial = "serial1.serial"
 pager = "pager.pager"
+supervision = "reincarnation.supervision"
+constructor = { from = "constructor.meta", rights = "wgp" }
+datastore = { from = "datastore.store", rights = "wgp" }
 sigma0 = "sigma0.sigma0"
 mapper = "mapper.mapper"
 block = { from = "block1.disk", rights = "wgp" }
@@ -118,6 +133,7 @@ def attacked(sel4py: Supervisor, folder: Path, messages: int, only: str = "", se
     text = (ROOT / "deploy" / "systems" / "workstation.toml").read_text()
     text = text[: text.index("[task.shell]")].replace("workstation.img", IMAGE).replace('restart = "always"\n', "")
     text = text.replace(SUPERVISOR, f'{SUPERVISOR}restart = "always"\n')
+    text = text.replace('ram = "1G"', 'ram = "1280M"')
     text = text.replace('shell = "rw /"', 'attacker = "rw /"')
     text = text.replace('shell = "connect tcp *, resolve, ping *"', f'attacker = "{RULES}"')
     path = folder / "hostile.toml"

@@ -40,6 +40,7 @@ from libsel4py.lowlevel.syscalls import Message
 from libsel4py.testing import connect, in_background, system
 from libsel4py.testing.fake_objects import FakeEndpoint
 from libsel4py.wire import Outcome
+from libsel4py.workload import Workload
 from tests.unit.sdk.cut_memory import Cut, CutMemory
 
 
@@ -413,6 +414,18 @@ def test_a_request_that_kills_its_server_is_repeated_some_times_only() -> None:
     with served_by_hand(*[DIED] * (ids.MOST_REPEATS + 1)) as (till, requests), pytest.raises(ServerDied):
         till.total()
     assert len(requests) == ids.MOST_REPEATS + 1
+
+
+def test_a_workload_counts_what_was_repeated() -> None:
+    load = Workload("till", write=lambda line: None)
+    with served_by_hand(DIED, DIED, Message(0, (5,)), Message(0, (6,)), DIED, Message(0, (7,))) as (till, requests):
+        for expected in (5, 6):
+            with load.attempt():
+                assert till.total() == expected
+        assert load.repeated == 2
+        with load.attempt():
+            assert till.add(1) == 7  # a remembered one
+    assert (load.attempts, load.failed, load.repeated, len(requests)) == (3, 0, 3, 6)
 
 
 def test_what_the_successor_cannot_know_is_not_asked_twice() -> None:
