@@ -20,3 +20,14 @@ def serve(
     hands: tuple[object, ...] | None = ...,
     /,
 ) -> tuple[int, int, int, int]: ...
+def hear(
+    ram: Ram,
+    layout: bytes,
+    frame: int,
+    tcb: int,
+    doorbell: int,
+    serves: bool,
+    pages: dict[int, tuple[int, array[int]]] = ...,
+    hands: tuple[object, ...] | None = ...,
+    /,
+) -> tuple[int, int]: ...

@@ -15,7 +15,6 @@ exception that is none of the four failures is a bug: the transaction is rolled 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from array import array
@@ -33,7 +32,6 @@ from kerneld.host.process import Thread
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message
 from kerneld.records import IrqState, KernelRecord, Tcb
-from libsel4py import abi
 
 POLL_NS: Final = 50_000
 TURN_NS: Final = 300_000
@@ -105,7 +103,6 @@ class Entry:
         self.attention = array("Q", (0,))
         self.ends: dict[int, tuple[int, array[int]]] = {}
         self._ended = False
-        self._doorbell_count = bytearray(abi.WORD_BYTES)
         self._taken = self._turns = self._doorbells = 0
 
     def use_time(self, time: CoreTime) -> None:
@@ -172,11 +169,25 @@ class Entry:
             self.wake()
 
     def _rang(self, thread: Thread) -> None:
-        self._doorbells += 1
-        # Not by O_NONBLOCK: the thread has the same open file, and can clear that and take the count back.
-        with contextlib.suppress(BlockingIOError):
-            os.preadv(thread.doorbell, [self._doorbell_count], -1, os.RWF_NOWAIT)
-        self._watch(thread)
+        """What the fast path can do for a thread that has woken the kernel it does first of all."""
+        first_maps = self._first_maps
+        try:
+            taken, unwatched = _fastpath.hear(
+                self._ram,
+                self._layout_fast,
+                thread.frame,
+                thread.tcb.address,
+                thread.doorbell,
+                not self._watched and not self._ended,  # with rings that are watched, it waits for its turn
+                self.ends,
+                first_maps.shared if first_maps is not None else None,
+            )
+            self._doorbells += 1
+            self._watch(thread)
+            self._served(-1, taken, unwatched)
+        except BaseException as error:
+            self._stop(error)
+            return
         self._turn()
 
     def _watch(self, thread: Thread) -> None:
@@ -250,17 +261,7 @@ class Entry:
                 self.ends,
                 first_maps.shared if first_maps is not None else None,
             )
-            if first_maps is not None and first_maps.notes:
-                first_maps.note()
-                self._ahead_is_due = True
-            if found >= 0:
-                self._take(found)
-            if taken:
-                self._count(taken)
-                if word(self._told):  # of a Map or a Revoke
-                    self._settle()
-                if unwatched:
-                    self._watch_tcb(unwatched)
+            self._served(found, taken, unwatched)
             if restarts:
                 self._kernel.continue_one()
                 self._settle()
@@ -278,6 +279,21 @@ class Entry:
             if (restarts or not count & 7) and time.monotonic_ns() > end:
                 return True
         return False
+
+    def _served(self, found: int, taken: int, unwatched: int) -> None:
+        """What the fast path leaves: notes, a submission that it cannot carry out, tells, a thread to watch."""
+        first_maps = self._first_maps
+        if first_maps is not None and first_maps.notes:
+            first_maps.note()
+            self._ahead_is_due = True
+        if found >= 0:
+            self._take(found)
+        if taken:
+            self._count(taken)
+            if self._ram.word(self._told):  # of a Map or a Revoke
+                self._settle()
+            if unwatched:
+                self._watch_tcb(unwatched)
 
     def _watch_tcb(self, address: int) -> None:
         thread = self._threads.get(address)

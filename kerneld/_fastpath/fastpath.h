@@ -60,6 +60,7 @@ bool fast_hand(RamObject *ram, const struct layout *at, PyObject *shared, bool *
 RamObject *fast_parse(PyObject *ram, PyObject *bytes, const struct layout **layout);
 
 PyObject *fast_serve(PyObject *module, PyObject *args); /* serve.c */
+PyObject *fast_hear(PyObject *module, PyObject *args); /* serve.c */
 PyObject *fast_delete_copies(PyObject *module, PyObject *const *args, Py_ssize_t count); /* revoke.c */
 PyObject *fast_deletions(PyObject *module, PyObject *ram); /* deletions.c */
 

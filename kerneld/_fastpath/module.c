@@ -87,6 +87,8 @@ static PyMethodDef methods[] = {
      "hand(ram, layout, shared) -> whether the Map that the outbox tells is carried out at the host."},
     {"serve", fast_serve, METH_VARARGS, 
      "serve(ram, layout, rings, first, nanoseconds, attention, pages, hands) -> (index, next, taken, unwatched)."},
+    {"hear", fast_hear, METH_VARARGS,
+     "hear(ram, layout, frame, tcb, doorbell, serves, pages, hands) -> (taken, unwatched)."},
     {NULL, NULL, 0, NULL},
 };
 

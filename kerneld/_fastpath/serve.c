@@ -1,4 +1,5 @@
 /* The kernel's loop over watched rings: serves what the fast path can, and looks for a while before it gives up. */
+#define _GNU_SOURCE
 #include "completion.h"
 #include "fastpath.h"
 #include "spin.h"
@@ -6,6 +7,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum {
@@ -168,6 +170,15 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
     }
 }
 
+static bool check_frame(RamObject *ram, uint64_t frame)
+{
+    if (!(frame & (SEL4PY_TRAP_FRAME_BYTES - 1)) && fast_api->check(ram, frame, SEL4PY_TRAP_FRAME_BYTES))
+        return true;
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "a trap frame is aligned to its size");
+    return false;
+}
+
 /* serve(ram, layout, rings, first, nanoseconds, attention=None, pages={}, hands=None) -> (index, next, taken, unwatched). Serves
  * watched rings (a writable buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or
  * none had a submission for so long, or enough was done, or a Map or a Revoke has left tells in the outbox, or the first word of
@@ -189,10 +200,7 @@ PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
     s.attention = (size_t)attention.len < sizeof(uint64_t) ? NULL : attention.buf;
     bool valid = s.ram != NULL;
     for (size_t i = 0; valid && i < s.count; i++)
-        valid = !(s.rings[i].frame & (SEL4PY_TRAP_FRAME_BYTES - 1)) &&
-                fast_api->check(s.ram, s.rings[i].frame, SEL4PY_TRAP_FRAME_BYTES);
-    if (!valid && !PyErr_Occurred())
-        PyErr_SetString(PyExc_ValueError, "a trap frame is aligned to its size");
+        valid = check_frame(s.ram, s.rings[i].frame);
     int64_t index = valid ? serve(&s, (int64_t)(nanoseconds < LOOKS_NS_HIGH ? nanoseconds : LOOKS_NS_HIGH)) : -1;
     PyBuffer_Release(&rings);
     if (attention.obj)
@@ -201,4 +209,46 @@ PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     return Py_BuildValue("(LKKK)", index == (int64_t)s.count ? -1LL : (long long)index, (unsigned long long)s.next,
                          (unsigned long long)s.taken, (unsigned long long)s.unwatched);
+}
+
+/* Not by O_NONBLOCK: the thread has the same open file, and can clear that and take the count back. */
+static void silence(int doorbell)
+{
+    uint64_t count;
+    const struct iovec whole = {.iov_base = &count, .iov_len = sizeof count};
+    ssize_t heard = preadv2(doorbell, &whole, 1, -1, RWF_NOWAIT);
+    (void)heard; /* the count that the thread took back */
+}
+
+/* Says that the ring is watched, and serves it as serve() would if it were the only one. FAILED with an exception set. */
+static enum outcome hear(struct service *s)
+{
+    uint32_t *watching = (uint32_t *)(void *)(s->ram->base + s->rings->frame + SEL4PY_KERNEL_WATCHING);
+    __atomic_store_n(watching, 1, __ATOMIC_SEQ_CST);
+    s->rings->consumed = *(const uint64_t *)(const void *)(s->ram->base + s->rings->tcb + s->layout->tcb_consumed);
+    return submissions(s->ram, s->rings) ? serve_ring(s, 0) : SLOW;
+}
+
+/* hear(ram, layout, frame, tcb, doorbell, serves, pages={}, hands=None) -> (taken, unwatched). A thread whose ring is not watched
+ * has rung: reads its doorbell, and if it `serves`, says to the thread that its ring is watched, and carries out the submission at
+ * hand (or signals, in a burst) if the fast path can. The rest as serve(). No other ring may be watched then. */
+PyObject *fast_hear(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *ram_object, *layout_object;
+    struct watched ring = {.served = 1};
+    struct service s = {.rings = &ring, .count = 1};
+    unsigned long long frame, tcb;
+    int doorbell, serves;
+    if (!PyArg_ParseTuple(args, "OOKKip|O!O", &ram_object, &layout_object, &frame, &tcb, &doorbell, &serves, &PyDict_Type,
+                          &s.pages, &s.hands))
+        return NULL;
+    s.ram = fast_parse(ram_object, layout_object, &s.layout);
+    if (!s.ram || !check_frame(s.ram, frame) || !fast_api->check(s.ram, tcb, s.layout->tcb_size))
+        return NULL;
+    ring.frame = frame;
+    ring.tcb = tcb;
+    silence(doorbell);
+    if (serves && hear(&s) == FAILED)
+        return NULL;
+    return Py_BuildValue("(KK)", (unsigned long long)s.taken, (unsigned long long)s.unwatched);
 }

@@ -8,6 +8,7 @@ import threading
 import time
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -16,6 +17,7 @@ from kerneld import _fastpath
 from kerneld.entry import TURN_NS, Entry
 from kerneld.host.process import Process, Thread
 from kerneld.outbox import Tell
+from kerneld.records import Tcb
 from libsel4py import abi
 from libsel4py.abi import ObjectType, Syscall
 from tests import harness
@@ -163,6 +165,110 @@ def test_a_thread_that_takes_its_doorbells_count_back_keeps_nobody_waiting(machi
     worker.join()
     assert in_time
     assert not errors
+
+
+@dataclass(slots=True)
+class Rung:
+    """A kernel's loop over the rings of threads, as the host's event loop calls it when a doorbell rings."""
+
+    machine: Machine
+    loop: asyncio.AbstractEventLoop
+    errors: list[BaseException] = field(default_factory=list)
+    entry: Entry = field(init=False)
+    bells: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        bus = IoBus(self.machine.ram, [])
+        self.entry = Entry(self.machine.kernel, bus, self.loop, lambda message: None, self.errors.append, poll_ns=0)
+
+    def open(self, thread: harness.Thread) -> Thread:
+        """With its doorbell rung already."""
+        self.bells.append(os.eventfd(1, os.EFD_NONBLOCK))
+        opened = host_thread(thread, self.bells[-1], self.loop)
+        self.entry.open(opened)
+        return opened
+
+    def turn(self) -> None:
+        """What is due now."""
+        self.loop.call_soon(self.loop.stop)
+        self.loop.run_forever()
+
+
+@pytest.fixture
+def rung(machine: Machine) -> Iterator[Rung]:
+    loop = asyncio.new_event_loop()
+    made = Rung(machine, loop)
+    yield made
+    loop.close()
+    for bell in made.bells:
+        os.close(bell)
+
+
+@pytest.mark.parametrize("ops", [(), ("fast",), ("fast", "slow"), ("slow", "fast"), ("fast",) * abi.RING_ENTRIES])
+def test_a_doorbell_has_all_of_a_ring_served(rung: Rung, ops: tuple[str, ...]) -> None:
+    """Whatever the fast path has done of it, before Python went on, counts once; then nothing is watched any more."""
+    machine = rung.machine
+    thread = machine.thread("thread")
+    machine.grant(thread, machine.retype(ObjectType.NOTIFICATION), SIGNAL, badge=1)
+    before = thread.tcb.consumed
+    opened = rung.open(thread)
+    for number, op in enumerate(ops):
+        thread.submit(Syscall.NB_SEND if op == "fast" else Syscall.YIELD, SIGNAL, tag=number)
+    for _ in range(2):
+        rung.turn()
+    assert [each.tag for each in iter(thread.completion, None)] == list(range(len(ops)))
+    assert thread.tcb.consumed == before + len(ops)
+    statistics = rung.entry.statistics()
+    assert (statistics.taken, statistics.doorbells, statistics.watched) == (len(ops), 1, 0)
+    assert opened.slot < 0
+    assert not rung.errors
+
+
+def test_who_rings_does_not_go_before_rings_that_are_watched(rung: Rung, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, kernel = rung.machine, rung.machine.kernel
+    busy, other = machine.thread("busy"), machine.thread("other")
+    machine.grant(other, machine.retype(ObjectType.NOTIFICATION), SIGNAL, badge=1)
+    before = other.tcb.consumed
+    seen: list[int] = []
+    take_slowly = kernel.take_slowly
+
+    def take(tcb: Tcb) -> bool:
+        seen.append(other.tcb.consumed - before)
+        return take_slowly(tcb)
+
+    monkeypatch.setattr(kernel, "take_slowly", take)
+    rung.entry._watch(rung.open(busy))
+    opened = rung.open(other)
+    busy.submit(Syscall.YIELD)
+    other.submit(Syscall.NB_SEND, SIGNAL)
+    rung.entry._rang(opened)
+    assert seen == [0]
+    assert other.tcb.consumed == before + 1
+
+
+def test_a_kernel_that_has_ended_hears_doorbells_and_serves_nobody(rung: Rung) -> None:
+    machine = rung.machine
+    thread = machine.thread("thread")
+    machine.grant(thread, machine.retype(ObjectType.NOTIFICATION), SIGNAL, badge=1)
+    before = thread.tcb.consumed
+    rung.open(thread)
+    thread.submit(Syscall.NB_SEND, SIGNAL)
+    rung.entry.end()
+    rung.turn()
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(rung.bells[0])
+    assert (thread.tcb.consumed, thread.completion()) == (before, None)
+
+
+def test_what_the_fast_path_cannot_do_behind_a_doorbell_ends_the_kernel(rung: Rung) -> None:
+    """As in the loop over rings: it is a bug, of which the host is told."""
+    machine = rung.machine
+    thread = machine.thread("thread")
+    opened = rung.open(thread)
+    opened.frame += 8
+    rung.entry._rang(opened)
+    assert [type(error) for error in rung.errors] == [ValueError]
+    assert not rung.entry.statistics().turns
 
 
 def test_what_will_be_needed_is_made_while_no_submission_waits(machine: Machine, doorbell: int) -> None:

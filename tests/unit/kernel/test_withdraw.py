@@ -52,10 +52,14 @@ class Pages:
         """The client's, which it writes with each request."""
         os.pwrite(page, struct.pack("<I", processor), abi.CHANNEL_REQUEST + abi.CHANNEL_CPU)
 
-    def revoke(self) -> None:
-        """In the kernel's loop; the host has not been told."""
+    def submit(self) -> None:
         root, words = self.machine.root, (self.scene.way, abi.WORD_BITS)
         root.submit(Syscall.CALL, InitialSlot.CNODE, abi.message_info(Label.CNODE_REVOKE, 2), words)
+
+    def revoke(self) -> None:
+        """In the kernel's loop; the host has not been told."""
+        self.submit()
+        root = self.machine.root
         rings = array("Q", (root.tcb.trap_frame, root.tcb.consumed, root.tcb.address, 0))
         assert self.machine.kernel.fast_layout is not None
         arguments = self.machine.ram, self.machine.kernel.fast_layout, rings, 0, 0, array("Q", (0,)), self.ends
@@ -104,6 +108,19 @@ def test_pages_are_gone_before_the_host_is_told(scene: Pages, looks: list[int]) 
     assert sorted(scene.told()) == sorted(scene.numbers)  # it does the rest
     assert looks == [signal.SIGURG]
     scene.machine.settle()
+
+
+def test_behind_a_doorbell_they_are_gone_before_the_loop_is_entered(scene: Pages, looks: list[int]) -> None:
+    machine, root = scene.machine, scene.machine.root
+    scene.submit()
+    bell = os.eventfd(1, os.EFD_NONBLOCK)
+    assert machine.kernel.fast_layout is not None
+    frame, tcb = root.tcb.trap_frame, root.tcb.address
+    assert _fastpath.hear(machine.ram, machine.kernel.fast_layout, frame, tcb, bell, True, scene.ends) == (1, 0)
+    assert (scene.sizes(), scene.ends, looks) == ([0] * CHANNELS, {}, [signal.SIGURG])
+    assert sorted(scene.told()) == sorted(scene.numbers)
+    machine.settle()
+    os.close(bell)
 
 
 def test_channels_that_are_not_severed_keep_their_pages(scene: Pages, looks: list[int]) -> None:
