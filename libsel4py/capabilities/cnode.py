@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from libsel4py.abi import Label, Rights
 from libsel4py.capabilities.base import CSPACE_DEPTH, Capability
-from libsel4py.lowlevel.invoke import invoke
+from libsel4py.lowlevel.invoke import invoke, ready
+
+_revoke = ready(Label.CNODE_REVOKE)
+_delete = ready(Label.CNODE_DELETE)
 
 
 class CNode(Capability):
@@ -17,11 +20,11 @@ class CNode(Capability):
 
     def revoke(self, index: int, depth: int = CSPACE_DEPTH) -> None:
         """Delete every capability derived from the one in the slot; that one stays."""
-        invoke(self.cptr, Label.CNODE_REVOKE, index=index, depth=depth)
+        _revoke(self.cptr, index, depth)
 
     def delete(self, index: int, depth: int = CSPACE_DEPTH) -> None:
         """Delete the capability in the slot; the object goes with its last capability. An empty slot is no error."""
-        invoke(self.cptr, Label.CNODE_DELETE, index=index, depth=depth)
+        _delete(self.cptr, index, depth)
 
     def cancel_badged_sends(self, index: int, depth: int = CSPACE_DEPTH) -> None:
         """Abort the sends that wait with this badge. Raises IllegalOperation without all four rights."""

@@ -12,8 +12,9 @@ import pytest
 from libsel4py import capabilities, errors
 from libsel4py.abi import INVOCATIONS, Error, Label, LookupFailureKind, ObjectType, Rights
 from libsel4py.capabilities import TCB, Capability, CNode, Endpoint, Frame, IOPort, Notification, Untyped, VSpace
+from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.invoke import invoke, prepare, set_explanations
-from libsel4py.lowlevel.syscalls import Message
+from libsel4py.lowlevel.syscalls import Completion, Message, machine
 from libsel4py.testing import TestSystem, in_background
 from libsel4py.testing.fake_objects import FakeEndpoint, FakeNotification, FakeObject, FakeReply
 
@@ -161,6 +162,38 @@ def test_arguments_are_checked_before_anything_is_sent(fake: TestSystem) -> None
     with pytest.raises(ValueError, match="does not fit 64 bits"):
         Endpoint(1 << 64)
     assert fake.kernel.system_calls == []
+
+
+READY = pytest.mark.parametrize("method", [CNode.revoke, CNode.delete])
+
+
+@READY
+def test_a_word_that_does_not_fit_is_named_also_where_the_machine_finds_it(
+    method: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trap(*arguments: int) -> Completion:
+        raise OverflowError("a signal's handler, or a word")
+
+    monkeypatch.setattr(machine, "trap", trap)
+    with pytest.raises(ValueError, match="index=-1 does not fit 64 bits"):
+        method(CNode(2), -1)
+    with pytest.raises(ValueError, match=f"depth={1 << 64} does not fit 64 bits"):
+        method(CNode(2), 5, 1 << 64)
+    with pytest.raises(OverflowError, match="handler"):
+        method(CNode(2), 5)
+
+
+@READY
+def test_what_is_ready_can_be_queued_and_is_refused_by_its_name(method: Callable[..., None], fake: TestSystem) -> None:
+    cnode = fake.first_task.cnode
+    with Batch(check=False) as batch:
+        waiting = batch.queue(method, cnode, 3000)
+        with pytest.raises(ValueError, match="index=-1 does not fit 64 bits"):
+            batch.queue(method, cnode, -1)
+    assert waiting.result() is None
+    fake.kernel.objects.refuse(Label[f"CNODE_{method.__name__.upper()}"], Error.ILLEGAL_OPERATION)
+    with pytest.raises(errors.IllegalOperation, match=f"CNode.{method.__name__}"):
+        method(cnode, 3000)
 
 
 def test_equality_is_type_and_address() -> None:
