@@ -12,8 +12,9 @@ from typing import Final
 from kerneld import caps, completion, cspace, explain, message
 from kerneld.core import Core
 from kerneld.failures import LookupFailure
-from kerneld.records import CapType, ProcessState, Slot, Tcb, ThreadState
+from kerneld.records import CapType, ProcessState, Reply, Slot, Tcb, ThreadState
 from libsel4py import abi
+from libsel4py.abi import FaultLabel
 
 TYPE_BYTE: Final = 7  # of a slot: the last one of its first word, whose upper bits are `Slot.cap_type`
 TYPES: Final = bytes(byte >> 3 for byte in range(256))  # by that byte
@@ -92,7 +93,8 @@ def _rights(cap: caps.Cap) -> int:
 
 
 def _mark(core: Core, cap: caps.Cap) -> bool:
-    """Of memory: whether it is a device's. Of a TCB: whether its thread has a process, in which it is not stopped."""
+    """Of memory: whether it is a device's. Of a TCB: whether its thread has a process, in which it is not stopped. Of a
+    reply object: whether the thread that waits there has faulted at memory that was not there."""
     match cap.type:
         case CapType.UNTYPED:
             return cap.is_device
@@ -101,8 +103,18 @@ def _mark(core: Core, cap: caps.Cap) -> bool:
         case CapType.TCB:
             thread = Tcb(core.ram, cap.object)
             return thread.process != ProcessState.NONE and thread.state != ThreadState.INACTIVE
+        case CapType.REPLY:
+            return _waits_for_memory(Reply(core.ram, cap.object).tcb)
         case _:
             return False
+
+
+def _waits_for_memory(thread: Tcb | None) -> bool:
+    return (
+        thread is not None
+        and thread.state == ThreadState.BLOCKED_ON_REPLY
+        and thread.fault_label == FaultLabel.VM_FAULT
+    )
 
 
 def _size_bits(cap: caps.Cap) -> int:

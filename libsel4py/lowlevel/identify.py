@@ -23,6 +23,7 @@ class Identity:
     Attributes:
         is_device: it is untyped memory or a frame of a device's registers, and not of RAM.
         runs: it is a TCB whose thread has a process, in which it is not stopped (`ThreadState.INACTIVE`).
+        owes_memory: it is a reply object, and whoever waits for the answer has faulted at memory that was not there.
     """
 
     type: str
@@ -30,14 +31,22 @@ class Identity:
     size_bits: int
     is_device: bool = False
     runs: bool = False
+    owes_memory: bool = False
 
 
 def identify(cptr: int) -> Identity:
     """What the capability at an address is; type NULL for an empty slot or an address that does not resolve."""
     _, _, _, kind, rights, size_bits, mark = machine.trap(Syscall.IDENTIFY, cptr, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)
     letters = "".join(letter for right, letter in LETTERS if rights & right)
-    of_thread = kind == CapType.TCB
-    return Identity(CapType(kind).name, letters, size_bits, bool(mark) and not of_thread, bool(mark) and of_thread)
+    marks = CapType(kind) if mark else CapType.NULL
+    return Identity(
+        CapType(kind).name,
+        letters,
+        size_bits,
+        is_device=marks in (CapType.UNTYPED, CapType.FRAME),
+        runs=marks is CapType.TCB,
+        owes_memory=marks is CapType.REPLY,
+    )
 
 
 def is_same(cptr: int, other: int) -> bool:

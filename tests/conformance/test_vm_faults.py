@@ -7,7 +7,7 @@ import pytest
 from kerneld.records import ThreadState
 from libsel4py import abi
 from libsel4py.abi import FaultLabel, InitialSlot, PageFault, Rights, Syscall
-from tests.conformance.scenes import faulting, got, next_fault, reply_to_fault
+from tests.conformance.scenes import UNKNOWN_SYSCALL, faulting, got, next_fault, reply_to_fault
 from tests.harness import Completion, Machine, Thread
 from tests.mapping_scene import READ_WRITE, MappingScene
 
@@ -111,3 +111,28 @@ def test_VMFAULT0008_guarded(machine: Machine) -> None:
     reply_to_fault(machine, label=1)
     assert answer(thread.completion()) == NOBODY
     assert thread.state is ThreadState.RUNNING
+
+
+def test_VMFAULT0009_identify(machine: Machine) -> None:
+    """IDENTIFY tells of a reply object whether a thread waits there for the answer to a VMFault: no call, no other."""
+
+    def owes() -> int:
+        return got(machine.root.syscall(Syscall.IDENTIFY, machine.root.reply)).words[3]
+
+    thread, endpoint = faulting(machine)
+    assert owes() == 0
+    touch(thread)
+    assert owes() == 0
+    got(next_fault(machine, endpoint))
+    assert owes() == 1
+    machine.root.call(thread.cap, abi.Label.TCB_SUSPEND)
+    assert owes() == 0
+    machine.root.call(thread.cap, abi.Label.TCB_RESUME)
+    got(next_fault(machine, endpoint))
+    assert owes() == 1
+    reply_to_fault(machine)
+    assert owes() == 0
+    got(thread.completion())
+    assert thread.syscall(UNKNOWN_SYSCALL) is None
+    got(next_fault(machine, endpoint))
+    assert owes() == 0
