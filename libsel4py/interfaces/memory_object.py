@@ -77,7 +77,8 @@ class MemoryObject(Interface):
         Args:
             wake: signalled when `lock_next` has something, or what was `Supply.LATER` is there. None: it just asks.
         Raises:
-            DataError: the object is terminated, or has a pager already.
+            DataError: the object is terminated, or has a pager already. A pager in another task that died and was
+                started again may begin again: all that it had is returned, and is not resident any more.
         """
 
     def data_request(self, offset: Word, length: Word, access: Word) -> Answer:

@@ -4,17 +4,20 @@ Rules: a page is supplied for reading first, and Write is granted when a thread 
 is written back, and flushed. What stands behind the source's end within the last page reads as zeroes and is not
 written: a source never becomes longer than ``size``. A page wholly behind its end is left to the pager, as zeroes
 (data_unavailable). A source that has become shorter than it was has no such page any more: zeroes that nobody wrote
-would be written over what comes there later.
+would be written over what comes there later. A pager in another task is given frames of this one alone, so nothing of
+what threads wrote is lost with it: its next life finds all, and what it owed is written back.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 from collections import deque
 from typing import Protocol
 
 from libsel4py.abi import Rights
 from libsel4py.capabilities import Frame, Notification
+from libsel4py.errors import KernelError
 from libsel4py.interfaces.memory_object import (
     PAGE_BYTES,
     READ_ONLY,
@@ -30,6 +33,8 @@ from libsel4py.interfaces.memory_object import (
 )
 from libsel4py.pagers.frames import Frames
 from libsel4py.pagers.states import Life
+
+_log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -57,6 +62,7 @@ class Blob(MemoryObject):
         self._length = self._source.seek(0, io.SEEK_END)
         self._size = self._length if size is None else size
         self._held: dict[int, Frame | None] = {}  # by offset; None: the pager made the frame itself
+        self._granted: dict[int, int] = {}  # bytes of those pages, by offset, that somebody may have written to
         self._wake: Notification | None = None
         self._requests: deque[LockRequest] = deque()
         self._tickets = 0
@@ -80,9 +86,22 @@ class Blob(MemoryObject):
     # --- for its pager --------------------------------------------------------------------------------------
 
     def init(self, wake: Notification | None) -> int:
-        self._life.begin()
+        if self._life.begin():
+            self._settle()
         self._wake = wake
         return self._size
+
+    def _settle(self) -> None:
+        """The pager has died, and its mappings with it: do what it had not done. All pages are still held."""
+        self._requests.clear()
+        self._completed = self._tickets
+        for offset, length in list(self._granted.items()):
+            frame = self._held[offset]
+            try:
+                if frame is not None:
+                    self._write_back(offset, length, frame)
+            except (DataError, KernelError) as error:
+                _log.warning("what its pager had left is still to be written back: %s", error)
 
     def data_request(self, offset: int, length: int, access: int) -> Answer:
         self._ensure(offset, length, access)
@@ -90,11 +109,14 @@ class Blob(MemoryObject):
         if offset not in self._held:
             self._held[offset] = self._fetch(offset, length)
         frame = self._held[offset]
+        if offset in self._granted:  # it differs from the source: who has it is to return it
+            rights = READ_WRITE
+        self._grant(offset, length, rights)
         return unavailable(rights) if frame is None else supplied(frame, rights)
 
     def _fetch(self, offset: int, length: int) -> Frame | None:
         if offset >= self._length:
-            return None
+            return self._frames.new(length.bit_length() - 1) if self._life.is_remote else None
         try:
             data = self._read(offset, min(length, self._length - offset, self._size - offset))
         except OSError as error:
@@ -116,7 +138,13 @@ class Blob(MemoryObject):
     def data_unlock(self, offset: int, length: int, access: int) -> Answer:
         self._ensure(offset, length, access)
         self._ensure_held(offset)
-        return unlocked(READ_WRITE if access & Rights.WRITE else READ_ONLY)
+        rights = READ_WRITE if access & Rights.WRITE else READ_ONLY
+        self._grant(offset, length, rights)
+        return unlocked(rights)
+
+    def _grant(self, offset: int, length: int, rights: int) -> None:
+        if rights & Rights.WRITE:
+            self._granted[offset] = length
 
     def data_return(self, offset: int, length: int, frame: Frame, dirty: bool, keep: bool) -> None:
         self._ensure(offset, length, 0)
@@ -126,6 +154,7 @@ class Blob(MemoryObject):
                 self._write_back(offset, length, frame)
         finally:
             if not keep:
+                self._granted.pop(offset, None)
                 held = self._held.pop(offset)
                 if held is not None:
                     self._frames.free(held)
@@ -143,6 +172,7 @@ class Blob(MemoryObject):
         except OSError as error:
             raise DataError(f"the source could not be written at {offset:#x}: {error}") from error
         self._length = max(self._length, offset + len(data))
+        self._granted.pop(offset, None)
 
     def _write(self, offset: int, data: bytes) -> None:
         self._source.seek(offset)
@@ -165,6 +195,7 @@ class Blob(MemoryObject):
                 if frame is not None:
                     self._frames.free(frame)
             self._held.clear()
+            self._granted.clear()
             self._wake = None
 
     def _ensure(self, offset: int, length: int, access: int) -> None:
