@@ -96,12 +96,15 @@ class Paged(msgspec.Struct, frozen=True):
     """A task whose page faults this task answers.
 
     ``vspace`` is the capability to its address space, ``supervisors`` gives for the badge of each thread's faults the
-    endpoint to which all its other faults are passed on, and ``size`` counts the bytes at `PAGED_ADDRESS`.
+    endpoint to which all its other faults are passed on, in the order of the threads, and ``size`` counts the bytes at
+    `PAGED_ADDRESS`. ``outlived``: the badges of those threads that have run since a former life of this task, if any:
+    what that had brought them is gone.
     """
 
     vspace: int
     supervisors: dict[int, int]
     size: int
+    outlived: tuple[int, ...] = ()
 
 
 class Heartbeat(msgspec.Struct, frozen=True):

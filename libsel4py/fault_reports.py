@@ -10,9 +10,12 @@ from typing import Final
 
 from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel, PageFault
+from libsel4py.pagers.faults import VM_FAULT_WORDS
 
 KILLED: Final = 137  # exit status of what SIGKILL ended, as shells have it
 CANNOT_START: Final = 126  # exit status of what never had a process, or whose image did not load
+LOST_WITH_PAGER: Final = 1  # a fifth word of a VM fault that a pager passes on: why it does not answer it
+WHY_UNANSWERED: Final = {LOST_WITH_PAGER: "; what was there was lost when its pager ended"}
 FAULTED: Final = 1  # what a fault that nobody answers counts as
 
 
@@ -43,7 +46,8 @@ def describe_fault(label: int, words: tuple[int, ...]) -> str:
             return "unknown system call"
         case FaultLabel.VM_FAULT:
             kind = "write to" if words[3] & PageFault.WRITE else "read from"
-            return f"no memory to {kind} at address {words[1]:#x}, instruction {words[0]:#x}"
+            why = WHY_UNANSWERED.get(words[4], "") if len(words) > VM_FAULT_WORDS else ""
+            return f"no memory to {kind} at address {words[1]:#x}, instruction {words[0]:#x}{why}"
         case FaultLabel.USER_EXCEPTION if is_death(label, words):
             status = exit_status(words[4])
             return "ended" if status == 0 else f"ended with status {status}"
@@ -51,6 +55,11 @@ def describe_fault(label: int, words: tuple[int, ...]) -> str:
             return f"exception {words[3]}, code {words[4]:#x}"
         case _:
             return f"fault {label}"
+
+
+def pager_is_gone(name: str) -> str:
+    """Behind the words about a memory fault: why the task's pager did not answer it."""
+    return f"; its pager, {name}, does not run"
 
 
 def where_to_read(name: str, status: int) -> str:

@@ -16,13 +16,15 @@ replies. Rules:
   away behind the pager's back, which the kernel then says.
 - Whom a slow object lets wait waits no longer than `patience`; an object that dies fails those that wait for it.
 - When the last thread of a space has ended, its mappings are ended: who is started again finds what is in the objects.
+- Threads that outlive the pager, and what it had kept for them, find nothing in its place: the next life that is told
+  of them as ``lost`` refuses their faults, and their supervisor hears why.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -31,10 +33,11 @@ from typing import Final
 from libsel4py.abi import FRAME_MIN_BITS, FaultLabel, Rights
 from libsel4py.capabilities import Endpoint, Notification, Reply, VSpace
 from libsel4py.errors import KernelError, Timeout
+from libsel4py.fault_reports import LOST_WITH_PAGER
 from libsel4py.interfaces.memory_object import READ_WRITE, LockRequest, MemoryObject
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.syscalls import Message, Received
-from libsel4py.pagers.faults import VmFault, is_death
+from libsel4py.pagers.faults import VM_FAULT_WORDS, VmFault, is_death
 from libsel4py.pagers.frames import Frames
 from libsel4py.pagers.regions import Region, Space
 from libsel4py.pagers.residence import OBJECT_FAILURES, Later, Page, Residence
@@ -103,9 +106,16 @@ class Pager:
 
     # --- who is served --------------------------------------------------------------------------------------
 
-    def add_space(self, vspace: VSpace, name: str = "?") -> Space:
-        """Serve an address space. It has no regions and no threads yet."""
-        return Space(vspace, name)
+    def add_space(
+        self, vspace: VSpace, name: str = "?", outlived: Collection[int] = (), *, lost: bool = False
+    ) -> Space:
+        """Serve an address space. It has no regions and no threads yet.
+
+        Args:
+            outlived: of the threads to come, those that ran before this pager did (`environment.Paged`), by badge.
+            lost: what those had seen is gone, and is not to seem to be zeroes.
+        """
+        return Space(vspace, name, alive=set(outlived), lost=lost and bool(outlived))
 
     def add_thread(self, space: Space, badge: int, supervisor: Endpoint | None = None) -> None:
         """Serve a thread whose fault endpoint has this badge; all other faults of it go to ``supervisor``.
@@ -283,6 +293,7 @@ class Pager:
             self._stop_waiting(message.badge)
             space.alive.discard(message.badge)
             if not space.alive:
+                space.lost = False
                 self.clear(space)
                 self._ended(space)
         if not is_told:
@@ -317,7 +328,17 @@ class Pager:
             self._pass_on(space, message)
         return Verdict.REFUSE
 
+    def _refuse_lost(self, space: Space, fault: VmFault, message: Received) -> Verdict:
+        self.counts.refused += 1
+        if not fault.guarded:
+            _log.warning("%s: what was at %#x was lost with a former life of this pager", space.name, fault.address)
+            words = (*message.words[:VM_FAULT_WORDS], LOST_WITH_PAGER)
+            self._pass_on(space, message._replace(words=words))
+        return Verdict.REFUSE
+
     def _resolve(self, space: Space, fault: VmFault, message: Received) -> Verdict:
+        if space.lost:
+            return self._refuse_lost(space, fault, message)
         region = space.find(fault.address)
         if region is None:
             return self._refuse(space, fault, message, "no region there")

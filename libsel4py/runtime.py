@@ -108,6 +108,8 @@ def start(cls: type[Component], environment: Environment) -> int:
     server = make_server(instance, task)
     if environment.stands_by and not waits_early:
         Notification(Slot.TAKEOVER).wait()
+    if environment.stands_by and environment.paged:  # only now is it known who has outlived the former process
+        task.environment = Parent(Endpoint(Slot.PARENT)).environment()
     starter: Callable[[], None] | None = getattr(instance, "start", None)
     if starter is not None:
         starter()

@@ -74,6 +74,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
 
     Attributes:
         runs: its first thread has a process that goes on; False is news where it stands as RUNNING.
+        pager: the number of its pager, if it has one.
         failures: how many of its lives have ended in a row, each soon. due: when it is to be started again.
         started_at: when its last life began. renewed_at: when its group last began anew; 0: never.
         failed_at: when it has failed, as far as that counts still; oldest first.
@@ -88,6 +89,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
     essential: bool = False
     asks_to_stop: bool = False
     depends: tuple[int, ...] = ()
+    pager: int | None = None
     heartbeat_us: int = 0
     stop_timeout_us: int = 0
     failures: int = 0

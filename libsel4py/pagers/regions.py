@@ -58,12 +58,15 @@ class Space:
     Attributes:
         threads: for each thread, by the badge of its faults, the endpoint that is told what is not the pager's
         business. alive: those that have not ended. mapped: by address of the page.
+        lost: what its threads had seen went with a former life of the pager; their memory faults are refused until all
+        of them have ended.
     """
 
     vspace: VSpace
     name: str = "?"
     threads: dict[int, Endpoint | None] = field(default_factory=dict)
     alive: set[int] = field(default_factory=set)
+    lost: bool = False
     mapped: dict[int, Mapped] = field(default_factory=dict)
     _regions: list[Region] = field(default_factory=list)
 

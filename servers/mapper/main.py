@@ -64,7 +64,8 @@ class Main(Mapper):
 
     def _add(self, number: SpaceId, name: str, paged: Paged) -> None:
         vspace = VSpace(paged.vspace)
-        self._members[name] = member = Member(number, vspace, self._pager.add_space(vspace, name), paged.size)
+        space = self._pager.add_space(vspace, name, paged.outlived, lost=True)
+        self._members[name] = member = Member(number, vspace, space, paged.size)
         self._database.add_space(number, vspace)
         for badge, supervisor in paged.supervisors.items():
             self._pager.add_thread(member.space, badge, Endpoint(supervisor))
@@ -126,7 +127,7 @@ class Main(Mapper):
         """A message with no client's badge: a fault."""
         message = Received(badge, label, words, 0, 0, (0, 0, 0))
         fault, member = VmFault.of(message), self._threads.get(badge)
-        if fault is not None and member is not None and self._is_resolved(member, fault):
+        if fault is not None and member is not None and not member.space.lost and self._is_resolved(member, fault):
             member.space.alive.add(badge)
             return RESUME
         return REFUSE if self._pager.fault(message) is Verdict.REFUSE else None

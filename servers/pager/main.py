@@ -5,6 +5,9 @@ has a copy of its own; or, where the description connects this server to a ``mem
 them see and share. Frames are made from this server's pool, or are the object's. Rules: a task that ends gives its
 frames back, and its successor finds the first contents again, or what the object has; what is no page fault goes on to
 root as it came. An object that answers "later" fails who waits: this server answers each fault at once.
+
+What this server has made goes with it. A task that runs on is refused its memory by this server's next life, which is
+the task's end; where the setting ``outlived`` is ``anew``, it finds the first contents. An object's memory stays.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from libsel4py.pagers.regions import Space
 from libsel4py.pagers.window import Window
 
 AHEAD = 7
+END, ANEW = "end", "anew"  # what the setting ``outlived`` says
 RESUME: Words = (message_info(0, 0), 0, 0, 0, 0)
 REFUSE: Words = (message_info(1, 0), 0, 0, 0, 0)
 
@@ -41,6 +45,10 @@ class Main(PagerStatistics):
         self._has_object = "memory" in task.environment.connections
         self.pager = Pager(self.frames, self._wake() if self._has_object else None, ended=self._renew)
         self._ahead = int(str(settings.get("ahead", AHEAD)))
+        outlived = str(settings.get("outlived", END))
+        if outlived not in (END, ANEW):
+            raise ValueError(f"outlived = {outlived!r}: a task that outlives its pager can {END} or begin {ANEW}")
+        self._begins_anew = outlived == ANEW
         self._contents = str(settings.get("contents", "")).encode()
         self._sizes: dict[str, int] = {}
         for name, paged in task.environment.paged.items():
@@ -54,7 +62,8 @@ class Main(PagerStatistics):
 
     def _serve(self, name: str, paged: Paged) -> None:
         self._sizes[name] = paged.size
-        space = self.pager.add_space(VSpace(paged.vspace), name)
+        lost = not self._has_object and not self._begins_anew
+        space = self.pager.add_space(VSpace(paged.vspace), name, paged.outlived, lost=lost)
         for badge, supervisor in paged.supervisors.items():
             self.pager.add_thread(space, badge, Endpoint(supervisor))
         self.attach(space)
@@ -71,6 +80,8 @@ class Main(PagerStatistics):
         return Blob(self.frames, self._contents, size) if self._contents else Anonymous(self.frames, size)
 
     def _renew(self, space: Space) -> None:
+        if self._has_object:
+            return  # it has what there was; its mappings are gone
         for region in space.regions:
             self.pager.detach(region)
         self.attach(space)

@@ -10,10 +10,10 @@ import time
 from typing import Final
 
 from libsel4py import component, uses
-from libsel4py.abi import message_info
+from libsel4py.abi import FaultLabel, message_info
 from libsel4py.capabilities import Notification
 from libsel4py.errors import KernelError, RemoteError
-from libsel4py.fault_reports import FAULTED, is_guarded
+from libsel4py.fault_reports import FAULTED, is_guarded, pager_is_gone
 from libsel4py.heartbeats import HUNG, Heartbeats, Pulse
 from libsel4py.interfaces.lifecycle import Change, Lifecycle, Order, OrderKind, Standing
 from libsel4py.interfaces.supervision import Supervised, Supervision
@@ -64,6 +64,8 @@ class Main(Supervision):
         child = self._policy.children.get(report.number) if report is not None else None
         if report is not None and child is not None and report.is_news:
             text, now = report.text_for(child.record.name), time.monotonic()
+            pager = self._policy.stopped_pager(report.number) if label == FaultLabel.VM_FAULT else ""
+            text += pager_is_gone(pager) if pager else ""
             self._take(self._policy.failed(report.number, report.status, text, now, faulted=report.faulted))
         return None
 

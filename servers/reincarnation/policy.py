@@ -142,6 +142,12 @@ class Policy:
         """The moment for `tick`; FOREVER if there is none."""
         return min((min(_due(child), child.stops_by) for child in self.children.values()), default=FOREVER)
 
+    def stopped_pager(self, number: int) -> str:
+        """The name of the task's pager, if it has one that does not run; else ""."""
+        child = self.children.get(number)
+        pager = None if child is None or child.record.pager is None else self.children.get(child.record.pager)
+        return "" if pager is None or pager.standing is Standing.RUNNING else pager.record.name
+
     # --- events -----------------------------------------------------------------------------------------------------
 
     def failed(

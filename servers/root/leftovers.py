@@ -3,24 +3,27 @@
 Rules: no thread of the task runs meanwhile. Callers are answered before anything is deleted, by the same batch, with
 what their SDK raises as `ServerDied`: their request had been taken, and may have been carried out. Requests that nobody
 had taken go on waiting at the endpoint, for the successor. (The kernel itself would leave a caller stopped for ever
-whose reply object is deleted.)
+whose reply object is deleted.) A thread whose memory fault the task had taken tries its instruction again: it faults
+anew, and so it is told to whoever answers its faults by then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from itertools import compress
 from typing import Final
 
 from libsel4py.abi import CapType
 from libsel4py.environment import Slot
 from libsel4py.lowlevel.batch import Batch
-from libsel4py.lowlevel.identify import slot_types
+from libsel4py.lowlevel.identify import identify, slot_types
 from libsel4py.lowlevel.syscalls import Message
 from libsel4py.wire import Outcome
 from servers.root.authority import Authority
 from servers.root.objects import TaskObjects
 
+DIED: Final = Message(Outcome.SERVER_DIED)
+TRY_AGAIN: Final = Message(0)  # the answer to a VM fault
 FEW: Final = 8  # slots that are emptied without looking which of them the pool's end has emptied
 
 
@@ -31,8 +34,25 @@ def occupied_slots(objects: TaskObjects) -> tuple[list[int], list[int]]:
     return occupied, [slot for slot in occupied if types[slot] == CapType.REPLY]
 
 
-def queue_answers(batch: Batch, authority: Authority, objects: TaskObjects, replies: Sequence[int]) -> None:
-    """Queue that everybody who waits for a reply of this task is told that it has died.
+def owing_memory(authority: Authority, objects: TaskObjects, replies: Sequence[int]) -> list[int]:
+    """Those of the task's reply objects at which a thread waits that has faulted at memory that was not there."""
+    root, copy = authority.cnode, authority.slots.allocate()
+    found = []
+    for slot in replies:
+        with Batch() as batch:
+            batch.queue_try(root.copy, copy, objects.cnode, slot, src_depth=objects.cnode_bits)
+        if identify(copy).owes_memory:
+            found.append(slot)
+        root.delete(copy)
+    authority.slots.free(copy)
+    return found
+
+
+def queue_answers(
+    batch: Batch, authority: Authority, objects: TaskObjects, replies: Sequence[int], faulted: Container[int] = ()
+) -> None:
+    """Queue that everybody who waits for a reply of this task is told that it has died, and that who waits at one of
+    ``faulted`` (`owing_memory`) tries its instruction again.
 
     ``replies``: reply objects, of `occupied_slots`. Each is answered by a copy in root's own CNode, all in one slot,
     which is empty again when the batch has run: a copy that could not be made is no reply object, and what is sent
@@ -41,7 +61,7 @@ def queue_answers(batch: Batch, authority: Authority, objects: TaskObjects, repl
     root, copy = authority.cnode, authority.slots.allocate()
     for slot in replies:
         batch.queue_try(root.copy, copy, objects.cnode, slot, src_depth=objects.cnode_bits)
-        batch.queue_send(copy, Message(Outcome.SERVER_DIED))
+        batch.queue_send(copy, TRY_AGAIN if slot in faulted else DIED)
         batch.queue_try(root.delete, copy)
     authority.slots.free(copy)
 

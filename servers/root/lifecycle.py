@@ -53,6 +53,21 @@ class LifecycleService(Lifecycle):
             self._start(running, change)
         for running in self._known(change.leaves):
             self._leave(running, change)
+        if change.ends or change.leaves:
+            self._take_over_from_who_waits()
+
+    def _take_over_from_who_waits(self) -> None:
+        """Faults of tasks whose pager waits for one that is not to be started go to their supervisor meanwhile."""
+        for running in self._tasks.values():
+            if running.standing is Standing.WAITING and not self._comes_back(running):
+                self._lives.take_over(running)
+
+    def _comes_back(self, running: RunningTask) -> bool:
+        """Whether a task runs, or will without an order."""
+        if running.standing is not Standing.WAITING:
+            return running.standing is not Standing.LEFT
+        needed = (self._tasks.get(self._numbers[name]) for name in running.task.depends)
+        return all(each is None or self._comes_back(each) for each in needed)
 
     def _known(self, numbers: tuple[int, ...]) -> list[RunningTask]:
         return [self._tasks[number] for number in numbers if number in self._tasks]
@@ -87,6 +102,7 @@ class LifecycleService(Lifecycle):
             essential=task.essential,
             asks_to_stop=bool(task.provides) and task.stop_timeout_us > 0,
             depends=tuple(self._numbers[name] for name in task.depends),
+            pager=self._numbers[task.pager] if task.pager else None,
             heartbeat_us=task.heartbeat_us,
             stop_timeout_us=task.stop_timeout_us,
             failures=running.failures,

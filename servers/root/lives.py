@@ -1,10 +1,11 @@
 """The mechanism of a task's life: started, ended, cleared, and its faults led to whoever answers them.
 
 Rules. Starting a task again makes its threads anew: no old one can run on beside them, and a process begins with its
-first thread. What is not started again is left as it is, with everything that it holds, so that `why` and `inspect` can
-show it; but its endpoint goes, so that those who wait there are told, and so is who calls it later. If it is started
-after all, by order, there is a new one, in all slots that the description fills with it. Nothing here decides when:
-that is `supervisor.py`'s, or the reincarnation server's by `lifecycle.py`.
+first thread. Threads whose memory fault it held, as a pager or a supervisor, try their instruction again. What is not
+started again is left as it is, with everything that it holds, so that `why` and `inspect` can show it; but its endpoint
+goes, so that those who wait there are told, and so is who calls it later. If it is started after all, by order, there
+is a new one, in all slots that the description fills with it. Nothing here decides when: that is `supervisor.py`'s, or
+the reincarnation server's by `lifecycle.py`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from libsel4py.abi import CapType, FaultLabel, ObjectType
+from libsel4py.abi import CapType, FaultLabel, ObjectType, Rights
 from libsel4py.capabilities import Endpoint, Reply
+from libsel4py.description import Grant
 from libsel4py.environment import PAGED_BADGE
 from libsel4py.errors import KernelError, Timeout
-from libsel4py.fault_reports import is_guarded
+from libsel4py.fault_reports import is_guarded, pager_is_gone
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.identify import identify
 from libsel4py.lowlevel.syscalls import Message
@@ -30,6 +32,7 @@ from servers.root.running_task import THREAD_MASK, THREAD_SHIFT, Kind, Life, Run
 from servers.root.standbys import Standbys
 
 PAGER_SECONDS: Final = 0.1  # how long a pager may take to hear that a task of its ends; root answers nobody meanwhile
+PASSING_ON: Final = Rights.WRITE | Rights.GRANT_REPLY  # what a pager may do with its tasks' supervisor's endpoint
 
 Faulted = Callable[[Sender, int, tuple[int, ...]], None]
 _log = logging.getLogger(__name__)
@@ -65,6 +68,7 @@ class Lives:
                 self._remake_threads(running)
             task_objects.start(running.objects, running.image, self._authority.strict)
         running.started_at = self.clock()
+        running.pager_life = self._pager_life(running)
         running.note(Life.RUNNING, "running", event)
         for client in self._paged_by(running):
             self.send_faults_to(client, client.paged_faults)
@@ -89,6 +93,8 @@ class Lives:
     def leave(self, running: RunningTask, *, by_order: bool = False) -> None:
         """It is not started again: whoever waits for its answers is told, and its faulted thread stays to be seen.
 
+        A pager with such a thread answers no faults any more, whatever its other threads do.
+
         ``by_order``: as another order may start it, who has called it and was not served yet waits for that.
         """
         self.end_standby(running)
@@ -97,12 +103,16 @@ class Lives:
             self.take_over(running)
             if not by_order:
                 self.close_endpoint(running)
+        elif self._paged_by(running):
+            self._let_faults_go(running)
+            self.take_over(running)
 
     def clear(self, running: RunningTask) -> None:
         """Take back what the task had: whoever serves it sees that the memory which it had lent is gone."""
         occupied, replies = leftovers.occupied_slots(running.objects)
+        faulted = leftovers.owing_memory(self._authority, running.objects, replies) if self._takes(running) else ()
         with Batch() as batch:
-            leftovers.queue_answers(batch, self._authority, running.objects, replies)
+            leftovers.queue_answers(batch, self._authority, running.objects, replies, faulted)
             leftovers.queue_clearing(batch, running.objects, running.environment.first_free_slot, occupied)
             filled = self.standbys.queue_choice(batch, running)
         self._refill(running, [*occupied, *filled])
@@ -121,11 +131,15 @@ class Lives:
 
     def end_threads(self, running: RunningTask) -> None:
         """Destroy the task's threads, and so its process; new ones stand ready, or a process that has stood by."""
-        if running.faults == running.paged_faults:
+        pager = self._pager_of(running) if running.faults == running.paged_faults else None
+        if pager is not None:
+            self._silence(pager, running)
             self._tell_pager(running)
         if not self.standbys.choose(running):
             self._remake_threads(running)
             running.standby = Standby.NONE
+        if pager is not None:
+            self._let_speak(pager, running)
 
     def end_standby(self, running: RunningTask) -> None:
         """It is not to be started again soon: nothing stands by for it."""
@@ -136,6 +150,28 @@ class Lives:
 
     def _remake_threads(self, running: RunningTask) -> None:
         running.used_us += task_objects.remake_threads(self._authority, running.task, running.objects, running.faults)
+
+    def _silence(self, pager: RunningTask, client: RunningTask) -> None:
+        """Take from the pager what it passes faults of the task on by, and void what it is about to pass on.
+
+        It would wait for the supervisor, which waits for root, and root for it; and what comes of a former life's
+        threads late would be taken for the next one's.
+        """
+        objects = pager.objects
+        with Batch() as batch:
+            for slot in pager.environment.paged[client.task.name].supervisors.values():
+                batch.queue(objects.cnode.delete, slot, objects.cnode_bits)
+            for fault in client.home_faults:
+                batch.queue(self._authority.cnode.cancel_badged_sends, fault.cptr)
+
+    def _let_speak(self, pager: RunningTask, client: RunningTask) -> None:
+        """Give the pager back what `_silence` took; where it has filled a slot itself meanwhile, that is its loss."""
+        for slot in pager.environment.paged[client.task.name].supervisors.values():
+            placed = pager.objects.placed[slot]
+            try:
+                task_objects.place(self._authority, pager.objects, slot, placed.cptr, placed.rights, placed.badge)
+            except KernelError as error:
+                _log.warning("%s is not given back its slot %d: %s", pager.task.name, slot, error)
 
     def _tell_pager(self, running: RunningTask) -> None:
         """Say for each thread that it ends, so that its successor finds no memory of its; a pager that is busy or dead
@@ -160,13 +196,13 @@ class Lives:
 
     def tell_pager_of_home(self, client: RunningTask) -> None:
         """Let its pager pass on what it does not answer to where the task's faults are at home now."""
-        for pager in self._tasks:
-            if pager.task.name != client.task.pager:
-                continue
-            objects, paged = pager.objects, pager.environment.paged[client.task.name]
-            for slot, fault in zip(paged.supervisors.values(), client.home_faults, strict=True):
-                objects.cnode.delete(slot, objects.cnode_bits)
-                task_objects.place(self._authority, objects, slot, fault.cptr)
+        pager = self._pager_of(client)
+        if pager is None:
+            return
+        objects, paged = pager.objects, pager.environment.paged[client.task.name]
+        for slot, fault in zip(paged.supervisors.values(), client.home_faults, strict=True):
+            objects.cnode.delete(slot, objects.cnode_bits)
+            task_objects.place(self._authority, objects, slot, fault.cptr, PASSING_ON)
 
     # --- endpoints that nobody serves ---------------------------------------------------------------------------------
 
@@ -201,6 +237,42 @@ class Lives:
             task_objects.place_again(self._authority, each.objects, endpoint.cptr)
 
     # --- when somebody who answers faults ends for good -------------------------------------------------------------
+
+    def _takes(self, running: RunningTask) -> bool:
+        """Whether others' faults come to it."""
+        return Grant.LIFECYCLE in running.task.grants or bool(self._paged_by(running))
+
+    def _let_faults_go(self, pager: RunningTask) -> None:
+        """Let the threads try again whose memory fault it holds; its callers wait on, as it may have threads left."""
+        _, replies = leftovers.occupied_slots(pager.objects)
+        faulted = leftovers.owing_memory(self._authority, pager.objects, replies)
+        with Batch() as batch:
+            leftovers.queue_answers(batch, self._authority, pager.objects, faulted, faulted)
+
+    def outlived(self, pager: RunningTask) -> dict[str, tuple[int, ...]]:
+        """For each task that it is the pager of and that has run since a former life of it: the threads that run."""
+        return {
+            client.task.name: tuple(
+                number for number, thread in enumerate(client.objects.threads) if identify(thread.tcb.cptr).runs
+            )
+            for client in self._paged_by(pager)
+            if client.pager_life < pager.restarts and client.life is Life.RUNNING
+        }
+
+    def _pager_life(self, client: RunningTask) -> int:
+        """Which life of its pager is the first that brings memory to one that begins now; 0 if it has none."""
+        pager = self._pager_of(client)
+        if pager is None:
+            return 0
+        return pager.restarts + (pager.life in (Life.FAULTED, Life.DEAD, Life.DONE))
+
+    def why_unpaged(self, client: RunningTask) -> str:
+        """What explains a memory fault of a task whose pager does not answer it; "" if that has none, or that does."""
+        gone = client.task.pager and client.faults != client.paged_faults
+        return pager_is_gone(client.task.pager) if gone else ""
+
+    def _pager_of(self, client: RunningTask) -> RunningTask | None:
+        return next((each for each in self._tasks if each.task.name == client.task.pager), None)
 
     def _paged_by(self, pager: RunningTask) -> list[RunningTask]:
         return [each for each in self._tasks if each.task.pager == pager.task.name]

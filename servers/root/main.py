@@ -32,7 +32,6 @@ from servers.root.lives import Lives
 from servers.root.orders import Orders
 from servers.root.replay import empty_free_slots, replayed
 from servers.root.running_task import Kind, RunningTask, Sender, badge_of
-from servers.root.standbys import Standbys
 from servers.root.supervisor import Essential, Supervisor
 
 NAME = "root"
@@ -43,20 +42,22 @@ NO_MEMORY: Words = (message_info(1), 0, 0, 0, 0)  # the answer to a VM fault tha
 class Root(Parent):
     """Answers every task as its parent, and all faults."""
 
-    def __init__(self, tasks: list[RunningTask], supervisor: Supervisor, standbys: Standbys) -> None:
+    def __init__(self, tasks: list[RunningTask], supervisor: Supervisor, lives: Lives) -> None:
         self._tasks = tasks
-        self._standbys = standbys
+        self._lives = lives
         self._supervisor = supervisor
 
     def environment(self) -> Environment:
         sender = Sender.of(self.caller.badge)
-        environment = self._tasks[sender.number].environment
-        return replace(environment, stands_by=True) if sender.kind is Kind.STANDBY else environment
+        running = self._tasks[sender.number]
+        if sender.kind is Kind.STANDBY:
+            return replace(running.environment, stands_by=True)
+        return with_outlived(running.environment, self._lives.outlived(running))
 
     def exit(self, code: int) -> None:
         sender = Sender.of(self.caller.badge)
         if sender.kind is Kind.STANDBY:  # it does not speak for the task
-            self._standbys.ended(self._tasks[sender.number])
+            self._lives.standbys.ended(self._tasks[sender.number])
         else:
             self._supervisor.exited(sender.number, code)
 
@@ -69,10 +70,21 @@ class Root(Parent):
         if sender.kind in (Kind.FAULT, Kind.STANDBY_FAULT) and is_guarded(label, words):
             return NO_MEMORY
         if sender.kind is Kind.STANDBY_FAULT:
-            self._standbys.ended(self._tasks[sender.number])
+            self._lives.standbys.ended(self._tasks[sender.number])
         if sender.kind is Kind.FAULT:
             self._supervisor.fault(sender, label, words)
         return None
+
+
+def with_outlived(environment: Environment, outlived: dict[str, tuple[int, ...]]) -> Environment:
+    """A pager's environment, with what it is to know of threads that have run since a former life of it."""
+    if not outlived:
+        return environment
+    paged = dict(environment.paged)
+    for name, threads in outlived.items():
+        badges = tuple(paged[name].supervisors)
+        paged[name] = replace(paged[name], outlived=tuple(badges[number] for number in threads))
+    return replace(environment, paged=paged)
 
 
 def main(boot_info_address: int, *_: int) -> None:
@@ -99,7 +111,7 @@ def main(boot_info_address: int, *_: int) -> None:
         orders = Orders(None if reincarnation is None else _bell(authority, reincarnation, ORDERS_SIGNAL))
         supervisor = Supervisor(lives, tasks, orders, reincarnation, heartbeats_of(authority, reincarnation))
         server = Server(endpoint, own)
-        _provide(server, authority, system, tasks, supervisor, lives.standbys)
+        _provide(server, authority, system, tasks, supervisor, lives)
         if reincarnation is not None:
             clients = {badge_of(Kind.LIFECYCLE, reincarnation.number): reincarnation.task.name}
             server.provide(LifecycleService(authority, system, tasks, lives, orders), name="lifecycle", clients=clients)
@@ -148,10 +160,10 @@ def _provide(
     system: description.System,
     tasks: list[RunningTask],
     supervisor: Supervisor,
-    standbys: Standbys,
+    lives: Lives,
 ) -> None:
     """Let root's one endpoint answer every task as its parent, those that may as `System`, and all faults."""
-    root = Root(tasks, supervisor, standbys)
+    root = Root(tasks, supervisor, lives)
     parents = {badge_of(Kind.PARENT, running.number): running.task.name for running in tasks}
     parents |= {badge_of(Kind.STANDBY, each.number): each.task.name for each in tasks if each.task.standby}
     server.provide(root, Parent, name="parent", clients=parents)

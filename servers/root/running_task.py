@@ -77,6 +77,7 @@ class RunningTask:
         own_faults: root's endpoint with a badge for each thread. paged_faults: the same of its pager's, if it has one.
         is_closed: its endpoint is gone, since nobody serves it.
         home_faults: those of its supervisor, root's own where it has no other.
+        pager_life: the first life of its pager (by that one's ``restarts``) that brought this life of it memory.
         state: its life, in words. last_cause: why its last life ended. restarted_at: when it was last started again by
         root's own rule, in seconds of root's clock. used_us: the processor time of its threads, as far as told.
         standby: see there. standby_faults: root's endpoint, with a badge for the faults of what stands by.
@@ -93,6 +94,7 @@ class RunningTask:
     own_faults: tuple[Endpoint, ...] = ()
     paged_faults: tuple[Endpoint, ...] = ()
     home_faults: tuple[Endpoint, ...] = ()
+    pager_life: int = 0
     life: Life = Life.MADE
     state: str = "made"
     restarts: int = 0

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Container
 from typing import Final
 
+from libsel4py.abi import FaultLabel
 from libsel4py.description import Restart
 from libsel4py.environment import PAGED_BADGE
 from libsel4py.fault_reports import FAULTED, KILLED, describe_fault, exit_status, is_death, where_to_read
@@ -138,6 +139,8 @@ class Supervisor:
         if running.is_over or (died and sender.thread and not status):
             return  # a process's further threads are told of behind its first; a thread may end when its work is done
         text = describe_fault(label, words)
+        if label == FaultLabel.VM_FAULT:
+            text += self._lives.why_unpaged(running)
         if sender.thread or not died:
             running.note(Life.FAULTED, f"faulted: {text}", f"thread {sender.thread}: {text}")
         else:

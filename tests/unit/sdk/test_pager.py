@@ -13,6 +13,7 @@ from kerneld.records import ThreadState
 from libsel4py import Frame
 from libsel4py.abi import ExceptionNumber, FaultLabel, Rights
 from libsel4py.errors import ServerDied
+from libsel4py.fault_reports import LOST_WITH_PAGER, describe_fault
 from libsel4py.interfaces.memory_object import Answer, DataError, LockRequest, later
 from libsel4py.pagers.anonymous import Anonymous
 from libsel4py.pagers.blob import Blob
@@ -173,6 +174,48 @@ def test_when_the_last_thread_has_ended_its_mappings_are_gone_before_anybody_is_
     assert client.rights(BASE) == client.rights(BASE + PAGE) == 0
     assert board.heard() is not None
     assert board.slots.free_count == free + 2
+
+
+def test_who_has_outlived_what_the_pager_had_is_refused_until_it_has_ended(board: PagingBoard) -> None:
+    """No zeroes in the place of what was there; and its supervisor hears why."""
+    first = board.client()
+    second = board.client(beside=first)
+    first.space.lost, first.space.alive = True, {first.badge, second.badge}
+    board.pager.attach(first.space, BASE, PAGE, Anonymous(board.frames, PAGE))
+    first.fault(BASE, guarded=True)
+    board.step()
+    refused = first.thread.completion()
+    assert refused is not None
+    assert refused.registers[0] == 1
+    board.listen()
+    assert not first.touch(BASE)
+    heard = board.heard()
+    assert heard is not None
+    assert (heard[0], heard[1], heard[2][1], heard[2][4:]) == (
+        first.badge,
+        FaultLabel.VM_FAULT,
+        BASE,
+        (LOST_WITH_PAGER,),
+    )
+    assert describe_fault(*heard[1:]).endswith("; what was there was lost when its pager ended")
+    assert board.pager.counts.refused == 2
+    board.listen()
+    second.ends()
+    board.step()
+    assert (first.space.lost, board.ended) == (True, [])
+    board.listen()
+    first.ends()
+    board.step()
+    assert (first.space.lost, board.ended) == (False, ["client"])
+    other = board.client(beside=first)
+    assert other.touch(BASE)
+
+
+def test_nothing_is_lost_for_a_space_that_nobody_has_outlived(board: PagingBoard) -> None:
+    assert not board.pager.add_space(board.client().vspace, "fresh", (), lost=True).lost
+    space = board.pager.add_space(board.client("other").vspace, "old", (5, 6), lost=True)
+    assert (space.lost, space.alive) == (True, {5, 6})
+    assert not board.pager.add_space(board.client("kept").vspace, "kept", (5, 6)).lost
 
 
 def test_a_space_that_is_removed_leaves_nothing(board: PagingBoard) -> None:

@@ -148,12 +148,12 @@ class Root:
         tcb = self.tcb(name, thread)
         return tcb.process != ProcessState.NONE and tcb.state != ThreadState.INACTIVE
 
-    def act_for(self, name: str) -> Thread:
-        """Let the test act for a task's first thread, which has started."""
-        tcb = self.tcb(name)
-        thread = Thread(self.machine, tcb, 0, 0, 0, 5)
-        self.machine.threads[tcb.address] = thread
-        return thread
+    def act_for(self, name: str, thread: int = 0) -> Thread:
+        """Let the test act for a task's thread, which has started."""
+        tcb = self.tcb(name, thread)
+        actor = Thread(self.machine, tcb, 0, 0, 0, 5)
+        self.machine.threads[tcb.address] = actor
+        return actor
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from kerneld.records import Notification, TcbSlot
 from libsel4py import abi
-from libsel4py.abi import Syscall
+from libsel4py.abi import FaultLabel, PageFault, Syscall
 from libsel4py.description import Assigned, Grant, Group, Provide, Restart, Strategy, System
 from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, STOP_SIGNAL, Slot
 from libsel4py.heartbeats import INIT_SECONDS
@@ -24,6 +24,7 @@ from libsel4py.interfaces.lifecycle import (
     fault_source,
 )
 from libsel4py.interfaces.system import NotPermitted
+from servers.root.lives import PASSING_ON
 from servers.root.running_task import Kind, Life, badge_of
 from servers.root.supervisor import MOST_REINCARNATIONS, Essential
 from tests.unit.servers.root_board import PING, UART, Root, root, task
@@ -279,6 +280,7 @@ def test_what_a_pager_passes_on_goes_to_whoever_supervises_its_task() -> None:
         board.supervisor.take_over()
         passed_on = board.held("pager")[slot]
         assert (passed_on.object, passed_on.badge) == (board.cap(ours.cptr).object, badge_of(Kind.FAULT, 2))
+        assert passed_on.rights == PASSING_ON  # it cannot receive there
         handler = board.tcb("paged").slot(TcbSlot.FAULT_HANDLER)
         its = board.running("pager").objects.endpoint
         assert its is not None
@@ -301,3 +303,46 @@ def test_faults_that_a_pager_left_are_told_to_the_reincarnation_server() -> None
         board.lifecycle.change(Change(Cause(2, "killed"), ends=(2,), starts=(2,)))
         handler = board.tcb("paged").slot(TcbSlot.FAULT_HANDLER)
         assert (handler.object, fault_source(handler.word1)) == (board.cap(theirs.cptr).object, (2, 0))
+
+
+def handled_by(board: Root, name: str) -> str:
+    """Whose endpoint a task's faults go to."""
+    handler = board.tcb(name).slot(TcbSlot.FAULT_HANDLER).object
+    endpoints = {each.task.name: each.objects.endpoint for each in board.tasks if each.objects.endpoint is not None}
+    (found,) = [each for each, endpoint in endpoints.items() if board.cap(endpoint.cptr).object == handler]
+    return found
+
+
+def test_faults_do_not_wait_for_a_pager_that_waits_for_who_does_not_come_back() -> None:
+    """The reincarnation server hears of them until the pager is started."""
+    disk = task("disk", restart=Restart.ALWAYS)
+    names = task("names", depends=("disk",), restart=Restart.ALWAYS)
+    pager = task("pager", provides=(Provide("p", PING),), depends=("names",), restart=Restart.ALWAYS)
+    paged = task("paged", pager="pager", paged=4096, restart=Restart.ALWAYS)
+    with root(REINCARNATION, disk, names, pager, paged, check=False) as board:
+        board.supervisor.start_all()
+        board.lifecycle.change(Change(Cause(1, "failed"), ends=(3, 2, 1), due=board.clock.now + 1))
+        assert handled_by(board, "paged") == "pager"
+        board.lifecycle.change(Change(Cause(1, "given up"), leaves=(1,)))
+        assert handled_by(board, "paged") == "reincarnation"
+        board.lifecycle.change(Change(starts=(1, 2, 3)))
+        assert handled_by(board, "paged") == "pager"
+        assert [record.pager for record in board.lifecycle.tasks()] == [None, None, None, 3]
+
+
+def test_a_memory_fault_that_the_reincarnation_server_had_taken_is_told_to_its_next_life(board: Root) -> None:
+    """Also of a further thread, of which no record tells."""
+    thread, server = board.act_for("two", 1), board.act_for("reincarnation")
+    assert thread.syscall(Syscall.FAULT, words=(abi.MAPPING_BASE, 0x77, int(PageFault.USER))) is None
+    served = board.running("reincarnation").environment.provides["s"].cptr
+    taken = server.syscall(Syscall.RECV, served, reply=Slot.REPLY)
+    assert taken is not None
+    assert fault_source(taken.badge) == (2, 1)
+    board.ended("reincarnation", SIGKILLED)
+    told = thread.completion()
+    assert told is not None
+    assert told.registers[0] == 0  # the instruction is tried again
+    assert thread.syscall(Syscall.FAULT, words=(abi.MAPPING_BASE, 0x77, int(PageFault.USER))) is None
+    again = board.act_for("reincarnation").syscall(Syscall.RECV, served, reply=Slot.REPLY)
+    assert again is not None
+    assert (fault_source(again.badge), again.label) == ((2, 1), FaultLabel.VM_FAULT)

@@ -13,7 +13,9 @@ from libsel4py.description import Provide, Restart, Use
 from libsel4py.environment import PAGED_ADDRESS, PAGED_BADGE, Slot
 from libsel4py.lowlevel.syscalls import Received
 from libsel4py.wire import Outcome
-from servers.root.running_task import THREAD_SHIFT, Kind, Life, badge_of
+from servers.root.main import with_outlived
+from servers.root.running_task import THREAD_SHIFT, Kind, Life, RunningTask, badge_of
+from servers.root.supervisor import MOST_RESTARTS
 from tests.harness import Thread
 from tests.unit.servers.root_board import Root, root, task
 
@@ -23,6 +25,7 @@ PAGER_INTERFACE = "libsel4py.interfaces.pager:PagerStatistics"
 GUARDED = int(PageFault.USER | PageFault.GUARDED)
 PLAIN = int(PageFault.USER)
 THREADS = 2
+EIGHT = 8
 
 
 @pytest.fixture
@@ -40,9 +43,9 @@ def badge(board: Root, thread: int = 0) -> int:
     return PAGED_BADGE | thread << THREAD_SHIFT | board.running("client").number
 
 
-def touch(board: Root, kind: int = PLAIN) -> Thread:
+def touch(board: Root, kind: int = PLAIN, client: Thread | None = None) -> Thread:
     """The client's first thread touches memory that is not there."""
-    client = board.act_for("client")
+    client = client or board.act_for("client")
     assert client.syscall(Syscall.FAULT, words=(PAGED_ADDRESS, 0x77, kind)) is None
     return client
 
@@ -52,6 +55,14 @@ def listen(board: Root) -> Thread:
     pager = board.act_for("pager")
     assert pager.syscall(Syscall.RECV, SERVED, reply=Slot.REPLY) is None
     return pager
+
+
+def tries_again(client: Thread) -> None:
+    """The instruction of a thread that had faulted is carried out once more."""
+    told = client.completion()
+    assert told is not None
+    assert told.registers[0] == 0
+    assert client.state is ThreadState.RUNNING
 
 
 def at_root(board: Root) -> Received | None:
@@ -100,6 +111,39 @@ def test_a_pager_that_does_not_listen_holds_nobody_up(board: Root, caplog: pytes
     assert "pager, the pager of client, does not listen" in caplog.text
 
 
+def test_what_a_pager_is_about_to_pass_on_is_void_when_its_task_is_ended(board: Root) -> None:
+    """Else the next life would be ended for it; and the pager, which waits for a hearing, would not hear of the end."""
+    (paged,) = board.running("pager").environment.paged.values()
+    slot = paged.supervisors[badge(board, 1)]
+    before = board.held("pager")[slot]
+    pager = board.act_for("pager")
+    assert pager.syscall(Syscall.SEND, slot, label=int(FaultLabel.USER_EXCEPTION)) is None
+    board.supervisor.kill(board.running("client"))
+    assert pager.completion() is not None
+    assert at_root(board) is None
+    assert board.held("pager")[slot] == before
+    assert pager.syscall(Syscall.SEND, slot, label=int(FaultLabel.USER_EXCEPTION)) is None
+    assert at_root(board) is not None
+
+
+def test_a_pager_that_fills_its_slots_meanwhile_holds_nobody_up(
+    board: Root, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It runs on while root ends its task."""
+    objects = board.running("pager").objects
+    (paged,) = board.running("pager").environment.paged.values()
+    slot, bits, choose = paged.supervisors[badge(board, 1)], objects.cnode_bits, board.lives.standbys.choose
+
+    def fill(running: RunningTask) -> bool:
+        objects.cnode.copy(slot, objects.cnode, SERVED, dest_depth=bits, src_depth=bits)
+        return choose(running)
+
+    monkeypatch.setattr(board.lives.standbys, "choose", fill)
+    board.supervisor.kill(board.running("client"))
+    assert board.has_started("client")
+    assert f"pager is not given back its slot {slot}" in caplog.text
+
+
 def test_a_guarded_access_that_the_dead_pager_had_not_taken_fails(board: Root) -> None:
     client = touch(board, GUARDED)
     board.ended("pager", FAILED)
@@ -110,14 +154,28 @@ def test_a_guarded_access_that_the_dead_pager_had_not_taken_fails(board: Root) -
     assert board.running("client").restarts == 0
 
 
-def test_one_that_it_had_taken_fails_as_well(board: Root) -> None:
+@pytest.mark.parametrize("kind", [GUARDED, PLAIN])
+def test_one_that_it_had_taken_is_tried_again_and_told_to_root(board: Root, kind: int) -> None:
     pager = listen(board)
-    client = touch(board, GUARDED)
+    client = touch(board, kind)
     assert pager.completion() is not None
     board.ended("pager", FAILED)
-    told = client.completion()
+    tries_again(client)
+    assert at_root(board) is None
+    touch(board, kind, client)
+    told = at_root(board)
     assert told is not None
-    assert told.registers[0] == 1
+    assert (told.label, told.badge) == (FaultLabel.VM_FAULT, badge_of(Kind.FAULT, board.running("client").number))
+
+
+def test_a_fault_that_a_pager_that_is_gone_does_not_answer_says_so(board: Root) -> None:
+    board.ended("pager", FAILED)
+    board.fault("client", FaultLabel.VM_FAULT, (0x77, PAGED_ADDRESS, 0, PLAIN))
+    running = board.running("client")
+    assert running.last_cause.endswith("instruction 0x77; its pager, pager, does not run")
+    assert running.restarts == 1
+    board.fault("client", FaultLabel.UNKNOWN_SYSCALL, (0,) * 19)
+    assert running.last_cause == "thread 0: unknown system call"
 
 
 def test_any_other_fault_that_it_had_not_taken_is_the_clients_end(board: Root) -> None:
@@ -126,6 +184,7 @@ def test_any_other_fault_that_it_had_not_taken_is_the_clients_end(board: Root) -
     client = board.running("client")
     assert client.restarts == 1
     assert client.events[1].startswith(f"thread 0: no memory to read from at address {PAGED_ADDRESS:#x}")
+    assert client.events[1].endswith("its pager, pager, does not run")
     assert board.has_started("client")
 
 
@@ -184,6 +243,147 @@ def test_a_fault_that_nobody_had_taken_waits_for_a_pager_that_is_started_again()
         taken = board.act_for("pager").syscall(Syscall.RECV, SERVED, reply=Slot.REPLY)
         assert taken is not None
         assert (taken.badge, taken.label) == (badge(board), FaultLabel.VM_FAULT)
+
+
+@pytest.fixture
+def lasting() -> Iterator[Root]:
+    """A pager with a successor, and a task with eight threads. The pager has as many reply objects."""
+    provides = (Provide("pager", PAGER_INTERFACE),)
+    pager = task("pager", provides=provides, restart=Restart.ALWAYS, spare_replies=EIGHT - 1)
+    client = task("client", pager="pager", paged=1 << 16, threads=EIGHT - 1, restart=Restart.ON_FAILURE)
+    other = task("other", uses=(Use("pager", "pager", "pager", PAGER_INTERFACE, 7),))
+    with root(pager, client, other, check=False) as made:
+        made.supervisor.start_all()
+        yield made
+
+
+def take_all(board: Root, clients: list[Thread] | None = None) -> tuple[Thread, list[Thread]]:
+    """All threads of the client fault, and the pager takes each with a reply object of its own."""
+    pager = board.act_for("pager")
+    replies = (Slot.REPLY, *board.running("pager").environment.spare_replies)
+    clients = clients or [board.act_for("client", number) for number in range(EIGHT)]
+    for number, (reply, client) in enumerate(zip(replies, clients, strict=True)):
+        assert client.syscall(Syscall.FAULT, words=(PAGED_ADDRESS + (number << 12), 0x77, PLAIN)) is None
+        taken = pager.syscall(Syscall.RECV, SERVED, reply=reply)
+        assert taken is not None
+        assert taken.badge == badge(board, number)
+    assert all(client.state is ThreadState.BLOCKED_ON_REPLY for client in clients)
+    return pager, clients
+
+
+def test_all_whose_faults_a_pager_had_taken_try_again_and_its_successor_is_told(lasting: Root) -> None:
+    _, clients = take_all(lasting)
+    lasting.ended("pager", SIGKILLED)
+    successor = lasting.act_for("pager")
+    for number, client in enumerate(clients):
+        tries_again(client)
+        assert client.syscall(Syscall.FAULT, words=(PAGED_ADDRESS + (number << 12), 0x77, PLAIN)) is None
+        told = successor.syscall(Syscall.RECV, SERVED, reply=Slot.REPLY)
+        assert told is not None
+        assert (told.badge, told.label) == (badge(lasting, number), FaultLabel.VM_FAULT)
+    assert lasting.running("client").restarts == 0
+
+
+def test_one_that_was_suspended_meanwhile_stays_so(lasting: Root) -> None:
+    _, clients = take_all(lasting)
+    lasting.running("client").objects.threads[3].tcb.suspend()
+    lasting.ended("pager", SIGKILLED)
+    assert clients[3].state is ThreadState.INACTIVE
+    assert clients[3].completion() is None
+    for client in (*clients[:3], *clients[4:]):
+        tries_again(client)
+
+
+def test_one_that_the_pager_had_refused_stays_stopped(lasting: Root) -> None:
+    pager, clients = take_all(lasting)
+    assert pager.syscall(Syscall.REPLY_RECV, SERVED, label=1, reply=Slot.REPLY) is None
+    lasting.ended("pager", SIGKILLED)
+    assert clients[0].state is ThreadState.INACTIVE
+    assert clients[0].completion() is None
+
+
+def test_another_fault_that_it_had_taken_and_a_call_end_as_before(lasting: Root) -> None:
+    pager, client, other = (lasting.act_for(name) for name in ("pager", "client", "other"))
+    assert client.syscall(-1000) is None
+    assert pager.syscall(Syscall.RECV, SERVED, reply=Slot.REPLY) is not None
+    assert other.syscall(Syscall.CALL, SERVED, label=1) is None
+    spare = lasting.running("pager").environment.spare_replies[0]
+    assert pager.syscall(Syscall.RECV, SERVED, reply=spare) is not None
+    lasting.ended("pager", SIGKILLED)
+    assert client.state is ThreadState.INACTIVE
+    told = other.completion()
+    assert told is not None
+    assert told.label == Outcome.SERVER_DIED
+
+
+def test_a_pager_that_is_given_up_leaves_nobody_waiting(lasting: Root) -> None:
+    """It dies of each fault: its clients try again as often as it is started again, and then root is told."""
+    clients: list[Thread] = []
+    for _ in range(MOST_RESTARTS):
+        _, clients = take_all(lasting, clients)
+        lasting.ended("pager", SIGKILLED)
+        for client in clients:
+            tries_again(client)
+    take_all(lasting, clients)
+    lasting.ended("pager", SIGKILLED)
+    assert lasting.running("pager").life is Life.DEAD
+    for client in clients:
+        tries_again(client)
+    assert clients[0].syscall(Syscall.FAULT, words=(PAGED_ADDRESS, 0x77, PLAIN)) is None
+    told = at_root(lasting)
+    assert told is not None
+    assert (told.label, told.badge) == (FaultLabel.VM_FAULT, badge_of(Kind.FAULT, lasting.running("client").number))
+
+
+def test_a_pager_whose_thread_has_faulted_and_that_is_left_answers_nobody_any_more(board: Root) -> None:
+    pager = listen(board)
+    client = touch(board)
+    assert pager.completion() is not None
+    board.fault("pager", FaultLabel.UNKNOWN_SYSCALL, (0,) * 19)
+    assert board.running("pager").life is Life.FAULTED
+    tries_again(client)
+    touch(board, client=client)
+    told = at_root(board)
+    assert told is not None
+    assert told.badge == badge_of(Kind.FAULT, board.running("client").number)
+
+
+def outlived(board: Root) -> dict[str, tuple[int, ...]]:
+    """What the pager is told when it asks who it is."""
+    running = board.running("pager")
+    environment = with_outlived(running.environment, board.lives.outlived(running))
+    return {name: paged.outlived for name, paged in environment.paged.items()}
+
+
+def test_a_pager_is_told_who_has_outlived_a_former_life_of_it(lasting: Root) -> None:
+    assert outlived(lasting) == {"client": ()}
+    lasting.running("client").objects.threads[3].tcb.suspend()
+    lasting.ended("pager", SIGKILLED)
+    assert outlived(lasting) == {"client": tuple(badge(lasting, number) for number in range(EIGHT) if number != 3)}
+    lasting.ended("pager", SIGKILLED)
+    assert len(outlived(lasting)["client"]) == EIGHT - 1
+    lasting.ended("client", FAILED)
+    assert lasting.running("client").restarts == 1
+    assert outlived(lasting) == {"client": ()}
+
+
+def test_who_begins_while_its_pager_is_away_has_outlived_nothing(board: Root) -> None:
+    board.ended("pager", SIGKILLED)
+    board.ended("client", FAILED)
+    board.supervisor._restart(board.running("pager"))
+    assert outlived(board) == {"client": ()}
+
+
+def test_deaths_of_a_pager_cost_root_nothing(lasting: Root) -> None:
+    _, clients = take_all(lasting)
+    lasting.ended("pager", SIGKILLED)
+    free, memory = lasting.authority.slots.free_count, lasting.authority.statistics()
+    for client in clients:
+        tries_again(client)
+    take_all(lasting, clients)
+    lasting.ended("pager", SIGKILLED)
+    assert lasting.authority.slots.free_count == free
+    assert lasting.authority.statistics() == memory
 
 
 def test_ends_and_take_overs_cost_root_nothing(board: Root) -> None:

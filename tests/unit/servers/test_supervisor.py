@@ -120,7 +120,7 @@ def test_a_fault_that_nobody_answers_is_noted(never: Root) -> None:
 
 def test_a_guarded_access_is_refused_and_ends_nothing(on_failure: Root) -> None:
     """Memory that was taken away: the thread gets VMFault, and its task goes on. An unguarded access is its end."""
-    parent = Parent([on_failure.running("it")], on_failure.supervisor, on_failure.lives.standbys)
+    parent = Parent([on_failure.running("it")], on_failure.supervisor, on_failure.lives)
     badge = badge_of(Kind.FAULT, on_failure.running("it").number)
     kind = PageFault.USER | PageFault.WRITE
     answer = parent.fault(badge, FaultLabel.VM_FAULT, (0x77, MAPPING_BASE, 0, kind | PageFault.GUARDED))
