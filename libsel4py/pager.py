@@ -195,6 +195,15 @@ class Pager:
             del self._residences[id(residence.given)]
             residence.close()
 
+    def give_back(self, region: Region) -> None:
+        """Return all pages of a region's object, and what is dirty with its contents; who touches them has them again.
+
+        Raises:
+            OBJECT_FAILURES: the object did not take something back; the rest was given.
+        """
+        residence = region.residence
+        residence.lock(LockRequest(0, 0, residence.size, flush=True))
+
     def fork(self, region: Region, space: Space, address: int | None = None) -> Region:
         """Show in ``space`` what ``region`` holds now, as a copy that is made page by page when either side writes.
 
@@ -295,7 +304,8 @@ class Pager:
             if not space.alive:
                 space.lost = False
                 self.clear(space)
-                self._ended(space)
+                with _failures_logged(f"the end of {space.name}"):  # its supervisor is to be told in every case
+                    self._ended(space)
         if not is_told:
             self._pass_on(space, message)
 

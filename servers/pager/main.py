@@ -51,6 +51,7 @@ class Main(PagerStatistics):
         self._begins_anew = outlived == ANEW
         self._contents = str(settings.get("contents", "")).encode()
         self._sizes: dict[str, int] = {}
+        self._spaces: list[Space] = []
         for name, paged in task.environment.paged.items():
             self._serve(name, paged)
 
@@ -64,6 +65,7 @@ class Main(PagerStatistics):
         self._sizes[name] = paged.size
         lost = not self._has_object and not self._begins_anew
         space = self.pager.add_space(VSpace(paged.vspace), name, paged.outlived, lost=lost)
+        self._spaces.append(space)
         for badge, supervisor in paged.supervisors.items():
             self.pager.add_thread(space, badge, Endpoint(supervisor))
         self.attach(space)
@@ -81,7 +83,9 @@ class Main(PagerStatistics):
 
     def _renew(self, space: Space) -> None:
         if self._has_object:
-            return  # it has what there was; its mappings are gone
+            if not any(each.alive for each in self._spaces):
+                self.pager.give_back(space.regions[0])
+            return
         for region in space.regions:
             self.pager.detach(region)
         self.attach(space)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.supervisor import ROOT, Supervisor
+from tests.system.test_kernel_restart import Kernel
 from tests.system.test_reincarnation import pid
 
 SYSTEM = """
@@ -92,11 +93,18 @@ def test_eight_threads_go_on_with_what_an_object_of_another_task_has(
 
 
 @pytest.mark.parametrize("supervisor", SUPERVISORS)
-def test_so_they_do_where_the_host_kills_it(sel4py: Supervisor, tmp_path: Path, supervisor: str) -> None:
+@pytest.mark.parametrize("kernel_too", [False, True])
+def test_so_they_do_where_the_host_kills_it(
+    sel4py: Supervisor, tmp_path: Path, supervisor: str, kernel_too: bool
+) -> None:
+    """Also where the kernel is killed with it: the next one goes on from where that was."""
     process = sel4py.start("up", description(tmp_path, supervisor, kills="false"))
     while f"holds {ALL}" not in sel4py.run("logs", "pager", "--system", "pager_dies").output:
         assert process.poll() is None
-    os.kill(pid(sel4py, "pager"), signal.SIGKILL)
+    victim, kernel = pid(sel4py, "pager"), Kernel(sel4py, "pager_dies").status()["pid"]
+    os.kill(victim, signal.SIGKILL)
+    if kernel_too:
+        os.kill(int(str(kernel)), signal.SIGKILL)
     output, error = process.communicate()
     assert process.returncode == 0, (output, error, sel4py.run("logs", "--system", "pager_dies").output)
 

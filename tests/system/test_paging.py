@@ -71,6 +71,11 @@ SCENES = {
         "64K",
         ', other = "other.peek", store = "store.contents"',
     ),
+    "kept": (
+        STORE + pager("pager", "", SERVER, 'uses.memory = { from = "store.object", rights = "wgp" }'),
+        "64K",
+        ', store = "store.contents"',
+    ),
     "nil": (pager("pager", 'kind = "nil", contents = "hello"'), "64K", ""),
     "deadly": (pager("pager", 'kind = "deadly"'), "64K", ""),
     "stacked": (
@@ -86,7 +91,7 @@ SCENES = {
 @pytest.mark.parametrize("scene", SCENES)
 def test_memory_is_paged(sel4py: Supervisor, tmp_path: Path, scene: str) -> None:
     pagers, paged, uses = SCENES[scene]
-    restart = "on-failure" if scene == "again" else "never"
+    restart = "on-failure" if scene in ("again", "kept") else "never"
     description = tmp_path / "paging.toml"
     description.write_text(
         SYSTEM.format(root=ROOT, pagers=pagers, scene=scene, paged=paged, uses=uses, restart=restart)

@@ -77,6 +77,16 @@ class Main(Component):
         self.other.write(100, bytes([lives + 1]))
         return 1 if lives < 2 else 0
 
+    def kept(self) -> int:
+        """What the last task wrote is with the object when it has ended, and its successor finds it."""
+        if self.memory.read(0, 6) != b"former":
+            self.memory.write(0, b"former")
+            return 1
+        assert self.store.read(0, 6) == b"former"
+        self.memory.write(PAGE, b"later")
+        assert self.memory.read(0, 6) == b"former"
+        return 0
+
     def deadly(self) -> None:
         """The pager dies while it holds the fault: the access fails, soon."""
         started = time.monotonic()
