@@ -141,6 +141,52 @@ def test_guarded_accesses_fail_where_nobody_brings_the_memory(sel4py: Supervisor
     ends_well(sel4py, path)
 
 
+OUTLIVED = """
+[system]
+name = "outlived"
+paths = ["{root}"]
+
+[machine]
+ram = "512M"
+
+[task.pager]
+image = "{image}"
+priority = 150
+pool = "1M"
+restart = "always"
+config = {{ {config} }}
+provides = {{ pager = "{interface}" }}
+
+[task.client]
+image = "tests.system.images.paged"
+pager = "pager"
+paged = "64K"
+restart = "always"
+provides = {{ peek = "tests.system.images.paged:Peek" }}
+
+[task.watcher]
+image = "tests.system.images.peeking"
+essential = true
+grants = ["system-information"]
+uses = {{ peek = "client.peek" }}
+"""
+PAGERS = {
+    "pager": ("servers.pager.main", "", "libsel4py.interfaces.pager:PagerStatistics"),
+    "mapper": ("servers.mapper.main", 'owner = "client"', "libsel4py.interfaces.mapper:Mapper"),
+}
+
+
+@pytest.mark.parametrize("server", PAGERS)
+def test_what_was_lost_is_there_for_nobody_until_the_task_begins_anew(
+    sel4py: Supervisor, tmp_path: Path, server: str
+) -> None:
+    image, config, interface = PAGERS[server]
+    path = tmp_path / "outlived.toml"
+    path.write_text(OUTLIVED.format(root=ROOT, image=image, config=config, interface=interface))
+    ended = sel4py.run("up", path)
+    assert ended.status == 0, f"{ended}\n{sel4py.run('logs', '--system', 'outlived').output}"
+
+
 MANY = """
 [system]
 name = "many_threads"
