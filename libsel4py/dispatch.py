@@ -19,7 +19,7 @@ import msgspec
 
 from libsel4py import abi
 from libsel4py.abi import ValueKind
-from libsel4py.capabilities import Capability
+from libsel4py.capabilities import Capability, Unwrapped
 from libsel4py.context import DEFER, per_thread
 from libsel4py.errors import InvalidMessage
 from libsel4py.keeper import Keeper, Request, current
@@ -291,7 +291,7 @@ def _capability_handler(method: Method, function: Callable[..., Any], pack: Call
         data = iter(arguments(info, (m0, m1, m2, m3)))
         capability = take_capability(info, wanted, method.full_name)
         values = [capability if value is wanted else next(data) for value in method.parameters]
-        if capability is None:
+        if capability is None or isinstance(capability, Unwrapped):
             return pack(invoke(values))
         unclaimed = current_task().receive.unclaimed
         unclaimed.add(capability.cptr)

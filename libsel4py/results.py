@@ -12,7 +12,7 @@ import msgspec
 
 from libsel4py import abi
 from libsel4py.abi import VALUE_KIND_BITS, ValueKind
-from libsel4py.capabilities import Capability
+from libsel4py.capabilities import Capability, Unwrapped
 from libsel4py.errors import InvalidMessage, ServiceError
 from libsel4py.lowlevel.machine import Answer, Words, machine
 from libsel4py.signature import Kind, Method, Value
@@ -183,10 +183,14 @@ def take_capability(info: int, value: Value, what: str) -> Capability | None:
     """The capability that came with a message, in its slot, which is the caller's from now on.
 
     Raises:
-        InvalidMessage: none came and one is needed, or it named the receiver's own endpoint.
+        InvalidMessage: none came and one is needed, or it named the receiver's own endpoint; an `Unwrapped` did not.
     """
     assert value.capability is not None
     count = abi.info_extra_caps(info)
+    if value.capability is Unwrapped:
+        if count != 1 or abi.info_caps_unwrapped(info) != 1:
+            raise InvalidMessage(f"{what}: {value.name} must be one capability of the endpoint that was called")
+        return Unwrapped(0, machine.badges()[0])
     if abi.info_caps_unwrapped(info):
         raise InvalidMessage(
             f"{what}: {value.name} is the receiver's own endpoint; a {value.capability.__name__} is due"

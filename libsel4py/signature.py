@@ -7,7 +7,7 @@ Which parameters and results travel how:
 
 - up to four `int`, `bool` and `Word` in registers. `int` is signed 64 bits, `Word` unsigned 64 bits.
 - a capability class (`Untyped`, `Endpoint`, …; also ``| None``) as a capability. One in each direction, since
-  seL4 gives a thread one receive slot.
+  seL4 gives a thread one receive slot. `Unwrapped`: one of the endpoint that is called, of which the badge arrives.
 - everything else that msgspec can encode, together, as msgpack.
 """
 

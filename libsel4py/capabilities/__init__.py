@@ -17,6 +17,7 @@ from libsel4py.capabilities.irq import IRQControl, IRQHandler
 from libsel4py.capabilities.sched_context import SchedContext, SchedControl
 from libsel4py.capabilities.tcb import TCB
 from libsel4py.capabilities.untyped import Untyped
+from libsel4py.capabilities.unwrapped import Unwrapped
 
 __all__ = [
     "CSPACE_DEPTH",
@@ -40,6 +41,7 @@ __all__ = [
     "SchedContext",
     "SchedControl",
     "Untyped",
+    "Unwrapped",
     "VSpace",
     "signal_many",
 ]
