@@ -36,12 +36,16 @@ class FileService(File):
         if self._handles.pop(handle.badge, None) is not None:
             self._served_by.remove_client(handle.badge)
 
-    def _handle(self) -> Handle:
-        handle = self._handles.get(self.caller.badge)
+    def find(self, badge: int) -> Handle:
+        """The open file whose capability has this badge. Raises StaleHandle."""
+        handle = self._handles.get(badge)
         if handle is None:
             raise StaleHandle("the file is closed")
         handle.session.ensure_alive()
         return handle
+
+    def _handle(self) -> Handle:
+        return self.find(self.caller.badge)
 
     def read(self, offset: int, length: int, at: int) -> int:
         return self._handle().read(offset, length, at)

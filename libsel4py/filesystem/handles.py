@@ -35,10 +35,23 @@ class Handle:
     """An open file of a session.
 
     Attributes:
-        node: the file. badge: of its capability, or 0 while it has none. has_written: since it was synced last.
+        node: the file. how: what it was opened for. badge: of its capability, or 0 while it has none. has_written:
+        since it was synced last. lender: of a file that was adopted, the session whose end is its end as well, if any.
     """
 
-    __slots__ = ("_appends", "_reads", "_watches", "_writes", "badge", "has_written", "node", "number", "session")
+    __slots__ = (
+        "_appends",
+        "_reads",
+        "_watches",
+        "_writes",
+        "badge",
+        "has_written",
+        "how",
+        "lender",
+        "node",
+        "number",
+        "session",
+    )
 
     def __init__(self, session: FileSession, number: int, node: Node, how: Opening, watches: Watches) -> None:
         self.session = session
@@ -46,6 +59,8 @@ class Handle:
         self.node = node
         self.badge = 0
         self.has_written = False
+        self.how = how
+        self.lender: FileSession | None = None
         self._reads = how.reads
         self._writes = how.writes
         self._appends = how.appends
@@ -82,6 +97,15 @@ class Handle:
         end = self.node.file.size()
         self._put(end, data)
         return end
+
+    def overwrite(self, offset: int, length: int, at: int) -> int:
+        """From the session's buffer, but nothing behind the file's end; returns how many bytes."""
+        data = self._from_buffer(length, at)
+        self._ensure_writes()
+        data = data[: max(0, self.node.file.size() - offset)]
+        if data:
+            self._put(offset, data)
+        return len(data)
 
     def _from_buffer(self, length: int, at: int) -> bytes:
         mapping = self.session.buffer()
@@ -145,6 +169,16 @@ class Handle:
 
     def unlock(self) -> None:
         self.node.lock.release(self)
+
+    def ensure_adoptable(self) -> None:
+        """Raises NotPermitted, StaleHandle: it may not be another session's."""
+        self._ensure_reads()
+        self.ensure_lent()
+
+    def ensure_lent(self) -> None:
+        """Raises StaleHandle: who had handed on the subtree in which the file was opened has taken it back."""
+        if self.lender is not None and not self.lender.is_alive():
+            raise StaleHandle("the session in whose subtree the file was opened is over")
 
     def _ensure_reads(self) -> None:
         if not self._reads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,12 +16,13 @@ MOST_LOCKED: Final = 4096  # names whose locks are remembered
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """An open file. ``path`` is None once it has no name any more."""
+    """An open file. ``path`` is None once it has no name any more; ``number`` is that of no other one."""
 
     path: str | None
     file: OpenFile
     lock: FileLock = field(default_factory=FileLock)
     users: int = 0
+    number: int = field(default_factory=itertools.count(1).__next__)
 
 
 class Nodes:

@@ -7,7 +7,8 @@
 
 Settings: ``clients = { shell = "rw /", httpd = "r /www" }`` says who has which subtree (made if it is missing);
 without it every client has all. ``"shell/files"`` is what it has by the connection to what is provided as ``files``.
-``sessions`` is how many there may be at once (256), of one client half of them.
+``sessions`` is how many there may be at once (256), of one client half of them. ``pager`` names the client that may
+show files to others as memory (`servers.pager`): files that are handed to it stay open until it closes them.
 
 Rules. Who calls is known by badge alone, and what it may do by the badge's grant: no request names authority. Nothing
 is done before path and rights are checked. All runs in one thread. What a client makes the server keep is counted.
@@ -19,7 +20,7 @@ from typing import Final
 
 from libsel4py.abi import VMFault
 from libsel4py.badges import Badges
-from libsel4py.capabilities import Endpoint, Notification, Untyped
+from libsel4py.capabilities import Endpoint, Notification, Untyped, Unwrapped
 from libsel4py.context import Caller, per_thread
 from libsel4py.dataspace import SharedMemory
 from libsel4py.errors import InvalidMessage, KernelError
@@ -35,6 +36,7 @@ from libsel4py.filesystem.volume import Volume
 from libsel4py.filesystem.watches import Watches
 from libsel4py.interfaces.file import (
     Access,
+    Adopted,
     BadPath,
     Change,
     ChangeKind,
@@ -85,6 +87,7 @@ class FileSystemServer(Directory):
         self._by_badge = self._grants.by_badge
         self._badges = Badges(self.server.endpoint, self.task)
         self._listed = "clients" in settings
+        self._pager = str(settings.get("pager", ""))
         self._described = grants_of_description(settings, volume.read_only)
         if not volume.read_only:
             for root, _ in self._described.values():
@@ -368,6 +371,19 @@ class FileSystemServer(Directory):
     def reclaim_number(self, file: int, exclusive: bool) -> bool:
         handle = self._handle(file)
         return self._nodes.may_reclaim(handle.node, exclusive) and handle.node.lock.reclaim(handle, exclusive)
+
+    # --- files as memory
+
+    def adopt(self, file: Unwrapped) -> Adopted:
+        _, session = self._in_session()
+        if self.caller.name != self._pager:
+            raise NotPermitted('only a pager adopts files: the setting pager = "…" of the file system names it')
+        session.ensure_room()
+        handle = session.adopt(self._files.find(file.badge))
+        return Adopted(handle.number, handle.size(), handle.node.number, handle.how.writes)
+
+    def overwrite_number(self, file: int, offset: int, length: int, at: int) -> int:
+        return self._handle(file).overwrite(offset, length, at)
 
     # --- watches
 

@@ -55,7 +55,8 @@ class FileSession:
 
     Attributes:
         badges: of its capability, and of those narrowed by it. origin: the grant that it was opened by.
-        children: sessions that were opened by these, which end with it. depth: how many sessions are above it.
+        parent: the session by which it was opened, or None. children: those that were opened by these badges, which end
+        with it. depth: how many sessions are above it.
         look: raises VMFault if the memory is gone.
     """
 
@@ -73,20 +74,20 @@ class FileSession:
         self._buffer = SessionBuffer(self._task, MOST_BUFFER_BYTES)
         self._life = Life(lent, self._task)  # type: ignore[arg-type]  # it makes a page of it, and knows no state
         self.children: set[FileSession] = set()
-        self._parent = origin.session
-        self.depth: int = 0 if self._parent is None else self._parent.depth + 1
-        self.look = self._life.look if self._parent is None else self._look_at_all
+        self.parent = origin.session
+        self.depth: int = 0 if self.parent is None else self.parent.depth + 1
+        self.look = self._life.look if self.parent is None else self._look_at_all
         lent.at_end(self._end)
-        if self._parent is not None:
-            self._parent.children.add(self)
+        if self.parent is not None:
+            self.parent.children.add(self)
 
     def is_alive(self) -> bool:
         """Whether its client has left its memory here, and so has that of the session by which it was opened."""
-        return self._life.is_there() and (self._parent is None or self._parent.is_alive())
+        return self._life.is_there() and (self.parent is None or self.parent.is_alive())
 
     def _look_at_all(self, offset: int) -> int:
-        assert self._parent is not None
-        self._parent.look(offset)
+        assert self.parent is not None
+        self.parent.look(offset)
         return self._life.look(offset)
 
     def ensure_alive(self) -> None:
@@ -121,6 +122,13 @@ class FileSession:
         handle = self._handles[self._last] = Handle(self, self._last, node, how, self._shared.watches)
         return handle
 
+    def adopt(self, handle: Handle) -> Handle:
+        """A handle of this session for another one's open file, for what that one may do. Raises as it."""
+        handle.ensure_adoptable()
+        made = self.add(handle.node, handle.how)
+        made.lender = handle.lender or handle.session.parent
+        return made
+
     def handle(self, number: int) -> Handle:
         """An open file of a session that is alive. Raises StaleHandle."""
         try:
@@ -130,6 +138,8 @@ class FileSession:
         found = self._handles.get(number)
         if found is None:
             raise StaleHandle(f"the session has no open file {number}")
+        if found.lender is not None:
+            found.ensure_lent()
         return found
 
     def handles(self) -> list[Handle]:
@@ -174,8 +184,8 @@ class FileSession:
         self._task.delete(watch.wake)
 
     def _end(self) -> None:
-        if self._parent is not None:
-            self._parent.children.discard(self)
+        if self.parent is not None:
+            self.parent.children.discard(self)
         for handle in self.handles():
             try:
                 self.drop(handle)

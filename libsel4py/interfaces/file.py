@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from libsel4py.capabilities import Endpoint, Notification, Untyped
+from libsel4py.capabilities import Endpoint, Notification, Untyped, Unwrapped
 from libsel4py.dataspace import SharedMemory
 from libsel4py.errors import NotEnoughMemory, ServiceError
 from libsel4py.interface import Interface, long_result, raises
@@ -161,6 +161,20 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
 
     volume: int
     survives: bool
+
+
+class Adopted(msgspec.Struct, frozen=True, array_like=True):
+    """An open file that a session has from another one.
+
+    Attributes:
+        number: the session's, as of `Directory.open_number`. size: bytes. which: the same for all handles of one open
+        file, in one life of the server, and of no other file. writable: whether it was opened for writing.
+    """
+
+    number: int
+    size: int
+    which: int
+    writable: bool
 
 
 class ChangeKind(IntEnum):
@@ -307,6 +321,23 @@ class Directory(Interface):
 
         False: another one has it, or had it in this life, in a mode that excludes this one.
         """
+
+    # --- a file as memory
+
+    def adopt(self, file: Unwrapped) -> Adopted:
+        """An open file of another session, by its `File` capability, as one of this session: for pagers.
+
+        It may be read and written as it was opened, and is open until this session closes it, whatever becomes of the
+        other handle. It ends with the session by which that one's session was opened, if there is one: so who hands on
+        a subtree can still take it back. Needs a session, of a client that the server's description names as a pager.
+
+        Raises:
+            NotPermitted: it is no pager's session, or the file was not opened for reading. StaleHandle: it is closed.
+            InvalidMessage: the capability is none of this server's.
+        """
+
+    def overwrite_number(self, file: Word, offset: Word, length: Word, at: Word) -> Word:
+        """`write_number` of those bytes that lie before the file's end, in one step; returns how many they were."""
 
 
 class File(Interface):
