@@ -28,6 +28,7 @@ from libsel4py.capabilities import Endpoint
 from libsel4py.errors import ServerDied
 from libsel4py.files.errors import LOST, InDoubt, LockLost, as_os_errors, os_error
 from libsel4py.files.handle import Handle
+from libsel4py.files.mapped import MappedFile
 from libsel4py.files.modes import TextMode, flags_of, layered
 from libsel4py.files.mount import BUFFER_BYTES, MOST_TRIES, POOL_BITS, Mount
 from libsel4py.files.path import Path
@@ -35,6 +36,7 @@ from libsel4py.files.raw import RawFile
 from libsel4py.files.watcher import Watcher
 from libsel4py.interface import Interface
 from libsel4py.interfaces.file import NAME_BYTES, PATH_BYTES, Access, Directory, Entry, FileError, Kind, Space, Stat
+from libsel4py.interfaces.mapped_files import MapAs, MappedFiles
 from libsel4py.task import Task, current_task
 
 if TYPE_CHECKING:
@@ -231,6 +233,30 @@ class Files:
             lambda flags: RawFile(mount, self._task, rest, flags), mode, buffering, encoding, errors, newline
         )
 
+    def map(
+        self,
+        path: str | Path,
+        pager: MappedFiles,
+        offset: int = 0,
+        length: int | None = None,
+        *,
+        writable: bool = False,
+        copy: bool = False,
+    ) -> MappedFile:
+        """A file, or a part of it, as memory: its pages come when they are touched.
+
+        Args:
+            pager: of this task. offset: a multiple of 4096. length: bytes; by default to the end of the file.
+            writable: what is stored is the file's. copy: it is this mapping's alone, and the file stays as it is.
+        Raises:
+            OSError. ValueError: the part is empty, or not all in the file; a copy that is to be written.
+        """
+        if writable and copy:
+            raise ValueError("a copy of a file is not written: give writable= or copy=")
+        how = MapAs.COPY if copy else MapAs.WRITE if writable else MapAs.READ
+        with self.open_raw(path, "r+b" if writable else "rb") as file:
+            return MappedFile(pager, file, self._task, offset, length, how)
+
     def open_raw(self, path: str | Path, mode: str = "rb") -> RawFile:
         """Without layers above it: each read and write is a request of its own."""
         mount, rest = self._find(path)
@@ -388,4 +414,4 @@ def _ensure_short(path: str) -> None:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
 
 
-__all__ = ["Files", "InDoubt", "LockLost", "Mount", "Path", "RawFile", "Resolver", "Watcher", "raw_of"]
+__all__ = ["Files", "InDoubt", "LockLost", "MappedFile", "Mount", "Path", "RawFile", "Resolver", "Watcher", "raw_of"]

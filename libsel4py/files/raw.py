@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import os
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from libsel4py.capabilities import Endpoint
 from libsel4py.errors import KernelError, RemoteError, ServerDied, ServiceError, Timeout
@@ -23,6 +24,9 @@ from libsel4py.task import Task
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+
+Result = TypeVar("Result")
 
 
 class RawFile(io.RawIOBase):
@@ -220,6 +224,11 @@ class RawFile(io.RawIOBase):
     def capability(self) -> Endpoint:
         """The `File` capability, to hand on; deleted when the file is closed, and of no use to anybody then."""
         return self._ensure(True, "").capability()
+
+    def hand_over(self, act: Callable[[Endpoint], Result]) -> Result:
+        """Do it with the `File` capability, and again with another one if its server was started again meanwhile."""
+        handle = self._ensure(True, "")
+        return handle.ask(lambda: act(handle.capability()))
 
     @property
     def _opened(self) -> Handle:

@@ -8,6 +8,10 @@ root as it came. An object that answers "later" fails who waits: this server ans
 
 What this server has made goes with it. A task that runs on is refused its memory by this server's next life, which is
 the task's end; where the setting ``outlived`` is ``anew``, it finds the first contents. An object's memory stays.
+
+Connections of any other name lead to file systems: a task that it pages may map their files
+(`libsel4py.interfaces.mapped_files`), each ``files`` bytes of pages at one time (256 KiB), for which the pool must have
+room.
 """
 
 from __future__ import annotations
@@ -16,25 +20,31 @@ from libsel4py import component, uses
 from libsel4py.abi import Rights, message_info
 from libsel4py.capabilities import Endpoint, Notification, VSpace
 from libsel4py.environment import PAGED_ADDRESS, SIGNAL_BADGE, Paged
-from libsel4py.interfaces.memory_object import MemoryObject
+from libsel4py.interfaces.file import Directory, NotPermitted
+from libsel4py.interfaces.mapped_files import MOST_MAPPINGS, MappedFiles
+from libsel4py.interfaces.memory_object import PAGE_BYTES, MemoryObject
 from libsel4py.interfaces.pager import PagerStatistics, Paging
 from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.syscalls import Received
 from libsel4py.pager import Pager, Verdict
 from libsel4py.pagers.anonymous import Anonymous
 from libsel4py.pagers.blob import Blob
+from libsel4py.pagers.faults import VmFault
+from libsel4py.pagers.file_mappings import LEAST_PAGES, FileMappings
+from libsel4py.pagers.file_store import FileStore
 from libsel4py.pagers.frames import Frames
 from libsel4py.pagers.regions import Space
 from libsel4py.pagers.window import Window
 
 AHEAD = 7
 END, ANEW = "end", "anew"  # what the setting ``outlived`` says
+FILE_BYTES = 256 << 10
 RESUME: Words = (message_info(0, 0), 0, 0, 0, 0)
 REFUSE: Words = (message_info(1, 0), 0, 0, 0, 0)
 
 
 @component
-class Main(PagerStatistics):
+class Main(PagerStatistics, MappedFiles):
     """The pager."""
 
     memory = uses(MemoryObject)
@@ -51,9 +61,31 @@ class Main(PagerStatistics):
         self._begins_anew = outlived == ANEW
         self._contents = str(settings.get("contents", "")).encode()
         self._sizes: dict[str, int] = {}
-        self._spaces: list[Space] = []
+        self._space_of: dict[str, Space] = {}
+        self._of_thread: dict[int, Space] = {}
+        self.files = FileMappings(self.pager, self.frames, self._stores(), self._share(), self._ahead)
         for name, paged in task.environment.paged.items():
             self._serve(name, paged)
+
+    def _stores(self) -> list[FileStore]:
+        """The file systems that the description connects this server to."""
+        task = self.task
+        found = [getattr(self.uses, name) for name in task.environment.connections if name != "memory"]
+        handles = MOST_MAPPINGS * max(1, len(task.environment.paged))
+        return [FileStore(each, task, handles) for each in found if isinstance(each, Directory)]
+
+    def _share(self) -> int:
+        """Pages of files that each task may have. Raises ValueError: too few, or more than there are."""
+        environment, settings = self.task.environment, self.task.environment.configuration
+        pages = int(str(settings.get("files", FILE_BYTES))) // PAGE_BYTES
+        if pages < LEAST_PAGES:
+            raise ValueError(f"files = {pages * PAGE_BYTES}: a task needs {LEAST_PAGES * PAGE_BYTES} bytes at least")
+        needed, free = pages * PAGE_BYTES * len(environment.paged), self.task.memory.statistics().free_bytes
+        if "files" in settings and needed > free:
+            raise ValueError(
+                f"files = {pages * PAGE_BYTES} for each of {len(environment.paged)} tasks, of {free} bytes"
+            )
+        return pages
 
     def _wake(self) -> Notification:
         """What the object signals: the notification that ends this server's receive."""
@@ -65,8 +97,9 @@ class Main(PagerStatistics):
         self._sizes[name] = paged.size
         lost = not self._has_object and not self._begins_anew
         space = self.pager.add_space(VSpace(paged.vspace), name, paged.outlived, lost=lost)
-        self._spaces.append(space)
+        self._space_of[name] = space
         for badge, supervisor in paged.supervisors.items():
+            self._of_thread[badge] = space
             self.pager.add_thread(space, badge, Endpoint(supervisor))
         self.attach(space)
 
@@ -82,8 +115,9 @@ class Main(PagerStatistics):
         return Blob(self.frames, self._contents, size) if self._contents else Anonymous(self.frames, size)
 
     def _renew(self, space: Space) -> None:
+        self.files.leave(space)
         if self._has_object:
-            if not any(each.alive for each in self._spaces):
+            if not any(each.alive for each in self._space_of.values()):
                 self.pager.give_back(space.regions[0])
             return
         for region in space.regions:
@@ -92,7 +126,11 @@ class Main(PagerStatistics):
 
     def on_stranger(self, badge: int, label: int, words: tuple[int, ...]) -> Words | None:
         """A message with no client's badge: a fault."""
-        match self.pager.fault(Received(badge, label, words, 0, 0, (0, 0, 0))):
+        message = Received(badge, label, words, 0, 0, (0, 0, 0))
+        space, fault = self._of_thread.get(badge), VmFault.of(message)
+        if space is not None and fault is not None:
+            self.files.before(space, fault.address)
+        match self.pager.fault(message):
             case Verdict.RESUME:
                 return RESUME
             case Verdict.WAIT:
@@ -105,6 +143,26 @@ class Main(PagerStatistics):
     def on_signal(self, _: int) -> None:
         """The object wants something of its pager."""
         self.pager.woken()
+
+    # --- files
+
+    def map(self, file: Endpoint, address: int, offset: int, length: int, how: int) -> int:
+        return self.files.map(self._space(), file, address, offset, length, how)
+
+    def flush(self, mapping: int, offset: int, length: int) -> None:
+        self.files.flush(self._space(), mapping, offset, length)
+
+    def refresh(self, mapping: int) -> None:
+        self.files.refresh(self._space(), mapping)
+
+    def unmap(self, mapping: int) -> None:
+        self.files.unmap(self._space(), mapping)
+
+    def _space(self) -> Space:
+        space = self._space_of.get(self.caller.name)
+        if space is None:
+            raise NotPermitted("files are mapped for the tasks that this pager pages alone")
+        return space
 
     def statistics(self) -> Paging:
         counts = self.pager.counts
