@@ -1,9 +1,9 @@
 """What a request is answered with: files of a directory, and listings of those without an ``index.html``.
 
 Rules. A target's path is decoded once, and is then a path of the directory that the server was given: the file system
-refuses ``..``, and there is nothing above. GET and HEAD alone are answered. A file is read while it is sent. What becomes
-of one that is replaced or removed meanwhile is the file system's matter: ramfs keeps it until it is closed, of littlefs
-the client gets less than was announced, and sees that by the length.
+refuses ``..``, and there is nothing above. GET and HEAD alone are answered. A file is read while it is sent. What
+becomes of one that is replaced or removed meanwhile is the file system's matter: ramfs keeps it until it is closed, of
+littlefs the client gets less than was announced, and sees that by the length.
 """
 
 from __future__ import annotations
