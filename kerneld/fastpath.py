@@ -150,6 +150,7 @@ def _outbox(kernel: KernelRecord) -> dict[str, int]:
         "outbox_deliver": Tell.DELIVER,
         "outbox_map": Tell.MAP,
         "outbox_channel_gone": Tell.CHANNEL_GONE,
+        "outbox_hint": Tell.HINT,
         "label_frame_map": Label.FRAME_MAP,
         "label_cnode_revoke": Label.CNODE_REVOKE,
     }

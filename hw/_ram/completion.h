@@ -45,4 +45,12 @@ static inline int completion_publish(uint8_t *frame, uint32_t produced)
     return waiting == 1 || (waiting && (int32_t)(produced - waiting) >= 0);
 }
 
+/* Counts that something came to be received in the kernel; returns whether the thread may sleep on that word, and is to be
+ * woken. Sequentially consistent, as above. */
+static inline int hint_count(uint8_t *frame)
+{
+    __atomic_fetch_add((uint32_t *)(void *)(frame + SEL4PY_RECEIVE_HINT), 1, __ATOMIC_SEQ_CST);
+    return __atomic_load_n((uint32_t *)(void *)(frame + SEL4PY_TASK_WAITING), __ATOMIC_SEQ_CST) != 0;
+}
+
 #endif

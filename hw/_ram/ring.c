@@ -222,9 +222,7 @@ static PyObject *ring_hint(PyObject *Py_UNUSED(module), PyObject *const *args, P
     uint64_t number;
     if (parse(args, count, 2, &frame, &number) < 0)
         return NULL;
-    /* Sequentially consistent, so that the look at TASK_WAITING comes after: no lost wake-up. */
-    __atomic_fetch_add(word32(frame, SEL4PY_RECEIVE_HINT), 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(word32(frame, SEL4PY_TASK_WAITING), __ATOMIC_SEQ_CST))
+    if (hint_count(frame))
         syscall(SYS_futex, word32(frame, SEL4PY_RECEIVE_HINT), FUTEX_WAKE, 1, NULL, NULL, 0);
     Py_RETURN_NONE;
 }

@@ -31,6 +31,7 @@ struct attempt {
     bool took_memory;            /* the completion is told when what was taken from processes is gone */
     bool outside;                /* a record was said to lie outside of RAM: the slow path will tell */
     bool told_itself;            /* the thread's own system call was completed, and nothing else is told */
+    bool follows;                /* another of the same burst, whose tell is in the outbox */
 };
 
 _Static_assert(sizeof(struct sel4py_tail) == 64, "a tail is eight words");
@@ -93,6 +94,8 @@ static inline bool store_words(struct attempt *a, uint64_t address, const uint64
 /* saved.c: the thread's saved system call, and its end. */
 bool save_trap(struct attempt *a);
 bool complete(struct attempt *a, uint64_t tcb, uint64_t badge, uint64_t info, const uint64_t *mr, unsigned words);
+/* completion.complete_unchanged: info and registers stay as the thread has submitted them. */
+bool complete_unchanged(struct attempt *a, uint64_t tcb, uint64_t status, uint64_t badge);
 
 /* submission.c. `resolve`: all of these low bits, below a CNode capability. `look_up`: an address of the thread's. */
 bool resolve(struct attempt *a, struct slot slot, uint64_t cptr, unsigned bits, struct slot *found);
@@ -101,16 +104,22 @@ bool look_up(struct attempt *a, uint64_t cptr, struct slot *found);
 /* deletions.c */
 void deletions_add(const RamObject *ram, uint64_t thread, struct slot slot);
 
-/* call.c. A call's way: who waits for it at the endpoint, and by which reply object it will be answered (false where it is
+/* call.c. Whether a thread that is made runnable runs at once, on time of its own that is held to no budget, in a live process. */
+bool runs(struct attempt *a, uint64_t tcb);
+/* A call's way: who waits for it at the endpoint, and by which reply object it will be answered (false where it is
  * not the fast path's matter); the trap is saved; the message goes there, and the caller waits. */
 bool find_receiver(struct attempt *a, struct slot cap, uint64_t *receiver, uint64_t *reply);
 bool enter(struct attempt *a);
 bool deliver_call(struct attempt *a, struct slot cap, uint64_t receiver, uint64_t reply, uint64_t info,
                   const uint64_t *mr);
 
-/* call.c, signal.c, fault.c, map.c, revoke.c */
+/* receive.c. Whether the thread's blocking receive gives nothing back to its bound notification, and finds no signal there. */
+bool takes_no_signal(struct attempt *a);
+
+/* call.c, receive.c, signal.c, fault.c, map.c, revoke.c */
 enum outcome try_call(struct attempt *a);
 enum outcome try_reply_recv(struct attempt *a);
+enum outcome try_receive(struct attempt *a);
 enum outcome try_signal(struct attempt *a);
 enum outcome try_fault(struct attempt *a);
 enum outcome try_map(struct attempt *a);

@@ -3,9 +3,7 @@
 
 static const uint64_t QUEUE_MASK = ~31ull; /* of an endpoint's tail word: the rest is its state */
 
-/* Whether a thread that is made runnable runs at once, on time of its own that is not held to a budget, and in a live
- * process. */
-static bool runs(struct attempt *a, uint64_t tcb)
+bool runs(struct attempt *a, uint64_t tcb)
 {
     uint64_t context = load(a, tcb + a->at->tcb_sched_context);
     return context && load(a, context + a->at->context_refill_max) && !load(a, context + a->at->context_period) &&
@@ -114,15 +112,6 @@ static bool perform_reply_recv(struct attempt *a, uint64_t endpoint, uint64_t re
     STORE(endpoint + at->endpoint_tail, a->tcb | at->endpoint_receive);
     STORE(a->tcb + at->tcb_state, at->state_receive);
     return true;
-}
-
-static bool takes_no_signal(struct attempt *a)
-{
-    uint64_t bound = load(a, a->tcb + a->at->tcb_bound_notification);
-    if (!bound)
-        return true;
-    return load(a, bound + a->at->notification_state) != a->at->notification_active &&
-           !load(a, bound + a->at->notification_sched_context);
 }
 
 enum outcome try_reply_recv(struct attempt *a)

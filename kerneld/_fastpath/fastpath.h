@@ -19,7 +19,8 @@
     X(process_live) X(endpoint_receive) X(notification_idle) X(notification_active) X(tcb_size) X(tcb_listen)         \
     X(tcb_channels) X(endpoint_channels) X(channel_client) X(channel_client_prev) X(channel_client_next)              \
     X(channel_target_prev) X(channel_target_next) X(channel_mask) X(slot_prev) X(slot_mdb) X(slot_mask)               \
-    X(slot_revocable) X(slot_first_badged) X(slot_bound) X(outbox_channel_gone) X(label_cnode_revoke)
+    X(slot_revocable) X(slot_first_badged) X(slot_bound) X(outbox_channel_gone) X(outbox_hint)             \
+    X(label_cnode_revoke)
 
 struct layout {
 #define FIELD(name) uint64_t name;

@@ -16,10 +16,11 @@ bool save_trap(struct attempt *a)
 }
 
 /* completion.complete, and what settle tells of it. `words` counts those of the message that are not zeroed. */
-bool complete(struct attempt *a, uint64_t tcb, uint64_t badge, uint64_t info, const uint64_t *mr, unsigned words)
+static bool complete_as(struct attempt *a, uint64_t tcb, uint64_t status, uint64_t badge, uint64_t info,
+                        const uint64_t *mr, unsigned words)
 {
     const uint64_t told = tcb + a->at->tcb_told;
-    uint64_t message[7] = {SEL4PY_STATUS_DONE, badge, info, 0, 0, 0, 0};
+    uint64_t message[7] = {status, badge, info, 0, 0, 0, 0};
     for (unsigned i = 0; i < words; i++)
         message[3 + i] = mr[i];
     if (!store_words(a, told, message, 7))
@@ -35,4 +36,17 @@ bool complete(struct attempt *a, uint64_t tcb, uint64_t badge, uint64_t info, co
         return false;
     STORE(a->at->outbox_length, a->told + 1);
     return true;
+}
+
+bool complete(struct attempt *a, uint64_t tcb, uint64_t badge, uint64_t info, const uint64_t *mr, unsigned words)
+{
+    return complete_as(a, tcb, SEL4PY_STATUS_DONE, badge, info, mr, words);
+}
+
+bool complete_unchanged(struct attempt *a, uint64_t tcb, uint64_t status, uint64_t badge)
+{
+    const uint64_t trap = tcb + a->at->tcb_trap;
+    const uint64_t info = load(a, trap + 24);
+    const uint64_t mr[4] = {load(a, trap + 32), load(a, trap + 40), load(a, trap + 48), load(a, trap + 56)};
+    return complete_as(a, tcb, status, badge, info, mr, 4);
 }

@@ -38,6 +38,17 @@ static uint64_t publish_told(RamObject *ram, const struct layout *at, unsigned n
     return tcb;
 }
 
+/* Counts for a thread that something came to be received in the kernel, and wakes it if it sleeps on that. */
+static void hint(RamObject *ram, const struct layout *at, uint64_t tcb)
+{
+    const uint64_t buffer = *(const uint64_t *)(const void *)(ram->base + tcb + at->tcb_buffer);
+    if (buffer >> TYPE_SHIFT != at->cap_frame || (buffer & OBJECT_MASK) > ram->size - SEL4PY_TRAP_FRAME_BYTES)
+        return;
+    uint8_t *frame = ram->base + (buffer & OBJECT_MASK);
+    if (hint_count(frame))
+        syscall(SYS_futex, frame + SEL4PY_RECEIVE_HINT, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
 /* As the thread says it: hostile, and any number. */
 static uint32_t submissions(RamObject *ram, const struct watched *ring)
 {
@@ -122,10 +133,18 @@ static enum outcome serve_ring(struct service *s, size_t index)
     __atomic_store_n(consumed, (uint32_t)ring->consumed, __ATOMIC_RELEASE);
     if (burst.tells_host)
         return carry_out(s, ring->tcb) ? DONE : FAILED;
-    uint64_t tcb = publish_told(s->ram, s->layout, 0);
-    __atomic_store_n((uint64_t *)(void *)(s->ram->base + s->layout->outbox_length), 0, __ATOMIC_RELEASE);
-    if (!is_watched(s, tcb))
-        s->unwatched = tcb;
+    uint64_t *told = (uint64_t *)(void *)(s->ram->base + s->layout->outbox_length);
+    const uint64_t *tells = (const void *)(s->ram->base + s->layout->outbox_entries);
+    for (unsigned number = 0; number < *told; number++) {
+        if (tells[4 * number] == s->layout->outbox_hint) {
+            hint(s->ram, s->layout, tells[4 * number + 1]);
+            continue;
+        }
+        uint64_t tcb = publish_told(s->ram, s->layout, number);
+        if (!is_watched(s, tcb))
+            s->unwatched = tcb; /* one at most: the ring's own thread is watched */
+    }
+    __atomic_store_n(told, 0, __ATOMIC_RELEASE);
     return DONE;
 }
 

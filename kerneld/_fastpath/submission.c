@@ -1,5 +1,5 @@
-/* The fast path of the kernel: Call and ReplyRecv of at most four words between threads that run on their own time, signals
- * that wake nobody, page faults on their way to a pager, Map, and Revoke of endpoint capabilities. As in seL4, it first
+/* The fast path of the kernel: Call and ReplyRecv of at most four words between threads that run on their own time, receives
+ * that nobody has sent to, signals, page faults on their way to a pager, Map, and Revoke of endpoint capabilities. As in seL4, it first
  * checks everything and stores nothing; past the point of no return it cannot fail. Whatever does not fit is left to the
  * slow path (kerneld/syscall.py), of which this is a copy in effect: tests run both on the same state and compare all of RAM.
  *
@@ -88,6 +88,11 @@ static bool is_signal(const struct attempt *a)
            a->entry.op == SEL4PY_SYSCALL_NB_SEND;
 }
 
+static bool is_receive(const struct attempt *a)
+{
+    return a->entry.op == SEL4PY_SYSCALL_RECV || a->entry.op == SEL4PY_SYSCALL_NB_RECV;
+}
+
 static enum outcome attempt_first(struct attempt *a)
 {
     if (!may_submit(a) || !look_at_ring(a))
@@ -95,8 +100,11 @@ static enum outcome attempt_first(struct attempt *a)
     copy_entry(a);
     if (a->entry.op == SEL4PY_SYSCALL_FAULT)
         return try_fault(a);
-    if (!(is_signal(a) || a->entry.op == SEL4PY_SYSCALL_REPLY_RECV) || !look_up(a, a->entry.cptr, &a->cap))
+    if (!(is_signal(a) || is_receive(a) || a->entry.op == SEL4PY_SYSCALL_REPLY_RECV) ||
+        !look_up(a, a->entry.cptr, &a->cap))
         return SLOW;
+    if (is_receive(a))
+        return try_receive(a);
     if (type_of(a->cap) == a->at->cap_frame)
         return try_map(a);
     if (!is_short(a))
@@ -118,6 +126,7 @@ static enum outcome attempt_next(struct attempt *a)
 {
     const uint64_t cptr = a->entry.cptr;
     a->consumed++;
+    a->follows = true;
     copy_entry(a);
     if (!is_short(a) || !is_signal(a))
         return SLOW;
