@@ -12,6 +12,7 @@ periodically.
     4 PERIOD        microseconds from one firing to the next; 0 fires once
     5 CONTROL       bit 0: compare; bit 1: interrupt. A one-shot clears bit 0 as it fires
     6 MISSED        periods that went by while STATUS was still set; reading clears it
+    7 DELAY         writing it sets the compare value so many microseconds from now, PERIOD 0 and CONTROL 3; reads 0
 
 Other ports and registers read 0, and writing them does nothing. A period is at least 100 microseconds, so that a
 driver cannot keep the host busy with firing.
@@ -27,7 +28,7 @@ from hw.interrupts import Trigger
 from hw.ram import Ram, Record, Word
 
 INDEX, STATUS, DATA = 0, 1, 4
-COUNTER_LOW, COUNTER_HIGH, COMPARE_LOW, COMPARE_HIGH, PERIOD, CONTROL, MISSED = range(7)
+COUNTER_LOW, COUNTER_HIGH, COMPARE_LOW, COMPARE_HIGH, PERIOD, CONTROL, MISSED, DELAY = range(8)
 STATUS_FIRED: Final = 1
 CONTROL_COMPARE, CONTROL_INTERRUPT = 1, 2
 MIN_PERIOD_US: Final = 100
@@ -133,6 +134,11 @@ class Clock(Device):
                 state.period = max(value, MIN_PERIOD_US) if value else 0
             case 5:  # CONTROL
                 state.control = value & 3
+                self.kick(self.number)
+            case 7:  # DELAY
+                state.compare = self.counter() + value & _WORD
+                state.period = 0
+                state.control = CONTROL_COMPARE | CONTROL_INTERRUPT
                 self.kick(self.number)
 
     def deadline(self) -> int | None:

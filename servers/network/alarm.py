@@ -14,11 +14,10 @@ from libsel4py.environment import Device
 from libsel4py.lowlevel.batch import Batch
 
 INDEX, STATUS, DATA = 0, 1, 4
-COUNTER_LOW, COUNTER_HIGH, COMPARE_LOW, COMPARE_HIGH, CONTROL = 0, 1, 2, 3, 5
+DELAY: Final = 7
 FIRED: Final = 1
-COMPARE_AND_INTERRUPT: Final = 3
 LEAST_US: Final = 1000  # from now: the host's timers are no finer
-_LOW: Final = (1 << 32) - 1
+MOST_US: Final = (1 << 32) - 1
 
 
 class Alarm:
@@ -29,26 +28,17 @@ class Alarm:
         self._first = device.first_port
         self._irq = IRQHandler(device.irq_handler)
         self._set: float | None = None
-        counter = self._read(COUNTER_LOW) | self._read(COUNTER_HIGH) << 32
-        self._offset_us = counter - time.monotonic_ns() // 1000
+        self._ports.out8(self._first + INDEX, DELAY)  # it stays that: no other register is used
         self._acknowledge()
 
     def set(self, moment: float | None) -> None:
         """Signal at a moment (`time.monotonic`); None: there is none now."""
         if moment is None or (self._set is not None and self._set <= moment):
             return
-        due = max(int(moment * 1e6), time.monotonic_ns() // 1000 + LEAST_US)
-        self._set = due / 1e6
-        compare = max(0, due + self._offset_us)
-        ports, first = self._ports, self._first
-        with Batch() as batch:
-            for index, value in (
-                (COMPARE_LOW, compare & _LOW),
-                (COMPARE_HIGH, compare >> 32),
-                (CONTROL, COMPARE_AND_INTERRUPT),
-            ):
-                batch.queue(ports.out8, first + INDEX, index)
-                batch.queue(ports.out32, first + DATA, value)
+        now = time.monotonic()
+        delay = min(max(int((moment - now) * 1e6) + 1, LEAST_US), MOST_US)
+        self._set = now + delay / 1e6
+        self._ports.out32(self._first + DATA, delay)
 
     def rang(self) -> None:
         """It has signalled: it may do so again."""
@@ -59,7 +49,3 @@ class Alarm:
         with Batch() as batch:
             batch.queue(self._ports.out8, self._first + STATUS, FIRED)
             batch.queue(self._irq.ack)
-
-    def _read(self, index: int) -> int:
-        self._ports.out8(self._first + INDEX, index)
-        return self._ports.in32(self._first + DATA)

@@ -63,6 +63,24 @@ def test_one_shot_fires_once(clock: ManualClock, machine: Machine, clock_ports: 
     assert machine.bus.lines.high == 0
 
 
+def test_a_delay_is_from_now(clock: ManualClock, machine: Machine, clock_ports: Ports, device: Clock) -> None:
+    arm(clock_ports, 7, period=1000)
+    clock.advance(1 << 33)
+    clock_ports.write(chip.INDEX, chip.DELAY)
+    for _ in range(2):  # a later one replaces it, without INDEX
+        clock_ports.write(chip.DATA, 5000, 4)
+        assert device.deadline() == 5000
+        clock.advance(4999)
+        machine.bus.change(device, device.fire)
+        assert machine.bus.lines.high == 0
+    clock.advance(1)
+    machine.bus.change(device, device.fire)
+    assert machine.bus.lines.high == IRQ
+    assert device.deadline() is None
+    assert clock_ports.read(chip.DATA, 4) == 0
+    assert select_read(clock_ports, chip.PERIOD) == 0
+
+
 def test_periods_that_went_by_are_counted(
     clock: ManualClock, machine: Machine, clock_ports: Ports, device: Clock
 ) -> None:
