@@ -62,6 +62,7 @@ setup(
         extension("hw._ram", "hw/_ram"),
         extension("hw._cpu", "hw/_cpu"),
         extension("hw._disk", "hw/_disk"),
+        extension("hw._net", "hw/_net"),
         extension("kerneld._fastpath", "kerneld/_fastpath"),
         extension("kerneld._survey", "kerneld/_survey"),
         *network_stack(),

@@ -12,6 +12,7 @@ A fault is for the driver: the device catches `DmaFault`, says so in its own sta
 
 from __future__ import annotations
 
+import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from hw._ram import load, store
 from hw.ram import Ram
 
 KEPT: Final = 8  # mappings of which a port knows without asking
+_SPAN: Final = struct.Struct("<4Q")
 MAX_TRANSFER: Final = 1 << 20  # bytes that one access moves: the kernel does nothing else meanwhile
 
 
@@ -146,10 +148,30 @@ class DmaPort:
         self._device = device
         self._counts = counts
         self._kept: list[tuple[int, int, Span]] = []  # first address, end, and what the first one means
+        self._table: bytes | None = b""
 
     def forget(self) -> None:
         """Ask again for each mapping."""
         self._kept.clear()
+        self._table = b""
+
+    @property
+    def table(self) -> bytes:
+        """The mappings that are known now, for C (hw/_net/batch.h, struct span). Others there may be as well."""
+        if self._table is None:
+            self._table = b"".join(
+                _SPAN.pack(first, end, span.physical, span.readable | span.writable << 1)
+                for first, end, span in self._kept
+            )
+        return self._table
+
+    def count(self, reads: int, read_bytes: int, writes: int, written_bytes: int) -> None:
+        """So much was done by the table."""
+        counts = self._counts
+        counts.reads += reads
+        counts.read_bytes += read_bytes
+        counts.writes += writes
+        counts.written_bytes += written_bytes
 
     def read(self, address: int, size: int) -> bytes:
         """A copy of `size` bytes."""
@@ -276,6 +298,7 @@ class DmaPort:
         if self._iommu.keeps:
             whole = Span(span.physical - span.before, span.size + span.before, span.readable, span.writable)
             self._kept = [(address - span.before, address + span.size, whole), *self._kept[: KEPT - 1]]
+            self._table = None
         return span
 
     def _fault(self, address: int, kind: FaultKind) -> DmaFault:

@@ -7,6 +7,11 @@ descriptor is read only while the driver has offered buffers, so what waits stay
 buffer is too small is dropped, counted, and the buffer is used for the next one. What the descriptor does not take
 waits with its chain. When the other side has gone the link is down: what is sent is dropped, as on a cable that hangs.
 
+What is in the commonest form (each frame in one descriptor, all of a turn's mapped and as they should be) C moves,
+between RAM and the descriptor without a copy here (`hw/_net`). It takes no chain that it does not give back in the same
+transaction. For all else, and while chains are under way, it leaves the turn to what stands here, which says what
+everything means.
+
 Memory of frames may be a driver's client's, and be gone: a frame that cannot be reached is not sent, and a buffer that
 cannot be is given back with nothing in it.
 
@@ -22,10 +27,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from hw import _net
 from hw.devices.bus import IoBus
-from hw.devices.net import DROPPED, Net
+from hw.devices.net import DROPPED, HEADER, Net
 from hw.devices.virtio_registers import Cause
-from hw.devices.virtqueue import Chain
+from hw.devices.virtqueue import USED, Chain
+from hw.ram import Ram
 
 FRAMES_A_TURN: Final = 64
 BYTES_A_TURN: Final = 1 << 20
@@ -152,14 +159,43 @@ class NetFrames:
             self._resets = device.own.resets
         if not device.is_live:
             return
-        sent = list(self._transmitted())
-        self._sent = len(sent)
-        if sent:
+        if not self._send_in_bulk():
+            sent = list(self._transmitted())
+            self._sent += len(sent)
             device.transmit_queue.give_back(sent)
-        received = list(self._arrived()) if self._readable and device.is_live else []
-        self._received = len(received)
-        if received:
+        if self._readable and device.is_live and not self._receive_in_bulk():
+            received = list(self._arrived())
+            self._received += len(received)
             device.receive_queue.give_back(received)
+
+    def _send_in_bulk(self) -> bool:
+        """Whether that was this turn's sending, or all that can be sent now."""
+        device = self._device
+        if self._blocked or self._outgoing or self._losing or device.own.is_down:
+            return False
+        outcome, count, size = _net.transmit(*self._moved())
+        self._sent = count
+        device.dma.count(count, size + HEADER.size * count, count, USED.size * count)
+        self._blocked = outcome == _net.LATER
+        return outcome in (_net.DONE, _net.LATER)
+
+    def _receive_in_bulk(self) -> bool:
+        """As `_send_in_bulk`, of what has come."""
+        device = self._device
+        if self._buffers or self._losing:
+            return False
+        outcome, count, size = _net.receive(*self._moved())
+        self._received = count
+        device.dma.count(0, 0, 2 * count, size + (HEADER.size + USED.size) * count)
+        if outcome in (_net.DONE, _net.LATER):
+            self._readable = False
+            return True
+        return False
+
+    def _moved(self) -> tuple[Ram, int, bytes, int, int, int, int]:
+        device = self._device
+        table, longest = device.dma.table, device.longest_frame
+        return device.ram, device.address, table, self._descriptor, longest, FRAMES_A_TURN, BYTES_A_TURN
 
     def _transmitted(self) -> Iterator[tuple[int, int]]:
         """Send what the driver offers: (head, 0) of each chain that is done."""
@@ -201,9 +237,9 @@ class NetFrames:
         """Take what has come, as far as there are buffers: (head, bytes written) of each that is used."""
         device, budget = self._device, BYTES_A_TURN
         self._readable = False
+        if not self._buffers:
+            self._buffers.extend(device.receive_queue.take(FRAMES_A_TURN))
         for _ in range(FRAMES_A_TURN):
-            if not self._buffers:
-                self._buffers.extend(device.receive_queue.take(FRAMES_A_TURN))
             if not self._buffers or budget <= 0:
                 return
             frame = self._read()

@@ -24,10 +24,10 @@ FEATURES = MAC | MTU | STATUS
 
 
 class System:
-    """A guest, its interface, and the other end of its link."""
+    """A guest, its interface, and the other end of its link. ``keeps``: of `Guest`; without it C moves no frame."""
 
-    def __init__(self, size: int = 8) -> None:
-        self.guest = Guest(lambda ram, dma: Net(ram, RECORD, NUMBER, PORT, IRQ, dma, OWN_MAC, 1500))
+    def __init__(self, size: int = 8, keeps: bool = False) -> None:
+        self.guest = Guest(lambda ram, dma: Net(ram, RECORD, NUMBER, PORT, IRQ, dma, OWN_MAC, 1500), keeps)
         device = self.guest.device
         assert isinstance(device, Net)
         self.device = device
@@ -114,9 +114,9 @@ class System:
         return found[HEADER.size :]
 
 
-@pytest.fixture
-def system() -> Iterator[System]:
-    made = System()
+@pytest.fixture(params=[False, True], ids=["model", "bulk"])
+def system(request: pytest.FixtureRequest) -> Iterator[System]:
+    made = System(keeps=request.param)
     yield made
     made.close()
 
@@ -235,8 +235,9 @@ def test_a_full_link_keeps_frames_with_the_driver(system: System) -> None:
     assert system.there.recv(2000) == frame(1)
 
 
-def test_a_turn_is_bounded() -> None:
-    system = System(size=256)
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_turn_is_bounded(keeps: bool) -> None:
+    system = System(size=256, keeps=keeps)
     counts: list[int] = []
     change = system.guest.bus.change
 

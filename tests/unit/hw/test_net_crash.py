@@ -42,10 +42,11 @@ class Crashing(System):
         self.changed.set()
 
 
+@pytest.mark.parametrize("keeps", [False, True])
 @pytest.mark.parametrize("made", [False, True])
-def test_at_every_store(made: bool) -> None:
+def test_at_every_store(made: bool, keeps: bool) -> None:
     for store in range(MOST_STORES):
-        system = Crashing()
+        system = Crashing(keeps=keeps)
         sent = [frame(100 + number) for number in range(FRAMES)]
         system.buffers(FRAMES)
         for head, each in enumerate(sent):

@@ -27,12 +27,15 @@ Make = Callable[[Ram, DmaPort], VirtioDevice]
 
 
 class Guest:
-    """A machine with one device, as its driver sees it. Offsets are into the frame."""
+    """A machine with one device, as its driver sees it. Offsets are into the frame.
 
-    def __init__(self, make: Make) -> None:
+    ``keeps``: the device's port may keep what it was told of mappings, as in a system.
+    """
+
+    def __init__(self, make: Make, keeps: bool = False) -> None:
         self.ram = Ram(bytearray(RAM_BYTES), LOG, LOG_BYTES)
         self.iommu = Iommu(self.ram)
-        self.iommu.use_translation(self._translate)
+        self.iommu.use_translation(self._translate, keep=keeps)
         self.device = make(self.ram, self.iommu.port(NUMBER))
         self.bus = IoBus(self.ram, [self.device])
         self.kicks = 0
@@ -46,7 +49,7 @@ class Guest:
 
     def _translate(self, device: int, address: int) -> Span | None:
         into = address - AT
-        return Span(FRAME + into, self.mapped - into, True, True) if 0 <= into < self.mapped else None
+        return Span(FRAME + into, self.mapped - into, True, True, into) if 0 <= into < self.mapped else None
 
     # --- registers -----------------------------------------------------------------------------------------
 
