@@ -13,6 +13,7 @@ from tests.system.images import mapper
 
 TOUCHER = "tests.system.images.toucher"
 MAPPER = "tests.system.images.mapper"
+MATRIX = "tests.system.images.matrix"
 MAPPING, MAPPED = "tests.system.images.mapping", "tests.system.images.mapped"
 RAM_BYTES = 1 << 30
 
@@ -20,6 +21,12 @@ RAM_BYTES = 1 << 30
 @pytest.mark.parametrize("scene", [scene.__name__ for scene in mapper.SCENES])
 def test_scene(boot: Boot, scene: str) -> None:
     system = boot(scene, TOUCHER, image=MAPPER, ram_bytes=RAM_BYTES)
+    assert system.wait() == 0, system.log("root") + system.log("kerneld")
+
+
+def test_rights_by_accesses_by_what_happens_before(boot: Boot) -> None:
+    """180 cells in one system: 4 rights, 5 kinds of access, 9 things that happen."""
+    system = boot("", TOUCHER, image=MATRIX, ram_bytes=RAM_BYTES)
     assert system.wait() == 0, system.log("root") + system.log("kerneld")
 
 

@@ -20,7 +20,7 @@ from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import Message, Received
 from libsel4py.lowlevel.untyped import UntypedAllocator
 from tests.system.images import toucher
-from tests.system.images.toucher import ADD, C_READ, C_WRITE, EXECUTE, READ, RESULT, WRITE
+from tests.system.images.toucher import ADD, C_READ, C_WRITE, READ, RESULT, WRITE
 
 BASE: Final = 0x2000_0000_0000
 VSPACE_BITS: Final = 25
@@ -43,8 +43,20 @@ class Child:
     vspace: VSpace
     orders: Endpoint
 
-    def order(self, what: int, address: int, value: int = 0) -> None:
-        self.orders.send(Message(what, (address, value)))
+    def order(self, what: int, address: int, value: int = 0, *more: int) -> None:
+        self.orders.send(Message(what, (address, value, *more)))
+
+
+@dataclass(frozen=True)
+class Home:
+    """What a child has of its own: all of its objects are made of ``block``, its capabilities stand in ``table``.
+
+    Slots 1 and 2 there are its two endpoints.
+    """
+
+    block: Untyped
+    table: CNode
+    radix: int
 
 
 class Parent:
@@ -71,22 +83,37 @@ class Parent:
         self.cnode.mint(slot, self.cnode, frame.cptr, 0, rights=rights)
         return Frame(slot)
 
-    def child(self, vspace: VSpace | None = None, vspace_bits: int = VSPACE_BITS) -> Child:
+    def child(self, vspace: VSpace | None = None, vspace_bits: int = VSPACE_BITS, home: Home | None = None) -> Child:
         """A child that waits for orders: a process of its own, or a thread in that of another one."""
         number = next(self._numbers)
-        tcb = TCB(self.make(ObjectType.TCB))
-        buffer = Frame(self.make(ObjectType.FRAME, abi.TRAP_FRAME_BITS))
-        space = vspace or VSpace(self.make(ObjectType.VSPACE, vspace_bits))
-        context = SchedContext(self.make(ObjectType.SCHED_CONTEXT, 8))
+
+        def make(object_type: ObjectType, size_bits: int = 0) -> int:
+            if home is None:
+                return self.make(object_type, size_bits)
+            home.block.retype(object_type, size_bits, self.cnode, slot := self.slots.allocate())
+            return slot
+
+        tcb = TCB(make(ObjectType.TCB))
+        buffer = Frame(make(ObjectType.FRAME, abi.TRAP_FRAME_BITS))
+        space = vspace or VSpace(make(ObjectType.VSPACE, vspace_bits))
+        context = SchedContext(make(ObjectType.SCHED_CONTEXT, 8))
         orders = Endpoint(self.make(ObjectType.ENDPOINT))
         badged = self.slots.allocate()
         self.cnode.mint(badged, self.cnode, self.endpoint.cptr, number)
         self._sched_control.configure_flags(context, BUDGET_US, BUDGET_US)
-        tcb.configure(self.cnode, INITIAL_GUARD, space, 0, 0x20_0000_0000, buffer)
+        names: tuple[int, ...] = (orders.cptr, badged)
+        if home is None:
+            tcb.configure(self.cnode, INITIAL_GUARD, space, 0, 0x20_0000_0000, buffer)
+        else:
+            for slot, endpoint in enumerate(names, 1):
+                home.table.copy(slot, self.cnode, endpoint, dest_depth=home.radix)
+            names = (1, 2)
+            guard = abi.cnode_cap_data(0, abi.WORD_BITS - home.radix)
+            tcb.configure(home.table, guard, space, 0, 0x20_0000_0000, buffer)
         tcb.set_sched_params(TCB(InitialSlot.TCB), 100, 100, context, Endpoint(badged))
         registers = [0] * abi.REGISTERS
         registers[abi.REG_RIP] = 1
-        for register, value in zip(abi.ARGUMENT_REGISTERS, (orders.cptr, badged), strict=False):
+        for register, value in zip(abi.ARGUMENT_REGISTERS, names, strict=False):
             registers[register] = value
         tcb.write_registers(1, registers)
         return Child(number, tcb, space, orders)
@@ -146,52 +173,6 @@ def rights(parent: Parent) -> None:
             parent.reply.send(Message())
         parent.result(child)
         assert parent.do(child, READ, address) == (7 if IS_WRITE[access] else 0)
-
-
-def taken(parent: Parent) -> None:
-    """What was there is gone after unmap, delete, revoke and a remap with fewer rights, each kind of access."""
-    child = parent.child()
-    addresses = itertools.count(BASE, PAGE)
-
-    def unmap(frame: Frame, master: Frame, address: int) -> None:
-        frame.unmap()
-
-    def delete(frame: Frame, master: Frame, address: int) -> None:
-        parent.cnode.delete(frame.cptr)
-
-    def revoke(frame: Frame, master: Frame, address: int) -> None:
-        master.unmap()
-        parent.cnode.delete(frame.cptr)
-
-    def fewer(frame: Frame, master: Frame, address: int) -> None:
-        frame.map(address, Rights.READ, 0, vspace=child.vspace)
-
-    for take, access in itertools.product((unmap, delete, revoke, fewer), (READ, C_READ, WRITE, C_WRITE)):
-        master, address = parent.frame(), next(addresses)
-        frame = parent.copy(master)
-        frame.map(address, READ_WRITE, 0, vspace=child.vspace)
-        parent.do(child, C_WRITE, address, 9)
-        take(frame, master, address)
-        child.order(access, address, 5)
-        if take is not fewer or IS_WRITE[access]:
-            kind = PageFault.WRITE if IS_WRITE[access] else PageFault.NONE
-            present = PageFault.PRESENT if take is fewer else PageFault.NONE
-            parent.fault(child, address, kind | present, TOUCHED[access])
-            if take is fewer:
-                frame.unmap()
-            master.map(address, READ_WRITE, 0, vspace=child.vspace)  # its contents are kept
-            parent.reply.send(Message())
-        assert parent.result(child) == (0 if IS_WRITE[access] else 9)
-        assert parent.do(child, READ, address) == (5 if IS_WRITE[access] else 9)
-
-
-def execute(parent: Parent) -> None:
-    """Nothing that is mapped can be executed, whatever its rights."""
-    child, frame = parent.child(), parent.frame()
-    frame.map(BASE, READ_WRITE, 0, vspace=child.vspace)
-    parent.do(child, C_WRITE, BASE, 0xC3)  # ret
-    child.order(EXECUTE, BASE)
-    parent.fault(child, BASE, PageFault.FETCH | PageFault.PRESENT)
 
 
 def sharing(parent: Parent) -> None:
@@ -294,7 +275,7 @@ def many(parent: Parent) -> None:
         assert parent.result(child) == 0
 
 
-SCENES = (rights, taken, execute, sharing, counting, restarted, crowd, many)
+SCENES = (rights, sharing, counting, restarted, crowd, many)
 
 
 def main(boot_info_address: int, *_: int) -> None:

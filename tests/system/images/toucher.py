@@ -1,18 +1,20 @@
 """A boot image that touches memory as it is told: by bytecode, by C code, by a jump. Many threads may run it.
 
 Arguments: the endpoint on which orders come (label: one of the numbers below; words: address, value), and the endpoint
-to which each result goes (label RESULT, word: what was read, or 0).
+to which each result goes (label RESULT, word: what was read, or 0). MAP maps the frame whose slot is the value, into
+the address space and with the rights that two more words say.
 """
 
 from __future__ import annotations
 
 import ctypes
 
-from libsel4py.capabilities import Endpoint
+from libsel4py.abi import Rights
+from libsel4py.capabilities import Endpoint, Frame, VSpace
 from libsel4py.lowlevel import syscalls
 from libsel4py.lowlevel.syscalls import Message
 
-READ, WRITE, C_READ, C_WRITE, EXECUTE, ADD, RESULT = range(1, 8)
+READ, WRITE, C_READ, C_WRITE, EXECUTE, ADD, RESULT, MAP = range(1, 9)
 PAGE = 4096
 
 
@@ -39,5 +41,10 @@ def touch(what: int, address: int, value: int) -> int:
 def main(orders: int, results: int, *_: int) -> None:
     while True:
         order = syscalls.wait(orders)
-        address, value = order.words
-        Endpoint(results).send(Message(RESULT, (touch(order.label, address, value),)))
+        address, value, *more = order.words
+        read = 0
+        if order.label == MAP:
+            Frame(value).map(address, Rights(more[1]), 0, vspace=VSpace(more[0]))
+        else:
+            read = touch(order.label, address, value)
+        Endpoint(results).send(Message(RESULT, (read,)))
