@@ -85,7 +85,6 @@ struct cpu_thread {
     uint32_t id;           /* the kernel's number of the thread */
     uint32_t park;         /* enum park */
     uint32_t image;
-    bool faulting;          /* fault.c resolves an access of this thread */
     uint8_t *fault_stack;  /* what signals run on */
     pid_t tid;             /* 0 until the thread runs */
     uint64_t arguments[SEL4PY_CONTROL_WORD_COUNT];

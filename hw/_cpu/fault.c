@@ -7,7 +7,9 @@
  *
  * Rules. All of this runs in a signal handler, on a stack of its own, and is async-signal-safe: no lock, no allocation, no
  * Python. The GIL is not touched: a thread that holds it keeps it while its pager works. Only a thread whose rings are in step
- * can ask, so nothing may touch managed memory while `busy` is set; where a signal handler of the task's does, that is its bug.
+ * can ask, so nothing may touch managed memory that is not there while `busy` is set, or while an access is being resolved.
+ * Where a signal handler of the task's does, it waits for what its keeper may bring, and is then the process's end, told as
+ * what it is; a wild pointer in there is told as that, and in which fault's handling it came.
  */
 #include "fault.h"
 
@@ -113,6 +115,11 @@ static void end_process(int number, const struct access *access, const char *why
     put_number(&line, access->address, 16);
     put(&line, ", instruction 0x");
     put_number(&line, access->ip, 16);
+    if (access->is_nested) {
+        put(&line, ", while its fault at address 0x");
+        put_number(&line, access->outer_address, 16);
+        put(&line, " was being resolved");
+    }
     put(&line, ": ");
     put(&line, why);
     put(&line, number == SIGBUS ? "; the process ends by SIGBUS\n" : "; the process ends by SIGSEGV\n");
@@ -160,8 +167,10 @@ static bool wait_for_exchange(void)
 }
 
 /* NULL if the thread can ask the kernel. */
-static const char *why_not_ask(const struct cpu_thread *thread)
+static const char *why_not_ask(const struct cpu_thread *thread, const struct access *access)
 {
+    if (access->is_nested)
+        return "the memory is not there, and a thread asks the kernel for one access at a time";
     if (!thread)
         return "the memory is not there, and this thread has no trap frame to ask the kernel by";
     if (thread->busy)
@@ -195,7 +204,7 @@ static void resolve_guarded(struct cpu_thread *thread, struct access *access, uc
         if (wait_for_keeper(thread))
             return;
         access->kind |= SEL4PY_FAULT_GUARDED;
-        if (why_not_ask(thread) ? wait_for_exchange() : ask_kernel(thread, access) == TRY_AGAIN)
+        if (why_not_ask(thread, access) ? wait_for_exchange() : ask_kernel(thread, access) == TRY_AGAIN)
             return;
     }
     fault_leave_guarded(context);
@@ -209,7 +218,7 @@ static void resolve(int number, struct cpu_thread *thread, struct access *access
     }
     if (wait_for_keeper(thread))
         return;
-    const char *why = why_not_ask(thread);
+    const char *why = why_not_ask(thread, access);
     if (!why) {
         enum answer_of_kernel answer = ask_kernel(thread, access);
         if (answer == TRY_AGAIN)
@@ -248,7 +257,9 @@ static void on_fault(int number, siginfo_t *info, void *interrupted)
     struct cpu_thread *thread = cpu_self;
     if (comes_from_faulthandler(info, context))
         return;
-    struct access access = {.address = info->si_code > 0 ? (uintptr_t)info->si_addr : 0};
+    struct access access = {.address = info->si_code > 0 ? (uintptr_t)info->si_addr : 0,
+                            .is_nested = guard_self.resolving,
+                            .outer_address = guard_self.resolving_address};
     fault_read_context(context, &access);
     if (number == SIGSEGV && info->si_code == SEGV_ACCERR)
         access.kind |= SEL4PY_FAULT_PRESENT;
@@ -258,14 +269,12 @@ static void on_fault(int number, siginfo_t *info, void *interrupted)
         ; /* it reads as zeroes from now on */
     else if (!is_managed(number, info))
         end_process(number, &access, "the process has no such memory there, and none that the kernel maps can be");
-    else if (thread && thread->faulting)
-        end_process(number, &access, "it came while another fault was being resolved");
     else {
-        if (thread)
-            thread->faulting = true;
+        guard_self.resolving = true;
+        guard_self.resolving_address = access.address;
         resolve(number, thread, &access, context);
-        if (thread)
-            thread->faulting = false;
+        guard_self.resolving = access.is_nested;
+        guard_self.resolving_address = access.outer_address;
     }
     errno = saved;
 }

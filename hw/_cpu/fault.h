@@ -10,14 +10,18 @@
 struct access {
     uint64_t address, ip;
     uint32_t kind;
+    bool is_nested;         /* it came while another access of this thread was being resolved, */
+    uint64_t outer_address; /* at this address */
 };
 
-/* Of the calling thread: how its guarded copy may behave, and what it met with; and what it has tried again. */
+/* Of the calling thread: how its guarded copy may behave, and what it met with; what it has tried again, and resolves. */
 struct guard {
     bool may_wait; /* for the keeper and the pager: the GIL is not held */
     bool is_write;
     uint64_t address;
     uint64_t tried; /* of a thread that cannot ask: since its keeper had done so many messages, and one; 0: not yet */
+    bool resolving; /* the handler is at work on an access to managed memory, at this address */
+    uint64_t resolving_address;
 };
 
 extern _Thread_local struct guard guard_self __attribute__((tls_model("initial-exec")));

@@ -30,6 +30,19 @@ def test_rights_by_accesses_by_what_happens_before(boot: Boot) -> None:
     assert system.wait() == 0, system.log("root") + system.log("kerneld")
 
 
+def test_a_nested_fault_is_told_apart_from_a_bug(boot: Boot) -> None:
+    system = boot("nested", TOUCHER, image=MAPPER, ram_bytes=RAM_BYTES)
+    assert system.wait() == mapper.KEEPS_LOGS, system.logs()
+    ends = [line for line in system.logs().splitlines() if "the process ends" in line]
+    assert len(ends) == 2, ends
+    nested, wild = sorted(ends, key=lambda line: "no such memory" in line)
+    meanwhile = ", while its fault at address 0x"
+    assert f" read from address {mapper.BASE + mapper.PAGE:#x}, " in nested
+    assert f"{meanwhile}{mapper.BASE:x} was being resolved: the memory is not there" in nested
+    assert " read from address 0x8, " in wild
+    assert f"{meanwhile}{mapper.BASE:x} was being resolved: the process has no such memory there" in wild
+
+
 @pytest.mark.parametrize("tasks", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_frame_that_many_tasks_share_is_taken_from_all(tasks: int) -> None:
     """The driver reads it in each, revokes it, and has each access after that fault to its handler."""

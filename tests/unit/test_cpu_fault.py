@@ -16,7 +16,7 @@ import pytest
 from hw import cpu
 from libsel4py import abi
 from libsel4py.abi import ControlOp, MapFlags, PageFault, Syscall
-from tests.unit.cpu_peer import Peer, Task, next_entry, running, start, wait_forever
+from tests.unit.cpu_peer import Entry, Peer, Task, next_entry, running, start, wait_forever
 from tests.unit.fault_peer import (
     BASE,
     PAGE,
@@ -330,6 +330,113 @@ def test_an_access_while_a_system_call_is_under_way_ends_the_process() -> None:
     number, log = ended(run, serve)
     assert number == signal.SIGSEGV
     assert "this thread is inside a system call" in log
+
+
+# --- faults while another one is being resolved: by a handler in C, which runs at once where Python's wait
+
+libc = ctypes.CDLL(None)
+
+
+def on_alarm(handler: Callable[[int], object]) -> Any:
+    """Install a signal handler of the host's own kind; what it returns must be kept."""
+    kept = ctypes.CFUNCTYPE(None, ctypes.c_int)(handler)
+    libc.signal(signal.SIGALRM, kept)
+    return kept
+
+
+def touching(address: int) -> Callable[[], int]:
+    def run() -> int:
+        read: list[int] = []
+        kept = on_alarm(lambda _: read.append(ctypes.c_ubyte.from_address(address).value))
+        first = view()[0]
+        del kept
+        return first + read[0]
+
+    return run
+
+
+def alarm_in_a_fault(peer: Peer, task: Task) -> Entry:
+    """The fault's entry; its handler sleeps, and then has the signal."""
+    entry, _ = next_fault(peer, task)
+    peer.wait_asleep()
+    signal.pidfd_send_signal(task.pidfd, signal.SIGALRM)
+    return entry
+
+
+def alarm_and_leave(peer: Peer, task: Task) -> None:
+    alarm_in_a_fault(peer, task)
+
+
+NESTED = f", while its fault at address {BASE:#x} was being resolved: "
+
+
+def test_a_nested_fault_that_nobody_can_resolve_is_told_as_one() -> None:
+    number, log = ended(touching(BASE + PAGE), alarm_and_leave)
+    assert number == signal.SIGSEGV
+    assert f" read from address {BASE + PAGE:#x}, instruction 0x" in log
+    assert f"{NESTED}the memory is not there, and a thread asks the kernel for one access at a time" in log
+
+
+def test_a_wild_pointer_while_a_fault_is_resolved_is_told_as_a_bug() -> None:
+    number, log = ended(touching(8), alarm_and_leave)
+    assert number == signal.SIGSEGV
+    assert " read from address 0x8, instruction 0x" in log
+    assert f"{NESTED}the process has no such memory there" in log
+
+
+def test_a_wild_pointer_behind_a_fault_is_no_nested_one() -> None:
+    def run() -> None:
+        kept = on_alarm(lambda _: None)
+        view()[0]
+        del kept
+        ctypes.string_at(8)
+
+    def serve(peer: Peer, task: Task) -> None:
+        entry = alarm_in_a_fault(peer, task)
+        map_page(task, BASE)
+        peer.complete(entry.tag)
+
+    number, log = ended(run, serve)
+    assert (number, "being resolved" in log) == (signal.SIGSEGV, False)
+    assert " read from address 0x8, " in log
+
+
+def test_a_nested_fault_is_resolved_by_what_the_keeper_brings() -> None:
+    """As where the frame is exchanged because another holder has lost it: it is gone for a moment."""
+    with running(touching(BASE + PAGE), with_keeper=True) as (peer, task):
+        entry = alarm_in_a_fault(peer, task)
+        map_page(task, BASE + PAGE, b"\x05")
+        map_page(task, BASE, b"\x08")
+        peer.complete(entry.tag)
+        assert task.result() == 13
+
+
+def test_a_wild_pointer_in_a_fault_of_a_thread_without_a_trap_frame_is_told_as_a_bug() -> None:
+    def run() -> None:
+        kept = on_alarm(lambda _: ctypes.c_ubyte.from_address(8).value)
+
+        def touch() -> None:
+            os.write(told, b"x")
+            ctypes.memmove(BASE, b"x", 1)
+
+        thread = threading.Thread(target=touch)
+        thread.start()
+        os.read(tell, 1)
+        identity = thread.ident
+        assert identity is not None
+        with open(f"/proc/self/task/{thread.native_id}/wchan") as where:
+            while "futex" not in where.read():
+                where.seek(0)
+        signal.pthread_kill(identity, signal.SIGALRM)
+        thread.join()
+        del kept
+
+    tell, told = os.pipe()
+    number, log = ended(run)
+    for descriptor in (tell, told):
+        os.close(descriptor)
+    assert number == signal.SIGSEGV
+    assert f"{NESTED}the process has no such memory there" in log
 
 
 def test_a_guarded_access_while_a_system_call_is_under_way_raises() -> None:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import sys
 from dataclasses import dataclass
 from typing import Final
 
 from libsel4py import abi
 from libsel4py.abi import FaultLabel, InitialSlot, ObjectType, PageFault, Rights
 from libsel4py.capabilities import TCB, CNode, Endpoint, Frame, Reply, SchedContext, SchedControl, Untyped, VSpace
+from libsel4py.fault_reports import is_death
 from libsel4py.lowlevel import bootinfo
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import Message, Received
 from libsel4py.lowlevel.untyped import UntypedAllocator
 from tests.system.images import toucher
-from tests.system.images.toucher import ADD, C_READ, C_WRITE, READ, RESULT, WRITE
+from tests.system.images.toucher import ADD, ALARM, ARM, C_READ, C_WRITE, READ, RESULT, WRITE
 
 BASE: Final = 0x2000_0000_0000
 VSPACE_BITS: Final = 25
@@ -30,6 +32,7 @@ INITIAL_GUARD: Final = abi.cnode_cap_data(0, abi.WORD_BITS - abi.INITIAL_CNODE_B
 PAGE_BITS: Final = 12
 PAGE: Final = 1 << PAGE_BITS
 READ_WRITE: Final = Rights.READ | Rights.WRITE
+KEEPS_LOGS: Final = 3  # an exit status
 IS_WRITE: Final = {READ: False, C_READ: False, WRITE: True, C_WRITE: True}
 TOUCHED = {READ: 1, WRITE: 1, C_READ: PAGE, C_WRITE: PAGE}  # bytes
 
@@ -275,12 +278,47 @@ def many(parent: Parent) -> None:
         assert parent.result(child) == 0
 
 
-SCENES = (rights, sharing, counting, restarted, crowd, many)
+def nested(parent: Parent) -> None:
+    """A fault's own resolution is disturbed: by another fault, by a wild pointer, by what is there; and others go on.
+
+    It ends with `KEEPS_LOGS`, so that what the processes have said can be read.
+    """
+    other = parent.child()
+    for inner in (BASE + PAGE, 8, BASE + 2 * PAGE):
+        child, outer_reply, own_reply = parent.child(), parent.reply, Reply(parent.make(ObjectType.REPLY))
+        alarm = parent.child(child.vspace)
+        parent.frame().map(BASE + 2 * PAGE, READ_WRITE, 0, vspace=child.vspace)
+        parent.do(child, ARM, inner)
+        child.order(C_WRITE, BASE, 4)
+        parent.fault(child, BASE, PageFault.WRITE, PAGE)
+        parent.reply = own_reply  # the child's fault waits on the other one
+        alarm.order(ALARM, 0)
+        if inner == BASE + 2 * PAGE:
+            parent.result(alarm)
+            parent.frame().map(BASE, READ_WRITE, 0, vspace=child.vspace)
+            outer_reply.send(Message())
+            parent.result(child)
+            assert parent.do(child, READ, BASE) == 4
+        else:
+            ended: set[int] = set()  # both are of one process; the second one may have answered before
+            while ended != {child.number, alarm.number}:
+                message = parent.next()
+                assert message.label == RESULT or is_death(message.label, message.words), message
+                ended |= {message.badge} if message.label != RESULT else set()
+        other.order(READ, inner | BASE)
+        parent.fault(other, inner | BASE, PageFault.NONE)
+        parent.frame().map((inner | BASE) & -PAGE, READ_WRITE, 0, vspace=other.vspace)
+        parent.reply.send(Message())
+        assert parent.result(other) == 0
+    sys.exit(KEEPS_LOGS)
+
+
+SCENES = (rights, sharing, counting, restarted, crowd, many)  # and `nested`, which ends in its own way
 
 
 def main(boot_info_address: int, *_: int) -> None:
     info = bootinfo.parse(ctypes.string_at(boot_info_address, 1 << abi.BOOT_INFO_FRAME_BITS))
-    scenes = {scene.__name__: scene for scene in SCENES}
+    scenes = {scene.__name__: scene for scene in (*SCENES, nested)}
     scenes[info.system_description.decode()](Parent(info))
 
 

@@ -8,14 +8,17 @@ the address space and with the rights that two more words say.
 from __future__ import annotations
 
 import ctypes
+import signal
+import threading
 
 from libsel4py.abi import Rights
 from libsel4py.capabilities import Endpoint, Frame, VSpace
 from libsel4py.lowlevel import syscalls
 from libsel4py.lowlevel.syscalls import Message
 
-READ, WRITE, C_READ, C_WRITE, EXECUTE, ADD, RESULT, MAP = range(1, 9)
+READ, WRITE, C_READ, C_WRITE, EXECUTE, ADD, RESULT, MAP, ARM, ALARM = range(1, 11)
 PAGE = 4096
+kept: list[object] = []  # the handler, which nobody else refers to
 
 
 def touch(what: int, address: int, value: int) -> int:
@@ -35,6 +38,15 @@ def touch(what: int, address: int, value: int) -> int:
         for _ in range(value):
             word.value += 1
         return word.value
+    if what == ARM:
+        kept[:] = [ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: touch(READ, address, 0))]
+        ctypes.CDLL(None).signal(signal.SIGALRM, kept[0])
+        return 0
+    if what == ALARM:
+        identity = threading.main_thread().ident
+        assert identity is not None
+        signal.pthread_kill(identity, signal.SIGALRM)
+        return 0
     return int(ctypes.CFUNCTYPE(ctypes.c_int)(address)())
 
 
