@@ -4,9 +4,10 @@ A task may open its code to read, and nothing else. So what it is told comes by 
 description names, which is one of its system's folders of code; and that it is done it says by opening another, `done`,
 which lets whoever opens that to write go on.
 
-Slots are counted from the first of `SLOTS` of its own. Slot 0 holds a copy of the pool, from which everything is made:
-revoking the pool takes even that away, and `begin` brings it back. What the kernel refuses is left undone; and so is
-what an endpoint would take for a call, which nobody answers, and a notification for a signal, which nobody refuses:
+It does so to the whole RAM of its system: all untyped memory that it was given at boot. Slots are counted from the
+first of `SLOTS` of its own. The first ones hold a copy of each of these, the largest first, from which everything is
+made: revoking all takes even those away, and `begin` brings them back. What the kernel refuses is left undone; and so
+is what an endpoint would take for a call, which nobody answers, and a notification for a signal, which nobody refuses:
 where nothing was mapped the agent would fault.
 """
 
@@ -27,8 +28,8 @@ from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.identify import identify
 from tests.system.images import behaviour
 
-POOL_BITS: Final = 25
-SLOTS: Final = 24
+SLOTS: Final = 40
+MOST_ROOTS: Final = 16
 VSPACE_BITS: Final = 22
 SCHED_CONTEXT_BITS: Final = 8
 BUDGET_US: Final = 10_000
@@ -42,11 +43,11 @@ class Agent:
     def __init__(self, info: bootinfo.BootInfo) -> None:
         self._cnode = CNode(InitialSlot.CNODE)
         slots = SlotAllocator(info.empty.start, len(info.empty))
-        self._pool = slots.allocate()
         self._first = slots.allocate_range(SLOTS).start
         self._sched_control = SchedControl(info.sched_control.start)
-        memory = next(each for each in info.untyped if not each.is_device and each.size_bits > POOL_BITS)
-        memory.untyped.retype(ObjectType.UNTYPED, POOL_BITS, self._cnode, self._pool)
+        memory = sorted((each for each in info.untyped if not each.is_device), key=lambda each: -each.size_bits)
+        assert len(memory) <= MOST_ROOTS, "there are slots for all of them, and as many more"
+        self._roots = [each.untyped for each in memory]
 
     def do(self, what: str, *arguments: int) -> None:
         if what in INVOKES_ITS_FIRST and identify(self._first + arguments[0]).type in TAKES_ALL:
@@ -55,12 +56,14 @@ class Agent:
             getattr(self, what)(*arguments)
 
     def begin(self) -> None:
-        """Everything is revoked; one copy of the pool is there."""
-        self._cnode.revoke(self._pool)
-        self._cnode.copy(self._first, self._cnode, self._pool)
+        """Everything is revoked; one copy of each untyped is there."""
+        self.revoke_all()
+        for number, root in enumerate(self._roots):
+            self._cnode.copy(self._first + number, self._cnode, root.cptr)
 
     def revoke_all(self) -> None:
-        self._cnode.revoke(self._pool)
+        for root in self._roots:
+            self._cnode.revoke(root.cptr)
 
     def retype(self, source: int, kind: int, bits: int, destination: int, count: int) -> None:
         Untyped(self._first + source).retype(ObjectType(kind), bits, self._cnode, self._first + destination, count)
