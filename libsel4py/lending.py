@@ -5,6 +5,10 @@
         …
     # everything that any server made of it is gone, and the memory is this task's again, whole
 
+    number, donation = donate(self.task, 12, 1 << 20, self.uses.counters.open)     # a quota that grows with the need
+    with donation:
+        donation.call(lambda: self.uses.counters.add(number), lambda more: self.uses.counters.upgrade(number, more))
+
 Rule: nothing that a server does can keep the memory: it is taken back by revoking it, which no server is asked for.
 """
 
@@ -14,7 +18,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from libsel4py.abi import ObjectType
+from libsel4py.abi import UNTYPED_MIN_BITS, ObjectType
 from libsel4py.capabilities import Untyped
 from libsel4py.errors import NotEnoughMemory
 from libsel4py.task import Task
@@ -75,3 +79,67 @@ def lend_enough(
             if not isinstance(error, NotEnoughMemory) or size_bits >= most_bits:
                 raise
         size_bits += 1
+
+
+class Donation:
+    """What one session of a server was given, in parts: a quota (Genode). Made by `donate`; a context manager.
+
+    Attributes:
+        bytes: of all parts. most_bytes: what they come to at most.
+    """
+
+    def __init__(self, task: Task, first: LentPool, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self._task = task
+        self._pools = [first]
+
+    @property
+    def bytes(self) -> int:
+        return sum(1 << pool.size_bits for pool in self._pools)
+
+    def call(self, request: Callable[[], Result], upgrade: Callable[[Untyped], object]) -> Result:
+        """Make a request, again and again with twice the quota whenever the server says NotEnoughMemory.
+
+        Args:
+            upgrade: gives memory to the session, in the server (`Sessions.upgrade`).
+        Raises:
+            NotEnoughMemory: ``most_bytes`` were not enough, or this task has no more. What ``request`` and ``upgrade``
+                raise. What was donated before stays so.
+        """
+        while True:
+            try:
+                return request()
+            except NotEnoughMemory:
+                bits = min(self.bytes, self.most_bytes - self.bytes).bit_length() - 1
+                if bits < UNTYPED_MIN_BITS:
+                    raise
+            pool = lend(self._task, bits)
+            try:
+                upgrade(pool.untyped)
+            except BaseException:
+                pool.free()
+                raise
+            self._pools.append(pool)
+
+    def free(self) -> None:
+        """Take all of it back, which ends the session; the task's own memory has it again. Twice is no error."""
+        pools, self._pools = self._pools, []
+        for pool in pools:
+            pool.free()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.free()
+
+
+def donate(
+    task: Task, size_bits: int, most_bytes: int, open_session: Callable[[Untyped], Result]
+) -> tuple[Result, Donation]:
+    """Open a session with 2**size_bits bytes, or more if the server says NotEnoughMemory; raises as `lend_enough`."""
+    most_bits = max(most_bytes.bit_length() - 1, size_bits)
+    result, pool = lend_enough(task, size_bits, most_bits, open_session)
+    return result, Donation(task, pool, most_bytes)

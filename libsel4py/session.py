@@ -18,13 +18,18 @@ servers that it calls on the client's behalf, and loses all of it when the clien
             with self.sessions.request(pool) as session:
                 return self.uses.next.once(session.part(12))
 
+        @raises(NotEnoughMemory)
+        def upgrade(self, number: Word, pool: Untyped) -> None:        # more, for a session that has not enough
+            self.sessions.upgrade(number, pool)
+
 Rules. The pool's own capability is what tells whether a session lives: the client's revoke empties its slot, and so
 does the end of a client whose memory is taken back. The server is told by a death notice of 128 bytes, which `open`
 makes of the pool when all else is made; then the session ends and its Python state is dropped. Where the pool has no
 room for one, the end is seen when the session is used, when whatever used it fails, and by `sweep`, which `open` does
-in part each time. A slot of an ended session is given to nobody before the last thread that uses the session has left
-it. What a client can make a server keep is bounded: `per_client` sessions of `slots` slots and one state each. Objects
-are the pool's, so a client that opens without end exhausts its own memory.
+in part each time. What came by `upgrade` is as the pool: the session ends when the client takes any of it back. A slot
+of an ended session is given to nobody before the last thread that uses the session has left it. What a client can make
+a server keep is bounded: `per_client` sessions of `slots` slots, `upgrades` and one state each. Objects are the pool's,
+so a client that opens without end exhausts its own memory.
 """
 
 from __future__ import annotations
@@ -34,6 +39,7 @@ import itertools
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from libsel4py.abi import UNTYPED_MIN_BITS, CapType, ObjectType
@@ -50,6 +56,7 @@ State = TypeVar("State")
 SLOTS: Final = 8
 PER_CLIENT: Final = 16
 MOST: Final = 256
+UPGRADES: Final = 8
 SWEPT_AT_ONCE: Final = 4  # by each `open`
 _NOBODY: Final = Caller(0, "nobody")
 
@@ -66,6 +73,19 @@ class TooManySessions(ServiceError):
     """The caller, or all clients together, have as many sessions as the server keeps."""
 
 
+class TooManyUpgrades(ServiceError):
+    """The session was given more memory as often as the server permits: open another one, with a larger pool."""
+
+
+@dataclass(slots=True)
+class _Memory:
+    """A pool of a session's, and the notice that is made of it."""
+
+    pool: Untyped
+    notice: DeathNotice
+    watch: Watch | None = None
+
+
 class Session(Generic[State]):
     """What one client has at a server. Made by `Sessions`.
 
@@ -77,13 +97,11 @@ class Session(Generic[State]):
     state: State
 
     def __init__(self, task: Task, number: int, caller: Caller, pool: Untyped, size_bits: int, slots: range) -> None:
-        self._notice = DeathNotice(slots[-1])
-        self._watch: Watch | None = None
+        self._memory = [_Memory(pool, DeathNotice(slots[-1]))]
         self.number = number
         self.caller = caller
         self.size_bits = size_bits
         self._task = task
-        self._pool = pool
         self._all_slots = slots
         self._slots = slots[:-1]
         self._taken = 0
@@ -105,16 +123,24 @@ class Session(Generic[State]):
                 raise SessionEnded(f"session {self.number} is over")
             if first + count > self._slots.stop:
                 raise OutOfSlots(f"session {self.number} has {len(self._slots)} slots: give `Sessions` more")
+            self._retype(object_type, size_bits, first, count)
+            self._taken += count
+        return range(first, first + count)
+
+    def _retype(self, object_type: ObjectType, size_bits: int, first: int, count: int) -> None:
+        """From the first of the session's pools that has room; raises what the one with most memory left says."""
+        full: list[NotEnoughMemory] = []
+        for memory in self._memory:
             try:
-                self._pool.retype(object_type, size_bits, self._task.cnode, first, count)
-            except NotEnoughMemory:
-                raise
+                memory.pool.retype(object_type, size_bits, self._task.cnode, first, count)
+                return
+            except NotEnoughMemory as error:
+                full.append(error)
             except KernelError as error:
                 if self.is_alive:
                     raise
                 raise SessionEnded(f"the memory of session {self.number} was taken back") from error
-            self._taken += count
-        return range(first, first + count)
+        raise max(full, key=lambda error: error.payload)
 
     def part(self, size_bits: int) -> Untyped:
         """2**size_bits bytes of the pool, to be passed to another server. Raises as `make`.
@@ -135,17 +161,32 @@ class Session(Generic[State]):
 
     @property
     def is_alive(self) -> bool:
-        """Whether the client has left the pool here. One system call."""
-        return not self._ended and identify(self._pool.cptr).type == CapType.UNTYPED.name
+        """Whether the client has left the pool here, and all that it was upgraded by. One system call for each."""
+        return not self._ended and all(
+            identify(memory.pool.cptr).type == CapType.UNTYPED.name for memory in self._memory
+        )
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Call ``gone`` when the pool is taken back, if the pool has room for a death notice. By `Sessions.open`."""
         with self._lock:
+            if not self._ended:
+                self._watch_one(self._memory[0], gone)
+
+    def _watch_one(self, memory: _Memory, gone: Callable[[], None]) -> None:
+        with contextlib.suppress(KernelError, OutOfSlots):  # no room; and who is gone already is found as ever
+            memory.pool.retype(ObjectType.DEATH_NOTICE, 0, self._task.cnode, memory.notice.cptr, 1)
+            memory.watch = self._task.deaths.watch_memory(memory.notice, lambda death: gone())
+
+    def upgrade(self, pool: Untyped, most: int, gone: Callable[[], None]) -> None:
+        """More memory. By `Sessions.upgrade`, whose errors it raises; then the pool is still the caller's."""
+        with self._lock:
             if self._ended:
-                return
-            with contextlib.suppress(KernelError, OutOfSlots):  # no room; and who is gone already is found as ever
-                self._pool.retype(ObjectType.DEATH_NOTICE, 0, self._task.cnode, self._notice.cptr, 1)
-                self._watch = self._task.deaths.watch_memory(self._notice, lambda death: gone())
+                raise SessionEnded(f"session {self.number} is over")
+            if len(self._memory) > most:
+                raise TooManyUpgrades(f"session {self.number} was upgraded {most} times")
+            memory = _Memory(pool, DeathNotice(self._task.slots.allocate()))
+            self._watch_one(memory, gone)
+            self._memory.append(memory)
 
     # --- what Sessions does ------------------------------------------------------------------------------------
 
@@ -180,15 +221,19 @@ class Session(Generic[State]):
                 stack.callback(action)
 
     def _clean_up(self) -> None:
-        task, pool = self._task, self._pool
-        if self._watch is not None:
-            self._watch.cancel()
-        task.cnode.revoke(pool.cptr)
+        task = self._task
+        for memory in self._memory:
+            if memory.watch is not None:
+                memory.watch.cancel()
+            task.cnode.revoke(memory.pool.cptr)
         for slot in self._slots[: self._taken]:
             task.channels.forget(slot)
             task.cnode.delete(slot)
         task.slots.free_range(self._all_slots)
-        task.delete(pool)
+        for number, memory in enumerate(self._memory):
+            if number:
+                task.slots.free(memory.notice.cptr)
+            task.delete(memory.pool)
         if hasattr(self, "state"):
             del self.state
 
@@ -200,6 +245,7 @@ class Sessions(Generic[State]):
         task: whose slots are used. slots: for each session, besides the pool's.
         least_bits: log2 of the smallest pool that is taken.
         per_client: sessions of one client. most: of all. client_of: who counts as one; by default each badge.
+        upgrades: of one session, at most.
     """
 
     def __init__(
@@ -210,6 +256,7 @@ class Sessions(Generic[State]):
         least_bits: int = UNTYPED_MIN_BITS,
         per_client: int = PER_CLIENT,
         most: int = MOST,
+        upgrades: int = UPGRADES,
         client_of: Callable[[Caller], Hashable] = lambda caller: caller.badge,
     ) -> None:
         self._task = task or current_task()
@@ -217,6 +264,7 @@ class Sessions(Generic[State]):
         self._least_bits = least_bits
         self._per_client = per_client
         self._most = most
+        self._upgrades = upgrades
         self._sessions: dict[int, Session[State]] = {}
         self._client_of = client_of
         self._by_client: dict[Hashable, int] = {}
@@ -254,13 +302,30 @@ class Sessions(Generic[State]):
             UnknownSession: the client has none. SessionEnded: its memory is gone; also raised in the place of whatever
                 the block raised because of that.
         """
-        found = self._sessions.get(number)
-        if found is None or found.caller.badge != _caller().badge:
-            raise UnknownSession(f"you have no session {number}")
+        found = self._mine(number)
         with self._entered(found):
             if not found.is_alive:
                 raise SessionEnded(f"the memory of session {number} was taken back")
             yield found
+
+    def upgrade(self, number: int, pool: Untyped) -> None:
+        """Give the calling client's session of this number more memory, which is the session's from here on.
+
+        What was refused for want of memory can be asked for again; what the session has made stays as it is.
+
+        Raises:
+            UnknownSession, SessionEnded. NotEnoughMemory: the pool is smaller than `least_bits`. TooManyUpgrades.
+            OutOfSlots: this task has none. InvalidMessage: what came is no plain memory.
+        """
+        self._task.receive.unclaimed.discard(pool.cptr)
+        try:
+            found = self._mine(number)
+            self._look_at(pool)
+            with self._entered(found):
+                found.upgrade(pool, self._upgrades, lambda: self.end(found))
+        except BaseException:
+            self._task.delete(pool)
+            raise
 
     @contextmanager
     def request(self, pool: Untyped) -> Iterator[Session[State]]:
@@ -277,10 +342,14 @@ class Sessions(Generic[State]):
 
         Raises UnknownSession. One whose memory is gone is closed all the same.
         """
+        found = self._mine(number)
+        self.end(found)
+
+    def _mine(self, number: int) -> Session[State]:
         found = self._sessions.get(number)
         if found is None or found.caller.badge != _caller().badge:
             raise UnknownSession(f"you have no session {number}")
-        self.end(found)
+        return found
 
     def sweep(self, most: int | None = None) -> int:
         """End sessions whose memory was taken back; returns how many. One system call for each that is looked at.

@@ -16,16 +16,16 @@ from libsel4py import Endpoint, Interface, InvalidMessage, NotEnoughMemory, Remo
 from libsel4py.abi import InitialSlot, Label, ObjectType
 from libsel4py.environment import Environment
 from libsel4py.environment import Slot as TaskSlot
-from libsel4py.lending import LentPool, lend, lend_enough
+from libsel4py.lending import LentPool, donate, lend, lend_enough
 from libsel4py.server import Server
-from libsel4py.session import Session, SessionEnded, Sessions, TooManySessions, UnknownSession
+from libsel4py.session import Session, SessionEnded, Sessions, TooManySessions, TooManyUpgrades, UnknownSession
 from libsel4py.signature import Word
 from libsel4py.task import Task, as_task
 from tests.harness import DeviceRegion, Machine, Thread
 from tests.unit.sdk.kernel_cpu import FREE_SLOTS, OWN_REPLY_SLOT, Bench, bench
 
 SERVED, NEXT, BADGES = 20, 21, (77, 78)
-PER_CLIENT, SLOTS = 3, 4
+PER_CLIENT, SLOTS, UPGRADES = 3, 4, 2
 
 
 class Store(Interface):
@@ -37,6 +37,12 @@ class Store(Interface):
     def objects(self, number: Word) -> int: ...
 
     def grow(self, number: Word, objects: int) -> int: ...
+
+    @raises(NotEnoughMemory)
+    def grow_by_frame(self, number: Word, size_bits: int) -> int: ...
+
+    @raises(NotEnoughMemory)
+    def upgrade(self, number: Word, pool: Untyped) -> None: ...
 
     def close(self, number: Word) -> None: ...
 
@@ -54,7 +60,9 @@ class Store(Interface):
 
 class Keeper(Store):
     def __init__(self, task: Task, further: Store | None = None) -> None:
-        self.sessions: Sessions[list[int]] = Sessions(task, slots=SLOTS, per_client=PER_CLIENT, most=5)
+        self.sessions: Sessions[list[int]] = Sessions(
+            task, slots=SLOTS, per_client=PER_CLIENT, most=5, upgrades=UPGRADES
+        )
         self._further = further
         self.ended: list[int] = []
         self.meanwhile: Any = None  # called while a chain's request is under way
@@ -76,6 +84,14 @@ class Keeper(Store):
                 self.meanwhile()
             session.state += session.make(ObjectType.ENDPOINT, 0, objects)
             return len(session.state)
+
+    def grow_by_frame(self, number: Word, size_bits: int) -> int:
+        with self.sessions.use(number) as session:
+            session.state += session.make(ObjectType.FRAME, size_bits)
+            return len(session.state)
+
+    def upgrade(self, number: Word, pool: Untyped) -> None:
+        self.sessions.upgrade(number, pool)
 
     def close(self, number: Word) -> None:
         self.sessions.close(number)
@@ -295,6 +311,72 @@ def test_a_pool_that_is_too_small_comes_back_whole_and_a_larger_one_works(board:
         lend_enough(board.task, 4, 13, lambda untyped: alice.open(untyped, 3))
     assert board.task.memory.statistics().free_bytes == before
     assert len(board.keepers[0].sessions) <= 1  # that of the pool that was freed, until it is swept
+
+
+def test_GEN05_a_request_that_fails_for_want_of_quota_is_repeated_with_more_and_all_comes_back(board: Board) -> None:
+    alice, _ = board.serve()
+    before = board.task.memory.statistics()
+    number, donation = donate(board.task, 13, 1 << 16, lambda pool: alice.open(pool, 1))
+    with pytest.raises(NotEnoughMemory):
+        alice.grow_by_frame(number, 12)
+    assert donation.call(lambda: alice.grow_by_frame(number, 12), lambda more: alice.upgrade(number, more)) == 2
+    assert donation.bytes == 1 << 14
+    assert alice.objects(number) == 2
+    donation.free()
+    assert board.task.memory.statistics() == before
+    with pytest.raises(SessionEnded):
+        alice.objects(number)
+
+
+def test_GEN05_a_client_has_no_more_than_it_will_give_and_the_server_takes_only_so_many_parts(board: Board) -> None:
+    alice, bob = board.serve()
+    number, donation = donate(board.task, 13, 1 << 14, lambda pool: alice.open(pool, 1))
+    with donation:
+        with pytest.raises(NotEnoughMemory):
+            donation.call(lambda: alice.grow_by_frame(number, 14), lambda more: alice.upgrade(number, more))
+        assert donation.bytes == donation.most_bytes
+    free = board.task.memory.statistics().free_bytes
+    number, donation = donate(board.task, 13, 1 << 19, lambda pool: alice.open(pool, 1))
+    slots = free_slots(board)
+    with pytest.raises(TooManyUpgrades):
+        donation.call(lambda: alice.grow_by_frame(number, 19), lambda more: alice.upgrade(number, more))
+    assert free_slots(board)[0] >= slots[0] - 2 * UPGRADES
+    assert (alice.objects(number), bob.objects(bob.open(board.lend(13).untyped, 1))) == (1, 1)
+    alice.close(number)
+    donation.free()
+    assert board.task.memory.statistics().free_bytes == free - (1 << 13)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_GEN05_a_part_that_is_taken_back_ends_the_session_and_the_server_lets_go_of_all(
+    board: Board, told: bool
+) -> None:
+    alice, bob = board.serve(told=told)
+    before = free_slots(board)
+    number, more = alice.open(board.lend(13).untyped, 1), board.lend(14)
+    alice.upgrade(number, more.untyped)
+    assert alice.grow_by_frame(number, 13) == 2
+    with pytest.raises(UnknownSession):
+        bob.upgrade(number, board.lend(13).untyped)
+    more.take_back()
+    if told:
+        assert bob.sweep() == 0
+    else:
+        with pytest.raises(SessionEnded, match="taken back"):
+            alice.objects(number)
+    assert board.keepers[0].ended == [number]
+    assert len(board.keepers[0].sessions) == len(board.tasks[0].deaths) == 0
+    assert free_slots(board)[0] >= before[0] - 3  # the bells of its notices, and one ready for the next capability
+
+
+def test_GEN05_what_is_no_plain_memory_upgrades_nothing(board: Board) -> None:
+    alice, _ = board.serve()
+    number = alice.open(board.lend().untyped, 1)
+    before = free_slots(board)
+    with pytest.raises(InvalidMessage, match="a pool is untyped memory, and this is ENDPOINT"):
+        alice.upgrade(number, Untyped(board.machine.retype(ObjectType.ENDPOINT)))
+    assert free_slots(board) == before
+    assert alice.objects(number) == 1
 
 
 def test_another_clients_session_is_out_of_reach(board: Board) -> None:
