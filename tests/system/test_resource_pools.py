@@ -35,14 +35,49 @@ pool = "256K"
 provides = { flood = "tests.system.images.flooding:Flood" }
 uses = { service = { from = "server0.pooled", rights = "wgp" } }
 """
+DONOR = """
+[task.donor]
+image = "tests.system.images.donor"
+memory = "16M"
+pool = "256K"
+restart = "always"
+provides = { donor = "tests.system.images.donor:Donor" }
+uses = { service = { from = "server0.pooled", rights = "wgp" } }
+"""
 CLIENT = """
 [task.client]
 image = "{image}"
 memory = "16M"
 essential = true
+grants = ["system-information"]
 config = {{ scene = "{scene}" }}
 threads = {threads}
 uses = {{ service = {{ from = "server0.pooled", rights = "wgp" }}{more} }}
+"""
+
+
+BANKED = f"""{HEAD}
+[task.treasury]
+image = "tests.system.images.treasury"
+memory = "16M"
+pool = "512K"
+[task.treasury.provides]
+treasury = "tests.system.images.treasury:Treasury"
+keeper = "libsel4py.interfaces.space_keeper:SpaceKeeper"
+
+[task.buyer]
+image = "tests.system.images.buyer"
+memory = "16M"
+restart = "always"
+provides = {{ buyer = "tests.system.images.buyer:Buyer" }}
+uses = {{ treasury = "treasury.treasury", keeper = "treasury.keeper" }}
+
+[task.auditor]
+image = "tests.system.images.auditor"
+memory = "16M"
+essential = true
+grants = ["system-information"]
+uses = {{ treasury = "treasury.treasury", buyer = "buyer.buyer" }}
 """
 
 
@@ -64,8 +99,13 @@ def run(
             further = 'bank = "bank.bank"'
         text.append(SERVER.format(number=number, uses=further))
     text.append(CLIENT.format(scene=scene, more=f", {uses}" if uses else "", threads=threads, image=image))
+    boot(sel4py, folder, "".join(text))
+
+
+def boot(sel4py: Supervisor, folder: Path, text: str) -> None:
+    """Boot a system whose essential task ends it with 0 if all held."""
     description = folder / "pools.toml"
-    description.write_text("".join(text))
+    description.write_text(text)
     ended = sel4py.run("up", description)
     logs = "" if not ended.status else sel4py.run("logs", "--system", "pools").output
     assert ended.status == 0, f"{ended}\n{logs}"
@@ -90,3 +130,15 @@ def test_a_flood_exhausts_its_own_memory_and_others_go_on(sel4py: Supervisor, tm
 
 def test_a_task_that_hoards_is_refused_and_goes_on_and_so_do_others(sel4py: Supervisor, tmp_path: Path) -> None:
     run(sel4py, tmp_path, "", depth=1, uses="", image="tests.system.images.hoarder")
+
+
+def test_GEN05_a_sessions_quota_is_upgraded_and_comes_back_from_clients_that_are_killed(
+    sel4py: Supervisor, tmp_path: Path
+) -> None:
+    run(sel4py, tmp_path, "upgraded", DONOR, depth=1, uses='donor = "donor.donor"')
+
+
+def test_KK04_the_keeper_is_asked_at_a_banks_limit_and_nothing_is_left_of_a_killed_buyer(
+    sel4py: Supervisor, tmp_path: Path
+) -> None:
+    boot(sel4py, tmp_path, BANKED)

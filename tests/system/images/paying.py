@@ -8,9 +8,11 @@ import time
 
 import pytest
 
-from libsel4py import Component, component, set_thread_entry, uses
-from libsel4py.lending import lend, lend_enough
+from libsel4py import Component, NotEnoughMemory, component, set_thread_entry, uses
+from libsel4py.environment import DEATH_BITS
+from libsel4py.lending import donate, lend, lend_enough
 from libsel4py.session import SessionEnded
+from tests.system.images.donor import FIRST_BITS, MOST_BYTES, WANTED_BITS
 from tests.system.images.flooding import SMALL_BITS
 from tests.system.images.pooled import Pooled
 
@@ -74,6 +76,31 @@ class Main(Component):
             pool.take_back()
         assert self.service.wait_ended(3) == 3
         assert self.service.sessions() == 1
+
+    def upgraded(self) -> None:
+        """What a session was given comes back: to this task when it says so, and to root when a client is killed.
+
+        Root gives it to that one's next life, which could not donate as much if any of it were missing.
+        """
+        before = self.task.memory.statistics()
+        number, donation = donate(self.task, FIRST_BITS, MOST_BYTES, self.service.open)
+        with donation:
+            with pytest.raises(NotEnoughMemory):
+                self.service.grow(number, WANTED_BITS)
+            grown = donation.call(
+                lambda: self.service.grow(number, WANTED_BITS), lambda more: self.service.upgrade(number, more)
+            )
+            assert (grown, donation.bytes) == (2, MOST_BYTES)
+            assert self.task.memory.statistics().free_bytes == before.free_bytes - MOST_BYTES
+        assert self.task.memory.statistics() == before
+        assert self.service.wait_ended(1) == 1
+        free = self.service.free_slots()
+        for number in range(2, 7):
+            assert self.uses.donor.donate() == MOST_BYTES  # half of what it has
+            self.uses.system.kill("donor")
+            assert self.service.wait_ended(number) == number
+        assert self.service.sessions() == 0
+        assert self.service.free_slots() >= free - DEATH_BITS  # at most so many bells ring for its notices
 
     def leaves(self) -> None:
         """It ends with a session that it has opened."""

@@ -30,6 +30,13 @@ class Pooled(Interface):
     def use(self, number: Word) -> int:
         """How many objects the session has made."""
 
+    @raises(NotEnoughMemory)
+    def grow(self, number: Word, size_bits: int) -> int:
+        """Make another frame for the session; how many objects it has then."""
+
+    @raises(NotEnoughMemory)
+    def upgrade(self, number: Word, pool: Untyped) -> None: ...
+
     def close(self, number: Word) -> None: ...
 
     @raises(NotEnoughMemory)
@@ -61,6 +68,14 @@ class Main(Pooled):
     def use(self, number: Word) -> int:
         with self._sessions.use(number) as session:
             return len(session.state)
+
+    def grow(self, number: Word, size_bits: int) -> int:
+        with self._sessions.use(number) as session:
+            session.state = range(session.state.start, session.make(ObjectType.FRAME, size_bits).stop)
+            return len(session.state)
+
+    def upgrade(self, number: Word, pool: Untyped) -> None:
+        self._sessions.upgrade(number, pool)
 
     def close(self, number: Word) -> None:
         self._sessions.close(number)
