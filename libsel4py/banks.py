@@ -197,15 +197,12 @@ class SpaceBank:
 
     def _try(self, object_type: ObjectType, size_bits: int, count: int) -> range | NotEnoughMemory:
         """The objects' slots, from the first part with room; else what the one with most memory left says."""
-        full: list[NotEnoughMemory] = []
+        full: list[tuple[_Part, NotEnoughMemory]] = []
         for part in list(self._parts):
             try:
                 slots = part.allocator.allocate(object_type, size_bits, count)
             except NotEnoughMemory as error:
-                if part.is_there():
-                    full.append(error)
-                else:
-                    self._lose(part)
+                full.append((part, error))
             except KernelError:
                 if part.is_there():
                     raise
@@ -213,9 +210,13 @@ class SpaceBank:
             else:
                 self._sold[slots.start] = (part, slots)
                 return slots
-        if not full:
+        for part, _ in full:  # what is gone is no matter of limits
+            if not part.is_there():
+                self._lose(part)
+        left = [error for part, error in full if not part.is_lost]
+        if not left:
             raise BankDestroyed("the bank's memory was taken back, or the bank was destroyed")
-        return max(full, key=lambda error: error.payload)
+        return max(left, key=lambda error: error.payload)
 
     def _lose(self, part: _Part) -> None:
         if part is self._parts[0]:

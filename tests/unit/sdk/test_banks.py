@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from libsel4py import InvalidMessage, NotEnoughMemory, Untyped
-from libsel4py.abi import ObjectType
-from libsel4py.banks import MOST_PARTS, BankDestroyed, SpaceBank
+from libsel4py import InvalidMessage, NotEnoughMemory, Untyped, banks
+from libsel4py.abi import InitialSlot, ObjectType
+from libsel4py.banks import BankDestroyed, SpaceBank
+from libsel4py.capabilities import SchedContext, SchedControl
 from libsel4py.environment import Environment
+from libsel4py.errors import KernelError
 from libsel4py.interfaces.space_keeper import SpaceKeeper
 from libsel4py.lending import LentPool, lend
 from libsel4py.lowlevel.identify import identify
@@ -18,7 +20,7 @@ from tests.harness import Machine
 from tests.unit.sdk.kernel_cpu import bench
 
 FRAME, ENDPOINT = ObjectType.FRAME, ObjectType.ENDPOINT
-SLOTS = 800
+SLOTS, MOST = 400, 4
 
 
 class Lender(SpaceKeeper):
@@ -176,13 +178,42 @@ def test_KK04_what_a_keeper_lends_is_looked_at(task: Task, unchanged: None, what
     task.memory.free(kept[0])
 
 
-def test_KK04_a_bank_is_lent_so_many_parts_and_no_more(task: Task, unchanged: None) -> None:
+def test_KK04_a_bank_is_lent_so_many_parts_and_no_more(
+    task: Task, unchanged: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(banks, "MOST_PARTS", MOST)
     keeper = Lender(task, SLOTS)
     with SpaceBank.open(task, 12, keeper) as bank:
-        for _ in range(MOST_PARTS):
+        for _ in range(MOST):
             bank.buy(FRAME, 12)
         with pytest.raises(NotEnoughMemory):
             bank.buy(FRAME, 12)
-        assert len(keeper.asked) == MOST_PARTS - 1
+        assert len(keeper.asked) == MOST - 1
     for pool in keeper.lent:
         pool.free()
+
+
+def test_KK05_who_draws_can_neither_refill_nor_keep_the_memory(task: Task, unchanged: None) -> None:
+    pool = lend(task, 13)
+    slot = task.slots.allocate()
+    task.cnode.copy(slot, task.cnode, pool.untyped.cptr)
+    bank = SpaceBank(task, Untyped(slot))
+    frame = bank.buy(FRAME, 12).start
+    task.cnode.revoke(slot)  # by the key to draw: what was drawn goes, and nothing of the lender's
+    assert (identify(frame).type, identify(pool.untyped.cptr).type) == ("NULL", "UNTYPED")
+    bank.sell(frame)
+    bank.buy(FRAME, 13)
+    with pytest.raises(NotEnoughMemory):
+        bank.buy(ENDPOINT)
+    pool.take_back()
+    assert (identify(slot).type, identify(pool.untyped.cptr).type) == ("NULL", "UNTYPED")
+    bank.destroy()
+    pool.free()
+
+
+def test_KK05_a_budget_is_given_by_sched_control_alone(task: Task, unchanged: None) -> None:
+    context = SchedContext(task.memory.allocate(ObjectType.SCHED_CONTEXT, 8).start)
+    with pytest.raises(KernelError):
+        SchedControl(context.cptr).configure_flags(context, 1000, 1000)
+    SchedControl(InitialSlot.FIRST_FREE).configure_flags(context, 1000, 1000)  # who has that can
+    task.memory.free(context.cptr)
