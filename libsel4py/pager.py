@@ -26,7 +26,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -203,6 +203,41 @@ class Pager:
         """
         residence = region.residence
         residence.lock(LockRequest(0, 0, residence.size, flush=True))
+
+    def resize(self, region: Region, size: int) -> None:
+        """Show more or less of the object. The tail's mappings end; the object keeps what is in it.
+
+        Raises:
+            ValueError: as `Space.insert`; nothing has changed.
+        """
+        space, former_end = region.space, region.end
+        space.remove(region)
+        trial = replace(region, size=size)
+        try:
+            space.insert(trial)
+            space.remove(trial)
+            region.size = size
+        finally:
+            space.insert(region)
+        for address in [each for each in space.mapped if region.end <= each < former_end]:
+            region.residence.unmap(space, address)
+
+    def move(self, region: Region, space: Space, address: int) -> None:
+        """Show a region elsewhere, in this space or another one, and no more where it was; nothing is copied.
+
+        Raises:
+            ValueError: as `Space.insert`; nothing has changed.
+        """
+        former = region.space
+        pages = [each for each in former.mapped if region.address <= each < region.end]
+        trial = replace(region, space=space, address=address)
+        space.insert(trial)
+        space.remove(trial)
+        for page in pages:
+            region.residence.unmap(former, page)
+        former.remove(region)
+        region.space, region.address = space, address
+        space.insert(region)
 
     def fork(self, region: Region, space: Space, address: int | None = None) -> Region:
         """Show in ``space`` what ``region`` holds now, as a copy that is made page by page when either side writes.

@@ -563,3 +563,47 @@ def test_a_prohibition_of_a_range_leaves_other_pages_alone(board: PagingBoard) -
         client.write(BASE + number * PAGE, b"x")
     region.residence.lock(LockRequest(0, PAGE, 2 * PAGE, prohibited=int(Rights.WRITE)))
     assert [client.rights(BASE + number * PAGE) for number in range(4)] == [WRITE, READ, READ, WRITE]
+
+
+# --- regions that change ----------------------------------------------------------------------------------------
+
+
+def test_REF02_a_smaller_region_loses_its_tail_and_has_the_bytes_again_when_it_grows(board: PagingBoard) -> None:
+    client = board.client()
+    region = board.pager.attach(client.space, BASE, 4 * PAGE, Anonymous(board.frames, 8 * PAGE))
+    board.pager.attach(client.space, BASE + 6 * PAGE, PAGE, Anonymous(board.frames, PAGE))
+    for number in range(4):
+        client.write(BASE + number * PAGE, bytes([number + 1]))
+    board.pager.resize(region, 2 * PAGE)
+    assert [client.rights(BASE + number * PAGE) for number in range(4)] == [WRITE, WRITE, 0, 0]
+    with pytest.raises(ValueError, match="overlaps"):
+        board.pager.resize(region, 7 * PAGE)
+    with pytest.raises(ValueError, match="multiples"):
+        board.pager.resize(region, PAGE + 1)
+    assert region.size == 2 * PAGE
+    board.pager.resize(region, 5 * PAGE)
+    assert [client.read(BASE + number * PAGE, 1) for number in range(5)] == [b"\1", b"\2", b"\3", b"\4", b"\0"]
+    board.pager.resize(region, 2 * PAGE)
+    board.listen()
+    assert not client.touch(BASE + 2 * PAGE)
+    assert client.thread.state is ThreadState.INACTIVE
+    heard = board.heard()
+    assert heard is not None
+    assert (heard[:2], heard[2][1]) == ((client.badge, FaultLabel.VM_FAULT), BASE + 2 * PAGE)
+
+
+def test_MACH09_a_region_that_is_moved_is_gone_where_it_was_and_no_byte_is_copied(board: PagingBoard) -> None:
+    sender, receiver = board.client("sender"), board.client("receiver")
+    region = board.pager.attach(sender.space, BASE, 2 * PAGE, Anonymous(board.frames, 2 * PAGE))
+    board.pager.attach(receiver.space, BASE, PAGE, Anonymous(board.frames, PAGE))
+    sender.write(BASE + PAGE, b"moved")
+    place = sender.physical(BASE + PAGE)
+    with pytest.raises(ValueError, match="overlaps"):
+        board.pager.move(region, receiver.space, BASE)
+    assert sender.may(BASE + PAGE, write=True)
+    board.pager.move(region, receiver.space, BASE + 4 * PAGE)
+    assert sender.rights(BASE + PAGE) == 0
+    assert receiver.read(BASE + 5 * PAGE, 5) == b"moved"
+    assert receiver.physical(BASE + 5 * PAGE) == place
+    assert not sender.touch(BASE + PAGE)
+    assert sender.space.regions == ()

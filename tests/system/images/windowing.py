@@ -1,0 +1,171 @@
+"""A task that lays out its memory by windows, by the scene that its description names; ends with 0 if all went well."""
+
+from __future__ import annotations
+
+import pytest
+
+from libsel4py import Component, RemoteError, component, uses
+from libsel4py.abi import VMFault
+from libsel4py.capabilities import Endpoint
+from libsel4py.environment import PAGED_ADDRESS
+from libsel4py.interfaces.pager import PagerStatistics
+from libsel4py.interfaces.windows import BadWindow, MemoryWindow, Windows
+from libsel4py.mapping import map_memory
+from tests.system.images.store import Contents
+from tests.system.images.windowed import Taker
+
+PAGE = 4096
+AT = PAGED_ADDRESS + 16 * PAGE
+
+
+@component
+class Main(Component):
+    windows = uses(Windows)
+    pager = uses(PagerStatistics)
+    store = uses(Contents)
+    taker = uses(Taker)
+
+    def run(self) -> int:
+        self.size = self.task.environment.paged_bytes
+        self.memory = map_memory(PAGED_ADDRESS, self.size, True)
+        getattr(self, str(self.task.environment.configuration["scene"]))()
+        return 0
+
+    def make(self, address: int = AT, pages: int = 4) -> MemoryWindow:
+        window = MemoryWindow(self.windows.create(address, pages * PAGE))
+        window.zero()
+        return window
+
+    @property
+    def object(self) -> Endpoint:
+        """The capability of the other task's memory object."""
+        return Endpoint(self.task.environment.connections["object"].cptr)
+
+    def faults(self, address: int, *, write: bool = False) -> bool:
+        """Whether a guarded access fails."""
+        offset = address - PAGED_ADDRESS
+        try:
+            if write:
+                self.memory.write(offset, b"!")
+            else:
+                self.memory.read(offset, 1)
+        except VMFault:
+            return True
+        return False
+
+    def layout(self) -> None:
+        """Windows are made, found, resized and deleted; outside of them, and in empty ones, each access faults."""
+        assert self.faults(AT)
+        empty = MemoryWindow(self.windows.create(AT, 4 * PAGE))
+        assert self.faults(AT)
+        empty.zero()
+        self.memory.write(AT - PAGED_ADDRESS, b"0" * 4 * PAGE)
+        assert self.faults(AT - 1)
+        assert self.faults(AT + 4 * PAGE, write=True)
+        for address, size in ((AT + PAGE, PAGE), (AT - PAGE, 2 * PAGE), (AT + 8 * PAGE, 5), (AT + 8 * PAGE, 0)):
+            with pytest.raises(BadWindow):
+                self.windows.create(address, size)
+        for address in (PAGED_ADDRESS - PAGE, PAGED_ADDRESS + self.size, (1 << 64) - PAGE):
+            with pytest.raises(BadWindow, match="within"):
+                self.windows.create(address, PAGE)
+        found = MemoryWindow(self.windows.get(AT + 2 * PAGE + 7))
+        assert found.bounds() == (AT, 4 * PAGE)
+        with pytest.raises(BadWindow):
+            self.windows.get(AT + 4 * PAGE)
+        found.resize(2 * PAGE)
+        assert not self.faults(AT + 2 * PAGE - 1)
+        assert self.faults(AT + 2 * PAGE)
+        assert self.faults(AT + 3 * PAGE, write=True)
+        beside = self.make(AT + 2 * PAGE, 1)
+        with pytest.raises(BadWindow, match="overlap"):
+            found.resize(3 * PAGE)
+        beside.delete()
+        found.resize(5 * PAGE)
+        assert self.memory.read(AT + 3 * PAGE - PAGED_ADDRESS, PAGE) == b"0" * PAGE
+        assert self.memory.read(AT + 4 * PAGE - PAGED_ADDRESS, PAGE) == bytes(PAGE)
+        empty.delete()
+        assert self.faults(AT)
+        assert self.faults(AT + 4 * PAGE)
+        for call in (empty.bounds, found.hide, beside.zero):
+            with pytest.raises(BadWindow, match="gone"):
+                call()
+        for _ in range(40):  # neither memory nor windows are used up by those that are gone
+            window = self.make(pages=64)
+            self.memory.write(AT - PAGED_ADDRESS, b"1" * 64 * PAGE)
+            window.delete()
+        for number in range(32):
+            self.make(PAGED_ADDRESS + number * PAGE, 1)
+        with pytest.raises(BadWindow, match="32 windows"):
+            self.windows.create(PAGED_ADDRESS + 40 * PAGE, PAGE)
+
+    def shown(self) -> None:
+        """Each window has its own pager: one shows another task's object, one this server's memory."""
+        own, theirs = self.make(), MemoryWindow(self.windows.create(AT + 8 * PAGE, 2 * PAGE))
+        theirs.show(self.object, 0, True)
+        with pytest.raises(BadWindow, match="hide it first"):
+            own.show(self.object, 0, True)
+        there = AT + 8 * PAGE - PAGED_ADDRESS
+        first = self.memory.read(there, 4)
+        self.memory.write(AT - PAGED_ADDRESS, b"mine")
+        assert self.memory.read(there, 4) == first
+        self.memory.write(there, b"told")
+        theirs.hide()
+        assert self.store.read(0, 4) == b"told"
+        assert self.faults(AT + 8 * PAGE)
+        assert not self.faults(AT)
+
+    def sent(self) -> None:
+        """What is sent is the receiver's as it was: moved, and the sender's accesses fault; or copied on write."""
+        window = self.make()
+        self.memory.write(AT - PAGED_ADDRESS, b"as it was" + bytes(4 * PAGE - 13) + b"tail")
+        parcel = window.send("taker", False)
+        self.memory.write(AT - PAGED_ADDRESS, b"AS IT IS ")  # before it is taken
+        place = self.taker.take(parcel)
+        assert self.taker.read(place, 9) == b"as it was"
+        self.memory.write(AT + PAGE - PAGED_ADDRESS, b"later")  # and after
+        assert self.taker.read(place + PAGE, 5) == bytes(5)
+        self.taker.write(place + 2 * PAGE, b"theirs")
+        assert self.memory.read(AT + 2 * PAGE - PAGED_ADDRESS, 6) == bytes(6)
+        assert self.taker.read(place + 4 * PAGE - 4, 4) == b"tail"
+        self.taker.drop()
+        with pytest.raises(RemoteError, match="VMFault"):
+            self.taker.read(place, 1)
+        assert self.memory.read(AT - PAGED_ADDRESS, 9) == b"AS IT IS "
+
+        copied = self.pager.statistics().free_bytes
+        parcel = window.send("taker", True)
+        assert self.faults(AT)
+        assert self.faults(AT + 4 * PAGE - 1, write=True)
+        with pytest.raises(BadWindow, match="gone"):
+            window.bounds()
+        place = self.taker.take(parcel)
+        assert self.taker.read(place, 9) == b"AS IT IS "
+        assert self.taker.read(place + PAGE, 5) == b"later"
+        assert self.pager.statistics().free_bytes >= copied - PAGE  # capabilities take some; no page was copied
+        for wrong in (parcel, parcel + 1, 0):
+            with pytest.raises(BadWindow, match="not for"):
+                self.windows.take(wrong)
+        with pytest.raises(BadWindow, match="not for"):
+            self.taker.take(parcel)
+
+    def bounded(self) -> None:
+        """What nobody takes is bounded, and only its receiver can take it."""
+        window = self.make()
+        self.memory.write(AT - PAGED_ADDRESS, b"secret")
+        parcels = [window.send("taker", False) for _ in range(8)]
+        with pytest.raises(BadWindow, match="8 parcels"):
+            window.send("taker", False)
+        with pytest.raises(BadWindow, match="not for"):
+            self.windows.take(parcels[0])
+        with pytest.raises(BadWindow, match="no task"):
+            window.send("nobody", False)
+        assert self.taker.read(self.taker.take(parcels[7]), 6) == b"secret"
+        self.uses.system.kill("taker")  # what was on its way to it goes with it
+        with pytest.raises(BadWindow, match="not for"):
+            self.taker.take(parcels[0])
+        assert self.taker.read(self.taker.take(window.send("taker", True)), 6) == b"secret"
+
+    def stray(self) -> None:
+        """An access that is not guarded, outside of all windows: this ends the process."""
+        with memoryview(self.memory) as view:
+            view[0] = 1
