@@ -75,10 +75,12 @@ bench: build $(VENV)/bench.stamp
 
 docs: build
 	$(PY) -m tests.conformance.table
+	$(PY) -m tests.conformance.systems
 	$(PY) -m deploy.manual
 
 docs-check: build
 	$(PY) -m tests.conformance.table --check
+	$(PY) -m tests.conformance.systems --check
 	$(PY) -m deploy.manual --check
 
 ci:

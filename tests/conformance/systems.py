@@ -1,0 +1,257 @@
+"""Write docs/systems.md from the list below: ``python -m tests.conformance.systems [--check]``.
+
+sel4py has parts that are built after L4, Mach, RefOS, Genode and KeyKOS. Each has an id and a check; here stands which
+tests show it, and what is not shown. A test that is named here and does not exist is an error.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+PAGE = TESTS.parent / "docs" / "systems.md"
+
+HEAD = """# Other systems' semantics
+
+Parts of sel4py are built after other systems. This page says which test shows each check, and what is not shown.
+Made by `make docs` from `tests/conformance/systems.py`, which fails where a test that it names does not exist.
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """``tests`` are files below tests/, each with names of its functions. ``missing``: what is not so, or not shown."""
+
+    id: str
+    system: str
+    what: str
+    tests: dict[str, tuple[str, ...]]
+    missing: str = ""
+
+
+CHECKS = (
+    Check(
+        "L4-07",
+        "L4",
+        "map, grant, unmap and flush: rights only shrink; unmap(w) leaves reading; flush takes the page from all "
+        "behind; what was granted is still reached by the root",
+        {
+            "unit/sdk/test_flexpages.py": (
+                "test_unmapping_write_takes_it_from_all_behind_and_leaves_reading",
+                "test_flush_takes_the_page_from_the_space_itself_as_well",
+                "test_what_was_granted_is_still_reached_by_the_root",
+                "test_rights_only_shrink_on_the_way",
+                "test_the_hot_spot_chooses_where_sizes_differ",
+            ),
+            "system/test_mapper.py": ("test_pages_are_mapped_on_and_taken_back",),
+        },
+        "mappings do not travel in messages: the mapper is asked, and the receiver has said before what it takes",
+    ),
+    Check(
+        "L4-08",
+        "L4",
+        "sigma0 hands out each page once; another task's request for it is refused; all grants together are its memory",
+        {
+            "unit/servers/test_sigma0.py": (
+                "test_a_page_is_served_to_one_requester_and_to_that_again",
+                "test_all_pages_together_are_the_pool",
+                "test_its_label_is_l4s",
+            ),
+            "system/test_sigma0.py": ("test_each_page_is_handed_out_once_and_is_memory",),
+        },
+        "sigma0 owns its pool, and not all RAM: what is not given to it is root's",
+    ),
+    Check(
+        "L4-09",
+        "L4",
+        "a page fault is a message to the pager, whose answer lets the thread go on; three pagers deep; an answer "
+        "without a mapping lets it fault again (scenes `stacked`, `nil`)",
+        {"system/test_paging.py": ("test_memory_is_paged",)},
+        "label and words are seL4's VM_FAULT, and not L4's",
+    ),
+    Check(
+        "MACH-09",
+        "Mach",
+        "memory out of line: moved, and the sender's accesses fault; otherwise copied on write, and a write after the "
+        "send is not seen by the receiver",
+        {
+            "system/test_windows.py": ("test_MACH09_memory_is_sent_out_of_line",),
+            "unit/sdk/test_pager.py": (
+                "test_MACH09_a_region_that_is_moved_is_gone_where_it_was_and_no_byte_is_copied",
+            ),
+        },
+        "a message brings the parcel's number, and the receiver takes it of the pager that both have; whole windows "
+        "alone; no arrays of port rights",
+    ),
+    Check(
+        "MACH-14",
+        "Mach",
+        "external pagers: data_request, data_supply, data_return, data_unlock, lock_request, terminate; two mappers "
+        "see the same bytes; a pager's death fails those that wait for it (scenes `written_back`, `deadly`)",
+        {
+            "unit/sdk/test_memory_objects.py": ("test_it_conforms",),
+            "unit/sdk/test_remote_objects.py": ("test_pages_of_another_tasks_file_are_mapped_and_written_back",),
+            "unit/sdk/test_pager.py": ("test_flushing_takes_the_page_from_all_who_map_it",),
+            "system/test_paging.py": ("test_memory_is_paged",),
+        },
+        "change_attributes; lock_request is fetched by the pager, and not sent to it; no default pager takes over",
+    ),
+    Check(
+        "REF-01",
+        "RefOS",
+        "a data space is a capability, used in place by whoever has it; memory and files by one interface, "
+        "`MemoryObject`",
+        {
+            "system/test_dataspace.py": ("test_memory_is_lent",),
+            "unit/sdk/test_memory_objects.py": ("test_it_conforms",),
+        },
+        "console, timer and serial have interfaces of their own; no one set of operations opens, reads and maps all; "
+        "no memory whose first contents come from a data space, but for `Blob` and `fork`",
+    ),
+    Check(
+        "REF-02",
+        "RefOS",
+        "memory windows are capabilities: create, get, resize, delete; resize unmaps the tail; a fault outside of all "
+        "windows is the process's",
+        {
+            "system/test_windows.py": (
+                "test_REF02_a_task_lays_out_its_memory_by_windows",
+                "test_REF02_an_access_outside_of_all_windows_is_the_processs_fault",
+            ),
+            "unit/sdk/test_pager.py": (
+                "test_REF02_a_smaller_region_loses_its_tail_and_has_the_bytes_again_when_it_grows",
+            ),
+        },
+        "windows lie within the `paged` memory of a description",
+    ),
+    Check(
+        "REF-03",
+        "RefOS",
+        "delegated paging: another task's object supplies a client's pages (scene `shown`); where it is gone the "
+        "access fails",
+        {
+            "system/test_windows.py": ("test_REF02_a_task_lays_out_its_memory_by_windows",),
+            "unit/sdk/test_pager.py": ("test_an_object_that_fails_or_answers_nonsense_fails_who_touched_it",),
+        },
+        "the object is called for each page, and no ring of notifications is used; no test kills a file server in the "
+        "middle of a fault",
+    ),
+    Check(
+        "GEN-05",
+        "Genode",
+        "quota: a session is opened by memory that is donated, refused where that is too little, upgraded, and the "
+        "request repeated; all comes back when it is closed, and when a client is killed; a hostile client exhausts "
+        "its own; the sum stays RAM's size",
+        {
+            "unit/sdk/test_sessions.py": (
+                "test_GEN05_a_request_that_fails_for_want_of_quota_is_repeated_with_more_and_all_comes_back",
+                "test_GEN05_a_client_has_no_more_than_it_will_give_and_the_server_takes_only_so_many_parts",
+                "test_GEN05_a_part_that_is_taken_back_ends_the_session_and_the_server_lets_go_of_all",
+                "test_GEN05_what_is_no_plain_memory_upgrades_nothing",
+            ),
+            "system/test_resource_pools.py": (
+                "test_GEN05_a_sessions_quota_is_upgraded_and_comes_back_from_clients_that_are_killed",
+                "test_a_flood_exhausts_its_own_memory_and_others_go_on",
+            ),
+            "system/test_accounting.py": ("test_any_sequence_adds_up_and_comes_back",),
+        },
+        "no quota of capabilities: slots are bounded by `Sessions`",
+    ),
+    Check(
+        "KK-04",
+        "KeyKOS",
+        "space banks: sub-banks with limits of their own; a destroyed bank rescinds what it has sold, also that of a "
+        "killed task; at the limit the keeper is asked, and lends or refuses",
+        {
+            "unit/sdk/test_banks.py": (
+                "test_KK04_a_bank_sells_what_it_has_and_no_more",
+                "test_KK04_a_destroyed_bank_rescinds_what_it_and_its_sub_banks_have_sold",
+                "test_KK04_a_sub_bank_that_is_destroyed_gives_its_memory_to_the_bank_above",
+                "test_KK04_at_the_limit_the_keeper_lends_and_the_purchase_goes_on_or_it_refuses",
+                "test_KK04_what_the_keeper_takes_back_is_gone_and_the_bank_goes_on",
+                "test_KK04_a_bank_whose_memory_was_taken_back_is_destroyed",
+            ),
+            "system/test_resource_pools.py": (
+                "test_KK04_the_keeper_is_asked_at_a_banks_limit_and_nothing_is_left_of_a_killed_buyer",
+            ),
+        },
+        "a task's own pool (`Task.memory`) has no keeper: what is to be extended is bought of a bank",
+    ),
+    Check(
+        "KK-05",
+        "KeyKOS",
+        "keys to draw and keys to refill are apart: who buys of memory that was lent can neither add to it nor keep it "
+        "from its lender; who has a scheduling context cannot give it a budget without SchedControl",
+        {
+            "unit/sdk/test_banks.py": (
+                "test_KK05_who_draws_can_neither_refill_nor_keep_the_memory",
+                "test_KK05_a_budget_is_given_by_sched_control_alone",
+            ),
+        },
+    ),
+    Check(
+        "KK-06",
+        "KeyKOS",
+        "a packet of memory goes four servers deep, each with a part; destroyed in the middle of a request it leaves "
+        "nothing, and all four go on",
+        {
+            "system/test_resource_pools.py": ("test_four_servers_work_on_one_packet",),
+            "unit/sdk/test_sessions.py": (
+                "test_a_chain_of_four_servers_is_paid_by_the_packet",
+                "test_a_packet_destroyed_in_the_middle_frees_every_servers_state",
+            ),
+        },
+        "the packet is memory alone, without a meter: processor time is donated by the call",
+    ),
+    Check(
+        "VIE-02",
+        "Viengoos",
+        "the request's pool is what servers work on, four calls deep; its end takes all that was made under it",
+        {
+            "system/test_resource_pools.py": ("test_four_servers_work_on_one_packet",),
+            "unit/sdk/test_sessions.py": ("test_a_packet_destroyed_in_the_middle_frees_every_servers_state",),
+        },
+        "no weak pools, which would say who pays without saying who decides",
+    ),
+)
+
+
+def ensure_tests() -> None:
+    """Raises SystemExit if a test does not exist."""
+    for check in CHECKS:
+        for file, names in check.tests.items():
+            tree = ast.parse((TESTS / file).read_text())
+            there = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+            if missing := set(names) - there:
+                raise SystemExit(f"{check.id}: tests/{file} has no {', '.join(sorted(missing))}")
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD, "\n| id | after | what is shown | by | what is not |\n| --- | --- | --- | --- | --- |\n"]
+    for check in CHECKS:
+        tests = "<br>".join(
+            f"`{file}`: {', '.join(f'`{name}`' for name in each)}" for file, each in check.tests.items()
+        )
+        parts.append(f"| {check.id} | {check.system} | {check.what} | {tests} | {check.missing} |\n")
+    return "".join(parts)
+
+
+def main() -> int:
+    ensure_tests()
+    text = page()
+    if "--check" in sys.argv:
+        stale = not PAGE.exists() or PAGE.read_text() != text
+        if stale:
+            print(f"{PAGE.name} is stale; `make docs` writes it anew", file=sys.stderr)
+        return int(stale)
+    PAGE.write_text(text)
+    print(f"{PAGE.name}: {len(CHECKS)} checks")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
