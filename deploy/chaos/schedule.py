@@ -38,13 +38,14 @@ def targets_of(system: System, fault: Fault, chosen: tuple[str, ...] = ()) -> tu
     """What a fault may hit, in the description's order: of ``chosen``, if it names something.
 
     Without a choice these are the servers, which are started again whenever they end (`restart = "always"`), the disks,
-    the network interfaces, and the devices that interrupt. Bits change of those servers only that root has granted
-    nothing: a supervisor that was told something else than the description gives up, or ends, whom it likes.
+    the network interfaces, and the devices that interrupt a task. Bits change of those servers only that root has
+    granted nothing: a supervisor that was told something else than the description gives up, or ends, whom it likes.
     """
     if fault is Fault.KILL_KERNEL:
         return ("",)
     if fault in _DEVICES:
-        found = [device.name for device in system.devices if device.type in _DEVICES[fault]]
+        driven = {assigned.device for task in system.tasks for assigned in task.devices}
+        found = [each.name for each in system.devices if each.type in _DEVICES[fault] and each.name in driven]
     elif chosen:
         found = [task.name for task in system.tasks]
     else:
@@ -56,7 +57,13 @@ def targets_of(system: System, fault: Fault, chosen: tuple[str, ...] = ()) -> tu
 _DEVICES: Final[dict[Fault, tuple[DeviceType, ...]]] = {
     Fault.DISK_ERROR: (DeviceType.VIRTIO_BLOCK,),
     Fault.NET_LOSS: (DeviceType.VIRTIO_NET,),
-    Fault.DROP_IRQ: (DeviceType.VIRTIO_BLOCK, DeviceType.VIRTIO_NET, DeviceType.UART, DeviceType.FRAMEBUFFER),
+    Fault.DROP_IRQ: (
+        DeviceType.VIRTIO_BLOCK,
+        DeviceType.VIRTIO_NET,
+        DeviceType.UART,
+        DeviceType.CLOCK,
+        DeviceType.FRAMEBUFFER,
+    ),
 }
 
 

@@ -12,7 +12,7 @@ periodically.
     4 PERIOD        microseconds from one firing to the next; 0 fires once
     5 CONTROL       bit 0: compare; bit 1: interrupt. A one-shot clears bit 0 as it fires
     6 MISSED        periods that went by while STATUS was still set; reading clears it
-    7 DELAY         writing it sets the compare value so many microseconds from now, PERIOD 0 and CONTROL 3; reads 0
+    7 DELAY         writing it sets the compare value so many microseconds from now, and CONTROL 3; reads 0
 
 Other ports and registers read 0, and writing them does nothing. A period is at least 100 microseconds, so that a
 driver cannot keep the host busy with firing.
@@ -137,7 +137,6 @@ class Clock(Device):
                 self.kick(self.number)
             case 7:  # DELAY
                 state.compare = self.counter() + value & _WORD
-                state.period = 0
                 state.control = CONTROL_COMPARE | CONTROL_INTERRUPT
                 self.kick(self.number)
 

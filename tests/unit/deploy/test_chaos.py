@@ -62,7 +62,7 @@ def test_servers_are_hit_and_what_they_all_stand_for_is_spared(fault: Fault) -> 
 def test_devices_are_hit_by_what_they_are() -> None:
     assert targets_of(SYSTEM, Fault.DISK_ERROR) == ("disk0",)
     assert targets_of(SYSTEM, Fault.NET_LOSS) == ("net0",)
-    assert targets_of(SYSTEM, Fault.DROP_IRQ) == ("uart0", "disk0", "net0")
+    assert targets_of(SYSTEM, Fault.DROP_IRQ) == ("uart0", "disk0", "net0", "clock1")  # nobody drives clock0
     assert targets_of(SYSTEM, Fault.KILL_KERNEL, ("pong",)) == ("",)
 
 

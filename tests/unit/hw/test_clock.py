@@ -64,7 +64,7 @@ def test_one_shot_fires_once(clock: ManualClock, machine: Machine, clock_ports: 
 
 
 def test_a_delay_is_from_now(clock: ManualClock, machine: Machine, clock_ports: Ports, device: Clock) -> None:
-    arm(clock_ports, 7, period=1000)
+    arm(clock_ports, 7)
     clock.advance(1 << 33)
     clock_ports.write(chip.INDEX, chip.DELAY)
     for _ in range(2):  # a later one replaces it, without INDEX
@@ -78,7 +78,20 @@ def test_a_delay_is_from_now(clock: ManualClock, machine: Machine, clock_ports: 
     assert machine.bus.lines.high == IRQ
     assert device.deadline() is None
     assert clock_ports.read(chip.DATA, 4) == 0
-    assert select_read(clock_ports, chip.PERIOD) == 0
+
+
+def test_a_delay_is_repeated_with_the_period(
+    clock: ManualClock, machine: Machine, clock_ports: Ports, device: Clock
+) -> None:
+    select_write(clock_ports, chip.PERIOD, 1000)
+    select_write(clock_ports, chip.DELAY, 5000)
+    clock.advance(5000)
+    machine.bus.change(device, device.fire)
+    assert machine.bus.lines.high == IRQ
+    assert device.deadline() == 1000
+    clock.advance(400)
+    select_write(clock_ports, chip.DELAY, 5000)
+    assert device.deadline() == 5000
 
 
 def test_periods_that_went_by_are_counted(
