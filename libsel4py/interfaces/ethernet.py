@@ -13,7 +13,8 @@ is submitted is sent from where it lies, and a free one is where a frame will co
 In each buffer the frame lies behind `HEADROOM` bytes, which are the driver's: submit `length` bytes from `HEADROOM` on.
 
 A client has one opening. Another `open` ends the former one; so does the end of the driver, whose restarted successor
-knows nothing of it: then calls raise `ServerDied`, the bell is not rung, and the client opens anew with new memory.
+knows nothing of it: then calls raise `ServerDied`, the bell is not rung, and the client opens anew with new memory. Who
+watches `Ethernet.life` is told at once.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Final
 import msgspec
 
 from libsel4py.bulk import LINE_BYTES, PAGE_BYTES, Layout
-from libsel4py.capabilities import Notification
+from libsel4py.capabilities import Endpoint, Notification
 from libsel4py.dataspace import SharedMemory
 from libsel4py.errors import ServiceError
 from libsel4py.interface import Interface
@@ -95,6 +96,9 @@ class Ethernet(Interface):
 
     def close(self) -> None:
         """End the opening; the card does no more DMA to its memory when this returns. Raises CardFailed."""
+
+    def life(self) -> Endpoint:
+        """What ends with this life of the driver, for a `DeathNotice`: a capability without rights."""
 
 
 def buffer_bytes(mtu: int) -> int:

@@ -12,7 +12,7 @@ from libsel4py import component, on_notification
 from libsel4py.abi import VMFault
 from libsel4py.bell import server_bell
 from libsel4py.bulk import Buffer, HostilePeer, Piece
-from libsel4py.capabilities import Notification
+from libsel4py.capabilities import Endpoint, Notification
 from libsel4py.dataspace import DataSpace, SharedMemory
 from libsel4py.environment import SERVER_SIGNAL
 from libsel4py.errors import KernelError
@@ -24,6 +24,7 @@ from libsel4py.interfaces.ethernet import (
     CardState,
     Ethernet,
 )
+from libsel4py.life import Life
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.vspace import OutOfAddresses
 from libsel4py.virtio import DmaMemory, HostileDevice
@@ -44,6 +45,7 @@ class Main(Ethernet):
     def start(self) -> None:
         """Be rung by clients."""
         self._bell = server_bell(self.task)
+        self._life = Life(self.task)
         self.server.on_signal(SERVER_SIGNAL, lambda bits: self._pump())
 
     def state(self) -> CardState:
@@ -92,6 +94,9 @@ class Main(Ethernet):
     def close(self) -> None:
         if self._opening is not None and self._opening.owner == self.caller.badge:
             self._end()
+
+    def life(self) -> Endpoint:
+        return self._life.capability
 
     @on_notification("card")
     def on_card(self) -> None:

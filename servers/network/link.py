@@ -1,8 +1,8 @@
 """The server's side of a network card: frames to and from the driver, by two rings in memory of the server's own.
 
 Rules. Nothing here waits for the driver but `open` and `look`, which have a time limit. Frames for which there is no
-buffer wait for one, up to a bound; more are dropped, as a network drops them. The driver may end at any moment: `look`
-finds that out, and opens anew.
+buffer wait for one, up to a bound; more are dropped, as a network drops them. The driver may end at any moment: who
+made the link is told, and `look` opens anew, which also finds out what nobody has told.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from libsel4py.bell import server_bell
 from libsel4py.bulk import Buffer, Consumer, HostilePeer, Producer
 from libsel4py.dataspace import DataSpace
-from libsel4py.errors import RemoteError, ServerDied, ServiceError, Timeout
+from libsel4py.deaths import Watch
+from libsel4py.errors import InvalidCapability, RemoteError, ServerDied, ServiceError, Timeout
 from libsel4py.interface import with_timeout
 from libsel4py.interfaces.ethernet import (
     HEADROOM,
@@ -49,15 +50,19 @@ _log = logging.getLogger(__name__)
 class Link:
     """One card.
 
+    Args:
+        ended: what to do when the driver has ended. The link is closed by then.
     Attributes:
         is_open: frames go. state: what the driver has told last. dropped: frames for which there was no room.
         received, sent, received_bytes, sent_bytes: frames since the server began.
     """
 
-    def __init__(self, card: Ethernet, task: Task) -> None:
+    def __init__(self, card: Ethernet, task: Task, ended: Callable[[], None] = lambda: None) -> None:
         self._card = with_timeout(card, OPEN_SECONDS)
         self._looked_at = with_timeout(card, LOOK_SECONDS)
         self._task = task
+        self._ended = ended
+        self._life: Watch | None = None
         self.is_open = False
         self.state: CardState | None = None
         self.dropped = self.received = self.sent = self.received_bytes = self.sent_bytes = 0
@@ -84,6 +89,7 @@ class Link:
 
     def _open(self) -> CardState:
         self.close()
+        self._watch()  # first: whose opening this will be, if that ends between the two, is told of as well
         state = self.state = self._card.state()
         size = buffer_bytes(state.mtu)
         count = max(LEAST_BUFFERS, min(MOST_BUFFERS, MEMORY_BYTES // size))
@@ -108,6 +114,21 @@ class Link:
             self._task.delete(bell)
         self.is_open = True
         return state
+
+    def _watch(self) -> None:
+        """Be told of the driver's end. Raises ServerDied: it has ended since."""
+        life = self._card.life()
+        try:
+            self._life = self._task.deaths.watch(life, lambda death: self._died())
+        except InvalidCapability as error:
+            raise ServerDied("the card's driver has ended since") from error
+        finally:
+            self._task.delete(life)
+
+    def _died(self) -> None:
+        self._life = None
+        self.close()
+        self._ended()
 
     def look(self) -> bool:
         """See after the driver, and open the card again if need be; whether that was done.
@@ -190,6 +211,9 @@ class Link:
 
     def close(self) -> None:
         """Let go of the card's memory; the driver finds out."""
+        life, self._life = self._life, None
+        if life is not None:
+            life.cancel()
         if self.is_open:
             self.is_open = False
             for buffer, _ in self._filled:

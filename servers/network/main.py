@@ -4,12 +4,14 @@ Must be given: a connection ``card`` (`Ethernet`), and a device ``clock``, for t
 ``addresses``, ``gateways`` and ``name_servers`` (`servers.network.settings`); ``clients`` and ``sessions``
 (`servers.network.service`).
 
-The driver may end and come back: it is looked after every `LOOK_SECONDS`, more often while something is under way, and
-opened anew. Connections outlive that.
+The driver may end and come back: its end is told by a death notice, and it is opened anew as soon as its next life
+answers. Connections outlive that. Beside that it is looked after every `LOOK_SECONDS`, more often while something is
+under way, for interrupts that were lost.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Final
 
@@ -27,11 +29,13 @@ from servers.network.link import Link
 from servers.network.service import NetworkServer
 from servers.network.settings import settings_of_description
 from servers.network.stack import Stack
-from servers.network.timers import Timers
+from servers.network.timers import Timer, Timers
 from servers.network.turns import Turns
 
 LOOK_SECONDS: Final = 1.0
 BUSY_LOOK_SECONDS: Final = 0.3  # while there are connections, or the card could not be opened
+SOON_SECONDS: Final = 0.01  # while the driver's next life is awaited; clients have their turn between two looks
+MOST_SOON_SECONDS: Final = 1.0  # since its end
 MOST_BATCHES: Final = 4  # of frames, until clients have their turn
 
 
@@ -47,7 +51,9 @@ class Main(NetworkServer):
 
     def start(self) -> None:
         stack = self._made
-        self._link = Link(self.card, self.task)
+        self._link = Link(self.card, self.task, self._driver_ended)
+        self._next_look: Timer | None = None
+        self._ended_at = -math.inf
         self._alarm = Alarm(self.task.environment.devices["clock"])
         self._input = stack.input
         self._own_bell = server_bell(self.task)
@@ -93,22 +99,39 @@ class Main(NetworkServer):
             for state in super().interfaces()
         ]
 
+    def _driver_ended(self) -> None:
+        """Be there when its next life is. Frames are lost meanwhile."""
+        self._ended_at = time.monotonic()
+        self._look()
+        self._all_turns.turn()
+
     def _look_later(self) -> None:
-        is_idle = self._made.is_quiet and self._link.is_open
-        seconds = LOOK_SECONDS if is_idle else BUSY_LOOK_SECONDS
-        self._all_turns.timers.at(time.monotonic() + seconds, self._look)
+        now, timers = time.monotonic(), self._all_turns.timers
+        if self._next_look is not None:
+            timers.cancel(self._next_look)
+        self._next_look = timers.at(now + self._patience(now), self._look)
+
+    def _patience(self, now: float) -> float:
+        """Seconds until the next look."""
+        if not self._link.is_open and now < self._ended_at + MOST_SOON_SECONDS:
+            return SOON_SECONDS
+        return LOOK_SECONDS if self._made.is_quiet and self._link.is_open else BUSY_LOOK_SECONDS
 
     def _look(self) -> None:
         """See after the driver."""
-        self._look_later()
         self.sweep()
-        was_open = self._link.is_open
+        was_open, is_new = self._link.is_open, False
         try:
             if self._link.look():
                 self.log.info("the card was opened again")
                 self._own_bell.signal()  # what came meanwhile
+                is_new = True
         except (ServiceError, RemoteError, ServerDied, Timeout) as error:
             if was_open:
                 self.log.warning("the card's driver is gone: %s", error)
+        finally:
+            self._look_later()
         state = self._link.state
         self._interface.set_up(self._link.is_open and state is not None and state.is_up)
+        if is_new:
+            self._made.send_again()

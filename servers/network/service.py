@@ -40,13 +40,13 @@ from libsel4py.interfaces.network import (
     TooLong,
     TooManySockets,
 )
+from libsel4py.life import Life
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.vspace import OutOfAddresses
 from libsel4py.session import Session, Sessions, TooManySessions
 from libsel4py.wire import put_failure
 from servers.network.grants import MOST_NARROWED, SESSIONS_OF_A_GRANT, Grant, Grants
-from servers.network.life import Life
 from servers.network.questions import Questions
 from servers.network.rules import (
     EVERYTHING,

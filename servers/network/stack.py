@@ -315,6 +315,11 @@ class Stack:
             return None
         return max(wait / 1000, QUIET_SECONDS) if self.is_quiet else wait / 1000
 
+    def send_again(self) -> None:
+        """All that connections have on their way is lost: they send it again now, and do not wait to miss it."""
+        _lwip.send_again()
+        self.happened()
+
     def resolve(self, name: str, done: Callable[[list[str] | NetworkError], None], /) -> None:
         """Look a name up; ``done`` is told, perhaps at once."""
         token = self._next_name = self._next_name + 1

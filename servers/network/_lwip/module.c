@@ -279,6 +279,7 @@ static PyMethodDef methods[] = {
     METHOD("receive", tcp_receive_some),
     METHOD("shutdown", tcp_shut),
     METHOD("set_prompt", tcp_prompt),
+    METHOD("send_again", tcp_send_again),
     METHOD("close", tcp_end),
     METHOD("datagrams", udp_socket),
     METHOD("datagrams_bind", udp_bind_to),

@@ -103,6 +103,7 @@ FUNCTION(tcp_send_some);
 FUNCTION(tcp_receive_some);
 FUNCTION(tcp_shut);
 FUNCTION(tcp_prompt);
+FUNCTION(tcp_send_again);
 FUNCTION(tcp_end);
 void tcp_sock_free(int32_t number, struct sock *sock);
 void tcp_close_rest(void);

@@ -480,3 +480,17 @@ FUNCTION(tcp_end)
         return NULL;
     Py_RETURN_NONE;
 }
+
+/* What was on its way is lost, by no fault of the network's: send it again now, and as much of it at once as before. */
+FUNCTION(tcp_send_again)
+{
+    (void)module, (void)arguments, (void)count;
+    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next)
+        if (tcp_rexmit_rto_prepare(pcb) == ERR_OK) {
+            pcb->rtime = 0;
+            tcp_output(pcb);
+        }
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}

@@ -15,8 +15,9 @@ import pytest
 
 from libsel4py.abi import VMFault
 from libsel4py.bulk import Buffer, HostilePeer, Piece
-from libsel4py.capabilities import Notification
+from libsel4py.capabilities import Endpoint, Notification
 from libsel4py.dataspace import DataSpace, SharedMemory
+from libsel4py.deaths import DEATH_SIGNALS
 from libsel4py.environment import Slot
 from libsel4py.errors import ServerDied, Timeout
 from libsel4py.interfaces.ethernet import (
@@ -29,6 +30,7 @@ from libsel4py.interfaces.ethernet import (
     receive_offset,
     ring_layout,
 )
+from libsel4py.life import Life
 from libsel4py.mapping import Mapping
 from libsel4py.task import current_task
 from libsel4py.testing import connect, harness
@@ -101,6 +103,7 @@ class Driver(Ethernet):
         self.card.dma = Dma()  # type: ignore[attr-defined]  # what an opening asks of its card
         self.opening: Opening | None = None
         self.deaths = 0  # that come when it is to ring
+        self.ends = Life(self.task)
         self.memory: Mapping
 
     def state(self) -> CardState:
@@ -125,6 +128,15 @@ class Driver(Ethernet):
 
     def close(self) -> None:
         self.die()
+
+    def life(self) -> Endpoint:
+        return self.ends.capability
+
+    def next_life(self) -> None:
+        """It ends, and there is the next."""
+        self.die()
+        former, self.ends = self.ends, Life(self.task)
+        former.end()
 
     def die(self) -> None:
         if self.opening is not None:
@@ -286,6 +298,48 @@ def test_a_driver_that_comes_back_is_opened_again() -> None:
         assert len(driver.card.offered(QUEUE_BYTES)) == 1
 
 
+def test_the_drivers_end_is_told_and_its_next_life_is_watched_as_well() -> None:
+    driver, told = Driver(), []
+    with connect(driver) as client:
+        link = Link(client, current_task(), lambda: told.append(link.is_open))
+        link.open()
+        for number in range(3):
+            driver.next_life()
+            current_task().deaths.signalled(DEATH_SIGNALS)
+            assert told == [False] * (number + 1)
+            assert link.look()
+            assert link.is_open
+        link.close()
+        driver.next_life()
+        current_task().deaths.signalled(DEATH_SIGNALS)
+        assert len(told) == 3, "who has closed the link is told no more"
+        assert len(current_task().deaths) == 0
+
+
+def test_a_driver_that_ends_before_it_is_opened_is_told_of_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was watched was its former life: who has the card open by the next one opens it again, and watches that."""
+    driver, told = Driver(), []
+    with connect(driver) as client:
+        link = Link(client, current_task(), lambda: told.append(None))
+        state = link._card.state
+
+        def slow() -> CardState:
+            driver.next_life()
+            return state()
+
+        monkeypatch.setattr(link._card, "state", slow)
+        link.open()
+        monkeypatch.undo()
+        assert link.is_open
+        current_task().deaths.signalled(DEATH_SIGNALS)
+        assert told == [None]
+        assert link.look()
+        driver.next_life()
+        current_task().deaths.signalled(DEATH_SIGNALS)
+        assert told == [None, None]
+        link.close()
+
+
 def test_a_driver_that_does_not_answer_in_time_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with linked() as (driver, link):
 
@@ -314,6 +368,7 @@ class WholeDriver(Main):
         self._card = self.card  # type: ignore[assignment]  # a card's like
         self._opening = None
         self._sent = self._received = self._dropped = 0
+        self._life = Life(self.task)
         self._bell = Notification(Slot.NOTIFICATION)
 
     def map(self, space: DataSpace) -> DmaMemory:

@@ -12,10 +12,10 @@ import pytest
 from libsel4py import aio, net_aio
 from libsel4py.errors import ServerDied
 from libsel4py.interfaces.network import Network, StaleSocket
+from libsel4py.life import Life
 from libsel4py.net_aio import AsyncNet
 from libsel4py.sockets import Net
 from libsel4py.testing import worker_threads
-from servers.network.life import Life
 from tests.loopback_stack import WINDOW
 from tests.unit.servers.test_network import opened, served
 

@@ -23,6 +23,7 @@ from libsel4py.interfaces.network import (
     Reset,
     TooLong,
 )
+from servers.network import _lwip
 from servers.network.stack import Stack, TcpSocket, is_built
 from tests.unit.servers.stack_pair import ADDRESSES, SIX, Link, run_pair
 
@@ -362,6 +363,33 @@ def test_addresses_that_are_none_are_refused() -> None:
         made = stack.add_interface(bytes((2, 0, 0, 0, 0, 7)), 1500, lambda frame: None)
         made.add_address("FD00:0:0:1:0:0:0:AB/64")
         assert "fd00:0:0:1::ab/64" in stack.interfaces()[1].addresses  # as Python and RFC 5952 write it
+
+    alone(work)
+
+
+def test_what_is_lost_at_once_is_sent_again_at_once() -> None:
+    """By a peer that is none: it says where it is, and is silent."""
+
+    def work(stack: Stack) -> None:
+        sent: list[bytes] = []
+        mac, other = bytes((2, 0, 0, 0, 0, 7)), bytes((2, 0, 0, 0, 0, 8))
+        made = stack.add_interface(mac, 1500, sent.append)
+        made.set_up(True)
+        made.add_address("10.9.0.1/24")
+
+        def packets() -> list[bytes]:
+            return [frame[34:] for frame in sent if frame[12:14] == b"\x08\0"]
+
+        stack.stream(4).connect("10.9.0.2", PORT)
+        stack.send_again()
+        assert packets() == [], "it has yet to be told where that is"
+        answer = bytes.fromhex("0001 0800 0604 0002") + other + bytes((10, 9, 0, 2)) + mac + bytes((10, 9, 0, 1))
+        _lwip.input(1, mac + other + b"\x08\x06" + answer)
+        asked = packets()
+        assert asked
+        stack.send_again()
+        stack.send_again()
+        assert packets() == asked + [asked[-1]] * 2
 
     alone(work)
 
