@@ -103,8 +103,12 @@ class AsyncNet:
     async def start_server(
         self, connected: Connected, host: str, port: int, *, backlog: int = MOST_BACKLOG, limit: int = LIMIT
     ) -> NetServer:
-        """As `asyncio.start_server`; it serves from now on. Raises OSError."""
-        return NetServer(self, self.net.create_server((host, port), backlog=backlog), connected, limit)
+        """As `asyncio.start_server`; it serves from now on. Host "" is any address, of IPv4 and of IPv6: port 0 is then
+        any that is free in both. Raises OSError."""
+        listeners = self.net.create_servers((host, port), backlog=backlog)
+        servers = [NetServer(self, each, connected, limit) for each in listeners]
+        servers[0].others = servers[1:]
+        return servers[0]
 
     async def _connect(self, sock: NetSocket, host: str, port: int) -> None:
         with as_os_error():
@@ -209,13 +213,18 @@ class AsyncNet:
 
 
 class NetServer:
-    """A socket that listens on the event loop. An asynchronous context manager."""
+    """A socket that listens on the event loop. An asynchronous context manager.
+
+    Attributes:
+        others: that listen for the same handler, and end with this one.
+    """
 
     def __init__(self, network: AsyncNet, listener: NetSocket, connected: Connected, limit: int) -> None:
         self._network = network
         self._listener = listener
         self._connected = connected
         self._limit = limit
+        self.others: list[NetServer] = []
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         listener.settimeout(0)
         self._accept(Events.READABLE)
@@ -263,6 +272,8 @@ class NetServer:
             if self._listener.is_here:
                 self._network.forget(self._listener.number)
             self._listener.close()
+            for each in self.others:
+                each.close()
 
     async def serve_forever(self) -> None:
         """Return when it is closed."""

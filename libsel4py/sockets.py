@@ -19,6 +19,8 @@ the same other side, and the call goes on. Connections that nobody has accepted,
 
 from __future__ import annotations
 
+import errno
+
 from libsel4py.interfaces.network import MOST_BACKLOG, NetworkError
 from libsel4py.net_session import MOST_TRIES, NetSession
 from libsel4py.net_socket import (
@@ -72,7 +74,7 @@ class Net(NetSession):
         raise failed or OSError(f"{address[0]} has no address")
 
     def create_server(self, address: Place, *, family: int = AF_INET, backlog: int = MOST_BACKLOG) -> NetSocket:
-        """A socket that listens; host "" is any address, port 0 any free one. Raises OSError."""
+        """A socket that listens; host "" is any address of the family, port 0 any free one. Raises OSError."""
         made = self.socket(family)
         try:
             made.bind(address)
@@ -81,6 +83,25 @@ class Net(NetSession):
             made.close()
             raise
         return made
+
+    def create_servers(self, address: Place, *, backlog: int = MOST_BACKLOG) -> list[NetSocket]:
+        """Sockets that listen at one port, where asyncio's do: host "" is any address, of IPv4 and of IPv6.
+
+        Raises OSError.
+        """
+        host, port = address
+        if host:
+            return [self.create_server(address, family=AF_INET6 if ":" in host else AF_INET, backlog=backlog)]
+        for left in reversed(range(MOST_TRIES)):
+            first = self.create_server(address, backlog=backlog)
+            try:
+                place = "", port or first.getsockname()[1]
+                return [first, self.create_server(place, family=AF_INET6, backlog=backlog)]
+            except OSError as error:
+                first.close()
+                if port or not left or error.errno != errno.EADDRINUSE:  # or another's that the first one is free of
+                    raise
+        raise AssertionError("the last try has raised")
 
 
 __all__ = ["AF_INET", "AF_INET6", "SOCK_DGRAM", "SOCK_STREAM", "Net", "NetSocket", "NetworkError"]

@@ -30,7 +30,7 @@ class Loopback:
     """The stack."""
 
     def __init__(self) -> None:
-        self.ports: dict[tuple[type, int], Any] = {}
+        self.ports: dict[tuple[type, int, int], Any] = {}  # by kind, IP version and port
         self.next_port = 49152
         self.names = {"here.example": ["127.0.0.1"]}
         self.unanswered: list[Callable[[], None]] = []
@@ -64,9 +64,9 @@ class Loopback:
     def take_port(self, sock: Any, port: int) -> int:
         if not port:
             port, self.next_port = self.next_port, self.next_port + 1
-        if (type(sock), port) in self.ports:
+        if (type(sock), sock.version, port) in self.ports:
             raise AddressInUse(f"port {port} is taken")
-        self.ports[type(sock), port] = sock
+        self.ports[type(sock), sock.version, port] = sock
         return port
 
 
@@ -87,8 +87,9 @@ class _Socket:
         self.local = (HOSTS[self.version] if host in ANY else host, self.stack.take_port(self, port))
 
     def leave(self) -> None:
-        if self.stack.ports.get((type(self), self.local[1])) is self:
-            del self.stack.ports[type(self), self.local[1]]
+        key = type(self), self.version, self.local[1]
+        if self.stack.ports.get(key) is self:
+            del self.stack.ports[key]
 
 
 class Stream(_Socket):
@@ -126,7 +127,7 @@ class Stream(_Socket):
     def connect(self, host: str, port: int, /) -> None:
         if self.other is not None:
             raise IsConnected("it is connected")
-        listener = self.stack.ports.get((Stream, port))
+        listener = self.stack.ports.get((Stream, self.version, port))
         if listener is None or listener.backlog is None:
             self.error = Refused(f"nobody listens on {host} port {port}")
             self.tell()
@@ -212,7 +213,7 @@ class Datagrams(_Socket):
     def send_to(self, data: bytes, host: str, port: int, /) -> int:
         if not self.local[1]:
             self.bind("0.0.0.0", 0)
-        target = self.stack.ports.get((Datagrams, port))
+        target = self.stack.ports.get((Datagrams, self.version, port))
         if target is not None:
             target.came.append((data, *self.local))
             target.tell()

@@ -3,8 +3,21 @@
 #ifndef HOOKS_H
 #define HOOKS_H
 
-struct netif;
+#include <stdint.h>
+
+struct ip_addr;
 struct ip6_addr;
+struct netif;
 const struct ip6_addr *shim_gateway6(struct netif *netif, const struct ip6_addr *destination);
+
+/* Who tells of name servers tells the shim, which keeps them apart and puts them in their order. Only lwIP's DHCP and
+ * neighbour discovery see this file and do so. */
+#ifdef LWIP_HDR_PROT_DHCP_H
+#define dns_setserver(at, address) shim_name_server_of_dhcp(at, address)
+#else
+#define dns_setserver(at, address) shim_name_server_of_router(at, address)
+#endif
+void shim_name_server_of_dhcp(uint8_t at, const struct ip_addr *address);
+void shim_name_server_of_router(uint8_t at, const struct ip_addr *address);
 
 #endif

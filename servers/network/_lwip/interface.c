@@ -33,6 +33,8 @@ int address_of(PyObject *text, ip_addr_t *address)
         raise_error(ERR_VAL);
         return -1;
     }
+    if (IP_IS_V6(address) && interface_count && ip6_addr_lacks_zone(ip_2_ip6(address), IP6_UNKNOWN))
+        ip6_addr_assign_zone(ip_2_ip6(address), IP6_UNKNOWN, &interfaces[0]->netif);
     return 0;
 }
 
@@ -288,15 +290,77 @@ FUNCTION(net_has_address)
 
 /* --- names ----------------------------------------------------------------------------------------------------- */
 
+/* Name servers by who tells of them. The settings' are asked first, or without them those of DHCP; then the routers'. */
+struct servers {
+    ip_addr_t hosts[DNS_MAX_SERVERS];
+    unsigned count;
+};
+static struct servers of_settings, of_dhcp, of_routers;
+
+static int find_server(const struct servers *servers, const ip_addr_t *host)
+{
+    for (unsigned at = 0; at < servers->count; at++)
+        if (ip_addr_cmp(&servers->hosts[at], host))
+            return (int)at;
+    return -1;
+}
+
+static void drop_server(struct servers *servers, unsigned at)
+{
+    servers->count--;
+    for (; at < servers->count; at++)
+        servers->hosts[at] = servers->hosts[at + 1];
+}
+
+static void add_servers(struct servers *all, const struct servers *more)
+{
+    for (unsigned at = 0; at < more->count && all->count < DNS_MAX_SERVERS; at++)
+        if (find_server(all, &more->hosts[at]) < 0)
+            all->hosts[all->count++] = more->hosts[at];
+}
+
+static void use_servers(void)
+{
+    struct servers all = {.count = 0};
+    add_servers(&all, of_settings.count ? &of_settings : &of_dhcp);
+    add_servers(&all, &of_routers);
+    for (unsigned at = 0; at < DNS_MAX_SERVERS; at++)
+        dns_setserver((u8_t)at, at < all.count ? &all.hosts[at] : NULL);
+}
+
+/* A lease's name servers come one after the other, and are all there are. */
+void shim_name_server_of_dhcp(uint8_t at, const ip_addr_t *address)
+{
+    if (at >= DNS_MAX_SERVERS)
+        return;
+    of_dhcp.count = at;
+    of_dhcp.hosts[of_dhcp.count++] = *address;
+    use_servers();
+}
+
+/* A router tells of one, or takes it back (NULL): the one that lwIP has at this place. */
+void shim_name_server_of_router(uint8_t at, const ip_addr_t *address)
+{
+    int known = find_server(&of_routers, address ? address : dns_getserver(at));
+    if (!address && known >= 0) {
+        drop_server(&of_routers, (unsigned)known);
+    } else if (address && known < 0) {
+        if (of_routers.count == DNS_MAX_SERVERS)
+            drop_server(&of_routers, 0);
+        of_routers.hosts[of_routers.count++] = *address;
+    }
+    use_servers();
+}
+
 FUNCTION(net_set_name_servers)
 {
     (void)module;
-    for (Py_ssize_t at = 0; at < DNS_MAX_SERVERS; at++) {
-        ip_addr_t address;
-        if (at < count && address_of(arguments[at], &address) < 0)
+    struct servers said = {.count = 0};
+    for (Py_ssize_t at = 0; at < count && at < DNS_MAX_SERVERS; at++)
+        if (address_of(arguments[at], &said.hosts[said.count++]) < 0)
             return NULL;
-        dns_setserver((u8_t)at, at < count ? &address : NULL);
-    }
+    of_settings = said;
+    use_servers();
     Py_RETURN_NONE;
 }
 

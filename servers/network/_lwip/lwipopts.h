@@ -43,7 +43,7 @@
 #define LWIP_IGMP 0
 #define LWIP_IPV6_MLD 0
 #define LWIP_IPV6_AUTOCONFIG 1
-#define LWIP_IPV6_SCOPES 0
+#define LWIP_IPV6_SCOPES 1 /* a link-local address leads to an interface by its zone (`address_of`) */
 #define LWIP_ND6_RDNSS_MAX_DNS_SERVERS 2
 #define LWIP_ND6_LISTEN_RA 1
 #define DHCP_DOES_ARP_CHECK 0

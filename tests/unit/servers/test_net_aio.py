@@ -14,7 +14,7 @@ from libsel4py.errors import ServerDied
 from libsel4py.interfaces.network import Network, StaleSocket
 from libsel4py.life import Life
 from libsel4py.net_aio import AsyncNet
-from libsel4py.sockets import Net
+from libsel4py.sockets import AF_INET6, Net
 from libsel4py.testing import worker_threads
 from tests.loopback_stack import WINDOW
 from tests.unit.servers.test_network import opened, served
@@ -156,6 +156,48 @@ async def answered(network: AsyncNet) -> bytes:
             answer = await reader.readexactly(1)
             writer.close()
             return answer
+
+
+def test_a_server_without_a_host_listens_for_both_versions_of_ip() -> None:
+    async def main(network: AsyncNet) -> None:
+        for port in (7, 0):
+            async with await network.start_server(echo, "", port) as server:
+                found = server.getsockname()[1]
+                assert found == port or not port
+                for host in ("127.0.0.1", "::1"):
+                    reader, writer = await network.open_connection(host, found)
+                    assert writer.get_extra_info("peername")[0] == host
+                    writer.write(b"hello")
+                    writer.write_eof()
+                    assert await reader.read() == b"hello"
+                    writer.close()
+            for host in ("127.0.0.1", "::1"):
+                with pytest.raises(ConnectionRefusedError):
+                    await network.open_connection(host, found)
+
+    run(main)
+
+
+def test_a_server_at_an_address_listens_there_alone() -> None:
+    async def main(network: AsyncNet) -> None:
+        for host, other in (("127.0.0.1", "::1"), ("::1", "127.0.0.1")):
+            async with await network.start_server(echo, host, 7):
+                _, writer = await network.open_connection(host, 7)
+                writer.close()
+                with pytest.raises(ConnectionRefusedError):
+                    await network.open_connection(other, 7)
+
+    run(main)
+
+
+def test_a_port_that_one_version_has_taken_is_not_served_by_half() -> None:
+    async def main(network: AsyncNet) -> None:
+        with network.net.create_server(("", 7), family=AF_INET6):
+            with pytest.raises(OSError, match="taken"):
+                await network.start_server(echo, "", 7)
+            network.net.create_server(("", 7)).close()
+
+    run(main)
 
 
 @pytest.mark.parametrize("call", ["ready", "arm", "receive", "accept", "connect"])

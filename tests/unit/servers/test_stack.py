@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import random
+import struct
 import time
 from collections.abc import Callable, Generator
 
@@ -365,6 +367,81 @@ def test_addresses_that_are_none_are_refused() -> None:
         assert "fd00:0:0:1::ab/64" in stack.interfaces()[1].addresses  # as Python and RFC 5952 write it
 
     alone(work)
+
+
+ROUTER = "fe80::8"
+
+
+def advertisement(servers: list[str], lifetime: int) -> bytes:
+    """What a router says of name servers (RFC 8106), as a frame."""
+    source, target = (ipaddress.IPv6Address(each).packed for each in (ROUTER, "ff02::1"))
+    option = struct.pack(">BBHI", 25, 1 + 2 * len(servers), 0, lifetime)
+    option += b"".join(ipaddress.IPv6Address(each).packed for each in servers)
+    message = struct.pack(">BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + option
+    pseudo = source + target + struct.pack(">II", len(message), 58)
+    total = sum(struct.unpack(f">{len(pseudo + message) // 2}H", pseudo + message))
+    total = (total & 0xFFFF) + (total >> 16)
+    message = message[:2] + struct.pack(">H", ~(total + (total >> 16)) & 0xFFFF) + message[4:]
+    header = struct.pack(">IHBB", 6 << 28, len(message), 58, 255) + source + target
+    return b"\x33\x33\0\0\0\1" + b"\2\0\0\0\0\x08" + b"\x86\xdd" + header + message
+
+
+def test_name_servers_of_routers_come_behind_the_settings() -> None:
+    def work(stack: Stack) -> None:
+        def servers() -> list[str]:
+            return stack.interfaces()[0].name_servers
+
+        stack.input(advertisement(["fd00::53", "fd00::54"], 600))
+        assert servers() == ["fd00::53", "fd00::54"]
+        stack.set_name_servers(["10.0.2.3", "1.1.1.1"])
+        assert servers() == ["10.0.2.3", "1.1.1.1", "fd00::53", "fd00::54"]
+        for _ in range(3):
+            stack.input(advertisement(["fd00::53", "fd00::54"], 600))
+        assert servers() == ["10.0.2.3", "1.1.1.1", "fd00::53", "fd00::54"]
+        stack.input(advertisement(["fd00::53"], 0))
+        assert servers() == ["10.0.2.3", "1.1.1.1", "fd00::54"]
+        stack.set_name_servers([])
+        stack.input(advertisement([f"fd00::{number}" for number in range(60, 64)], 600))
+        assert servers() == ["fd00::60", "fd00::61", "fd00::62", "fd00::63"]
+        stack.input(advertisement([f"fd00::{number}" for number in range(60, 64)], 0))
+        assert servers() == []
+
+    alone(work)
+
+
+def test_link_local_addresses_are_reached() -> None:
+    """By who says nothing of an interface: there is one that they can be at."""
+    theirs, ours = "fe80::ff:fe00:2", "fe80::ff:fe00:1"
+
+    def asks(stack: Stack) -> Work:
+        answered: list[None] = []
+        ready = lambda: ours + "/64" in stack.interfaces()[0].addresses  # noqa: E731  # nobody else has it, as far as is known
+        yield from until(ready)
+        while not answered:
+            stack.ping(theirs, 56, lambda: answered.append(None))
+            yield from soon(lambda: answered)
+        sock = stack.datagrams(6)
+        sock.bind(ours, PORT)
+        while not sock.readable:
+            sock.send_to(b"datagram", theirs, PORT)
+            yield from soon(lambda: sock.readable)
+        assert sock.recv_from() == (b"datagram", theirs, PORT)
+        stream = yield from connected(stack, theirs)
+        assert stream.peer == (theirs, PORT)
+
+    def answers(stack: Stack) -> Work:
+        sock, listener = stack.datagrams(6), listening(stack, 6)
+        sock.bind("::", PORT)
+        yield from until(lambda: sock.readable)
+        came = sock.recv_from()
+        assert came == (b"datagram", ours, PORT)
+        yield from until(lambda: sock.send_to(*came))
+        yield from until(lambda: listener.readable)
+        made = listener.accept()
+        assert made is not None
+        assert made.peer[0] == ours
+
+    run_pair(asks, answers)
 
 
 def test_what_is_lost_at_once_is_sent_again_at_once() -> None:

@@ -129,6 +129,18 @@ def test_datagrams_to_the_host(version: int) -> None:
         run_pair(side, user_network(datagrams=server), first_asks=True)
 
 
+@pytest.mark.parametrize("gateway", [*GATEWAYS.values(), "fe80::2"])
+def test_the_gateway_answers_echoes_by_each_of_its_addresses(gateway: str) -> None:
+    def side(stack: Stack) -> Work:
+        yield from until(lambda: stack.interfaces()[0].name_servers)
+        answered: list[None] = []
+        while not answered:
+            stack.ping(gateway, 56, lambda: answered.append(None))
+            yield from soon(lambda: answered)
+
+    run_pair(side, user_network(), first_asks=True)
+
+
 def resolvable() -> str:
     """A name that the host's name server knows now."""
     for name in NAMES:
