@@ -11,12 +11,13 @@ static int32_t happened[MOST_SOCKETS];
 static int32_t happened_count;
 static int32_t next_number;
 static bool is_begun;
+static uint32_t ahead_ms; /* of the host's clock */
 
 u32_t sys_now(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (u32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+    return (u32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) + ahead_ms;
 }
 
 uint32_t shim_random(void)
@@ -167,6 +168,17 @@ static FUNCTION(poll_timers)
     return Py_BuildValue("(kO)", (unsigned long)sys_timeouts_sleeptime(), net_is_quiet() ? Py_True : Py_False);
 }
 
+/* let_go_by(milliseconds): for tests of what takes hours. */
+static FUNCTION(let_go_by)
+{
+    (void)module, (void)count;
+    unsigned long milliseconds = PyLong_AsUnsignedLong(arguments[0]);
+    if (PyErr_Occurred())
+        return NULL;
+    ahead_ms += (uint32_t)milliseconds;
+    Py_RETURN_NONE;
+}
+
 static FUNCTION(events)
 {
     (void)module, (void)arguments, (void)count;
@@ -253,6 +265,7 @@ static FUNCTION(end)
 static PyMethodDef methods[] = {
     METHOD("begin", begin),
     METHOD("poll", poll_timers),
+    METHOD("let_go_by", let_go_by),
     METHOD("events", events),
     METHOD("state", state),
     METHOD("ends", ends),

@@ -9,13 +9,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from libsel4py.interfaces.network import NameServerFailed, NameUnknown
+from servers.network import _lwip
 from servers.network.stack import Stack, is_built
-from tests.dhcp_server import DISCOVER, REQUEST, Lease, serve
+from tests.dhcp_server import ACK, DISCOVER, NAK, RELEASE, REQUEST, Lease, Server, serve
 from tests.network_namespace import TAP, WHY_NOT
 from tests.unit.servers.stack_pair import ADDRESSES, linux, run_pair
 from tests.unit.servers.test_stack import until
@@ -70,6 +72,67 @@ def test_a_lease_of_a_difficult_server() -> None:
         assert came == [DISCOVER, REQUEST, DISCOVER, REQUEST]
 
     run_pair(asks(), linux(work), first_asks=True)
+
+
+def leased(number: int) -> Lease:
+    """One of an hour. The name server says which it is."""
+    return Lease(f"10.0.0.{number}", "255.255.255.0", SERVER, f"10.0.1.{number}", 3600)
+
+
+def minutes(count: int) -> Work:
+    for _ in range(count):
+        _lwip.let_go_by(60_000)
+        yield
+
+
+def holds(stack: Stack, address: str | None, name_server: str) -> bool:
+    """Whether the stack has this address of IPv4, and asks this server for names."""
+    (interface,) = stack.interfaces()
+    found = [text.split("/")[0] for text in interface.addresses if ":" not in text]
+    return found == ([address] if address else []) and interface.name_servers[:1] == [name_server]
+
+
+def test_a_lease_is_renewed_rebound_and_given_up() -> None:
+    """As RFC 2131, 4.4.5 says: at half of its time by its server, then by any; unanswered it is not used longer."""
+    first, renewed, rebound, other, last = (leased(number) for number in (51, 52, 53, 54, 55))
+    again = [replace(each, address=first.address) for each in (renewed, rebound)]
+
+    def work() -> None:
+        with Server(TAP, SERVER) as server:
+            server.give(first)
+            renewal = server.next()
+            assert (renewal.kind, renewal.holder, renewal.to_all) == (REQUEST, first.address, False)
+            server.answer(renewal, ACK, again[0])
+            asked = 0
+            while not (rebinding := server.next()).to_all:
+                assert (rebinding.kind, rebinding.holder) == (REQUEST, first.address)
+                asked += 1
+            assert asked > 1, "who is not answered asks again"
+            assert (rebinding.kind, rebinding.holder) == (REQUEST, first.address)
+            server.answer(rebinding, ACK, again[1])
+            while (message := server.next()).kind in (REQUEST, RELEASE):
+                assert message.holder == first.address
+            server.give(other, message)
+            refused = server.next()
+            assert (refused.kind, refused.holder) == (REQUEST, other.address)
+            server.answer(refused, NAK, other)
+            server.give(last)
+
+    def side(stack: Stack) -> Work:
+        yield from until(lambda: holds(stack, first.address, first.name_server))
+        yield from minutes(30)
+        yield from until(lambda: holds(stack, first.address, renewed.name_server))
+        yield from minutes(53)
+        yield from until(lambda: holds(stack, first.address, rebound.name_server))
+        yield from minutes(59)
+        assert holds(stack, first.address, rebound.name_server)
+        yield from minutes(1)
+        assert holds(stack, None, rebound.name_server), "its time is over"
+        yield from until(lambda: holds(stack, other.address, other.name_server))
+        yield from minutes(30)
+        yield from until(lambda: holds(stack, last.address, last.name_server))
+
+    run_pair(side, linux(work), first_asks=True)
 
 
 @contextlib.contextmanager
