@@ -55,6 +55,7 @@ class Serving(Protocol):
 
 class _PerThread(threading.local):
     serving: Serving | None = None
+    listens_to: int = 0  # what it takes the channels of before it serves
 
 
 per_thread: Final = _PerThread()

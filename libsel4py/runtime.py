@@ -32,7 +32,7 @@ from libsel4py.environment import SIGNAL_BADGE, Environment, Slot
 from libsel4py.interface import Interface, find_interface, interfaces_of, is_declaration
 from libsel4py.interfaces.parent import Parent
 from libsel4py.server import Server, Stranger
-from libsel4py.server_loop import listening
+from libsel4py.server_loop import listening, wait_to_serve
 from libsel4py.task import Task, set_current_task
 
 Kind = TypeVar("Kind", bound=type[Component])
@@ -104,10 +104,10 @@ def start(cls: type[Component], environment: Environment) -> int:
     # What the server remembers is in the task's state, and is read where the server is made.
     waits_early = environment.stands_by and environment.state
     if waits_early:
-        Notification(Slot.TAKEOVER).wait()
+        _wait_to_take_over(instance, environment)
     server = make_server(instance, task)
     if environment.stands_by and not waits_early:
-        Notification(Slot.TAKEOVER).wait()
+        _wait_to_take_over(instance, environment)
     if environment.stands_by and environment.paged:  # only now is it known who has outlived the former process
         task.environment = Parent(Endpoint(Slot.PARENT)).environment()
     starter: Callable[[], None] | None = getattr(instance, "start", None)
@@ -122,6 +122,23 @@ def start(cls: type[Component], environment: Environment) -> int:
     elif list(_signal_handlers(instance)):
         _wait_for_signals(server, task)
     return 0
+
+
+def _wait_to_take_over(instance: Any, environment: Environment) -> None:
+    """Stand by. What serves takes its clients' channels as soon as it takes over."""
+    waits_for = Notification(Slot.TAKEOVER)
+    if environment.provides and not hasattr(instance, "run"):
+        wait_to_serve(waits_for, _endpoint_of(environment))
+    else:
+        waits_for.wait()
+
+
+def _endpoint_of(environment: Environment) -> Endpoint:
+    """What a task serves. Raises TypeError: the description gives it several endpoints."""
+    endpoints = {provided.cptr for provided in environment.provides.values()}
+    if len(endpoints) > 1:
+        raise TypeError(f"{environment.name} was given endpoints {sorted(endpoints)}: a thread can receive on one only")
+    return Endpoint(endpoints.pop() if endpoints else 0)
 
 
 def make(cls: type[Component], task: Task) -> Any:
@@ -148,10 +165,7 @@ def make_server(instance: Any, task: Task) -> Server:
             gives it several endpoints.
     """
     environment = task.environment
-    endpoints = {provided.cptr for provided in environment.provides.values()}
-    if len(endpoints) > 1:
-        raise TypeError(f"{task.name} was given endpoints {sorted(endpoints)}: a thread can receive on one only")
-    instance._server = server = Server(Endpoint(endpoints.pop() if endpoints else 0), task)
+    instance._server = server = Server(_endpoint_of(environment), task)
     implemented = {cls.interface_name: cls for cls in interfaces_of(type(instance))}
     for name, provided in environment.provides.items():
         interface = implemented.get(provided.interface.rpartition(":")[2])

@@ -25,7 +25,7 @@ from libsel4py.environment import SIGNAL_BADGE
 from libsel4py.errors import InvalidMessage, KernelError, UnknownMethod
 from libsel4py.interface import identity
 from libsel4py.lowlevel.machine import Answer, Words
-from libsel4py.lowlevel.syscalls import FOREVER_NS, Completion, listen, machine, unpack
+from libsel4py.lowlevel.syscalls import FOREVER_NS, Completion, listen, machine, unpack, wait_and_listen
 from libsel4py.results import EXTRA_CAPS
 from libsel4py.wire import (
     CONTINUE,
@@ -55,11 +55,19 @@ def guarded(handler: Callable[[], None]) -> None:
         _log.exception("what was to be done in time raised")
 
 
+def wait_to_serve(notification: Notification, target: Endpoint) -> None:
+    """Wait for a signal. From then on this thread, which is about to serve, takes the channels of the target."""
+    if wait_and_listen(notification.cptr, target.cptr):
+        per_thread.listens_to = target.cptr
+
+
 @contextmanager
 def listening(target: Endpoint | Notification) -> Iterator[None]:
     """Take the channels of a target for the length of the block; without them, if kernel or host refuse that."""
+    begun, per_thread.listens_to = per_thread.listens_to == target.cptr, 0
     try:
-        target.listen()
+        if not begun:
+            target.listen()
     except (KernelError, OSError) as error:
         _log.debug("%s takes no channels: %s", target, error)
         yield

@@ -7,6 +7,7 @@
 #include "cpu.h"
 
 #include <errno.h>
+#include <string.h>
 
 struct item {
     struct sel4py_entry entry;
@@ -14,7 +15,7 @@ struct item {
 };
 
 /* Refill when half of the ring is free: one look at the doorbell for many entries. */
-enum { REFILL = SEL4PY_RING_ENTRIES / 2, REGISTERS = SEL4PY_MESSAGE_REGISTERS };
+enum { REFILL = SEL4PY_RING_ENTRIES / 2, REGISTERS = SEL4PY_MESSAGE_REGISTERS, MOST_CAPS = SEL4PY_MESSAGE_MAX_EXTRA_CAPS };
 
 /* Items of a tuple; -1 with an exception set if there are more, or it is none. */
 static Py_ssize_t count_of(PyObject *tuple, Py_ssize_t limit, const char *what, Py_ssize_t index)
@@ -47,7 +48,18 @@ static bool parse_tail(PyObject *words, Py_ssize_t word_count, PyObject *caps, P
            parse_words(caps, 0, cap_count, item->tail.caps) && (!reply || as_u64(reply, &item->tail.reply));
 }
 
-static bool parse_item(PyObject *source, Py_ssize_t index, struct item *item)
+/* As many capabilities as a message can have lie in the message area, where there is room for one message's. */
+static bool parse_most_caps(PyObject *caps, Py_ssize_t word_count, PyObject *reply, struct item *item, uint64_t *area)
+{
+    if (word_count > REGISTERS || reply || area[0] || area[1] || area[2]) {
+        PyErr_SetString(PyExc_ValueError, "one entry of a batch may have 3 capabilities, if it has 4 words at most");
+        return false;
+    }
+    item->entry.flags = 0;
+    return parse_words(caps, 0, MOST_CAPS, area);
+}
+
+static bool parse_item(PyObject *source, Py_ssize_t index, struct item *item, uint64_t *area)
 {
     Py_ssize_t fields = PyTuple_Check(source) ? PyTuple_Size(source) : 0;
     if (fields < 5 || fields > 6) {
@@ -62,10 +74,11 @@ static bool parse_item(PyObject *source, Py_ssize_t index, struct item *item)
         !as_u64(PyTuple_GetItem(source, 2), &item->entry.info))
         return false;
     Py_ssize_t word_count = count_of(words, REGISTERS + SEL4PY_TAIL_MESSAGE_WORDS, "message words", index);
-    Py_ssize_t cap_count = word_count < 0 ? -1 : count_of(caps, SEL4PY_TAIL_CAP_SLOTS, "capabilities", index);
+    Py_ssize_t cap_count = word_count < 0 ? -1 : count_of(caps, MOST_CAPS, "capabilities", index);
     return cap_count >= 0 &&
            parse_words(words, 0, word_count < REGISTERS ? word_count : REGISTERS, item->entry.mr) &&
-           parse_tail(words, word_count, caps, cap_count, reply, item);
+           (cap_count > SEL4PY_TAIL_CAP_SLOTS ? parse_most_caps(caps, word_count, reply, item, area)
+                                              : parse_tail(words, word_count, caps, cap_count, reply, item));
 }
 
 /* NULL if all completions came, else what went wrong. Runs without the GIL. */
@@ -107,9 +120,12 @@ static PyObject *result_list(const struct sel4py_completion *completions, Py_ssi
 static PyObject *run(struct cpu_thread *thread, PyObject *entries, Py_ssize_t count, struct item *items,
                      struct sel4py_completion *completions)
 {
+    uint64_t area[MOST_CAPS] = {0};
     for (Py_ssize_t i = 0; i < count; i++)
-        if (!parse_item(PyTuple_GetItem(entries, i), i, &items[i]))
+        if (!parse_item(PyTuple_GetItem(entries, i), i, &items[i], area))
             return NULL;
+    if (area[0] || area[1] || area[2])
+        memcpy(thread->frame + SEL4PY_IPC_CAPS_OR_BADGES, area, sizeof area);
     const char *failure;
     thread->busy = true;
     Py_BEGIN_ALLOW_THREADS

@@ -92,8 +92,8 @@ PyDoc_STRVAR(serve_doc,
 PyDoc_STRVAR(batch_doc,
 "batch(entries)\n\n"
 "Many invocations, one trap. An entry is a tuple (op, cptr, info, words, caps[, reply]) with at most 8 message words\n"
-"and 2 capability addresses. Returns a completion, as trap does, for each, in order. Results past message register 3\n"
-"are dropped. For invocations that do not block: a batch has no time-out, and signal handlers run after it.\n"
+"and 2 capability addresses; one of them may have 3, and 4 words at most. Returns a completion, as trap does, for\n"
+"each, in order. Results past message register 3 are dropped. For invocations that do not block: a batch has no time-out, and signal handlers run after it.\n"
 "Nothing is submitted if an entry is malformed (TypeError, ValueError, OverflowError).");
 PyDoc_STRVAR(message_write_doc,
 "message_write(first, data)\n\nStore whole words into the message area, from word number first on (0..119).\n"

@@ -6,7 +6,8 @@
         copy.result()
 
 Rules: an entry carries at most 8 message words and 2 capabilities, since it travels in the ring and not in the
-message area; results past the fourth word are dropped by the kernel. Entries run in order, and a refused entry
+message area; results past the fourth word are dropped by the kernel. One of a trap's entries may have 3 capabilities
+and 4 words, by the message area; a further one waits for the next trap. Entries run in order, and a refused entry
 does not stop those behind it. Nothing is sent if the block raises.
 """
 
@@ -142,11 +143,18 @@ class Batch:
         self._entries.append((_NB_SEND, cptr, info, message.words, ()))
         self._pending.append(_Unasked())
 
+    def extend(self, other: Batch) -> None:
+        """Queue all that another batch has queued, which may have been long ago; that one has nothing afterwards."""
+        self._entries += other._entries
+        self._pending += other._pending
+        other._entries, other._pending = [], []
+
     def _append(self, prepared: Prepared, finish: Callable[[], Result]) -> Pending[Result]:
-        if len(prepared.words) > BATCH_WORDS or len(prepared.caps) > TAIL_CAP_SLOTS:
+        most = BATCH_WORDS if len(prepared.caps) <= TAIL_CAP_SLOTS else abi.MESSAGE_REGISTERS
+        if len(prepared.words) > most:
             raise ValueError(
                 f"{prepared.name} sends {len(prepared.words)} words and {len(prepared.caps)} capabilities; a batched "
-                f"invocation has room for {BATCH_WORDS} and {TAIL_CAP_SLOTS}: call it outside of the batch"
+                f"invocation has room for {most} words with so many: call it outside of the batch"
             )
         self._entries.append((_CALL, prepared.cptr, prepared.info, prepared.words, prepared.caps))
         pending = Pending(prepared, finish)
@@ -154,17 +162,19 @@ class Batch:
         return pending
 
     def submit(self) -> None:
-        """Trap with what is queued (64 entries a trap), and fill in the outcomes.
+        """Trap with what is queued (64 entries a trap, one of 3 capabilities), and fill in the outcomes.
 
         Raises:
             KernelError: the first refusal, if the batch checks; a note says which entry it was.
         """
         entries, pending = self._entries, self._pending
         self._entries, self._pending = [], []
-        for first in range(0, len(entries), RING_ENTRIES):
-            completions = machine.batch(entries[first : first + RING_ENTRIES])
+        first = 0
+        while first < len(entries):
+            completions = machine.batch(_of_one_trap(entries, first))
             for waiting, completion in zip(pending[first:], completions, strict=False):
                 waiting.complete(completion)
+            first += len(completions)
         if self._check:
             for index, waiting in enumerate(pending):
                 error = waiting.error()
@@ -181,3 +191,10 @@ class Batch:
         if kind is None:
             self.submit()
         self._entries, self._pending = [], []
+
+
+def _of_one_trap(entries: list[BatchEntry], first: int) -> list[BatchEntry]:
+    """The entries from this one on that go by one trap."""
+    taken = entries[first : first + RING_ENTRIES]
+    wide = [index for index, entry in enumerate(taken) if len(entry[4]) > TAIL_CAP_SLOTS]
+    return taken[: wide[1]] if len(wide) > 1 else taken

@@ -216,12 +216,33 @@ def listen(cptr: int) -> int:
     answer = unpack(completion, "Listen")
     if answer.label:
         raise kernel_error(answer.label, answer.words, "Listen", explain())
+    _look_at_channels(cptr)
+    return answer.words[0] if answer.words else 0
+
+
+def wait_and_listen(notification: int, cptr: int) -> bool:
+    """Wait for a signal, and `listen` to what is at ``cptr`` by then: both by one trap, so that the kernel does the
+    second as soon as the first is done, before the thread has woken.
+
+    No signal handler of the process runs meanwhile. Returns whether the thread listens.
+    """
+    _, listened = machine.batch([(Syscall.WAIT, notification, 0, (), ()), (Syscall.LISTEN, cptr, 0, (), ())])
+    if listened[0] or listened[2] >> _LABEL_SHIFT:
+        return False
+    try:
+        _look_at_channels(cptr)
+    except OSError:
+        return False
+    return True
+
+
+def _look_at_channels(cptr: int) -> None:
+    """Behind a LISTEN, which is taken back if this host cannot wait for channels (OSError)."""
     try:
         machine.channel_listen(cptr)
     except OSError:
         machine.trap(Syscall.LISTEN, 0, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)
         raise
-    return answer.words[0] if answer.words else 0
 
 
 def yield_now() -> None:

@@ -106,7 +106,8 @@ def test_an_entry_carries_eight_words_two_capabilities_and_a_reply() -> None:
     ("wrong", "error"),
     [
         ((CALL, 1, 9, tuple(range(9)), ()), ValueError),
-        ((CALL, 1, 0, (), (1, 2, 3)), ValueError),
+        ((CALL, 1, 0, (), (1, 2, 3, 4)), ValueError),
+        ((CALL, 1, 0, tuple(range(5)), (1, 2, 3)), ValueError),
         ((CALL, 1, 0, [1], ()), ValueError),
         ((CALL, 1, 0, (-1,), ()), OverflowError),
         ((CALL, 1), TypeError),
@@ -117,6 +118,31 @@ def test_a_malformed_entry_submits_nothing(wrong: Any, error: type[Exception]) -
     def call() -> Any:
         with pytest.raises(error):
             cpu.batch([*entries(3), wrong])
+        return cpu.trap(CALL, 9, 0, 0, 0, 0, 0)[1]
+
+    with running(call) as (peer, task):
+        assert serve_echo(peer, task) == 1
+        assert task.result() == 9
+
+
+def test_one_entry_brings_three_capabilities_by_the_message_area() -> None:
+    wide = (CALL, 7, 3 << 7, (1, 2), (11, 12, 13))
+    with running(lambda: cpu.batch([*entries(2), wide])) as (peer, task):
+        peer.wait_doorbell()
+        taken = [entry for entry in iter(peer.take, None) if entry is not None]
+        assert [entry.flags & abi.EntryFlags.INLINE for entry in taken] == [abi.EntryFlags.INLINE] * 2 + [0]
+        assert struct.unpack("<3Q", peer.ram.read(abi.IPC_CAPS_OR_BADGES, 24)) == (11, 12, 13)
+        for entry in taken:
+            peer.echo(entry)
+        assert [completion[3] for completion in task.result()] == [0, 1, 1]
+
+
+def test_a_second_entry_with_three_capabilities_is_refused() -> None:
+    wide = (CALL, 7, 3 << 7, (), (11, 12, 13))
+
+    def call() -> Any:
+        with pytest.raises(ValueError, match="one entry of a batch may have 3"):
+            cpu.batch([wide, wide])
         return cpu.trap(CALL, 9, 0, 0, 0, 0, 0)[1]
 
     with running(call) as (peer, task):

@@ -77,7 +77,7 @@ class KernelCpu(ByteMessages):
     def batch(self, entries: Sequence[BatchEntry], /) -> list[Completion]:
         with self._ran:
             for op, cptr, info, words, caps in entries:
-                self._thread.submit(op, cptr, info, words, caps=caps, inline=True)
+                self._thread.submit(op, cptr, info, words, caps=caps, inline=len(caps) <= abi.TAIL_CAP_SLOTS)
             self._run()
             return [self._completion() for _ in entries]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from kerneld.outbox import Tell
+from kerneld.records import TcbSlot
 from libsel4py import (
     AlignmentError,
     Channel,
@@ -19,6 +20,7 @@ from libsel4py import (
     InvalidCapability,
     InvalidMessage,
     NotEnoughMemory,
+    Notification,
     RangeError,
     Reply,
     Timeout,
@@ -28,14 +30,16 @@ from libsel4py import (
     with_timeout,
 )
 from libsel4py.abi import InitialSlot, ObjectType, Rights
+from libsel4py.capabilities import TCB
 from libsel4py.environment import ChannelUse, Environment
 from libsel4py.interface import endpoint_of
 from libsel4py.lowlevel import bootinfo
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.cspace import SlotAllocator
+from libsel4py.lowlevel.syscalls import wait_and_listen
 from libsel4py.lowlevel.untyped import UntypedAllocator
 from libsel4py.server import Server
-from libsel4py.server_loop import listening
+from libsel4py.server_loop import listening, wait_to_serve
 from libsel4py.task import Task, as_task
 from tests.harness import Machine
 from tests.unit.sdk.kernel_cpu import FREE_SLOTS, OWN_REPLY_SLOT, ROOT_CNODE, Bench, bench
@@ -138,6 +142,17 @@ def test_a_batch_of_copies_is_carried_out(board: Bench) -> None:
     assert isinstance(again.error(), DeleteFirst)
 
 
+def test_invocations_with_three_capabilities_go_by_a_batch(board: Bench) -> None:
+    """One by each trap, in order with the others: each names another space, and the last one stays."""
+    own = TCB(InitialSlot.TCB)
+    handler, slot = board.machine.retype(ObjectType.ENDPOINT), board.machine.new_slots(1)
+    with Batch() as batch:
+        batch.queue(own.set_space, None, ROOT_CNODE, 0, VSpace(InitialSlot.VSPACE), 0)
+        batch.queue(ROOT_CNODE.mint, slot, ROOT_CNODE, handler, 7)
+        batch.queue(own.set_space, Endpoint(slot), ROOT_CNODE, 0, VSpace(InitialSlot.VSPACE), 0)
+    assert board.machine.root.tcb.slot(TcbSlot.FAULT_HANDLER).word1 == 7
+
+
 def test_what_is_only_tried_may_be_refused_in_a_batch_that_checks(board: Bench) -> None:
     source, slot = board.machine.retype(ObjectType.ENDPOINT), board.machine.new_slots(1)
     with Batch() as batch:
@@ -208,6 +223,28 @@ def test_a_server_that_has_stopped_takes_no_channels(board: Bench) -> None:
         channel.disconnect()
     with pytest.raises(InvalidCapability, match="neither"):
         Channel(board.machine.retype(ObjectType.CHANNEL)).connect(Endpoint(board.machine.untyped))
+
+
+def test_who_waits_and_listens_does_so_before_it_serves_and_no_longer(board: Bench) -> None:
+    endpoint = Endpoint(board.machine.retype(ObjectType.ENDPOINT))
+    notification = Notification(board.machine.retype(ObjectType.NOTIFICATION))
+    notification.signal()
+    wait_to_serve(notification, endpoint)
+    assert board.machine.root.tcb.listener
+    number = board.machine.root.tcb.listener
+    with listening(endpoint):
+        assert board.machine.root.tcb.listener == number
+    assert not board.machine.root.tcb.listener
+    with listening(endpoint):  # as anybody does who serves again
+        assert board.machine.root.tcb.listener
+
+
+def test_who_may_not_listen_has_waited_all_the_same(board: Bench) -> None:
+    notification = Notification(board.machine.retype(ObjectType.NOTIFICATION))
+    notification.signal()
+    assert not wait_and_listen(notification.cptr, board.machine.untyped)
+    assert notification.poll() == 0
+    assert not board.machine.root.tcb.listener
 
 
 def test_capabilities_travel_through_the_kernel(board: Bench) -> None:
