@@ -216,6 +216,11 @@ class Group(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     backoff_limit_us: int = BACKOFF_LIMIT_US
     give_up: GiveUp = GiveUp.LEAVE
 
+    @property
+    def is_each_alone(self) -> bool:
+        """Whether a task's failure ends no other one."""
+        return self.strategy is Strategy.ONE_FOR_ONE or len(self.tasks) == 1
+
 
 class Client(msgspec.Struct, frozen=True):
     """Who calls an endpoint, told apart by badge. ``directory`` says that it gets there by looking it up."""

@@ -4,7 +4,9 @@
 Root starts tasks, ends them, takes back what they had, and keeps what must outlive the reincarnation server's own
 death: this interface's records and orders. Faults and ends of supervised tasks come to that server's own endpoint, as
 the kernel's fault messages, with a `fault_source` as badge; they wait there while it is away. One that it had taken
-when it died shows in its task's record (`TaskRecord.runs`).
+when it died shows in its task's record (`TaskRecord.runs`). Those of a task that nothing else ends or starts with
+(`Group.is_each_alone`) come to root instead, which starts it again at once where that server has allowed it ahead
+(`Lifecycle.allow`), and tells of it behind that; where not, it tells of the end, as an order.
 
 Times are seconds of `time.monotonic`.
 """
@@ -57,16 +59,26 @@ class OrderKind(Enum):
     STOP = "stop"
     START = "start"
     RESTART = "restart"
+    RESTARTED = "restarted"  # it has failed, and was started again as was allowed ahead
 
 
 class Order(msgspec.Struct, frozen=True):
-    """Something that root has to tell about one task. ``status`` is an exit status, of those that have ended."""
+    """Something that root has to tell about one task. ``status`` is an exit status, of those that have ended; ``at`` is
+    when, of one that was started again."""
 
     serial: int
     kind: OrderKind
     task: int
     status: int = 0
     text: str = ""
+    at: float = 0.0
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """A task that root may start again at once, when it fails next; ``failures`` is how many are in a row then."""
+
+    task: int
+    failures: int
 
 
 class TaskRecord(msgspec.Struct, frozen=True):
@@ -153,6 +165,14 @@ class Lifecycle(Interface):
     @long_result
     def orders(self, done: int) -> list[Order]:
         """What is to be looked at, oldest first, but those up to the serial number ``done``, which are forgotten."""
+
+    def allow(self, done: int, allowed: list[Allowed]) -> bool:
+        """Let root start these again at once, each one time, whenever it fails next, and no other: what would be
+        decided is known. It holds until a `change`, or until the records are read anew; an order about a task ends it
+        for that one. Orders up to ``done`` are forgotten, as by `orders`.
+
+        Returns False, and nothing is allowed, where there are orders behind ``done``: look at those first.
+        """
 
     def end_system(self, task: int, status: int, why: str) -> None:
         """End the system, since this task has ended."""

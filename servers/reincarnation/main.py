@@ -15,7 +15,7 @@ from libsel4py.capabilities import Notification
 from libsel4py.errors import KernelError, RemoteError
 from libsel4py.fault_reports import FAULTED, is_guarded, pager_is_gone
 from libsel4py.heartbeats import HUNG, Heartbeats, Pulse
-from libsel4py.interfaces.lifecycle import Change, Lifecycle, Order, OrderKind, Standing
+from libsel4py.interfaces.lifecycle import Allowed, Change, Lifecycle, Order, OrderKind, Standing
 from libsel4py.interfaces.supervision import Supervised, Supervision
 from libsel4py.lowlevel.machine import Words
 from libsel4py.server import Alarm
@@ -34,6 +34,7 @@ class Main(Supervision):
     def start(self) -> None:
         records = self.lifecycle.tasks()
         self._seen = 0  # serial number of the last order
+        self._allowed: list[Allowed] | None = None  # as root has it; None: it has none of what it was told
         self._policy = Policy(records, self.lifecycle.groups())
         periods = {record.number: record.heartbeat_us / SECOND_US for record in records}
         self._heartbeats = Heartbeats(
@@ -53,7 +54,8 @@ class Main(Supervision):
                 order = told.get(record.number)
                 text = order.text if order is not None else "ended while nobody looked"
                 self._take(self._policy.failed(record.number, order.status if order else FAULTED, text, now))
-        self._orders()
+        while not self._allow():
+            self._obey_all()
         self.server.alarm = Alarm(self._due, self._ring)
 
     def on_stranger(self, badge: int, label: int, words: tuple[int, ...]) -> Words | None:
@@ -67,14 +69,32 @@ class Main(Supervision):
             pager = self._policy.stopped_pager(report.number) if label == FaultLabel.VM_FAULT else ""
             text += pager_is_gone(pager) if pager else ""
             self._take(self._policy.failed(report.number, report.status, text, now, faulted=report.faulted))
+            self._allow()
         return None
 
     def on_signal(self, _: int) -> None:
         """Root has orders. The last look, which finds none, tells root that they are carried out: a later life of this
         server would do so again."""
-        while orders := self._orders():
-            for order in orders:
-                self._obey(order)
+        self._allowed = None
+        self._obey_all()
+        while not self._allow():
+            self._obey_all()
+
+    def _obey_all(self) -> None:
+        for order in self._orders():
+            self._obey(order)
+
+    def _allow(self) -> bool:
+        """Tell root what is known ahead. False: it has orders, which it signals as well."""
+        allowed = self._policy.allowed(time.monotonic())
+        if allowed == self._allowed:
+            return True
+        try:
+            is_told = self.lifecycle.allow(self._seen, allowed)
+        except (RemoteError, KernelError) as error:
+            raise SystemExit(f"root did not take what is allowed: {error}") from error
+        self._allowed = allowed if is_told else None
+        return is_told
 
     def supervised(self) -> list[Supervised]:
         return account(self._policy, self._heartbeats, time.monotonic())
@@ -99,6 +119,9 @@ class Main(Supervision):
                 self._heartbeats.end(task)
             case OrderKind.FAILED if ended:
                 self._take(policy.failed(task, order.status, order.text, now, faulted=True))
+            case OrderKind.RESTARTED if ended:
+                self._take(policy.restarted(task, order.at))
+                self._heartbeats.begin(task, now)
             case OrderKind.KILLED if ended:
                 self._take(policy.killed(task, order.status, now))
             case _:
@@ -120,12 +143,14 @@ class Main(Supervision):
     def _carry_out(self, step: Step) -> None:
         match step:
             case Change():
+                self._allowed = None
                 self.lifecycle.change(step)
                 for number in (*step.ends, *step.leaves):
                     self._heartbeats.end(number)
                 for number in step.starts:
                     self._heartbeats.begin(number, time.monotonic())
             case AskToStop(task):
+                self._allowed = None
                 self.lifecycle.ask_to_stop(task)
             case EndSystem(task, status, why):
                 self.lifecycle.end_system(task, status, why)
@@ -138,3 +163,4 @@ class Main(Supervision):
         self._take(self._policy.tick(now))
         for number in self._heartbeats.look(now):
             self._take(self._policy.failed(number, FAULTED, HUNG, now, hung=True))
+        self._allow()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from libsel4py.description import GiveUp, Group, Restart, Strategy
-from libsel4py.interfaces.lifecycle import FOREVER, Cause, Change, Standing, TaskRecord
+from libsel4py.interfaces.lifecycle import FOREVER, Allowed, Cause, Change, Standing, TaskRecord
 
 SECOND_US: Final = 1e6
 MOST_DOUBLINGS: Final = 30  # any limit is less
@@ -99,6 +99,12 @@ class Supervisor:
                 child.failed_at.popleft()
         return sum(len(child.failed_at) for child in self.children)
 
+    def eases(self, child: Child, now: float) -> float:
+        """The next moment at which something that has failed counts no more; FOREVER if there is none."""
+        period = self.group.period_us / SECOND_US
+        moments = [each.failed_at[0] + period for each in self.children if each.failed_at]
+        return min((moment for moment in (*moments, self.is_long(child)) if moment > now), default=FOREVER)
+
     def affected(self, failed: Child) -> list[Child]:
         """Those that end with this one, itself among them, by the group's strategy."""
         match self.group.strategy:
@@ -110,12 +116,19 @@ class Supervisor:
                 found = self.children
         return [child for child in found if child is failed or child.goes_along]
 
+    def failures_in_row(self, child: Child, now: float) -> int:
+        """How many lives have ended before this one, each soon: one that was longer than any delay did not fail to
+        start."""
+        return 0 if now >= self.is_long(child) else child.failures
+
+    def is_long(self, child: Child) -> float:
+        """The moment from which on this life is longer than any delay."""
+        return child.started_at + self.group.backoff_limit_us / SECOND_US
+
     def delay(self, failed: Child, now: float) -> float:
         """Seconds until a task that has failed is to be started, which counts one more failure in a row."""
         limit = self.group.backoff_limit_us / SECOND_US
-        # A life that was longer than any delay did not fail to start.
-        if now - failed.started_at >= limit:
-            failed.failures = 0
+        failed.failures = self.failures_in_row(failed, now)
         doublings, failed.failures = min(failed.failures, MOST_DOUBLINGS), failed.failures + 1
         return min(self.group.backoff_us / SECOND_US * (1 << doublings), limit) if doublings else 0.0
 
@@ -137,10 +150,44 @@ class Policy:
             self.supervisors[child.number] = supervisor
 
         self._now = 0.0  # of the last event
+        self._more_allowed = FOREVER  # the moment from which on `allowed` has one more
 
     def next_due(self) -> float:
-        """The moment for `tick`; FOREVER if there is none."""
-        return min((min(_due(child), child.stops_by) for child in self.children.values()), default=FOREVER)
+        """The moment for `tick`, and to ask for `allowed` again; FOREVER if there is none."""
+        due = (min(_due(child), child.stops_by) for child in self.children.values())
+        return min(due, default=FOREVER) if self._more_allowed == FOREVER else min(self._more_allowed, *due)
+
+    # --- what is known ahead ----------------------------------------------------------------------------------------
+
+    def allowed(self, now: float) -> list[Allowed]:
+        """Those that root may start again at once, each one time, when they fail next, since that is what would be
+        decided at any later moment: no other one ends with it, it waits for no delay, and its group has failed so
+        seldom that all of these may. Whether those run that it depends on, root sees."""
+        found: list[Allowed] = []
+        given: dict[Supervisor, int] = {}
+        self._more_allowed = FOREVER
+        for child in self.children.values():
+            supervisor = self.supervisors[child.number]
+            group, may_fail = supervisor.group, child.record.restart is not Restart.NEVER and not child.is_stopping
+            if not (may_fail and group.is_each_alone and child.standing is Standing.RUNNING):
+                continue
+            count = supervisor.failures_within(now) + given.get(supervisor, 0)
+            in_row = supervisor.failures_in_row(child, now)
+            if count < group.intensity and not (in_row and group.backoff_us):
+                given[supervisor] = given.get(supervisor, 0) + 1
+                found.append(Allowed(child.number, in_row + 1))
+            elif group.intensity:
+                self._more_allowed = min(self._more_allowed, supervisor.eases(child, now))
+        return found
+
+    def restarted(self, number: int, at: float) -> list[Step]:
+        """Root has started it again after a failure, at that moment, as it was allowed to."""
+        child = self.children.get(number)
+        if child is not None and child.standing is Standing.RUNNING:
+            child.failed_at.append(at)
+            self.supervisors[number].delay(child, at)
+            child.started_at = at
+        return []
 
     def stopped_pager(self, number: int) -> str:
         """The name of the task's pager, if it has one that does not run; else ""."""

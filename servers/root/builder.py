@@ -110,12 +110,14 @@ class Builder:
         return tuple(self._mint(self._endpoint, badge_of(Kind.FAULT, number, thread)) for thread in range(count))
 
     def _supervisor_of(self, task: Task) -> Endpoint | None:
-        """The endpoint of the reincarnation server; None where root itself supervises the task."""
+        """The endpoint of the reincarnation server; None where root itself supervises the task, or is told first."""
         reincarnation = self._system.reincarnation
-        return self._objects[reincarnation.name].endpoint if reincarnation not in (None, task) else None
+        if reincarnation is None or reincarnation is task or self._system.group(task.name).is_each_alone:
+            return None
+        return self._objects[reincarnation.name].endpoint
 
     def _supervised_endpoints(self, number: int, task: Task, count: int) -> tuple[Endpoint, ...]:
-        """The reincarnation server's endpoint, badged for the faults of each thread; nothing if root supervises it."""
+        """The reincarnation server's endpoint, badged for the faults of each thread; nothing if root is told."""
         supervisor = self._supervisor_of(task)
         if supervisor is None:
             return ()

@@ -14,8 +14,9 @@ from libsel4py.abi import Rights
 from libsel4py.capabilities import Notification
 from libsel4py.description import Group, System
 from libsel4py.environment import SIGNAL_BADGE, STOP_SIGNAL
-from libsel4py.interfaces.lifecycle import Cause, Change, Lifecycle, Order, Standing, TaskRecord
+from libsel4py.interfaces.lifecycle import Allowed, Cause, Change, Lifecycle, Order, Standing, TaskRecord
 from libsel4py.lowlevel.identify import identify
+from servers.root.ahead import Ahead
 from servers.root.authority import Authority
 from servers.root.lives import Lives
 from servers.root.orders import Orders
@@ -29,22 +30,31 @@ class LifecycleService(Lifecycle):
     """Carries out what the reincarnation server decides."""
 
     def __init__(
-        self, authority: Authority, system: System, tasks: list[RunningTask], lives: Lives, orders: Orders
+        self,
+        authority: Authority,
+        system: System,
+        tasks: list[RunningTask],
+        lives: Lives,
+        orders: Orders,
+        ahead: Ahead,
     ) -> None:
         self._authority = authority
         self._system = system
         self._lives = lives
         self._orders = orders
+        self._ahead = ahead
         self._tasks = {each.number: each for each in tasks if each.task is not system.reincarnation}
         self._numbers = {each.task.name: each.number for each in tasks}
 
     def tasks(self) -> list[TaskRecord]:
+        self._ahead.end_all()  # a life of that server begins, which has allowed nothing yet
         return [self._record(running) for running in self._tasks.values()]
 
     def groups(self) -> list[Group]:
         return list(self._system.groups)
 
     def change(self, change: Change) -> None:
+        self._ahead.end_all()
         if change.cause is not None and change.cause.task in self._tasks:
             _note(self._tasks[change.cause.task], change.cause)
         for running in self._known(change.ends):
@@ -73,6 +83,7 @@ class LifecycleService(Lifecycle):
         return [self._tasks[number] for number in numbers if number in self._tasks]
 
     def ask_to_stop(self, task: int) -> None:
+        self._ahead.end(task)
         running = self._tasks.get(task)
         if running is None or running.life is not Life.RUNNING:
             return
@@ -84,6 +95,13 @@ class LifecycleService(Lifecycle):
 
     def orders(self, done: int) -> list[Order]:
         return self._orders.after(done)
+
+    def allow(self, done: int, allowed: list[Allowed]) -> bool:
+        self._ahead.end_all()
+        if self._orders.after(done):
+            return False
+        self._ahead.allow(allowed)
+        return True
 
     def end_system(self, task: int, status: int, why: str) -> None:
         name = self._tasks[task].task.name if task in self._tasks else "a task"
@@ -146,8 +164,8 @@ class LifecycleService(Lifecycle):
 
 
 def _note(running: RunningTask, cause: Cause) -> None:
-    """What has become of a task."""
-    if cause.text:
+    """What has become of a task. Root has noted it where it was told first."""
+    if cause.text and running.life is Life.RUNNING:
         life, what = (Life.FAULTED, "faulted") if cause.has_faulted else (Life.DEAD, "dead")
         running.note(life, f"{what}: {cause.text}", cause.text)
     if cause.forgives:

@@ -24,6 +24,7 @@ from libsel4py.lowlevel.machine import Words
 from libsel4py.runtime import log_to_stderr
 from libsel4py.server import Server
 from libsel4py.task import Task, set_current_task
+from servers.root.ahead import Ahead
 from servers.root.authority import Authority
 from servers.root.builder import Builder
 from servers.root.information import Information
@@ -109,12 +110,15 @@ def main(boot_info_address: int, *_: int) -> None:
         lives = Lives(authority, tasks)
         reincarnation = next((each for each in tasks if each.task is system.reincarnation), None)
         orders = Orders(None if reincarnation is None else _bell(authority, reincarnation, ORDERS_SIGNAL))
-        supervisor = Supervisor(lives, tasks, orders, reincarnation, heartbeats_of(authority, reincarnation))
+        ahead = Ahead(tasks)
+        heartbeats = heartbeats_of(authority, reincarnation)
+        supervisor = Supervisor(lives, tasks, orders, reincarnation, heartbeats, ahead)
         server = Server(endpoint, own)
         _provide(server, authority, system, tasks, supervisor, lives)
         if reincarnation is not None:
             clients = {badge_of(Kind.LIFECYCLE, reincarnation.number): reincarnation.task.name}
-            server.provide(LifecycleService(authority, system, tasks, lives, orders), name="lifecycle", clients=clients)
+            service = LifecycleService(authority, system, tasks, lives, orders, ahead)
+            server.provide(service, name="lifecycle", clients=clients)
     if info.resumed is None:
         supervisor.start_all()
     else:

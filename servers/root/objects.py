@@ -225,6 +225,14 @@ def _place_handler(authority: Authority, objects: TaskObjects, placed: PlacedDev
     authority.slots.free_range(temporary)
 
 
+def emptied(objects: TaskObjects, occupied: Container[int]) -> bool:
+    """Whether a slot that the description fills is not one of these: `refill` has something to do, or is to see."""
+    filled = [Slot.CNODE, *objects.placed]
+    for device in objects.placed_devices:
+        filled += device.ports, device.handler
+    return any(index not in occupied for index in filled)
+
+
 def refill(
     authority: Authority, objects: TaskObjects, occupied: Container[int], gone: Container[int] = ()
 ) -> list[int]:
@@ -291,16 +299,15 @@ def place_fixed(authority: Authority, objects: TaskObjects, parent: Endpoint, pa
 def configure_threads(authority: Authority, task: Task, objects: TaskObjects, faults: tuple[Endpoint, ...]) -> None:
     """Give each thread its spaces, trap frame, processor time and its own of the fault handlers."""
     with Batch() as batch:
-        for index in range(len(objects.threads)):
+        for index, fault in enumerate(faults):
             queue_settings(batch, authority, task, objects, index)
-    for index, fault in enumerate(faults):
-        configure(authority, task, objects, index, fault)
+            queue_configuration(batch, authority, task, objects, index, fault)
 
 
 def queue_settings(batch: Batch, authority: Authority, task: Task, objects: TaskObjects, index: int) -> None:
-    """What a thread is given by invocations that fit a batch."""
+    """What a thread is given beside its spaces."""
     queue_time(batch, authority, task, objects.threads[index])
-    queue_name(batch, task.name, objects, index)
+    queue_name(batch, task.name, objects, objects.body, index)
 
 
 def queue_time(batch: Batch, authority: Authority, task: Task, thread: Thread) -> None:
@@ -315,25 +322,33 @@ def queue_time(batch: Batch, authority: Authority, task: Task, thread: Thread) -
     )
 
 
-def queue_name(batch: Batch, name: str, objects: TaskObjects, index: int) -> None:
+def queue_name(batch: Batch, name: str, objects: TaskObjects, body: Body, index: int) -> None:
     """The thread is one of the process that serves: called as the task is, and the first one hears its signals."""
-    tcb = objects.threads[index].tcb
+    tcb = body.threads[index].tcb
     batch.queue(tcb.set_name, name if index == 0 else f"{name}.{index}")
     if index == 0:
         batch.queue(tcb.bind_notification, objects.notification)
 
 
-def configure(
-    authority: Authority, task: Task, objects: TaskObjects, index: int, fault: Endpoint, body: Body | None = None
+def queue_configuration(
+    batch: Batch,
+    authority: Authority,
+    task: Task,
+    objects: TaskObjects,
+    index: int,
+    fault: Endpoint,
+    body: Body | None = None,
 ) -> None:
-    """The others: they bring three capabilities each. The first thread of a ``body`` that stands by is in its room."""
+    """A thread's spaces, trap frame and fault handler. The first thread of a ``body`` that stands by is in its room."""
     cnode, guard = objects.cnode, objects.guard
     if body is not None and body.waiting is not None and index == 0:
         cnode, guard = body.waiting.room, body.waiting.guard
     body = body or objects.body
     thread, address = body.threads[index], TRAP_FRAME_ADDRESS + (index << abi.TRAP_FRAME_BITS)
-    thread.tcb.configure(cnode, guard, body.vspace, 0, address, thread.frame)
-    thread.tcb.set_sched_params(authority.tcb, task.max_priority, task.priority, thread.sched_context, fault)
+    batch.queue(thread.tcb.configure, cnode, guard, body.vspace, 0, address, thread.frame)
+    batch.queue(
+        thread.tcb.set_sched_params, authority.tcb, task.max_priority, task.priority, thread.sched_context, fault
+    )
 
 
 def remake_threads(authority: Authority, task: Task, objects: TaskObjects, faults: tuple[Endpoint, ...]) -> int:
@@ -344,11 +359,12 @@ def remake_threads(authority: Authority, task: Task, objects: TaskObjects, fault
     """
     with Batch() as batch:
         consumed = queue_threads_renewal(batch, authority, objects.body)
-        queue_own_slots(batch, authority, objects)
-        for index in range(len(objects.threads)):
+        own = own_slots(objects, objects.body)
+        queue_own_slots(batch, authority, objects, own)
+        objects.placed |= own
+        for index, fault in enumerate(faults):
             queue_settings(batch, authority, task, objects, index)
-    for index, fault in enumerate(faults):
-        configure(authority, task, objects, index, fault)
+            queue_configuration(batch, authority, task, objects, index, fault)
     return sum(used.result() for used in consumed)
 
 
@@ -363,18 +379,21 @@ def queue_threads_renewal(batch: Batch, authority: Authority, body: Body) -> lis
     return consumed
 
 
-def queue_own_slots(batch: Batch, authority: Authority, objects: TaskObjects) -> list[int]:
-    """Queue that the slots of the task's CNode which name what is of its process name what is of this one. Returns
-    them."""
-    bits, main, waiting = objects.cnode_bits, objects.main, objects.body.waiting
+def own_slots(objects: TaskObjects, body: Body) -> dict[int, Placed]:
+    """The slots of the task's CNode which name what is of its process, where that is in this body."""
+    main, waiting = body.threads[0], body.waiting
     own = {Slot.TCB: main.tcb.cptr, Slot.SCHED_CONTEXT: main.sched_context.cptr}
     if waiting is not None:
-        own |= {Slot.VSPACE: objects.vspace.cptr, Slot.TAKEOVER: waiting.takeover.cptr}
-    for slot, cptr in own.items():
-        objects.placed[slot] = placed = replace(objects.placed[slot], cptr=cptr)
+        own |= {Slot.VSPACE: body.vspace.cptr, Slot.TAKEOVER: waiting.takeover.cptr}
+    return {slot: replace(objects.placed[slot], cptr=cptr) for slot, cptr in own.items()}
+
+
+def queue_own_slots(batch: Batch, authority: Authority, objects: TaskObjects, own: dict[int, Placed]) -> None:
+    """Queue that these slots hold this."""
+    bits = objects.cnode_bits
+    for slot, placed in own.items():
         batch.queue(objects.cnode.delete, slot, bits)  # the task may have put another one there
-        batch.queue(objects.cnode.copy, slot, authority.cnode, cptr, placed.rights, dest_depth=bits)
-    return list(own)
+        batch.queue(objects.cnode.copy, slot, authority.cnode, placed.cptr, placed.rights, dest_depth=bits)
 
 
 def start(objects: TaskObjects, image: int, strict: bool) -> None:

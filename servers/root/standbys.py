@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from libsel4py.abi import STANDBY_SUFFIX, ObjectType
+from libsel4py.capabilities import Endpoint
 from libsel4py.environment import Slot
 from libsel4py.interfaces.lifecycle import FOREVER
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.identify import identify
+from libsel4py.lowlevel.syscalls import Message
 from servers.root import objects as task_objects
 from servers.root.authority import Authority
-from servers.root.objects import Body
+from servers.root.objects import Body, Placed
 from servers.root.running_task import Life, RunningTask, Standby
 
 MOST_ENDS: Final = 5
@@ -32,6 +35,22 @@ ENDS_SECONDS: Final = 10.0
 MAKE_SECONDS: Final = 0.005
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is to be done when the one that stands by takes over, made while nobody waits: each batch may be sent once.
+
+    Attributes:
+        end: the former process's threads are destroyed. choice: name, signals and ``own`` slots are the new one's.
+        going_on: it is given all that the task has, and told to; its faults go to ``fault``.
+    """
+
+    end: Batch
+    choice: Batch
+    own: dict[int, Placed]
+    going_on: Batch
+    fault: Endpoint
 
 
 class Standbys:
@@ -51,6 +70,7 @@ class Standbys:
         self._tasks = tasks
         self._clock = clock
         self.next_due = FOREVER
+        self._prepared: dict[int, Prepared] = {}
 
     def make_soon(self, running: RunningTask) -> None:
         """The task has begun a life: one is to stand by for it."""
@@ -75,51 +95,92 @@ class Standbys:
             for thread in body.threads:
                 task_objects.queue_time(batch, authority, task, thread)
             batch.queue(body.threads[0].tcb.set_name, task.name + STANDBY_SUFFIX)
+            for index in range(len(body.threads)):
+                task_objects.queue_configuration(batch, authority, task, objects, index, fault, body)
         running.used_us += sum(used.result() for used in consumed)
-        for index in range(len(body.threads)):
-            task_objects.configure(authority, task, objects, index, fault, body)
         task_objects.start_thread(body.threads[0], running.image)
         running.standby = Standby.READY
+        self._prepared[running.number] = self._prepare(running, body)
+
+    def _prepare(self, running: RunningTask, chosen: Body) -> Prepared:
+        prepared = Prepared(
+            Batch(), Batch(), task_objects.own_slots(running.objects, chosen), Batch(), running.faults[0]
+        )
+        self._queue_end(prepared.end, running.objects.body)
+        self._queue_choice(prepared.choice, running, chosen, prepared.own)
+        self._queue_going_on(prepared.going_on, running, chosen)
+        return prepared
 
     def choose(self, running: RunningTask) -> bool:
         """Destroy the task's threads, and so its process, and let what stands by be its body. False if none stands by.
 
         All that can wait until the task is served again is left to `make_all`.
         """
-        objects = running.objects
         if running.standby is Standby.CHOSEN:
             return True
-        if running.standby is not Standby.READY or objects.spare is None:
+        if running.standby is not Standby.READY:
             return False
+        with Batch() as batch:
+            self._queue_end(batch, running.objects.body)
+        self._swap(running)
+        return True
+
+    def take_prepared(self, running: RunningTask) -> Prepared:
+        """Let what stands by ready be the task's body, and its slots that one's: whoever asks sends all batches."""
+        prepared = self._prepared.pop(running.number)
+        self._swap(running)
+        running.objects.placed |= prepared.own
+        if prepared.fault != running.faults[0]:
+            prepared = replace(prepared, going_on=Batch())
+            self._queue_going_on(prepared.going_on, running, running.objects.body)
+        return prepared
+
+    def _swap(self, running: RunningTask) -> None:
+        objects = running.objects
+        assert objects.spare is not None
         objects.body, objects.spare = objects.spare, objects.body
         running.standby = Standby.CHOSEN
-        with Batch() as batch:
-            for thread in reversed(objects.spare.threads):
-                self._authority.memory.queue_destruction(batch, thread.tcb.cptr)
-        return True
+
+    def _queue_end(self, batch: Batch, body: Body) -> None:
+        for thread in reversed(body.threads):
+            self._authority.memory.queue_destruction(batch, thread.tcb.cptr)
 
     def queue_choice(self, batch: Batch, running: RunningTask) -> list[int]:
         """Queue that the task's own slots, name and signals are those of what was chosen. Returns the slots."""
         objects = running.objects
         if running.standby is not Standby.CHOSEN or objects.placed[Slot.TCB].cptr == objects.main.tcb.cptr:
             return []
-        for index in range(len(objects.threads)):
-            task_objects.queue_name(batch, running.task.name, objects, index)
-        return task_objects.queue_own_slots(batch, self._authority, objects)
+        own = task_objects.own_slots(objects, objects.body)
+        self._queue_choice(batch, running, objects.body, own)
+        objects.placed |= own
+        return list(own)
+
+    def _queue_choice(self, batch: Batch, running: RunningTask, body: Body, own: dict[int, Placed]) -> None:
+        for index in range(len(body.threads)):
+            task_objects.queue_name(batch, running.task.name, running.objects, body, index)
+        task_objects.queue_own_slots(batch, self._authority, running.objects, own)
 
     def take_over(self, running: RunningTask) -> bool:
         """Let the chosen one go on as the task. False if it has ended, and has to be made anew."""
+        with Batch() as batch:
+            self._queue_going_on(batch, running, running.objects.body)
+        return self.is_going_on(running)
+
+    def _queue_going_on(self, batch: Batch, running: RunningTask, body: Body) -> None:
+        objects, main = running.objects, body.threads[0].tcb
+        assert body.waiting is not None
+        batch.queue(main.set_space, running.faults[0], objects.cnode, objects.guard, body.vspace, 0)
+        batch.queue_send(body.waiting.takeover.cptr, Message())
+
+    def is_going_on(self, running: RunningTask) -> bool:
+        """Whether what was told to go on runs: then its further threads are started. False: it had ended."""
         objects = running.objects
         running.standby = Standby.NONE
-        for thread, fault in zip(objects.threads, running.faults, strict=True):
-            thread.tcb.set_space(fault, objects.cnode, objects.guard, objects.vspace, 0)
-        waiting = objects.body.waiting
-        assert waiting is not None
-        waiting.takeover.signal()
         # Its end is told to the task's supervisor from now on; before, it was told here, and nobody has looked yet.
         if not identify(objects.main.tcb.cptr).runs:
             return False
-        for thread in objects.threads[1:]:
+        for thread, fault in zip(objects.threads[1:], running.faults[1:], strict=True):
+            thread.tcb.set_space(fault, objects.cnode, objects.guard, objects.vspace, 0)
             task_objects.start_thread(thread, running.image)
         return True
 

@@ -2,8 +2,9 @@
 
 Rules. A thread's fault that nobody answers is the end of its task, as its process's end is. A task that said that it is
 done is not started again. One that ends again and again is given up: and if that is the reincarnation server, this rule
-is the others', from then on. That server is asked by heartbeats, as it asks the others: one that hangs would let nobody
-be started again.
+is the others', from then on. What the reincarnation server has allowed ahead is started again at once, and that server
+is told behind it (`ahead.py`). It is asked by heartbeats, as it asks the others: one that hangs would let nobody be
+started again.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from libsel4py.description import Restart
 from libsel4py.environment import PAGED_BADGE
 from libsel4py.fault_reports import FAULTED, KILLED, describe_fault, exit_status, is_death, where_to_read
 from libsel4py.heartbeats import HUNG, Heartbeats
-from libsel4py.interfaces.lifecycle import FOREVER, Order, OrderKind, Standing, fault_source
+from libsel4py.interfaces.lifecycle import Order, OrderKind, Standing, fault_source
 from libsel4py.interfaces.system import NotPermitted
 from libsel4py.server import Alarm
+from servers.root.ahead import Ahead
 from servers.root.lives import Lives
 from servers.root.orders import Orders
 from servers.root.running_task import Kind, Life, RunningTask, Sender
@@ -45,7 +47,7 @@ class Supervisor:
     Args:
         orders: to whom the ends of supervised tasks are told that root hears of.
         reincarnation: the task that supervises the others; None: there is none. heartbeats: how it is asked whether it
-        serves, if it is; whoever serves gives `alarm` its time.
+        serves, if it is; whoever serves gives `alarm` its time. ahead: whom it lets root start again at once.
     """
 
     def __init__(
@@ -55,26 +57,30 @@ class Supervisor:
         orders: Orders,
         reincarnation: RunningTask | None = None,
         heartbeats: Heartbeats | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self._lives = lives
         self._tasks = tasks
         self._orders = orders
         self._reincarnation = reincarnation
         self._heartbeats = heartbeats or Heartbeats({})
+        self._ahead = ahead or Ahead(tasks)
         lives.faulted = self.fault
 
     @property
     def alarm(self) -> Alarm | None:
-        """What is to be done in time; None if nobody is to be asked anything, and nothing stands by for anybody."""
+        """What is to be done in time; None if nobody else supervises, and nothing stands by for anybody."""
         stand_by = any(running.objects.spare is not None for running in self._tasks)
-        return Alarm(self._next_due, self._ring) if stand_by or self._heartbeats.next_due() != FOREVER else None
+        return Alarm(self._next_due, self._ring) if stand_by or self._reincarnation is not None else None
 
     def _next_due(self) -> float:
-        return min(self._heartbeats.next_due(), self._lives.standbys.next_due)
+        return min(self._heartbeats.next_due(), self._lives.standbys.next_due, self._orders.next_due)
 
     def _ring(self) -> None:
         if self._lives.standbys.next_due <= self._lives.clock():
             self._lives.standbys.make_all()
+        if self._orders.next_due <= self._lives.clock():
+            self._orders.ring()
         self.look()
 
     def is_ours(self, running: RunningTask) -> bool:
@@ -116,6 +122,7 @@ class Supervisor:
             Essential: the system is to end, with this status.
         """
         running = self._tasks[number]
+        self._ahead.end(number)
         self._lives.end(running)
         self._lives.end_standby(running)
         self._lives.take_over(running)
@@ -146,7 +153,8 @@ class Supervisor:
         else:
             running.note(Life.DEAD, f"dead: {text}", text + where_to_read(running.task.name, status))
         if not self.is_ours(running):
-            self._tell(running, OrderKind.FAILED, status, text)
+            if not self._go_ahead(running, status, text):
+                self._tell(running, OrderKind.FAILED, status, text)
             return
         again = running.task.restart is Restart.ALWAYS or (running.task.restart is Restart.ON_FAILURE and status != 0)
         self._go_on(running, again, status)
@@ -161,6 +169,7 @@ class Supervisor:
         """
         if running.life is Life.DONE:
             return
+        self._ahead.end(running.number)
         running.note(Life.DEAD, "dead: killed", "killed by order")
         running.restarted_at.clear()
         again = running.task.restart is not Restart.NEVER
@@ -176,7 +185,21 @@ class Supervisor:
         """Hand an order on to the reincarnation server. Raises NotPermitted: the task is supervised here."""
         if self.is_ours(running):
             raise NotPermitted(f"root itself supervises {running.task.name}, and knows only kill")
+        self._ahead.end(running.number)
         self._orders.add(kind, running.number)
+
+    def _go_ahead(self, running: RunningTask, status: int, text: str) -> bool:
+        """Start it again, if that is allowed ahead, and tell of it behind that. What is kept is as it would be."""
+        allowed = self._ahead.take(running, status)
+        if allowed is None:
+            return False
+        was, now = running.state, self._lives.clock()
+        running.failed_at.append(now)
+        running.failures = allowed.failures
+        self._lives.renew(running)
+        _log.warning("%s was %s: it is started again", running.task.name, was)
+        self._orders.tell_later(OrderKind.RESTARTED, running.number, status, text, now)
+        return True
 
     def _tell(self, running: RunningTask, kind: OrderKind, status: int, text: str = "") -> None:
         if not self.is_ours(running):
@@ -209,9 +232,8 @@ class Supervisor:
 
     def _restart(self, running: RunningTask) -> None:
         _log.warning("%s is %s: it is started again", running.task.name, running.state)
-        self._lives.end(running)
         running.restarted_at.append(self._lives.clock())
-        self._lives.start_again(running)
+        self._lives.renew(running)
         self._ask(running)
 
     # --- the reincarnation server -------------------------------------------------------------------------------------
@@ -245,6 +267,7 @@ class Supervisor:
             Essential: the system is to end.
         """
         ended, self._reincarnation = self._reincarnation, None
+        self._ahead.end_all()
         if ended is None:
             return
         self._heartbeats.end(ended.number)

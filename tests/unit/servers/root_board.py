@@ -17,12 +17,13 @@ from kerneld.records import CapType, ProcessState, Slot, Tcb, ThreadState
 from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel, InitialSlot, ObjectType
 from libsel4py.capabilities import Endpoint, Notification
-from libsel4py.description import Device, DeviceType, Display, System, Task
+from libsel4py.description import Device, DeviceType, Display, Group, System, Task
 from libsel4py.environment import SIGNAL_BADGE, Environment
 from libsel4py.interfaces.lifecycle import ORDERS_SIGNAL
 from libsel4py.lowlevel import bootinfo
 from libsel4py.task import Task as CurrentTask
 from libsel4py.task import as_task
+from servers.root.ahead import Ahead
 from servers.root.authority import Authority
 from servers.root.builder import Builder
 from servers.root.lifecycle import LifecycleService
@@ -71,10 +72,12 @@ class Clock:
 class Root:
     """Root's parts, and the machine below them."""
 
-    def __init__(self, machine: Machine, *tasks: Task, devices: tuple[Device, ...] = ()) -> None:
+    def __init__(
+        self, machine: Machine, *tasks: Task, devices: tuple[Device, ...] = (), groups: tuple[Group, ...] = ()
+    ) -> None:
         self.machine = machine
         machine.delete(machine.root.reply)  # it stands where BootInfo says that slots are free
-        self.description = System("test", RAM_BYTES, devices, tasks)
+        self.description = System("test", RAM_BYTES, devices, tasks, groups)
         self.clock = Clock()
         self._build()
 
@@ -88,10 +91,11 @@ class Root:
         self.lives = Lives(self.authority, self.tasks, self.clock)
         supervising = self.description.reincarnation
         self.reincarnation = next((each for each in self.tasks if each.task is supervising), None)
-        self.orders = Orders(None if self.reincarnation is None else self._bell(self.reincarnation))
+        self.orders = Orders(None if self.reincarnation is None else self._bell(self.reincarnation), self.clock)
         heartbeats = heartbeats_of(self.authority, self.reincarnation)
-        self.supervisor = Supervisor(self.lives, self.tasks, self.orders, self.reincarnation, heartbeats)
-        self.lifecycle = LifecycleService(self.authority, self.description, self.tasks, self.lives, self.orders)
+        ahead = Ahead(self.tasks)
+        self.supervisor = Supervisor(self.lives, self.tasks, self.orders, self.reincarnation, heartbeats, ahead)
+        self.lifecycle = LifecycleService(self.authority, self.description, self.tasks, self.lives, self.orders, ahead)
 
     def resume(self) -> None:
         """As a root that begins anew in a system that was suspended, and knows what it holds by BootInfo alone."""
@@ -157,7 +161,9 @@ class Root:
 
 
 @contextmanager
-def root(*tasks: Task, devices: tuple[Device, ...] = (), check: bool = True) -> Iterator[Root]:
+def root(
+    *tasks: Task, devices: tuple[Device, ...] = (), groups: tuple[Group, ...] = (), check: bool = True
+) -> Iterator[Root]:
     """A system that was built from these tasks, and not started. ``check``: invariants after every transaction."""
     memory = tuple(
         DeviceRegion(RAM_BYTES + (number << 32), device.memory.bit_length() - 1)
@@ -166,4 +172,4 @@ def root(*tasks: Task, devices: tuple[Device, ...] = (), check: bool = True) -> 
     )
     machine = Machine(ram_bytes=RAM_BYTES, check=check, devices=memory, device_count=max(2, len(devices)))
     with bench(machine), as_task(CurrentTask(Environment("root"))):
-        yield Root(machine, *tasks, devices=devices)
+        yield Root(machine, *tasks, devices=devices, groups=groups)

@@ -20,12 +20,13 @@ FAILED, SIGKILLED = 3 << 8, 9  # wait statuses
 SERVED, CONNECTION = 16, 16  # slots of the first thing that a task is given
 
 
-@pytest.fixture
-def board() -> Iterator[Root]:
-    server = task("server", provides=(Provide("one", PING),), restart=Restart.ALWAYS)
+@pytest.fixture(params=[False, True], ids=["started", "stood by"])
+def board(request: pytest.FixtureRequest) -> Iterator[Root]:
+    server = task("server", provides=(Provide("one", PING),), restart=Restart.ALWAYS, standby=request.param)
     client = task("client", uses=(Use("a", "server", "one", PING, 7),), restart=Restart.ALWAYS)
     with root(server, client) as made:
         made.supervisor.start_all()
+        made.lives.standbys.make_all()
         yield made
 
 

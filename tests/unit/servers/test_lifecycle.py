@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from msgspec import structs
@@ -15,6 +15,8 @@ from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, STOP_SIGNAL, S
 from libsel4py.heartbeats import INIT_SECONDS
 from libsel4py.interfaces.lifecycle import (
     FOREVER,
+    ORDERS_SIGNAL,
+    Allowed,
     Cause,
     Change,
     OrderKind,
@@ -25,6 +27,7 @@ from libsel4py.interfaces.lifecycle import (
 )
 from libsel4py.interfaces.system import NotPermitted
 from servers.root.lives import PASSING_ON
+from servers.root.orders import LATER_SECONDS
 from servers.root.running_task import Kind, Life, badge_of
 from servers.root.supervisor import MOST_REINCARNATIONS, Essential
 from tests.unit.servers.root_board import PING, UART, Root, root, task
@@ -33,6 +36,7 @@ SIGKILLED = 9
 REINCARNATION = task("reincarnation", grants=(Grant.LIFECYCLE,), provides=(Provide("s", PING),))
 ONE = task("one", provides=(Provide("one", PING),), restart=Restart.ALWAYS)
 TWO = task("two", restart=Restart.ON_FAILURE, threads=1)
+TOGETHER = Group("g", ("one", "two"), Strategy.ONE_FOR_ALL)
 
 
 @pytest.fixture
@@ -210,7 +214,8 @@ def test_it_is_started_again_whatever_its_policy_says(board: Root) -> None:
 
 def test_root_asks_it_whether_it_serves_and_starts_a_hung_one_again() -> None:
     with root(structs.replace(REINCARNATION, heartbeat_us=500_000), ONE, check=False) as board:
-        assert board.supervisor.alarm is None  # nothing has started
+        assert board.supervisor.alarm is not None
+        assert board.supervisor.alarm.due() == FOREVER  # nothing has started
         board.supervisor.start_all()
         alarm, ours = board.supervisor.alarm, board.running("reincarnation")
         assert alarm is not None
@@ -258,19 +263,122 @@ def test_root_takes_over_when_it_ends_again_and_again(board: Root) -> None:
     assert board.running("one").restarts == 2
 
 
-def test_what_waits_at_its_endpoint_is_seen_to_by_root(board: Root) -> None:
+def test_what_waits_at_its_endpoint_is_seen_to_by_root() -> None:
     """An end that the kernel has told of, and nobody has taken."""
-    dies(board, "one")
-    assert board.running("one").restarts == 0
-    board.supervisor.take_over()
+    with root(REINCARNATION, ONE, TWO, groups=(TOGETHER,), check=False) as board:
+        board.supervisor.start_all()
+        dies(board, "one")
+        assert board.running("one").restarts == 0
+        board.supervisor.take_over()
+        assert board.running("one").restarts == 1
+        assert board.has_started("one")
+
+
+# --- what is allowed ahead
+
+
+def allow(board: Root, *names: str, failures: int = 1) -> bool:
+    done = board.orders.after(0)
+    return board.lifecycle.allow(
+        done[-1].serial if done else 0, [Allowed(board.running(name).number, failures) for name in names]
+    )
+
+
+def told(board: Root) -> list[tuple[OrderKind, int]]:
+    return [(order.kind, order.task) for order in board.orders.after(0)]
+
+
+def test_what_is_allowed_ahead_begins_again_at_once_one_time(board: Root) -> None:
+    assert allow(board, "one", failures=3)
+    board.ended("one", SIGKILLED)
+    running = board.running("one")
+    assert (running.restarts, running.life, running.standing) == (1, Life.RUNNING, Standing.RUNNING)
+    (order,) = board.lifecycle.orders(0)
+    assert (order.kind, order.task, order.status, order.at) == (OrderKind.RESTARTED, 1, 137, board.clock.now)
+    assert (running.failures, list(running.failed_at)) == (3, [board.clock.now])
+    board.ended("one", SIGKILLED)
+    assert (running.restarts, running.life) == (1, Life.DEAD)
+    assert told(board) == [(OrderKind.RESTARTED, 1), (OrderKind.FAILED, 1)]
+
+
+def test_who_allows_it_is_signalled_when_the_new_life_has_had_its_time(board: Root) -> None:
+    alarm, notification = board.supervisor.alarm, board.cap(board.running("reincarnation").objects.notification.cptr)
+    bits = Notification(board.machine.ram, notification.object)
+    assert alarm is not None
+    allow(board, "one")
+    board.ended("one", SIGKILLED)
+    assert (bits.signals, alarm.due()) == (0, board.clock.now + LATER_SECONDS)
+    board.clock.now = alarm.due()
+    alarm.ring()
+    assert bits.signals == SIGNAL_BADGE | ORDERS_SIGNAL
+    assert alarm.due() == FOREVER
+
+
+def test_nothing_is_allowed_before_all_is_looked_at_that_root_has_told(board: Root) -> None:
+    allow(board, "one")
+    board.ended("one", SIGKILLED)
+    assert not board.lifecycle.allow(0, [Allowed(1, 1)])
+    board.ended("one", SIGKILLED)
     assert board.running("one").restarts == 1
-    assert board.has_started("one")
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda board: board.lifecycle.change(Change()),
+        lambda board: board.lifecycle.tasks(),
+        lambda board: board.lifecycle.allow(0, []),
+        lambda board: board.lifecycle.ask_to_stop(1),
+        lambda board: board.supervisor.order(board.running("one"), OrderKind.STOP),
+    ],
+)
+def test_what_was_allowed_is_over_when_something_else_is_decided(board: Root, happens: Callable[[Root], None]) -> None:
+    allow(board, "one")
+    happens(board)
+    board.ended("one", SIGKILLED)
+    assert (board.running("one").restarts, board.running("one").life) == (0, Life.DEAD)
+    assert told(board)[-1] == (OrderKind.FAILED, 1)
+
+
+def test_an_end_that_its_policy_does_not_follow_is_told(board: Root) -> None:
+    allow(board, "two")
+    board.ended("two", 0)
+    assert board.running("two").restarts == 0
+    assert told(board) == [(OrderKind.FAILED, 2)]
+
+
+def test_it_waits_for_what_it_depends_on() -> None:
+    with root(REINCARNATION, ONE, structs.replace(TWO, depends=("one",)), check=False) as board:
+        board.supervisor.start_all()
+        allow(board, "two")
+        board.ended("one", SIGKILLED)
+        board.ended("two", SIGKILLED)
+        assert told(board) == [(OrderKind.FAILED, 1), (OrderKind.FAILED, 2)]
+        assert board.running("two").restarts == 0
+
+
+def test_what_is_allowed_outlives_the_reincarnation_server_until_the_next_one_asks(board: Root) -> None:
+    allow(board, "one")
+    board.ended("reincarnation", SIGKILLED)
+    board.ended("one", SIGKILLED)
+    assert board.running("one").restarts == 1
+    record = records(board)["one"]
+    assert (record.runs, record.failures, record.failed_at) == (True, 1, (board.clock.now,))
+
+
+def test_what_has_failed_is_noted_once(board: Root) -> None:
+    board.ended("one", SIGKILLED)
+    (order,) = board.lifecycle.orders(0)
+    board.lifecycle.change(Change(Cause(1, order.text, has_faulted=True), ends=(1,), starts=(1,)))
+    events = list(board.running("one").events)
+    assert (len(events), events[0], events[2]) == (3, "started", "started again (1)")
 
 
 def test_what_a_pager_passes_on_goes_to_whoever_supervises_its_task() -> None:
     pager = task("pager", provides=(Provide("p", PING),), restart=Restart.ALWAYS)
     paged = task("paged", pager="pager", paged=4096, restart=Restart.ALWAYS)
-    with root(REINCARNATION, pager, paged, check=False) as board:
+    group = Group("g", ("pager", "paged"), Strategy.REST_FOR_ONE)
+    with root(REINCARNATION, pager, paged, groups=(group,), check=False) as board:
         board.supervisor.start_all()
         (slot,) = board.running("pager").environment.paged["paged"].supervisors.values()
         theirs, ours = board.running("reincarnation").objects.endpoint, board.endpoint
@@ -291,7 +399,8 @@ def test_faults_that_a_pager_left_are_told_to_the_reincarnation_server() -> None
     """Root hears of them, since it is root that sees the pager end; the other one decides what follows."""
     pager = task("pager", provides=(Provide("p", PING),))
     paged = task("paged", pager="pager", paged=4096, restart=Restart.ALWAYS)
-    with root(REINCARNATION, pager, paged, check=False) as board:
+    group = Group("g", ("pager", "paged"), Strategy.REST_FOR_ONE)
+    with root(REINCARNATION, pager, paged, groups=(group,), check=False) as board:
         board.supervisor.start_all()
         dies(board, "paged")
         assert board.lifecycle.orders(0) == []
@@ -309,8 +418,8 @@ def handled_by(board: Root, name: str) -> str:
     """Whose endpoint a task's faults go to."""
     handler = board.tcb(name).slot(TcbSlot.FAULT_HANDLER).object
     endpoints = {each.task.name: each.objects.endpoint for each in board.tasks if each.objects.endpoint is not None}
-    (found,) = [each for each, endpoint in endpoints.items() if board.cap(endpoint.cptr).object == handler]
-    return found
+    found = [each for each, endpoint in endpoints.items() if board.cap(endpoint.cptr).object == handler]
+    return found[0] if found or handler != board.cap(board.endpoint.cptr).object else "root"
 
 
 def test_faults_do_not_wait_for_a_pager_that_waits_for_who_does_not_come_back() -> None:
@@ -324,25 +433,32 @@ def test_faults_do_not_wait_for_a_pager_that_waits_for_who_does_not_come_back() 
         board.lifecycle.change(Change(Cause(1, "failed"), ends=(3, 2, 1), due=board.clock.now + 1))
         assert handled_by(board, "paged") == "pager"
         board.lifecycle.change(Change(Cause(1, "given up"), leaves=(1,)))
-        assert handled_by(board, "paged") == "reincarnation"
+        assert handled_by(board, "paged") == "root"
         board.lifecycle.change(Change(starts=(1, 2, 3)))
         assert handled_by(board, "paged") == "pager"
         assert [record.pager for record in board.lifecycle.tasks()] == [None, None, None, 3]
 
 
-def test_a_memory_fault_that_the_reincarnation_server_had_taken_is_told_to_its_next_life(board: Root) -> None:
+@pytest.fixture
+def together() -> Iterator[Root]:
+    with root(REINCARNATION, ONE, TWO, groups=(TOGETHER,), check=False) as made:
+        made.supervisor.start_all()
+        yield made
+
+
+def test_a_memory_fault_that_the_reincarnation_server_had_taken_is_told_to_its_next_life(together: Root) -> None:
     """Also of a further thread, of which no record tells."""
-    thread, server = board.act_for("two", 1), board.act_for("reincarnation")
+    thread, server = together.act_for("two", 1), together.act_for("reincarnation")
     assert thread.syscall(Syscall.FAULT, words=(abi.MAPPING_BASE, 0x77, int(PageFault.USER))) is None
-    served = board.running("reincarnation").environment.provides["s"].cptr
+    served = together.running("reincarnation").environment.provides["s"].cptr
     taken = server.syscall(Syscall.RECV, served, reply=Slot.REPLY)
     assert taken is not None
     assert fault_source(taken.badge) == (2, 1)
-    board.ended("reincarnation", SIGKILLED)
+    together.ended("reincarnation", SIGKILLED)
     told = thread.completion()
     assert told is not None
     assert told.registers[0] == 0  # the instruction is tried again
     assert thread.syscall(Syscall.FAULT, words=(abi.MAPPING_BASE, 0x77, int(PageFault.USER))) is None
-    again = board.act_for("reincarnation").syscall(Syscall.RECV, served, reply=Slot.REPLY)
+    again = together.act_for("reincarnation").syscall(Syscall.RECV, served, reply=Slot.REPLY)
     assert again is not None
     assert (fault_source(again.badge), again.label) == ((2, 1), FaultLabel.VM_FAULT)

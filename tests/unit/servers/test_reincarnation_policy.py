@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -318,3 +319,80 @@ def test_a_task_that_is_done_stays_so() -> None:
     it = World([record(0)], [])
     it.policy.done(0)
     assert it.fail(0) == it.kill(0) == it.policy.start(0, it.now) == []
+
+
+# --- what is allowed ahead
+
+
+def allowed(it: World) -> list[tuple[int, int]]:
+    return [(each.task, each.failures) for each in it.policy.allowed(it.now)]
+
+
+def test_each_that_fails_alone_is_allowed_to_begin_again() -> None:
+    assert allowed(world(intensity=10)) == [(0, 1), (1, 1), (2, 1)]
+    for strategy in (Strategy.REST_FOR_ONE, Strategy.ONE_FOR_ALL):
+        assert allowed(world(strategy, intensity=10)) == []
+    single = World([record(0)], [Group("g", NAMES[:1], Strategy.ONE_FOR_ALL, intensity=1)])
+    assert allowed(single) == [(0, 1)]
+
+
+def test_no_more_are_allowed_than_the_group_may_fail() -> None:
+    it = world(intensity=2, period_us=5_000_000)
+    assert allowed(it) == [(0, 1), (1, 1)]
+    it.policy.restarted(1, it.now)
+    assert allowed(it) == [(0, 1)]
+    it.policy.restarted(0, it.now)
+    assert allowed(it) == []
+    assert it.wait() == 5.0  # then what has failed counts no more
+    assert len(allowed(it)) == 2
+
+
+def test_one_that_would_wait_is_not_allowed_until_its_life_is_long() -> None:
+    it = World([record(0, started_at=100.0)], [msgspec.structs.replace(BACKED_OFF, tasks=NAMES[:1])])
+    assert allowed(it) == [(0, 1)]
+    it.policy.restarted(0, it.now)
+    assert allowed(it) == []
+    limit = it.policy.supervisors[0].group.backoff_limit_us / 1e6
+    while not allowed(it):
+        it.wait()
+    assert it.now == 100.0 + limit
+    assert allowed(it) == [(0, 1)]
+
+
+def standing(it: World) -> list[object]:
+    count = it.policy.supervisors[0].failures_within(it.now)
+    children = it.policy.children.values()
+    return [count, *((each.standing, each.failures, each.due, each.started_at) for each in children)]
+
+
+@pytest.mark.parametrize("period_us", [3_000_000, 100_000_000])
+def test_what_root_does_ahead_is_what_would_be_decided(period_us: int) -> None:
+    """Whatever fails and when: one that is allowed is decided to begin again at once, and counts the same."""
+    group = Group("g", NAMES, intensity=4, period_us=period_us, backoff_us=500_000, backoff_limit_us=2_000_000)
+    seeds = random.Random(1)
+    for _ in range(200):
+        ahead, asked = (World([record(number) for number in range(3)], [group]) for _ in range(2))
+        for _ in range(30):
+            number, pause = seeds.randrange(3), seeds.choice((0.1, 0.7, 2.5))
+            may = {each.task: each.failures for each in ahead.policy.allowed(ahead.now)}
+            ahead.now = asked.now = ahead.now + pause
+            for each in (ahead, asked):
+                each.take(each.policy.tick(each.now))
+            steps = asked.fail(number)
+            if number in may:
+                ahead.policy.restarted(number, ahead.now)
+                (step,) = steps
+                assert isinstance(step, Change)
+                assert (step.ends, step.starts, step.due) == ((number,), (number,), 0.0)
+                assert step.cause is not None
+                assert (step.cause.failures, step.cause.failed_at) == (may[number], ahead.now)
+            else:
+                ahead.fail(number)
+            assert standing(ahead) == standing(asked)
+
+
+def test_who_stops_or_is_not_started_again_is_not_allowed() -> None:
+    stopping = World([record(0, asks_to_stop=True, stop_timeout_us=10), record(1, restart=Restart.NEVER)], [])
+    assert allowed(stopping) == [(0, 1)]
+    stopping.policy.stop(0, stopping.now)
+    assert allowed(stopping) == []

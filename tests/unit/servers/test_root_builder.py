@@ -9,7 +9,7 @@ from kerneld.caps import Cap
 from kerneld.records import CapType, TcbSlot
 from libsel4py import description
 from libsel4py.abi import InitialSlot, Rights
-from libsel4py.description import Assigned, Grant, Provide, Restart, Task, Use
+from libsel4py.description import Assigned, Grant, Group, Provide, Restart, Strategy, Task, Use
 from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, ChannelUse, Connection, Environment, Slot
 from libsel4py.interfaces.lifecycle import fault_source
 from servers.root.running_task import Kind, Sender, badge_of
@@ -152,16 +152,19 @@ def test_a_grant_is_one_capability_more(grant: Grant) -> None:
         assert beyond_fixed(board, "other") == {}
 
 
-def test_faults_of_supervised_tasks_go_to_the_reincarnation_server_and_its_own_to_root() -> None:
+def test_faults_of_tasks_that_end_together_go_to_the_reincarnation_server_and_others_to_root() -> None:
     supervising = task("first", grants=(Grant.LIFECYCLE,), provides=(Provide("one", PING),))
-    with root(supervising, task("it", threads=1)) as board:
+    group = Group("g", ("it", "alone"), Strategy.ONE_FOR_ALL)
+    tasks = supervising, task("it", threads=1), task("other"), task("alone")
+    with root(*tasks, groups=(group,)) as board:
         objects = board.running("first").objects
         assert objects.endpoint is not None
         theirs, ours = (board.cap(cptr).object for cptr in (objects.endpoint.cptr, board.endpoint.cptr))
         handlers = [board.tcb("it", thread).slot(TcbSlot.FAULT_HANDLER) for thread in range(2)]
         assert [(each.object, fault_source(each.word1)) for each in handlers] == [(theirs, (1, 0)), (theirs, (1, 1))]
-        own = board.tcb("first").slot(TcbSlot.FAULT_HANDLER)
-        assert (own.object, own.word1) == (ours, badge_of(Kind.FAULT, 0))
+        for number, name in ((0, "first"), (2, "other")):  # nothing ends with it: root is told, and may go ahead
+            handler = board.tcb(name).slot(TcbSlot.FAULT_HANDLER)
+            assert (handler.object, handler.word1) == (ours, badge_of(Kind.FAULT, number))
 
 
 def test_a_task_with_heartbeats_and_the_reincarnation_server_share_its_pulse() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from kerneld import caps
 from kerneld.outbox import Tell
 from kerneld.records import CapType, ProcessState, Slot, Tcb, TcbSlot
+from libsel4py.abi import FaultLabel, Label, LookupFailureKind
+from libsel4py.capabilities import Endpoint
 from libsel4py.description import Provide, Restart
 from libsel4py.environment import Slot as Fixed
 from libsel4py.interfaces.lifecycle import FOREVER
+from libsel4py.lowlevel.syscalls import BatchEntry, Completion, machine
 from servers.root.objects import ROOM_BITS, Body
 from servers.root.running_task import Kind, Life, Sender, Standby
 from servers.root.standbys import MAKE_SECONDS, MOST_ENDS
@@ -155,3 +158,83 @@ def test_a_task_that_is_ended_twice_before_it_is_started_is_taken_over_once(boar
     assert running.standby is Standby.CHOSEN
     board.lives.start_again(running)
     assert (running.standby, running.life) == (Standby.NONE, Life.RUNNING)
+
+
+# --- all by one trap
+
+ALONE = task("it", provides=(Provide("it", PING),), restart=Restart.ALWAYS, standby=True)
+
+
+@pytest.fixture
+def alone() -> Iterator[Root]:
+    with root(ALONE) as made:
+        made.supervisor.start_all()
+        made.lives.standbys.make_all()
+        yield made
+
+
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many entries each batch has from now on."""
+    sent: list[int] = []
+    real = machine.batch
+
+    def batch(entries: Sequence[BatchEntry]) -> list[Completion]:
+        sent.append(len(entries))
+        return real(entries)
+
+    monkeypatch.setattr(machine, "batch", batch, raising=False)
+    return sent
+
+
+def test_the_only_thread_of_what_has_ended_is_followed_by_one_trap(
+    alone: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, running = alone.running("it").objects.spare, alone.running("it")
+    before, sent = alone.held("it"), batches(monkeypatch)
+    alone.ended("it", SIGKILLED)
+    assert len(sent) == 1
+    assert running.objects.body is chosen
+    assert (running.life, running.restarts, running.standby) == (Life.RUNNING, 1, Standby.NONE)
+    assert cspace_of(alone, chosen) == alone.cap(running.objects.cnode.cptr).object
+    assert (tcb_of(alone, chosen).name, tcb_of(alone, chosen).bound_notification is not None) == ("it", True)
+    after = alone.held("it")
+    assert {slot: (cap.type, cap.rights) for slot, cap in after.items()} == {
+        slot: (cap.type, cap.rights) for slot, cap in before.items()
+    }
+    assert after[Fixed.TCB].object == tcb_of(alone, chosen).address
+
+
+def test_what_has_faulted_is_ended_before_anybody_looks_at_what_it_has(
+    alone: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, sent = alone.running("it").objects.spare, batches(monkeypatch)
+    alone.fault("it", FaultLabel.CAP_FAULT, (0, 0x77, 0, LookupFailureKind.MISSING_CAPABILITY, 0))
+    assert len(sent) > 1
+    assert alone.running("it").objects.body is chosen
+
+
+def test_a_slot_that_the_former_one_emptied_is_filled_before_it_goes_on(alone: Root) -> None:
+    alone.act_for("it").call(Fixed.CNODE, Label.CNODE_DELETE, (Fixed.REPLY, 64))
+    chosen = alone.running("it").objects.spare
+    alone.ended("it", SIGKILLED)
+    assert alone.held("it")[Fixed.REPLY].type == CapType.REPLY
+    assert alone.running("it").objects.body is chosen
+
+
+def test_its_faults_go_where_the_tasks_go_by_then(alone: Root) -> None:
+    running = alone.running("it")
+    endpoint = Endpoint(alone.authority.slots.allocate())
+    alone.authority.cnode.mint(endpoint.cptr, alone.authority.cnode, alone.endpoint.cptr, 77)
+    alone.lives.send_faults_to(running, (endpoint,))
+    alone.ended("it", SIGKILLED)
+    assert tcb_of(alone, running.objects.body).slot(TcbSlot.FAULT_HANDLER).word1 == 77
+
+
+def test_where_it_had_ended_unseen_one_is_started(alone: Root) -> None:
+    running = alone.running("it")
+    alone.machine.kernel.died(tcb_of(alone, running.objects.spare), SIGKILLED)
+    alone.machine.run()
+    alone.machine.tells.clear()
+    alone.ended("it", SIGKILLED)
+    assert [message.subject for message in alone.machine.told(Tell.START)] == [alone.tcb("it").address]
+    assert alone.held("it")[Fixed.TCB].object == alone.tcb("it").address
