@@ -103,10 +103,11 @@ class Lives:
         """
         objects = running.objects
         occupied, replies = leftovers.occupied_slots(objects)
+        faulted = self._owing_memory(running, replies)
         prepared = self.standbys.take_prepared(running)
         with Batch() as batch:
             batch.extend(prepared.end)
-            leftovers.queue_answers(batch, self._authority, objects, replies)
+            leftovers.queue_answers(batch, self._authority, objects, replies, faulted)
             leftovers.queue_clearing(batch, objects, running.environment.first_free_slot, occupied)
             batch.extend(prepared.choice)
             filled = {*occupied, *prepared.own}
@@ -150,7 +151,7 @@ class Lives:
     def clear(self, running: RunningTask) -> None:
         """Take back what the task had: whoever serves it sees that the memory which it had lent is gone."""
         occupied, replies = leftovers.occupied_slots(running.objects)
-        faulted = leftovers.owing_memory(self._authority, running.objects, replies) if self._takes(running) else ()
+        faulted = self._owing_memory(running, replies)
         with Batch() as batch:
             leftovers.queue_answers(batch, self._authority, running.objects, replies, faulted)
             leftovers.queue_clearing(batch, running.objects, running.environment.first_free_slot, occupied)
@@ -281,6 +282,10 @@ class Lives:
     def _takes(self, running: RunningTask) -> bool:
         """Whether others' faults come to it."""
         return Grant.LIFECYCLE in running.task.grants or bool(self._paged_by(running))
+
+    def _owing_memory(self, running: RunningTask, replies: list[int]) -> list[int]:
+        """Those of its reply objects at which somebody waits for memory, and is to try again."""
+        return leftovers.owing_memory(self._authority, running.objects, replies) if self._takes(running) else []
 
     def _let_faults_go(self, pager: RunningTask) -> None:
         """Let the threads try again whose memory fault it holds; its callers wait on, as it may have threads left."""
