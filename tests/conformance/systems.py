@@ -89,13 +89,20 @@ CHECKS = (
     Check(
         "MACH-14",
         "Mach",
-        "external pagers: data_request, data_supply, data_return, data_unlock, lock_request, terminate; two mappers "
-        "see the same bytes; a pager's death fails those that wait for it (scenes `written_back`, `deadly`)",
+        "external pagers: data_request, data_supply, data_return, data_unlock, lock_request, terminate; a file "
+        "system's files are paged, two mappers see the same bytes; who waits for a pager that dies goes on with what "
+        "its object has, or has a memory error, or ends with the reason",
         {
             "unit/sdk/test_memory_objects.py": ("test_it_conforms",),
             "unit/sdk/test_remote_objects.py": ("test_pages_of_another_tasks_file_are_mapped_and_written_back",),
             "unit/sdk/test_pager.py": ("test_flushing_takes_the_page_from_all_who_map_it",),
             "system/test_paging.py": ("test_memory_is_paged",),
+            "system/test_mapped_files.py": ("test_files_in_memory_are_mapped", "test_files_of_a_disk_are_mapped"),
+            "system/test_pager_dies.py": (
+                "test_eight_threads_go_on_with_what_an_object_of_another_task_has",
+                "test_a_pager_that_does_not_come_back_is_its_tasks_end",
+                "test_guarded_accesses_fail_where_nobody_brings_the_memory",
+            ),
         },
         "change_attributes; lock_request is fetched by the pager, and not sent to it; no default pager takes over",
     ),
@@ -103,13 +110,13 @@ CHECKS = (
         "REF-01",
         "RefOS",
         "a data space is a capability, used in place by whoever has it; memory and files by one interface, "
-        "`MemoryObject`",
+        "`MemoryObject`; memory whose first contents are a file's (`Files.map(…, copy=True)`)",
         {
             "system/test_dataspace.py": ("test_memory_is_lent",),
             "unit/sdk/test_memory_objects.py": ("test_it_conforms",),
+            "system/test_mapped_files.py": ("test_files_in_memory_are_mapped",),
         },
-        "console, timer and serial have interfaces of their own; no one set of operations opens, reads and maps all; "
-        "no memory whose first contents come from a data space, but for `Blob` and `fork`",
+        "console, timer and serial have interfaces of their own; no one set of operations opens, reads and maps all",
     ),
     Check(
         "REF-02",
@@ -135,9 +142,11 @@ CHECKS = (
         {
             "system/test_windows.py": ("test_REF02_a_task_lays_out_its_memory_by_windows",),
             "unit/sdk/test_pager.py": ("test_an_object_that_fails_or_answers_nonsense_fails_who_touched_it",),
+            "system/test_mapped_files.py": (
+                "test_who_waits_for_a_page_when_the_file_system_is_killed_has_a_memory_error",
+            ),
         },
-        "the object is called for each page, and no ring of notifications is used; no test kills a file server in the "
-        "middle of a fault",
+        "the object is called for each page, and no ring of notifications is used",
     ),
     Check(
         "GEN-05",
