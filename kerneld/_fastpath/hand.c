@@ -7,6 +7,7 @@
 #include "fastpath.h"
 
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 enum { SMALL_BITS = 12, LOW_BITS = (1 << SMALL_BITS) - 1, TELL_WORDS = 4 };
@@ -98,6 +99,15 @@ static void tell_threads(RamObject *ram, const uint64_t *words, size_t count)
                              __ATOMIC_RELEASE);
 }
 
+/* The message did not go: RAM shows there again, and the memory is nobody's. Nothing was stored in it. */
+static void take_back(RamObject *ram, const struct hands *h, uint64_t frame, uint64_t number)
+{
+    uint64_t *word = (uint64_t *)h->words.buf + number;
+    if (mmap(ram->base + frame, LOW_BITS + 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, h->ram_fd, (off_t)frame) !=
+        MAP_FAILED)
+        __atomic_store_n(word, 0, __ATOMIC_RELEASE);
+}
+
 /* What the tell says is done; false where nothing was, or the message did not go: Python does it, from the beginning. */
 static bool hand(RamObject *ram, const struct hands *h, const uint64_t *tell, uint64_t *words, size_t count)
 {
@@ -106,9 +116,12 @@ static bool hand(RamObject *ram, const struct hands *h, const uint64_t *tell, ui
     int memory;
     if (count < TRAP_FRAMES || !words[ROOM] || !is_new(h, frame) || !take(h, &number, &memory) ||
         !fast_api->check(ram, frame, LOW_BITS + 1) ||
-        fast_api->show_fresh(ram, h->ram_fd, frame, LOW_BITS + 1, memory, (uint64_t *)h->words.buf + number) != 1 ||
-        !send_map(words, tell[2], memory))
+        fast_api->show_fresh(ram, h->ram_fd, frame, LOW_BITS + 1, memory, (uint64_t *)h->words.buf + number) != 1)
         return false;
+    if (!send_map(words, tell[2], memory)) {
+        take_back(ram, h, frame, number);
+        return false;
+    }
     tell_threads(ram, words, count);
     PyObject *note = Py_BuildValue("(KKKK)", (unsigned long long)tell[1], (unsigned long long)tell[2],
                                    (unsigned long long)tell[3], (unsigned long long)words[SEQUENCE]);

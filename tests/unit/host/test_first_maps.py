@@ -33,11 +33,11 @@ def fill_stock(scene: Scene) -> None:
         continue
 
 
-def armed(scene: Scene) -> Task:
-    """A task with one thread, to which the fast path may hand: it has got one page, of `FIRST`, at page 0."""
+def armed(scene: Scene, first: int = FIRST) -> Task:
+    """A task with one thread, to which the fast path may hand: it has got one page, of ``first``, at page 0."""
     task = scene.task()
     task.process.threads[0] = Thread(Tcb(scene.ram, 0x2000), task.process, 0, TRAP, os.eventfd(0))
-    scene.map(task, 0, BOTH, FIRST)
+    scene.map(task, 0, BOTH, first)
     assert task.told_ops() == ["MAP"]
     return task
 
@@ -222,6 +222,32 @@ def full_socket(scene: Scene, task: Task) -> None:
     assert list(task.process.control.words) == before
     scene.map(task, 1, BOTH, FRAME)
     assert task.ended == ["its control socket is full"]
+
+
+def test_what_did_not_go_is_nobodys_where_python_does_not_do_it_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next frame gets that memory, and the two are not one."""
+
+    async def work(scene: Scene) -> None:
+        task, other = armed(scene), armed(scene, OTHER)
+        ours = socket.socket(fileno=os.dup(task.process.kept_fd))
+        ours.setblocking(False)
+        with ours, contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(bytes(abi.CONTROL_BYTES))
+        assert not scene.map_fast(task, 1, BOTH, FRAME)
+        with monkeypatch.context() as patched:
+            patched.setattr(scene.mappings.shares, "is_beyond", lambda process: True)
+            scene.map(task, 1, BOTH, FRAME)
+        assert "far more than its share" in task.ended[0]
+        page = FRAME + 16 * PAGE
+        scene.map(other, 1, BOTH, page)
+        other.told_ops()
+        other.maps[BASE + PAGE][:5] = b"other"
+        assert (scene.ram.read(page, 5), scene.ram.read(FRAME, 5)) == (b"other", bytes(5))
+        scene.ram.poke(FRAME, b"kernel")
+        assert other.maps[BASE + PAGE][:5] == b"other"
+
+    in_scene(work)
 
 
 @pytest.mark.parametrize(
