@@ -81,6 +81,7 @@ class MapMail:
         self._unanswered: dict[int, _Unmap | None] = {}
         self._quiet = 0  # mappings in a row that were to be answered by the next one's answer
         self._sent = 0
+        self._is_alone = False  # one message at a time: the process may have many of a kernel before this one
         self._opened = self._closed = False
         self._retry: asyncio.TimerHandle | None = None
         self._when_sent: list[Callable[[], None]] = []
@@ -136,10 +137,15 @@ class MapMail:
     # --- sending
 
     def start_over(self) -> None:
-        """Nothing that is between the bounds of what the kernel maps is mapped any more."""
+        """Nothing that is between the bounds of what the kernel maps is mapped any more.
+
+        Nothing else is sent before the process has said so: one that is stopped while kernel after kernel ends has got
+        one message more of each.
+        """
         self._there.clear()
         size = abi.MAPPING_END - abi.MAPPING_BASE
         self._there[abi.MAPPING_BASE] = size
+        self._is_alone = True
         self.unmap(abi.MAPPING_BASE, size)
 
     def try_map(self, address: int, size: int, rights: int, descriptor: int) -> bool:
@@ -220,7 +226,8 @@ class MapMail:
 
     @property
     def _may_send(self) -> bool:
-        return self._opened and len(self._unanswered) < WINDOW and self._retry is None
+        most = 1 if self._is_alone else WINDOW
+        return self._opened and len(self._unanswered) < most and self._retry is None
 
     def _send(self) -> None:
         while self._waiting and self._may_send:
@@ -295,6 +302,7 @@ class MapMail:
         """An error is the process's own trouble: what it was to give back is truncated."""
         unmap = self._unanswered.pop(number, None)
         self._forget_maps(number)
+        self._is_alone = False
         if unmap is not None:
             _call(unmap.done)
         self._send()

@@ -335,3 +335,25 @@ def test_what_has_to_wait_is_not_mapped_at_once() -> None:
         assert not keeper.mail.try_map(BASE, PAGE, Rights.READ, keeper.memory)
 
     with_keeper(work)
+
+
+def test_a_process_that_begins_anew_is_told_one_thing_before_it_answers() -> None:
+    """However much it has of a kernel before this one: it may be stopped while kernel after kernel ends."""
+
+    async def work(keeper: Keeper) -> None:
+        keeper.mail.open()
+        keeper.mail.start_over()
+        for number in range(3):
+            keeper.map(number)
+        assert not keeper.mail.try_map(BASE + 7 * PAGE, PAGE, Rights.READ, keeper.memory)
+        order = keeper.end.recv(abi.CONTROL_BYTES)
+        op, sequence, *_ = MESSAGE.unpack(order)
+        assert op == ControlOp.UNMAP
+        assert keeper.read() == []
+        keeper.unanswered.append(sequence)
+        await keeper.answer()
+        assert [page for _, page, _ in keeper.read()] == [0, 1, 2]
+        assert keeper.mail.try_map(BASE + 7 * PAGE, PAGE, Rights.READ, keeper.memory)
+        keeper.read()
+
+    with_keeper(work)
