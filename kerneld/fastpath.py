@@ -32,6 +32,7 @@ from kerneld.records import (
     Tcb,
     TcbSlot,
     ThreadState,
+    VSpace,
 )
 from libsel4py.abi import Label
 
@@ -112,6 +113,7 @@ def _objects() -> dict[str, int]:
         "context_period": SchedContext.period.offset,
         "space_root": MappingSpace.root.offset,
         "space_size_bits": MappingSpace.size_bits.offset,
+        "space_limited": VSpace.limited.offset,
         "space_count": MappingSpace.mapping_count.offset,
         "space_free_nodes": MappingSpace.free_nodes.offset,
         "space_nodes_used": MappingSpace.nodes_used.offset,

@@ -26,6 +26,7 @@ from kerneld import (
     scheduler,
     settling,
     syscall,
+    threads,
     timeouts,
 )
 from kerneld.core import Core, IoPorts, NoPorts
@@ -233,11 +234,12 @@ class Kernel:
 
     def limit(self, vspace: int, limited: bool) -> None:
         """Whether the process of the VSpace at this address, which is not deleted, has its share of what the host has
-        for frames: no further one is mapped there then."""
+        for frames: no further one is mapped there then. Nothing limits one whose threads have all ended."""
         space = VSpace(self.ram, vspace)
-        if space.limited != limited:
-            with _Transaction(self.core):
-                space.limited = limited
+        if space.limited == limited or (limited and not threads.has_process(space)):
+            return
+        with _Transaction(self.core):
+            space.limited = limited
 
     def channel_failed(self, channel: int) -> None:
         """The host cannot hand out the page of the channel at this address, which has not been severed since."""

@@ -326,7 +326,7 @@ class MappingSpace(Record):
     __slots__ = ()
     NODES: Final = 128  # where the nodes begin
 
-    size_bits = Bits(8, 0, 8)
+    size_bits = Word(8)
     root: Ref[MappingNode] = Ref(16, lambda: MappingNode)
     mapping_count = Word(24)
     free_nodes: Ref[MappingNode] = Ref(32, lambda: MappingNode)
@@ -350,7 +350,7 @@ class VSpace(MappingSpace):
     RECORD_SIZE: Final = 4096
 
     threads: Ref[Tcb] = Ref(0, lambda: Tcb)
-    limited = Bits(8, 8, 1)  # the host has no more for its process: nothing further is mapped (host/frame_shares.py)
+    limited = Bits(48, 0, 1)  # the host has no more for its process: nothing further is mapped (host/frame_shares.py)
 
     @property
     def private_bytes(self) -> int:

@@ -87,6 +87,16 @@ def end(core: Core, tcb: Tcb) -> None:
     core.outbox.tell(Tell.KILL, tcb.address, space.address if space is not None else 0)
 
 
+def has_process(space: VSpace) -> bool:
+    """Whether one of its threads has a process."""
+    thread = space.threads
+    while thread is not None:
+        if thread.process != ProcessState.NONE:
+            return True
+        thread = thread.vspace_next
+    return False
+
+
 def _space(tcb: Tcb) -> VSpace | None:
     slot = tcb.slot(TcbSlot.VSPACE)
     return VSpace(tcb.ram, slot.object) if slot.cap_type == CapType.VSPACE else None

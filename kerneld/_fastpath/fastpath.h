@@ -9,7 +9,7 @@
     X(tcb_state) X(tcb_process) X(tcb_sched_context) X(tcb_bound_notification) X(tcb_reply) X(tcb_blocked_on)         \
     X(tcb_queue_prev) X(tcb_queue_next) X(tcb_block_word) X(tcb_listener) X(tcb_fault_label) X(tcb_fault_words)       \
     X(tcb_trap) X(tcb_tail) X(tcb_consumed) X(tcb_produced) X(tcb_told) X(tcb_told_area) X(tcb_cspace) X(tcb_buffer)  \
-    X(in_trap) X(told_pending) X(takes_memory) X(tcb_vspace) X(tcb_fault_handler) X(space_root) X(space_size_bits)    \
+    X(in_trap) X(told_pending) X(takes_memory) X(tcb_vspace) X(tcb_fault_handler) X(space_root) X(space_size_bits) X(space_limited)\
     X(space_count) X(space_free_nodes) X(space_nodes_used) X(space_nodes) X(table_share) X(table_min_bytes)           \
     X(node_slot) X(node_lower) X(node_higher) X(node_mask) X(endpoint_head) X(endpoint_tail) X(notification_state)    \
     X(notification_signals) X(notification_bound_tcb) X(notification_listeners) X(notification_sched_context)         \

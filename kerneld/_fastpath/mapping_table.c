@@ -28,7 +28,7 @@ bool table_has_room(struct attempt *a, uint64_t space)
 {
     const struct layout *at = a->at;
     const uint64_t bits = load(a, space + at->space_size_bits);
-    if (bits > 63) /* VSpace.limited stands behind it: the slow path says so */
+    if (bits > 63 || load(a, space + at->space_limited))
         return false;
     uint64_t bytes = ((uint64_t)1 << bits) / at->table_share;
     if (bytes < at->table_min_bytes)

@@ -406,6 +406,8 @@ class Mappings:
             refill = use.refill = self._new_refill(use)
             self._scheduled[refill] = None
             self._chores.add(partial(self._begin, refill))
+        elif use.is_wanted and use.address not in self._memory and self._ends_beyond(use):
+            return
         elif use.is_wanted and use.address not in self._memory and use.size > CHUNK:
             use.refill = self._new_refill(use)
             use.refill.begin()
@@ -420,16 +422,20 @@ class Mappings:
             self._barrier.begin(use)
             self._chores.add(partial(self._hand_more, use))
 
+    def _ends_beyond(self, use: FrameUse) -> bool:
+        """Whether who pays for the frame, which needs memory, has far more than its share: it is ended."""
+        payer = use.payer
+        if payer is None or not self.shares.is_beyond(payer):
+            return False
+        payer.refuse(f"it has {self.shares[payer]} frames mapped, far more than its share of what the host has")
+        return True
+
     def _has_memory(self, use: FrameUse) -> bool:
         """Give the frame, of a chunk at the most, a memfd if it has none: nobody is to be asked, nor to wait for it.
 
         False if the host has nothing for it; those who hold it are ended.
         """
         while use.address not in self._memory:
-            payer = use.payer
-            if payer is not None and self.shares.is_beyond(payer):
-                payer.refuse(f"it has {self.shares[payer]} frames mapped, far more than its share of what the host has")
-                return False
             try:
                 self._move_now(use.address, use.size, to_own=True)
             except OSError as error:

@@ -106,7 +106,7 @@ class System:
         self.ram.recover()
         self._boot(options.description)
         self.kernel = Kernel(self.ram, self.machine.bus, self._processor_time, host_microseconds)
-        self.mappings.shares.use_limit(self.kernel.limit)
+        self.mappings.shares.use_limit(self._limit)
         self.machine.iommu.use_translation(lambda device, address: translate(self.ram, device, address), keep=True)
         self.kernel.core.io_changed = self.machine.iommu.forget
         if not options.step_us:
@@ -308,6 +308,10 @@ class System:
 
     def _channel_failed(self, channel: int) -> None:
         self.kernel.channel_failed(channel)
+        self.entry.settle()
+
+    def _limit(self, vspace: int, limited: bool) -> None:
+        self.kernel.limit(vspace, limited)
         self.entry.settle()
 
     def _wait_for_memory(self, tcb: int, then: Callable[[], None]) -> bool:

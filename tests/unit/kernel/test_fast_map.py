@@ -104,13 +104,16 @@ def test_what_is_refused_or_mapped_already_is_slow() -> None:
 
 def test_who_has_its_share_of_what_the_host_has_is_refused_by_the_slow_path() -> None:
     scene = MappingScene()
-    frame, kernel = scene.mapped(), scene.machine.kernel
-    kernel.limit(scene.record().address, True)
+    frame, space, ram = scene.mapped(), scene.record(), scene.machine.ram
+    scene.machine.kernel.limit(space.address, True)
+    assert not space.limited  # nobody runs there
+    with ram.transaction():
+        space.limited = 1
     other = scene.frame()
     assert taken_by(scene, other, BASE + PAGE) == (Error.NOT_ENOUGH_MEMORY, 0)
     assert taken_by(scene, frame, BASE, Rights.READ) == (Error.NO_ERROR, 0)
     scene.machine.assert_invariants()
-    kernel.limit(scene.record().address, False)
+    scene.machine.kernel.limit(space.address, False)
     assert taken_by(scene, other, BASE + PAGE) == (Error.NO_ERROR, 1)
 
 
