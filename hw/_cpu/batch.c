@@ -49,17 +49,23 @@ static bool parse_tail(PyObject *words, Py_ssize_t word_count, PyObject *caps, P
 }
 
 /* As many capabilities as a message can have lie in the message area, where there is room for one message's. */
-static bool parse_most_caps(PyObject *caps, Py_ssize_t word_count, PyObject *reply, struct item *item, uint64_t *area)
+struct area {
+    uint64_t caps[MOST_CAPS];
+    bool is_used;
+};
+
+static bool parse_most_caps(PyObject *caps, Py_ssize_t word_count, PyObject *reply, struct item *item, struct area *area)
 {
-    if (word_count > REGISTERS || reply || area[0] || area[1] || area[2]) {
+    if (word_count > REGISTERS || reply || area->is_used) {
         PyErr_SetString(PyExc_ValueError, "one entry of a batch may have 3 capabilities, if it has 4 words at most");
         return false;
     }
     item->entry.flags = 0;
-    return parse_words(caps, 0, MOST_CAPS, area);
+    area->is_used = true;
+    return parse_words(caps, 0, MOST_CAPS, area->caps);
 }
 
-static bool parse_item(PyObject *source, Py_ssize_t index, struct item *item, uint64_t *area)
+static bool parse_item(PyObject *source, Py_ssize_t index, struct item *item, struct area *area)
 {
     Py_ssize_t fields = PyTuple_Check(source) ? PyTuple_Size(source) : 0;
     if (fields < 5 || fields > 6) {
@@ -120,12 +126,12 @@ static PyObject *result_list(const struct sel4py_completion *completions, Py_ssi
 static PyObject *run(struct cpu_thread *thread, PyObject *entries, Py_ssize_t count, struct item *items,
                      struct sel4py_completion *completions)
 {
-    uint64_t area[MOST_CAPS] = {0};
+    struct area area = {.is_used = false};
     for (Py_ssize_t i = 0; i < count; i++)
-        if (!parse_item(PyTuple_GetItem(entries, i), i, &items[i], area))
+        if (!parse_item(PyTuple_GetItem(entries, i), i, &items[i], &area))
             return NULL;
-    if (area[0] || area[1] || area[2])
-        memcpy(thread->frame + SEL4PY_IPC_CAPS_OR_BADGES, area, sizeof area);
+    if (area.is_used)
+        memcpy(thread->frame + SEL4PY_IPC_CAPS_OR_BADGES, area.caps, sizeof area.caps);
     const char *failure;
     thread->busy = true;
     Py_BEGIN_ALLOW_THREADS
