@@ -15,7 +15,7 @@ from libsel4py.capabilities import Notification
 from libsel4py.errors import KernelError, RemoteError
 from libsel4py.fault_reports import FAULTED, is_guarded, pager_is_gone
 from libsel4py.heartbeats import HUNG, Heartbeats, Pulse
-from libsel4py.interfaces.lifecycle import Allowed, Change, Lifecycle, Order, OrderKind, Standing
+from libsel4py.interfaces.lifecycle import Allowed, Change, Lifecycle, Order, OrderKind, Standing, TaskRecord
 from libsel4py.interfaces.supervision import Supervised, Supervision
 from libsel4py.lowlevel.machine import Words
 from libsel4py.server import Alarm
@@ -32,8 +32,8 @@ class Main(Supervision):
     lifecycle = uses(Lifecycle)
 
     def start(self) -> None:
-        records = self.lifecycle.tasks()
-        self._seen = 0  # serial number of the last order
+        records, orders = self._look()
+        self._seen = orders[-1].serial if orders else 0  # serial number of the last order
         self._allowed: list[Allowed] | None = None  # as root has it; None: it has none of what it was told
         self._policy = Policy(records, self.lifecycle.groups())
         periods = {record.number: record.heartbeat_us / SECOND_US for record in records}
@@ -48,7 +48,7 @@ class Main(Supervision):
             if record.standing is Standing.RUNNING and record.runs:
                 self._heartbeats.begin(record.number, now, record.started_at)
         # What an earlier life had been told of, and died of before it had seen to it.
-        told = {order.task: order for order in self._orders() if not self._obey(order, ended=False)}
+        told = {order.task: order for order in orders if not self._obey(order, ended=False)}
         for record in records:
             if record.standing is Standing.RUNNING and not record.runs:
                 order = told.get(record.number)
@@ -57,6 +57,15 @@ class Main(Supervision):
         while not self._allow():
             self._obey_all()
         self.server.alarm = Alarm(self._due, self._ring)
+
+    def _look(self) -> tuple[list[TaskRecord], list[Order]]:
+        """How the tasks stand, and what is to be seen to. No order came in between: the records have what they tell."""
+        orders = self.lifecycle.orders(0)
+        while True:
+            records, before = self.lifecycle.tasks(), orders
+            orders = self.lifecycle.orders(0)
+            if orders == before:
+                return records, orders
 
     def on_stranger(self, badge: int, label: int, words: tuple[int, ...]) -> Words | None:
         """A message with no client's badge: a fault, or an end. A guarded access alone goes on, and raises."""
@@ -159,6 +168,7 @@ class Main(Supervision):
         return min(self._policy.next_due(), self._heartbeats.next_due())
 
     def _ring(self) -> None:
+        self._obey_all()  # who is hung may have been started again by now
         now = time.monotonic()
         self._take(self._policy.tick(now))
         for number in self._heartbeats.look(now):

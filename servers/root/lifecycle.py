@@ -99,6 +99,7 @@ class LifecycleService(Lifecycle):
     def allow(self, done: int, allowed: list[Allowed]) -> bool:
         self._ahead.end_all()
         if self._orders.after(done):
+            self._orders.ring()  # what was to be told later is asked for now
             return False
         self._ahead.allow(allowed)
         return True

@@ -89,6 +89,9 @@ class Lives:
         """As `end` and `start_again`, in as few steps as can be: somebody may wait for the next life."""
         # Of several threads others may run on when one has ended, and a pager may say what is not so.
         has_ended = running.life is Life.DEAD and len(running.objects.threads) == 1 and not running.task.pager
+        has_ended = (
+            has_ended and not identify(running.objects.main.tcb.cptr).runs
+        )  # one that is killed by order may run
         if has_ended and running.standby is Standby.READY and not running.is_closed:
             self._pass_on(running)
         else:

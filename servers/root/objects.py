@@ -229,6 +229,8 @@ def emptied(objects: TaskObjects, occupied: Container[int]) -> bool:
     """Whether a slot that the description fills is not one of these: `refill` has something to do, or is to see."""
     filled = [Slot.CNODE, *objects.placed]
     for device in objects.placed_devices:
+        if device.untyped:  # whoever has been handed some of it loses it
+            return True
         filled += device.ports, device.handler
     return any(index not in occupied for index in filled)
 

@@ -203,6 +203,7 @@ class Supervisor:
 
     def _tell(self, running: RunningTask, kind: OrderKind, status: int, text: str = "") -> None:
         if not self.is_ours(running):
+            self._ahead.end_all()  # what it counts until now is not what it allowed others for
             self._orders.add(kind, running.number, status, text)
 
     def _go_on(self, running: RunningTask, again: bool, status: int) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from kerneld import caps
+from kerneld import caps, threads
 from kerneld.boot import DeviceRegion
 from kerneld.caps import Cap
 from kerneld.records import CapType, ProcessState, Slot, Tcb, ThreadState
@@ -138,6 +138,11 @@ class Root:
         return Tcb(self.machine.ram, self.cap(self.running(name).objects.threads[thread].tcb.cptr).object)
 
     # --- what happens to tasks ---
+
+    def lose(self, name: str, status: int, thread: int = 0) -> None:
+        """The kernel hears that a thread's process has ended."""
+        with self.machine.ram.transaction():
+            threads.lose_process(self.machine.kernel.core, self.tcb(name, thread), status)
 
     def ended(self, name: str, status: int = 0, thread: int = 0) -> None:
         """Root hears that a thread's process has ended with this wait status."""

@@ -191,6 +191,7 @@ def test_the_only_thread_of_what_has_ended_is_followed_by_one_trap(
 ) -> None:
     chosen, running = alone.running("it").objects.spare, alone.running("it")
     before, sent = alone.held("it"), batches(monkeypatch)
+    alone.lose("it", SIGKILLED)
     alone.ended("it", SIGKILLED)
     assert len(sent) == 1
     assert running.objects.body is chosen
@@ -216,6 +217,7 @@ def test_what_has_faulted_is_ended_before_anybody_looks_at_what_it_has(
 def test_a_slot_that_the_former_one_emptied_is_filled_before_it_goes_on(alone: Root) -> None:
     alone.act_for("it").call(Fixed.CNODE, Label.CNODE_DELETE, (Fixed.REPLY, 64))
     chosen = alone.running("it").objects.spare
+    alone.lose("it", SIGKILLED)
     alone.ended("it", SIGKILLED)
     assert alone.held("it")[Fixed.REPLY].type == CapType.REPLY
     assert alone.running("it").objects.body is chosen
@@ -226,6 +228,7 @@ def test_its_faults_go_where_the_tasks_go_by_then(alone: Root) -> None:
     endpoint = Endpoint(alone.authority.slots.allocate())
     alone.authority.cnode.mint(endpoint.cptr, alone.authority.cnode, alone.endpoint.cptr, 77)
     alone.lives.send_faults_to(running, (endpoint,))
+    alone.lose("it", SIGKILLED)
     alone.ended("it", SIGKILLED)
     assert tcb_of(alone, running.objects.body).slot(TcbSlot.FAULT_HANDLER).word1 == 77
 
@@ -235,6 +238,18 @@ def test_where_it_had_ended_unseen_one_is_started(alone: Root) -> None:
     alone.machine.kernel.died(tcb_of(alone, running.objects.spare), SIGKILLED)
     alone.machine.run()
     alone.machine.tells.clear()
+    alone.lose("it", SIGKILLED)
     alone.ended("it", SIGKILLED)
     assert [message.subject for message in alone.machine.told(Tell.START)] == [alone.tcb("it").address]
     assert alone.held("it")[Fixed.TCB].object == alone.tcb("it").address
+
+
+def test_one_that_may_run_yet_loses_its_threads_before_its_slots_are_looked_at(
+    alone: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it is killed by order, or hangs: it could still be handed something, or let go of it."""
+    chosen, sent = alone.running("it").objects.spare, batches(monkeypatch)
+    alone.ended("it", SIGKILLED)
+    assert len(sent) > 1
+    assert alone.running("it").objects.body is chosen
+    assert (alone.running("it").life, alone.running("it").restarts) == (Life.RUNNING, 1)
