@@ -46,10 +46,15 @@ def fork(source: MemoryObject, size: int, frames: Frames) -> tuple[Shadow, Shado
 
 
 class Shadow(MemoryObject):
-    """A lazy copy. Its own pages live in frames of ``frames`` until it is terminated."""
+    """A lazy copy. Its own pages live in frames of ``frames`` until it is terminated.
+
+    Attributes:
+        depth: how many shadows stand above each other, with this one.
+    """
 
     def __init__(self, frozen: Frozen, frames: Frames) -> None:
         self._frozen, self._frames = frozen, frames
+        self.depth: int = 1 + (frozen.source.depth if isinstance(frozen.source, Shadow) else 0)
         self._own: dict[int, Frame] = {}
         self._life = Life()
 

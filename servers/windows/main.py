@@ -20,10 +20,12 @@ from libsel4py.capabilities import VSpace
 from libsel4py.environment import PAGED_ADDRESS
 from libsel4py.interfaces.memory_object import READ_WRITE, MemoryObject
 from libsel4py.interfaces.windows import BadWindow, MemoryWindow, Windows
+from libsel4py.lowlevel.identify import is_same
 from libsel4py.lowlevel.machine import Words
 from libsel4py.pager import FAILURES
 from libsel4py.pagers.anonymous import Anonymous
 from libsel4py.pagers.regions import Region, Space
+from libsel4py.pagers.shadow import Shadow
 from libsel4py.signature import Word
 from libsel4py.wire import put_failure
 from servers.pager.main import Main as Pager
@@ -31,6 +33,7 @@ from servers.pager.main import Main as Pager
 PAGE_BYTES = 1 << FRAME_MIN_BITS
 MOST_WINDOWS = 32  # of one client
 MOST_PARCELS = 8  # of one sender, not taken yet
+MOST_COPIES = 16  # of copies above each other: each keeps pages for those above it
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +110,12 @@ class Main(Pager, Windows, MemoryWindow):
         address = self._place(space, found.region.size)
         key = self._open(space, address, found.region.size)
         window = self._windows_of(space)[-1]
-        self.pager.move(found.region, space, address)
+        try:
+            with _failures():
+                self.pager.move(found.region, space, address)
+        except BadWindow:
+            self._forget(window)
+            raise
         window.region = found.region
         del self._parcels[parcel]
         return key
@@ -132,6 +140,9 @@ class Main(Pager, Windows, MemoryWindow):
 
     def show(self, memory: Endpoint, offset: int, can_write: bool) -> None:
         window = self._ensure_empty()
+        shown = [each.object.cptr for each in self._windows.values() if each.object is not None]
+        if any(is_same(memory.cptr, each) for each in shown):  # an object has one pager, for one region
+            raise BadWindow("a window shows this object already: hide that first")
         self._show(window, MemoryObject(memory), offset, READ_WRITE if can_write else int(Rights.READ))
         self.task.receive.unclaimed.discard(memory.cptr)
         window.object = memory
@@ -148,6 +159,9 @@ class Main(Pager, Windows, MemoryWindow):
             raise BadWindow(f"{receiver!r} is no task whose pager is {self.task.name}")
         if sum(each.sender == sender for each in self._parcels.values()) >= MOST_PARCELS:
             raise BadWindow(f"{MOST_PARCELS} parcels of {sender} were not taken yet")
+        source = region.residence.source
+        if not deallocate and isinstance(source, Shadow) and source.depth >= MOST_COPIES:
+            raise BadWindow(f"the window shows a copy of a copy, {MOST_COPIES} times: send it itself")
         nobody = self.pager.add_space(VSpace(0), "a parcel")
         with _failures():
             if region.residence.is_remote:

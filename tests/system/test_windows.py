@@ -79,7 +79,7 @@ def test_REF02_an_access_outside_of_all_windows_is_the_processs_fault(sel4py: Su
     assert "an essential task has ended" in text  # root
 
 
-@pytest.mark.parametrize("scene", ["sent", "bounded"])
+@pytest.mark.parametrize("scene", ["sent", "bounded", "copied"])
 def test_MACH09_memory_is_sent_out_of_line(sel4py: Supervisor, tmp_path: Path, scene: str) -> None:
     status, text = boot(sel4py, tmp_path, scene)
     assert status == 0, text

@@ -104,6 +104,9 @@ class Main(Component):
         theirs.show(self.object, 0, True)
         with pytest.raises(BadWindow, match="hide it first"):
             own.show(self.object, 0, True)
+        another = MemoryWindow(self.windows.create(AT + 12 * PAGE, PAGE))
+        with pytest.raises(BadWindow, match="shows this object already"):
+            another.show(self.object, 0, True)
         there = AT + 8 * PAGE - PAGED_ADDRESS
         first = self.memory.read(there, 4)
         self.memory.write(AT - PAGED_ADDRESS, b"mine")
@@ -164,6 +167,19 @@ class Main(Component):
         with pytest.raises(BadWindow, match="not for"):
             self.taker.take(parcels[0])
         assert self.taker.read(self.taker.take(window.send("taker", True)), 6) == b"secret"
+
+    def copied(self) -> None:
+        """Copies of copies keep pages for those above them: there are few, and all of them go with the last one."""
+        free = self.pager.statistics().free_bytes
+        window = self.make(pages=1)
+        for number in range(16):
+            self.memory.write(AT - PAGED_ADDRESS, b"%4d" % number)
+            MemoryWindow(self.windows.take(window.send(self.task.name, False))).delete()
+        with pytest.raises(BadWindow, match="a copy of a copy, 16 times"):
+            window.send(self.task.name, False)
+        assert self.memory.read(AT - PAGED_ADDRESS, 4) == b"  15"
+        window.delete()
+        assert self.pager.statistics().free_bytes >= free - PAGE  # capabilities take some
 
     def stray(self) -> None:
         """An access that is not guarded, outside of all windows: this ends the process."""
