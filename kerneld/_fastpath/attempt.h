@@ -106,6 +106,8 @@ void deletions_add(const RamObject *ram, uint64_t thread, struct slot slot);
 
 /* call.c. Whether a thread that is made runnable runs at once, on time of its own that is held to no budget, in a live process. */
 bool runs(struct attempt *a, uint64_t tcb);
+/* queues.remove, of an endpoint's queue: the thread waits there no more. */
+bool leave_queue(struct attempt *a, uint64_t endpoint, uint64_t tcb);
 /* A call's way: who waits for it at the endpoint, and by which reply object it will be answered (false where it is
  * not the fast path's matter); the trap is saved; the message goes there, and the caller waits. */
 bool find_receiver(struct attempt *a, struct slot cap, uint64_t *receiver, uint64_t *reply);

@@ -10,6 +10,32 @@ bool runs(struct attempt *a, uint64_t tcb)
            load(a, tcb + a->at->tcb_process) == a->at->process_live;
 }
 
+bool leave_queue(struct attempt *a, uint64_t endpoint, uint64_t tcb)
+{
+    const struct layout *at = a->at;
+    const uint64_t before = load(a, tcb + at->tcb_queue_prev), behind = load(a, tcb + at->tcb_queue_next);
+    const uint64_t tail = load(a, endpoint + at->endpoint_tail);
+    STORE(tcb + at->tcb_blocked_on, 0);
+    if (!before && !behind) {
+        STORE(endpoint + at->endpoint_head, 0);
+        STORE(endpoint + at->endpoint_tail, tail & ~QUEUE_MASK & ~(uint64_t)3);
+        return true;
+    }
+    if (before) {
+        STORE(before + at->tcb_queue_next, behind);
+        STORE(tcb + at->tcb_queue_prev, 0);
+    } else {
+        STORE(endpoint + at->endpoint_head, behind);
+    }
+    if (behind) {
+        STORE(behind + at->tcb_queue_prev, before);
+        STORE(tcb + at->tcb_queue_next, 0);
+    } else {
+        STORE(endpoint + at->endpoint_tail, (tail & ~QUEUE_MASK) | before);
+    }
+    return true;
+}
+
 bool enter(struct attempt *a)
 {
     if (!save_trap(a))
@@ -25,18 +51,7 @@ bool deliver_call(struct attempt *a, struct slot cap, uint64_t receiver, uint64_
                   const uint64_t *mr)
 {
     const struct layout *at = a->at;
-    uint64_t endpoint = object_of(cap);
-    uint64_t behind = load(a, receiver + at->tcb_queue_next);
-    STORE(receiver + at->tcb_blocked_on, 0);
-    if (behind) {
-        STORE(endpoint + at->endpoint_head, behind);
-        STORE(behind + at->tcb_queue_prev, 0);
-        STORE(receiver + at->tcb_queue_next, 0);
-    } else {
-        STORE(endpoint + at->endpoint_head, 0);
-        STORE(endpoint + at->endpoint_tail, load(a, endpoint + at->endpoint_tail) & ~QUEUE_MASK & ~(uint64_t)3);
-    }
-    if (!complete(a, receiver, cap.word1, info, mr, info & 127))
+    if (!leave_queue(a, object_of(cap), receiver) || !complete(a, receiver, cap.word1, info, mr, info & 127))
         return false;
     STORE(receiver + at->tcb_reply, 0);
     STORE(receiver + at->tcb_state, at->state_running);

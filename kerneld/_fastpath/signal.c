@@ -3,8 +3,6 @@
  */
 #include "attempt.h"
 
-static const uint64_t QUEUE_MASK = ~31ull; /* of an endpoint's tail word: the rest is its state */
-
 /* `hinted`: whom listening.hint tells; 0 for nobody. */
 static bool perform_signal(struct attempt *a, uint64_t signals, uint64_t hinted)
 {
@@ -19,33 +17,6 @@ static bool perform_signal(struct attempt *a, uint64_t signals, uint64_t hinted)
     STORE(notification + at->notification_signals, signals | a->cap.word1);
     STORE(notification + at->notification_state, at->notification_active);
     return complete(a, a->tcb, 0, 0, NULL, 0);
-}
-
-/* queues.remove, of an endpoint. */
-static bool leave_queue(struct attempt *a, uint64_t endpoint, uint64_t tcb)
-{
-    const struct layout *at = a->at;
-    const uint64_t before = load(a, tcb + at->tcb_queue_prev), behind = load(a, tcb + at->tcb_queue_next);
-    const uint64_t tail = load(a, endpoint + at->endpoint_tail);
-    STORE(tcb + at->tcb_blocked_on, 0);
-    if (!before && !behind) {
-        STORE(endpoint + at->endpoint_head, 0);
-        STORE(endpoint + at->endpoint_tail, tail & ~QUEUE_MASK & ~(uint64_t)3);
-        return true;
-    }
-    if (before) {
-        STORE(before + at->tcb_queue_next, behind);
-        STORE(tcb + at->tcb_queue_prev, 0);
-    } else {
-        STORE(endpoint + at->endpoint_head, behind);
-    }
-    if (behind) {
-        STORE(behind + at->tcb_queue_prev, before);
-        STORE(tcb + at->tcb_queue_next, 0);
-    } else {
-        STORE(endpoint + at->endpoint_tail, (tail & ~QUEUE_MASK) | before);
-    }
-    return true;
 }
 
 /* notification.send_signal, where the bound thread waits for a message: it is told first, then the one that signals. */
