@@ -232,14 +232,18 @@ class Kernel:
         with _Transaction(self.core):
             listening.forget_process(tcb)
 
-    def limit(self, vspace: int, limited: bool) -> None:
+    def limit(self, vspace: int, limited: bool) -> bool:
         """Whether the process of the VSpace at this address, which is not deleted, has its share of what the host has
-        for frames: no further one is mapped there then. Nothing limits one whose threads have all ended."""
+        for frames: no further one is mapped there then. Nothing limits one whose threads have all ended.
+
+        Returns whether that is something new.
+        """
         space = VSpace(self.ram, vspace)
         if space.limited == limited or (limited and not threads.has_process(space)):
-            return
+            return False
         with _Transaction(self.core):
             space.limited = limited
+        return True
 
     def channel_failed(self, channel: int) -> None:
         """The host cannot hand out the page of the channel at this address, which has not been severed since."""

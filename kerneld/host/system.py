@@ -311,8 +311,8 @@ class System:
         self.entry.settle()
 
     def _limit(self, vspace: int, limited: bool) -> None:
-        self.kernel.limit(vspace, limited)
-        self.entry.settle()
+        if self.kernel.limit(vspace, limited):
+            self.entry.settle()
 
     def _wait_for_memory(self, tcb: int, then: Callable[[], None]) -> bool:
         thread = self.processes.threads.get(tcb)
