@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.conformance.page import keep
+
 TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs" / "systems.md"
 
@@ -251,15 +253,7 @@ def page() -> str:
 
 def main() -> int:
     ensure_tests()
-    text = page()
-    if "--check" in sys.argv:
-        stale = not PAGE.exists() or PAGE.read_text() != text
-        if stale:
-            print(f"{PAGE.name} is stale; `make docs` writes it anew", file=sys.stderr)
-        return int(stale)
-    PAGE.write_text(text)
-    print(f"{PAGE.name}: {len(CHECKS)} checks")
-    return 0
+    return keep(PAGE, page(), f"{len(CHECKS)} checks")
 
 
 if __name__ == "__main__":

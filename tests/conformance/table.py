@@ -11,6 +11,8 @@ import re
 import sys
 from pathlib import Path
 
+from tests.conformance.page import keep
+
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parents[1] / "docs" / "conformance.md"
 NAME = re.compile(r"test_([A-Z_]+)(\d{4})_\w+")
@@ -52,15 +54,7 @@ def page() -> str:
 
 
 def main() -> int:
-    text = page()
-    if "--check" in sys.argv:
-        stale = not PAGE.exists() or PAGE.read_text() != text
-        if stale:
-            print(f"{PAGE.name} is stale; `make docs` writes it anew", file=sys.stderr)
-        return int(stale)
-    PAGE.write_text(text)
-    print(f"{PAGE.name}: {len(rows())} conformance tests")
-    return 0
+    return keep(PAGE, page(), f"{len(rows())} conformance tests")
 
 
 if __name__ == "__main__":
