@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from kerneld import caps, completion, cspace, explain, message
+from kerneld import caps, completion, cspace, explain, fault_messages, message
 from kerneld.core import Core
 from kerneld.failures import LookupFailure
 from kerneld.records import CapType, ProcessState, Reply, Slot, Tcb, ThreadState
@@ -37,13 +37,18 @@ def answer_identify(core: Core, tcb: Tcb) -> None:
     """Complete IDENTIFY: type, rights, size of the capability at ``cptr``, and one of its object's marks.
 
     Type NULL where there is none. With a message of two words, of a CNode: the types of so many slots (word 1)
-    from slot word 0 on, a byte each; of those that it has, IDENTIFIED_SLOTS at most. With a message of one word, which
-    is the address of another capability: whether both are to one object, by one badge.
+    from slot word 0 on, a byte each; of those that it has, IDENTIFIED_SLOTS at most. With two words, of a TCB: the
+    fault that its thread waits for the answer to, label and words. With a message of one word, which is the address of
+    another capability: whether both are to one object, by one badge.
     """
     cap = _cap_at(tcb, tcb.cptr)
     asked = message.message_words(tcb)
     if len(asked) >= 2 and cap.type is CapType.CNODE:
         words = _types_of_slots(core, cap, asked[0], asked[1])
+        completion.complete_with_words(core, tcb, abi.message_info(0, len(words)), words)
+        return
+    if len(asked) >= 2 and cap.type is CapType.TCB:
+        words = _fault_taken(Tcb(core.ram, cap.object))
         completion.complete_with_words(core, tcb, abi.message_info(0, len(words)), words)
         return
     if len(asked) == 1:
@@ -115,6 +120,13 @@ def _waits_for_memory(thread: Tcb | None) -> bool:
         and thread.state == ThreadState.BLOCKED_ON_REPLY
         and thread.fault_label == FaultLabel.VM_FAULT
     )
+
+
+def _fault_taken(thread: Tcb) -> tuple[int, ...]:
+    """Label and words of the fault that somebody has taken from the thread and not answered; () if there is none."""
+    if thread.state != ThreadState.BLOCKED_ON_REPLY or not thread.fault_label:
+        return ()
+    return (thread.fault_label, *fault_messages.fault_words(thread))
 
 
 def _size_bits(cap: caps.Cap) -> int:

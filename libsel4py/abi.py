@@ -41,7 +41,7 @@ class Syscall(IntEnum):
     CANCEL = -32  # end this thread's own blocked system call (status CANCELLED); how time-outs are built
     EXIT = -34  # this thread has ended; MR0 = exit status. Its fault endpoint is told (ExceptionNumber.DEATH)
     IDENTIFY = -35  # what the capability at cptr is: MR0 = its type (kerneld CapType), MR1 = rights, MR2 = size bits
-    # with two words, of a CNode: the types of MR1 slots from MR0 on, IDENTIFIED_SLOTS at most
+    # with two words, of a CNode: the types of MR1 slots from MR0 on, IDENTIFIED_SLOTS at most; of a TCB: its fault
     EXPLAIN = -33  # text of why this thread's last refused system call was refused, into its message area
     FAULT = -37  # an instruction touched managed memory that is not there: MR0 = address, MR1 = instruction pointer,
     # MR2 = PageFault. Completes when the handler has answered; MR0 = 1 if a GUARDED access cannot be resolved

@@ -58,6 +58,16 @@ def is_same(cptr: int, other: int) -> bool:
     return bool(unpack(completion, "IDENTIFY").words[0])
 
 
+def taken_fault(cptr: int) -> tuple[int, tuple[int, ...]] | None:
+    """Label and words of the fault that the thread of the TCB at an address waits for the answer to.
+
+    None if it waits for none, nobody has received it yet, or nothing is at the address.
+    """
+    completion = machine.trap(Syscall.IDENTIFY, cptr, message_info(0, 2), 0, 0, 0, 0, 0, 0, FOREVER_NS)
+    label, *words = unpack(completion, "IDENTIFY").words or (0,)
+    return (label, tuple(words)) if label else None
+
+
 def slot_types(cnode: int, count: int) -> bytes:
     """What the first ``count`` slots of the CNode at an address hold: a `CapType` each, 0 for an empty one.
 

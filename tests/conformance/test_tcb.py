@@ -7,13 +7,16 @@ import pytest
 from kerneld.outbox import Tell
 from kerneld.records import ThreadState
 from libsel4py import abi
-from libsel4py.abi import Error, InitialSlot, Label, ObjectType, Syscall
+from libsel4py.abi import Error, FaultLabel, InitialSlot, Label, ObjectType, Syscall
 from tests.conformance.scenes import (
     ENDPOINT,
     FREE,
+    UNKNOWN_SYSCALL,
     answer,
     call,
+    faulting,
     got,
+    next_fault,
     pair,
     poll,
     receive,
@@ -265,3 +268,23 @@ def test_TCB0029_identify(machine: Machine, thread: Thread) -> None:
     assert runs() == 1
     machine.died(thread, 9)
     assert runs() == 0
+
+
+def test_TCB0030_identify_the_fault(machine: Machine) -> None:
+    """IDENTIFY with two words tells of a TCB what its handler was told of the fault that it has not answered yet."""
+    thread, endpoint = faulting(machine)
+
+    def held() -> tuple[int, ...]:
+        return got(machine.root.syscall(Syscall.IDENTIFY, thread.cap, words=(0, 0))).words
+
+    assert thread.syscall(UNKNOWN_SYSCALL) is None
+    assert held() == ()
+    told = got(next_fault(machine, endpoint))
+    assert held() == (FaultLabel.UNKNOWN_SYSCALL, *told.words)
+    machine.root.call(thread.cap, Label.TCB_SUSPEND)
+    assert held() == ()
+    machine.root.call(thread.cap, Label.TCB_RESUME)
+    machine.died(thread, 9)
+    told = got(next_fault(machine, endpoint))
+    assert held() == (FaultLabel.USER_EXCEPTION, *told.words)
+    assert held()[-1] == 9
