@@ -134,6 +134,7 @@ class LifecycleService(Lifecycle):
     def _end(self, running: RunningTask, change: Change) -> None:
         """End it; it waits for its start."""
         was_running = running.life is Life.RUNNING
+        self._orders.forget_failure(running.number)
         self._lives.end(running)
         running.standing, running.due = Standing.WAITING, change.due
         if was_running:

@@ -30,11 +30,11 @@ from servers.root import objects as task_objects
 from servers.root.authority import Authority
 from servers.root.running_task import THREAD_MASK, THREAD_SHIFT, Kind, Life, RunningTask, Sender, Standby
 from servers.root.standbys import Standbys
+from servers.root.untold import Faulted, UntoldFaults
 
 PAGER_SECONDS: Final = 0.1  # how long a pager may take to hear that a task of its ends; root answers nobody meanwhile
 PASSING_ON: Final = Rights.WRITE | Rights.GRANT_REPLY  # what a pager may do with its tasks' supervisor's endpoint
 
-Faulted = Callable[[Sender, int, tuple[int, ...]], None]
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +44,8 @@ class Lives:
     Args:
         clock: seconds that never go back.
     Attributes:
-        faulted: who is told of faults that nobody has taken from a pager that ended for good.
+        faulted: who is told of faults that a pager that ended had taken and not passed on, or that nobody has taken
+        from one that ended for good.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Lives:
         self.faulted: Faulted | None = None
         self._authority = authority
         self._tasks = tasks
+        self._untold = UntoldFaults()
+        self._asking: set[int] = set()  # pagers that have ended and not asked yet for whom they serve
 
     def start(self, running: RunningTask, event: str) -> None:
         """Begin its next life."""
@@ -79,6 +82,7 @@ class Lives:
         for client in self._paged_by(running):
             self.send_faults_to(client, client.paged_faults)
         self.standbys.make_soon(running)
+        self._tell_what_was_held(running)
 
     def start_again(self, running: RunningTask) -> None:
         """As `start`, of one that was ended; it is counted."""
@@ -107,6 +111,7 @@ class Lives:
         objects = running.objects
         occupied, replies = leftovers.occupied_slots(objects)
         faulted = self._owing_memory(running, replies)
+        self._note_what_it_holds(running)
         prepared = self.standbys.take_prepared(running)
         with Batch() as batch:
             batch.extend(prepared.end)
@@ -155,6 +160,7 @@ class Lives:
         """Take back what the task had: whoever serves it sees that the memory which it had lent is gone."""
         occupied, replies = leftovers.occupied_slots(running.objects)
         faulted = self._owing_memory(running, replies)
+        self._note_what_it_holds(running)
         with Batch() as batch:
             leftovers.queue_answers(batch, self._authority, running.objects, replies, faulted)
             leftovers.queue_clearing(batch, running.objects, running.environment.first_free_slot, occupied)
@@ -178,7 +184,7 @@ class Lives:
         pager = self._pager_of(running) if running.faults == running.paged_faults else None
         if pager is not None:
             self._silence(pager, running)
-            self._tell_pager(running)
+            self._tell_pager(pager, running)
         if not self.standbys.choose(running):
             self._remake_threads(running)
             running.standby = Standby.NONE
@@ -217,9 +223,11 @@ class Lives:
             except KernelError as error:
                 _log.warning("%s is not given back its slot %d: %s", pager.task.name, slot, error)
 
-    def _tell_pager(self, running: RunningTask) -> None:
+    def _tell_pager(self, pager: RunningTask, running: RunningTask) -> None:
         """Say for each thread that it ends, so that its successor finds no memory of its; a pager that is busy or dead
         is not waited for: it looks after that when it starts."""
+        if pager.number in self._asking:
+            return
         for fault in running.faults:
             try:
                 fault.send(Message(FaultLabel.NULL_FAULT), timeout=PAGER_SECONDS)
@@ -294,11 +302,24 @@ class Lives:
         """Let the threads try again whose memory fault it holds; its callers wait on, as it may have threads left."""
         _, replies = leftovers.occupied_slots(pager.objects)
         faulted = leftovers.owing_memory(self._authority, pager.objects, replies)
+        self._untold.note(pager, self._paged_by(pager))
         with Batch() as batch:
             leftovers.queue_answers(batch, self._authority, pager.objects, faulted, faulted)
 
+    def _note_what_it_holds(self, running: RunningTask) -> None:
+        clients = self._paged_by(running)
+        if clients:
+            self._untold.note(running, clients)
+            self._asking.add(running.number)
+
+    def _tell_what_was_held(self, pager: RunningTask) -> None:
+        if self.faulted is not None:
+            self._untold.tell(pager, self.faulted)
+
     def outlived(self, pager: RunningTask) -> dict[str, tuple[int, ...]]:
-        """For each task that it is the pager of and that has run since a former life of it: the threads that run."""
+        """For each task that it is the pager of and that has run since a former life of it: the threads that run. The
+        pager asks; from now on it is told of ends."""
+        self._asking.discard(pager.number)
         return {
             client.task.name: tuple(
                 number for number, thread in enumerate(client.objects.threads) if identify(thread.tcb.cptr).runs
@@ -333,6 +354,7 @@ class Lives:
             for client in clients:
                 self.send_faults_to(client, client.home_faults)
             self.drain(pager, lambda badge: _paged_sender(badge, clients))
+            self._tell_what_was_held(pager)
 
     def drain(self, ended: RunningTask, sender_of: Callable[[int], Sender | None]) -> None:
         """Answer what waits at the endpoint of a task that will not: faults of those whom ``sender_of`` knows by badge

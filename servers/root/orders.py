@@ -62,6 +62,12 @@ class Orders:
         self.next_due = FOREVER
         return list(self._kept)
 
+    def forget_failure(self, task: int) -> None:
+        """Its end was told by another way, and is seen to."""
+        self._kept = deque(
+            (each for each in self._kept if each.task != task or each.kind is not OrderKind.FAILED), MOST_ORDERS
+        )
+
     def take_all(self) -> list[Order]:
         """All, which are forgotten; and those to come are too."""
         self._bell, self.next_due = None, FOREVER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -198,22 +199,28 @@ ram = "512M"
 {reincarnation}
 
 [task.pager]
-image = "servers.pager.main"
+image = "{pager}"
 priority = 150
 pool = "4M"
 slot_bits = 12
 restart = "always"
 provides = {{ pager = "libsel4py.interfaces.pager:PagerStatistics" }}
+{config}
 
 [task.client]
 image = "tests.system.images.paged"
 pager = "pager"
 paged = "64K"
-threads = 7
+threads = {threads}
 restart = "always"
 provides = {{ peek = "tests.system.images.paged:Peek" }}
 """
 KILLS = 5
+
+
+def many(supervisor: str, pager: str = "servers.pager.main", threads: int = 7, config: str = "") -> str:
+    reincarnation = SUPERVISORS[supervisor]
+    return MANY.format(root=ROOT, reincarnation=reincarnation, pager=pager, threads=threads, config=config)
 
 
 @pytest.mark.parametrize("supervisor", SUPERVISORS)
@@ -222,7 +229,7 @@ def test_a_paged_task_of_many_threads_that_is_killed_is_started_again_once(
 ) -> None:
     """Its pager passes the end of each thread on; what comes late does not end the next life."""
     path = tmp_path / "many.toml"
-    path.write_text(MANY.format(root=ROOT, reincarnation=SUPERVISORS[supervisor]))
+    path.write_text(many(supervisor))
     sel4py.ok("up", path, "--detach")
     victims = {0}  # one that is not there yet
     for _ in range(KILLS):
@@ -238,4 +245,26 @@ def test_a_paged_task_of_many_threads_that_is_killed_is_started_again_once(
     assert "does not listen" not in told
     (client,) = [row for row in sel4py.rows("ps") if row["name"] == "client"]
     assert client["restarts"] == KILLS
+    sel4py.ok("down")
+
+
+@pytest.mark.parametrize("supervisor", SUPERVISORS)
+@pytest.mark.parametrize("threads", [0, 7])
+def test_the_end_of_a_task_that_its_pager_takes_along_is_told(
+    sel4py: Supervisor, tmp_path: Path, supervisor: str, threads: int
+) -> None:
+    """The pager ends when it hears that its task has, before it has passed that on: both are started again."""
+    path = tmp_path / "many.toml"
+    mourning = 'config = { kind = "mourning" }'
+    path.write_text(many(supervisor, "tests.system.images.stacked_pager", threads, mourning))
+    sel4py.ok("up", path, "--detach")
+    first = pid(sel4py, "client")
+    os.kill(first, signal.SIGKILL)
+    while not {int(str(row["pid"])) for row in sel4py.rows("ps") if row["name"] == "client"} - {0, first}:
+        continue
+    told = sel4py.ok("logs", "root")
+    assert re.search("client (is|was) dead: ended with status 137: it is started again", told)
+    assert "does not listen" not in told
+    (client,) = [row for row in sel4py.rows("ps") if row["name"] == "client"]
+    assert client["restarts"] == 1
     sel4py.ok("down")

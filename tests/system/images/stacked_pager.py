@@ -7,6 +7,7 @@ import os
 from libsel4py import component
 from libsel4py.abi import FaultLabel
 from libsel4py.environment import PAGED_ADDRESS
+from libsel4py.fault_reports import is_death
 from libsel4py.interfaces.memory_object import Answer, MemoryObject
 from libsel4py.lowlevel.machine import Words
 from libsel4py.mapping import map_memory
@@ -43,12 +44,17 @@ class Main(Pager):
     nil_replies = 0
 
     def on_stranger(self, badge: int, label: int, words: tuple[int, ...]) -> Words | None:
-        """With ``kind = "nil"``, the first faults at each page are answered as if it had been mapped."""
+        """With ``kind = "nil"``, the first faults at each page are answered as if it had been mapped.
+
+        With "mourning", it ends when a task of its has, and tells nobody of that.
+        """
         if label == FaultLabel.VM_FAULT and self.task.environment.configuration["kind"] == "nil":
             self.nil_replies += 1
             if self.nil_replies % NIL_REPLIES:
                 self.pager.counts.faults += 1
                 return RESUME
+        if is_death(label, words) and self.task.environment.configuration["kind"] == "mourning":
+            os._exit(3)
         return super().on_stranger(badge, label, words)
 
     def memory_of(self, name: str, size: int) -> MemoryObject:

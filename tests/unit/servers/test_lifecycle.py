@@ -347,6 +347,16 @@ def test_an_end_that_its_policy_does_not_follow_is_told(board: Root) -> None:
     assert told(board) == [(OrderKind.FAILED, 2)]
 
 
+def test_an_order_about_an_end_is_void_once_that_is_seen_to(board: Root) -> None:
+    """Its next life would be ended for it: the task's pager had told of the same end before it died itself."""
+    for name in ("one", "two"):
+        board.ended(name, SIGKILLED)
+    board.supervisor.order(board.running("one"), OrderKind.STOP)
+    assert told(board) == [(OrderKind.FAILED, 1), (OrderKind.FAILED, 2), (OrderKind.STOP, 1)]
+    board.lifecycle.change(Change(ends=(1,), starts=(1,)))
+    assert told(board) == [(OrderKind.FAILED, 2), (OrderKind.STOP, 1)]
+
+
 def test_it_waits_for_what_it_depends_on() -> None:
     with root(REINCARNATION, ONE, structs.replace(TWO, depends=("one",)), check=False) as board:
         board.supervisor.start_all()

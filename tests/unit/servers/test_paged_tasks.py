@@ -302,7 +302,7 @@ def test_one_that_the_pager_had_refused_stays_stopped(lasting: Root) -> None:
     assert clients[0].completion() is None
 
 
-def test_another_fault_that_it_had_taken_and_a_call_end_as_before(lasting: Root) -> None:
+def test_another_fault_that_it_had_taken_is_its_tasks_end_and_a_call_ends_as_before(lasting: Root) -> None:
     pager, client, other = (lasting.act_for(name) for name in ("pager", "client", "other"))
     assert client.syscall(-1000) is None
     assert pager.syscall(Syscall.RECV, SERVED, reply=Slot.REPLY) is not None
@@ -310,10 +310,85 @@ def test_another_fault_that_it_had_taken_and_a_call_end_as_before(lasting: Root)
     spare = lasting.running("pager").environment.spare_replies[0]
     assert pager.syscall(Syscall.RECV, SERVED, reply=spare) is not None
     lasting.ended("pager", SIGKILLED)
-    assert client.state is ThreadState.INACTIVE
+    assert list(lasting.running("client").events)[1:] == ["thread 0: unknown system call", "started again (1)"]
     told = other.completion()
     assert told is not None
     assert told.label == Outcome.SERVER_DIED
+
+
+def take_end(board: Root, thread: int = 0, status: int = SIGKILLED) -> None:
+    """The pager receives that a thread of the client's has ended, and does nothing about it."""
+    board.machine.died(board.act_for("client", thread), status)
+    taken = board.act_for("pager").syscall(Syscall.RECV, SERVED, reply=Slot.REPLY)
+    assert taken is not None
+    assert (taken.badge, taken.label) == (badge(board, thread), FaultLabel.USER_EXCEPTION)
+
+
+def test_the_end_of_a_task_that_its_pager_had_taken_and_not_passed_on_is_told_by_root(lasting: Root) -> None:
+    take_end(lasting)
+    lasting.ended("pager", SIGKILLED)
+    client = lasting.running("client")
+    assert (client.life, client.restarts) == (Life.RUNNING, 1)
+    assert list(client.events)[1:] == ["ended with status 137", "started again (1)"]
+    assert lasting.has_started("client")
+    assert outlived(lasting) == {"client": ()}
+    assert at_root(lasting) is None
+
+
+def test_it_is_told_once(lasting: Root) -> None:
+    take_end(lasting)
+    lasting.ended("pager", SIGKILLED)
+    lasting.ended("pager", SIGKILLED)
+    assert lasting.running("client").restarts == 1
+
+
+def test_a_further_threads_end_counts_as_it_does_elsewhere(lasting: Root) -> None:
+    take_end(lasting, thread=3, status=0)
+    lasting.ended("pager", SIGKILLED)
+    assert lasting.running("client").restarts == 0
+    take_end(lasting, thread=4, status=FAILED)
+    lasting.ended("pager", SIGKILLED)
+    assert lasting.running("client").restarts == 1
+
+
+def test_what_the_pager_had_passed_on_is_told_no_more(lasting: Root) -> None:
+    take_end(lasting)
+    lasting.ended("client", SIGKILLED)
+    lasting.ended("pager", SIGKILLED)
+    assert lasting.running("client").restarts == 1
+
+
+def test_an_end_of_a_life_that_is_over_by_then_is_not_told(board: Root) -> None:
+    """The pager is away for a while, and the client was started again by order meanwhile."""
+    take_end(board)
+    pager = board.running("pager")
+    board.lives.end(pager)
+    board.supervisor.kill(board.running("client"))
+    board.lives.start_again(pager)
+    assert board.running("client").restarts == 1
+
+
+def test_a_pager_that_has_not_begun_yet_is_not_waited_for(lasting: Root, caplog: pytest.LogCaptureFixture) -> None:
+    """It hears who runs when it asks, and of ends from then on."""
+    take_end(lasting)
+    lasting.ended("pager", SIGKILLED)
+    assert lasting.running("client").restarts == 1
+    assert "does not listen" not in caplog.text
+    outlived(lasting)
+    lasting.supervisor.kill(lasting.running("client"))
+    assert "does not listen" in caplog.text
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_an_end_that_a_pager_without_a_successor_had_taken_is_told(board: Root, is_done: bool) -> None:
+    take_end(board)
+    if is_done:
+        board.supervisor.exited(board.running("pager").number, 0)
+    else:
+        board.ended("pager", SIGKILLED)
+    client = board.running("client")
+    assert (client.life, client.restarts) == (Life.RUNNING, 1)
+    assert client.events[1] == "ended with status 137"
 
 
 def test_a_pager_that_is_given_up_leaves_nobody_waiting(lasting: Root) -> None:
