@@ -25,7 +25,7 @@ def _cross_compiler() -> str | None:
 COMPILER = _cross_compiler()
 SOURCES = sorted(
     path
-    for folder in ("hw/_cpu", "hw/_ram", "kerneld/_fastpath", "kerneld/_survey")
+    for folder in ("hw/_cpu", "hw/_net", "hw/_ram", "kerneld/_fastpath", "kerneld/_survey")
     for path in (ROOT / folder).glob("*.c")
 )
 
