@@ -15,9 +15,9 @@ const struct ip6_addr *shim_gateway6(struct netif *netif, const struct ip6_addr 
 #ifdef LWIP_HDR_PROT_DHCP_H
 #define dns_setserver(at, address) shim_name_server_of_dhcp(at, address)
 #else
-#define dns_setserver(at, address) shim_name_server_of_router(at, address)
+#define dns_setserver(at, address) shim_name_server_of_router(at, address, rdnss_opt->lifetime)
 #endif
 void shim_name_server_of_dhcp(uint8_t at, const struct ip_addr *address);
-void shim_name_server_of_router(uint8_t at, const struct ip_addr *address);
+void shim_name_server_of_router(uint8_t at, const struct ip_addr *address, uint32_t lifetime);
 
 #endif

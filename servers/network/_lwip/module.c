@@ -11,14 +11,16 @@ static int32_t happened[MOST_SOCKETS];
 static int32_t happened_count;
 static int32_t next_number;
 static bool is_begun;
-static uint32_t ahead_ms; /* of the host's clock */
+static uint64_t ahead_ms; /* of the host's clock */
 
-u32_t sys_now(void)
+uint64_t shim_now_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (u32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) + ahead_ms;
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + ahead_ms;
 }
+
+u32_t sys_now(void) { return (u32_t)shim_now_ms(); }
 
 uint32_t shim_random(void)
 {
@@ -162,6 +164,7 @@ static FUNCTION(poll_timers)
     tcp_close_rest();
     netif_poll_all();
     sys_check_timeouts();
+    net_forget_servers();
     netif_poll_all();
     if (PyErr_Occurred())
         return NULL;
@@ -175,7 +178,7 @@ static FUNCTION(let_go_by)
     unsigned long milliseconds = PyLong_AsUnsignedLong(arguments[0]);
     if (PyErr_Occurred())
         return NULL;
-    ahead_ms += (uint32_t)milliseconds;
+    ahead_ms += milliseconds;
     Py_RETURN_NONE;
 }
 

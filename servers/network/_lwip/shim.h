@@ -77,6 +77,8 @@ PyObject *raise_error(err_t error);            /* OSError with lwIP's number */
 int address_of(PyObject *text, ip_addr_t *address);
 PyObject *text_of(const ip_addr_t *address);
 
+uint64_t shim_now_ms(void);                     /* of a clock that never goes back */
+void net_forget_servers(void);                 /* what routers have told of, when it is over */
 bool net_is_quiet(void);                       /* no connection, and no address being asked for */
 
 #define FUNCTION(name) PyObject *name(PyObject *module, PyObject *const *arguments, Py_ssize_t count)

@@ -409,6 +409,32 @@ def test_name_servers_of_routers_come_behind_the_settings() -> None:
     alone(work)
 
 
+def test_a_name_server_of_a_router_is_kept_for_as_long_as_that_has_said() -> None:
+    def work(stack: Stack) -> None:
+        def servers() -> list[str]:
+            stack.poll()
+            return stack.interfaces()[0].name_servers
+
+        stack.input(advertisement(["fd00::53"], 600))
+        stack.input(advertisement(["fd00::54"], 60))
+        stack.input(advertisement(["fd00::55"], 0xFFFF_FFFF))  # for ever
+        assert servers() == ["fd00::53", "fd00::54", "fd00::55"]
+        _lwip.let_go_by(59_000)
+        assert servers() == ["fd00::53", "fd00::54", "fd00::55"]
+        _lwip.let_go_by(2_000)
+        assert servers() == ["fd00::53", "fd00::55"]
+        stack.input(advertisement(["fd00::53"], 1200))
+        _lwip.let_go_by(1_199_000)
+        assert servers() == ["fd00::53", "fd00::55"]
+        _lwip.let_go_by(2_000)
+        assert servers() == ["fd00::55"]
+        stack.input(advertisement(["fd00::55"], 1))
+        _lwip.let_go_by(2_000)
+        assert servers() == []
+
+    alone(work)
+
+
 def test_link_local_addresses_are_reached() -> None:
     """By who says nothing of an interface: there is one that they can be at."""
     theirs, ours = "fe80::ff:fe00:2", "fe80::ff:fe00:1"
