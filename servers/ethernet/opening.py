@@ -66,7 +66,8 @@ class Opening:
         self._back_mapping = map_memory(mapping.address + behind, back.size, True)
         self._out = Consumer(self._out_mapping, out, self._ring)
         self._back = Producer(self._back_mapping, back, self._ring)
-        self._out_at = [memory.address + out.offset(number) for number in range(sending)]
+        self._starts = [out.offset(number) for number in range(sending)]  # of buffers, in the mapping
+        self._out_at = [memory.address + start for start in self._starts]
         self._back_at = [
             memory.address + behind + back.offset(number) + HEADROOM - HEADER_BYTES for number in range(receiving)
         ]
@@ -133,7 +134,7 @@ class Opening:
 
     def _send(self) -> None:
         """What the client has filled goes to the card."""
-        queue, layout = self._card.sent, self._out.layout
+        queue, starts = self._card.sent, self._starts
         pieces = self._out.take_nowait(queue.free)
         refused = []
         for piece in pieces:
@@ -142,7 +143,7 @@ class Opening:
                 refused.append(piece)
                 continue
             start = piece.start - HEADER_BYTES
-            self._out_mapping.write(layout.offset(piece.number) + start, NO_HEADER)
+            self._out_mapping.write(starts[piece.number] + start, NO_HEADER)
             queue.add((Segment(self._out_at[piece.number] + start, length + HEADER_BYTES),), (), piece)
         if refused:
             self.dropped += len(refused)
