@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from hw.devices.device import Doorbell
 from hw.ram import Ram
 from kerneld import _fastpath
 from kerneld.cores.trace import TRACE_BYTES, Trace
@@ -21,7 +22,14 @@ from kerneld.service import Service
 
 
 class IoPorts(Protocol):
-    """The machine's I/O port space. Widths in bytes. Devices keep their state in RAM, inside the open transaction."""
+    """The machine's I/O port space. Widths in bytes. Devices keep their state in RAM, inside the open transaction.
+
+    Attributes:
+        doorbells: ports whose writes the fast path may carry out by itself.
+    """
+
+    @property
+    def doorbells(self) -> Sequence[Doorbell]: ...
 
     def read(self, port: int, width: int) -> int: ...
 
@@ -30,6 +38,8 @@ class IoPorts(Protocol):
 
 class NoPorts:
     """A machine without devices: reads as all ones, as an empty bus does."""
+
+    doorbells: Sequence[Doorbell] = ()
 
     def read(self, port: int, width: int) -> int:
         return (1 << 8 * width) - 1

@@ -1,13 +1,17 @@
 """Where the fast path (`_fastpath/`) finds the fields of records: one table, made from `records.py`.
 
-The fast path carries out Call, ReplyRecv, signals, page faults, Map and Revoke in their commonest form, with the slow
-path's exact effect on RAM; all else it leaves alone. What it takes on, and why it may: `docs/manual/fastpath.md`.
+The fast path carries out Call, ReplyRecv, signals, page faults, Map, Revoke and writes to doorbells in their commonest
+form, with the slow path's exact effect on RAM; all else it leaves alone. What it takes on, and why it may:
+`docs/manual/fastpath.md`.
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from typing import Final
 
+from hw.devices.device import Doorbell
 from kerneld import _fastpath
 from kerneld.outbox import Tell
 from kerneld.records import (
@@ -37,10 +41,11 @@ from kerneld.records import (
 from libsel4py.abi import Label
 
 NO_STATE: Final = (1 << 64) - 1
+_DOORBELL: Final = struct.Struct("<6Q")
 
 
-def make_layout(kernel: KernelRecord) -> bytes:
-    """The table for a machine whose kernel record lies there.
+def make_layout(kernel: KernelRecord, doorbells: Sequence[Doorbell] = ()) -> bytes:
+    """The table for a machine whose kernel record lies there, and which has these doorbells.
 
     On virtual cores each system call may change who runs next, which is not for the fast path to say: there no thread's
     state is the one that it asks for, so that it serves none.
@@ -48,7 +53,9 @@ def make_layout(kernel: KernelRecord) -> bytes:
     values = _values()
     if kernel.cores:
         values["state_running"] = NO_STATE
-    return _fastpath.layout(_tcb() | _objects() | values | _outbox(kernel))
+    values["doorbells"] = len(doorbells)
+    rows = b"".join([_DOORBELL.pack(*doorbell) for doorbell in doorbells])
+    return _fastpath.layout(_tcb() | _objects() | values | _outbox(kernel)) + rows
 
 
 def _tcb() -> dict[str, int]:
@@ -135,6 +142,7 @@ def _values() -> dict[str, int]:
         "cap_cnode": CapType.CNODE,
         "cap_frame": CapType.FRAME,
         "cap_vspace": CapType.VSPACE,
+        "cap_io_port": CapType.IO_PORT,
         "state_running": ThreadState.RUNNING,
         "state_receive": ThreadState.BLOCKED_ON_RECEIVE,
         "state_reply": ThreadState.BLOCKED_ON_REPLY,
@@ -153,6 +161,8 @@ def _outbox(kernel: KernelRecord) -> dict[str, int]:
         "outbox_map": Tell.MAP,
         "outbox_channel_gone": Tell.CHANNEL_GONE,
         "outbox_hint": Tell.HINT,
+        "outbox_device": Tell.DEVICE,
         "label_frame_map": Label.FRAME_MAP,
         "label_cnode_revoke": Label.CNODE_REVOKE,
+        "label_io_port_out32": Label.IO_PORT_OUT32,
     }

@@ -105,7 +105,8 @@ class Kernel:
             processor_time, now = virtual_time.clocks(record)
         self.core = Core(ram, record, Outbox(ram), ports or NoPorts(), processor_time, now)
         self.outbox = self.core.outbox
-        self.fast_layout = fastpath.make_layout(record) if fast_path and not record.cores else None
+        serves_fast = fast_path and not record.cores
+        self.fast_layout = fastpath.make_layout(record, self.core.ports.doorbells) if serves_fast else None
         self.core.fast_layout = self.fast_layout
 
     def take(self, tcb: Tcb) -> bool:

@@ -20,7 +20,7 @@ class IoBus:
     """The machine's devices by port.
 
     Attributes:
-        devices: by device number. lines: their interrupt lines.
+        devices: by device number. doorbells: of those that have one. lines: their interrupt lines.
     """
 
     def __init__(self, ram: Ram, devices: Iterable[Device]) -> None:
@@ -32,6 +32,7 @@ class IoBus:
                 if port in self._ports:
                     raise ValueError(f"two devices have port {port:#x}; give one of them another first port")
                 self._ports[port] = device
+        self.doorbells = [bell for device in self.devices.values() if (bell := device.doorbell()) is not None]
         self.lines = InterruptLines(self.devices.values())
         self._losing: dict[int, int] = {}  # how many of a line's next interrupts are lost
 

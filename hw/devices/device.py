@@ -11,12 +11,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from hw.interrupts import Trigger
 from hw.ram import Bits, Ram, Record
 
 PAGE_BYTES: Final = 4096
+
+
+class Doorbell(NamedTuple):
+    """A port of 4 bytes. A write of less than ``queues`` kicks ``device`` (its number), and does nothing else, while
+    the word of RAM at ``status`` is ``live`` under ``mask``; no other write to it does anything.
+    """
+
+    port: int
+    queues: int
+    device: int
+    status: int
+    mask: int
+    live: int
 
 
 class LineRecord(Record):
@@ -64,6 +77,10 @@ class Device(ABC):
     @abstractmethod
     def output(self) -> bool:
         """Whether the device asks for an interrupt."""
+
+    def doorbell(self) -> Doorbell | None:
+        """The port by which its driver has it look at memory, if it has one that needs no more than that."""
+        return None
 
     def report(self) -> dict[str, object]:
         """What people want to know of its state, as plain values."""

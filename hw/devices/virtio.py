@@ -16,7 +16,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Final
 
-from hw.devices.device import Device
+from hw.devices.device import Device, Doorbell
 from hw.devices.virtio_registers import (
     CONFIG,
     CONFIG_INTERRUPT,
@@ -131,6 +131,10 @@ class VirtioDevice(Device):
         cause = Cause(self.state.cause)
         found: dict[str, object] = {"status": Status(self.state.status).name or "RESET"}
         return found | ({"needs_reset": cause.explanation} if cause is not Cause.NONE else {})
+
+    def doorbell(self) -> Doorbell:
+        port, status = self.first_port + Register.QUEUE_NOTIFY, self.state.address + VirtioRecord.status.offset
+        return Doorbell(port, self.QUEUES, self.number, status, _LIVE, _DRIVER_OK)
 
     def output(self) -> bool:
         return bool(self.state.interrupt)

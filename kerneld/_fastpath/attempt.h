@@ -118,7 +118,7 @@ bool deliver_call(struct attempt *a, struct slot cap, uint64_t receiver, uint64_
 /* receive.c. Whether the thread's blocking receive gives nothing back to its bound notification, and finds no signal there. */
 bool takes_no_signal(struct attempt *a);
 
-/* call.c, receive.c, signal.c, fault.c, map.c, revoke.c */
+/* call.c, receive.c, signal.c, fault.c, map.c, revoke.c, port.c */
 enum outcome try_call(struct attempt *a);
 enum outcome try_reply_recv(struct attempt *a);
 enum outcome try_receive(struct attempt *a);
@@ -126,5 +126,6 @@ enum outcome try_signal(struct attempt *a);
 enum outcome try_fault(struct attempt *a);
 enum outcome try_map(struct attempt *a);
 enum outcome try_revoke(struct attempt *a);
+enum outcome try_port(struct attempt *a);
 
 #endif

@@ -20,12 +20,19 @@
     X(tcb_channels) X(endpoint_channels) X(channel_client) X(channel_client_prev) X(channel_client_next)              \
     X(channel_target_prev) X(channel_target_next) X(channel_mask) X(slot_prev) X(slot_mdb) X(slot_mask)               \
     X(slot_revocable) X(slot_first_badged) X(slot_bound) X(outbox_channel_gone) X(outbox_hint)             \
-    X(label_cnode_revoke)
+    X(label_cnode_revoke) X(cap_io_port) X(outbox_device) X(label_io_port_out32) X(doorbells)
+
+/* A write of less than `queues` to this port tells `device`, and does nothing else, while the word at `status` is `live` under
+ * `mask`. As hw/devices/device.py has it. */
+struct doorbell {
+    uint64_t port, queues, device, status, mask, live;
+};
 
 struct layout {
 #define FIELD(name) uint64_t name;
     LAYOUT(FIELD)
 #undef FIELD
+    struct doorbell rows[]; /* as many as `doorbells` says */
 };
 
 #define ONE(name) +1
@@ -40,7 +47,7 @@ enum outcome { SLOW, DONE, FAILED };
 
 struct burst {
     unsigned taken;
-    bool tells_host; /* more than a completion: a Map, a Revoke. Nothing is published then */
+    bool tells_host; /* more than a completion: a Map, a Revoke, a doorbell. Nothing is published then */
 };
 
 /* Carries out the thread's next submission if the fast path takes it on: one transaction. submission.c */

@@ -19,11 +19,13 @@ RamObject *fast_parse(PyObject *ram, PyObject *bytes, const struct layout **layo
     }
     if (PyBytes_AsStringAndSize(bytes, &data, &size) < 0)
         return NULL;
-    if (size != sizeof **layout) {
-        PyErr_SetString(PyExc_ValueError, "the layout is what layout() made");
+    const struct layout *found = (const void *)data;
+    const size_t rows = (size_t)size < sizeof *found ? 0 : ((size_t)size - sizeof *found) / sizeof *found->rows;
+    if ((size_t)size != sizeof *found + rows * sizeof *found->rows || found->doorbells != rows) {
+        PyErr_SetString(PyExc_ValueError, "the layout is what layout() made, and as many doorbells as it says");
         return NULL;
     }
-    *layout = (const void *)data;
+    *layout = found;
     return (RamObject *)ram;
 }
 
