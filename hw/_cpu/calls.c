@@ -234,7 +234,7 @@ enum route call_by_channel(struct cpu_thread *thread, const struct sel4py_entry 
         return BY_KERNEL;
     struct channel_message request = {.info = plain_info(entry->info)};
     request.kind = entry->op == SEL4PY_SYSCALL_SEND ? SEL4PY_CHANNELOP_SEND : SEL4PY_CHANNELOP_CALL;
-    memcpy(request.mr, entry->mr, sizeof request.mr);
+    copy_words(request.mr, entry->mr, SEL4PY_MESSAGE_REGISTERS);
     const uint64_t *words = (const uint64_t *)(const void *)(thread->frame + SEL4PY_IPC_MESSAGE);
     channel->sequence++;
     if (!channel_post(channel->page, channel->sequence, &request, words)) {

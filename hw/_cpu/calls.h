@@ -29,7 +29,7 @@ void calls_forget(struct cpu_thread *thread);
 /* receive.c and its parts, receive_*.c */
 /* Receives on what the thread listens to, and answers there. BY_KERNEL: it is nothing of a channel's. */
 enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_entry *entry,
-                              const struct sel4py_tail *tail, int64_t timeout_ns, struct sel4py_completion *completion);
+                              uint64_t reply, int64_t timeout_ns, struct sel4py_completion *completion);
 /* An errno value. */
 int receive_listen(struct cpu_thread *thread, uint64_t cptr);
 uint64_t receive_detach(struct cpu_thread *thread);

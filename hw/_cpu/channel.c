@@ -52,13 +52,6 @@ uint32_t channel_client_cpu(const uint8_t *page)
 
 static void wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0); }
 
-/* Loads that acquire: a look at POSTED or DONE afterwards is one at a later moment. */
-static void copy_words(uint64_t *to, const uint64_t *from, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++)
-        __atomic_store_n(&to[i], __atomic_load_n(&from[i], __ATOMIC_ACQUIRE), __ATOMIC_RELAXED);
-}
-
 static void write_line(uint8_t *page, unsigned offset, unsigned words_offset, const struct channel_message *message,
                        const uint64_t *words)
 {

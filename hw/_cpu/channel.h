@@ -16,6 +16,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Loads that acquire: a look at POSTED or DONE afterwards is one at a later moment. And word by word on either side: a wider
+ * load of words that have just been stored one by one would wait until they are in the cache. */
+static inline void copy_words(uint64_t *to, const uint64_t *from, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        __atomic_store_n(&to[i], __atomic_load_n(&from[i], __ATOMIC_ACQUIRE), __ATOMIC_RELAXED);
+}
+
 /* A message as it goes over a page; words from 4 on lie in the message area of whoever sends or receives. */
 struct channel_message {
     uint32_t kind; /* sel4py ChannelOp, or Status */

@@ -113,7 +113,8 @@ void thread_free(struct cpu_thread *thread);
 struct cpu_thread *thread_find(uint32_t id);
 unsigned thread_count(void);
 /* The calling thread's state; NULL with RuntimeError set if it has none, is inside a system call, or is broken. */
-struct cpu_thread *thread_ready(void);
+static inline struct cpu_thread *thread_ready(void);
+void thread_not_ready(void); /* says why */
 
 /* ring.c */
 /* AGAIN and BROKEN: of receives beside channels alone. */
@@ -169,7 +170,10 @@ void forget_objects(struct cpu_thread *thread);
 
 /* park.c */
 int park_install(void);
-bool park_asked(const struct cpu_thread *thread);
+static inline bool park_asked(const struct cpu_thread *thread)
+{
+    return __atomic_load_n(&thread->park, __ATOMIC_ACQUIRE) != PARK_RUNNING;
+}
 /* Stops the calling thread while it is to be parked. Async-signal-safe. Not with the GIL held. */
 void park_here(struct cpu_thread *thread);
 /* The keeper's requests; an errno value, 0 if done. */
@@ -298,6 +302,15 @@ enum layer {
 /* Futexes: the trap frame's word is shared between processes, the others are not. */
 int futex_wait_until(uint32_t *word, uint32_t seen, int64_t deadline, bool shared);
 void futex_wake_all(uint32_t *word);
+
+static inline struct cpu_thread *thread_ready(void)
+{
+    struct cpu_thread *thread = cpu_self;
+    if (__builtin_expect(thread && !thread->busy && !thread->broken, true))
+        return thread;
+    thread_not_ready();
+    return NULL;
+}
 
 static inline uint32_t *frame_word(const struct cpu_thread *thread, unsigned offset)
 {

@@ -127,7 +127,7 @@ PyObject *cpu_answer_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py
     struct sel4py_completion completion;
     if (!thread || !has_arguments("answer_recv(cptr, answer, reply)", count, 3, 3) ||
         !parse_word(thread, AT_CPTR, args[0], &call.entry.cptr) ||
-        !parse_word(thread, AT_REPLY, args[2], &call.tail.reply) || !parse_answer(thread, args[1], &call.entry) ||
+        !parse_word(thread, AT_REPLY, args[2], &call.reply) || !parse_answer(thread, args[1], &call.entry) ||
         !carry_out(thread, &call, true, &completion))
         return NULL;
     return request_of(thread, &completion);

@@ -13,11 +13,6 @@
 /* A handler runs within microseconds; a thread that has not run it by then blocks the signal. */
 static const int64_t OBEY_NS = 100000000;
 
-bool park_asked(const struct cpu_thread *thread)
-{
-    return __atomic_load_n(&thread->park, __ATOMIC_ACQUIRE) != PARK_RUNNING;
-}
-
 static void answer_keeper(struct cpu_thread *thread, uint32_t from, uint32_t to)
 {
     if (__atomic_compare_exchange_n(&thread->park, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))

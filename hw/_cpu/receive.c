@@ -57,7 +57,7 @@ static bool answer_served(struct cpu_thread *thread, const struct sel4py_entry *
     if (!receiver->serving)
         return false;
     struct channel_message answer = {.kind = SEL4PY_STATUS_DONE, .info = plain_info(entry->info)};
-    memcpy(answer.mr, entry->mr, sizeof answer.mr);
+    copy_words(answer.mr, entry->mr, SEL4PY_MESSAGE_REGISTERS);
     channel_answer(receiver->serving->page, receiver->sequence, &answer, receive_message_area(thread));
     if (__atomic_load_n(&receiver->serving->gone, __ATOMIC_ACQUIRE))
         receiver->event_seen--; /* its place can be given back now */
@@ -95,7 +95,7 @@ static bool answer_by_kernel(struct cpu_thread *thread, const struct sel4py_entr
 static bool is_polling(int32_t op) { return op == SEL4PY_SYSCALL_NB_RECV || op == SEL4PY_SYSCALL_NB_WAIT; }
 
 enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_entry *entry,
-                              const struct sel4py_tail *tail, int64_t timeout_ns, struct sel4py_completion *completion)
+                              uint64_t reply, int64_t timeout_ns, struct sel4py_completion *completion)
 {
     struct receiver *receiver = thread->receiver;
     const int32_t op = entry->op;
@@ -109,7 +109,7 @@ enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_ent
     const bool plain = op == SEL4PY_SYSCALL_RECV || op == SEL4PY_SYSCALL_WAIT || is_polling(op);
     if (!entry->cptr || entry->cptr != receiver->cptr || !(plain || op == SEL4PY_SYSCALL_REPLY_RECV))
         return BY_KERNEL;
-    receiver->reply = tail->reply;
+    receiver->reply = reply;
     receiver->completion = completion;
     receiver->posted = false;
     receiver->is_wait = op == SEL4PY_SYSCALL_WAIT || op == SEL4PY_SYSCALL_NB_WAIT;

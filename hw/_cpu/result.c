@@ -45,6 +45,16 @@ static bool put(PyObject *tuple, Py_ssize_t index, PyObject *item)
     return item && PyTuple_SetItem(tuple, index, item) == 0;
 }
 
+/* The word of the tuple's that was `last`; in place, since a copy of words that have just been stored one by one costs more
+ * than all the rest. */
+static bool put_word(PyObject *tuple, Py_ssize_t index, uint64_t *last, uint64_t word)
+{
+    if (*last == word)
+        return true;
+    *last = word;
+    return put(tuple, index, PyLong_FromUnsignedLongLong(word));
+}
+
 /* A new tuple, from now on the thread's last. Takes `bytes` over. */
 static PyObject *make_result(struct cpu_thread *thread, const struct sel4py_completion *completion, PyObject *bytes)
 {
@@ -67,17 +77,17 @@ PyObject *result_of(struct cpu_thread *thread, const struct sel4py_completion *c
     /* From 3.14 on a tuple keeps its hash, which would be that of its former words. */
     if (!tuple || Py_REFCNT(tuple) != 1 || Py_Version >= 0x030e0000)
         return make_result(thread, completion, bytes);
-    const struct sel4py_completion before = thread->last;
-    const bool same_kind = !bytes && !thread->last_has_bytes;
-    thread->last = *completion;
-    thread->last_has_bytes = bytes;
-    bool made = !bytes || put(tuple, AT_FIRST_WORD, bytes);
-    made = made && (completion->status == before.status || put(tuple, 0, PyLong_FromLong(completion->status)));
-    made = made && (completion->badge == before.badge || put(tuple, 1, PyLong_FromUnsignedLongLong(completion->badge)));
-    made = made && (completion->info == before.info || put(tuple, 2, PyLong_FromUnsignedLongLong(completion->info)));
-    for (unsigned i = bytes ? 1 : 0; made && i < SEL4PY_MESSAGE_REGISTERS; i++)
-        made = (completion->mr[i] == before.mr[i] && (i || same_kind)) ||
-               put(tuple, AT_FIRST_WORD + (Py_ssize_t)i, PyLong_FromUnsignedLongLong(completion->mr[i]));
+    struct sel4py_completion *last = &thread->last;
+    bool made = (completion->status == last->status || put(tuple, 0, PyLong_FromLong(completion->status))) &&
+                put_word(tuple, 1, &last->badge, completion->badge) && put_word(tuple, 2, &last->info, completion->info);
+    last->status = completion->status;
+    if (bytes || thread->last_has_bytes) {
+        made = put(tuple, AT_FIRST_WORD, bytes ? bytes : PyLong_FromUnsignedLongLong(completion->mr[0])) && made;
+        last->mr[0] = completion->mr[0];
+        thread->last_has_bytes = bytes;
+    }
+    for (unsigned i = 0; made && i < SEL4PY_MESSAGE_REGISTERS; i++)
+        made = put_word(tuple, AT_FIRST_WORD + (Py_ssize_t)i, &last->mr[i], completion->mr[i]);
     if (!made) {
         forget_objects(thread);
         return NULL;

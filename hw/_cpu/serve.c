@@ -293,7 +293,7 @@ PyObject *cpu_serve(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize
     struct cpu_thread *thread = thread_ready();
     struct call call = {.entry = {.op = SEL4PY_SYSCALL_RECV, .flags = SEL4PY_ENTRY_HAS_TAIL}, .timeout_ns = -1};
     if (!thread || !make_names() || !has_arguments("serve(cptr, answer, reply, loop, server, receive)", count, 6, 6) ||
-        !as_u64(args[0], &call.entry.cptr) || !as_u64(args[2], &call.tail.reply))
+        !as_u64(args[0], &call.entry.cptr) || !as_u64(args[2], &call.reply))
         return NULL;
     if (args[1] != Py_None) {
         call.entry.op = SEL4PY_SYSCALL_REPLY_RECV;

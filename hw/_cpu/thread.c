@@ -109,17 +109,14 @@ void thread_free(struct cpu_thread *thread)
     __atomic_store_n(&thread->in_use, 0, __ATOMIC_RELEASE);
 }
 
-struct cpu_thread *thread_ready(void)
+void thread_not_ready(void)
 {
-    struct cpu_thread *thread = cpu_self;
+    const struct cpu_thread *thread = cpu_self;
     if (!thread)
         PyErr_SetString(PyExc_RuntimeError, "this thread has no trap frame: the kernel gives one to each TCB's thread, "
                                             "and attach() maps the first one's");
     else if (thread->busy)
         PyErr_SetString(PyExc_RuntimeError, "this thread is inside a system call: a signal handler must not trap");
-    else if (thread->broken)
-        PyErr_SetString(PyExc_RuntimeError, "this thread's rings are broken: an earlier system call said how");
     else
-        return thread;
-    return NULL;
+        PyErr_SetString(PyExc_RuntimeError, "this thread's rings are broken: an earlier system call said how");
 }

@@ -173,10 +173,10 @@ static bool parse(struct cpu_thread *thread, PyObject *const *args, Py_ssize_t c
     if (!has_arguments("trap(op, cptr, info, mr0, mr1, mr2, mr3, reply=0, dest=0, timeout_ns=-1)", count, 7, 10) ||
         !parse_op(args[0], &call->entry.op) || !parse_message(thread, args + 1, &call->entry))
         return false;
-    if ((count > 7 && !parse_word(thread, AT_REPLY, args[7], &call->tail.reply)) ||
-        (count > 8 && !as_u64(args[8], &call->tail.dest)) || (count > 9 && !parse_timeout(args[9], &call->timeout_ns)))
+    if ((count > 7 && !parse_word(thread, AT_REPLY, args[7], &call->reply)) ||
+        (count > 8 && !as_u64(args[8], &call->dest)) || (count > 9 && !parse_timeout(args[9], &call->timeout_ns)))
         return false;
-    if (call->tail.reply || call->tail.dest)
+    if (call->reply || call->dest)
         call->entry.flags = SEL4PY_ENTRY_HAS_TAIL;
     return true;
 }
@@ -190,7 +190,7 @@ static enum route by_channel(struct cpu_thread *thread, const struct call *call,
     if (calls && thread->bindings && !(entry->info & EXTRA_CAPS))
         route = call_by_channel(thread, entry, call->timeout_ns, completion);
     if (route == BY_KERNEL && thread->receiver)
-        route = receive_by_channel(thread, entry, &call->tail, call->timeout_ns, completion);
+        route = receive_by_channel(thread, entry, call->reply, call->timeout_ns, completion);
     return route;
 }
 
@@ -214,8 +214,9 @@ bool carry_out(struct cpu_thread *thread, const struct call *call, bool may_use_
     }
     if (route == BY_KERNEL) {
         struct sel4py_entry entry = call->entry;
-        const struct sel4py_tail *tail = entry.flags & SEL4PY_ENTRY_HAS_TAIL ? &call->tail : NULL;
-        route = transact(thread, &entry, tail, call->timeout_ns, completion) ? BY_KERNEL : FAILED;
+        const struct sel4py_tail tail = {.reply = call->reply, .dest = call->dest};
+        const bool has_tail = entry.flags & SEL4PY_ENTRY_HAS_TAIL;
+        route = transact(thread, &entry, has_tail ? &tail : NULL, call->timeout_ns, completion) ? BY_KERNEL : FAILED;
     }
     thread->busy = false;
     return route != FAILED;
@@ -256,7 +257,7 @@ PyObject *cpu_reply_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
     struct cpu_thread *thread = thread_ready();
     struct call call = {.entry = {.op = SEL4PY_SYSCALL_REPLY_RECV, .flags = SEL4PY_ENTRY_HAS_TAIL}, .timeout_ns = -1};
     if (!thread || !has_arguments("reply_recv(cptr, info, mr0, mr1, mr2, mr3, reply, timeout_ns=-1)", count, 7, 8) ||
-        !parse_message(thread, args, &call.entry) || !parse_word(thread, AT_REPLY, args[6], &call.tail.reply) ||
+        !parse_message(thread, args, &call.entry) || !parse_word(thread, AT_REPLY, args[6], &call.reply) ||
         (count > 7 && !parse_timeout(args[7], &call.timeout_ns)))
         return NULL;
     return outcome(thread, &call, true);
@@ -267,7 +268,7 @@ PyObject *cpu_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_
     struct cpu_thread *thread = thread_ready();
     struct call call = {.entry = {.op = SEL4PY_SYSCALL_RECV, .flags = SEL4PY_ENTRY_HAS_TAIL}, .timeout_ns = -1};
     if (!thread || !has_arguments("recv(cptr, reply, timeout_ns=-1)", count, 2, 3) || !as_u64(args[0], &call.entry.cptr) ||
-        !as_u64(args[1], &call.tail.reply) || (count > 2 && !parse_timeout(args[2], &call.timeout_ns)))
+        !as_u64(args[1], &call.reply) || (count > 2 && !parse_timeout(args[2], &call.timeout_ns)))
         return NULL;
     return outcome(thread, &call, true);
 }

@@ -8,7 +8,7 @@ enum { EXTRA_CAPS = 3 << 7, ANY_CAPS = EXTRA_CAPS | 7 << 9 }; /* of the info wor
 
 struct call {
     struct sel4py_entry entry;
-    struct sel4py_tail tail;
+    uint64_t reply, dest; /* of its tail, if its flags say that it has one */
     int64_t timeout_ns;
 };
 
