@@ -1,4 +1,5 @@
-/* What loops that look at shared memory use between their looks: the host's monotonic clock, and the processor's pause. */
+/* What loops that look at shared memory use between their looks: the host's monotonic clock, the processor's pause, and a
+ * shorter one. */
 #ifndef SEL4PY_SPIN_H
 #define SEL4PY_SPIN_H
 
@@ -19,6 +20,13 @@ static inline void relax(void)
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+/* A few nanoseconds: what a processor's pause is too long for, which takes from some forty cycles to a hundred and forty. */
+static inline void linger(void)
+{
+    for (int i = 20; i > 0; i--)
+        __asm__ volatile("");
 }
 
 #endif

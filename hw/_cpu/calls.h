@@ -45,12 +45,13 @@ struct look {
 
 void look_begin(struct look *look, struct cpu_thread *thread, int64_t *spin_ns, uint32_t peer_cpu);
 void look_pause(struct look *look);
-/* How often to look with the GIL held: not at all for a peer that our own processor must run first. The pauses of `ease`
- * (NULL: none) come before: what the peer needs to write, and a look at that line meanwhile would take it away from it. */
+/* How often to look with the GIL held: not at all for a peer that our own processor must run first. Before that it lingers as
+ * `ease` says (NULL: not at all): for as long as the peer needs to write, since a look at that line meanwhile would take it
+ * away from it. */
 int looks_with_gil(uint32_t peer_cpu, const struct ease *ease);
 /* A look with the GIL held has found what it looked for, the first one or a later one. How long the peer needs depends on
- * its program, on the processor's pause and on where the host puts both: a first look that came too early lengthens the
- * next wait by a pause, EASE_TRIAL in a row that did not shorten it by one. */
+ * its program and on where the host puts both: a first look that came too early lengthens the next wait by EASE_STEP,
+ * EASE_TRIAL in a row that did not shorten it by one. One that comes too early costs what many cost that come a little late. */
 void ease_learn(struct ease *ease, bool by_first_look);
 /* Looks at the clock. False when it is time to sleep, or past the deadline. */
 bool look_goes_on(struct look *look, struct cpu_thread *thread, int64_t deadline);

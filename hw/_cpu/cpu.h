@@ -30,10 +30,10 @@ enum { CHANNEL_PLACES = 2048, MOST_RECEIVED = 124 /* with two words of its own, 
  * the thread does not use it; from then on the thread alone gives it back. */
 enum place { PLACE_FREE, PLACE_HANDED, PLACE_USED, PLACE_KEEPERS };
 
-/* Pauses before the first look at what the peer is about to write (look.c), and how often that look has found it since
- * they were changed. */
+/* How long to linger before the first look at what the peer is about to write (look.c), and how often that look has found it
+ * since this was changed. */
 struct ease {
-    uint8_t pauses, found;
+    uint8_t lingers, found;
 };
 
 struct channel {

@@ -46,20 +46,20 @@ int looks_with_gil(uint32_t peer_cpu, const struct ease *ease)
 {
     if (peer_cpu == (uint32_t)sched_getcpu())
         return 0;
-    for (unsigned i = ease ? ease->pauses : 0; i > 0; i--)
-        relax();
+    for (unsigned i = ease ? ease->lingers : 0; i > 0; i--)
+        linger();
     return LOOKS_WITH_GIL;
 }
 
-enum { MOST_EASE = 16, EASE_TRIAL = 4 };
+enum { MOST_EASE = 80, EASE_STEP = 2, EASE_TRIAL = 16 };
 
 void ease_learn(struct ease *ease, bool by_first_look)
 {
     if (!by_first_look) {
-        ease->pauses += ease->pauses < MOST_EASE;
+        ease->lingers += ease->lingers < MOST_EASE ? EASE_STEP : 0;
         ease->found = 0;
     } else if (++ease->found >= EASE_TRIAL) {
-        ease->pauses -= ease->pauses > 0;
+        ease->lingers -= ease->lingers > 0;
         ease->found = 0;
     }
 }
