@@ -130,18 +130,15 @@ class Disk:
         for answer in answers:
             self._bytes -= answer.request.size
             self._barriers -= answer.request.is_barrier
-        has_more = False
         for request in self._requests_nowait():
             answered = self._at_once(request)
             if answered is None:
                 self._bytes += request.size
                 self._barriers += request.is_barrier
                 self._thread.carry_out(request)
-                has_more = True
             else:
                 answers.append(answered)
-        if has_more:
-            self._thread.begin()
+        self._thread.begin()
         self._given_back = len(answers)
         if answers:
             self._requests.give_back(self._delivered(answers))
