@@ -34,6 +34,7 @@ from deploy.runtime import (
 )
 from libsel4py.description import Backend, System
 
+REHEARSAL: Final = "libsel4py.rehearsal"
 UP_SECONDS: Final = 30.0
 _LOCKED: Final = b"\0"
 
@@ -79,6 +80,7 @@ def run_monitor(options: LaunchOptions) -> int:
             console=options.console,
             script=options.script,
             modules=interface_modules(system),
+            rehearsal=REHEARSAL,
             module_paths=options.description.paths,
             host_calls={task.image: task.host_calls for task in system.tasks if task.host_calls},
             descriptors=host.descriptors,

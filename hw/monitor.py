@@ -246,6 +246,8 @@ class Monitor:
         arguments = ["-m", "kerneld.host.zygote", "--fd", str(descriptor), "--log-folder", str(logs)]
         arguments += ["--parent", str(os.getpid()), "--preload", ",".join(dict.fromkeys(self._options.images))]
         arguments += ["--import", ",".join(dict.fromkeys(self._options.modules)), *group]
+        if self._options.rehearsal:
+            arguments += ["--rehearse", self._options.rehearsal]
         for folder in self._options.module_paths:
             arguments += ["--path", str(folder)]
         for image, names in self._options.host_calls.items():

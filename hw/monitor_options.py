@@ -60,7 +60,8 @@ class MonitorOptions:
         name: the system's. folder: its runtime folder; made if it is missing.
         ram_bytes: of the machine. devices: of the machine, as the description has them.
         images: boot images by number; 0 is the initial task's. modules: what tasks import beside them, loaded before
-            they start. module_paths: folders that both are imported from as well, where nothing of ours has the name.
+            they start. rehearsal: a module with a function `rehearse`, for processes that wait to become a task, or "".
+            module_paths: folders that both are imported from as well, where nothing of ours has the name.
         description: what the initial task is handed in BootInfo. source: the file that it was read from.
         builder: a digest of the initial task's code, by which a saved system knows its own again.
         ram: a memfd of a suspended system's RAM, made ready (kerneld/resumption.py); it stays the caller's. -1: none.
@@ -88,6 +89,7 @@ class MonitorOptions:
     console: Named | None = None
     script: int | None = None
     modules: Sequence[str] = ()
+    rehearsal: str = ""
     module_paths: Sequence[Path] = ()
     output: int = 1
     descriptors: Mapping[str, int] = field(default_factory=dict)

@@ -49,6 +49,7 @@ class Ahead:
     Args:
         images: what an order's number means. log_folder: descriptor of the folder with the tasks' logs.
         parent, file_rules, without, report: as for `child.Task`. fork: as os.fork.
+        rehearse: what each process does before it waits.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Ahead:
         without: Layer,
         report: int,
         fork: Callable[[], int] = os.fork,
+        rehearse: Callable[[], object] = lambda: None,
     ) -> None:
         self._images = images
+        self._rehearse = rehearse
         self._log_folder = log_folder
         self._parent = parent
         self._file_rules = file_rules
@@ -94,7 +97,7 @@ class Ahead:
         except OSError:
             return None
         with theirs:
-            spare = _Spare(self._images, self._beginning(theirs.fileno()), number, self._without)
+            spare = _Spare(self._images, self._beginning(theirs.fileno()), number, self._without, self._rehearse)
             try:
                 pid = self._new_process()
             except OSError:
@@ -162,12 +165,18 @@ class _Spare:
     """What such a process does."""
 
     def __init__(
-        self, images: Sequence[ModuleType | str], beginning: hw.cpu.Beginning, number: int, without: Layer
+        self,
+        images: Sequence[ModuleType | str],
+        beginning: hw.cpu.Beginning,
+        number: int,
+        without: Layer,
+        rehearse: Callable[[], object],
     ) -> None:
         self._images = images
         self._beginning = beginning
         self._number = number
         self._without = without
+        self._rehearse = rehearse
         self._entry = Entry()
 
     def run(self) -> NoReturn:
@@ -182,6 +191,7 @@ class _Spare:
             without=self._without,
             report=None if report < 0 else hw.cpu.Report(report, self._number),
         )
+        self._rehearse()
         image, self._entry.number, *arguments = hw.cpu.await_order()
         module = self._images[image]
         assert isinstance(module, ModuleType)  # the zygote starts no other

@@ -1,7 +1,7 @@
 """The zygote: a warm Python that has the boot images loaded, and forks a task from itself when the kernel asks.
 
     python -m kerneld.host.zygote --fd N --log-folder DIR --parent PID --preload IMAGE,IMAGE… \
-        [--import MODULE,MODULE…] [--path FOLDER]… [--without LAYER,LAYER…] \
+        [--import MODULE,MODULE…] [--rehearse MODULE] [--path FOLDER]… [--without LAYER,LAYER…] \
         [--host-calls IMAGE=CALL,CALL…]… [--control-group FOLDER]… [--no-control-group WHY]
 
 Rules. It is single-threaded, so that a fork copies all there is. It never looks at what a task does: it reaps, and
@@ -51,6 +51,8 @@ DESCRIPTORS_HIGH: Final = 3 + 64
 IN_FLIGHT_S: Final = 1.0
 """For as long as this is waited until others have taken descriptors that are on their way to them."""
 IN_FLIGHT_GAP_S: Final = 0.001
+BEGINNING_S: Final = 0.005
+"""From a start to the next fork ahead of need: whoever waits for what begins has both processors until then."""
 NO_DESCRIPTOR: Final = "the zygote has no descriptor left"
 
 
@@ -84,6 +86,7 @@ class Zygote:
         host_calls: dict[str, tuple[int, ...]],
         first: process_namespace.First | None,
         fork: Callable[[], int],
+        rehearse: Callable[[], object],
     ) -> None:
         self._channel = channel
         self._logs = logs
@@ -104,19 +107,27 @@ class Zygote:
         self._forbidden = ForbiddenCalls()
         self._epoll.register(self._forbidden.socket.fileno(), select.EPOLLIN)
         self._tried: dict[int, str] = {}  # what it was killed for, by the kernel's number
+        self._fork_at = 0.0  # the moment from which on one is forked ahead
         self._image_numbers = {name: number for number, name in enumerate(images)}
         self._ahead = Ahead(
-            tuple(images.values()), logs.folder, self._pid, file_rules, without, self._forbidden.given.fileno(), fork
+            tuple(images.values()),
+            logs.folder,
+            self._pid,
+            file_rules,
+            without,
+            self._forbidden.given.fileno(),
+            fork,
+            rehearse,
         )
 
     def run(self) -> None:
         """Serve until the kernel closes the socket, or no process can be made any more."""
         while True:
-            ready = self._epoll.poll(0) if self._ahead.wanted else []
+            ready = self._epoll.poll(max(0.0, self._fork_at - time.monotonic()) if self._ahead.wanted else None)
             if not ready and self._ahead.wanted and (waiting := self._ahead.fork()) is not None:
                 self._epoll.register(waiting.pidfd, select.EPOLLIN)
             self._closed.clear()
-            for descriptor, events in ready or self._epoll.poll():
+            for descriptor, events in ready:
                 if descriptor in self._closed:
                     continue  # what it was is gone, and it may be another's by now
                 if (unused := self._ahead.ended(descriptor)) is not None:
@@ -206,6 +217,7 @@ class Zygote:
             self._wait(pidfd, pid, request.number)
             self._fail(request.number, f"its descriptor is not sent: {error.strerror}")
             return
+        self._fork_at = time.monotonic() + BEGINNING_S
         self._children[pidfd] = Child(request.number, pid, log)
         self._logs.started(log)
 
@@ -340,6 +352,15 @@ def import_modules(names: list[str]) -> None:
             traceback.print_exc()
 
 
+def load_rehearsal(name: str) -> Callable[[], object]:
+    """What a process that is made ahead of need does before it waits: function `rehearse` of a module; without a name,
+    nothing."""
+    if not name:
+        return lambda: None
+    rehearse: Callable[[], object] = importlib.import_module(name).rehearse
+    return rehearse
+
+
 def _enter_control_group(folders: list[Path]) -> OomScore | None:
     """Returns what a task is to be forked by; None where there is nothing to be entered."""
     if not folders:
@@ -359,6 +380,7 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--preload", default="")
     parser.add_argument("--import", dest="modules", default="")
+    parser.add_argument("--rehearse", default="")
     parser.add_argument("--path", action="append", default=[])
     parser.add_argument("--without", type=lambda names: Layer.named(names.split(",")), default=Layer(0))
     parser.add_argument("--host-calls", type=_host_calls, action="append", default=[])
@@ -388,6 +410,7 @@ def main() -> None:
     folder = os.open(options.log_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     images = load_images([name for name in options.preload.split(",") if name])
     import_modules([name for name in options.modules.split(",") if name])
+    rehearse = load_rehearsal(options.rehearse)
     sys.stdout.flush()
     # A task finds none of it by name; and nothing secret in its memory (hw/module_path.py). Once, not in each child.
     os.environ.clear()
@@ -409,7 +432,9 @@ def main() -> None:
             print("this host refuses tasks a /proc of their own", flush=True)
     rules = -1 if Layer.LANDLOCK in options.without else file_rules(code_paths(options.path))
     fork = os.fork if score is None else score.fork
-    zygote = Zygote(channel, TaskLogs(folder), images, rules, options.without, dict(options.host_calls), first, fork)
+    zygote = Zygote(
+        channel, TaskLogs(folder), images, rules, options.without, dict(options.host_calls), first, fork, rehearse
+    )
     try:
         zygote.run()
     finally:

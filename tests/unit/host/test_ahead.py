@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import select
 import signal
@@ -50,6 +51,7 @@ class Scene:
     """One who makes processes ahead, in this process, and reaps them."""
 
     def __init__(self, folder: Path) -> None:
+        self.rehearsed = mmap.mmap(-1, PAGE)  # which its processes share
         self.folder = folder
         self.forbidden = ForbiddenCalls()
         self.listeners: list[int] = []
@@ -62,7 +64,11 @@ class Scene:
             self._rules,
             NO_LAYER,
             self.forbidden.given.fileno(),
+            rehearse=self._rehearse,
         )
+
+    def _rehearse(self) -> None:
+        self.rehearsed[0] += 1
 
     def waiting(self) -> Waiting:
         """One that is in its sandbox: it has handed its listener over."""
@@ -156,6 +162,7 @@ def test_it_becomes_the_task_that_is_ordered(scene: Scene) -> None:
         assert scene.ahead.order(wanted, 0, "task.log") == waiting
         assert scene.ahead.ended(waiting.pidfd) is None
         assert reaped(waiting) == 0
+    assert scene.rehearsed[0] == 1
     # As one that is forked for it has: test_zygote.py.
     assert (scene.folder / "task.log").read_text() == "(11, 22, 0, 0, 0) [0, 1, 2, 4, 5]"
 
