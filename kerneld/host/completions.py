@@ -77,11 +77,13 @@ class Completions:
         return delivered
 
     def _carry_out_all(self) -> list[int]:
-        outbox, delivered = self._kernel.outbox, []
+        outbox = self._kernel.outbox
+        delivered = self._deliver_of_death()
         done = outbox.done  # 0, but in the first turn of a kernel that was started again
         for index, message in enumerate(outbox):
             if message.kind is Tell.DELIVER:
-                if not self._hold(message) and self._deliver(Tcb(self._ram, message.subject)):
+                given = message.subject not in delivered and not self._hold(message)
+                if given and self._deliver(Tcb(self._ram, message.subject)):
                     delivered.append(message.subject)
             elif message.kind is Tell.HINT:
                 self._hint(Tcb(self._ram, message.subject))
@@ -95,6 +97,22 @@ class Completions:
                 self.others_told = True
                 self.severed = self.severed or message.kind is Tell.CHANNEL_GONE
         outbox.clear(self._held)
+        return delivered
+
+    def _deliver_of_death(self) -> list[int]:
+        """Where a server has died, which its clients by channel are told one by one, whoever is told of it goes first:
+        some wait for the next life. Returns who was given a completion."""
+        outbox = self._kernel.outbox
+        delivered: list[int] = []
+        if not len(outbox) or outbox.first.kind is not Tell.RECEIVER_DIED:
+            return delivered
+        for message in outbox:
+            if message.kind is Tell.DELIVER:
+                at_once = not message.detail and message.subject not in self._held
+                if at_once and self._deliver(Tcb(self._ram, message.subject)):
+                    delivered.append(message.subject)
+            elif message.kind is not Tell.RECEIVER_DIED:
+                break
         return delivered
 
     def deliver_again(self, tcb: Tcb) -> None:

@@ -96,6 +96,12 @@ def wait_status_of_ending(pid: int) -> int | None:
     return None if not fields or int(fields[_MEMORY]) else int(fields[_EXIT_CODE])
 
 
+def look_ahead(pid: int) -> None:
+    """Have Linux make ready what the two above look at: the first look takes five times as long as a later one."""
+    runs_no_more(pid)
+    wait_status_of_ending(pid)
+
+
 def _is_exiting(pid: int, tid: str) -> bool:
     fields = _stat(f"/proc/{pid}/task/{tid}/stat")
     return not fields or bool(int(fields[_FLAGS]) & _PF_EXITING)

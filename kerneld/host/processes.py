@@ -25,7 +25,7 @@ from kerneld.host.death_hints import DeathHints
 from kerneld.host.descriptors import make_doorbell
 from kerneld.host.fd_store import FdStore
 from kerneld.host.kernel_log import LineKind
-from kerneld.host.linux import tells_wait_status, wait_status_of_ending
+from kerneld.host.linux import look_ahead, tells_wait_status, wait_status_of_ending
 from kerneld.host.lives import Lives, cause_of
 from kerneld.host.mappings import Mappings
 from kerneld.host.process import Phase, Process, Thread
@@ -39,6 +39,7 @@ from kerneld.records import KernelRecord, ProcessState, Tcb
 from libsel4py import abi
 
 CANNOT_START: Final = 126 << 8  # wait status of a process that could not be made, as a shell has it
+LOOK_S: Final = 0.01  # from a start to the first look at the process, which nobody waits for
 _LINES: Final = bytes(abi.KERNEL_LINE + 64 - abi.TASK_LINE)
 
 
@@ -298,6 +299,7 @@ class Processes:
         for thread, tid in process.take_early_answers():
             self._thread_answer(thread, 0, tid)
         self._learn(pid)
+        self._loop.call_later(LOOK_S, look_ahead, pid)
         self._reports.event("started", task=process.name, pid=pid, image=process.image)
 
     def _learn(self, pid: int) -> None:

@@ -15,8 +15,8 @@ from typing import Final
 from hw.clock import host_microseconds
 from kerneld.host.linux import make_timer, set_timer
 
-GAP_US: Final = 200
-MOST: Final = 25  # looks at one
+GAP_US: Final = 100
+MOST: Final = 50  # looks at one
 
 
 class SecondLooks:

@@ -123,3 +123,25 @@ def test_a_thread_that_ends_meanwhile_gets_nothing(host: Host) -> None:
     host.completions.publish()
     host.let_go()
     assert (host.produced(root), host.released) == (False, [])
+
+
+def test_whoever_is_told_of_a_servers_death_goes_before_its_clients_by_channel(host: Host) -> None:
+    """And once: the tells are carried out in their order behind that."""
+    machine, supervisor = host.machine, host.machine.thread("supervisor")
+    supervisor.submit(Syscall.YIELD)
+    assert machine.kernel.take(supervisor.tcb)
+    with machine.ram.transaction():
+        machine.kernel.core.kernel.outbox_length = 0
+        for channel in (1, 2):
+            machine.kernel.outbox.tell(Tell.RECEIVER_DIED, channel)
+        machine.kernel.outbox.tell(Tell.DELIVER, supervisor.tcb.address)
+    seen: list[bool] = []
+
+    def carry_out(message: Message) -> None:
+        assert message.kind is Tell.RECEIVER_DIED
+        seen.append(host.produced(supervisor))
+
+    completions = Completions(machine.kernel, carry_out, host._wait, host.released.append)
+    assert list(completions.publish()) == [supervisor.tcb.address]
+    assert seen == [True, True]
+    assert len(machine.kernel.outbox) == 0
