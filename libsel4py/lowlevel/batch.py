@@ -25,6 +25,7 @@ from libsel4py.lowlevel.syscalls import BatchEntry, Completion, Message, machine
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+Answer = TypeVar("Answer", covariant=True)
 _CALL: Final = int(Syscall.CALL)
 _NB_SEND: Final = int(Syscall.NB_SEND)
 BATCH_WORDS: Final = abi.MESSAGE_REGISTERS + TAIL_MESSAGE_WORDS
@@ -78,6 +79,31 @@ class Pending(Generic[Result]):
         return self._completion
 
 
+class Asked(Generic[Answer]):
+    """The answer to one queued question, known once the batch has been submitted.
+
+    Args:
+        read: makes the answer of a completion.
+    """
+
+    def __init__(self, read: Callable[[Completion], Answer]) -> None:
+        self._read = read
+        self._completion: Completion | None = None
+
+    def complete(self, completion: Completion) -> None:
+        """Called by the batch."""
+        self._completion = completion
+
+    def error(self) -> None:
+        return None
+
+    def result(self) -> Answer:
+        """The answer. Raises RuntimeError: the batch has not been submitted."""
+        if self._completion is None:
+            raise RuntimeError("the question is queued: leave the batch's block before asking for the answer")
+        return self._read(self._completion)
+
+
 class _Unasked:
     """An entry that may be refused, or a message that nobody may have wanted: what has become of it is not told."""
 
@@ -98,7 +124,7 @@ class Batch:
     def __init__(self, *, check: bool = True) -> None:
         self._check = check
         self._entries: list[BatchEntry] = []
-        self._pending: list[Pending[object] | _Unasked] = []
+        self._pending: list[Pending[object] | Asked[object] | _Unasked] = []
 
     def queue(
         self, method: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
@@ -142,6 +168,11 @@ class Batch:
         info = abi.message_info(message.label, len(message.words))
         self._entries.append((_NB_SEND, cptr, info, message.words, ()))
         self._pending.append(_Unasked())
+
+    def ask(self, op: Syscall, cptr: int, asked: Asked[object]) -> None:
+        """Queue a question about the capability at an address, whose answer has 4 words at most."""
+        self._entries.append((int(op), cptr, 0, (), ()))
+        self._pending.append(asked)
 
     def extend(self, other: Batch) -> None:
         """Queue all that another batch has queued, which may have been long ago; that one has nothing afterwards."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from libsel4py.abi import IDENTIFIED_SLOTS, CapType, Rights, Syscall, message_info
-from libsel4py.lowlevel.syscalls import FOREVER_NS, machine, unpack
+from libsel4py.lowlevel.batch import Asked, Batch
+from libsel4py.lowlevel.syscalls import FOREVER_NS, Completion, machine, unpack
 
 LETTERS: Final = ((Rights.READ, "R"), (Rights.WRITE, "W"), (Rights.GRANT, "G"), (Rights.GRANT_REPLY, "P"))
 
@@ -36,7 +37,18 @@ class Identity:
 
 def identify(cptr: int) -> Identity:
     """What the capability at an address is; type NULL for an empty slot or an address that does not resolve."""
-    _, _, _, kind, rights, size_bits, mark = machine.trap(Syscall.IDENTIFY, cptr, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS)
+    return _read(machine.trap(Syscall.IDENTIFY, cptr, 0, 0, 0, 0, 0, 0, 0, FOREVER_NS))
+
+
+def queue_identify(batch: Batch, cptr: int) -> Asked[Identity]:
+    """As `identify`, by a batch: what it is when the entries before this one are carried out."""
+    asked = Asked(_read)
+    batch.ask(Syscall.IDENTIFY, cptr, asked)
+    return asked
+
+
+def _read(completion: Completion) -> Identity:
+    _, _, _, kind, rights, size_bits, mark = completion
     letters = "".join(letter for right, letter in LETTERS if rights & right)
     marks = CapType(kind) if mark else CapType.NULL
     return Identity(

@@ -22,12 +22,13 @@ from libsel4py.environment import PAGED_BADGE
 from libsel4py.errors import KernelError, Timeout
 from libsel4py.fault_reports import is_guarded, pager_is_gone
 from libsel4py.lowlevel.batch import Batch
-from libsel4py.lowlevel.identify import identify
+from libsel4py.lowlevel.identify import identify, queue_identify
 from libsel4py.lowlevel.syscalls import Message
 from libsel4py.wire import Outcome
 from servers.root import leftovers
 from servers.root import objects as task_objects
 from servers.root.authority import Authority
+from servers.root.renewals import Renewals
 from servers.root.running_task import THREAD_MASK, THREAD_SHIFT, Kind, Life, RunningTask, Sender, Standby
 from servers.root.standbys import Standbys
 from servers.root.untold import Faulted, UntoldFaults
@@ -56,6 +57,7 @@ class Lives:
     ) -> None:
         self.clock = clock
         self.standbys = Standbys(authority, tasks, clock)
+        self.renewals = Renewals(authority, tasks, clock)
         self.faulted: Faulted | None = None
         self._authority = authority
         self._tasks = tasks
@@ -82,6 +84,7 @@ class Lives:
         for client in self._paged_by(running):
             self.send_faults_to(client, client.paged_faults)
         self.standbys.make_soon(running)
+        self.renewals.make_soon(running)
         self._tell_what_was_held(running)
 
     def start_again(self, running: RunningTask) -> None:
@@ -89,22 +92,26 @@ class Lives:
         running.restarts += 1
         self.start(running, _again(running))
 
-    def renew(self, running: RunningTask) -> None:
-        """As `end` and `start_again`, in as few steps as can be: somebody may wait for the next life."""
+    def renew(self, running: RunningTask, *, is_told: bool = False) -> None:
+        """As `end` and `start_again`, in as few steps as can be: somebody may wait for the next life.
+
+        ``is_told``: one that is dead is so since the kernel has told it, and not by order.
+        """
         # Of several threads others may run on when one has ended, and a pager may say what is not so.
         has_ended = running.life is Life.DEAD and len(running.objects.threads) == 1 and not running.task.pager
-        has_ended = (
-            has_ended and not identify(running.objects.main.tcb.cptr).runs
-        )  # one that is killed by order may run
-        if has_ended and running.standby is Standby.READY and not running.is_closed:
-            self._pass_on(running)
-        else:
+        # One that is killed by order may run.
+        has_ended = has_ended and (is_told or not identify(running.objects.main.tcb.cptr).runs)
+        if not has_ended or running.is_closed or running.standby is Standby.CHOSEN:
             self.end(running)
             self.start_again(running)
+        elif running.standby is Standby.READY:
+            self._pass_on(running)
+        else:
+            self._begin_anew(running)
 
     def _pass_on(self, running: RunningTask) -> None:
         """Let what stands by go on in the place of a process that has ended, all by one trap if nothing is to be filled
-        again: the threads' end, answers, what is cleared, and what it is given.
+        again: answers, what is cleared, what it is given, and whether it goes on.
 
         The kernel has told of the end: nothing changes in the task's CNode meanwhile.
         """
@@ -123,9 +130,33 @@ class Lives:
                 batch.submit()
                 self._refill(running, list(filled))
             batch.extend(prepared.going_on)
+            told = queue_identify(batch, objects.main.tcb.cptr)
         running.restarts += 1
-        if not self.standbys.is_going_on(running):
+        if not self.standbys.is_going_on(running, told.result()):
             self._start_process(running, True)
+        self._has_begun(running, _again(running))
+
+    def _begin_anew(self, running: RunningTask) -> None:
+        """Start again one that has ended, all by one trap if nothing is to be filled again: the thread's end, answers,
+        what is cleared, and the new one's start. As in `_pass_on` nothing changes in its CNode meanwhile."""
+        objects = running.objects
+        occupied, replies = leftovers.occupied_slots(objects)
+        faulted = self._owing_memory(running, replies)
+        self._note_what_it_holds(running)
+        renewal = self.renewals.take(running)
+        with Batch() as batch:
+            batch.extend(renewal.made)
+            leftovers.queue_answers(batch, self._authority, objects, replies, faulted)
+            leftovers.queue_clearing(batch, objects, running.environment.first_free_slot, occupied)
+            objects.placed |= renewal.own
+            filled = {*occupied, *renewal.own}
+            if task_objects.emptied(objects, filled):
+                batch.submit()
+                self._refill(running, list(filled))
+            batch.extend(renewal.started)
+        running.used_us += sum(used.result() for used in renewal.consumed)
+        running.standby = Standby.NONE
+        running.restarts += 1
         self._has_begun(running, _again(running))
 
     def end(self, running: RunningTask) -> None:

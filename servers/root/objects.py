@@ -327,9 +327,19 @@ def queue_time(batch: Batch, authority: Authority, task: Task, thread: Thread) -
 def queue_name(batch: Batch, name: str, objects: TaskObjects, body: Body, index: int) -> None:
     """The thread is one of the process that serves: called as the task is, and the first one hears its signals."""
     tcb = body.threads[index].tcb
-    batch.queue(tcb.set_name, name if index == 0 else f"{name}.{index}")
+    batch.queue(tcb.set_name, _thread_name(name, index))
     if index == 0:
         batch.queue(tcb.bind_notification, objects.notification)
+
+
+def queue_names(batch: Batch, name: str, body: Body) -> None:
+    """All threads are called as the task is."""
+    for index, thread in enumerate(body.threads):
+        batch.queue(thread.tcb.set_name, _thread_name(name, index))
+
+
+def _thread_name(name: str, index: int) -> str:
+    return name if index == 0 else f"{name}.{index}"
 
 
 def queue_configuration(
@@ -360,14 +370,23 @@ def remake_threads(authority: Authority, task: Task, objects: TaskObjects, fault
     one trap can carry goes by one: somebody waits for this task.
     """
     with Batch() as batch:
-        consumed = queue_threads_renewal(batch, authority, objects.body)
-        own = own_slots(objects, objects.body)
-        queue_own_slots(batch, authority, objects, own)
-        objects.placed |= own
-        for index, fault in enumerate(faults):
-            queue_settings(batch, authority, task, objects, index)
-            queue_configuration(batch, authority, task, objects, index, fault)
+        consumed, own = queue_remaking(batch, authority, task, objects, faults)
+    objects.placed |= own
     return sum(used.result() for used in consumed)
+
+
+def queue_remaking(
+    batch: Batch, authority: Authority, task: Task, objects: TaskObjects, faults: tuple[Endpoint, ...]
+) -> tuple[list[Pending[int]], dict[int, Placed]]:
+    """Queue what `remake_threads` does. Returns what will be the former ones' processor time, and the task's slots that
+    name its own objects."""
+    consumed = queue_threads_renewal(batch, authority, objects.body)
+    own = own_slots(objects, objects.body)
+    queue_own_slots(batch, authority, objects, own)
+    for index, fault in enumerate(faults):
+        queue_settings(batch, authority, task, objects, index)
+        queue_configuration(batch, authority, task, objects, index, fault)
+    return consumed, own
 
 
 def queue_threads_renewal(batch: Batch, authority: Authority, body: Body) -> list[Pending[int]]:
@@ -406,6 +425,11 @@ def start(objects: TaskObjects, image: int, strict: bool) -> None:
     """
     for thread in reversed(objects.threads) if strict else objects.threads:
         start_thread(thread, image)
+
+
+def queue_start(batch: Batch, thread: Thread, image: int) -> None:
+    """Queue that a thread which was just made runs the boot image from its beginning: its other registers are 0."""
+    batch.queue(thread.tcb.write_registers, 1, (image,))
 
 
 def start_thread(thread: Thread, image: int) -> None:

@@ -4,9 +4,10 @@ Until then it has a CNode of its own with two capabilities: one to ask for its e
 that the task has is given to it at once, when it takes over: its thread is put into the task's CNode. So what is wrong
 with it, hostile or not, can harm nobody before; and afterwards it is a life of the task like any other.
 
-Rules. It takes over when the former process's threads are destroyed, which the kernel lets end when that runs no more.
-One that ends by itself is made again, `MOST_ENDS` times within `ENDS_SECONDS`. It may be told to take over at any
-moment, however far it has come: a signal waits for it.
+Rules. It takes over when the former process's threads are destroyed, which the kernel lets end when that runs no more;
+or when the kernel has told of that process's end: then its thread, which has nothing left, is destroyed by `make_all`,
+since somebody may wait for the next life. One that ends by itself is made again, `MOST_ENDS` times within
+`ENDS_SECONDS`. It may be told to take over at any moment, however far it has come: a signal waits for it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from libsel4py.capabilities import Endpoint
 from libsel4py.environment import Slot
 from libsel4py.interfaces.lifecycle import FOREVER
 from libsel4py.lowlevel.batch import Batch
-from libsel4py.lowlevel.identify import identify
+from libsel4py.lowlevel.identify import Identity, queue_identify
 from libsel4py.lowlevel.syscalls import Message
 from servers.root import objects as task_objects
 from servers.root.authority import Authority
@@ -42,8 +43,9 @@ class Prepared:
     """What is to be done when the one that stands by takes over, made while nobody waits: each batch may be sent once.
 
     Attributes:
-        end: the former process's threads are destroyed. choice: name, signals and ``own`` slots are the new one's.
+        end: the former process's thread hears no signals any more. choice: signals and ``own`` slots are the new one's.
         going_on: it is given all that the task has, and told to; its faults go to ``fault``.
+        behind: what nobody waits for: it is called as the task is, and the former thread is destroyed.
     """
 
     end: Batch
@@ -51,6 +53,7 @@ class Prepared:
     own: dict[int, Placed]
     going_on: Batch
     fault: Endpoint
+    behind: Batch
 
 
 class Standbys:
@@ -71,6 +74,7 @@ class Standbys:
         self._clock = clock
         self.next_due = FOREVER
         self._prepared: dict[int, Prepared] = {}
+        self._behind: list[Batch] = []
 
     def make_soon(self, running: RunningTask) -> None:
         """The task has begun a life: one is to stand by for it."""
@@ -78,8 +82,12 @@ class Standbys:
             self.next_due = min(self.next_due, self._clock() + MAKE_SECONDS)
 
     def make_all(self) -> None:
-        """Make those that are missing."""
+        """Make those that are missing, behind what was left until now."""
         self.next_due = FOREVER
+        behind, self._behind = self._behind, []
+        with Batch() as batch:
+            for each in behind:
+                batch.extend(each)
         for running in self._tasks:
             if running.objects.spare is not None and running.life is Life.RUNNING and running.standby is Standby.NONE:
                 self._make(running, running.objects.spare)
@@ -103,12 +111,15 @@ class Standbys:
         self._prepared[running.number] = self._prepare(running, body)
 
     def _prepare(self, running: RunningTask, chosen: Body) -> Prepared:
-        prepared = Prepared(
-            Batch(), Batch(), task_objects.own_slots(running.objects, chosen), Batch(), running.faults[0]
-        )
-        self._queue_end(prepared.end, running.objects.body)
-        self._queue_choice(prepared.choice, running, chosen, prepared.own)
+        objects = running.objects
+        own = task_objects.own_slots(objects, chosen)
+        prepared = Prepared(Batch(), Batch(), own, Batch(), running.faults[0], Batch())
+        prepared.end.queue_try(objects.main.tcb.unbind_notification)
+        prepared.choice.queue(chosen.threads[0].tcb.bind_notification, objects.notification)
+        task_objects.queue_own_slots(prepared.choice, self._authority, objects, own)
         self._queue_going_on(prepared.going_on, running, chosen)
+        task_objects.queue_names(prepared.behind, running.task.name, chosen)
+        self._queue_end(prepared.behind, objects.body)
         return prepared
 
     def choose(self, running: RunningTask) -> bool:
@@ -126,8 +137,10 @@ class Standbys:
         return True
 
     def take_prepared(self, running: RunningTask) -> Prepared:
-        """Let what stands by ready be the task's body, and its slots that one's: whoever asks sends all batches."""
+        """Let what stands by ready be the task's body, and its slots that one's: whoever asks sends all batches but
+        `behind`."""
         prepared = self._prepared.pop(running.number)
+        self._behind.append(prepared.behind)
         self._swap(running)
         running.objects.placed |= prepared.own
         if prepared.fault != running.faults[0]:
@@ -164,7 +177,8 @@ class Standbys:
         """Let the chosen one go on as the task. False if it has ended, and has to be made anew."""
         with Batch() as batch:
             self._queue_going_on(batch, running, running.objects.body)
-        return self.is_going_on(running)
+            told = queue_identify(batch, running.objects.main.tcb.cptr)
+        return self.is_going_on(running, told.result())
 
     def _queue_going_on(self, batch: Batch, running: RunningTask, body: Body) -> None:
         objects, main = running.objects, body.threads[0].tcb
@@ -172,12 +186,15 @@ class Standbys:
         batch.queue(main.set_space, running.faults[0], objects.cnode, objects.guard, body.vspace, 0)
         batch.queue_send(body.waiting.takeover.cptr, Message())
 
-    def is_going_on(self, running: RunningTask) -> bool:
-        """Whether what was told to go on runs: then its further threads are started. False: it had ended."""
+    def is_going_on(self, running: RunningTask, told: Identity) -> bool:
+        """Whether what was told to go on runs: then its further threads are started. False: it had ended.
+
+        ``told``: what its first thread was right behind that.
+        """
         objects = running.objects
         running.standby = Standby.NONE
         # Its end is told to the task's supervisor from now on; before, it was told here, and nobody has looked yet.
-        if not identify(objects.main.tcb.cptr).runs:
+        if not told.runs:
             return False
         for thread, fault in zip(objects.threads[1:], running.faults[1:], strict=True):
             thread.tcb.set_space(fault, objects.cnode, objects.guard, objects.vspace, 0)

@@ -74,11 +74,15 @@ class Supervisor:
         return Alarm(self._next_due, self._ring) if stand_by or self._reincarnation is not None else None
 
     def _next_due(self) -> float:
-        return min(self._heartbeats.next_due(), self._lives.standbys.next_due, self._orders.next_due)
+        lives = self._lives
+        made = min(lives.standbys.next_due, lives.renewals.next_due)
+        return min(made, self._heartbeats.next_due(), self._orders.next_due)
 
     def _ring(self) -> None:
         if self._lives.standbys.next_due <= self._lives.clock():
             self._lives.standbys.make_all()
+        if self._lives.renewals.next_due <= self._lives.clock():
+            self._lives.renewals.make_all()
         if self._orders.next_due <= self._lives.clock():
             self._orders.ring()
         self.look()
@@ -196,7 +200,7 @@ class Supervisor:
         was, now = running.state, self._lives.clock()
         running.failed_at.append(now)
         running.failures = allowed.failures
-        self._lives.renew(running)
+        self._lives.renew(running, is_told=True)
         _log.warning("%s was %s: it is started again", running.task.name, was)
         self._orders.tell_later(OrderKind.RESTARTED, running.number, status, text, now)
         return True

@@ -197,12 +197,25 @@ def test_the_only_thread_of_what_has_ended_is_followed_by_one_trap(
     assert running.objects.body is chosen
     assert (running.life, running.restarts, running.standby) == (Life.RUNNING, 1, Standby.NONE)
     assert cspace_of(alone, chosen) == alone.cap(running.objects.cnode.cptr).object
-    assert (tcb_of(alone, chosen).name, tcb_of(alone, chosen).bound_notification is not None) == ("it", True)
+    assert tcb_of(alone, chosen).bound_notification is not None
     after = alone.held("it")
     assert {slot: (cap.type, cap.rights) for slot, cap in after.items()} == {
         slot: (cap.type, cap.rights) for slot, cap in before.items()
     }
     assert after[Fixed.TCB].object == tcb_of(alone, chosen).address
+
+
+def test_what_nobody_waits_for_is_done_when_the_next_one_is_made(alone: Root) -> None:
+    running = alone.running("it")
+    ended, chosen = running.objects.body, running.objects.spare
+    former = tcb_of(alone, ended)
+    alone.lose("it", SIGKILLED)
+    alone.ended("it", SIGKILLED)
+    assert former.bound_notification is None
+    running.life = Life.DEAD  # whatever becomes of it meanwhile
+    alone.lives.standbys.make_all()
+    assert tcb_of(alone, chosen).name == "it"
+    assert alone.cap(ended.threads[0].tcb.cptr).is_null
 
 
 def test_what_has_faulted_is_ended_before_anybody_looks_at_what_it_has(
