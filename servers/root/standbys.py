@@ -33,7 +33,7 @@ MOST_ENDS: Final = 5
 ENDS_SECONDS: Final = 10.0
 # From the beginning of a life to when the next process is made that stands by: the kernel and both processors are the
 # new life's meanwhile, which some clients wait for.
-MAKE_SECONDS: Final = 0.005
+MAKE_SECONDS: Final = 0.025
 
 _log = logging.getLogger(__name__)
 
