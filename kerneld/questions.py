@@ -6,6 +6,7 @@ badges are not told.
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Final
 
@@ -18,6 +19,7 @@ from libsel4py.abi import FaultLabel
 
 TYPE_BYTE: Final = 7  # of a slot: the last one of its first word, whose upper bits are `Slot.cap_type`
 TYPES: Final = bytes(byte >> 3 for byte in range(256))  # by that byte
+_OCCUPIED: Final = re.compile(rb"[^\0]")
 
 
 def text_words(text: str) -> tuple[int, ...]:
@@ -38,11 +40,17 @@ def answer_identify(core: Core, tcb: Tcb) -> None:
 
     Type NULL where there is none. With a message of two words, of a CNode: the types of so many slots (word 1)
     from slot word 0 on, a byte each; of those that it has, IDENTIFIED_SLOTS at most. With two words, of a TCB: the
-    fault that its thread waits for the answer to, label and words. With a message of one word, which is the address of
-    another capability: whether both are to one object, by one badge.
+    fault that its thread waits for the answer to, label and words. With three words, of a CNode: of so many slots
+    (word 1) from slot word 0 on those alone that are not empty, index << 8 | type, behind the slot that is to be asked
+    for next; nothing of anything else. With a message of one word, which is the address of another capability: whether
+    both are to one object, by one badge.
     """
     cap = _cap_at(tcb, tcb.cptr)
     asked = message.message_words(tcb)
+    if len(asked) == 3:
+        words = _occupied_slots(core, cap, asked[0], asked[1]) if cap.type is CapType.CNODE else ()
+        completion.complete_with_words(core, tcb, abi.message_info(0, len(words)), words)
+        return
     if len(asked) >= 2 and cap.type is CapType.CNODE:
         words = _types_of_slots(core, cap, asked[0], asked[1])
         completion.complete_with_words(core, tcb, abi.message_info(0, len(words)), words)
@@ -87,6 +95,19 @@ def _types_of_slots(core: Core, cnode: caps.Cap, first: int, count: int) -> tupl
     slots = core.ram.read(cnode.object + first * Slot.SIZE, told * Slot.SIZE) if told else b""
     padded = slots[TYPE_BYTE :: Slot.SIZE].translate(TYPES).ljust(-(-told // abi.WORD_BYTES) * abi.WORD_BYTES, b"\0")
     return (told, *struct.unpack(f"<{len(padded) // abi.WORD_BYTES}Q", padded))
+
+
+def _occupied_slots(core: Core, cnode: caps.Cap, first: int, count: int) -> tuple[int, ...]:
+    """The slot behind those that are told of, then what is not empty among these, as much as fits."""
+    looked = max(0, min(count, abi.OCCUPIED_LOOKS, (1 << cnode.radix) - first))
+    slots = core.ram.read(cnode.object + first * Slot.SIZE, looked * Slot.SIZE) if looked else b""
+    types = slots[TYPE_BYTE :: Slot.SIZE].translate(TYPES)
+    found: list[int] = []
+    for match in _OCCUPIED.finditer(types):
+        if len(found) == abi.OCCUPIED_SLOTS:
+            return (first + match.start(), *found)
+        found.append((first + match.start()) << 8 | types[match.start()])
+    return (first + looked, *found)
 
 
 def _rights(cap: caps.Cap) -> int:

@@ -42,6 +42,7 @@ class Syscall(IntEnum):
     EXIT = -34  # this thread has ended; MR0 = exit status. Its fault endpoint is told (ExceptionNumber.DEATH)
     IDENTIFY = -35  # what the capability at cptr is: MR0 = its type (kerneld CapType), MR1 = rights, MR2 = size bits
     # with two words, of a CNode: the types of MR1 slots from MR0 on, IDENTIFIED_SLOTS at most; of a TCB: its fault
+    # with three, of a CNode: where it has come to, and index << 8 | type of each of these slots that is not empty
     EXPLAIN = -33  # text of why this thread's last refused system call was refused, into its message area
     FAULT = -37  # an instruction touched managed memory that is not there: MR0 = address, MR1 = instruction pointer,
     # MR2 = PageFault. Completes when the handler has answered; MR0 = 1 if a GUARDED access cannot be resolved
@@ -140,6 +141,8 @@ MESSAGE_REGISTERS: Final = 4  # seL4_FastMessageRegisters
 MESSAGE_MAX_LENGTH: Final = 120  # words
 MESSAGE_MAX_EXTRA_CAPS: Final = 3
 IDENTIFIED_SLOTS: Final = 896  # of a CNode, by one IDENTIFY: a byte each fits the reply
+OCCUPIED_SLOTS: Final = MESSAGE_MAX_LENGTH - 1  # likewise, of those that are not empty
+OCCUPIED_LOOKS: Final = 4096  # slots that are looked at for them
 LABEL_BITS: Final = 52
 LABEL_MAX: Final = (1 << LABEL_BITS) - 1
 

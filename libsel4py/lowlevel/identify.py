@@ -80,6 +80,23 @@ def taken_fault(cptr: int) -> tuple[int, tuple[int, ...]] | None:
     return (label, tuple(words)) if label else None
 
 
+def occupied_slots(cnode: int, count: int) -> dict[int, int]:
+    """What stands in those of the first ``count`` slots of the CNode at an address that are not empty, a `CapType`
+    each, in their order. None where the address names no CNode."""
+    found: dict[int, int] = {}
+    first = 0
+    while first < count:
+        completion = machine.trap(
+            Syscall.IDENTIFY, cnode, message_info(0, 3), first, count - first, 0, 0, 0, 0, FOREVER_NS
+        )
+        following, *slots = unpack(completion, "IDENTIFY").words or (0,)
+        if following <= first:
+            break
+        found |= {slot >> 8: slot & 0xFF for slot in slots}
+        first = following
+    return found
+
+
 def slot_types(cnode: int, count: int) -> bytes:
     """What the first ``count`` slots of the CNode at an address hold: a `CapType` each, 0 for an empty one.
 

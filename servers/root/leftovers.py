@@ -10,13 +10,12 @@ anew, and so it is told to whoever answers its faults by then.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from itertools import compress
 from typing import Final
 
 from libsel4py.abi import CapType
 from libsel4py.environment import Slot
+from libsel4py.lowlevel import identify
 from libsel4py.lowlevel.batch import Batch
-from libsel4py.lowlevel.identify import identify, slot_types
 from libsel4py.lowlevel.syscalls import Message
 from libsel4py.wire import Outcome
 from servers.root.authority import Authority
@@ -29,9 +28,8 @@ FEW: Final = 8  # slots that are emptied without looking which of them the pool'
 
 def occupied_slots(objects: TaskObjects) -> tuple[list[int], list[int]]:
     """The slots of the task's CNode that are not empty, and those of them that have a reply object."""
-    types = slot_types(objects.cnode.cptr, 1 << objects.cnode_bits)
-    occupied = list(compress(range(len(types)), types))
-    return occupied, [slot for slot in occupied if types[slot] == CapType.REPLY]
+    types = identify.occupied_slots(objects.cnode.cptr, 1 << objects.cnode_bits)
+    return list(types), [slot for slot, kind in types.items() if kind == CapType.REPLY]
 
 
 def owing_memory(authority: Authority, objects: TaskObjects, replies: Sequence[int]) -> list[int]:
@@ -41,7 +39,7 @@ def owing_memory(authority: Authority, objects: TaskObjects, replies: Sequence[i
     for slot in replies:
         with Batch() as batch:
             batch.queue_try(root.copy, copy, objects.cnode, slot, src_depth=objects.cnode_bits)
-        if identify(copy).owes_memory:
+        if identify.identify(copy).owes_memory:
             found.append(slot)
         root.delete(copy)
     authority.slots.free(copy)

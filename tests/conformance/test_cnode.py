@@ -274,6 +274,38 @@ def test_CNODEOP0025_types_of_slots_of_what_has_none(machine: Machine) -> None:
     assert got(machine.root.syscall(Syscall.IDENTIFY, machine.new_slots(), words=(0, 9))).words[0] == CapType.NULL
 
 
+def test_CNODEOP0027_occupied_slots(machine: Machine) -> None:
+    """IDENTIFY with three words tells the types of those slots alone that are not empty, and where to go on."""
+    cnode = machine.retype(ObjectType.CNODE, 13)
+    reply, endpoint = machine.retype(ObjectType.REPLY), machine.retype(ObjectType.ENDPOINT)
+
+    def told(first: int, count: int) -> tuple[int, dict[int, int]]:
+        following, *slots = got(machine.root.syscall(Syscall.IDENTIFY, cnode, words=(first, count, 0))).words
+        return following, {slot >> 8: slot & 0xFF for slot in slots}
+
+    assert told(0, 100) == (100, {})
+    for index, held_there in ((10, endpoint), (4095, reply), (8191, reply)):
+        machine.root.call(cnode, Label.CNODE_COPY, (index, 13, held_there, 64, 15), [CNODE])
+    assert told(0, 1 << 13) == (abi.OCCUPIED_LOOKS, {10: CapType.ENDPOINT, 4095: CapType.REPLY})
+    assert told(abi.OCCUPIED_LOOKS, 1 << 13) == (1 << 13, {8191: CapType.REPLY})
+    assert told(10, 1) == (11, {10: CapType.ENDPOINT})
+    assert told(8190, 100) == (1 << 13, {8191: CapType.REPLY})
+    for beyond in (1 << 13, 1 << 63):
+        assert told(beyond, 1) == (beyond, {})
+    for index in range(200, 200 + abi.OCCUPIED_SLOTS):
+        machine.root.call(cnode, Label.CNODE_COPY, (index, 13, reply, 64, 15), [CNODE])
+    following, found = told(0, 1000)
+    assert following == 199 + abi.OCCUPIED_SLOTS  # one more than fits
+    assert len(found) == abi.OCCUPIED_SLOTS
+    assert told(following, 1000) == (following + 1000, {following: CapType.REPLY})
+
+
+def test_CNODEOP0028_occupied_slots_of_what_has_none(machine: Machine) -> None:
+    """What is no CNode has none, and nothing is told."""
+    for cptr in (machine.retype(ObjectType.REPLY), machine.retype(ObjectType.TCB), machine.new_slots()):
+        assert got(machine.root.syscall(Syscall.IDENTIFY, cptr, words=(0, 9, 0))).words == ()
+
+
 def test_CNODEOP0026_the_same_object(machine: Machine) -> None:
     """IDENTIFY with one word, a capability's address, tells whether both are to one object by one badge."""
 
