@@ -333,9 +333,9 @@ def queue_name(batch: Batch, name: str, objects: TaskObjects, body: Body, index:
 
 
 def queue_names(batch: Batch, name: str, body: Body) -> None:
-    """All threads are called as the task is."""
+    """Queue that all threads that there are by then are called as the task is."""
     for index, thread in enumerate(body.threads):
-        batch.queue(thread.tcb.set_name, _thread_name(name, index))
+        batch.queue_try(thread.tcb.set_name, _thread_name(name, index))
 
 
 def _thread_name(name: str, index: int) -> str:
