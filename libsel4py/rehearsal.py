@@ -11,6 +11,7 @@ Rules. Nothing is invoked: there is no kernel to ask. All is left as it was foun
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Final
 
 from libsel4py import runtime
@@ -60,17 +61,24 @@ _ENVIRONMENT: Final = Environment(
 _decode = decoder(Parent.interface_methods["environment"])
 
 
-def rehearse() -> None:
-    """Begin as a server does, up to its first system call, and answer some requests that nobody has sent."""
+def rehearse() -> Iterator[None]:
+    """Begin as a server does, up to its first system call, and answer some requests that nobody has sent.
+
+    Yields after each step: whoever is wanted by then goes on no further, and closes it.
+    """
     environment: Environment = _decode(encode(_ENVIRONMENT))
+    yield
     root, level = logging.getLogger(), logging.getLogger().level
     handlers = list(root.handlers)
     task = Task(environment)
     former = set_current_task(task)
     try:
+        yield
         runtime.log_to_stderr(environment.name)
-        instance = runtime.make(Main, task)
-        _answer(runtime.make_server(instance, task).connections[1].provided.table)
+        yield
+        server = runtime.make_server(runtime.make(Main, task), task)
+        yield
+        _answer(server.connections[1].provided.table)
     finally:
         set_current_task(former)
         for handler in root.handlers[:]:

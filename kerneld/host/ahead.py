@@ -16,22 +16,26 @@ from __future__ import annotations
 
 import itertools
 import os
+import select
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn, TypeAlias
 
 import hw.cpu
 from hw.layers import Layer
-from kerneld.host.child import LOG_BYTES, Entry, Request, Running, open_child, run_image
+from kerneld.host.child import CONTROL, LOG_BYTES, Entry, Request, Running, open_child, run_image
 
 NAME: Final = "sel4py-ahead"
 FIRST_NUMBER: Final = 1 << 63  # the kernel counts from 1 on
 REPLACED: Final = 3  # that ended before they were any task, between one start and the next
 LEAST_AVAILABLE: Final = 64 << 20  # of the host's memory, in bytes; below that none waits, which holds some MiB
 _LOG_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+Rehearse: TypeAlias = Callable[[], Iterable[None]]
 
 
 class Waiting(NamedTuple):
@@ -49,7 +53,7 @@ class Ahead:
     Args:
         images: what an order's number means. log_folder: descriptor of the folder with the tasks' logs.
         parent, file_rules, without, report: as for `child.Task`. fork: as os.fork.
-        rehearse: what each process does before it waits.
+        rehearse: what each process does before it waits, in steps, after each of which it looks for its order.
     """
 
     def __init__(
@@ -61,7 +65,7 @@ class Ahead:
         without: Layer,
         report: int,
         fork: Callable[[], int] = os.fork,
-        rehearse: Callable[[], object] = lambda: None,
+        rehearse: Rehearse = tuple,
     ) -> None:
         self._images = images
         self._rehearse = rehearse
@@ -170,7 +174,7 @@ class _Spare:
         beginning: hw.cpu.Beginning,
         number: int,
         without: Layer,
-        rehearse: Callable[[], object],
+        rehearse: Rehearse,
     ) -> None:
         self._images = images
         self._beginning = beginning
@@ -191,13 +195,21 @@ class _Spare:
             without=self._without,
             report=None if report < 0 else hw.cpu.Report(report, self._number),
         )
-        self._rehearse()
+        self._rehearse_until_ordered()
         image, self._entry.number, *arguments = hw.cpu.await_order()
         module = self._images[image]
         assert isinstance(module, ModuleType)  # the zygote starts no other
         self._entry.image = module
         self._entry.release()
         return module.main, arguments
+
+    def _rehearse_until_ordered(self) -> None:
+        orders = select.poll()
+        orders.register(CONTROL, select.POLLIN)
+        steps = iter(self._rehearse())
+        for _ in steps:
+            if orders.poll(0):
+                break
 
 
 def _available_bytes() -> int:

@@ -40,7 +40,7 @@ from hw.layers import Layer
 from hw.oom_score import OomScore
 from hw.parent_death import die_with_parent
 from kerneld.host import child
-from kerneld.host.ahead import Ahead, Waiting
+from kerneld.host.ahead import Ahead, Rehearse, Waiting
 from kerneld.host.code_paths import code_paths, code_places
 from kerneld.host.forbidden import ForbiddenCalls
 from kerneld.host.linux import set_process_name
@@ -52,7 +52,8 @@ IN_FLIGHT_S: Final = 1.0
 """For as long as this is waited until others have taken descriptors that are on their way to them."""
 IN_FLIGHT_GAP_S: Final = 0.001
 BEGINNING_S: Final = 0.005
-"""From a start to the next fork ahead of need: whoever waits for what begins has both processors until then."""
+"""From a start to the next fork ahead of need: whoever waits for what begins has both processors until then. None where
+starts come one behind the other."""
 NO_DESCRIPTOR: Final = "the zygote has no descriptor left"
 
 
@@ -86,7 +87,7 @@ class Zygote:
         host_calls: dict[str, tuple[int, ...]],
         first: process_namespace.First | None,
         fork: Callable[[], int],
-        rehearse: Callable[[], object],
+        rehearse: Rehearse,
     ) -> None:
         self._channel = channel
         self._logs = logs
@@ -107,7 +108,7 @@ class Zygote:
         self._forbidden = ForbiddenCalls()
         self._epoll.register(self._forbidden.socket.fileno(), select.EPOLLIN)
         self._tried: dict[int, str] = {}  # what it was killed for, by the kernel's number
-        self._fork_at = 0.0  # the moment from which on one is forked ahead
+        self._started_at = self._fork_at = 0.0  # the last start, and when the next one is forked ahead
         self._image_numbers = {name: number for number, name in enumerate(images)}
         self._ahead = Ahead(
             tuple(images.values()),
@@ -217,7 +218,9 @@ class Zygote:
             self._wait(pidfd, pid, request.number)
             self._fail(request.number, f"its descriptor is not sent: {error.strerror}")
             return
-        self._fork_at = time.monotonic() + BEGINNING_S
+        now = time.monotonic()
+        self._fork_at = now if now - self._started_at < 2 * BEGINNING_S else now + BEGINNING_S
+        self._started_at = now
         self._children[pidfd] = Child(request.number, pid, log)
         self._logs.started(log)
 
@@ -352,12 +355,12 @@ def import_modules(names: list[str]) -> None:
             traceback.print_exc()
 
 
-def load_rehearsal(name: str) -> Callable[[], object]:
+def load_rehearsal(name: str) -> Rehearse:
     """What a process that is made ahead of need does before it waits: function `rehearse` of a module; without a name,
     nothing."""
     if not name:
-        return lambda: None
-    rehearse: Callable[[], object] = importlib.import_module(name).rehearse
+        return tuple
+    rehearse: Rehearse = importlib.import_module(name).rehearse
     return rehearse
 
 

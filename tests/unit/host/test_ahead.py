@@ -30,6 +30,7 @@ from tests.system.images import behaviour
 SECONDS = 30
 PAGE = 4096
 ADDRESS = 0x7000_0000_0000
+STEPS = 3
 UNUSED = 114  # ahead.c
 IMAGE_NUMBER = 5
 
@@ -67,8 +68,10 @@ class Scene:
             rehearse=self._rehearse,
         )
 
-    def _rehearse(self) -> None:
-        self.rehearsed[0] += 1
+    def _rehearse(self) -> Iterator[None]:
+        for number in range(STEPS):
+            self.rehearsed[0] = number + 1
+            yield
 
     def waiting(self) -> Waiting:
         """One that is in its sandbox: it has handed its listener over."""
@@ -162,7 +165,6 @@ def test_it_becomes_the_task_that_is_ordered(scene: Scene) -> None:
         assert scene.ahead.order(wanted, 0, "task.log") == waiting
         assert scene.ahead.ended(waiting.pidfd) is None
         assert reaped(waiting) == 0
-    assert scene.rehearsed[0] == 1
     # As one that is forked for it has: test_zygote.py.
     assert (scene.folder / "task.log").read_text() == "(11, 22, 0, 0, 0) [0, 1, 2, 4, 5]"
 
@@ -229,6 +231,27 @@ def test_one_that_does_not_wait_yet_finds_its_order_when_it_does(scene: Scene) -
         assert scene.ahead.order(wanted, 0, "task.log") == made
         signal.pidfd_send_signal(made.pidfd, signal.SIGCONT)
         assert reaped(made) == 3
+
+
+def test_it_rehearses_to_the_end_where_nobody_wants_it(scene: Scene) -> None:
+    waiting, end = scene.waiting(), time.monotonic() + SECONDS
+    while scene.rehearsed[0] != STEPS:
+        assert time.monotonic() < end
+    with request(behaviour.RETURN, 3) as wanted:
+        assert scene.ahead.order(wanted, 0, "task.log") == waiting
+        assert reaped(waiting) == 3
+
+
+def test_one_that_finds_its_order_rehearses_no_more(scene: Scene) -> None:
+    made = scene.ahead.fork()
+    assert made is not None
+    signal.pidfd_send_signal(made.pidfd, signal.SIGSTOP)
+    before = scene.rehearsed[0]  # 0, unless this process was slow
+    with request(behaviour.RETURN, 3) as wanted:
+        assert scene.ahead.order(wanted, 0, "task.log") == made
+        signal.pidfd_send_signal(made.pidfd, signal.SIGCONT)
+        assert reaped(made) == 3
+    assert scene.rehearsed[0] <= min(before + 1, STEPS)
 
 
 def test_a_dead_one_is_given_no_order_and_another_is_wanted(scene: Scene) -> None:
