@@ -90,8 +90,9 @@ class Ahead:
         """The one that waits, which is not reaped."""
         return self._waiting
 
-    def fork(self) -> Waiting | None:
-        """Have one. None if the host has no memory to spare, or refuses: then not before another is wanted."""
+    def fork(self, *, rehearses: bool = True) -> Waiting | None:
+        """Have one, which begins for nobody first if it ``rehearses``. None if the host has no memory to spare, or
+        refuses: then not before another is wanted."""
         self._wanted = False
         if _available_bytes() < LEAST_AVAILABLE:
             return None
@@ -100,8 +101,9 @@ class Ahead:
             orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError:
             return None
+        rehearse: Rehearse = self._rehearse if rehearses else tuple
         with theirs:
-            spare = _Spare(self._images, self._beginning(theirs.fileno()), number, self._without, self._rehearse)
+            spare = _Spare(self._images, self._beginning(theirs.fileno()), number, self._without, rehearse)
             try:
                 pid = self._new_process()
             except OSError:

@@ -52,8 +52,8 @@ IN_FLIGHT_S: Final = 1.0
 """For as long as this is waited until others have taken descriptors that are on their way to them."""
 IN_FLIGHT_GAP_S: Final = 0.001
 BEGINNING_S: Final = 0.005
-"""From a start to the next fork ahead of need: whoever waits for what begins has both processors until then. None where
-starts come one behind the other."""
+"""From a start to the next fork ahead of need: whoever waits for what begins has both processors until then. Where
+starts come one behind the other there is no pause, and no rehearsal: the next one comes before it would be over."""
 NO_DESCRIPTOR: Final = "the zygote has no descriptor left"
 
 
@@ -109,6 +109,7 @@ class Zygote:
         self._epoll.register(self._forbidden.socket.fileno(), select.EPOLLIN)
         self._tried: dict[int, str] = {}  # what it was killed for, by the kernel's number
         self._started_at = self._fork_at = 0.0  # the last start, and when the next one is forked ahead
+        self._in_a_row = False  # the last two starts came one behind the other
         self._image_numbers = {name: number for number, name in enumerate(images)}
         self._ahead = Ahead(
             tuple(images.values()),
@@ -125,7 +126,8 @@ class Zygote:
         """Serve until the kernel closes the socket, or no process can be made any more."""
         while True:
             ready = self._epoll.poll(max(0.0, self._fork_at - time.monotonic()) if self._ahead.wanted else None)
-            if not ready and self._ahead.wanted and (waiting := self._ahead.fork()) is not None:
+            waiting = self._ahead.fork(rehearses=not self._in_a_row) if not ready and self._ahead.wanted else None
+            if waiting is not None:
                 self._epoll.register(waiting.pidfd, select.EPOLLIN)
             self._closed.clear()
             for descriptor, events in ready:
@@ -219,7 +221,8 @@ class Zygote:
             self._fail(request.number, f"its descriptor is not sent: {error.strerror}")
             return
         now = time.monotonic()
-        self._fork_at = now if now - self._started_at < 2 * BEGINNING_S else now + BEGINNING_S
+        self._in_a_row = now - self._started_at < 2 * BEGINNING_S
+        self._fork_at = now if self._in_a_row else now + BEGINNING_S
         self._started_at = now
         self._children[pidfd] = Child(request.number, pid, log)
         self._logs.started(log)

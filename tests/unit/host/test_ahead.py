@@ -242,6 +242,15 @@ def test_it_rehearses_to_the_end_where_nobody_wants_it(scene: Scene) -> None:
         assert reaped(waiting) == 3
 
 
+def test_it_rehearses_nothing_where_it_is_not_to(scene: Scene) -> None:
+    made = scene.ahead.fork(rehearses=False)
+    assert made is not None
+    with request(behaviour.RETURN, 3) as wanted:
+        assert scene.ahead.order(wanted, 0, "task.log") == made
+        assert reaped(made) == 3
+    assert scene.rehearsed[0] == 0
+
+
 def test_one_that_finds_its_order_rehearses_no_more(scene: Scene) -> None:
     made = scene.ahead.fork()
     assert made is not None
