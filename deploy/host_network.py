@@ -25,6 +25,7 @@ from deploy.reader import NAME_PATTERN, NAME_RULE, Table
 from deploy.runtime import SOCKET_PATH_LIMIT, RuntimeRefused, ensure_private, runtime_folder
 from hw.devices.frame_link import pair_of_sockets
 from hw.devices.net import HIGHEST_MTU, LOWEST_MTU
+from hw.devices.user_network.connection_memory import create_memory
 from hw.devices.user_network.forward import Forward
 from hw.helpers import Helper
 from hw.machine import NetworkInterface
@@ -130,7 +131,11 @@ def open_link(stack: ExitStack, system: str, device: str, link: NetworkLink) -> 
         inherited.append(listener.fileno())
         opened.append(str(replace(forward, host_port=listener.getsockname()[1])))
         arguments += ["--forward", f"{listener.fileno()}:{forward.guest_port}"]
-    helper = Helper(name, "hw.devices.user_network", arguments, inherited)
+    memory = create_memory()
+    stack.callback(os.close, memory)
+    inherited.append(memory)
+    arguments += ["--connections", str(memory)]
+    helper = Helper(name, "hw.devices.user_network", arguments, inherited, keeps=True)
     return OpenLink(ours.fileno(), helper, link.interface_of(system, device, tuple(opened)))
 
 

@@ -136,6 +136,8 @@ class Monitor:
                 continue
             for each in [descriptor for descriptor in ready if descriptor in self._helpers.descriptors]:
                 self._helper_ended(each)
+            for keeper in [keeper for end, keeper in self._helpers.keepers.items() if end in ready]:
+                keeper.take()
             if self._wakeup in ready:
                 os.read(self._wakeup, 64)
                 self._signals += 1
@@ -151,7 +153,13 @@ class Monitor:
     def _poll(self, deadline_s: float | None) -> list[int]:
         poll = select.poll()
         kernel = self._kernels.running
-        descriptors = [kernel.channel.fileno(), kernel.pidfd, self._wakeup, *self._helpers.descriptors]
+        descriptors = [
+            kernel.channel.fileno(),
+            kernel.pidfd,
+            self._wakeup,
+            *self._helpers.descriptors,
+            *self._helpers.keepers,
+        ]
         if self._kernels.loading >= 0:
             descriptors.append(self._kernels.loading)
         for descriptor in descriptors:

@@ -5,20 +5,24 @@ That the other side's whole stack is gone a client is told when it sends somethi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from servers.network.stack import is_built
 from tests.system.supervisor import Supervisor
-from tests.system.test_large_pages import wait_served, with_http_client, workstation
+from tests.system.test_large_pages import NAME, wait_served, with_http_client, workstation
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="this tree was built without lwIP (sel4py doctor)")
 
 SIZE = 24 << 20  # more than can be on the way while nobody reads
 GOES_ON = ("ethernet", "vfs", "block", "littlefs")
+BACK_END_KILLS = 4
 QUICK = ("ethernet", "block", "network")
 ENDS_EARLY = ("httpd", "network")  # and nobody else begins anew
 
@@ -67,3 +71,38 @@ def test_a_client_that_only_reads_is_told_in_the_end(sel4py: Supervisor, tmp_pat
     with workstation(sel4py, tmp_path, SIZE) as (host, port, _):
         assert killed_on_the_way(sel4py, host, port, "network", asks=False) is None
         wait_served(host, port)
+
+
+def user_network_of(monitor: int) -> int | None:
+    """The process behind the user network, while there is one."""
+    for child in Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if b"hw.devices.user_network" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+    return None
+
+
+def test_a_page_goes_on_when_the_process_behind_the_user_network_is_killed(sel4py: Supervisor, tmp_path: Path) -> None:
+    """Four times in one download of 24 MiB: no byte is wrong, the client sees nothing of it."""
+    with workstation(sel4py, tmp_path, SIZE) as (host, port, wanted):
+        monitor = int((sel4py.folder / NAME / "monitor.pid").read_text())
+        client = http.client.HTTPConnection(host, port, timeout=60)
+        client.request("GET", "/page")
+        response = client.getresponse()
+        digest, left, former = hashlib.sha256(), SIZE, None
+        for _ in range(BACK_END_KILLS):
+            while (process := user_network_of(monitor)) in (None, former):  # what is read moves on with its next life
+                data = response.read(1 << 16)
+                assert data, "the page has ended before the next life was there"
+                digest.update(data)
+                left -= len(data)
+            assert process is not None
+            os.kill(process, signal.SIGKILL)
+            former = process
+        data = response.read()
+        digest.update(data)
+        assert left == len(data)
+        assert digest.hexdigest() == wanted
+        client.close()
+        assert with_http_client(host, port) == wanted
+        assert restarts(sel4py) == {}

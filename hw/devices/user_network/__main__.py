@@ -1,8 +1,10 @@
 """Starts the network's process: python -m hw.devices.user_network --parent PID --frames N --mac HEX --mtu BYTES
-[--no-outgoing] [--forward N:PORT…]
+[--no-outgoing] [--forward N:PORT…] [--connections N --keeper N --kept SLOT:N,…]
 
 ``--frames``: a SOCK_SEQPACKET socket that this process has inherited. ``--forward``: a bound socket, and whither in the
-guest it leads. It ends with its parent, and when the other side of the frames is gone for good.
+guest it leads. ``--connections``: the memory of TCP connections, which go on where a former life has left some;
+``--keeper``, ``--kept``: as `hw.kept_descriptors` says, sockets of the host by their connection's slot. It ends with
+its parent, and when the other side of the frames is gone for good.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ from pathlib import Path
 import uvloop
 
 from hw.devices.user_network.addresses import HostAddress, resolver_of
+from hw.devices.user_network.connection_memory import ConnectionMemory
+from hw.devices.user_network.kept_sockets import KeptSockets
 from hw.devices.user_network.network import NetworkOptions, UserNetwork
 from hw.helpers import begin_helper
+from hw.kept_descriptors import kept_of
 
 
 def main() -> None:
@@ -29,19 +34,26 @@ def main() -> None:
     parser.add_argument("--mtu", type=int, required=True)
     parser.add_argument("--no-outgoing", action="store_true")
     parser.add_argument("--forward", action="append", default=[])
+    parser.add_argument("--connections", type=int)
+    parser.add_argument("--keeper", type=int)
+    parser.add_argument("--kept", type=kept_of, default={})
     arguments = parser.parse_args()
     begin_helper(arguments.parent)
     options = NetworkOptions(arguments.mac, arguments.mtu, not arguments.no_outgoing, _resolver())
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(_serve(socket.socket(fileno=arguments.frames), options, arguments.forward))
+        uvloop.run(_serve(arguments, options))
 
 
-async def _serve(end: socket.socket, options: NetworkOptions, forwards: list[str]) -> None:
+async def _serve(arguments: argparse.Namespace, options: NetworkOptions) -> None:
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, over.set)
-    network = UserNetwork(loop, end, options, over.set)
-    for text in forwards:
+    end = socket.socket(fileno=arguments.frames)
+    memory = ConnectionMemory(arguments.connections)
+    keeper = None if arguments.keeper is None else socket.socket(fileno=arguments.keeper)
+    network = UserNetwork(loop, end, options, over.set, memory, KeptSockets(loop, keeper))
+    network.tcp.resume({slot: socket.socket(fileno=descriptor) for slot, descriptor in arguments.kept.items()})
+    for text in arguments.forward:
         descriptor, _, port = text.partition(":")
         listener = socket.socket(fileno=int(descriptor))
         kind = network.tcp if listener.type == socket.SOCK_STREAM else network.udp

@@ -23,6 +23,8 @@ from hw.devices.user_network.addresses import (
     HostAddress,
     host_address,
 )
+from hw.devices.user_network.connection_memory import ConnectionMemory
+from hw.devices.user_network.kept_sockets import KeptSockets
 from hw.devices.user_network.neighbours import (
     arp_answer,
     echo_answer,
@@ -68,7 +70,10 @@ class NetworkOptions:
 
 
 class UserNetwork:
-    """``ended`` is called when the other side of the link is gone."""
+    """``ended`` is called when the other side of the link is gone.
+
+    ``memory``, ``kept``: what connections outlive this process by; without them they end with it.
+    """
 
     def __init__(
         self,
@@ -76,11 +81,14 @@ class UserNetwork:
         end: socket.socket,
         options: NetworkOptions,
         ended: Callable[[], None] = lambda: None,
+        memory: ConnectionMemory | None = None,
+        kept: KeptSockets | None = None,
     ) -> None:
         self._options = options
         self._to_guest4 = ethernet_header(options.mac, GATEWAY_MAC, IPV4)
         self._to_guest6 = ethernet_header(options.mac, GATEWAY_MAC, IPV6)
-        self.tcp = Tcp(loop, self._send_ip, self._reach, options.mtu)
+        self._kept = kept or KeptSockets(loop, None)
+        self.tcp = Tcp(loop, self._send_ip, self._reach, options.mtu, memory or ConnectionMemory(), self._kept)
         self.udp = Udp(loop, self._send_ip, self._reach, self._unreachable, options.mtu)
         self.link = FrameLink(loop, end, self._receive, self.tcp.turn_ended, self.tcp.drained, ended)
         self.tcp.link = self.udp.link = self.link
@@ -88,6 +96,7 @@ class UserNetwork:
     def close(self) -> None:
         self.tcp.close()
         self.udp.close()
+        self._kept.close()
         self.link.close()
 
     def _receive(self, frame: bytes) -> None:

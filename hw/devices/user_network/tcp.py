@@ -1,6 +1,7 @@
 """All TCP connections of the guest: finds the one that a segment belongs to, makes new ones, refuses others.
 
-Rules. At most `MOST_CONNECTIONS`; more are refused with a reset. One clock serves all of them, while there are any.
+Rules. At most as many as the memory has slots; more are refused with a reset. One clock serves all of them, while there
+are any. Those that a former life of this process has left go on, by `resume`.
 """
 
 from __future__ import annotations
@@ -8,22 +9,25 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from hw.devices.frame_link import FrameLink
 from hw.devices.user_network.addresses import GATEWAY, GUEST, HostAddress
+from hw.devices.user_network.connection_memory import OUR_FIRST, SLOTS, THEIR_FIRST, ConnectionMemory, Key
+from hw.devices.user_network.kept_sockets import KeptSockets
 from hw.devices.user_network.packets import TCP, Packet
-from hw.devices.user_network.tcp_connection import Connection, Key
+from hw.devices.user_network.tcp_connection import Connection
 from hw.devices.user_network.tcp_segment import ACK, FIN, RST, SYN, Segment, ahead, read_segment, segment_header
 from hw.iommu import Buffer
 
-MOST_CONNECTIONS: Final = 1024
+MOST_CONNECTIONS: Final = SLOTS
 TICK_SECONDS: Final = 0.25
 DOUBT_SECONDS: Final = 0.005  # a guest that begins anew more often has its connections asked by the clock alone
 YOUNG_SECONDS: Final = 0.5  # for what listens in a guest to find out that its stack has begun anew
 FIRST_PORT, LAST_PORT = 49152, 65535
 ACCEPTS_A_TURN: Final = 16
+_MASK: Final = 0xFFFF_FFFF
 
 SendIp = Callable[[bytes, bytes, int, bytes, Buffer], None]  # source, target, protocol, header, data
 
@@ -33,6 +37,7 @@ class Tcp:
 
     Args:
         mtu: the link's, in bytes of an IP packet.
+        memory, kept: what outlives this process.
     """
 
     def __init__(
@@ -41,8 +46,12 @@ class Tcp:
         send: SendIp,
         reach: Callable[[bytes, int], HostAddress | None],
         mtu: int,
+        memory: ConnectionMemory,
+        kept: KeptSockets,
     ) -> None:
         self._loop = loop
+        self._memory = memory
+        self._kept = kept
         self._send = send
         self._reach = reach
         self._mtu = mtu
@@ -59,6 +68,28 @@ class Tcp:
     def count(self) -> int:
         """Connections there are."""
         return len(self._connections)
+
+    def resume(self, sockets: Mapping[int, socket.socket]) -> None:
+        """Go on with what a former life has left. ``sockets``: of the host, by slot; they are this object's now.
+
+        A connection whose socket was not kept ends with a reset.
+        """
+        left = dict(sockets)
+        for slot in self._memory.used():
+            host = left.pop(slot.number, None)
+            if host is None:
+                guest, guest_port, other, other_port = slot.key
+                header = (slot.words[OUR_FIRST], slot.words[THEIR_FIRST], RST | ACK, 0, b"", b"")
+                self.transmit((guest, guest_port, other, other_port), *header)
+                self._memory.give_back(slot, 0, 0)
+                continue
+            host.setblocking(False)
+            connection = Connection.resumed(self._loop, self, host, slot, self._most(slot.key))
+            self._add(connection)
+            connection.go_on()
+        for number, host in left.items():
+            host.close()
+            self._kept.let_go(number)
 
     def receive(self, packet: Packet) -> None:
         segment = read_segment(packet)
@@ -120,7 +151,7 @@ class Tcp:
         return self._loop.time() < self._young_until
 
     def transmit(
-        self, key: Key, sequence: int, acknowledged: int, flags: int, window: int, data: bytes, options: bytes
+        self, key: Key, sequence: int, acknowledged: int, flags: int, window: int, data: Buffer, options: bytes
     ) -> None:
         guest, guest_port, other, other_port = key
         header = segment_header(
@@ -129,6 +160,9 @@ class Tcp:
         if flags & ACK:
             self._owed.pop(key, None)  # this segment says it
         self._send(other, guest, TCP, header, data)
+
+    def begun(self, connection: Connection, host: socket.socket) -> None:
+        self._kept.keep(connection.slot.number, host)
 
     def owes_acknowledgement(self, connection: Connection) -> None:
         self._owed[connection.key] = connection
@@ -140,25 +174,25 @@ class Tcp:
         for table in (self._connections, self._owed, self._waiting):
             if table.get(connection.key) is connection:
                 del table[connection.key]
+        slot = connection.slot
+        sent, received = connection.sending.next - slot.words[OUR_FIRST], connection.receiving.expected
+        self._memory.give_back(slot, sent & _MASK, received - slot.words[THEIR_FIRST] & _MASK)
+        self._kept.let_go(slot.number)
 
     # --- inside --------------------------------------------------------------------------------------------
 
     def _connect(self, key: Key, syn: Segment) -> None:
         address = self._reach(key[2], key[3])
-        if address is None or len(self._connections) >= MOST_CONNECTIONS:
+        slot = None if address is None else self._memory.take()
+        if address is None or slot is None:
             self._refuse(key, syn)
             return
-        try:
-            host = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
-        except OSError:  # no more descriptors
+        host = _connecting(address)
+        if host is None:
+            self._memory.give_back(slot, 0, 0)
             self._refuse(key, syn)
             return
-        _prepare(host)
-        if host.connect_ex(address) not in (0, errno.EINPROGRESS):
-            host.close()
-            self._refuse(key, syn)
-            return
-        self._add(Connection.asked_by_guest(self._loop, self, key, host, self._most(key), syn))
+        self._add(Connection.asked_by_guest(self._loop, self, key, host, slot, self._most(key), syn))
 
     def _refuse(self, key: Key, segment: Segment) -> None:
         if segment.flags & ACK:
@@ -173,17 +207,16 @@ class Tcp:
                 host, _ = listener.accept()
             except OSError:  # none left, or no more descriptors
                 return
-            key = self._free_key(guest_port)
-            if key is None:
+            slot = self._memory.take()
+            if slot is None:
                 host.close()
                 continue
+            key = self._free_key(guest_port)
             _prepare(host)
-            self._add(Connection.asked_by_host(self._loop, self, key, host, self._most(key)))
+            self._add(Connection.asked_by_host(self._loop, self, key, host, slot, self._most(key)))
 
-    def _free_key(self, guest_port: int) -> Key | None:
+    def _free_key(self, guest_port: int) -> Key:
         """A port of the gateway's that no connection to this one has."""
-        if len(self._connections) >= MOST_CONNECTIONS:
-            return None
         while True:  # there are more ports than connections
             port = self._next_port
             self._next_port = port + 1 if port < LAST_PORT else FIRST_PORT
@@ -206,6 +239,19 @@ class Tcp:
             connection.expire(now)
         if self._connections:
             self._tick = self._loop.call_later(TICK_SECONDS, self._look)
+
+
+def _connecting(address: HostAddress) -> socket.socket | None:
+    """A socket that connects; None: the host refuses it at once."""
+    try:
+        host = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:  # no more descriptors
+        return None
+    _prepare(host)
+    if host.connect_ex(address) not in (0, errno.EINPROGRESS):
+        host.close()
+        return None
+    return host
 
 
 def _prepare(host: socket.socket) -> None:

@@ -6,6 +6,8 @@ Each direction ends by itself (a FIN and SHUT_WR stand for each other), a reset 
 A guest whose stack was started again says nothing of its connections by itself: it is asked, at once where it is known
 to have begun anew, else when it has been silent for `KEEP_SECONDS`, and answers with a reset. Its servers are back a
 little later than its stack: what it refuses meanwhile is asked for again.
+A connection that the guest knows outlives this process: `Connection.resumed` goes on from its slot and its socket,
+which are both kept elsewhere. What a former life may have heard of the socket's end and told nobody ends it by a reset.
 Source: RFC 9293, 5961 (challenge acknowledgements), 7323 (window scaling), 1122 (keep-alive, 4.2.3.6).
 """
 
@@ -15,17 +17,27 @@ import asyncio
 import os
 import socket
 import struct
-from collections import deque
-from enum import Enum, auto
-from typing import Final, Protocol
+from enum import IntEnum
+from typing import Final
 
-from hw.devices.user_network.tcp_segment import ACK, FIN, PSH, RST, SYN, Segment, ahead, behind, syn_options
+from hw.devices.user_network.connection_memory import (
+    HOST_ENDED,
+    OUR_FIRST,
+    STATE,
+    TOUCHES,
+    WRITTEN_BEFORE,
+    Key,
+    Slot,
+)
+from hw.devices.user_network.host_counts import HostCounts, host_counts
+from hw.devices.user_network.tcp_receiving import WINDOW, Receiving
+from hw.devices.user_network.tcp_segment import ACK, FIN, RST, SYN, Segment, ahead, behind, syn_options
 from hw.devices.user_network.tcp_sending import Sending
+from hw.devices.user_network.tcp_way import Way
+from hw.iommu import Buffer
 
-WINDOW: Final = 1 << 20  # bytes that the guest may be ahead of the host's socket
 SCALE: Final = 5
 READS_A_TURN: Final = 16
-MOST_EARLY: Final = 16  # segments that are kept until what is before them comes
 KEEP_SECONDS: Final = 30.0  # without a word of the guest: it is asked whether it still knows the connection
 DOUBTS: Final = 4  # questions to a guest that has begun anew: a stack drops some while it looks for its gateway
 REFUSED_SECONDS: Final = 0.005  # until a guest that has just begun is asked again what it has refused, then twice that
@@ -33,49 +45,34 @@ MOST_ASKED: Final = 8  # without an answer: the guest has vanished
 _RESET: Final = struct.pack("ii", 1, 0)  # linger: close sends a reset
 
 
-class Way(Protocol):
-    """How a connection's segments get to the guest: `hw.devices.user_network.tcp.Tcp`."""
-
-    @property
-    def is_blocked(self) -> bool:
-        """The link takes no more; `Connection.resume` is called when it does."""
-
-    @property
-    def is_young(self) -> bool:
-        """The guest's stack has just begun: who is to listen there may not do so yet."""
-
-    def transmit(
-        self, key: Key, sequence: int, acknowledged: int, flags: int, window: int, data: bytes, options: bytes
-    ) -> None: ...
-
-    def owes_acknowledgement(self, connection: Connection) -> None:
-        """Call `acknowledge` at the end of this turn."""
-
-    def waits_for_link(self, connection: Connection) -> None: ...
-
-    def gone(self, connection: Connection) -> None: ...
-
-
-Key = tuple[bytes, int, bytes, int]  # the guest's address and port, the other's
-
-
-class State(Enum):
-    CONNECTING = auto()  # the guest has asked, the host has not answered
-    SYN_SENT = auto()  # the host has asked, the guest has not answered
-    SYN_RECEIVED = auto()
-    OPEN = auto()
-    GONE = auto()
+class State(IntEnum):
+    CONNECTING = 1  # the guest has asked, the host has not answered
+    SYN_SENT = 2  # the host has asked, the guest has not answered
+    SYN_RECEIVED = 3
+    OPEN = 4
+    GONE = 0
 
 
 class Connection:
-    """Made by `asked_by_guest` or `asked_by_host`. The socket is this connection's."""
+    """Made by `asked_by_guest`, `asked_by_host` or `resumed`. The socket is this connection's, and so is the slot until
+    it is gone. ``first``: the number of our SYN.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, way: Way, key: Key, host: socket.socket, most: int, state: State
+        self,
+        loop: asyncio.AbstractEventLoop,
+        way: Way,
+        key: Key,
+        host: socket.socket,
+        slot: Slot,
+        most: int,
+        first: int,
     ) -> None:
         self.key = key
-        self.state = state
-        self.sending = Sending(int.from_bytes(os.urandom(4), "big"), self._send)
+        self.slot = slot
+        self.state = State.CONNECTING
+        self.sending = Sending(first, self._send, slot)
+        self.receiving = Receiving(slot, host)
         self._loop = loop
         self._way = way
         self._host = host
@@ -83,13 +80,9 @@ class Connection:
         self._offered_mss = most
         self._scale: int | None = SCALE  # of the windows that we tell
         self._guest_scale = 0
-        self._expected = 0  # the guest's next sequence number
         self._told_window = 0
-        self._pending: deque[memoryview] = deque()  # for the host's socket
-        self._pending_bytes = 0
-        self._early: dict[int, Segment] = {}  # by sequence number: what came with a hole before it
         self._reads = self._writes = False
-        self._host_ended = self._guest_ended = False
+        self._host_ended = False
         self._fin: int | None = None  # the sequence number behind our FIN
         self._is_heard = True  # the guest, since the last look at the clock
         self._heard = 0.0
@@ -98,10 +91,17 @@ class Connection:
 
     @classmethod
     def asked_by_guest(
-        cls, loop: asyncio.AbstractEventLoop, way: Way, key: Key, host: socket.socket, most: int, syn: Segment
+        cls,
+        loop: asyncio.AbstractEventLoop,
+        way: Way,
+        key: Key,
+        host: socket.socket,
+        slot: Slot,
+        most: int,
+        syn: Segment,
     ) -> Connection:
         """The guest connects; ``host`` is a socket that does, which tells by being writable."""
-        made = cls(loop, way, key, host, most, State.CONNECTING)
+        made = cls(loop, way, key, host, slot, most, _any_number())
         made._take_syn(syn)
         loop.add_writer(host, made._connected)
         made._writes = True
@@ -109,12 +109,39 @@ class Connection:
 
     @classmethod
     def asked_by_host(
-        cls, loop: asyncio.AbstractEventLoop, way: Way, key: Key, host: socket.socket, most: int
+        cls, loop: asyncio.AbstractEventLoop, way: Way, key: Key, host: socket.socket, slot: Slot, most: int
     ) -> Connection:
         """Somebody has connected to a forwarded port."""
-        made = cls(loop, way, key, host, most, State.SYN_SENT)
-        made.sending.send(SYN, b"", 1, loop.time())
+        made = cls(loop, way, key, host, slot, most, _any_number())
+        made._begin(State.SYN_SENT)
+        made.sending.send_mark(SYN, loop.time())
         return made
+
+    @classmethod
+    def resumed(
+        cls, loop: asyncio.AbstractEventLoop, way: Way, host: socket.socket, slot: Slot, offered_mss: int
+    ) -> Connection:
+        """What a former life of this process has left. `go_on` is called next, once it can be found by its key."""
+        made = cls(loop, way, slot.key, host, slot, offered_mss, ahead(slot.words[OUR_FIRST], -1))
+        made.state = State(slot.words[STATE])
+        made._most, made._scale, made._guest_scale = slot.terms()
+        return made
+
+    def go_on(self) -> None:
+        """The guest is told what we have and sent what it has not, at once."""
+        now = self._loop.time()
+        self._heard = now
+        if self.state is State.SYN_SENT:
+            self.sending.send_mark(SYN, now)
+            return
+        try:
+            if self.state is State.SYN_RECEIVED:
+                self.receiving.resume(0)
+                self.sending.send_mark(SYN | ACK, now)
+            else:
+                self._resume(host_counts(self._host), now)
+        except (OSError, ValueError):
+            self.abort()
 
     # --- from the guest ------------------------------------------------------------------------------------
 
@@ -132,7 +159,7 @@ class Connection:
     def acknowledge(self) -> None:
         """Tell the guest what we have, and what we take."""
         if self.state in (State.SYN_RECEIVED, State.OPEN):
-            self._way.transmit(self.key, self.sending.next, self._expected, ACK, self._window(), b"", b"")
+            self._way.transmit(self.key, self.sending.next, self.receiving.expected, ACK, self._window(), b"", b"")
 
     def expire(self, now: float) -> None:
         """Look at the clock: send again what nobody has answered, and ask a guest that is silent."""
@@ -168,14 +195,47 @@ class Connection:
             return
         if tell_guest:
             flags = RST | ACK
-            self._way.transmit(self.key, self.sending.next, self._expected, flags, 0, b"", b"")
+            self._way.transmit(self.key, self.sending.next, self.receiving.expected, flags, 0, b"", b"")
         self._host.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._close()
 
     # --- inside: segments ----------------------------------------------------------------------------------
 
+    def _begin(self, state: State) -> None:
+        """Note all that a next life must know, before the guest can know of the connection."""
+        self.slot.key = self.key
+        self.slot.note_terms(self._most, self._scale, self._guest_scale)
+        self.slot.words[WRITTEN_BEFORE] = host_counts(self._host).written
+        self.sending.begin()
+        self._way.begun(self, self._host)
+        self._enter(state)
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self.slot.words[STATE] = state
+
+    def _resume(self, counts: HostCounts, now: float) -> None:
+        """In OPEN. Raises OSError, ValueError: it cannot go on."""
+        words = self.slot.words
+        has_ended = bool(words[HOST_ENDED])
+        if counts.is_closed:
+            error = self._host.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error or (words[TOUCHES] and not has_ended):
+                raise OSError(error, "reset")
+        words[TOUCHES] = 0
+        self.receiving.resume(counts.written - words[WRITTEN_BEFORE])
+        self.sending = Sending.resumed(self._send, self.slot, counts.read, self._most, has_ended, now)
+        if has_ended:
+            self._host_ended = True
+            self._fin = ahead(words[OUR_FIRST], counts.read + 1)
+        self.acknowledge()
+        self.sending.repeat()
+        if self.receiving.pending:
+            self._wait_to_write()
+        self._settle()
+
     def _take_syn(self, syn: Segment) -> None:
-        self._expected = ahead(syn.sequence, 1)
+        self.receiving.begin(ahead(syn.sequence, 1))
         self._most = min(self._most, syn.mss)
         if syn.scale is None:
             self._scale = None
@@ -197,6 +257,7 @@ class Connection:
                 self._refused += 1
         elif segment.flags & SYN:
             self._take_syn(segment)
+            self.slot.note_terms(self._most, self._scale, self._guest_scale)
             self.sending.acknowledge(segment.acknowledged, self._loop.time())
             self._way.owes_acknowledgement(self)
             self._opened()
@@ -208,7 +269,7 @@ class Connection:
 
     def _receive(self, segment: Segment) -> None:
         flags = segment.flags
-        distance = behind(self._expected, segment.sequence)
+        distance = behind(self.receiving.expected, segment.sequence)
         if flags & RST:
             if distance == 0:
                 self.abort(tell_guest=False)
@@ -245,62 +306,47 @@ class Connection:
 
     def _take_data(self, segment: Segment, distance: int) -> None:
         self._way.owes_acknowledgement(self)
-        if -WINDOW <= distance < 0 and len(self._early) < MOST_EARLY:
-            self._early[segment.sequence] = segment
         if distance < 0:
             self.acknowledge()  # at once: three of the same make the guest send the missing one again
-        self._take_in_order(segment, distance)
-        for sequence in sorted(self._early, key=lambda number: behind(number, self._expected)):
-            if behind(sequence, self._expected) > 0:
-                return
-            if early := self._early.pop(sequence, None):  # none is left when the host's socket has failed
-                self._take_in_order(early, behind(self._expected, sequence))
-
-    def _take_in_order(self, segment: Segment, distance: int) -> None:
-        data, size = segment.data, len(segment.data)
-        if not 0 <= distance <= size or self._guest_ended:
-            return  # of the past, or with a hole before it
-        room = WINDOW - self._pending_bytes
-        fresh = data[distance : distance + room]
-        self._expected = ahead(self._expected, len(fresh))
-        if fresh:
-            self._to_host(fresh)
-        if segment.flags & FIN and distance + len(fresh) == size and self.state is not State.GONE:
-            self._expected = ahead(self._expected, 1)
-            self._guest_ended = True
-            self._end_writing()
+        try:
+            self.receiving.take(segment, distance)
+        except OSError:
+            self.abort()
+            return
+        if self.receiving.pending:
+            self._wait_to_write()
 
     def _settle(self) -> None:
         """After a segment: read on, or find that all is over."""
         if self.state is not State.OPEN:
             return
         if self._fin is not None and behind(self.sending.first, self._fin) >= 0:
-            if self._guest_ended and not self._pending:
+            if self.receiving.has_ended and not self.receiving.pending:
                 self.acknowledge()
                 self._close()
         elif not self._reads and not self._host_ended:
             self._read()
 
-    def _send(self, sequence: int, flags: int, data: bytes) -> None:
+    def _send(self, sequence: int, flags: int, data: Buffer) -> None:
         options = syn_options(self._offered_mss, self._scale) if flags & SYN else b""
-        self._way.transmit(self.key, sequence, self._expected, flags, self._window(flags), data, options)
+        self._way.transmit(self.key, sequence, self.receiving.expected, flags, self._window(flags), data, options)
 
     def _window(self, flags: int = 0) -> int:
         shift = 0 if flags & SYN or self._scale is None else self._scale
-        self._told_window = min(WINDOW - self._pending_bytes, 0xFFFF << shift)
+        self._told_window = min(self.receiving.room, 0xFFFF << shift)
         return self._told_window >> shift
 
     def _probe(self, now: float) -> None:
         """The guest's window is closed: a byte that it may refuse makes it tell its window again."""
         try:
-            data = self._host.recv(1)
+            size = self._read_some(1)
         except BlockingIOError:
             return
         except OSError:
             self.abort()
             return
-        if data:
-            self.sending.send(ACK | PSH, data, 1, now)
+        if size:
+            self.sending.send_bytes(size, now)
         else:
             self._host_finished()
 
@@ -313,7 +359,9 @@ class Connection:
             return
         else:
             self._heard, self._asked = now, self._asked + 1
-        self._way.transmit(self.key, ahead(self.sending.next, -1), self._expected, ACK, self._window(), b"", b"")
+        self._way.transmit(
+            self.key, ahead(self.sending.next, -1), self.receiving.expected, ACK, self._window(), b"", b""
+        )
 
     # --- inside: the host's socket -------------------------------------------------------------------------
 
@@ -322,11 +370,11 @@ class Connection:
         if self._host.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.abort()
             return
-        self.state = State.SYN_RECEIVED
-        self.sending.send(SYN | ACK, b"", 1, self._loop.time())
+        self._begin(State.SYN_RECEIVED)
+        self.sending.send_mark(SYN | ACK, self._loop.time())
 
     def _opened(self) -> None:
-        self.state = State.OPEN
+        self._enter(State.OPEN)
         self._read()
 
     def _read(self) -> None:
@@ -343,69 +391,58 @@ class Connection:
                 self._way.waits_for_link(self)
                 return
             try:
-                data = self._host.recv(min(room, self._most))
+                size = self._read_some(min(room, self._most))
             except BlockingIOError:
                 break
             except OSError:
                 self.abort()
                 return
-            if not data:
+            if not size:
                 self._host_finished()
                 return
-            self.sending.send(ACK | PSH, data, len(data), self._loop.time())
+            self.sending.send_bytes(size, self._loop.time())
         if not self._reads:
             self._reads = True
             self._loop.add_reader(self._host, self._read)
 
+    def _read_some(self, most: int) -> int:
+        """Bytes to `Sending.space`; 0: the host has ended. Raises OSError."""
+        words = self.slot.words
+        words[TOUCHES] = 1
+        try:
+            size = self._host.recv_into(self.sending.space(most))
+        except BlockingIOError:
+            words[TOUCHES] = 0
+            raise
+        words[TOUCHES] = 0
+        return size
+
     def _host_finished(self) -> None:
         self._host_ended = True
+        self.slot.words[HOST_ENDED] = 1
         self._stop_reading()
-        self.sending.send(FIN | ACK, b"", 1, self._loop.time())
+        self.sending.send_mark(FIN | ACK, self._loop.time())
         self._fin = self.sending.next
 
-    def _to_host(self, data: memoryview) -> None:
-        if not self._pending:
-            try:
-                data = data[self._host.send(data) :]
-            except BlockingIOError:
-                pass
-            except OSError:
-                self.abort()
-                return
-        if data:
-            self._pending.append(data)
-            self._pending_bytes += len(data)
-            if not self._writes:
-                self._writes = True
-                self._loop.add_writer(self._host, self._write)
+    def _wait_to_write(self) -> None:
+        if not self._writes:
+            self._writes = True
+            self._loop.add_writer(self._host, self._write)
 
     def _write(self) -> None:
-        while self._pending:
-            try:
-                count = self._host.send(self._pending[0])
-            except BlockingIOError:
-                return
-            except OSError:
-                self.abort()
-                return
-            self._pending_bytes -= count
-            if count == len(self._pending[0]):
-                self._pending.popleft()
-            else:
-                self._pending[0] = self._pending[0][count:]
-            if self._told_window < WINDOW // 2 <= WINDOW - self._pending_bytes:
-                self.acknowledge()
+        try:
+            is_all = self.receiving.write()
+        except OSError:
+            self.abort()
+            return
+        if self._told_window < WINDOW // 2 <= self.receiving.room:
+            self.acknowledge()
+        if not is_all:
+            return
         self._stop_writing()
-        if self._guest_ended:
-            self._end_writing()
+        if self.receiving.has_ended:
+            self.receiving.end_writing()
             self._settle()
-
-    def _end_writing(self) -> None:
-        if not self._pending:
-            try:
-                self._host.shutdown(socket.SHUT_WR)
-            except OSError:  # its peer has reset it: reading tells
-                return
 
     def _stop_reading(self) -> None:
         if self._reads:
@@ -418,12 +455,15 @@ class Connection:
             self._writes = False
 
     def _close(self) -> None:
-        self.state = State.GONE
+        self._enter(State.GONE)
         if self._asks_again is not None:
             self._asks_again.cancel()
         self._stop_reading()
         self._stop_writing()
-        self._pending.clear()
-        self._early.clear()
+        self.receiving.forget()
         self._host.close()
         self._way.gone(self)
+
+
+def _any_number() -> int:
+    return int.from_bytes(os.urandom(4), "big")

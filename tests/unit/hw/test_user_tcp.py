@@ -10,8 +10,9 @@ import pytest
 
 from hw.devices.user_network import dhcp, tcp, tcp_connection
 from hw.devices.user_network.addresses import GATEWAY, GUEST
+from hw.devices.user_network.connection_memory import ConnectionMemory, Slot
 from hw.devices.user_network.forward import Forward
-from hw.devices.user_network.tcp_connection import WINDOW
+from hw.devices.user_network.tcp_receiving import WINDOW
 from hw.devices.user_network.tcp_segment import ACK, FIN, PSH, RST, SYN, ahead, syn_options
 from hw.devices.user_network.tcp_sending import MOST_TRIES, RETRY_SECONDS, Sending
 from tests.unit.hw.user_guest import TcpPeer, UserGuest, dhcp_message
@@ -31,6 +32,17 @@ def server() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as made:
         made.settimeout(20)
         yield made
+
+
+def slot() -> Slot:
+    made = ConnectionMemory().take()
+    assert made is not None
+    return made
+
+
+def put(sending: Sending, data: bytes) -> None:
+    sending.space(len(data))[:] = data
+    sending.send_bytes(len(data), now=0.0)
 
 
 def connected(guest: UserGuest, server: socket.socket, **options: int) -> tuple[TcpPeer, socket.socket]:
@@ -220,10 +232,10 @@ def test_an_acknowledgement_of_what_was_not_sent_changes_nothing(guest: UserGues
 
 def test_all_that_was_lost_is_sent_again_as_acknowledgements_come() -> None:
     sent: list[int] = []
-    sending = Sending(0xFFFF_FFFE, lambda sequence, flags, data: sent.append(sequence))
+    sending = Sending(0xFFFF_FFFE, lambda sequence, flags, data: sent.append(sequence), slot())
     sending.window = 100
     for _ in range(3):
-        sending.send(DATA, b"ab", 2, now=0.0)
+        put(sending, b"ab")
     for _ in range(3):
         sending.duplicate()
     assert sending.acknowledge(0, now=0.5)
@@ -235,9 +247,9 @@ def test_all_that_was_lost_is_sent_again_as_acknowledgements_come() -> None:
 
 def test_what_nobody_acknowledges_is_sent_again_and_then_given_up() -> None:
     sent: list[tuple[int, int, bytes]] = []
-    sending = Sending(7, lambda sequence, flags, data: sent.append((sequence, flags, data)))
+    sending = Sending(7, lambda sequence, flags, data: sent.append((sequence, flags, bytes(data))), slot())
     sending.window = 100
-    sending.send(DATA, b"abc", 3, now=0.0)
+    put(sending, b"abc")
     assert sending.deadline == RETRY_SECONDS
     assert all(sending.expired(float(number)) for number in range(MOST_TRIES))
     assert sent == [(7, DATA, b"abc")] * (1 + MOST_TRIES)

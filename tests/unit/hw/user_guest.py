@@ -124,6 +124,15 @@ class TcpPeer:
         self.expected = ahead(self.expected, len(found.data) + bool(found.flags & 1))
         return found
 
+    async def take_data(self) -> Segment:
+        """As `take`, of the next one that has data."""
+        while True:
+            found = await self.segment()
+            if found.data:
+                assert found.sequence == self.expected
+                self.expected = ahead(self.expected, len(found.data) + bool(found.flags & 1))
+                return found
+
     async def connect(self, options: bytes = syn_options(1460, None)) -> Segment:
         self.send(SYN, options=options)
         answer = await self.segment()
