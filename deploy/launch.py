@@ -43,7 +43,8 @@ _LOCKED: Final = b"\0"
 class LaunchOptions:
     """How to run a description. ``script`` is an open descriptor that becomes the console's input.
 
-    ``snapshot``: a suspended system's file, which it goes on from.
+    ``snapshot``: a suspended system's file, which it goes on from. ``output``: what a console on the standard streams
+    writes to.
 
     A kernel that dies more often than ``most_kernel_deaths`` within ten seconds is not replaced.
     """
@@ -53,6 +54,7 @@ class LaunchOptions:
     script: int | None = None
     most_kernel_deaths: int | None = None
     snapshot: Path | None = None
+    output: int = 1
 
 
 Run = Callable[[LaunchOptions], int]
@@ -79,6 +81,7 @@ def run_monitor(options: LaunchOptions) -> int:
             source=str(options.description.source.resolve()),
             console=options.console,
             script=options.script,
+            output=options.output,
             modules=interface_modules(system),
             rehearsal=REHEARSAL,
             module_paths=options.description.paths,

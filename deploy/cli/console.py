@@ -6,14 +6,17 @@ import os
 
 import click
 
-from deploy.cli.output import Failure, Report, reported, system_option
+from deploy.cli.output import Failure, Report, console_output, reported, system_option
 
 
 @click.command()
 @system_option
 @reported
 def command(system_name: str | None) -> Report:
-    """Join this terminal to the console of a detached system. Ctrl-] leaves it; the system goes on."""
+    """Join this terminal to the console of a detached system. Ctrl-] leaves it; the system goes on.
+
+    With --json the console writes to standard error.
+    """
     from deploy.runtime import select_running
     from deploy.terminal import join
 
@@ -24,7 +27,7 @@ def command(system_name: str | None) -> Report:
         why = "it has no UART, or runs on the terminal that started it"
         raise Failure(f"{system.name} has no console to join: {why}") from error
     try:
-        join(console)
+        join(console, sink=console_output())
     finally:
         os.close(console)
     return Report({"name": system.name}, lambda: None)

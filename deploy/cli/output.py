@@ -99,6 +99,11 @@ def wants_json() -> bool:
     return bool(click.get_current_context().meta[_JSON])
 
 
+def console_output() -> int:
+    """Where what a system says goes: standard output is for the answer alone where that is JSON."""
+    return 2 if wants_json() else 1
+
+
 def _remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     context.meta[_JSON] = value
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from deploy.cli.output import Report, reported
+from deploy.cli.output import Report, console_output, reported
 from deploy.cli.rendering import line
 from deploy.cli.up import ended, how_to_reach
 
@@ -18,14 +18,16 @@ from deploy.cli.up import ended, how_to_reach
 def command(file: Path, detach: bool) -> Report:
     """Let the system go on that `sel4py suspend` has saved to FILE.
 
-    FILE stays as it is. Its description and its disks must be as they were then.
+    FILE stays as it is. Its description and its disks must be as they were then. With --json the console writes to
+    standard error.
     """
     from deploy.launch import LaunchOptions, launch, launch_detached
     from deploy.snapshots import description_of
     from libsel4py.description import Backend
 
     description = description_of(file)
-    options = LaunchOptions(description, Backend.PTY if detach else None, snapshot=file.absolute())
+    backend = Backend.PTY if detach else None
+    options = LaunchOptions(description, backend, snapshot=file.absolute(), output=console_output())
     own = description.system.name
     if detach:
         launch_detached(options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy.cli.output import Failure, Report, reported
+from deploy.cli.output import Failure, Report, console_output, reported
 from deploy.cli.rendering import line
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def command(
     """Start SYSTEM: a description file, a folder with a system.toml, or a name such as workstation.
 
     In the foreground the console is this terminal, and the exit status is that of the system. It ends when an essential
-    task (the shell) ends.
+    task (the shell) ends. With --json the console writes to standard error, and standard output has the answer alone.
     """
     from deploy.description import find, load
     from deploy.launch import LaunchOptions, launch, launch_detached
@@ -71,7 +71,8 @@ def command(
             launch_detached(LaunchOptions(description, Backend.PTY if fed is None else None, fed, kernel_deaths))
             own = description.system.name
             return Report({"name": own}, lambda: line(f"{own} is up; {how_to_reach(description)}"))
-        return ended(description.system.name, launch(LaunchOptions(description, None, fed, kernel_deaths)))
+        options = LaunchOptions(description, None, fed, kernel_deaths, output=console_output())
+        return ended(description.system.name, launch(options))
     finally:
         if fed is not None:
             os.close(fed)

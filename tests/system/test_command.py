@@ -233,6 +233,13 @@ def test_the_console_of_a_system_on_a_terminal_cannot_be_joined(sel4py: Supervis
     assert terminal.wait() == 0
 
 
+def test_a_system_in_the_foreground_answers_in_json_and_its_console_is_elsewhere(sel4py: Supervisor) -> None:
+    finished = sel4py.run("up", QUIET, "--json", typed=b"names\nexit\n")
+    assert finished.json() == {"ok": True, "result": {"name": "workstation", "status": 0}}
+    assert finished.output.count("\n") == 1
+    assert "sel4py> names" in finished.error
+
+
 def test_every_command_that_needs_no_system_answers_in_json(sel4py: Supervisor, tmp_path: Path) -> None:
     assert sel4py.rows("systems") == []
     checked = sel4py.result("check", "workstation")
