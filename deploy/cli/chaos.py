@@ -257,6 +257,7 @@ def _show(outcome: Outcome) -> None:
         line(f"violated: {violation}")
     if outcome.missing:
         line(f"not running at the end: {', '.join(outcome.missing)}")
+        line("who ends more often than its policy bears, by its group or ten times within ten seconds, is given up")
     if outcome.stalled:
         line(f"not answered since the last fault: {', '.join(outcome.stalled)}")
     late = outcome.late

@@ -222,6 +222,17 @@ def test_descriptors_that_the_host_hides_are_named_and_fail_nothing(capsys: pyte
     assert "not looked at: open descriptors of kernel, which this host shows to root alone" in capsys.readouterr().out
 
 
+def test_a_task_that_is_down_fails_the_run_and_what_its_policy_has_to_do_with_it_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    outcome = outcome_of(load(find("picture")).system)
+    outcome.missing = ["painter"]
+    assert not outcome.ok
+    _show(outcome)
+    told = capsys.readouterr().out
+    assert "not running at the end: painter\nwho ends more often than its policy bears" in told
+
+
 def test_a_kind_is_drawn_by_its_weight() -> None:
     drawn = Counter(each.fault for each in islice(schedule(SYSTEM, {Fault.KILL: 1, Fault.SLOW: 9}, 1.0, 1), 5000))
     assert drawn[Fault.SLOW] / 5000 == pytest.approx(0.9, abs=0.02)
