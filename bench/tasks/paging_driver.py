@@ -19,6 +19,7 @@ from bench.tasks import faulter
 from libsel4py import Component, abi, component, uses
 from libsel4py.abi import FaultLabel, ObjectType, Rights
 from libsel4py.capabilities import TCB, CNode, Endpoint, Frame, Reply, SchedContext, SchedControl, VSpace
+from libsel4py.capabilities.frame import prepare_map
 from libsel4py.environment import CNODE_DEPTH, Slot
 from libsel4py.interfaces.console import Console
 from libsel4py.lowlevel.batch import Batch
@@ -118,16 +119,13 @@ class Main(Component):
         while len(frames) < count:
             frames += map(Frame, self.task.memory.allocate(ObjectType.FRAME, bits, BATCH))
         self._reader.read(pages)
+        batch, answer = Batch(), Message()
         message = board.endpoint.recv(board.reply)
         while message.label == FaultLabel.VM_FAULT:
             first = message.words[1] - BASE >> bits
-            if ahead == 1:
-                frames[first].map(BASE + (first << bits), READ_WRITE, 0, vspace=vspace)
-            else:
-                with Batch() as batch:
-                    for number in range(first, min(first + ahead, count)):
-                        batch.queue(frames[number].map, BASE + (number << bits), READ_WRITE, 0, vspace=vspace)
-            message = board.endpoint.reply_recv(Message(), board.reply)
+            for number in range(first, min(first + ahead, count)):
+                batch.queue_prepared(prepare_map(frames[number], BASE + (number << bits), READ_WRITE, 0, vspace=vspace))
+            message = batch.reply_recv(board.endpoint.cptr, answer, board.reply.cptr)
         taken = nanoseconds(message)
         with Batch() as batch:
             for frame in frames[:count]:

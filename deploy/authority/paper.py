@@ -158,7 +158,7 @@ class Paper:
 
     def batch(self, entries: Sequence[BatchEntry], /) -> list[Completion]:
         """Many invocations; each is answered as done."""
-        for _, cptr, info, words, caps in entries:
+        for _, cptr, info, words, caps, *_ in entries:
             self.invoke(Prepared(cptr, abi.INVOCATIONS[Label(abi.info_label(info))], info, words, caps))
         return [(0, 0, abi.message_info(0, 0, 0), 0, 0, 0, 0)] * len(entries)
 

@@ -79,6 +79,8 @@ static bool parse_item(PyObject *source, Py_ssize_t index, struct item *item, st
         !as_u64(PyTuple_GetItem(source, 1), &item->entry.cptr) ||
         !as_u64(PyTuple_GetItem(source, 2), &item->entry.info))
         return false;
+    if (item->entry.op == SEL4PY_SYSCALL_REPLY_RECV && PyTuple_Check(words) && PyTuple_Size(words) <= REGISTERS)
+        item->entry.flags = 0; /* its result is a message, which may have more words and capabilities */
     Py_ssize_t word_count = count_of(words, REGISTERS + SEL4PY_TAIL_MESSAGE_WORDS, "message words", index);
     Py_ssize_t cap_count = word_count < 0 ? -1 : count_of(caps, MOST_CAPS, "capabilities", index);
     return cap_count >= 0 &&

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from libsel4py.abi import Label, Rights, VmAttributes
+from typing import Final
+
+from libsel4py import abi
+from libsel4py.abi import INVOCATIONS, Label, Rights, VmAttributes
 from libsel4py.capabilities.base import Capability
 from libsel4py.capabilities.io_space import IOSpace
-from libsel4py.lowlevel.invoke import invoke
+from libsel4py.lowlevel.invoke import Prepared, invoke
+
+_MAP: Final = INVOCATIONS[Label.FRAME_MAP]
+_MAP_INFO: Final = abi.message_info(_MAP.label, len(_MAP.words), len(_MAP.caps))
 
 
 class VSpace(Capability):
@@ -61,3 +67,15 @@ class Frame(Capability):
     def get_address(self) -> int:
         """Physical address, in bytes."""
         return invoke(self.cptr, Label.FRAME_GET_ADDRESS)[0]
+
+
+def prepare_map(
+    frame: Frame,
+    address: int,
+    rights: int = Rights.READ | Rights.WRITE,
+    attributes: int = VmAttributes.DEFAULT,
+    *,
+    vspace: VSpace,
+) -> Prepared:
+    """`Frame.map`, for `Batch.queue_prepared`: a pager makes one for each fault, and this looks nothing up by name."""
+    return Prepared(frame.cptr, _MAP, _MAP_INFO, (address, rights, attributes), (vspace.cptr,))

@@ -21,13 +21,14 @@ from libsel4py import abi
 from libsel4py.abi import RING_ENTRIES, TAIL_CAP_SLOTS, TAIL_MESSAGE_WORDS, Status, Syscall
 from libsel4py.errors import KernelError, kernel_error
 from libsel4py.lowlevel.invoke import Prepared, per_thread
-from libsel4py.lowlevel.syscalls import BatchEntry, Completion, Message, machine
+from libsel4py.lowlevel.syscalls import BatchEntry, Completion, Message, Received, machine, unpack
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 Answer = TypeVar("Answer", covariant=True)
 _CALL: Final = int(Syscall.CALL)
 _NB_SEND: Final = int(Syscall.NB_SEND)
+_REPLY_RECV: Final = int(Syscall.REPLY_RECV)
 BATCH_WORDS: Final = abi.MESSAGE_REGISTERS + TAIL_MESSAGE_WORDS
 
 
@@ -150,6 +151,14 @@ class Batch:
             per_thread.recorder = former
         raise ValueError(f"{method!r} is no kernel invocation: only methods of kernel objects can be batched")
 
+    def queue_prepared(self, prepared: Prepared) -> Pending[None]:
+        """As `queue`, of an invocation that is ready and whose reply has no words.
+
+        Raises:
+            ValueError: it does not fit an entry. OverflowError, by the trap: a word is none.
+        """
+        return self._append(prepared, _nothing)
+
     def queue_try(
         self, method: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
     ) -> None:
@@ -198,6 +207,35 @@ class Batch:
         Raises:
             KernelError: the first refusal, if the batch checks; a note says which entry it was.
         """
+        for index, waiting in enumerate(pending := self._run()):
+            error = waiting.error() if self._check else None
+            if error is not None:
+                error.add_note(f"entry {index} of {len(pending)} in a batch; the entries behind it were executed")
+                raise error
+
+    def reply_recv(self, endpoint: int, message: Message, reply: int) -> Received:
+        """Submit what is queued; then answer the caller in ``reply`` and wait for the next message, by the same trap.
+
+        So a pager maps and answers at once. What was refused is told by the `Pending`s alone, which are all filled in
+        when the message has come. Not for a thread that listens to channels: it hears of no call by one. Nothing ends
+        the wait, no signal's handler either.
+
+        Raises:
+            ValueError: the answer does not fit an entry.
+        """
+        if len(message.words) > abi.MESSAGE_REGISTERS or message.caps:
+            raise ValueError(
+                f"a batched answer has {abi.MESSAGE_REGISTERS} words at most and no capability: send it by itself"
+            )
+        info = abi.message_info(message.label, len(message.words))
+        received: Asked[Received] = Asked(lambda completion: unpack(completion, "ReplyRecv"))
+        self._entries.append((_REPLY_RECV, endpoint, info, message.words, (), reply))
+        self._pending.append(received)
+        self._run()
+        return received.result()
+
+    def _run(self) -> list[Pending[object] | Asked[object] | _Unasked]:
+        """Trap with what is queued; what is filled in."""
         entries, pending = self._entries, self._pending
         self._entries, self._pending = [], []
         first = 0
@@ -206,12 +244,7 @@ class Batch:
             for waiting, completion in zip(pending[first:], completions, strict=False):
                 waiting.complete(completion)
             first += len(completions)
-        if self._check:
-            for index, waiting in enumerate(pending):
-                error = waiting.error()
-                if error is not None:
-                    error.add_note(f"entry {index} of {len(pending)} in a batch; the entries behind it were executed")
-                    raise error
+        return pending
 
     def __enter__(self) -> Batch:
         return self
@@ -222,6 +255,10 @@ class Batch:
         if kind is None:
             self.submit()
         self._entries, self._pending = [], []
+
+
+def _nothing() -> None:
+    """What such a method returns."""
 
 
 def _of_one_trap(entries: list[BatchEntry], first: int) -> list[BatchEntry]:

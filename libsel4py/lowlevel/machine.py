@@ -18,7 +18,10 @@ Completion = tuple[int, int, int, int, int, int, int]  # status, badge, info, MR
 Words = tuple[int, int, int, int, int]  # info, MR0..MR3
 Answer = int | bytes | Words  # what a server answers: a number, a message of bytes, or words
 Request = tuple[int, int, int, int | bytes, int, int, int]  # a completion, or one with all bytes in the place of MR0
-BatchEntry = tuple[int, int, int, tuple[int, ...], tuple[int, ...]]  # op, cptr, info, words 0..8, caps 0..3
+# op, cptr, info, words 0..8, caps 0..3; a reply object's address of a ReplyRecv
+BatchEntry = (
+    tuple[int, int, int, tuple[int, ...], tuple[int, ...]] | tuple[int, int, int, tuple[int, ...], tuple[int, ...], int]
+)
 ThreadEntry = Callable[[int, int, int, int, int, int, int, int], int | None]  # thread, image, six words; exit status
 
 

@@ -16,9 +16,11 @@ from typing import Protocol
 
 from libsel4py.abi import ObjectType, Rights
 from libsel4py.capabilities import CNode, Frame, VSpace
+from libsel4py.capabilities.frame import prepare_map
 from libsel4py.errors import KernelError
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.cspace import SlotAllocator
+from libsel4py.lowlevel.invoke import Prepared
 from libsel4py.lowlevel.untyped import UntypedAllocator
 
 
@@ -122,7 +124,10 @@ class Frames:
             raise
         with Batch(check=False) as batch:
             outcomes = [
-                (batch.queue(self._cnode.copy, slot, self._cnode, each.source), batch.queue(_map, Frame(slot), each))
+                (
+                    batch.queue(self._cnode.copy, slot, self._cnode, each.source),
+                    batch.queue_prepared(_map(Frame(slot), each)),
+                )
                 for slot, each in zip(slots, wanted, strict=True)
             ]
         made: list[Frame | KernelError] = []
@@ -138,7 +143,7 @@ class Frames:
     def remap(self, changes: Sequence[tuple[Frame, Wanted]]) -> list[KernelError | None]:
         """Change the rights of mappings that stand; for each None, or why the kernel refused it."""
         with Batch(check=False) as batch:
-            outcomes = [batch.queue(_map, frame, wanted) for frame, wanted in changes]
+            outcomes = [batch.queue_prepared(_map(frame, wanted)) for frame, wanted in changes]
         return [outcome.error() for outcome in outcomes]
 
     def unmap(self, frame: Frame) -> None:
@@ -147,5 +152,5 @@ class Frames:
             frame.unmap()
 
 
-def _map(frame: Frame, wanted: Wanted) -> None:
-    frame.map(wanted.address, wanted.rights, vspace=wanted.vspace)
+def _map(frame: Frame, wanted: Wanted) -> Prepared:
+    return prepare_map(frame, wanted.address, wanted.rights, vspace=wanted.vspace)

@@ -93,11 +93,11 @@ class FakeKernel(ByteMessages, FakeChannels):
 
     def batch(self, entries: Sequence[BatchEntry], /) -> list[Completion]:
         completions = []
-        for op, cptr, info, words, caps in entries:
+        for op, cptr, info, words, caps, *reply in entries:
             padded = (*words, 0, 0, 0, 0)
             self._threads.area.words[MESSAGE_REGISTERS : MESSAGE_REGISTERS + 4] = (*words[4:], 0, 0, 0, 0)[:4]
             self.set_caps(*(*caps, 0, 0, 0)[:3])
-            completions.append(self.trap(op, cptr, info, *padded[:4]))
+            completions.append(self.trap(op, cptr, info, *padded[:4], *reply))
         return completions
 
     def set_thread_entry(self, entry: ThreadEntry, /) -> None:

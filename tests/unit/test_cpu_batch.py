@@ -7,7 +7,7 @@ import pytest
 
 from hw import cpu, ring
 from libsel4py import abi
-from tests.unit.cpu_peer import running, serve_echo
+from tests.unit.cpu_peer import next_entry, running, serve_echo
 
 CALL = abi.Syscall.CALL
 
@@ -100,6 +100,17 @@ def test_an_entry_carries_eight_words_two_capabilities_and_a_reply() -> None:
         assert peer.tail() == (23, 0, 14, 15, 16, 17, 21, 22)
         peer.echo(entry)
         task.result()
+
+
+def test_a_receive_behind_others_gets_a_whole_message() -> None:
+    receive: Any = (abi.Syscall.REPLY_RECV, 1, 2, (10, 11), (), 23)
+    with running(lambda: cpu.batch([*entries(1), receive])) as (peer, task):
+        peer.echo(next_entry(peer, task))
+        entry = peer.wait_entry(task)
+        assert entry is not None
+        assert (entry.flags, entry[2:6], peer.tail()[0]) == (abi.EntryFlags.HAS_TAIL, (1, 2, 10, 11), 23)
+        peer.complete(entry.tag, badge=5, info=3, mrs=(7, 8, 9))
+        assert task.result()[1] == (0, 5, 3, 7, 8, 9, 0)
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,9 @@ class KernelCpu(ByteMessages):
 
     def batch(self, entries: Sequence[BatchEntry], /) -> list[Completion]:
         with self._ran:
-            for op, cptr, info, words, caps in entries:
-                self._thread.submit(op, cptr, info, words, caps=caps, inline=len(caps) <= abi.TAIL_CAP_SLOTS)
+            for op, cptr, info, words, caps, *reply in entries:
+                inline = len(caps) <= abi.TAIL_CAP_SLOTS and not reply
+                self._thread.submit(op, cptr, info, words, caps=caps, inline=inline, reply=reply[0] if reply else 0)
             self._run()
             return [self._completion() for _ in entries]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import random
 from collections.abc import Iterator
 
@@ -36,7 +37,7 @@ from libsel4py.interface import endpoint_of
 from libsel4py.lowlevel import bootinfo
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.cspace import SlotAllocator
-from libsel4py.lowlevel.syscalls import wait_and_listen
+from libsel4py.lowlevel.syscalls import Message, wait_and_listen
 from libsel4py.lowlevel.untyped import UntypedAllocator
 from libsel4py.server import Server
 from libsel4py.server_loop import listening, wait_to_serve
@@ -151,6 +152,31 @@ def test_invocations_with_three_capabilities_go_by_a_batch(board: Bench) -> None
         batch.queue(ROOT_CNODE.mint, slot, ROOT_CNODE, handler, 7)
         batch.queue(own.set_space, Endpoint(slot), ROOT_CNODE, 0, VSpace(InitialSlot.VSPACE), 0)
     assert board.machine.root.tcb.slot(TcbSlot.FAULT_HANDLER).word1 == 7
+
+
+def test_a_batch_ends_with_an_answer_and_the_next_message(board: Bench) -> None:
+    endpoint, source = board.machine.retype(ObjectType.ENDPOINT), board.machine.retype(ObjectType.NOTIFICATION)
+    reply, slot = Reply(board.machine.retype(ObjectType.REPLY)), board.machine.new_slots(1)
+    answers: queue.Queue[tuple[int, ...]] = queue.Queue()
+
+    def work(task: Task) -> None:
+        for words in ((1,), tuple(range(20))):
+            answers.put(Endpoint(SERVED).call(Message(0, words)).words)
+
+    thread = board.thread("client")
+    board.machine.grant(thread, endpoint, SERVED)
+    board.start(thread, Task(Environment("client", first_free_slot=FREE_SLOTS[0], free_slots=FREE_SLOTS[1])), work)
+    assert Endpoint(endpoint).recv(reply).words == (1,)
+    batch = Batch()
+    copies = [batch.queue(ROOT_CNODE.copy, slot, ROOT_CNODE, source) for _ in range(2)]
+    assert batch.reply_recv(endpoint, Message(0, (3, 4)), reply.cptr).words == tuple(range(20))
+    assert copies[0].error() is None
+    assert isinstance(copies[1].error(), DeleteFirst)
+    assert answers.get(timeout=60) == (3, 4)
+    reply.send(Message(0, (5,)))
+    assert answers.get(timeout=60) == (5,)
+    with pytest.raises(ValueError, match="by itself"):
+        batch.reply_recv(endpoint, Message(0, (0,) * 5), reply.cptr)
 
 
 def test_what_is_only_tried_may_be_refused_in_a_batch_that_checks(board: Bench) -> None:
