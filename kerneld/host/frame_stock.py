@@ -1,7 +1,7 @@
 """memfds that are made ahead for small frames: a page fault waits for none to be made, nor wakes the monitor.
 
 They are made some at a time, twice as many each time up to `MOST_MADE`, and the monitor is told of all of them by one
-message. Once some were taken, one after the other is made in their place while the kernel has nothing else to do; the
+message. Once some were taken, a few at a time are made in their place while the kernel has nothing else to do; the
 monitor is told of these together as well, and none is taken before.
 
 Which frame's memory one has become stands in a table of words, in memory that the monitor keeps as well and only the
@@ -33,6 +33,7 @@ from libsel4py import abi
 SIZE: Final = 1 << abi.FRAME_MIN_BITS
 NUMBERS: Final = 1 << 15  # no kernel has as many descriptors for frames
 FIRST_MADE: Final = 4
+MADE_TOGETHER: Final = 4  # while there is time: some 20 us
 MOST_MADE: Final = KEPT_TOGETHER
 TABLE: Final = "stocked"
 
@@ -83,11 +84,12 @@ class FrameStock:
         return self._made.popleft()
 
     def make_ahead(self) -> bool:
-        """Make one more, where some were taken: there is time. False if there was nothing to do."""
-        if self.ready >= self._level:
+        """Make a few more, where some were taken: there is time. False if there was nothing to do."""
+        missing = self._level - self.ready
+        if missing <= 0:
             return False
         try:
-            self._untold += self._make_some(1)
+            self._untold += self._make_some(min(missing, MADE_TOGETHER, MOST_MADE - len(self._untold)))
         except OSError:
             self._level = 0  # whoever takes one is told, where there is none
             return False

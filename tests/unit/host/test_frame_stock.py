@@ -13,7 +13,7 @@ import pytest
 from hw import fd_store as monitor
 from kerneld.host import frame_stock
 from kerneld.host.fd_store import FdStore, Inheritance, Kept
-from kerneld.host.frame_stock import FIRST_MADE, MOST_MADE, SIZE, TABLE, FrameStock, Stocked, key
+from kerneld.host.frame_stock import FIRST_MADE, MADE_TOGETHER, MOST_MADE, SIZE, TABLE, FrameStock, Stocked, key
 
 FRAME = 0x7000
 
@@ -155,7 +155,7 @@ def test_in_the_place_of_those_that_were_taken_others_are_made_when_there_is_tim
     before = store.messages
     made = 0
     while stock.make_ahead():
-        made += 1
+        made += MADE_TOGETHER
     assert (made, store.messages) == (4 * FIRST_MADE, before)
     assert numbers(store) == {key(each.number) for each in taken}
     assert stock.descriptors == made + 1
