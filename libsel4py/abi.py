@@ -889,7 +889,8 @@ INVOCATIONS: Final[dict[Label, Invocation]] = {Label(row.label): row for row in 
 # --- control socket ----------------------------------------------------------------------------------------
 # From the kernel to a process, SOCK_SEQPACKET, messages of 64 bytes, little-endian; descriptors ride along. Each
 # request is obeyed after those before it, and answered by one DONE with its sequence number; those that are QUIET only
-# where they fail. End of file ends the process. sel4py's own.
+# where they fail. End of file ends the process. MAPs and UNMAPs are numbered from 1 on, modulo 2^32, as MAPPINGS_TOLD
+# counts them, and done in that order, by whichever socket they come; 0 stands for the next number. sel4py's own.
 
 
 class ControlOp(IntEnum):
@@ -898,13 +899,14 @@ class ControlOp(IntEnum):
     THREAD = 1  # fds: trap frame, doorbell; thread = its new number, image, words = the image's 6 argument words
     PARK = 2  # stop thread; DONE's errno EINPROGRESS: it stops at its next system call; ETIMEDOUT: it does not obey
     UNPARK = 3  # let thread go on
-    MAP = 4  # fd: memory; words: address, bytes, rights (abi.Rights WRITE and READ), MapFlags
-    UNMAP = 5  # words: address, bytes, 0, MapFlags
+    MAP = 4  # fd: memory; words: address, bytes, rights (abi.Rights WRITE and READ), MapFlags, number
+    UNMAP = 5  # words: address, bytes, 0, MapFlags, number
     DONE = 6  # the answer; words: errno, 0 if it worked; of THREAD: the new thread's number at the host
     CHANNEL = 7  # fd: a channel's page for thread; words: number, ChannelRole, badge, listener number
     CHANNEL_CLOSE = 8  # channels are no more; words: two numbers of 32 bits each, the first one low; 0 for none
     RECEIVER_DIED = 9  # words: number, listener number: end what that one had taken
     CHANNELS_LOOK = 10  # all threads' channels whose pages are gone are no more
+    AWAKE = 11  # fd: a socket that does not block, by which quiet MAPs come for any thread that is awake
 
 
 class VmAttributes(IntFlag):

@@ -38,9 +38,10 @@ const struct condition conditions[] = {
     LEGACY({SYS_open, 1, LOW, IF_ANY_BIT, WRITES, ALL_BITS}, ) {SYS_openat, 2, LOW, IF_ANY_BIT, WRITES, ALL_BITS},
     ONE_OF(clone, 0, THREAD), ONE_OF(clone, 0, THREAD | CLONE_DETACHED),
     {SYS_tgkill, 0, LOW, IF_OTHER, FILLED_IN, ALL_BITS},
-    /* The control socket, as the keeper does it; and once, before the image runs, who is told of forbidden calls. */
-    {SYS_recvmsg, 0, LOW, IF_OTHER, FILLED_IN, ALL_BITS},
+    /* The control socket, as the keeper does it, and the one for whoever is awake; and once, before the image runs, who is told
+     * of forbidden calls. */
     {SYS_recvmsg, 2, LOW, IF_OTHER, MSG_CMSG_CLOEXEC, ALL_BITS},
+    ONE_OF(recvmsg, 0, FILLED_IN), ONE_OF(recvmsg, 0, FILLED_IN_NEXT),
     {SYS_sendmsg, 0, LOW, IF_OTHER, FILLED_IN, ALL_BITS},
     /* Not: over what the log holds, past its being appended to; nor onto the disk at once, as fsync() would. */
     {SYS_pwritev2, 5, LOW, IF_ANY_BIT, ~(uint32_t)RWF_NOWAIT, ALL_BITS},

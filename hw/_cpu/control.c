@@ -2,9 +2,10 @@
  *
  * It never takes the GIL, blocks all signals but SIGSEGV and SIGBUS and holds no privilege. It obeys without asking: the
  * kernel decides. Each request is answered by one DONE, but for a quiet one that has worked; each may come twice, where a
- * kernel has died in between. When the socket ends, the kernel has dropped the process, and it ends at once.
+ * kernel has died in between. When the socket ends, the kernel has dropped the process, and it ends at once. What a thread
+ * waits for comes by another socket, and that thread obeys it (awake.c).
  */
-#include "cpu.h"
+#include "control.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -13,18 +14,11 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-enum { FD_LIMIT = 4, KEEPER_STACK_BYTES = 128 << 10, EXIT_DROPPED = 113 };
+enum { KEEPER_STACK_BYTES = 128 << 10, EXIT_DROPPED = 113 };
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
-
-struct received {
-    struct sel4py_control request;
-    int fds[FD_LIMIT];
-    unsigned fd_count;
-    bool whole; /* message and descriptors arrived as they were sent */
-};
 
 static int control_fd = -1;
 
@@ -40,7 +34,7 @@ void control_wait_bare(void)
         futex_wait_until(&keeper_is_bare, 0, NO_DEADLINE, false);
 }
 
-static int map_memory(const struct sel4py_control *request, int fd)
+static int map_memory(const struct sel4py_control *request, int fd, int how)
 {
     uint64_t address = request->words[0], bytes = request->words[1], rights = request->words[2];
     bool replace = request->words[3] & SEL4PY_MAP_REPLACE;
@@ -48,13 +42,21 @@ static int map_memory(const struct sel4py_control *request, int fd)
     if (rights & SEL4PY_RIGHTS_WRITE)
         protection |= PROT_READ | PROT_WRITE;
     void *wanted = (void *)(uintptr_t)address;
-    void *got = mmap(wanted, bytes, protection, MAP_SHARED | (replace ? MAP_FIXED : MAP_FIXED_NOREPLACE), fd, 0);
+    void *got = mmap(wanted, bytes, protection, how | MAP_SHARED | (replace ? MAP_FIXED : MAP_FIXED_NOREPLACE), fd, 0);
     if (got == MAP_FAILED)
         return errno;
     if (got == wanted)
         return 0;
     munmap(got, bytes); /* A host that does not know MAP_FIXED_NOREPLACE takes the address for a wish. */
     return EEXIST;
+}
+
+int control_map(const struct received *message, int how)
+{
+    if (!message->whole)
+        return EMFILE;
+    const bool is_map = message->request.op == SEL4PY_CONTROLOP_MAP && message->fd_count == 1;
+    return is_map ? map_memory(&message->request, message->fds[0], how) : EINVAL;
 }
 
 static int unmap_memory(const struct sel4py_control *request)
@@ -72,7 +74,7 @@ static int obey(struct received *message, pid_t *tid)
 {
     const struct sel4py_control *request = &message->request;
     static const unsigned char wanted[] = {[SEL4PY_CONTROLOP_THREAD] = 2, [SEL4PY_CONTROLOP_MAP] = 1,
-                                           [SEL4PY_CONTROLOP_CHANNEL] = 1, [SEL4PY_CONTROLOP_CHANNELS_LOOK] = 0};
+                                           [SEL4PY_CONTROLOP_CHANNEL] = 1, [SEL4PY_CONTROLOP_AWAKE] = 1};
     if (!message->whole)
         return EMFILE;
     if (request->op >= sizeof wanted || message->fd_count != wanted[request->op])
@@ -89,7 +91,7 @@ static int obey(struct received *message, pid_t *tid)
     case SEL4PY_CONTROLOP_UNPARK:
         return unpark_thread(request->thread);
     case SEL4PY_CONTROLOP_MAP:
-        return map_memory(request, message->fds[0]);
+        return map_memory(request, message->fds[0], 0);
     case SEL4PY_CONTROLOP_UNMAP:
         return unmap_memory(request);
     case SEL4PY_CONTROLOP_CHANNEL:
@@ -100,12 +102,14 @@ static int obey(struct received *message, pid_t *tid)
         return channel_receiver_died(request);
     case SEL4PY_CONTROLOP_CHANNELS_LOOK:
         return channels_look();
+    case SEL4PY_CONTROLOP_AWAKE:
+        return awake_open(message->fds[0]);
     default:
         return EINVAL;
     }
 }
 
-static void receive(struct received *message)
+bool control_receive(int fd, struct received *message)
 {
     union {
         struct cmsghdr header;
@@ -117,10 +121,12 @@ static void receive(struct received *message)
     memset(message, 0, sizeof *message);
     ssize_t length;
     do
-        length = recvmsg(control_fd, &header, MSG_CMSG_CLOEXEC);
+        length = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
     while (length < 0 && errno == EINTR);
+    if (!length)
+        errno = 0;
     if (length <= 0)
-        _exit(EXIT_DROPPED);
+        return false;
     for (struct cmsghdr *item = CMSG_FIRSTHDR(&header); item; item = CMSG_NXTHDR(&header, item)) {
         if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS)
             continue;
@@ -128,6 +134,14 @@ static void receive(struct received *message)
         memcpy(message->fds, CMSG_DATA(item), message->fd_count * sizeof(int));
     }
     message->whole = length == sizeof message->request && !(header.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
+    return true;
+}
+
+void control_close(struct received *message)
+{
+    for (unsigned i = 0; i < message->fd_count; i++)
+        if (message->fds[i] >= 0)
+            close(message->fds[i]);
 }
 
 static bool is_quiet(const struct sel4py_control *request)
@@ -135,7 +149,7 @@ static bool is_quiet(const struct sel4py_control *request)
     return request->op == SEL4PY_CONTROLOP_MAP && request->words[3] & SEL4PY_MAP_QUIET;
 }
 
-static void answer(const struct sel4py_control *request, int error, pid_t tid)
+void control_answer(const struct sel4py_control *request, int error, pid_t tid)
 {
     struct sel4py_control done = {.op = SEL4PY_CONTROLOP_DONE,
                                   .sequence = request->sequence,
@@ -172,17 +186,19 @@ static void *keeper_main(void *Py_UNUSED(argument))
         prctl(PR_SET_NAME, keeper_name, 0, 0, 0);
     for (;;) {
         struct received message;
-        receive(&message);
+        if (!control_receive(control_fd, &message))
+            _exit(EXIT_DROPPED);
+        const bool is_numbered =
+            message.request.op == SEL4PY_CONTROLOP_MAP || message.request.op == SEL4PY_CONTROLOP_UNMAP;
+        const uint32_t number = is_numbered ? (uint32_t)message.request.words[NUMBER_WORD] : 0;
         pid_t tid = 0;
+        awake_obey_before(number);
         int error = obey(&message, &tid);
-        /* Whatever came of it: the kernel counts what it sends. */
-        if (message.request.op == SEL4PY_CONTROLOP_MAP || message.request.op == SEL4PY_CONTROLOP_UNMAP)
-            fault_mappings_done();
-        for (unsigned i = 0; i < message.fd_count; i++)
-            if (message.fds[i] >= 0)
-                close(message.fds[i]);
+        if (is_numbered) /* whatever came of it: the kernel counts what it sends */
+            fault_mapping_done(number);
+        control_close(&message);
         if (error || !is_quiet(&message.request))
-            answer(&message.request, error, tid);
+            control_answer(&message.request, error, tid);
     }
     return NULL;
 }
@@ -201,7 +217,7 @@ int control_start(int fd, bool serve)
     sigset_t all, before;
     pthread_attr_t attributes;
     pthread_t keeper;
-    if (park_install() < 0)
+    if (park_install() < 0 || awake_reserve() < 0)
         return errno;
     control_fd = fd;
     __atomic_store_n(&keeper_serves, serve, __ATOMIC_RELEASE);

@@ -190,8 +190,9 @@ int fault_stack_reserve(void); /* the next that is asked for is made now */
 /* Of the calling thread, from now on; NULL for none. */
 int fault_stack_use(uint8_t *stack);
 void fault_stack_free(uint8_t *stack);
-/* The keeper has obeyed one more MAP or UNMAP. */
-void fault_mappings_done(void);
+/* The MAP or UNMAP of this number, or of the next one by 0, is done, and so are those before it. */
+void fault_mapping_done(uint32_t number);
+uint32_t fault_mappings_done(void);
 
 /* mapping.c. -1 with an exception set. */
 int mapping_add_type(PyObject *module);
@@ -229,6 +230,10 @@ static inline bool channel_is_received(const struct channel *channel)
 int control_start(int control_fd, bool serve);
 void control_serve(const char *name); /* as ps(1) is to show the keeper, too */
 int control_descriptor(void);
+/* awake.c. The socket's descriptor, -1 before there is a keeper; obeys what was told up to this number and is any thread's to do:
+ * false if there was nothing. Async-signal-safe. */
+int awake_descriptor(void);
+bool awake_obey(uint32_t told);
 void control_wait_bare(void); /* until the keeper, if there is one, has given up its capabilities */
 /* An errno value, 0 if it runs: then `tid` is set. */
 int start_thread(const struct sel4py_control *request, int frame_fd, int doorbell_fd, pid_t *tid);
@@ -275,11 +280,11 @@ void limit_memory_later(void); /* by limit_memory_now(), behind the filter, and 
 int limit_memory_now(int64_t bytes);
 PyObject *cpu_host_call_name(PyObject *module, PyObject *number);
 
-/* control_fd, report_fd: the process's control socket, and the socket on which the listener of forbidden calls is sent
+/* control_fd, awake_fd, report_fd: the process's control socket, that of awake.c, and the socket on which the listener of forbidden calls is sent
  * together with `number`; -1 for none. The report's is closed then, and must have a number that no descriptor of the
  * task's can ever have: the filter lets sendmsg() pass for it. loosened: numbers of calls that pass in any form. */
 struct filter_wish {
-    int control_fd, report_fd;
+    int control_fd, awake_fd, report_fd;
     uint64_t number;
     const int *loosened;
     unsigned loosened_count;

@@ -29,12 +29,30 @@ static const int64_t EXCHANGE_NS = 3000000000; /* a frame of 1 GiB takes two thi
 
 _Thread_local struct guard guard_self __attribute__((tls_model("initial-exec")));
 
-static uint32_t mappings_done; /* a futex word: MAP and UNMAP messages that the keeper has obeyed */
+static uint32_t mappings_done; /* a futex word: MAP and UNMAP messages that are obeyed */
+static uint32_t mappings_awaited; /* how many threads sleep on it */
 
-void fault_mappings_done(void)
+uint32_t fault_mappings_done(void) { return __atomic_load_n(&mappings_done, __ATOMIC_ACQUIRE); }
+
+/* A kernel that is started again may tell a number twice. */
+void fault_mapping_done(uint32_t number)
 {
-    __atomic_add_fetch(&mappings_done, 1, __ATOMIC_SEQ_CST);
-    futex_wake_all(&mappings_done);
+    uint32_t done = fault_mappings_done();
+    if (!number)
+        number = done + 1;
+    while ((int32_t)(number - done) > 0 &&
+           !__atomic_compare_exchange_n(&mappings_done, &done, number, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE))
+        continue;
+    if (__atomic_load_n(&mappings_awaited, __ATOMIC_SEQ_CST))
+        futex_wake_all(&mappings_done);
+}
+
+static int await_mappings(uint32_t done, int64_t deadline)
+{
+    __atomic_add_fetch(&mappings_awaited, 1, __ATOMIC_SEQ_CST);
+    const int result = futex_wait_until(&mappings_done, done, deadline, false);
+    __atomic_sub_fetch(&mappings_awaited, 1, __ATOMIC_RELAXED);
+    return result;
 }
 
 /* --- stacks ----------------------------------------------------------------------------------------------------------- */
@@ -131,7 +149,7 @@ static void end_process(int number, const struct access *access, const char *why
 
 /* --- asking ----------------------------------------------------------------------------------------------------------- */
 
-/* Waits until the keeper has done what was told before now. False if it had done so already. */
+/* Waits until what was told before now is done, by this thread or the keeper. False if it was done already. */
 static bool wait_for_keeper(const struct cpu_thread *thread)
 {
     /* The first thread's frame stays as long as the process. */
@@ -143,7 +161,8 @@ static bool wait_for_keeper(const struct cpu_thread *thread)
         uint32_t done = __atomic_load_n(&mappings_done, __ATOMIC_ACQUIRE);
         if ((int32_t)(told - done) <= 0)
             return waited;
-        futex_wait_until(&mappings_done, done, NO_DEADLINE, false);
+        if (!awake_obey(told))
+            await_mappings(done, NO_DEADLINE);
     }
 }
 
@@ -159,7 +178,7 @@ static bool wait_for_exchange(void)
     if (guard_self.tried == now_tried) {
         const int64_t deadline = now_ns() + EXCHANGE_NS;
         while (__atomic_load_n(&mappings_done, __ATOMIC_ACQUIRE) == done)
-            if (futex_wait_until(&mappings_done, done, deadline, false) < 0 && errno == ETIMEDOUT)
+            if (await_mappings(done, deadline) < 0 && errno == ETIMEDOUT)
                 return false;
     }
     guard_self.tried = now_tried;
@@ -192,7 +211,10 @@ static enum answer_of_kernel ask_kernel(struct cpu_thread *thread, const struct 
     ring_wait_uninterrupted(thread);
     if (!ring_take(thread, tag, &completion))
         return RINGS_BROKEN;
-    return completion.mr[0] ? NOBODY_RESOLVES : TRY_AGAIN;
+    if (completion.mr[0])
+        return NOBODY_RESOLVES;
+    wait_for_keeper(thread); /* what it has asked for is told most often, and is this thread's to lay */
+    return TRY_AGAIN;
 }
 
 /* An access that can fail. With the GIL held it waits for nobody: its caller tries again without. */

@@ -115,7 +115,7 @@ static uint32_t value_of(const struct condition *condition, const struct filter_
     if (condition->number == SYS_tgkill)
         return (uint32_t)getpid();
     if (condition->number == SYS_recvmsg && condition->argument == 0)
-        return (uint32_t)wish->control_fd;
+        return (uint32_t)(condition->value == FILLED_IN ? wish->control_fd : wish->awake_fd);
     if (condition->number == SYS_sendmsg)
         return (uint32_t)wish->report_fd;
     return condition->value;

@@ -45,7 +45,7 @@ struct condition {
     uint32_t mask;
 };
 
-enum { FILLED_IN = 0 }; /* filter.c knows it when the filter is made */
+enum { FILLED_IN, FILLED_IN_NEXT }; /* filter.c knows it when the filter is made */
 extern const struct condition conditions[];
 extern const unsigned condition_count;
 enum { MOST_CONDITIONS = 128 };

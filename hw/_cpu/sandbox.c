@@ -169,6 +169,7 @@ PyObject *cpu_enter_sandbox(PyObject *Py_UNUSED(module), PyObject *args)
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
             return failed("sandbox layer no_new_privs");
         const struct filter_wish wish = {.control_fd = control_descriptor(),
+                                         .awake_fd = awake_descriptor(),
                                          .report_fd = report,
                                          .number = number,
                                          .loosened = (const int *)(const void *)loosened,

@@ -13,10 +13,12 @@
 enum { SMALL_BITS = 12, LOW_BITS = (1 << SMALL_BITS) - 1, TELL_WORDS = 4 };
 
 /* Words about a keeper, kerneld/host/control.py: mappings that may be sent before Python looks, 0 if none may; the
- * control socket; the last message's sequence number; mappings since the last one that is answered; messages about memory.
- * Behind that come the trap frames of the process's threads. */
-enum { ROOM, SOCKET, SEQUENCE, QUIET, SENT, TRAP_FRAMES };
+ * control socket; the last message's sequence number; mappings since the last one that is answered; messages about memory;
+ * the socket for a thread that waits for the mapping, if there is one; how often there was none.
+ * Behind that come two words of each of the process's threads, its trap frame and its TCB. */
+enum { ROOM, SOCKET, SEQUENCE, QUIET, SENT, AWAKE, MISSED, THREADS, THREAD_WORDS = 2 };
 enum { NUMBER_MASK = 0xffffff, ANSWERED_EVERY = 32 };
+static const uint64_t NO_SOCKET = UINT64_MAX;
 
 /* kerneld/host/first_maps.py, `shared`. */
 struct hands {
@@ -64,8 +66,29 @@ static bool take(const struct hands *h, uint64_t *number, int *descriptor)
     return taken_well;
 }
 
+/* Whether one of the threads waits for its pager. */
+static bool some_thread_waits(const RamObject *ram, const struct layout *at, const uint64_t *words, size_t count)
+{
+    for (size_t i = THREADS; i + THREAD_WORDS <= count; i += THREAD_WORDS)
+        if (words[i + 1] <= ram->size - at->tcb_size && !(words[i + 1] & 7) &&
+            *(const uint64_t *)(const void *)(ram->base + words[i + 1] + at->tcb_fault_label) == SEL4PY_FAULTLABEL_VM_FAULT)
+            return true;
+    return false;
+}
+
+/* Whom the message goes to: the keeper; or, if nobody has to answer it, the thread that waits for it. */
+static int whom(uint64_t *words, bool is_quiet, bool is_awaited)
+{
+    if (!is_awaited || !is_quiet)
+        return (int)words[SOCKET];
+    if (words[AWAKE] != NO_SOCKET)
+        return (int)words[AWAKE];
+    words[MISSED]++;
+    return (int)words[SOCKET];
+}
+
 /* The message MAP, as kerneld/host/control.py composes it, with one descriptor. */
-static bool send_map(uint64_t *words, uint64_t where, int memory)
+static bool send_map(uint64_t *words, uint64_t where, int memory, bool is_awaited)
 {
     const uint32_t sequence = (uint32_t)((words[SEQUENCE] & ~(uint64_t)NUMBER_MASK) | ((words[SEQUENCE] + 1) & NUMBER_MASK));
     const bool is_quiet = words[QUIET] + 1 < ANSWERED_EVERY;
@@ -73,7 +96,7 @@ static bool send_map(uint64_t *words, uint64_t where, int memory)
         .op = SEL4PY_CONTROLOP_MAP,
         .sequence = sequence,
         .words = {where & ~(uint64_t)LOW_BITS, LOW_BITS + 1, where & LOW_BITS,
-                  SEL4PY_MAP_REPLACE | (is_quiet ? SEL4PY_MAP_QUIET : 0)}};
+                  SEL4PY_MAP_REPLACE | (is_quiet ? SEL4PY_MAP_QUIET : 0), (uint32_t)(words[SENT] + 1)}};
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];
@@ -82,7 +105,7 @@ static bool send_map(uint64_t *words, uint64_t where, int memory)
     struct iovec part = {.iov_base = &message, .iov_len = sizeof message};
     const struct msghdr header = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
-    if (sendmsg((int)words[SOCKET], &header, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof message)
+    if (sendmsg(whom(words, is_quiet, is_awaited), &header, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof message)
         return false;
     words[SEQUENCE] = sequence;
     words[QUIET] = is_quiet ? words[QUIET] + 1 : 0;
@@ -93,7 +116,7 @@ static bool send_map(uint64_t *words, uint64_t where, int memory)
 
 static void tell_threads(RamObject *ram, const uint64_t *words, size_t count)
 {
-    for (size_t i = TRAP_FRAMES; i < count; i++)
+    for (size_t i = THREADS; i < count; i += THREAD_WORDS)
         if (words[i] <= ram->size - SEL4PY_TRAP_FRAME_BYTES && !(words[i] & 3))
             __atomic_store_n((uint32_t *)(void *)(ram->base + words[i] + SEL4PY_MAPPINGS_TOLD), (uint32_t)words[SENT],
                              __ATOMIC_RELEASE);
@@ -109,16 +132,16 @@ static void take_back(RamObject *ram, const struct hands *h, uint64_t frame, uin
 }
 
 /* What the tell says is done; false where nothing was, or the message did not go: Python does it, from the beginning. */
-static bool hand(RamObject *ram, const struct hands *h, const uint64_t *tell, uint64_t *words, size_t count)
+static bool hand(RamObject *ram, const struct layout *at, const struct hands *h, const uint64_t *tell, uint64_t *words, size_t count)
 {
     const uint64_t frame = tell[3] & ~(uint64_t)LOW_BITS;
     uint64_t number;
     int memory;
-    if (count < TRAP_FRAMES || !words[ROOM] || !is_new(h, frame) || !take(h, &number, &memory) ||
+    if (count < THREADS || !words[ROOM] || !is_new(h, frame) || !take(h, &number, &memory) ||
         !fast_api->check(ram, frame, LOW_BITS + 1) ||
         fast_api->show_fresh(ram, h->ram_fd, frame, LOW_BITS + 1, memory, (uint64_t *)h->words.buf + number) != 1)
         return false;
-    if (!send_map(words, tell[2], memory)) {
+    if (!send_map(words, tell[2], memory, some_thread_waits(ram, at, words, count))) {
         take_back(ram, h, frame, number);
         return false;
     }
@@ -145,7 +168,7 @@ bool fast_hand(RamObject *ram, const struct layout *at, PyObject *shared, bool *
     PyObject *array = space ? PyDict_GetItemWithError(h.spaces, space) : NULL;
     Py_buffer words;
     if (array && !PyObject_GetBuffer(array, &words, PyBUF_WRITABLE)) {
-        *handed = hand(ram, &h, tells, words.buf, (size_t)words.len / sizeof(uint64_t));
+        *handed = hand(ram, at, &h, tells, words.buf, (size_t)words.len / sizeof(uint64_t));
         PyBuffer_Release(&words);
     }
     Py_XDECREF(space);

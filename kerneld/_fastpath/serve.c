@@ -13,6 +13,7 @@
 enum {
     TAKEN_HIGH = 256, /* system calls before Python has a look at its other work */
     LOOKS_NS_HIGH = 1000000000,
+    ANSWER_NS = 30000, /* what a pager in Python needs from a Map to its answer, twice */
     BURST = 16,       /* submissions of one ring while no other has one: about a microsecond, less than a slow system call */
 };
 
@@ -68,6 +69,7 @@ struct service {
     PyObject *pages; /* of channels; or NULL */
     PyObject *hands; /* what a Map's host part takes (hand.c); or None, or NULL */
     bool handed;     /* some were carried out, which Python has to note */
+    bool maps_last;  /* what came last was one of these: the pager's answer to the thread that waits comes next */
 };
 
 static bool is_watched(const struct service *s, uint64_t tcb)
@@ -110,7 +112,7 @@ static bool carry_out(struct service *s, uint64_t tcb)
         if (!is_published)
             publish_told(s->ram, s->layout, 1);
         __atomic_store_n((uint64_t *)(void *)(s->ram->base + s->layout->outbox_length), 0, __ATOMIC_RELEASE);
-        s->handed = true;
+        s->handed = s->maps_last = true;
         return true;
     }
     s->host_is_due = true;
@@ -128,6 +130,7 @@ static enum outcome serve_ring(struct service *s, size_t index)
         return outcome;
     ring->consumed = (uint32_t)ring->consumed + burst.taken;
     ring->served = 1;
+    s->maps_last = false;
     s->taken += burst.taken;
     uint32_t *consumed = (uint32_t *)(void *)(s->ram->base + ring->frame + SEL4PY_SUBMIT_CONSUMED);
     __atomic_store_n(consumed, (uint32_t)ring->consumed, __ATOMIC_RELEASE);
@@ -180,7 +183,7 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
         int64_t now = now_ns();
         /* At least one look comes after a yield: whom the host has put behind us on this processor can submit. */
         if (!end)
-            end = now + (s->handed ? 0 : nanoseconds);
+            end = now + (s->maps_last ? ANSWER_NS : s->handed ? 0 : nanoseconds);
         else if (now >= end)
             return (int64_t)s->count;
         for (int i = 0; i < 8; i++)

@@ -34,10 +34,12 @@ MAP_OVER: Final = int(MapFlags.REPLACE)
 MAP_QUIETLY: Final = int(MapFlags.REPLACE | MapFlags.QUIET)
 ANSWER_S: Final = 5.0
 NUMBER_BITS: Final = 24
-# Words of what the fast path needs to send mappings by itself (_fastpath/hand.c). Behind them stand the addresses of
-# the trap frames of the process's threads.
-ROOM, SOCKET, SEQUENCE, QUIET, SENT, TRAP_FRAMES = range(6)
+# Words of what the fast path needs to send mappings by itself (_fastpath/hand.c). Behind them stand two of each of the
+# process's threads: its trap frame's and its TCB's address.
+ROOM, SOCKET, SEQUENCE, QUIET, SENT, AWAKE, MISSED, THREADS = range(8)
 HALF_OF_NUMBERS: Final = 1 << NUMBER_BITS - 1  # of what is on its way there is less: the rest was sent before
+NO_SOCKET: Final = (1 << 64) - 1
+U32: Final = 0xFFFFFFFF
 STALE_ANSWERS: Final = 4096  # more than a socket holds
 
 Answer = Callable[[int, int], None]  # errno, 0 if it worked; the word behind it, which the task chose
@@ -72,7 +74,8 @@ class ControlSocket:
         self._loop = loop
         self._disobeyed = disobeyed
         self._first = lives << NUMBER_BITS & 0xFFFFFFFF
-        self.words = array("Q", (0, channel.fileno(), self._first, 0, 0))
+        self.words = array("Q", (0, channel.fileno(), self._first, 0, 0, NO_SOCKET, 0))
+        self._awake: socket.socket | None = None
         self._stale = STALE_ANSWERS if lives else 0  # so many may come yet
         self._waiting: dict[int, _Asked] = {}  # in the order of their deadlines
         self._quiet: dict[int, Answer] = {}  # in the order in which they were sent
@@ -97,17 +100,21 @@ class ControlSocket:
         """Let a thread go on."""
         self._send(ControlOp.UNPARK, answer, number)
 
-    def map(self, address: int, size: int, rights: int, memory: int, answer: Answer, quiet: bool = False) -> None:
+    def map(
+        self, address: int, size: int, rights: int, memory: int, number: int, answer: Answer, quiet: bool = False
+    ) -> None:
         """Map memory, over what is there. The descriptor stays the caller's. Raises OSError if it cannot be sent.
 
-        ``quiet``: it is answered where it fails alone, before any later request is answered.
+        ``number``: its own among all MAPs and UNMAPs. ``quiet``: it is answered where it fails alone, before any later
+        request is answered.
         """
         if self._closed:
             return
         # Sent first: a thread waits for it. Its answer is not looked at before this returns.
         sequence = self._next()
         flags = MAP_QUIETLY if quiet else MAP_OVER
-        self._hand(MESSAGE.pack(ControlOp.MAP, sequence, 0, 0, address, size, rights, flags, 0, 0), (memory,))
+        words = (address, size, rights, flags, number & U32, 0)
+        self._hand(MESSAGE.pack(ControlOp.MAP, sequence, 0, 0, *words), (memory,))
         self.mapped(sequence, answer, quiet)
 
     def mapped(self, sequence: int, answer: Answer, quiet: bool) -> None:
@@ -117,9 +124,34 @@ class ControlSocket:
         else:
             self._ask(sequence, answer)
 
-    def unmap(self, address: int, size: int, answer: Answer) -> None:
-        """End what is mapped at these addresses."""
-        self._send(ControlOp.UNMAP, answer, 0, 0, (address, size))
+    def unmap(self, address: int, size: int, number: int, answer: Answer) -> None:
+        """End what is mapped at these addresses. ``number``: as `map`."""
+        self._send(ControlOp.UNMAP, answer, 0, 0, (address, size, 0, 0, number & U32))
+
+    def open_awake(self) -> None:
+        """Have a second socket, by which the fast path sends what a thread waits for to that thread itself. Once.
+
+        Where the host or the process has no more descriptors, there is none.
+        """
+        if self._awake is not None or self._closed:
+            return
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            return
+        with theirs:
+            theirs.setblocking(False)
+            ours.setblocking(False)
+            ours.shutdown(socket.SHUT_RD)
+            self._awake = ours
+            try:
+                self._send(ControlOp.AWAKE, self._awake_answer, 0, 0, (), (theirs.fileno(),))
+            except OSError:
+                return  # there are too many descriptors on their way
+
+    def _awake_answer(self, error: int, _: int) -> None:
+        if self._awake is not None and not error:
+            self.words[AWAKE] = self._awake.fileno()
 
     def channel(self, number: int, words: Sequence[int], page: int, answer: Answer) -> None:
         """Hand a thread a channel's page. The descriptor stays the caller's. Raises OSError if it cannot be sent."""
@@ -161,6 +193,9 @@ class ControlSocket:
                 self._timer.cancel()
             self._loop.remove_reader(self._channel.fileno())
             self._channel.close()
+            self.words[AWAKE] = NO_SOCKET
+            if self._awake is not None:
+                self._awake.close()
             self._waiting.clear()
             self._quiet.clear()
 

@@ -2,7 +2,9 @@
 
 A page fault waits for the host's part of a Map. Where a small frame that nobody has had goes to a live process to which
 nothing else waits to be told, and which may write it, the fast path carries that part out by itself, in one C call
-(_fastpath/hand.c), and goes on to serve. What it needs to know stands in `shared`; what it has done, in `notes`.
+(_fastpath/hand.c), and goes on to serve. What it needs to know stands in `shared`; what it has done, in `notes`. A
+process whose threads fault has a second socket, by which such a mapping goes to the thread that waits for it: it is
+awake next, and nobody else has to be woken (hw/_cpu/awake.c).
 
 Rule: notes are taken (`note`) as soon as the fast path returns. Until then what is said here, in `Mappings`, in
 `FrameMemory` and in a process's mail is behind by them.
@@ -14,12 +16,14 @@ from array import array
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from kerneld.host.control import MISSED
 from kerneld.host.frame_memory import FrameMemory
 from kerneld.host.frame_stock import SIZE
 from kerneld.host.frame_use import FrameUse
 from kerneld.host.process import Process
 from libsel4py import abi
 
+MISSED_MOST: Final = 2  # faults of a process whose threads have no socket to be answered by
 _LOW: Final = (1 << abi.FRAME_MIN_BITS) - 1
 Note: TypeAlias = tuple[int, int, int, int]  # VSpace, address | Rights, frame | size bits, the message's number
 Noted: TypeAlias = Callable[[Process, int, int, int], object]
@@ -46,7 +50,7 @@ class FirstMaps:
 
     def arm(self, process: Process) -> None:
         """Nothing waits to be told to the process: the fast path hands it mappings, until something else is to be."""
-        process.map_mail.arm([thread.frame for thread in process.threads if thread.doorbell >= 0])
+        process.map_mail.arm((thread.frame, thread.tcb.address) for thread in process.threads if thread.doorbell >= 0)
         self._spaces[process.vspace] = process.control.words
         self._processes[process.vspace] = process
         if self.shared is None:
@@ -59,9 +63,14 @@ class FirstMaps:
 
     def note(self) -> None:
         """Take what the fast path has done."""
+        without_socket: set[Process] = set()
         for space, where, frame, sequence in self.notes:
             process, address = self._processes[space], where & ~_LOW
             self._memory.given(frame & ~_LOW)
             process.map_mail.note_sent(address, SIZE, sequence)
             self._noted(process, address, where & _LOW, frame & ~_LOW)
+            if process.control.words[MISSED] >= MISSED_MOST:
+                without_socket.add(process)
         self.notes.clear()
+        for process in without_socket:  # which may end it, where it takes no messages
+            process.control.open_awake()

@@ -22,9 +22,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Final, NamedTuple
 
-from kerneld.host.control import QUIET, ROOM, SENT, TRAP_FRAMES, ControlSocket
+from kerneld.host.control import QUIET, ROOM, SENT, THREADS, ControlSocket
 from libsel4py import abi
 
 WINDOW: Final = 64
@@ -113,12 +114,14 @@ class MapMail:
 
     # --- the fast path's sending
 
-    def arm(self, frames: Iterable[int]) -> None:
-        """Nothing waits to be sent: let the fast path send mappings, until anything else is to be, and tell of them in
-        the trap frames at these physical addresses, which are those of all threads."""
+    def arm(self, threads: Iterable[tuple[int, int]]) -> None:
+        """Nothing waits to be sent: let the fast path send mappings and tell threads, until anything else is to be.
+
+        ``threads``: the physical addresses of the trap frame and the TCB of each.
+        """
         words = self._control.words
         words[QUIET], words[SENT] = self._quiet, self._sent
-        words[TRAP_FRAMES:] = array("Q", frames)
+        words[THREADS:] = array("Q", chain.from_iterable(threads))
         words[ROOM] = WINDOW - len(self._unanswered)
 
     def disarm(self) -> None:
@@ -267,14 +270,16 @@ class MapMail:
                 if handed.opened:
                     os.close(handed.descriptor)
         else:
-            self._control.unmap(address, size, partial(self._unmapped, self._sent + 1))
+            number = self._sent + 1
+            self._control.unmap(address, size, number, partial(self._unmapped, number))
             self._quiet = 0
             self._there.pop(address, None)
             self._count(message)
 
     def _send_map(self, address: int, size: int, rights: int, descriptor: int) -> None:
         quiet = self._quiet + 1 < ANSWERED_EVERY
-        self._control.map(address, size, rights, descriptor, partial(self._mapped, self._sent + 1, address), quiet)
+        number = self._sent + 1
+        self._control.map(address, size, rights, descriptor, number, partial(self._mapped, number, address), quiet)
         self._quiet = self._quiet + 1 if quiet else 0
         self._there[address] = size
         self._count(None)

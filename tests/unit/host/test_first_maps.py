@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 import pytest
 
-from kerneld.host.control import ROOM, SENT, SEQUENCE
+from kerneld.host.control import MESSAGE, ROOM, SENT, SEQUENCE
 from kerneld.host.frame_stock import FIRST_MADE
 from kerneld.host.map_mail import ANSWERED_EVERY, WINDOW
 from kerneld.host.process import Thread
 from kerneld.records import Tcb
 from libsel4py import abi
-from libsel4py.abi import ControlOp
+from libsel4py.abi import ControlOp, FaultLabel
 from tests.unit.host.keepers import BASE, BOTH, PAGE, READ, Order, Scene, Task, in_scene, turn
 
 FIRST, FRAME, OTHER = 0x400000, 0x401000, 0x402000
@@ -141,6 +141,131 @@ def test_what_a_keeper_answers_with_an_error_ends_the_process() -> None:
         await turn()
         assert len(task.ended) == 1
         assert f"{BASE + PAGE:#x}" in task.ended[0]
+
+    in_scene(work)
+
+
+class Faulting:
+    """A task with a thread that waits for its pager, and with the socket by which it is answered."""
+
+    def __init__(self, scene: Scene) -> None:
+        fill_stock(scene)
+        self.scene, self.task, self.pages = scene, armed(scene), 1
+        self.tcb = self.task.process.threads[0].tcb
+        with scene.ram.transaction():
+            self.tcb.fault_label = FaultLabel.VM_FAULT
+        assert (self.hand(), self.hand()) == ([2], [3])
+        self.awake, answer = opened(self.task)
+        self.task.end.send(answer)
+        self.task.process.control._readable()
+
+    def hand(self) -> list[int]:
+        """Hand a page; the numbers of what the keeper was told."""
+        page, self.pages = self.pages, self.pages + 1
+        assert self.scene.map_fast(self.task, page, BOTH, FIRST + page * PAGE)
+        self.scene.mappings.first_maps.note()
+        return numbers_told(self.task.end)
+
+    def close(self) -> None:
+        self.awake.close()
+
+
+def numbers_told(end: socket.socket) -> list[int]:
+    """Of the mappings that came since the last look, behind which an AWAKE may be."""
+    found: list[int] = []
+    size = socket.CMSG_LEN(struct.calcsize("i"))
+    while True:
+        try:
+            data, ancillary, *_ = end.recvmsg(abi.CONTROL_BYTES, size, socket.MSG_PEEK)
+        except BlockingIOError:
+            return found
+        for *_, descriptor in ancillary:
+            os.close(int.from_bytes(descriptor, "little"))
+        op, *_, number, _ = MESSAGE.unpack(data)
+        if op != ControlOp.MAP:
+            return found
+        end.recv(abi.CONTROL_BYTES)  # what rides along is closed
+        found.append(number)
+
+
+def opened(task: Task) -> tuple[socket.socket, bytes]:
+    """The message AWAKE: the socket, and the answer to it."""
+    data, (descriptor,), _, _ = socket.recv_fds(task.end, abi.CONTROL_BYTES, 2)
+    op, sequence, *_ = MESSAGE.unpack(data)
+    assert op == ControlOp.AWAKE
+    return socket.socket(fileno=descriptor), MESSAGE.pack(ControlOp.DONE, sequence, 0, 0, 0, *(0,) * 5)
+
+
+def test_what_a_thread_waits_for_goes_to_that_thread() -> None:
+    async def work(scene: Scene) -> None:
+        faulting = Faulting(scene)
+        with contextlib.closing(faulting):
+            assert [faulting.hand() for _ in range(3)] == [[], [], []]
+            assert numbers_told(faulting.awake) == [4, 5, 6]
+            assert told_in(scene) == faulting.task.process.map_mail.sent == 6
+            with scene.ram.transaction():
+                faulting.tcb.fault_label = FaultLabel.NULL_FAULT
+            assert faulting.hand() == [7]
+            assert numbers_told(faulting.awake) == []
+
+    in_scene(work)
+
+
+def test_the_keeper_is_told_what_is_to_be_answered() -> None:
+    """So no more than a window is on its way to threads that never look."""
+
+    async def work(scene: Scene) -> None:
+        faulting = Faulting(scene)
+        with contextlib.closing(faulting):
+            told = [each for _ in range(WINDOW - 3) for each in faulting.hand()]
+            assert told == [ANSWERED_EVERY, 2 * ANSWERED_EVERY]
+            assert faulting.task.process.control.words[ROOM] == 0
+            refuses(scene, faulting.task, WINDOW + 1)
+
+    in_scene(work)
+
+
+def test_an_answer_with_an_error_ends_the_process_whoever_has_laid_it() -> None:
+    async def work(scene: Scene) -> None:
+        faulting = Faulting(scene)
+        with contextlib.closing(faulting):
+            faulting.hand()
+            sequence = faulting.task.process.control.words[SEQUENCE]
+            faulting.task.end.send(MESSAGE.pack(ControlOp.DONE, sequence, 0, 0, 12, *(0,) * 5))
+            await turn()
+            assert len(faulting.task.ended) == 1
+            assert faulting.task.process.control.words[ROOM] == 0
+
+    in_scene(work)
+
+
+def test_a_socket_that_takes_no_more_leaves_it_to_python_and_the_keeper() -> None:
+    async def work(scene: Scene) -> None:
+        faulting = Faulting(scene)
+        faulting.close()
+        refuses(scene, faulting.task, faulting.pages, frame=FIRST + faulting.pages * PAGE)
+        scene.map(faulting.task, faulting.pages, BOTH, FIRST + faulting.pages * PAGE)
+        assert numbers_told(faulting.task.end) == [4]
+
+    in_scene(work)
+
+
+def test_a_process_that_takes_no_socket_is_ended_when_all_is_noted() -> None:
+    async def work(scene: Scene) -> None:
+        fill_stock(scene)
+        task = armed(scene)
+        with scene.ram.transaction():
+            task.process.threads[0].tcb.fault_label = FaultLabel.VM_FAULT
+        for page in range(1, 4):
+            assert scene.map_fast(task, page, BOTH, FIRST + page * PAGE)
+        ours = socket.socket(fileno=os.dup(task.process.kept_fd))
+        ours.setblocking(False)
+        with ours, contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(bytes(abi.CONTROL_BYTES))
+        scene.mappings.first_maps.note()
+        assert task.ended == ["its control socket is full"]
+        assert len(scene.mappings) >= 4
 
     in_scene(work)
 

@@ -13,7 +13,7 @@ import pytest
 from hw.ram import Interrupted
 from kerneld import _fastpath, mapping_table
 from kerneld.host.completions import Completions
-from kerneld.host.control import MESSAGE
+from kerneld.host.control import MESSAGE, NO_SOCKET
 from kerneld.kernel import Kernel
 from kerneld.outbox import Message, Tell
 from kerneld.records import Slot
@@ -203,7 +203,8 @@ def test_the_host_s_part_of_a_simple_one_is_done_in_the_loop(own: bool) -> None:
     ours, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     memory, ram = (os.memfd_create(name) for name in ("memory", "ram"))
     os.ftruncate(memory, PAGE)
-    mail = array("Q", (1, ours.fileno(), 7, 0, 41, trap_frame))
+    threads = (trap_frame, machine.root.tcb.address)
+    mail = array("Q", (1, ours.fileno(), 7, 0, 41, NO_SOCKET, 0, *threads))
     notes: list[tuple[int, int, int, int]] = []
     table = bytearray(8 * 4)
     serve(scene, space, ({vspace: mail}, notes, {}, [(3, memory)], memoryview(table), {}, {}, 1, ram))
@@ -215,7 +216,7 @@ def test_the_host_s_part_of_a_simple_one_is_done_in_the_loop(own: bool) -> None:
     frame = Slot(machine.ram, mapping.slot).object
     assert notes == [(vspace, ADDRESS | READ_WRITE, frame | 12, 8)]
     assert memoryview(table).cast("Q").tolist() == [0, 0, 0, frame]
-    assert list(mail) == [0, ours.fileno(), 8, 1, 42, trap_frame]
+    assert list(mail) == [0, ours.fileno(), 8, 1, 42, NO_SOCKET, 0, *threads]
     assert machine.ram.read(trap_frame + abi.MAPPINGS_TOLD, 4) == struct.pack("<I", 42)
     data, (handed,), _, _ = socket.recv_fds(keepers, abi.CONTROL_BYTES, 2)
     assert MESSAGE.unpack(data)[:2] == (ControlOp.MAP, 8)
