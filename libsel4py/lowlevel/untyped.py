@@ -208,42 +208,54 @@ class UntypedAllocator:
                 explanation=f"{what} need one block of {1 << bits} bytes; {left.free_bytes} of {left.total_bytes} "
                 f"bytes are free, the largest block has {left.largest_free_bytes}",
             )
-        block = self._free[fitting[0]][-1]
-        while block.bits > bits:
-            block = self._split(block)
+        block = self._split(self._free[fitting[0]][-1], bits)
         self._free[bits].remove(block)
         block.state = _State.USED
         return block
 
-    def _split(self, block: _Block) -> _Block:
-        slots = self._slots.allocate_range(2)
+    def _split(self, block: _Block, bits: int) -> _Block:
+        """Halve a block, and the lower half of that, until it has 2**bits bytes, by one trap."""
+        slots: list[range] = []
         try:
-            Untyped(block.slot).retype(ObjectType.UNTYPED, block.bits - 1, self._cnode, slots.start, 2)
+            with Batch() as batch:
+                slot = block.slot
+                for size in range(block.bits - 1, bits - 1, -1):
+                    slots.append(self._slots.allocate_range(2))
+                    batch.queue(Untyped(slot).retype, ObjectType.UNTYPED, size, self._cnode, slots[-1].start, 2)
+                    slot = slots[-1].start
         except BaseException:
-            self._slots.free_range(slots)
+            self._cnode.revoke(block.slot)
+            for pair in slots:
+                self._slots.free_range(pair)
             raise
-        low, high = (_Block(slot, block.bits - 1, block) for slot in slots)
-        self._free[block.bits].remove(block)
-        block.state, block.halves = _State.SPLIT, (low, high)
-        self._free[low.bits] += (high, low)
-        return low
+        for pair in slots:
+            low, high = (_Block(slot, block.bits - 1, block) for slot in pair)
+            self._free[block.bits].remove(block)
+            block.state, block.halves = _State.SPLIT, (low, high)
+            self._free[low.bits] += (high, low)
+            block = low
+        return block
 
     def _release(self, block: _Block) -> None:
-        """Put a block back that has no children any more; join whole pairs upwards."""
+        """Put a block back that has no children any more; join whole pairs upwards, by one invocation."""
         block.state = _State.FREE
         self._free[block.bits].append(block)
-        parent = block.parent
-        while parent is not None and parent.halves is not None:
+        whole: list[_Block] = []
+        while (parent := block.parent) is not None and all(
+            half is block or half.state is _State.FREE for half in parent.halves or ()
+        ):
+            whole.append(parent)
+            block = parent
+        if whole:
+            self._cnode.revoke(whole[-1].slot)
+        for parent in whole:
+            assert parent.halves is not None
             low, high = parent.halves
-            if low.state is not _State.FREE or high.state is not _State.FREE:
-                return
-            self._cnode.revoke(parent.slot)
             self._free[low.bits].remove(low)
             self._free[high.bits].remove(high)
             self._slots.free_range(range(low.slot, low.slot + 2))
             parent.state, parent.halves = _State.FREE, None
             self._free[parent.bits].append(parent)
-            parent = parent.parent
 
 
 def _steps(count: int) -> Iterator[int]:
