@@ -49,6 +49,7 @@ class BlockCache:
         self._most_dirty = max(1, min(MOST_DIRTY // block_bytes, self._most // 2))
         self._blocks: OrderedDict[int, bytearray] = OrderedDict()
         self.epochs: list[list[Piece]] = []
+        self._is_written_out = False  # something of the epoch, which no flush has followed
         self._dirty: dict[int, tuple[int, int]] = {}  # of each block the bytes that are to be written, whole sectors
         self._missed: deque[int] = deque(maxlen=RECENT)  # areas of the blocks that were missing last
         # The areas below and above what was read whole then, and how many areas that was; None: it was a block.
@@ -102,6 +103,8 @@ class BlockCache:
             self._dirty.clear()
             if len(self.epochs) >= MOST_EPOCHS:
                 self.settle()
+        elif self._is_written_out:
+            self._flush()
         return 0 if self.error is None else ERR_IO
 
     def settle(self) -> None:
@@ -111,6 +114,15 @@ class BlockCache:
                 self._commit()
             except StoreFailed as error:
                 self.error = error
+
+    def _flush(self) -> None:
+        """All that an epoch had was written already: nothing that comes later may be on the medium before it."""
+        try:
+            self._commit()
+            self.store.flush()
+            self._is_written_out = False
+        except StoreFailed as error:
+            self.error = error
 
     # --- inside --------------------------------------------------------------------------------------------
 
@@ -165,9 +177,11 @@ class BlockCache:
         if self.epochs:
             epochs, self.epochs = self.epochs, []
             self.store.commit(epochs)
+            self._is_written_out = False
 
     def _write_out(self) -> None:
         self._commit()
+        self._is_written_out = True
         self.store.write(self._pieces())
         self._dirty.clear()
 

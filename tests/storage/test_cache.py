@@ -117,3 +117,18 @@ def test_pieces_at_random_read_nothing_ahead(opened: tuple[CountingStore, Little
         at = randomly.randrange(PIECES)
         assert bytes(file.read(at * PIECE, 4096)) == bytes([at]) * 4096
     assert store.bytes_read < 1.1 * 16384 * store.requests
+
+
+@pytest.mark.parametrize("blocks", [16, 17, 33, 40])
+def test_what_names_a_file_is_written_behind_a_flush_of_all_that_the_file_has(blocks: int) -> None:
+    """However much of it had to be written before its sync, and if it is all of it."""
+    store = MemoryStore(16 << 20)
+    geometry = format_store(store)
+    volume = LittleFsVolume(store, 32 * geometry.block_bytes)  # of which half may wait to be written
+    file = volume.open("new", create=True, exclusive=True)
+    store.log = log = []
+    file.write(0, b"n" * blocks * geometry.block_bytes)
+    file.sync()
+    named = next(at for at, entry in enumerate(log) if entry is not None and entry[0] < 2 * geometry.block_bytes)
+    assert log[named - 1] is None
+    assert any(entry is not None for entry in log[:named])
