@@ -33,6 +33,7 @@ from libsel4py.interface import Interface, find_interface, interfaces_of, is_dec
 from libsel4py.interfaces.parent import Parent
 from libsel4py.server import Server, Stranger
 from libsel4py.server_loop import listening, wait_to_serve
+from libsel4py.signature import Repeat
 from libsel4py.task import Task, set_current_task
 
 Kind = TypeVar("Kind", bound=type[Component])
@@ -101,8 +102,8 @@ def start(cls: type[Component], environment: Environment) -> int:
     prepare: Callable[[], None] | None = getattr(instance, "prepare", None)
     if prepare is not None:
         prepare()
-    # What the server remembers is in the task's state, and is read where the server is made.
-    waits_early = environment.stands_by and environment.state
+    # What a server remembers is in the task's state, and is read where the server is made.
+    waits_early = environment.stands_by and environment.state and _remembers(cls)
     if waits_early:
         _wait_to_take_over(instance, environment)
     server = make_server(instance, task)
@@ -122,6 +123,12 @@ def start(cls: type[Component], environment: Environment) -> int:
     elif list(_signal_handlers(instance)):
         _wait_for_signals(server, task)
     return 0
+
+
+def _remembers(cls: type[Component]) -> bool:
+    """Whether it answers a method by what the task's state has."""
+    methods = [method for each in interfaces_of(cls) for method in each.interface_methods.values()]
+    return any(method.repeat is Repeat.REMEMBERED for method in methods)
 
 
 def _wait_to_take_over(instance: Any, environment: Environment) -> None:

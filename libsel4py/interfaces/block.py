@@ -48,13 +48,15 @@ class Geometry(msgspec.Struct, frozen=True, array_like=True):
     """What a client may use.
 
     Attributes:
-        sectors: of its partition, `sector_bytes` (512) each. most_sectors: of one request.
+        sectors: of its partition, `sector_bytes` (512) each. most_sectors: of one request. life: the driver's, a number
+        by chance below 2**64. While it is the same, nobody has changed the disk but by requests. 0: that is not known.
     """
 
     sector_bytes: int
     sectors: int
     read_only: bool
     most_sectors: int
+    life: int = 0
 
     def check(self, request: Request, buffer_bytes: int) -> None:
         """What a disk refuses before it begins. Raises BadRequest, ReadOnlyDisk."""

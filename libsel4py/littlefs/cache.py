@@ -8,17 +8,19 @@ metadata that names them, and each commit by itself. It does not wait for each s
 programmed are written. Erasing a block does nothing, and what it holds goes on to be what littlefs reads: behind each
 commit it looks at what comes there, and chooses a mark that tells the commit's end from it. So what it is shown must be
 what the medium has, or old commits could come back to life behind a new one. Reading goes ahead where a file is read
-all over. littlefs' callbacks cannot raise: what fails is kept in ``error``, and nothing is written from then on.
+all over. What `Heads` has is not read from the store, and is kept as it must be. littlefs' callbacks cannot raise: what
+fails is kept in ``error``, and nothing is written from then on.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import Final
 
+from libsel4py.littlefs.heads import SECTOR_BYTES, Heads
 from libsel4py.littlefs.store import BlockStore, StoreFailed
 
-SECTOR_BYTES: Final = 512
 AHEAD_BYTES: Final = 256 << 10
 MOST_AREAS: Final = 4  # that are read at once, where reading goes on and on
 MOST_DIRTY: Final = 2 << 20
@@ -37,8 +39,9 @@ class BlockCache:
         is read is not wanted again, and stays as old as it is.
     """
 
-    def __init__(self, store: BlockStore, block_bytes: int, most_bytes: int) -> None:
+    def __init__(self, store: BlockStore, block_bytes: int, most_bytes: int, heads: Heads | None = None) -> None:
         self.store = store
+        self._heads = heads
         self.error: StoreFailed | None = None
         self.passing = False
         self._block_bytes = block_bytes
@@ -58,17 +61,21 @@ class BlockCache:
 
     # --- what littlefs calls -------------------------------------------------------------------------------
 
-    def read(self, cfg: object, block: int, off: int, size: int) -> bytearray:
+    def read(self, cfg: object, block: int, off: int, size: int) -> bytearray | bytes:
         """Never fails: bytes that cannot be had are zero, and `error` is set."""
         found = self._blocks.get(block)
         if found is not None:
             if not self.passing:
                 self._blocks.move_to_end(block)
             return found[off : off + size]
+        if off + size <= SECTOR_BYTES and self._heads is not None:
+            head = self._heads.get(block)
+            if head is not None:
+                return head[off : off + size]
         try:
             return self._load(block)[off : off + size]
         except StoreFailed as error:
-            self.error = self.error or error
+            self._fail(error)
             return bytearray(size)
 
     def prog(self, cfg: object, block: int, off: int, data: bytes) -> int:
@@ -80,13 +87,15 @@ class BlockCache:
                 self._blocks[block] = bytearray(data)
             else:
                 self._block(block)[off : off + len(data)] = data
+            if self._heads is not None:
+                self._heads.forget(block)
             first, end = off & -SECTOR_BYTES, -(-(off + len(data)) // SECTOR_BYTES) * SECTOR_BYTES
             known = self._dirty.get(block)
             self._dirty[block] = (first, end) if known is None else (min(first, known[0]), max(end, known[1]))
             if len(self._dirty) > self._most_dirty:
                 self._write_out()
         except StoreFailed as error:
-            self.error = error
+            self._fail(error)
             return ERR_IO
         return 0
 
@@ -113,18 +122,23 @@ class BlockCache:
             try:
                 self._commit()
             except StoreFailed as error:
-                self.error = error
+                self._fail(error)
 
     def _flush(self) -> None:
         """All that an epoch had was written already: nothing that comes later may be on the medium before it."""
         try:
             self._commit()
             self.store.flush()
-            self._is_written_out = False
+            self._flushed()
         except StoreFailed as error:
-            self.error = error
+            self._fail(error)
 
     # --- inside --------------------------------------------------------------------------------------------
+
+    def _fail(self, error: StoreFailed) -> None:
+        self.error = self.error or error
+        if self._heads is not None:
+            self._heads.clear()
 
     def _block(self, block: int) -> bytearray:
         found = self._blocks.get(block)
@@ -156,6 +170,8 @@ class BlockCache:
         self._make_room(len(missing))
         for each in missing:
             self._blocks[each] = bytearray(data[(each - first) * size : (each - first + 1) * size])
+            if self._heads is not None:
+                self._heads.put(each, data[(each - first) * size :][:SECTOR_BYTES])
         return self._blocks[block]
 
     def _areas(self, area: int) -> range | None:
@@ -176,14 +192,35 @@ class BlockCache:
     def _commit(self) -> None:
         if self.epochs:
             epochs, self.epochs = self.epochs, []
+            if self._heads is not None:
+                self._heads.writes()
             self.store.commit(epochs)
-            self._is_written_out = False
+            self._flushed()
+            if self._heads is not None:
+                self._are_kept({offset // self._block_bytes for pieces in epochs for offset, _ in pieces})
+
+    def _flushed(self) -> None:
+        self._is_written_out = False
+        if self._heads is not None:
+            self._heads.flushed()
 
     def _write_out(self) -> None:
         self._commit()
+        if self._heads is not None:
+            self._heads.writes()
         self._is_written_out = True
         self.store.write(self._pieces())
+        written = list(self._dirty)
         self._dirty.clear()
+        self._are_kept(written)
+
+    def _are_kept(self, blocks: Iterable[int]) -> None:
+        """The medium has these blocks as they are here, but for what was changed since."""
+        if self._heads is not None:
+            for block in blocks:
+                data = self._blocks.get(block)
+                if data is not None and block not in self._dirty:
+                    self._heads.put(block, memoryview(data)[:SECTOR_BYTES])
 
     def _pieces(self) -> list[Piece]:
         size = self._block_bytes

@@ -54,7 +54,7 @@ class _Watched(BlockCache):
         super().__init__(store, block_bytes, most_bytes)
         self.seen: set[int] = set()
 
-    def read(self, cfg: object, block: int, off: int, size: int) -> bytearray:
+    def read(self, cfg: object, block: int, off: int, size: int) -> bytearray | bytes:
         self.seen.add(block)
         return super().read(cfg, block, off, size)
 

@@ -12,7 +12,8 @@ from typing import Final
 from littlefs import lfs
 from littlefs.errors import LittleFSError
 
-from libsel4py.littlefs.cache import SECTOR_BYTES, BlockCache
+from libsel4py.littlefs.cache import BlockCache
+from libsel4py.littlefs.heads import SECTOR_BYTES
 from libsel4py.littlefs.store import BlockStore, StoreFailed
 
 # Read in pieces of 64 KiB, a file asks for blocks 6 times less often than with 4 KiB, and is read 4 times as fast; a

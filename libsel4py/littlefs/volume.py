@@ -4,10 +4,10 @@ Rules. littlefs knows its open files by their place in a directory, which a rena
 closed before one and opened again after it, under their new names. A file that is removed or replaced while it is open
 is stale: its blocks may be another's at once. What a power loss left half done is finished at the mount: littlefs alone
 waits for the first write, and until then shows neither an entry that was on its way to another directory nor some of
-its neighbours. A mount begins with a flush: a server that ended may have left writes that the medium shows and has not
-kept yet, and whatever is built on them must not outlive them. After an error of the medium nothing is believed that
-littlefs has in memory: the volume fails until it is mounted anew, which the next call tries, and files that were open
-are stale.
+its neighbours. A mount begins with a flush, unless `Heads` knows that there is nothing to flush: a server that ended
+may have left writes that the medium shows and has not kept yet, and whatever is built on them must not outlive them.
+After an error of the medium nothing is believed that littlefs has in memory: the volume fails until it is mounted anew,
+which the next call tries, and files that were open are stale.
 
 A file is known again by its name and its mark, an attribute that littlefs keeps with it: a number by chance, or none.
 What takes a name that something had before is given a new mark: so who had opened the former one finds another. Names
@@ -41,7 +41,8 @@ from libsel4py.interfaces.file import (
     Stat,
 )
 from libsel4py.littlefs.cache import BlockCache
-from libsel4py.littlefs.format import read_geometry
+from libsel4py.littlefs.format import Geometry, read_geometry
+from libsel4py.littlefs.heads import Heads
 from libsel4py.littlefs.open_file import READ, LittleFsFile
 from libsel4py.littlefs.overlay import Overlay
 from libsel4py.littlefs.store import BlockStore, StoreFailed
@@ -74,19 +75,23 @@ class LittleFsVolume:
     """The file system on a store.
 
     Args:
-        cache_bytes: memory for blocks.
+        cache_bytes: memory for blocks. heads: what a former life knew of the medium.
     Raises:
         NoFileSystem: there is none. StoreFailed: the medium fails. DeviceFailed: it cannot be mounted.
     """
 
-    def __init__(self, store: BlockStore, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, store: BlockStore, cache_bytes: int = CACHE_BYTES, heads: Heads | None = None) -> None:
         self._store = store
+        self._heads = None if store.read_only else heads  # an overlay's writes never are on the medium
         self._cache_bytes = cache_bytes
         self._files: dict[str, LittleFsFile] = {}
         self._stats: dict[str, Stat] = {}
         self._marks: dict[str, int] = {}
         self._former: set[str] = set()  # names that were given up
-        self._geometry = read_geometry(store)
+        known = self._heads.geometry if self._heads is not None else None
+        self._geometry = read_geometry(store) if known is None else Geometry(*known)
+        if self._heads is not None and known is None:
+            self._heads.begin(self._geometry.block_bytes, self._geometry.blocks)
         self._let_go: Callable[[], object] = lambda: None
         self.origin = Origin(self._geometry.blocks * self._geometry.block_bytes, survives=True)
         self._mount()
@@ -281,12 +286,15 @@ class LittleFsVolume:
     def _mount(self) -> None:
         self._let_go()
         store = Overlay(self._store) if self.read_only else self._store
-        self._cache = BlockCache(store, self._geometry.block_bytes, self._cache_bytes)
+        self._cache = BlockCache(store, self._geometry.block_bytes, self._cache_bytes, self._heads)
         self._system = lfs.LFSFilesystem()
         self._configuration = self._geometry.configuration(self._cache)  # littlefs keeps no reference of its own
         self._stats.clear()
         try:
-            store.flush()
+            if self._heads is None or not self._heads.is_flushed:
+                store.flush()
+                if self._heads is not None:
+                    self._heads.flushed()
             lfs.mount(self._system, self._configuration)
             self._let_go = released = weakref.finalize(self, _unmount, self._system, self._configuration)
             released.atexit = False

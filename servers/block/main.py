@@ -7,8 +7,12 @@ cannot write. Clients' buffers are theirs: the driver maps them for the device a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
 
 from libsel4py import component, on_notification
 from libsel4py.context import ReplyToken
@@ -35,6 +39,8 @@ from libsel4py.watchdog import watchdog
 from servers.block.disk import Disk
 from servers.block.requests import Extent, checked
 from servers.block.tables import extents
+
+LIFE_BYTES: Final = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -115,6 +121,7 @@ class Main(Block):
         self._disk = Disk(self.task, self.task.environment.devices["disk"])
         self._clients: dict[int, _Client] = {}
         self._extents = extents(self._disk, self.task)
+        self._life = int.from_bytes(os.urandom(LIFE_BYTES), "little")
 
     def start(self) -> None:
         """Look after the device, whose interrupts may be lost."""
@@ -122,7 +129,7 @@ class Main(Block):
         self._disk.flush_lost = self._doubt
 
     def geometry(self) -> Geometry:
-        return self._extent().geometry
+        return msgspec.structs.replace(self._extent().geometry, life=self._life)
 
     def attach(self, memory: SharedMemory) -> Word:
         self._extent()

@@ -37,6 +37,8 @@ class DiskStore:
     if the later is the last: else the medium could show, for a moment, an epoch without one that was before it. What
     the device itself refuses is a failure, a flush above all: what was written before it is not believed to be there.
 
+    Attributes:
+        driver_life: the number of the driver's life at the beginning.
     Raises:
         StoreFailed: the disk fails, or its driver dies again and again.
     """
@@ -49,6 +51,7 @@ class DiskStore:
         self._buffer = 0  # the driver's number for it; 0: none yet
         geometry = self._ask(disk.geometry)
         self.size = geometry.sectors * SECTOR_BYTES
+        self.driver_life = geometry.life
         self.read_only = geometry.read_only
         self._most = min(geometry.most_sectors * SECTOR_BYTES, BUFFER_BYTES)
 

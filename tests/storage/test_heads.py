@@ -1,0 +1,153 @@
+"""What a file system's life leaves to the next one is so at each store at which it may end, and spares reading."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from libsel4py.interfaces.file import DeviceFailed
+from libsel4py.littlefs import LittleFsVolume, MemoryStore, StoreFailed, format_store
+from libsel4py.littlefs.heads import SECTOR_BYTES, Heads
+from libsel4py.testing.power_loss import Work, random_work, read_tree
+from tests.unit.sdk.cut_memory import CutMemory
+
+MEDIUM = 7
+SIZE = 1 << 20
+OPERATIONS = 25
+LIVES = 3
+PIECE = 1 << 16
+
+
+class WatchedMemory(CutMemory):
+    """Calls ``look`` behind each store."""
+
+    look: Callable[[], None] = staticmethod(lambda: None)
+
+    def _store(self, offset: int, data: bytes) -> None:
+        super()._store(offset, data)
+        self.look()
+
+
+class WatchedStore(MemoryStore):
+    """Calls ``look`` around each piece that it writes, half of which is written first; counts what is read."""
+
+    look: Callable[[], None] = staticmethod(lambda: None)
+    bytes_read = 0
+    failing = False
+
+    def read(self, offset: int, size: int, /) -> bytes:
+        self.bytes_read += size
+        return super().read(offset, size)
+
+    def write(self, pieces: Sequence[tuple[int, bytes | bytearray | memoryview]], /) -> None:
+        for offset, data in pieces:
+            half = len(data) // 2
+            for at, part in ((offset, data[:half]), (offset + half, data[half:])):
+                super().write([(at, part)])
+                self.look()
+        if self.failing:
+            raise StoreFailed("the disk is gone")
+
+
+def blocks_of(heads: Heads) -> int:
+    assert heads.geometry is not None
+    return heads.geometry[1]
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 20])
+@pytest.mark.parametrize("size", [16 << 10, 64 << 10], ids=["of a part", "of all blocks"])
+@pytest.mark.parametrize("seed", range(2))
+def test_whenever_a_life_ends_what_is_there_is_what_the_medium_has(seed: int, size: int, cache_bytes: int) -> None:
+    randomly = random.Random(seed)
+    store, memory = WatchedStore(SIZE), WatchedMemory(size)
+    format_store(store)
+    store.log = log = []
+    believed = 0
+
+    def look() -> None:
+        nonlocal believed
+        as_next_life = CutMemory(0)
+        as_next_life.bytes, as_next_life.size = memory.bytes, size
+        heads = Heads(as_next_life, MEDIUM)
+        if heads.geometry is None:
+            return
+        block_bytes, blocks = heads.geometry
+        for block in randomly.sample(range(blocks), 8) if memory.stores % 64 else range(blocks):
+            head = heads.get(block)
+            believed += head is not None
+            at = block * block_bytes
+            assert head is None or head == store.data[at : at + SECTOR_BYTES], f"block {block}"
+        assert not heads.is_flushed or not log or log[-1] is None, "something that was written is not flushed"
+
+    memory.look = store.look = look
+    tree = None
+    for _ in range(LIVES):  # each ends without a word, with what it has not written
+        work = Work(LittleFsVolume(store, cache_bytes, Heads(memory, MEDIUM)), lambda: len(log), tree)
+        for operation in random_work(randomly, work, OPERATIONS, SIZE // 5):
+            work.do(operation)
+        tree = read_tree(LittleFsVolume(MemoryStore(data=bytearray(store.data), read_only=True)))
+        assert read_tree(LittleFsVolume(store, cache_bytes, Heads(memory, MEDIUM))) == tree
+    assert believed > 100
+
+
+def with_a_file() -> tuple[WatchedStore, CutMemory]:
+    """A medium with a large file, and what the life that wrote it left."""
+    store, memory = WatchedStore(16 << 20), CutMemory(1 << 20)
+    format_store(store)
+    volume = LittleFsVolume(store, heads=Heads(memory, MEDIUM))
+    file = volume.open("big", create=True, exclusive=True)
+    for at in range(100):
+        file.write(at * PIECE, bytes([at]) * PIECE)
+    file.sync()
+    store.bytes_read = 0
+    store.log = []
+    return store, memory
+
+
+def test_a_life_behind_another_one_finds_what_is_free_without_reading_it() -> None:
+    store, memory = with_a_file()
+    volume = LittleFsVolume(store, heads=Heads(memory, MEDIUM))
+    assert store.log == [], "there was nothing to flush"
+    volume.open("new", create=True, exclusive=True).write(0, bytes(PIECE))
+    assert store.bytes_read < 4 * PIECE
+
+
+def test_another_medium_is_read_and_flushed() -> None:
+    store, memory = with_a_file()
+    volume = LittleFsVolume(store, heads=Heads(memory, MEDIUM + 1))
+    assert store.log == [None]
+    volume.open("new", create=True, exclusive=True).write(0, bytes(PIECE))
+    assert store.bytes_read > 90 * PIECE
+    assert Heads(memory, MEDIUM).geometry is None
+
+
+def test_what_was_damaged_is_not_believed() -> None:
+    store, memory = with_a_file()
+    randomly = random.Random(1)
+    for _ in range(200):
+        memory.bytes[randomly.randrange(memory.size)] ^= 1 << randomly.randrange(8)
+    heads = Heads(memory, MEDIUM)
+    if heads.geometry is not None:
+        block_bytes, blocks = heads.geometry
+        for block in range(blocks):
+            head = heads.get(block)
+            assert head is None or head == store.data[block * block_bytes :][:SECTOR_BYTES]
+
+
+def test_nothing_is_left_where_the_medium_has_failed() -> None:
+    store, memory = with_a_file()
+    volume = LittleFsVolume(store, heads=Heads(memory, MEDIUM))
+    file = volume.open("new", create=True, exclusive=True)
+    store.failing = True
+    with pytest.raises(DeviceFailed):
+        file.write(0, bytes(4 << 20))
+    heads = Heads(memory, MEDIUM)
+    assert not heads.is_flushed
+    assert all(heads.get(block) is None for block in range(blocks_of(heads)))
+
+
+def test_memory_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="have no room for a sector"):
+        Heads(CutMemory(SECTOR_BYTES), MEDIUM)
