@@ -14,6 +14,7 @@ from libsel4py.bell import server_bell
 from libsel4py.bulk import Buffer, HostilePeer, Piece
 from libsel4py.capabilities import Endpoint, Notification
 from libsel4py.dataspace import DataSpace, SharedMemory
+from libsel4py.deaths import Watch
 from libsel4py.environment import SERVER_SIGNAL
 from libsel4py.errors import KernelError
 from libsel4py.interfaces.ethernet import (
@@ -40,6 +41,7 @@ class Main(Ethernet):
         self._card: Card[Buffer, Piece] = Card(self.task, self.task.environment.devices["card"])
         self._opening: Opening | None = None
         self._bell: Notification | None = None
+        self._memory: Watch | None = None  # of the opening
         self._sent = self._received = self._dropped = 0  # of openings that are over
 
     def start(self) -> None:
@@ -50,7 +52,10 @@ class Main(Ethernet):
 
     def state(self) -> CardState:
         if self._opening is not None and self._opening.owner == self.caller.badge:
-            self.on_card()  # it may have interrupted, and the interrupt been lost
+            if self._opening.is_alive:
+                self.on_card()  # it may have interrupted, and the interrupt been lost
+            else:
+                self._end()
         card, opening = self._card, self._opening
         is_open = opening is not None and opening.owner == self.caller.badge
         now = (0, 0, 0) if opening is None else (opening.sent, opening.received, opening.dropped)
@@ -67,7 +72,9 @@ class Main(Ethernet):
             space.attach()
             mapped = self._card.dma.map(space)
             self._opening = self._opened(space, mapped, (sending, receiving, size))
+            self._memory = self.task.deaths.watch(space.frames[0], lambda death: self._client_ended())
         except (KernelError, OutOfSlots, OutOfAddresses, ValueError) as error:
+            self._end()
             space.close()
             raise BadOpening(f"the driver cannot use this memory: {error}") from error
         except BadOpening:
@@ -129,12 +136,20 @@ class Main(Ethernet):
             return
         end()  # here, where no traceback holds views of the client's memory any more
 
+    def _client_ended(self) -> None:
+        """Its memory is gone: begin the card anew now, and not when its next life asks for that."""
+        self._memory = None
+        self._end()
+
     def _end_failed(self) -> None:
         self._end(self._card.failed)
 
     def _end(self, reset: Callable[[], None] | None = None) -> None:
         """Take the buffers back from the card by a reset, and let go of the client's memory."""
         opening, self._opening = self._opening, None
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.cancel()
         try:
             if opening is not None or reset is not None:
                 (reset or self._card.begin)()

@@ -367,6 +367,7 @@ class WholeDriver(Main):
         self.card.acknowledge = lambda: None  # type: ignore[attr-defined]
         self._card = self.card  # type: ignore[assignment]  # a card's like
         self._opening = None
+        self._memory = None
         self._sent = self._received = self._dropped = 0
         self._life = Life(self.task)
         self._bell = Notification(Slot.NOTIFICATION)
@@ -392,6 +393,34 @@ def test_a_frame_whose_interrupt_was_lost_comes_with_its_clients_next_look() -> 
         assert not link.look()
         assert receive(link) == [FRAME]
         link.close()
+
+
+def test_a_clients_end_has_the_card_begun_anew_before_its_next_life_asks() -> None:
+    driver = WholeDriver()
+    with connect(driver) as client:
+        link = Link(client, current_task())
+        link.open()
+        assert link._space is not None
+        opened = driver.card.received
+        current_task().memory.free(link._space.frames[0].cptr)
+        driver.task.deaths.signalled(DEATH_SIGNALS)
+        assert driver.card.received is not opened, "the card has a queue without the client's buffers"
+        assert driver._opening is None
+        begun = driver.card.received
+        Link(client, current_task()).open()
+        assert driver.card.received is begun, "and that is enough"
+
+
+def test_an_opening_whose_memory_is_gone_is_over_at_the_next_look() -> None:
+    driver = WholeDriver()
+    with connect(driver) as client:
+        link = Link(client, current_task())
+        link.open()
+        assert link._space is not None
+        link._space.revoke()  # the memory itself is there still: nobody is told
+        assert client.state().is_open is False
+        assert driver._opening is None
+        assert len(driver.task.deaths) == 0, "nothing is watched any more"
 
 
 def test_a_driver_that_ends_while_it_is_being_opened_is_opened_again() -> None:
