@@ -28,8 +28,9 @@ from kerneld.host.barrier import Barrier
 from kerneld.host.chores import Chores, Piece
 from kerneld.host.fd_store import FdStore, Inheritance
 from kerneld.host.first_maps import FirstMaps
-from kerneld.host.frame_memory import BLOCK, CHUNK, WITHDRAWN_AT_ONCE, FrameMemory
+from kerneld.host.frame_memory import CHUNK, FrameMemory
 from kerneld.host.frame_refill import Refill
+from kerneld.host.frame_room import FrameRoom
 from kerneld.host.frame_shares import FrameShares
 from kerneld.host.frame_stock import SIZE
 from kerneld.host.frame_use import READ, WRITE, FrameUse, Holding, access
@@ -40,7 +41,6 @@ from kerneld.records import Slot, VSpace
 
 HANDED_AT_A_TIME: Final = 16  # mappings of one frame
 FORGOTTEN_AT_A_TIME: Final = 64  # of a process that ends
-LOOKED_AT: Final = 16
 UNKNOWN: Final = (False, True)  # of FrameUse.noted: nothing is under way, and somebody is to lose it
 
 
@@ -73,9 +73,9 @@ class Mappings:
         self._kept: dict[Process, set[FrameUse]] = {}  # trap frames of its own that it has lost and goes on to have
         self._scheduled: dict[Refill, None] = {}  # not begun yet: losses of one turn make one
         self._outliving: set[Process] = set()  # killed ones, as far as the barrier waits for them
-        self._idle: dict[int, int] = {}  # bytes of frames with a memfd that nobody has mapped any more
+        self._room = FrameRoom(self._memory, lambda address: self._attached(address))
         self._under_way: dict[int, tuple[int, bool]] = {}  # at a kernel before this one: bytes, whether to be lost
-        self.shares = FrameShares(loop, self._left)
+        self.shares = FrameShares(loop, self._room.left)
         self.first_maps = FirstMaps(self._memory, self._uses, self._note_first)
         self._attached: Callable[[int], Collection[Process]] = lambda frame: ()
         self._losing: Callable[[int], None] = lambda frame: None
@@ -117,26 +117,9 @@ class Mappings:
         use = self._uses.get(address)
         if use is not None and use.refill is not None:
             use.refill.hurry()
-        self._idle.pop(address, None)
-        if address not in self._memory:
-            try:
-                self._move_now(address, size, to_own=True)
-            except OSError:
-                if not self._make_room():
-                    raise
-                self._move_now(address, size, to_own=True)
+        self._room.is_used(address)
+        self._room.give_own(address, size)
         return self._memory.descriptor(address, size)
-
-    def _move_now(self, address: int, size: int, to_own: bool) -> None:
-        if to_own and self._memory.give_fresh(address, size) >= 0:
-            return
-        move = self._memory.move(address, size, to_own)
-        try:
-            while move.step():
-                continue
-        except BaseException:
-            move.abandon()
-            raise
 
     # --- what the kernel tells
 
@@ -155,7 +138,7 @@ class Mappings:
             if rights & WRITE and self._try_map_first(process, address, rights, frame, size):
                 return
             use = self._uses[frame] = FrameUse(frame, size)
-        self._idle.pop(frame, None)
+        self._room.is_used(frame)
         held[address] = use
         use.add(process, address, rights)
         self.shares.settle(use)
@@ -223,7 +206,7 @@ class Mappings:
                 use.refill.abandon()
             if use.noted[0]:
                 self._store.drop(_key(address))
-        self._idle.pop(address, None)
+        self._room.is_used(address)
         self._memory.gone(address)
         self.shares.freed()
 
@@ -369,8 +352,8 @@ class Mappings:
             if use.unhanded or use.noted == UNKNOWN:
                 self._advance(use)
         for address, _, size in self._memory.own_memory():
-            if address not in self._uses and not self._attached(address):
-                self._idle[address] = size
+            if address not in self._uses:
+                self._room.is_idle(address, size)
         self._under_way.clear()
 
     # --- one frame
@@ -415,8 +398,7 @@ class Mappings:
             return
         elif use.is_unused:
             del self._uses[use.address]
-            if use.address in self._memory and not self._attached(use.address):
-                self._idle[use.address] = use.size
+            self._room.is_idle(use.address, use.size)
             self.shares.freed()
         elif self._hand_some(use):
             self._barrier.begin(use)
@@ -435,13 +417,11 @@ class Mappings:
 
         False if the host has nothing for it; those who hold it are ended.
         """
-        while use.address not in self._memory:
-            try:
-                self._move_now(use.address, use.size, to_own=True)
-            except OSError as error:
-                if not self._make_room():
-                    self._refuse(use, error)
-                    return False
+        try:
+            self._room.give_own(use.address, use.size)
+        except OSError as error:
+            self._refuse(use, error)
+            return False
         return True
 
     def _new_refill(self, use: FrameUse) -> Refill:
@@ -452,7 +432,7 @@ class Mappings:
     def _refilled(self, refill: Refill) -> None:
         use = refill.use
         use.refill = None
-        if refill.error is None or self._make_room():
+        if refill.error is None or self._room.make():
             self._advance(use, *use.given)
         else:
             self._refuse(use, refill.error)
@@ -494,26 +474,6 @@ class Mappings:
         for process in dict.fromkeys(each.process for each in use.unhanded):
             if process.phase is not Phase.ENDING:
                 process.refuse(f"the host has nothing for the memory at {use.address:#x} that it has mapped: {error}")
-
-    def _left(self) -> int:
-        """How many frames more can have memory of their own, with that of those that nobody has mapped any more."""
-        return self._memory.left + len(self._idle)
-
-    def _make_room(self) -> bool:
-        """Where descriptors are short: move a frame that nobody has mapped any more back to RAM. False if none can be.
-
-        Only one with little in it: this is done at once.
-        """
-        for address, size in list(islice(self._idle.items(), LOOKED_AT)):
-            del self._idle[address]
-            if address not in self._memory or self._attached(address):
-                continue
-            blocks = os.fstat(self._memory.descriptor(address, size)).st_blocks
-            if blocks * BLOCK <= WITHDRAWN_AT_ONCE:
-                self._move_now(address, size, to_own=False)
-                return True
-            self._idle[address] = size
-        return False
 
 
 def _key(address: int) -> str:

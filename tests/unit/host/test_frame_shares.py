@@ -141,7 +141,7 @@ def test_what_the_host_has_left_counts_descriptors_and_mappings(monkeypatch: pyt
         await map_some(scene, task, 3)
         # A socket's two ends, the stock's table; each descriptor that the task was handed, and what it mapped by it.
         assert before - memory.left == 3 + 2 + 1 + 2 * len(task.kept)
-        assert scene.mappings._left() == memory.left
+        assert scene.mappings._room.left() == memory.left
         spare = os.open("/dev/null", os.O_RDONLY)
         now = memory.left
         os.close(spare)
