@@ -48,7 +48,8 @@ class MappedFiles(Interface):
         """
 
     def flush(self, mapping: Word, offset: Word, length: Word) -> None:
-        """Write what was stored in a part of a mapping to the file, and put that on its medium.
+        """Write what was stored in a part of a mapping to the file, and put that on its medium. A store that leaves a
+        page as it was written last is none.
 
         Raises:
             StaleHandle: there is no such mapping, or its file is gone with its server. NoSpace, DeviceFailed: it could

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -20,12 +20,12 @@ from libsel4py.capabilities import Endpoint
 from libsel4py.errors import InvalidMessage, KernelError
 from libsel4py.interfaces.file import FileError, NotPermitted, StaleHandle, TooManyOpen
 from libsel4py.interfaces.mapped_files import MOST_MAPPINGS, MapAs
-from libsel4py.interfaces.memory_object import PAGE_BYTES, READ_ONLY, READ_WRITE, LockRequest
+from libsel4py.interfaces.memory_object import PAGE_BYTES, READ_ONLY, READ_WRITE
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.identify import identify
 from libsel4py.lowlevel.vspace import OutOfAddresses
 from libsel4py.pager import FAILURES, Pager
-from libsel4py.pagers.file_store import FileStore, Held
+from libsel4py.pagers.file_store import RUN_PAGES, FileStore, Held
 from libsel4py.pagers.frames import Frames
 from libsel4py.pagers.paged_file import MOST_BYTES, PagedFile, Share, Shorter
 from libsel4py.pagers.regions import Region, Space
@@ -152,6 +152,7 @@ class FileMappings:
         """As `MappedFiles.refresh`."""
         mapping = self._find(space, number)
         mapping.store.size(mapping.held)  # what cannot be read again is not given up
+        self._write_away(mapping.file, mapping.start, mapping.end)
         self._flush(mapping, mapping.start, mapping.end)
         for offset in mapping.file.offsets(mapping.start, mapping.end):
             if offset in mapping.file.stored(offset, offset + 1):
@@ -163,7 +164,7 @@ class FileMappings:
         mapping = self._find(space, number)
         try:
             if not self._others_write(mapping):
-                self._write(mapping.file, 0, MOST_BYTES)
+                self._write_away(mapping.file, 0, MOST_BYTES)
         finally:
             self._leave(mapping)
 
@@ -199,10 +200,13 @@ class FileMappings:
         if region.offset_of(address) in region.residence.pages:
             self._ensure_open(mapping)
             return
+        all_go = True
         for file, offset in list(share.pages):
-            if share.room() > region.ahead:
+            wanted = region.ahead + 1 - share.room()
+            if wanted <= 0:
                 return
-            self._give_up(file, offset)
+            self._give_up(file, offset, wanted if all_go else 1)
+            all_go = all_go and (file, offset) not in share.pages
 
     def _ensure_open(self, mapping: FileMapping) -> None:
         """End a mapping by whose own handle the file is open no more: others' pages are none of its task's.
@@ -219,28 +223,54 @@ class FileMappings:
         except FileError as error:
             _log.warning("%s: %s", mapping.space.name, error)
 
-    def _give_up(self, file: PagedFile, offset: int) -> None:
-        """Let a page go, if what was stored there can be written."""
+    def _give_up(self, file: PagedFile, offset: int, pages: int = 1) -> None:
+        """Let a page go, if what was stored there can be written, as what was stored to the ``pages`` from there on is
+        at the same time: they may go next."""
         with suppress(FileError):
-            self._write(file, offset, offset + 1)
+            self._write_away(file, offset, offset + pages * PAGE_BYTES)
         if not file.stored(offset, offset + 1) and file.offsets(offset, offset + 1):
             self._evict(file, offset)
 
     def _write(self, file: PagedFile, first: int, end: int) -> None:
         """Write what was stored there. What lies behind the file's end now is lost. Raises FileError: the first one."""
         failed: FileError | None = None
-        for offset in [] if file.is_copy else file.stored(first, end):
-            file.failed = None
-            try:
-                residence = self._residence(file)
-                residence.ensure(offset, READ)  # the pager may have forgotten it
-                residence.lock(LockRequest(0, offset, PAGE_BYTES, clean=True))
-            except FAILURES as error:
-                failed = failed or file.failed or StaleHandle(str(error))
-                if isinstance(error, Shorter):
-                    self._evict(file, offset)
+        changed = {} if file.is_copy else file.changed(first, end, PAGE_BYTES)
+        for run in _runs(changed):
+            pages = {offset: changed[offset] for offset in run}
+            if len(pages) > 1:
+                with suppress(*FAILURES):
+                    file.write(pages)
+                    continue
+            errors = [self._write_page(file, *each) for each in pages.items()]  # of some it may succeed
+            failed = failed or next((error for error in errors if error is not None), None)
         if failed is not None:
             raise failed
+
+    def _write_page(self, file: PagedFile, offset: int, data: bytes) -> FileError | None:
+        """Why it could not be written."""
+        file.failed = None
+        try:
+            file.write({offset: data})
+        except FAILURES as error:
+            failed = file.failed or StaleHandle(str(error))
+            if isinstance(error, Shorter):
+                self._evict(file, offset)
+            return failed
+        return None
+
+    def _write_away(self, file: PagedFile, first: int, end: int) -> None:
+        """As `_write`, of pages that nobody is to store to afterwards without asking again: none of that is lost."""
+        stored = [] if file.is_copy else file.stored(first, end)
+        residence = self._residence(file)
+        residence.withdraw(stored)
+        try:
+            self._write(file, first, end)
+        finally:
+            left = file.changed(first, end, PAGE_BYTES)
+            for offset in stored:
+                if offset not in left:
+                    residence.is_written(offset)
+                    file.is_written(offset)
 
     def _evict(self, file: PagedFile, offset: int) -> None:
         """Let a page go; what is stored there and not written is lost."""
@@ -285,3 +315,15 @@ class FileMappings:
             if (file, offset) in share.pages:
                 _log.warning("a page of a mapped file is lost: nobody has room for it, and %s", file.failed)
                 self._evict(file, offset)
+
+
+def _runs(offsets: Iterable[int]) -> Iterator[list[int]]:
+    """Pages that follow each other, as many at a time as go by one request. ``offsets``: sorted."""
+    run: list[int] = []
+    for offset in offsets:
+        if run and (offset != run[-1] + PAGE_BYTES or len(run) == RUN_PAGES):
+            yield run
+            run = []
+        run.append(offset)
+    if run:
+        yield run

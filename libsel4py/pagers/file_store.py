@@ -23,7 +23,8 @@ from libsel4py.interfaces.memory_object import PAGE_BYTES
 from libsel4py.lending import lend
 from libsel4py.task import Task
 
-BUFFER_BYTES: Final = PAGE_BYTES
+RUN_PAGES: Final = 16  # that are written by one request
+BUFFER_BYTES: Final = RUN_PAGES * PAGE_BYTES
 PATIENCE: Final = 5.0  # seconds
 MOST_LIVES: Final = 4  # of the file system, in one `adopt`
 Result = TypeVar("Result")

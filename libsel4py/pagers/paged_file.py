@@ -1,14 +1,16 @@
 """A file of a file system as a memory object: one for all who map it, so that they see each other's stores.
 
 Rules: a page is supplied for reading first, and Write granted when a thread writes; so only what was written to is
-written back. What stands behind the file's end within its last page reads as zeroes and is not written: a file never
-becomes longer by what is stored. A page wholly behind the end is not there: `Shorter`. Each page is charged to the task
-that had it read in, until it goes or another one takes it over. Who maps a copy has an object of his own, whose pages
-are never written, and stay once they were stored to.
+written back. Whoever may write goes on to be able to when a page is written, since taking that away costs more than all
+else: it is written again when it is not as it was written last. What stands behind the file's end within its last page
+reads as zeroes and is not written: a file never becomes longer by what is stored. A page wholly behind the end is not
+there: `Shorter`. Each page is charged to the task that had it read in, until it goes or another one takes it over. Who
+maps a copy has an object of his own, whose pages are never written, and stay once they were stored to.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 from libsel4py.abi import Rights
@@ -30,6 +32,7 @@ from libsel4py.pagers.file_store import FileStore, Held
 from libsel4py.pagers.frames import Frames
 from libsel4py.pagers.states import Life
 
+DIGEST_BYTES: Final = 32  # no two contents have the same, also of a task that looks for them
 MOST_BYTES: Final = 1 << 46  # of a file that anybody can map: there are no more addresses
 
 
@@ -66,6 +69,7 @@ class PagedFile(MemoryObject):
         self._frames, self._store = frames, store
         self._held: dict[int, tuple[Frame, Share]] = {}  # by offset
         self._stored: set[int] = set()  # offsets of pages that may differ from the file
+        self._written: dict[int, bytes] = {}  # of those that were written since: what as
         self._life = Life()
 
     # --- for its owner: offsets of pages
@@ -81,6 +85,31 @@ class PagedFile(MemoryObject):
     def stored(self, first: int, end: int) -> list[int]:
         """Of those that may differ from the file."""
         return sorted(offset for offset in self._stored if first <= offset < end)
+
+    def changed(self, first: int, end: int, page_bytes: int) -> dict[int, bytes]:
+        """What those hold that are not as they were written last, by offset."""
+        held = {offset: self._contents(offset, page_bytes) for offset in self.stored(first, end)}
+        return {offset: data for offset, data in held.items() if self._written.get(offset) != _digest(data)}
+
+    def _contents(self, offset: int, page_bytes: int) -> bytes:
+        return self._frames.contents.read(self._held[offset][0], page_bytes)
+
+    def write(self, pages: dict[int, bytes]) -> None:
+        """Write pages that follow each other (of `changed`) to the file at once. They may be stored to meanwhile.
+
+        Raises:
+            DataError: perhaps not all were written, and none counts as such. Shorter.
+        """
+        first, *_, last = (*pages, *pages)
+        if self._overwrite(first, b"".join(pages.values())) <= last - first:
+            self.failed = NotPermitted(f"the file has become shorter, and ends before {last:#x}")
+            raise Shorter(str(self.failed))
+        self._written |= {offset: _digest(data) for offset, data in pages.items()}
+
+    def is_written(self, offset: int) -> None:
+        """A page is in the file as it is, and nobody can store to it until he asks again."""
+        self._stored.discard(offset)
+        self._written.pop(offset, None)
 
     def charged_to(self, share: Share) -> list[int]:
         """Of a task's pages."""
@@ -143,7 +172,7 @@ class PagedFile(MemoryObject):
         try:
             if dirty and not (self.is_copy and not keep):
                 self._write_back(offset, length)
-                self._stored.discard(offset)
+                self.is_written(offset)
         finally:
             if not keep:
                 self._free(offset)
@@ -151,13 +180,13 @@ class PagedFile(MemoryObject):
     def _write_back(self, offset: int, length: int) -> None:
         if self.is_copy:
             raise DataError("a copy of a file is not written")
-        data = self._frames.contents.read(self._held[offset][0], length)
+        self.write({offset: self._contents(offset, length)})
+
+    def _overwrite(self, offset: int, data: bytes) -> int:
+        """How many bytes the file had there, which are these now."""
         for held in [each for each in self.holders if each.writable]:
             try:
-                if not self._store.overwrite(held, offset, data):
-                    self.failed = NotPermitted(f"the file has become shorter, and ends before {offset:#x}")
-                    raise Shorter(str(self.failed))
-                return
+                return self._store.overwrite(held, offset, data)
             except (FileError, InvalidMessage) as error:
                 self._note(error)
         raise DataError(f"the file could not be written at {offset:#x}: {self.failed}")
@@ -178,7 +207,7 @@ class PagedFile(MemoryObject):
 
     def _free(self, offset: int) -> None:
         frame, share = self._held.pop(offset)
-        self._stored.discard(offset)
+        self.is_written(offset)
         del share.pages[self, offset]
         self._frames.free(frame)
 
@@ -191,3 +220,7 @@ class PagedFile(MemoryObject):
     def _ensure_held(self, offset: int) -> None:
         if offset not in self._held:
             raise DataError(f"the page at {offset:#x} was never supplied")
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()

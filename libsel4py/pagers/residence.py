@@ -7,6 +7,7 @@ page is given back nobody can write to it any more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -120,7 +121,7 @@ class Residence:
         answer = self.source.data_unlock(page.offset, self.page_bytes, access)
         kind, rights, frame = self._checked(page.offset, answer, access)
         if frame is not None:
-            self._unmap(page)
+            self._unmap([page])
             self._let_go(page)
             page.frame, page.origin = frame, Origin.RECEIVED if self.is_remote else Origin.OBJECTS
         elif kind is not Supply.UNLOCKED:
@@ -184,11 +185,12 @@ class Residence:
         del mapped.page.mappings[space, address]
         self._frames.drop(mapped.frame)
 
-    def _unmap(self, page: Page) -> None:
-        self._frames.drop_all([mapped.frame for mapped in page.mappings.values()])
-        for space, address in page.mappings:
-            del space.mapped[address]
-        page.mappings.clear()
+    def _unmap(self, pages: Sequence[Page]) -> None:
+        self._frames.drop_all([mapped.frame for page in pages for mapped in page.mappings.values()])
+        for page in pages:
+            for space, address in page.mappings:
+                del space.mapped[address]
+            page.mappings.clear()
 
     # --- giving back --------------------------------------------------------------------------------------
 
@@ -200,14 +202,18 @@ class Residence:
         """
         failed: list[Exception] = []
         end = request.offset + request.length
-        for page in [each for each in self.pages.values() if request.offset <= each.offset < end]:
-            if request.prohibited & page.rights:
-                self._take_rights(page, request.prohibited)
+        pages = [each for each in self.pages.values() if request.offset <= each.offset < end]
+        self._take_rights([each for each in pages if request.prohibited & each.rights], request.prohibited)
+        if request.flush:
+            self._unmap(pages)
+        elif request.clean:
+            pages = [each for each in pages if each.dirty]
+            self._take_rights(pages, Rights.WRITE)
+        for page in pages if request.flush or request.clean else ():
             try:
                 if request.flush:
                     self.evict(page)
-                elif request.clean and page.dirty:
-                    self._take_rights(page, Rights.WRITE)
+                else:
                     self.source.data_return(page.offset, self.page_bytes, page.frame, True, True)
                     page.dirty = False
             except OBJECT_FAILURES as error:
@@ -215,9 +221,21 @@ class Residence:
         if failed:
             raise failed[0]
 
+    def withdraw(self, offsets: Sequence[int]) -> None:
+        """Let nobody see these pages until he touches them again, and nobody store to them until the object says so."""
+        pages = [self.pages[each] for each in offsets if each in self.pages]
+        self._unmap(pages)
+        for page in pages:
+            page.rights &= ~Rights.WRITE
+
+    def is_written(self, offset: int) -> None:
+        """The object has what a withdrawn page holds."""
+        if offset in self.pages:
+            self.pages[offset].dirty = False
+
     def evict(self, page: Page) -> None:
         """Unmap a page everywhere and give it back. Raises OBJECT_FAILURES; the page is forgotten then as well."""
-        self._unmap(page)
+        self._unmap([page])
         del self.pages[page.offset]
         try:
             self.source.data_return(page.offset, self.page_bytes, page.frame, page.dirty, False)
@@ -226,7 +244,7 @@ class Residence:
 
     def forget(self, page: Page) -> None:
         """The page's capability is gone: its object took it away. So are its mappings."""
-        self._unmap(page)
+        self._unmap([page])
         self.pages.pop(page.offset, None)
         self._let_go(page)
 
@@ -248,13 +266,14 @@ class Residence:
         """Let another residence have all pages with their mappings; nobody can write to them, nor will be able to."""
         other.pages, self.pages = self.pages, {}
 
-    def _take_rights(self, page: Page, rights: int) -> None:
-        """Take rights away from a page and all its mappings."""
-        page.rights &= ~rights
+    def _take_rights(self, pages: Sequence[Page], rights: int) -> None:
+        """Take rights away from pages and all their mappings, by one trap."""
         changes: list[tuple[Frame, Wanted]] = []
-        for (space, address), mapped in page.mappings.items():
-            mapped.rights &= ~rights
-            changes.append((mapped.frame, Wanted(0, space.vspace, address, mapped.rights)))
+        for page in pages:
+            page.rights &= ~rights
+            for (space, address), mapped in page.mappings.items():
+                mapped.rights &= ~rights
+                changes.append((mapped.frame, Wanted(0, space.vspace, address, mapped.rights)))
         self._frames.remap(changes)  # what the kernel refuses is gone already
 
     def _let_go(self, page: Page) -> None:

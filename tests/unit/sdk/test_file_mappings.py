@@ -30,13 +30,16 @@ class OneFile(FileStore):
 
     Attributes:
         data: what it holds. writable: how it is open. open: how often. synced: what was on the medium last.
-        fails: raised by each write. revoked: numbers by which it is open no more.
+        fails: raised by each write. writes: first byte and count of each that did not. tried: first
+        byte of each. revoked: numbers by which it is open no more.
     """
 
     def __init__(self, data: bytes = TEXT) -> None:
         self.data, self.writable = bytearray(data), True
         self.life, self.open, self.synced = 1, 0, b""
         self.fails: FileError | None = None
+        self.writes: list[tuple[int, int]] = []
+        self.tried: list[int] = []
         self.is_dead = False
         self.revoked: set[int] = set()
 
@@ -55,8 +58,10 @@ class OneFile(FileStore):
     def overwrite(self, held: Held, offset: int, data: bytes) -> int:
         self._ensure(held)
         assert held.writable
+        self.tried.append(offset)
         if self.fails is not None:
             raise self.fails
+        self.writes.append((offset, len(data)))
         data = data[: max(0, len(self.data) - offset)]
         self.data[offset : offset + len(data)] = data
         return len(data)
@@ -160,7 +165,9 @@ def test_a_task_has_its_share_and_what_goes_is_written(board: Board) -> None:
     assert (board.store.open, board.kept(board.first)) == (0, 0)
 
 
-def test_pages_that_cannot_be_written_stay_and_who_wants_more_is_refused(board: Board) -> None:
+@pytest.mark.parametrize("ahead", [0, 3])
+def test_pages_that_cannot_be_written_stay_and_who_wants_more_is_refused(board: Board, ahead: int) -> None:
+    board.mappings._ahead = ahead
     number = board.map(board.first)
     board.map(board.second, MapAs.READ)
     board.store.fails = NoSpace("full")
@@ -169,12 +176,84 @@ def test_pages_that_cannot_be_written_stay_and_who_wants_more_is_refused(board: 
     with pytest.raises(NoSpace):
         board.mappings.flush(board.first.space, number, 0, PAGE)
     assert board.read(board.second, SHARE) == bytes(6)
+    tries = len(board.store.tried)
     board.board.listen()
     assert board.read(board.first, 2 * SHARE) is None
+    # By each of two handles: the first pages together, and then each page for itself, and not with those behind it.
+    assert len(board.store.tried) - tries <= 2 * (1 + ahead + SHARE)
     assert board.kept(board.first) == SHARE
     board.store.fails = None
     board.mappings.flush(board.first.space, number, 0, SHARE * PAGE)
     assert [board.store.data[page * PAGE : page * PAGE + 4] for page in range(SHARE)] == [b"mine"] * SHARE
+
+
+def test_pages_that_follow_each_other_are_written_at_once(board: Board) -> None:
+    number = board.map(board.first)
+    for page in (9, 0, 2, 3, 1):
+        board.write(board.first, page, b"%6d" % page)
+    assert board.read(board.first, 4) == bytes(6)
+    board.mappings.flush(board.first.space, number, 0, SHARE * PAGE)
+    assert board.store.writes == [(0, 4 * PAGE), (9 * PAGE, PAGE)]
+    assert all(board.store.data[page * PAGE :][:6] == b"%6d" % page for page in (0, 1, 2, 3, 9))
+    board.store.writes.clear()
+    board.mappings.flush(board.first.space, number, 0, SHARE * PAGE)
+    assert board.store.writes == []
+    board.write(board.first, 2, b"again")
+    board.mappings.flush(board.first.space, number, 0, SHARE * PAGE)
+    assert board.store.writes == [(2 * PAGE, PAGE)]
+    assert board.store.data[2 * PAGE :][:5] == b"again"
+
+
+def test_who_stores_goes_on_to_be_able_to_when_a_page_is_written_and_what_changes_is_written_again(
+    board: Board,
+) -> None:
+    number = board.map(board.first)
+    board.write(board.first, 0, b"first")
+    board.mappings.flush(board.first.space, number, 0, PAGE)
+    faults = board.board.pager.counts.faults
+    board.first.write(BASE, b"again")
+    assert board.board.pager.counts.faults == faults
+    board.mappings.flush(board.first.space, number, 0, PAGE)
+    board.mappings.flush(board.first.space, number, 0, PAGE)
+    assert board.store.data[:5] == board.store.synced[:5] == b"again"
+    assert len(board.store.writes) == 2
+
+
+def test_nobody_can_store_to_a_page_that_is_given_up(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was stored while it is written would be lost."""
+    number = board.map(board.first)
+    for page in range(3):
+        board.write(board.first, page, b"stored")
+    overwrite, seen = board.store.overwrite, list[object]()
+
+    def look(held: Held, offset: int, data: bytes) -> int:
+        seen.extend(BASE + page * PAGE in board.first.space.mapped for page in range(3))
+        return overwrite(held, offset, data)
+
+    monkeypatch.setattr(board.store, "overwrite", look)
+    board.mappings.unmap(board.first.space, number)
+    assert seen == [False] * 3
+
+
+def test_a_share_that_is_full_is_written_by_as_many_pages_as_are_wanted(board: Board) -> None:
+    board.mappings._ahead = 3
+    board.map(board.first)
+    for page in range(SHARE + 1):
+        board.write(board.first, page, b"stored")
+    assert board.store.writes == [(0, 4 * PAGE)]
+
+
+def test_of_pages_that_follow_each_other_those_behind_a_shorter_files_end_alone_are_lost(board: Board) -> None:
+    number = board.map(board.first)
+    for page in range(4):
+        board.write(board.first, page, b"stored")
+    del board.store.data[PAGE + 10 :]
+    with pytest.raises(NotPermitted, match="shorter"):
+        board.mappings.flush(board.first.space, number, 0, 4 * PAGE)
+    assert board.store.data[:6] == board.store.data[PAGE:][:6] == b"stored"
+    assert board.read(board.first, 1) == b"stored"
+    board.board.listen()
+    assert board.read(board.first, 2) is None
 
 
 def test_who_goes_leaves_his_pages_to_others_as_far_as_they_have_room(board: Board) -> None:
