@@ -146,7 +146,7 @@ class FileMappings:
     def _flush(self, mapping: FileMapping, first: int, end: int) -> None:
         self._write(mapping.file, first, end)
         if mapping.held.writable and not mapping.file.is_copy:
-            mapping.store.sync(mapping.held)
+            mapping.file.sync(mapping.held)
 
     def refresh(self, space: Space, number: int) -> None:
         """As `MappedFiles.refresh`."""

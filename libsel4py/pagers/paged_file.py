@@ -2,10 +2,12 @@
 
 Rules: a page is supplied for reading first, and Write granted when a thread writes; so only what was written to is
 written back. Whoever may write goes on to be able to when a page is written, since taking that away costs more than all
-else: it is written again when it is not as it was written last. What stands behind the file's end within its last page
-reads as zeroes and is not written: a file never becomes longer by what is stored. A page wholly behind the end is not
-there: `Shorter`. Each page is charged to the task that had it read in, until it goes or another one takes it over. Who
-maps a copy has an object of his own, whose pages are never written, and stay once they were stored to.
+else: it is written again when it is not as it was written last. That is known of what was written whole: what a write
+that has failed left in the file is not, and what could not be synced is to be written again. What stands behind the
+file's end within its last page reads as zeroes and is not written: a file never becomes longer by what is stored. A
+page wholly behind the end is not there: `Shorter`. Each page is charged to the task that had it read in, until it goes
+or another one takes it over. Who maps a copy has an object of his own, whose pages are never written, and stay once
+they were stored to.
 """
 
 from __future__ import annotations
@@ -70,6 +72,7 @@ class PagedFile(MemoryObject):
         self._held: dict[int, tuple[Frame, Share]] = {}  # by offset
         self._stored: set[int] = set()  # offsets of pages that may differ from the file
         self._written: dict[int, bytes] = {}  # of those that were written since: what as
+        self._unsynced: set[int] = set()  # offsets of pages that were written, and may not be on the medium
         self._life = Life()
 
     # --- for its owner: offsets of pages
@@ -101,10 +104,24 @@ class PagedFile(MemoryObject):
             DataError: perhaps not all were written, and none counts as such. Shorter.
         """
         first, *_, last = (*pages, *pages)
+        for offset in pages:
+            self._written.pop(offset, None)  # a write that fails may have reached the file
         if self._overwrite(first, b"".join(pages.values())) <= last - first:
             self.failed = NotPermitted(f"the file has become shorter, and ends before {last:#x}")
             raise Shorter(str(self.failed))
         self._written |= {offset: _digest(data) for offset, data in pages.items()}
+        self._unsynced.update(pages)
+
+    def sync(self, held: Held) -> None:
+        """Put what was written on the medium. Raises FileError: what may not be there counts as stored again."""
+        unsynced, self._unsynced = self._unsynced, set()
+        try:
+            self._store.sync(held)
+        except BaseException:
+            self._stored |= unsynced
+            for offset in unsynced:
+                self._written.pop(offset, None)
+            raise
 
     def is_written(self, offset: int) -> None:
         """A page is in the file as it is, and nobody can store to it until he asks again."""
@@ -208,6 +225,7 @@ class PagedFile(MemoryObject):
     def _free(self, offset: int) -> None:
         frame, share = self._held.pop(offset)
         self.is_written(offset)
+        self._unsynced.discard(offset)
         del share.pages[self, offset]
         self._frames.free(frame)
 

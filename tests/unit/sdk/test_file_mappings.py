@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import pytest
 
@@ -10,12 +11,13 @@ from kerneld.failures import Fault
 from libsel4py import Endpoint, Notification
 from libsel4py.abi import ExceptionNumber, FaultLabel, Rights
 from libsel4py.errors import InvalidMessage
-from libsel4py.interfaces.file import Adopted, FileError, NoSpace, NotPermitted, StaleHandle, TooManyOpen
+from libsel4py.interfaces.file import Adopted, DeviceFailed, FileError, NoSpace, NotPermitted, StaleHandle, TooManyOpen
 from libsel4py.interfaces.mapped_files import MOST_MAPPINGS, MapAs
 from libsel4py.interfaces.memory_object import DataError
 from libsel4py.pagers.file_mappings import FileMappings
 from libsel4py.pagers.file_store import FileStore, Held
 from libsel4py.pagers.paged_file import PagedFile, Share
+from libsel4py.pagers.regions import Space
 from libsel4py.testing import system
 from libsel4py.testing.memory_object import MEMORY_OBJECT_CHECKS, Subject, fake_frames
 from tests.unit.sdk.paging import BASE, PAGE, Client, PagingBoard, paging_board
@@ -29,15 +31,17 @@ class OneFile(FileStore):
     """A file system of one file.
 
     Attributes:
-        data: what it holds. writable: how it is open. open: how often. synced: what was on the medium last.
-        fails: raised by each write. writes: first byte and count of each that did not. tried: first
-        byte of each. revoked: numbers by which it is open no more.
+        data: what it holds. writable: how it is open. open: how often. synced: what was on the medium last. fails:
+        raised by each write, behind the first ``reaches`` bytes of it. fails_sync: by each sync. writes: first byte and
+        count of each that did not. tried: first byte of each. revoked: numbers by which it is open no more.
     """
 
     def __init__(self, data: bytes = TEXT) -> None:
         self.data, self.writable = bytearray(data), True
         self.life, self.open, self.synced = 1, 0, b""
         self.fails: FileError | None = None
+        self.reaches = 0
+        self.fails_sync: FileError | None = None
         self.writes: list[tuple[int, int]] = []
         self.tried: list[int] = []
         self.is_dead = False
@@ -60,6 +64,7 @@ class OneFile(FileStore):
         assert held.writable
         self.tried.append(offset)
         if self.fails is not None:
+            self.data[offset : offset + self.reaches] = data[: self.reaches]
             raise self.fails
         self.writes.append((offset, len(data)))
         data = data[: max(0, len(self.data) - offset)]
@@ -68,6 +73,8 @@ class OneFile(FileStore):
 
     def sync(self, held: Held) -> None:
         self._ensure(held)
+        if self.fails_sync is not None:
+            raise self.fails_sync
         self.synced = bytes(self.data)
 
     def size(self, held: Held) -> int:
@@ -217,6 +224,41 @@ def test_who_stores_goes_on_to_be_able_to_when_a_page_is_written_and_what_change
     board.mappings.flush(board.first.space, number, 0, PAGE)
     assert board.store.data[:5] == board.store.synced[:5] == b"again"
     assert len(board.store.writes) == 2
+
+
+def test_what_a_failed_write_left_in_the_file_is_written_over(board: Board) -> None:
+    """Also where the page is again as it was written last."""
+    number = board.map(board.first)
+    for stored in (b"first", b"other", b"first"):
+        board.write(board.first, 0, stored)
+        board.store.fails, board.store.reaches = (NoSpace("full"), 3) if stored == b"other" else (None, 0)
+        with nullcontext() if board.store.fails is None else pytest.raises(NoSpace):
+            board.mappings.flush(board.first.space, number, 0, PAGE)
+    assert board.store.data[:5] == board.store.synced[:5] == b"first"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda mappings, space, number: mappings.flush(space, number, 0, PAGE),
+        lambda mappings, space, number: mappings.refresh(space, number),
+    ],
+)
+def test_what_could_not_be_synced_is_written_again(
+    board: Board, ask: Callable[[FileMappings, Space, int], None]
+) -> None:
+    number = board.map(board.first)
+    board.write(board.first, 0, b"stored")
+    board.store.fails_sync = DeviceFailed("medium")
+    with pytest.raises(DeviceFailed):
+        ask(board.mappings, board.first.space, number)
+    board.store.data[:6] = bytes(6)  # the file system has let go what it could not put there
+    board.store.fails_sync = None
+    board.mappings.flush(board.first.space, number, 0, PAGE)
+    assert board.store.data[:6] == board.store.synced[:6] == b"stored"
+    board.store.writes.clear()
+    board.mappings.flush(board.first.space, number, 0, PAGE)
+    assert board.store.writes == []
 
 
 def test_nobody_can_store_to_a_page_that_is_given_up(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
