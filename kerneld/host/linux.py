@@ -11,7 +11,8 @@ PR_SET_NAME: Final = 15
 _PF_EXITING: Final = 4
 _ABSOLUTE: Final = 1
 MOST_THREADS: Final = 64
-_FLAGS, _MEMORY, _CODE, _EXIT_CODE = 6, 20, 23, 49  # of the fields behind the name
+_FLAGS, _THREADS, _MEMORY, _CODE, _EXIT_CODE = 6, 17, 20, 23, 49  # of the fields behind the name
+_LISTINGS: Final = 3  # a list ends early where a thread goes while it is made
 _NOT_TOLD: Final = 1  # where a program's code begins, for those who may not know
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -70,11 +71,28 @@ def _own_number(pid: int, thread: int) -> int:
 
 def runs_no_more(pid: int) -> bool:
     """Whether every thread of a process is past the last line of its program that it will ever run: it is ending
-    (PF_EXITING), though its memory is not taken down yet, or it is gone. Linux, include/linux/sched.h, proc(5)."""
-    try:
-        return all(_is_exiting(pid, tid) for tid in os.listdir(f"/proc/{pid}/task"))
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+    (PF_EXITING), though its memory is not taken down yet, or it is gone. Linux, include/linux/sched.h, proc(5).
+
+    Certain of one that was killed before this was called. Another may begin a thread while its threads are looked at.
+    """
+    for _ in range(_LISTINGS):
+        first = _stat(f"/proc/{pid}/stat")
+        if not first:
+            return True
+        if not _is_exiting(first):
+            return False
+        # Counted before they are listed: of one that was killed they only become fewer, so no other is among so many.
+        if (count := int(first[_THREADS])) <= 1:
+            return True
+        seen = 0
+        for tid in _threads(pid):
+            if fields := _stat(f"/proc/{pid}/task/{tid}/stat"):
+                if not _is_exiting(fields):
+                    return False
+                seen += 1
+        if seen == count:
+            return True
+    return False
 
 
 def tells_wait_status(pid: int) -> bool | None:
@@ -102,9 +120,15 @@ def look_ahead(pid: int) -> None:
     wait_status_of_ending(pid)
 
 
-def _is_exiting(pid: int, tid: str) -> bool:
-    fields = _stat(f"/proc/{pid}/task/{tid}/stat")
-    return not fields or bool(int(fields[_FLAGS]) & _PF_EXITING)
+def _threads(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _is_exiting(fields: list[bytes]) -> bool:
+    return bool(int(fields[_FLAGS]) & _PF_EXITING)
 
 
 def _stat(path: str) -> list[bytes]:

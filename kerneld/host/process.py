@@ -201,6 +201,17 @@ class Process:
         """Whether, though it was killed, some line of its program may run still."""
         return not self.is_gone and not (self.pid and runs_no_more(self.pid))
 
+    def ensure_ended(self) -> bool:
+        """Whether no line of its program will run any more, however it came to its end.
+
+        One that seems to have ended is killed: until then a thread that was not seen may go on and begin others. Who
+        has ended by itself keeps the wait status that it has.
+        """
+        if self.may_run:
+            return False
+        self._signal(signal.SIGKILL)
+        return not self.may_run
+
     def hold_still(self, still: bool) -> None:
         """Do not let it run, whatever its threads may do, until each who has asked for that says False."""
         self._held_still += 1 if still else -1

@@ -326,7 +326,7 @@ class Processes:
         process = self._by_start.get(start)
         if process is None or not process.pid or self._is_initial(process):
             return
-        status = None if process.may_run else wait_status_of_ending(process.pid)
+        status = wait_status_of_ending(process.pid) if process.ensure_ended() else None
         if status is None:
             self._looks.ask(start)
         elif status or self._told_status:

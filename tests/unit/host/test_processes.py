@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from kerneld.host import control
 from kerneld.host.clocks import ThreadClock
 from kerneld.host.control import ANSWER_S, MESSAGE, ControlSocket
+from kerneld.host.linux import wait_status_of_ending
 from kerneld.host.lives import KEPT, Lives
 from kerneld.host.process import Process
 from kerneld.host.registers import vspace_of
@@ -303,6 +305,61 @@ def test_how_the_initial_task_ends_is_the_zygotes_to_say(initial: bool) -> None:
             assert table.reports.deaths == ([] if initial else [(thread.tcb.address, signal.SIGKILL)])
             table.processes.exited(asked.request.number, signal.SIGKILL)
         assert table.reports.deaths == [(thread.tcb.address, signal.SIGKILL)]
+
+    with_table(work)
+
+
+def test_one_that_seems_to_have_ended_is_killed_before_anything_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Linux lists of threads may lack one that runs."""
+    monkeypatch.setattr("kerneld.host.process.runs_no_more", lambda pid: True)
+
+    def work(table: Table) -> None:
+        asked = table.start(table.machine.thread("task", own_vspace=True))
+        with subprocess.Popen(["sleep", "60"]) as child:
+            asked.started(child.pid, os.pidfd_open(child.pid))
+            table.processes.hinted(asked.request.number)
+            assert child.wait() == -signal.SIGKILL
+
+    with_table(work)
+
+
+def test_threads_that_only_begin_one_another_are_killed_before_they_are_told_dead() -> None:
+    """The first has ended, and the one that runs is another one at each look."""
+    chain = (
+        "import _thread, ctypes, signal\nsignal.alarm(30)\n"
+        "def follow(): _thread.start_new_thread(follow, ())\n"
+        "follow()\nctypes.CDLL(None).syscall(60, 1)"
+    )
+
+    def work(table: Table) -> None:
+        asked = table.start(table.machine.thread("task", own_vspace=True))
+        with subprocess.Popen([sys.executable, "-c", chain], stderr=subprocess.DEVNULL) as child:
+            asked.started(child.pid, os.pidfd_open(child.pid))
+            while wait_status_of_ending(child.pid) is None:
+                continue
+            for _ in range(1000):
+                table.processes.hinted(asked.request.number)
+            if not table.reports.deaths:
+                child.kill()
+            assert child.wait() == -signal.SIGKILL
+
+    with_table(work)
+
+
+@pytest.mark.parametrize("end", ["exit 3", "kill -TERM $$"])
+def test_who_has_ended_by_itself_keeps_its_status(end: str) -> None:
+    def work(table: Table) -> None:
+        thread = table.machine.thread("task", own_vspace=True)
+        asked = table.start(thread)
+        with subprocess.Popen(["sh", "-c", f"read line; {end}"], stdin=subprocess.PIPE) as child:
+            asked.started(child.pid, os.pidfd_open(child.pid))
+            assert child.stdin is not None
+            child.stdin.close()
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+            table.processes.hinted(asked.request.number)
+            status = 3 << 8 if end == "exit 3" else signal.SIGTERM
+            assert table.reports.deaths == [(thread.tcb.address, status)]
+            assert child.wait() == os.waitstatus_to_exitcode(status)
 
     with_table(work)
 
