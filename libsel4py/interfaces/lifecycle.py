@@ -128,6 +128,9 @@ class Cause(msgspec.Struct, frozen=True):
 class Change(msgspec.Struct, frozen=True):
     """One step, which root carries out whole: it notes the cause, ends tasks, and starts tasks, each in this order.
 
+    A task that root has started again meanwhile, as was allowed ahead, is not ended for its own failure: that was its
+    former life's. Such a cause is not noted, and root does not tell of that start any more, so that it counts once.
+
     Attributes:
         due: when those that are ended and not started are to be started; 0: when what they depend on runs.
         leaves: those that are not to be started, for ``because``; where it is "", for their restart policy.

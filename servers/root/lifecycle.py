@@ -55,16 +55,26 @@ class LifecycleService(Lifecycle):
 
     def change(self, change: Change) -> None:
         self._ahead.end_all()
-        if change.cause is not None and change.cause.task in self._tasks:
+        followed = self._followed(change)
+        if change.cause is not None and change.cause.task in self._tasks and followed is None:
             _note(self._tasks[change.cause.task], change.cause)
         for running in self._known(change.ends):
-            self._end(running, change)
+            if running is not followed:
+                self._end(running, change)
         for running in self._known(change.starts):
             self._start(running, change)
         for running in self._known(change.leaves):
             self._leave(running, change)
         if change.ends or change.leaves:
             self._take_over_from_who_waits()
+
+    def _followed(self, change: Change) -> RunningTask | None:
+        """The task that ends for its own failure, if that is of its former life: its next one goes on."""
+        cause = change.cause
+        running = self._tasks.get(cause.task) if cause is not None and cause.task in change.ends else None
+        if running is None or running.life is not Life.RUNNING or not self._orders.forget_restart(running.number):
+            return None
+        return running
 
     def _take_over_from_who_waits(self) -> None:
         """Faults of tasks whose pager waits for one that is not to be started go to their supervisor meanwhile."""
@@ -94,7 +104,7 @@ class LifecycleService(Lifecycle):
         self._authority.slots.free(slot)
 
     def orders(self, done: int) -> list[Order]:
-        return self._orders.after(done)
+        return self._orders.look(done)
 
     def allow(self, done: int, allowed: list[Allowed]) -> bool:
         self._ahead.end_all()

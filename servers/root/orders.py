@@ -31,6 +31,7 @@ class Orders:
         self.next_due = FOREVER
         self._kept: deque[Order] = deque(maxlen=MOST_ORDERS)
         self._last = 0
+        self._looked = 0  # serial number of the last one that there was at the last look
 
     def add(self, kind: OrderKind, task: int, status: int = 0, text: str = "") -> None:
         """One more, about the task of this number."""
@@ -61,6 +62,22 @@ class Orders:
             self._kept.popleft()
         self.next_due = FOREVER
         return list(self._kept)
+
+    def look(self, done: int) -> list[Order]:
+        """`after`, of who is to look at them: it knows of these from now on."""
+        self._looked = self._last
+        return self.after(done)
+
+    def forget_restart(self, task: int) -> bool:
+        """Whether it was started again, and nobody has looked since: what is told of its former life voids that."""
+        unknown = [
+            each
+            for each in self._kept
+            if each.task == task and each.kind is OrderKind.RESTARTED and each.serial > self._looked
+        ]
+        for each in unknown:
+            self._kept.remove(each)
+        return bool(unknown)
 
     def forget_failure(self, task: int) -> None:
         """Its end was told by another way, and is seen to."""

@@ -357,6 +357,29 @@ def test_an_order_about_an_end_is_void_once_that_is_seen_to(board: Root) -> None
     assert told(board) == [(OrderKind.FAILED, 2), (OrderKind.STOP, 1)]
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_life_is_not_ended_for_what_was_decided_of_the_one_before(board: Root, is_known: bool) -> None:
+    """It was found hung, and ended by itself before that was told: one failure. It may hang as well, which is two."""
+    allow(board, "one")
+    board.ended("one", SIGKILLED)
+    if is_known:
+        board.lifecycle.orders(0)
+    board.lifecycle.change(Change(Cause(1, "hung", True, failures=2, failed_at=5.0), ends=(1,), starts=(1,)))
+    running = board.running("one")
+    assert (running.life, running.restarts, running.failures) == (Life.RUNNING, 1 + is_known, 1 + is_known)
+    assert list(running.failed_at) == [board.clock.now, 5.0][: 1 + is_known]
+    assert told(board) == [(OrderKind.RESTARTED, 1)] * is_known
+
+
+def test_a_life_that_has_ended_as_well_is_ended_by_what_was_decided_of_the_one_before(board: Root) -> None:
+    allow(board, "one")
+    for _ in range(2):
+        board.ended("one", SIGKILLED)
+    board.lifecycle.change(Change(Cause(1, "hung", True, failures=1, failed_at=5.0), ends=(1,), starts=(1,)))
+    assert (board.running("one").life, board.running("one").restarts) == (Life.RUNNING, 2)
+    assert told(board) == [(OrderKind.RESTARTED, 1)]
+
+
 def test_it_waits_for_what_it_depends_on() -> None:
     with root(REINCARNATION, ONE, structs.replace(TWO, depends=("one",)), check=False) as board:
         board.supervisor.start_all()
