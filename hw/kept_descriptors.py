@@ -1,8 +1,9 @@
 """The monitor's half of descriptors that outlive a helper: copies of what it would lose with its life.
 
 A message over a SOCK_SEQPACKET socket is a number, with a descriptor: to be kept by that number, in place of what was;
-without one: to be closed. A helper's next life inherits all of them (`--kept NUMBER:DESCRIPTOR,…`). The helper's half
-is hw/devices/user_network/kept_sockets.py.
+without one: to be closed. A helper's next life inherits all of them (`--kept NUMBER:DESCRIPTOR,…`). It uses no number
+for two things, ever: what it says last before its death may never come here, and then a number is still that of what
+has ended. The helper's half is hw/devices/user_network/kept_sockets.py.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import socket
 import struct
 from typing import Final
 
-NUMBER: Final = struct.Struct("=I")
-MOST_KEPT: Final = 1024  # and numbers are below it
+NUMBER: Final = struct.Struct("=Q")
+MOST_KEPT: Final = 1024  # at once
 _MESSAGES_A_TURN: Final = 64
 
 
@@ -69,10 +70,11 @@ class KeptDescriptors:
             return False
         except OSError:
             data, descriptors = b"", []
-        if len(data) == NUMBER.size and (number := NUMBER.unpack(data)[0]) < MOST_KEPT:
+        if len(data) == NUMBER.size:
+            (number,) = NUMBER.unpack(data)
             if (former := self.kept.pop(number, None)) is not None:
                 os.close(former)
-            if descriptors:
+            if descriptors and len(self.kept) < MOST_KEPT:
                 self.kept[number] = descriptors.pop()
         for descriptor in descriptors:
             os.close(descriptor)

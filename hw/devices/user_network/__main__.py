@@ -1,10 +1,10 @@
 """Starts the network's process: python -m hw.devices.user_network --parent PID --frames N --mac HEX --mtu BYTES
-[--no-outgoing] [--forward N:PORT…] [--connections N --keeper N --kept SLOT:N,…]
+[--no-outgoing] [--forward N:PORT…] [--connections N --keeper N --kept NUMBER:N,…]
 
 ``--frames``: a SOCK_SEQPACKET socket that this process has inherited. ``--forward``: a bound socket, and whither in the
 guest it leads. ``--connections``: the memory of TCP connections, which go on where a former life has left some;
-``--keeper``, ``--kept``: as `hw.kept_descriptors` says, sockets of the host by their connection's slot. It ends with
-its parent, and when the other side of the frames is gone for good.
+``--keeper``, ``--kept``: as `hw.kept_descriptors` says, sockets of the host by numbers that connections note. It ends
+with its parent, and when the other side of the frames is gone for good.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ async def _serve(arguments: argparse.Namespace, options: NetworkOptions) -> None
     memory = ConnectionMemory(arguments.connections)
     keeper = None if arguments.keeper is None else socket.socket(fileno=arguments.keeper)
     network = UserNetwork(loop, end, options, over.set, memory, KeptSockets(loop, keeper))
-    network.tcp.resume({slot: socket.socket(fileno=descriptor) for slot, descriptor in arguments.kept.items()})
+    network.tcp.resume({number: socket.socket(fileno=descriptor) for number, descriptor in arguments.kept.items()})
     for text in arguments.forward:
         descriptor, _, port = text.partition(":")
         listener = socket.socket(fileno=int(descriptor))

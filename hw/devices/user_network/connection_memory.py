@@ -41,6 +41,7 @@ GUEST_SCALE: Final = 9
 OUR_SCALE: Final = 10  # and one; 0: none
 MOST: Final = 11  # bytes of data in a segment
 WRITTEN_BEFORE: Final = 12  # what the host's kernel had counted when the connection began
+KEPT_AS: Final = 13  # the number that its socket is kept by
 _KEY_AT: Final = 8 * 16
 
 

@@ -1,21 +1,31 @@
 """This process's side of what keeps the host's sockets beyond its death: the monitor holds a copy of each descriptor.
 
-Rules. Nothing blocks: what the way to the monitor does not take at once waits in order. A socket that is let go of ends
-when both have closed it, so closing here is telling there. See `hw.kept_descriptors`.
+Rules. Nothing blocks: what the way to the monitor does not take at once waits in order, and is lost with this process.
+So a number is given once, and who uses a socket that is kept waits until that was said. A socket that is let go of
+ends when both have closed it, so closing here is telling there. See `hw.kept_descriptors`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
 from collections import deque
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from hw.kept_descriptors import NUMBER
 
-_KEEP, _DROP = True, False
-_Said = tuple[bool, int, socket.socket | None]
 NOBODY: Final = -1  # closed meanwhile
+
+
+class _Said(NamedTuple):
+    """``host``: to be kept by that number; None: what is, is let go of. ``said``: to be called then."""
+
+    number: int
+    host: socket.socket | None
+    said: Callable[[], None]
 
 
 class KeptSockets:
@@ -28,12 +38,12 @@ class KeptSockets:
         if end is not None:
             end.setblocking(False)
 
-    def keep(self, number: int, host: socket.socket) -> None:
-        """From now on, until it is let go of."""
-        self._say((_KEEP, number, host))
+    def keep(self, number: int, host: socket.socket, said: Callable[[], None]) -> None:
+        """From when ``said`` is called, which may be at once, until it is let go of. ``number``: `any_number`."""
+        self._say(_Said(number, host, said))
 
     def let_go(self, number: int) -> None:
-        self._say((_DROP, number, None))
+        self._say(_Said(number, None, _nothing))
 
     def close(self) -> None:
         if self._end is not None:
@@ -44,33 +54,40 @@ class KeptSockets:
 
     def _say(self, said: _Said) -> None:
         if self._end is None:
-            return
-        if self._waiting or not self._sent(self._end, said):
+            said.said()
+        elif self._waiting or not self._sent(self._end, said):
             if not self._waiting:
                 self._loop.add_writer(self._end, self._write)
             self._waiting.append(said)
 
     def _write(self) -> None:
-        assert self._end is not None
         while self._waiting:
+            assert self._end is not None
             if not self._sent(self._end, self._waiting[0]):
                 return
             self._waiting.popleft()
+        assert self._end is not None
         self._loop.remove_writer(self._end)
 
     def _sent(self, end: socket.socket, said: _Said) -> bool:
         """False: there is no room yet."""
-        is_kept, number, host = said
-        descriptors = []
-        if is_kept:
-            assert host is not None
-            if host.fileno() == NOBODY:
-                return True
-            descriptors.append(host.fileno())
-        try:
-            socket.send_fds(end, [NUMBER.pack(number)], descriptors)
-        except BlockingIOError:
-            return False
-        except OSError:  # too many descriptors of this user are on their way (it is kept by nobody), or nobody is there
+        descriptors = [] if said.host is None else [said.host.fileno()]
+        if NOBODY in descriptors:
             return True
+        # An OSError: too many descriptors of this user are on their way (it is kept by nobody), or nobody is there.
+        with contextlib.suppress(OSError):
+            try:
+                socket.send_fds(end, [NUMBER.pack(said.number)], descriptors)
+            except BlockingIOError:
+                return False
+        said.said()
         return True
+
+
+def any_number() -> int:
+    """One that was never given before."""
+    return int.from_bytes(os.urandom(NUMBER.size), "big")
+
+
+def _nothing() -> None:
+    """Nobody waits for it to be said."""

@@ -14,8 +14,8 @@ from typing import Final
 
 from hw.devices.frame_link import FrameLink
 from hw.devices.user_network.addresses import GATEWAY, GUEST, HostAddress
-from hw.devices.user_network.connection_memory import OUR_FIRST, SLOTS, THEIR_FIRST, ConnectionMemory, Key
-from hw.devices.user_network.kept_sockets import KeptSockets
+from hw.devices.user_network.connection_memory import KEPT_AS, OUR_FIRST, SLOTS, THEIR_FIRST, ConnectionMemory, Key
+from hw.devices.user_network.kept_sockets import KeptSockets, any_number
 from hw.devices.user_network.packets import TCP, Packet
 from hw.devices.user_network.tcp_connection import Connection
 from hw.devices.user_network.tcp_segment import ACK, FIN, RST, SYN, Segment, ahead, read_segment, segment_header
@@ -70,13 +70,14 @@ class Tcp:
         return len(self._connections)
 
     def resume(self, sockets: Mapping[int, socket.socket]) -> None:
-        """Go on with what a former life has left. ``sockets``: of the host, by slot; they are this object's now.
+        """Go on with what a former life has left. ``sockets``: of the host, by the numbers that they were
+        kept by; they are this object's now.
 
         A connection whose socket was not kept ends with a reset.
         """
         left = dict(sockets)
         for slot in self._memory.used():
-            host = left.pop(slot.number, None)
+            host = left.pop(slot.words[KEPT_AS], None)
             if host is None:
                 guest, guest_port, other, other_port = slot.key
                 header = (slot.words[OUR_FIRST], slot.words[THEIR_FIRST], RST | ACK, 0, b"", b"")
@@ -162,7 +163,8 @@ class Tcp:
         self._send(other, guest, TCP, header, data)
 
     def begun(self, connection: Connection, host: socket.socket) -> None:
-        self._kept.keep(connection.slot.number, host)
+        number = connection.slot.words[KEPT_AS] = any_number()
+        self._kept.keep(number, host, connection.kept)
 
     def owes_acknowledgement(self, connection: Connection) -> None:
         self._owed[connection.key] = connection
@@ -175,9 +177,11 @@ class Tcp:
             if table.get(connection.key) is connection:
                 del table[connection.key]
         slot = connection.slot
+        number = slot.words[KEPT_AS]
         sent, received = connection.sending.next - slot.words[OUR_FIRST], connection.receiving.expected
         self._memory.give_back(slot, sent & _MASK, received - slot.words[THEIR_FIRST] & _MASK)
-        self._kept.let_go(slot.number)
+        if number:
+            self._kept.let_go(number)
 
     # --- inside --------------------------------------------------------------------------------------------
 

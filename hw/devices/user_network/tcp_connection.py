@@ -46,7 +46,7 @@ _RESET: Final = struct.pack("ii", 1, 0)  # linger: close sends a reset
 
 
 class State(IntEnum):
-    CONNECTING = 1  # the guest has asked, the host has not answered
+    CONNECTING = 1  # the host has not answered, or its socket is not kept yet
     SYN_SENT = 2  # the host has asked, the guest has not answered
     SYN_RECEIVED = 3
     OPEN = 4
@@ -81,6 +81,7 @@ class Connection:
         self._scale: int | None = SCALE  # of the windows that we tell
         self._guest_scale = 0
         self._told_window = 0
+        self._is_guest_asked = False  # by the host
         self._reads = self._writes = False
         self._host_ended = False
         self._fin: int | None = None  # the sequence number behind our FIN
@@ -113,8 +114,8 @@ class Connection:
     ) -> Connection:
         """Somebody has connected to a forwarded port."""
         made = cls(loop, way, key, host, slot, most, _any_number())
-        made._begin(State.SYN_SENT)
-        made.sending.send_mark(SYN, loop.time())
+        made._is_guest_asked = True
+        made._begin()
         return made
 
     @classmethod
@@ -126,6 +127,13 @@ class Connection:
         made.state = State(slot.words[STATE])
         made._most, made._scale, made._guest_scale = slot.terms()
         return made
+
+    def kept(self) -> None:
+        """It outlives this process from now on: the guest may know of it."""
+        if self.state is not State.CONNECTING:
+            return
+        self._enter(State.SYN_SENT if self._is_guest_asked else State.SYN_RECEIVED)
+        self.sending.send_mark(SYN if self._is_guest_asked else SYN | ACK, self._loop.time())
 
     def go_on(self) -> None:
         """The guest is told what we have and sent what it has not, at once."""
@@ -201,14 +209,13 @@ class Connection:
 
     # --- inside: segments ----------------------------------------------------------------------------------
 
-    def _begin(self, state: State) -> None:
-        """Note all that a next life must know, before the guest can know of the connection."""
+    def _begin(self) -> None:
+        """Note all that a next life must know, and have the socket kept, before the guest can know of it."""
         self.slot.key = self.key
         self.slot.note_terms(self._most, self._scale, self._guest_scale)
         self.slot.words[WRITTEN_BEFORE] = host_counts(self._host).written
         self.sending.begin()
         self._way.begun(self, self._host)
-        self._enter(state)
 
     def _enter(self, state: State) -> None:
         self.state = state
@@ -370,8 +377,7 @@ class Connection:
         if self._host.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.abort()
             return
-        self._begin(State.SYN_RECEIVED)
-        self.sending.send_mark(SYN | ACK, self._loop.time())
+        self._begin()
 
     def _opened(self) -> None:
         self._enter(State.OPEN)

@@ -28,7 +28,7 @@ class Way(Protocol):
     ) -> None: ...
 
     def begun(self, connection: Connection, host: socket.socket) -> None:
-        """It is to outlive this process from now on."""
+        """It is to outlive this process: `Connection.kept` is called, maybe at once, when it can."""
 
     def owes_acknowledgement(self, connection: Connection) -> None:
         """Call `acknowledge` at the end of this turn."""

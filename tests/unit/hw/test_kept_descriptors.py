@@ -9,7 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from hw.kept_descriptors import MOST_KEPT, NUMBER, KeptDescriptors, kept_of
+from hw import kept_descriptors
+from hw.kept_descriptors import NUMBER, KeptDescriptors, kept_of
 
 
 @pytest.fixture
@@ -66,15 +67,19 @@ def test_what_was_said_before_a_death_counts_and_the_next_life_says_more(kept: K
     os.close(writes)
 
 
-def test_a_helper_cannot_have_more_kept_than_there_are_numbers(kept: KeptDescriptors) -> None:
+def test_a_helper_cannot_have_more_kept_than_there_is_room_for(
+    kept: KeptDescriptors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_descriptors, "MOST_KEPT", 2)
     with kept.begin() as end, open(os.devnull) as nothing:
         before = len(os.listdir("/proc/self/fd"))
-        say(end, MOST_KEPT, nothing.fileno())
         end.send(b"?")
         end.send(NUMBER.pack(1) + b"more")
+        for number in (1 << 63, 5, 7, 5):
+            say(end, number, nothing.fileno())
         kept.take()
-        assert not kept.kept
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert set(kept.kept) == {1 << 63, 5}
+        assert len(os.listdir("/proc/self/fd")) == before + 2
 
 
 def test_the_argument_is_read_as_it_is_written() -> None:

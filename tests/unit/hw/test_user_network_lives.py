@@ -7,8 +7,10 @@ left. Real processes that are killed: tests/unit/servers/test_stack_user_network
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Iterator
+from contextlib import closing, suppress
 
 import pytest
 
@@ -16,6 +18,7 @@ from hw.devices.user_network.addresses import GATEWAY
 from hw.devices.user_network.connection_memory import (
     ACKNOWLEDGED,
     EXPECTED,
+    KEPT_AS,
     MEMORY_BYTES,
     RING_BYTES,
     SLOTS,
@@ -25,9 +28,11 @@ from hw.devices.user_network.connection_memory import (
 )
 from hw.devices.user_network.forward import Forward
 from hw.devices.user_network.host_counts import host_counts
+from hw.devices.user_network.kept_sockets import KeptSockets
 from hw.devices.user_network.network import NetworkOptions, UserNetwork
 from hw.devices.user_network.tcp_connection import Connection
 from hw.devices.user_network.tcp_segment import ACK, FIN, PSH, RST, SYN, ahead, syn_options
+from hw.kept_descriptors import NUMBER, KeptDescriptors
 from tests.unit.hw.user_guest import MAC, TcpPeer, UserGuest
 
 DATA = ACK | PSH
@@ -42,9 +47,10 @@ class Lives(UserGuest):
         self.descriptor = create_memory()
         self.begin({})
 
-    def begin(self, kept: dict[int, socket.socket]) -> None:
+    def begin(self, kept: dict[int, socket.socket], keeper: socket.socket | None = None) -> None:
         memory = ConnectionMemory(self.descriptor)
-        self.network = UserNetwork(self.loop, self._there, NetworkOptions(MAC), memory=memory)
+        keeps = KeptSockets(self.loop, keeper)
+        self.network = UserNetwork(self.loop, self._there, NetworkOptions(MAC), memory=memory, kept=keeps)
         self.network.tcp.resume(kept)
 
     @property
@@ -53,12 +59,12 @@ class Lives(UserGuest):
         return found
 
     def die(self) -> dict[int, socket.socket]:
-        """The sockets that are left of this life, by slot."""
+        """The sockets that are left of this life, by the numbers that they are kept by."""
         kept = {}
         for each in self.network.tcp._connections.values():
             each._stop_reading()
             each._stop_writing()
-            kept[each.slot.number] = each._host.dup()
+            kept[each.slot.words[KEPT_AS]] = each._host.dup()
             each._host.close()
         if self.network.tcp._tick is not None:
             self.network.tcp._tick.cancel()
@@ -122,7 +128,7 @@ def test_what_a_life_had_read_and_not_sent_is_sent_by_the_next_one(guest: Lives,
     connection = guest.connection
     kept = guest.die()
     host.sendall(b"read, and then killed")
-    assert kept[connection.slot.number].recv_into(connection.sending.space(4)) == 4
+    assert kept[connection.slot.words[KEPT_AS]].recv_into(connection.sending.space(4)) == 4
     guest.begin(kept)
     data = b""
     while len(data) < 21:
@@ -134,7 +140,7 @@ def test_what_a_life_had_written_and_not_noted_is_written_once(guest: Lives, ser
     peer, host = connected(guest, server)
     connection = guest.connection
     kept = guest.die()
-    assert kept[connection.slot.number].send(b"written ") == 8
+    assert kept[connection.slot.words[KEPT_AS]].send(b"written ") == 8
     guest.begin(kept)
     assert guest.run(peer.segment()).acknowledged == ahead(peer.next, 8)
     peer.send(DATA, b"written once")
@@ -236,6 +242,67 @@ def test_a_connection_whose_socket_nobody_kept_is_reset_on_both_sides(guest: Liv
     assert guest.run(peer.segment()).flags & RST
     assert host.recv(1) == b""
     assert not ConnectionMemory(guest.descriptor).used()
+
+
+def test_a_connection_goes_on_with_no_other_one_s_socket(guest: Lives, server: socket.socket) -> None:
+    """The way to who keeps sockets is full at the death, and the slot of one that has ended is another one's."""
+    guest.die()
+    with closing(KeptDescriptors()) as keeper, keeper.begin() as end:
+        guest.begin({}, end)
+        peer, host = connected(guest, server)
+        with suppress(BlockingIOError):
+            while True:
+                end.send(NUMBER.pack(0))
+        peer.send(RST)
+        assert guest.silent()
+        assert guest.network.tcp.count == 0
+        other = TcpPeer(guest, 3001, peer.other)
+        other.send(SYN)
+        assert guest.silent()
+        server.accept()
+        assert guest.silent(), "the guest is told of a connection whose socket is not kept"
+        for each in guest.die().values():
+            each.close()
+        guest.loop.remove_writer(end)
+        end.close()
+        keeper.ended()
+        assert len(keeper.kept) == 1
+        guest.begin({number: socket.socket(fileno=os.dup(each)) for number, each in keeper.kept.items()})
+    assert guest.network.tcp.count == 0
+    with pytest.raises(ConnectionResetError):
+        host.recv(1)
+    assert guest.silent()
+
+
+def test_the_guest_is_told_once_the_socket_is_kept(guest: Lives, server: socket.socket) -> None:
+    guest.die()
+    with closing(KeptDescriptors()) as keeper, keeper.begin() as end:
+        guest.begin({}, end)
+        end.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                end.send(NUMBER.pack(0))
+        peer = TcpPeer(guest, 3000, (GATEWAY, server.getsockname()[1]))
+        peer.send(SYN)
+        assert guest.silent()
+        server.accept()
+        assert guest.silent()
+        assert not ConnectionMemory(guest.descriptor).used()
+        while select.select([keeper.end], [], [], 0)[0]:
+            keeper.take()
+        assert guest.run(peer.segment()).flags == SYN | ACK
+        (slot,) = ConnectionMemory(guest.descriptor).used()
+        guest.network._kept.close()
+        keeper.ended()
+        assert list(keeper.kept) == [slot.words[KEPT_AS]]
+
+
+def test_a_socket_of_another_number_is_no_connection_s(guest: Lives, server: socket.socket) -> None:
+    peer, host = connected(guest, server)
+    ((number, kept),) = guest.die().items()
+    guest.begin({number ^ 1: kept})
+    assert guest.run(peer.segment()).flags & RST
+    assert host.recv(1) == b""
 
 
 def test_a_record_that_cannot_be_is_reset(guest: Lives, server: socket.socket) -> None:
