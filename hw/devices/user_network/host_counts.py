@@ -29,8 +29,14 @@ class HostCounts(NamedTuple):
     is_closed: bool
 
 
+def urgent_in_line(host: socket.socket) -> None:
+    """Before its first data comes: an urgent byte is read like any other. Else it is counted, and read by nobody."""
+    host.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
 def host_counts(host: socket.socket) -> HostCounts:
-    """Of a socket that was connected once. Bytes alone: an end that either side has told is taken off."""
+    """Of a socket that was connected once, and is `urgent_in_line`. Bytes alone: an end that either side has told is
+    taken off."""
     before = None
     while True:  # both queues may move between two looks
         info = _COUNTS.unpack(host.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES))

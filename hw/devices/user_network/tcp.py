@@ -15,6 +15,7 @@ from typing import Final
 from hw.devices.frame_link import FrameLink
 from hw.devices.user_network.addresses import GATEWAY, GUEST, HostAddress
 from hw.devices.user_network.connection_memory import KEPT_AS, OUR_FIRST, SLOTS, THEIR_FIRST, ConnectionMemory, Key
+from hw.devices.user_network.host_counts import urgent_in_line
 from hw.devices.user_network.kept_sockets import KeptSockets, any_number
 from hw.devices.user_network.packets import TCP, Packet
 from hw.devices.user_network.tcp_connection import Connection
@@ -120,6 +121,7 @@ class Tcp:
     def forward(self, listener: socket.socket, guest_port: int) -> None:
         """Connections to ``listener``, which is this object's from now on, lead to a port of the guest's."""
         listener.setblocking(False)
+        urgent_in_line(listener)  # what is accepted is so from its first byte on
         self._listeners.append(listener)
         self._loop.add_reader(listener, self._accept, listener, guest_port)
 
@@ -261,3 +263,4 @@ def _connecting(address: HostAddress) -> socket.socket | None:
 def _prepare(host: socket.socket) -> None:
     host.setblocking(False)
     host.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    urgent_in_line(host)

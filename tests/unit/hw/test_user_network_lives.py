@@ -136,6 +136,39 @@ def test_what_a_life_had_read_and_not_sent_is_sent_by_the_next_one(guest: Lives,
     assert data == b"read, and then killed"
 
 
+@pytest.mark.parametrize("is_forwarded", [False, True])
+def test_urgent_bytes_are_bytes_of_the_stream(guest: Lives, server: socket.socket, is_forwarded: bool) -> None:
+    """Read before a death, and not."""
+    if is_forwarded:
+        listener = Forward.parse("tcp:127.0.0.1:0-80").listen()
+        guest.network.tcp.forward(listener, 80)
+        host = socket.create_connection(listener.getsockname())
+        host.send(b"!", socket.MSG_OOB)  # before it is accepted
+        peer = TcpPeer(guest, 80, (GATEWAY, 49152))
+        peer.expected = ahead(guest.run(peer.segment()).sequence, 1)
+        peer.send(SYN | ACK, options=syn_options(1460, 2))
+        listener.close()
+    else:
+        peer, host = connected(guest, server)
+        host.send(b"!", socket.MSG_OOB)
+    host.send(b"read")
+    data = b""
+    while len(data) < 5:
+        data += bytes(guest.run(peer.take_data()).data)
+        peer.send(ACK)
+    assert guest.silent()
+    kept = guest.die()
+    host.send(b"not")
+    host.send(b"?", socket.MSG_OOB)
+    host.send(b"read")
+    guest.begin(kept)
+    while len(data) < 13:
+        data += bytes(guest.run(peer.take_data()).data)
+        peer.send(ACK)
+    assert data == b"!readnot?read"
+    host.close()
+
+
 def test_what_a_life_had_written_and_not_noted_is_written_once(guest: Lives, server: socket.socket) -> None:
     peer, host = connected(guest, server)
     connection = guest.connection
