@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
+from kerneld.host.descriptors import is_spare
 from libsel4py import abi
 from libsel4py.abi import ControlOp, MapFlags
 
@@ -131,27 +132,39 @@ class ControlSocket:
     def open_awake(self) -> None:
         """Have a second socket, by which the fast path sends what a thread waits for to that thread itself. Once.
 
-        Where the host or the process has no more descriptors, there is none.
+        Where the host, the kernel or the process has no more descriptors, there is none, and `MISSED` counts anew.
         """
         if self._awake is not None or self._closed:
             return
+        self.words[MISSED] = 0
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError:
             return
         with theirs:
+            if not (is_spare(ours.fileno()) and is_spare(theirs.fileno())):
+                ours.close()
+                return
             theirs.setblocking(False)
             ours.setblocking(False)
             ours.shutdown(socket.SHUT_RD)
             self._awake = ours
             try:
                 self._send(ControlOp.AWAKE, self._awake_answer, 0, 0, (), (theirs.fileno(),))
-            except OSError:
-                return  # there are too many descriptors on their way
+            except OSError:  # there are too many descriptors on their way
+                self._close_awake()
 
     def _awake_answer(self, error: int, _: int) -> None:
-        if self._awake is not None and not error:
+        if error:
+            self._close_awake()
+        elif self._awake is not None:
             self.words[AWAKE] = self._awake.fileno()
+
+    def _close_awake(self) -> None:
+        self.words[AWAKE] = NO_SOCKET
+        if self._awake is not None:
+            self._awake.close()
+            self._awake = None
 
     def channel(self, number: int, words: Sequence[int], page: int, answer: Answer) -> None:
         """Hand a thread a channel's page. The descriptor stays the caller's. Raises OSError if it cannot be sent."""
@@ -193,9 +206,7 @@ class ControlSocket:
                 self._timer.cancel()
             self._loop.remove_reader(self._channel.fileno())
             self._channel.close()
-            self.words[AWAKE] = NO_SOCKET
-            if self._awake is not None:
-                self._awake.close()
+            self._close_awake()
             self._waiting.clear()
             self._quiet.clear()
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import resource
 import socket
+from collections.abc import Iterator
 
-from kerneld.host.control import MESSAGE, ControlSocket
+import pytest
+
+from kerneld.host import descriptors
+from kerneld.host.control import AWAKE, MESSAGE, MISSED, NO_SOCKET, ControlSocket
 from libsel4py import abi
 from libsel4py.abi import ControlOp
 
@@ -25,3 +32,83 @@ def test_the_ends_of_channels_travel_two_to_a_word() -> None:
         control.close()
     loop.close()
     assert read == [numbers[:1], numbers[:3], numbers]
+
+
+class Peer:
+    """A process's keeper, played by the test."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.complaints: list[str] = []
+        ours, self.channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel.setblocking(False)
+        self.control = ControlSocket(ours, self.loop, self.complaints.append)
+
+    def asked(self) -> tuple[ControlOp, int]:
+        """What was asked, and its number. What came with it is closed."""
+        op, sequence, *_ = MESSAGE.unpack(self.channel.recv(abi.CONTROL_BYTES))
+        return ControlOp(op), sequence
+
+    def answer(self, sequence: int, error: int = 0) -> None:
+        self.channel.send(MESSAGE.pack(ControlOp.DONE, sequence, 0, 0, error, *(0,) * 5))
+        self.control._readable()
+
+    def close(self) -> None:
+        self.control.close()
+        self.channel.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    before = os.listdir("/proc/self/fd")
+    peer = Peer()
+    yield peer
+    peer.close()
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_second_socket_takes_none_of_the_kernels_last_descriptors(peer: Peer) -> None:
+    lowest = os.dup(peer.channel.fileno())
+    os.close(lowest)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1 + descriptors.KEPT, limits[1]))
+    try:
+        peer.control.words[MISSED] = 5
+        peer.control.open_awake()
+        with pytest.raises(BlockingIOError):
+            peer.asked()
+        assert peer.control.words[MISSED] == 0  # it is not tried at each fault
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    peer.control.open_awake()
+    assert peer.asked()[0] == ControlOp.AWAKE
+
+
+def test_a_second_socket_that_is_refused_is_closed_and_another_one_is_tried(peer: Peer) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    peer.control.open_awake()
+    peer.answer(peer.asked()[1], errno.EMFILE)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert peer.control.words[AWAKE] == NO_SOCKET
+    peer.control.open_awake()
+    peer.answer(peer.asked()[1])
+    assert peer.control.words[AWAKE] != NO_SOCKET
+    peer.control.open_awake()
+    with pytest.raises(BlockingIOError):
+        peer.asked()
+
+
+def test_a_second_socket_that_cannot_be_sent_is_closed_and_another_one_is_tried(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_many(data: bytes, descriptors: object) -> None:
+        raise OSError(errno.ETOOMANYREFS, "too many descriptors are on their way")
+
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patched:
+        patched.setattr(peer.control, "_hand", too_many)
+        peer.control.open_awake()
+    assert len(os.listdir("/proc/self/fd")) == before
+    peer.control.open_awake()
+    assert peer.asked()[0] == ControlOp.AWAKE
