@@ -1,7 +1,7 @@
 """The kernel's end of a process's control socket (libsel4py/abi.py, "control socket").
 
 The kernel never waits for a process. Requests are sent at once; an answer that matters has a callback. Those that are
-quiet are answered only where they fail: the answer to a later one says that they have worked. A process
+quiet are answered only where they fail: the answer to a later MAP or UNMAP says that they have worked. A process
 whose keeper does not take requests any more (its socket is full, it answers what was not asked, or does not answer
 within `ANSWER_S` in which it may run) has stopped to obey, and `disobeyed` is called: what the kernel then
 does is end it.
@@ -48,10 +48,11 @@ Answer = Callable[[int, int], None]  # errno, 0 if it worked; the word behind it
 
 @dataclass(slots=True)
 class _Asked:
-    """A request that is not answered yet. `deadline` on the loop's clock."""
+    """A request that is not answered yet. `deadline` on the loop's clock. `of_memory`: a MAP or an UNMAP."""
 
     answer: Answer
     deadline: float
+    of_memory: bool
 
 
 class ControlSocket:
@@ -107,7 +108,7 @@ class ControlSocket:
         """Map memory, over what is there. The descriptor stays the caller's. Raises OSError if it cannot be sent.
 
         ``number``: its own among all MAPs and UNMAPs. ``quiet``: it is answered where it fails alone, before any later
-        request is answered.
+        MAP or UNMAP is answered.
         """
         if self._closed:
             return
@@ -123,7 +124,7 @@ class ControlSocket:
         if quiet:
             self._quiet[sequence] = answer
         else:
-            self._ask(sequence, answer)
+            self._ask(sequence, answer, True)
 
     def unmap(self, address: int, size: int, number: int, answer: Answer) -> None:
         """End what is mapped at these addresses. ``number``: as `map`."""
@@ -224,16 +225,16 @@ class ControlSocket:
         sequence = self._next()
         padded = (*words, *(0,) * abi.CONTROL_WORD_COUNT)[: abi.CONTROL_WORD_COUNT]
         self._hand(MESSAGE.pack(op, sequence, thread, image, *padded), descriptors)
-        self._ask(sequence, answer)
+        self._ask(sequence, answer, op == ControlOp.UNMAP)
 
     def _next(self) -> int:
         sequence = self.words[SEQUENCE] = self._first | self.words[SEQUENCE] + 1 & (1 << NUMBER_BITS) - 1
         return sequence
 
-    def _ask(self, sequence: int, answer: Answer) -> None:
+    def _ask(self, sequence: int, answer: Answer, of_memory: bool) -> None:
         """Expect the answer to a request that was sent."""
         if not self._closed:
-            self._waiting[sequence] = _Asked(answer, self._loop.time() + ANSWER_S)
+            self._waiting[sequence] = _Asked(answer, self._loop.time() + ANSWER_S, of_memory)
             self._expect()
 
     def _hand(self, data: bytes, descriptors: Sequence[int]) -> None:
@@ -293,11 +294,15 @@ class ControlSocket:
         answer = asked.answer if asked is not None else self._quiet.get(sequence)
         if op != ControlOp.DONE or answer is None:
             return False
-        self._forget_quiet(sequence)
+        if asked is None or asked.of_memory:
+            self._forget_quiet(sequence)
         answer(error, word)
         return True
 
     def _forget_quiet(self, sequence: int) -> None:
-        """The keeper obeys in order: what is quiet and was sent up to this one has been answered, or has worked."""
+        """MAPs and UNMAPs are done in their order: what is quiet and was sent up to this one is answered, or has worked.
+
+        The answer to any other request says nothing of those that went by the second socket.
+        """
         while self._quiet and (sequence - (first := next(iter(self._quiet)))) % (1 << NUMBER_BITS) < HALF_OF_NUMBERS:
             del self._quiet[first]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from kerneld.host import descriptors
-from kerneld.host.control import AWAKE, MESSAGE, MISSED, NO_SOCKET, ControlSocket
+from kerneld.host.control import AWAKE, MESSAGE, MISSED, NO_SOCKET, SEQUENCE, ControlSocket
 from libsel4py import abi
 from libsel4py.abi import ControlOp
 
@@ -112,3 +112,20 @@ def test_a_second_socket_that_cannot_be_sent_is_closed_and_another_one_is_tried(
     assert len(os.listdir("/proc/self/fd")) == before
     peer.control.open_awake()
     assert peer.asked()[0] == ControlOp.AWAKE
+
+
+def test_the_answer_to_another_request_says_nothing_of_quiet_mappings(peer: Peer) -> None:
+    """They may have come by the second socket, where no thread has looked yet."""
+    errors: list[tuple[str, int]] = []
+    peer.control.mapped(1, lambda error, word: errors.append(("first", error)), True)
+    peer.control.mapped(2, lambda error, word: errors.append(("second", error)), True)
+    peer.control.words[SEQUENCE] = 2
+    peer.control.park(0, lambda error, word: errors.append(("park", error)))
+    peer.answer(peer.asked()[1])
+    peer.answer(1, errno.ENOMEM)
+    assert (errors, peer.complaints) == ([("park", 0), ("first", errno.ENOMEM)], [])
+    peer.control.unmap(0x1000, 0x1000, 3, lambda error, word: errors.append(("unmap", error)))
+    peer.answer(peer.asked()[1])
+    assert not peer.complaints
+    peer.answer(2, errno.ENOMEM)
+    assert (errors[2:], peer.complaints) == ([("unmap", 0)], ["it answered what was not asked"])
