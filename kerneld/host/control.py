@@ -300,7 +300,7 @@ class ControlSocket:
         return True
 
     def _forget_quiet(self, sequence: int) -> None:
-        """MAPs and UNMAPs are done in their order: what is quiet and was sent up to this one is answered, or has worked.
+        """MAPs and UNMAPs are done in order: what is quiet and was sent up to this one is answered, or has worked.
 
         The answer to any other request says nothing of those that went by the second socket.
         """
