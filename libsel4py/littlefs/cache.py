@@ -128,6 +128,8 @@ class BlockCache:
         """All that an epoch had was written already: nothing that comes later may be on the medium before it."""
         try:
             self._commit()
+            if self._heads is not None:
+                self._heads.flushes()
             self.store.flush()
             self._flushed()
         except StoreFailed as error:
@@ -193,7 +195,10 @@ class BlockCache:
         if self.epochs:
             epochs, self.epochs = self.epochs, []
             if self._heads is not None:
-                self._heads.writes()
+                if self._is_written_out:
+                    self._heads.flushes()  # what is written out is among them
+                else:
+                    self._heads.writes()
             self.store.commit(epochs)
             self._flushed()
             if self._heads is not None:

@@ -7,12 +7,15 @@ the medium; nor what the file system says of its own size, nor is a flush due wh
 Rules. A sector is here only while it is what the medium has. It is forgotten before the first store that changes the
 block, long before that is written, and comes back when the medium has it. So at whatever store the process ends, there
 is nothing here that is not so: what was under way is missing. The memory speaks of one life of whoever has the medium;
-the next one has another number, and nothing is believed then. After an error of the medium nothing is here. Each sector
-has a checksum, with its block's number; they find damage, not malice: the memory is this file system's alone.
+the next one has another number, and nothing is believed then. After an error of the medium nothing is here, nor where a
+life ended in a flush of what it had written: that flush may have failed, which is said once, and was said to nobody.
+Each sector has a checksum, with its block's number; they find damage, not malice: the memory is this file system's
+alone.
 
 Layout, words of 64 bits. The head: valid (`MAGIC` above, the checksum of what follows but the last word below), the
-medium's number, bytes of a block, blocks, and 1 while something may be written that is not flushed. Behind it the
-places: block + 1 above and the checksum below, then the sector. A block has the place of its number modulo their count.
+medium's number, bytes of a block, blocks, and 1 while something may be written that is not flushed, 2 while that is
+being flushed. Behind it the places: block + 1 above and the checksum below, then the sector. A block has the place of
+its number modulo their count.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 MAGIC: Final = 0x48454144
 SECTOR_BYTES: Final = 512
 _VALID, _DOUBT, _PLACES = 0, 4 * WORD_BYTES, 5 * WORD_BYTES
+_FLUSHED, _WRITTEN, _FLUSHING = range(3)
 _WHAT: Final = struct.Struct("<QQQ")
 _PLACE_BYTES: Final = WORD_BYTES + SECTOR_BYTES
 _LOW: Final = 0xFFFF_FFFF
@@ -52,6 +56,7 @@ class Heads:
         what = memory.read(WORD_BYTES, _WHAT.size)
         found, block_bytes, blocks = _WHAT.unpack(what)
         is_valid = found == medium and memory.load_word(_VALID) == _valid(what)
+        is_valid = is_valid and memory.load_word(_DOUBT) in (_FLUSHED, _WRITTEN)
         self.geometry: tuple[int, int] | None = (block_bytes, blocks) if is_valid else None
 
     def begin(self, block_bytes: int, blocks: int) -> None:
@@ -59,7 +64,7 @@ class Heads:
         memory, what = self._memory, _WHAT.pack(self._medium, block_bytes, blocks)
         memory.store_word(_VALID, 0)
         memory.write(WORD_BYTES, what + bytes(memory.size - WORD_BYTES - len(what)))
-        memory.store_word(_DOUBT, 1)
+        memory.store_word(_DOUBT, _WRITTEN)
         memory.store_word(_VALID, _valid(what))
         self.geometry = (block_bytes, blocks)
 
@@ -67,6 +72,11 @@ class Heads:
         """Forget everything: the medium has failed."""
         if self.geometry is not None:
             self.begin(*self.geometry)
+
+    def end(self) -> None:
+        """Forget everything, and the geometry with it: it is not so."""
+        self._memory.store_word(_VALID, 0)
+        self.geometry = None
 
     # --- sectors
 
@@ -103,15 +113,19 @@ class Heads:
     @property
     def is_flushed(self) -> bool:
         """Whether nothing was written since the last flush."""
-        return not self._memory.load_word(_DOUBT)
+        return self._memory.load_word(_DOUBT) == _FLUSHED
 
     def writes(self) -> None:
         """Something is about to be written."""
-        self._memory.store_word(_DOUBT, 1)
+        self._memory.store_word(_DOUBT, _WRITTEN)
+
+    def flushes(self) -> None:
+        """All that was written is about to be flushed, and nothing else."""
+        self._memory.store_word(_DOUBT, _FLUSHING)
 
     def flushed(self) -> None:
         """All that was written has been flushed."""
-        self._memory.store_word(_DOUBT, 0)
+        self._memory.store_word(_DOUBT, _FLUSHED)
 
     def _at(self, block: int) -> int:
         return _PLACES + block % self._count * _PLACE_BYTES

@@ -67,6 +67,7 @@ _ERRORS: Final[dict[int, tuple[type[FileError], str]]] = {
     -36: (NoSuchFile, f"a name has more than {NAME_BYTES} bytes"),
     -61: (NoSuchFile, "it has no such attribute"),
 }
+_CORRUPT: Final = -84
 _READ_WRITE, _CREATE = (lfs.LFSFileFlag(flags) for flags in (3, 3 | 256))
 _DIRECTORY: Final = 2  # littlefs' type of a directory
 
@@ -88,13 +89,8 @@ class LittleFsVolume:
         self._stats: dict[str, Stat] = {}
         self._marks: dict[str, int] = {}
         self._former: set[str] = set()  # names that were given up
-        known = self._heads.geometry if self._heads is not None else None
-        self._geometry = read_geometry(store) if known is None else Geometry(*known)
-        if self._heads is not None and known is None:
-            self._heads.begin(self._geometry.block_bytes, self._geometry.blocks)
         self._let_go: Callable[[], object] = lambda: None
-        self.origin = Origin(self._geometry.blocks * self._geometry.block_bytes, survives=True)
-        self._mount()
+        self._begin()
 
     @property
     def read_only(self) -> bool:
@@ -215,6 +211,8 @@ class LittleFsVolume:
             cache.settle()
             if cache.error is not None:
                 self._failed(cache.error)
+            if error.code == _CORRUPT:
+                self._forget_heads()
             raise _meaning(error, arguments) from error
         if cache.epochs:
             cache.settle()
@@ -283,6 +281,26 @@ class LittleFsVolume:
 
     # --- inside --------------------------------------------------------------------------------------------
 
+    def _begin(self) -> None:
+        """Mount; what fails with what a former life knew is tried by what the medium says alone."""
+        heads = self._heads
+        if heads is not None and heads.geometry is not None:
+            self._has_geometry(Geometry(*heads.geometry))
+            try:
+                self._mount()
+            except DeviceFailed:
+                heads.end()
+            else:
+                return
+        self._has_geometry(read_geometry(self._store))
+        if heads is not None:
+            heads.begin(self._geometry.block_bytes, self._geometry.blocks)
+        self._mount()
+
+    def _has_geometry(self, geometry: Geometry) -> None:
+        self._geometry = geometry
+        self.origin = Origin(geometry.blocks * geometry.block_bytes, survives=True)
+
     def _mount(self) -> None:
         self._let_go()
         store = Overlay(self._store) if self.read_only else self._store
@@ -291,10 +309,12 @@ class LittleFsVolume:
         self._configuration = self._geometry.configuration(self._cache)  # littlefs keeps no reference of its own
         self._stats.clear()
         try:
-            if self._heads is None or not self._heads.is_flushed:
+            if self._heads is None:
                 store.flush()
-                if self._heads is not None:
-                    self._heads.flushed()
+            elif not self._heads.is_flushed:
+                self._heads.flushes()
+                store.flush()
+                self._heads.flushed()
             lfs.mount(self._system, self._configuration)
             self._let_go = released = weakref.finalize(self, _unmount, self._system, self._configuration)
             released.atexit = False
@@ -302,11 +322,17 @@ class LittleFsVolume:
             self._cache.settle()
         except StoreFailed as error:
             self._cache.error = error
+            self._forget_heads()
             raise DeviceFailed(str(error)) from error
         except LittleFSError as error:
+            self._forget_heads()
             reason = self._cache.error or error
             self._cache.error = self._cache.error or StoreFailed(f"littlefs: {error}")
             raise DeviceFailed(f"the file system cannot be mounted: {reason}") from error
+
+    def _forget_heads(self) -> None:
+        if self._heads is not None:
+            self._heads.clear()
 
     def _failed(self, error: StoreFailed) -> NoReturn:
         for file in self._files.values():

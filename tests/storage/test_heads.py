@@ -36,6 +36,8 @@ class WatchedStore(MemoryStore):
     look: Callable[[], None] = staticmethod(lambda: None)
     bytes_read = 0
     failing = False
+    failing_flushes = 0
+    flushing: Callable[[], None] = staticmethod(lambda: None)
 
     def read(self, offset: int, size: int, /) -> bytes:
         self.bytes_read += size
@@ -49,6 +51,13 @@ class WatchedStore(MemoryStore):
                 self.look()
         if self.failing:
             raise StoreFailed("the disk is gone")
+
+    def flush(self) -> None:
+        self.flushing()
+        if self.failing_flushes:
+            self.failing_flushes -= 1
+            raise StoreFailed("what was written may be lost")
+        super().flush()
 
 
 def blocks_of(heads: Heads) -> int:
@@ -146,6 +155,69 @@ def test_nothing_is_left_where_the_medium_has_failed() -> None:
     heads = Heads(memory, MEDIUM)
     assert not heads.is_flushed
     assert all(heads.get(block) is None for block in range(blocks_of(heads)))
+
+
+def believed(memory: CutMemory) -> int:
+    """How many sectors the next life would believe."""
+    heads = Heads(memory, MEDIUM)
+    return 0 if heads.geometry is None else sum(heads.get(block) is not None for block in range(heads.geometry[1]))
+
+
+def test_a_mount_whose_flush_fails_believes_the_medium_alone() -> None:
+    store, memory = with_a_file()
+    assert believed(memory) > 100
+    Heads(memory, MEDIUM).writes()  # its life has ended in a write
+    store.failing_flushes = 1
+    volume = LittleFsVolume(store, heads=Heads(memory, MEDIUM))
+    assert store.log == [None], "it has flushed once more"
+    volume.open("new", create=True, exclusive=True).write(0, bytes(PIECE))
+    assert store.bytes_read > 90 * PIECE
+
+
+def test_a_mount_that_cannot_flush_leaves_nothing() -> None:
+    store, memory = with_a_file()
+    Heads(memory, MEDIUM).writes()
+    store.failing_flushes = 2
+    with pytest.raises(DeviceFailed, match="may be lost"):
+        LittleFsVolume(store, heads=Heads(memory, MEDIUM))
+    assert not believed(memory)
+
+
+def test_a_flush_that_a_life_has_ended_in_may_have_failed() -> None:
+    store, memory = with_a_file()
+    volume = LittleFsVolume(store, heads=Heads(memory, MEDIUM))
+    file = volume.open("new", create=True, exclusive=True)
+    seen: list[int] = []
+    store.flushing = lambda: seen.append(believed(memory))
+    file.write(0, bytes(4 << 20))  # more than waits for its sync
+    file.sync()
+    assert seen
+    assert seen[0] == 0, "had it ended here, what was written out might be lost"
+    assert believed(memory) > 100
+    left = Heads(memory, MEDIUM)
+    left.writes()
+    seen.clear()
+    LittleFsVolume(store, heads=left)
+    assert seen == [0], "nor does a mount that ends in its flush leave anything"
+
+
+def test_what_cannot_be_mounted_as_it_is_here_is_mounted_as_the_medium_has_it() -> None:
+    store, memory = with_a_file()
+    heads = Heads(memory, MEDIUM)
+    for block in (0, 1):
+        heads.forget(block)
+        heads.put(block, bytes(SECTOR_BYTES))
+    volume = LittleFsVolume(store, heads=heads)
+    assert [entry.name for entry in volume.list("")] == ["big"]
+    assert [entry.name for entry in LittleFsVolume(store, heads=Heads(memory, MEDIUM)).list("")] == ["big"]
+
+
+def test_a_geometry_that_is_not_so_is_found_anew() -> None:
+    store, memory = with_a_file()
+    block_bytes, blocks = Heads(memory, MEDIUM).geometry or (0, 0)
+    Heads(memory, MEDIUM).begin(2 * block_bytes, blocks // 2)
+    assert [entry.name for entry in LittleFsVolume(store, heads=Heads(memory, MEDIUM)).list("")] == ["big"]
+    assert Heads(memory, MEDIUM).geometry == (block_bytes, blocks)
 
 
 def test_memory_without_room_is_refused() -> None:
