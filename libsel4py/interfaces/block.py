@@ -48,8 +48,9 @@ class Geometry(msgspec.Struct, frozen=True, array_like=True):
     """What a client may use.
 
     Attributes:
-        sectors: of its partition, `sector_bytes` (512) each. most_sectors: of one request. life: the driver's, a number
-        by chance below 2**64. While it is the same, nobody has changed the disk but by requests. 0: that is not known.
+        sectors: of its partition, `sector_bytes` (512) each. most_sectors: of one request. life: a number by chance
+        below 2**64. While this client (its badge) is told the same, nobody else has written to what it has, and the
+        driver has not ended. 0: that is not known.
     """
 
     sector_bytes: int

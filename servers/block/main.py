@@ -7,10 +7,8 @@ cannot write. Clients' buffers are theirs: the driver maps them for the device a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 
 import msgspec
 
@@ -37,10 +35,9 @@ from libsel4py.signature import Word
 from libsel4py.virtio import DmaMemory
 from libsel4py.watchdog import watchdog
 from servers.block.disk import Disk
+from servers.block.lives import Lives
 from servers.block.requests import Extent, checked
 from servers.block.tables import extents
-
-LIFE_BYTES: Final = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -121,7 +118,7 @@ class Main(Block):
         self._disk = Disk(self.task, self.task.environment.devices["disk"])
         self._clients: dict[int, _Client] = {}
         self._extents = extents(self._disk, self.task)
-        self._life = int.from_bytes(os.urandom(LIFE_BYTES), "little")
+        self._lives = Lives()
 
     def start(self) -> None:
         """Look after the device, whose interrupts may be lost."""
@@ -129,7 +126,8 @@ class Main(Block):
         self._disk.flush_lost = self._doubt
 
     def geometry(self) -> Geometry:
-        return msgspec.structs.replace(self._extent().geometry, life=self._life)
+        extent = self._extent()
+        return msgspec.structs.replace(extent.geometry, life=self._lives.of(self.caller.badge, extent))
 
     def attach(self, memory: SharedMemory) -> Word:
         self._extent()
@@ -170,11 +168,11 @@ class Main(Block):
             raise BadRequest("an epoch has writes, and nothing else")
         client = self._ready_client()
         found = self._buffer(client, buffer)
-        pieces = [checked(epoch, self._extent(), found.space.size) for epoch in epochs]
+        extent = self._extent()
+        pieces = [checked(epoch, extent, found.space.size) for epoch in epochs]
         if not pieces:
             return
-        found.used += 1
-        call = _Call(client, 1, lambda: self._release(found))
+        call = self._begin(client, 1, found, extent)
         self._disk.commit(pieces, found.memory, call.done)
         self._finish(call)
 
@@ -195,16 +193,31 @@ class Main(Block):
     def _transfer(self, number: int, requests: list[Request] | tuple[Request, ...]) -> None:
         client = self._ready_client()
         buffer = self._buffer(client, number)
-        pieces = checked(requests, self._extent(), buffer.space.size)
+        extent = self._extent()
+        pieces = checked(requests, extent, buffer.space.size)
         if not pieces:
             return
-        buffer.used += 1
-        call = _Call(client, len(pieces), lambda: self._release(buffer))
+        writes = any(piece.write for piece in pieces)
+        call = self._begin(client, len(pieces), buffer, extent if writes else None)
         for piece in pieces:
             self._disk.read_write(piece, buffer.memory, call.done)
             if piece.write:
                 client.written = self._disk.number
         self._finish(call)
+
+    def _begin(self, client: _Client, count: int, buffer: _Buffer, written: Extent | None) -> _Call:
+        """A call of so many requests that use a buffer. ``written``: where they write."""
+        badge = self.caller.badge
+
+        def over() -> None:
+            self._release(buffer)
+            if written is not None:
+                self._lives.writes(badge, written)
+
+        if written is not None:
+            self._lives.writes(badge, written)
+        buffer.used += 1
+        return _Call(client, count, over)
 
     def _finish(self, call: _Call) -> None:
         """Let the disk work; the caller is answered now, or when the disk has done."""

@@ -24,6 +24,9 @@ class Extent:
         """The same as a client is told."""
         return Geometry(SECTOR_BYTES, self.sectors, self.read_only, MOST_SECTORS)
 
+    def overlaps(self, other: Extent) -> bool:
+        return self.first < other.first + other.sectors and other.first < self.first + self.sectors
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
