@@ -18,9 +18,12 @@ const struct ip6_addr *shim_gateway6(struct netif *netif, const struct ip6_addr 
 #ifdef LWIP_HDR_PROT_DHCP_H
 #define dns_setserver(at, address) shim_name_server_of_dhcp(at, address)
 #else
-#define dns_setserver(at, address) shim_name_server_of_router(at, address, rdnss_opt->lifetime)
+/* One that is taken back is looked for among lwIP's, which need not have it: it is found at the first place. */
+#define dns_getserver(at) shim_name_server_at(at, &rdnss_address)
+#define dns_setserver(at, address) shim_name_server_of_router(at, &rdnss_address, rdnss_opt->lifetime)
 #endif
 void shim_name_server_of_dhcp(uint8_t at, const struct ip_addr *address);
+const struct ip_addr *shim_name_server_at(uint8_t at, const struct ip_addr *told);
 void shim_name_server_of_router(uint8_t at, const struct ip_addr *address, uint32_t lifetime);
 
 #endif

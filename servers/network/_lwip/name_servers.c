@@ -54,21 +54,30 @@ void shim_name_server_of_dhcp(uint8_t at, const ip_addr_t *address)
     use_servers();
 }
 
-/* A router tells of one for so many seconds (as they came), or takes it back (NULL): the one that lwIP has at this place. */
+/* What lwIP finds at its places where a router takes one back: that one, once. */
+const ip_addr_t *shim_name_server_at(uint8_t at, const ip_addr_t *told)
+{
+    return at ? IP_ADDR_ANY : told;
+}
+
+/* A router tells of one for so many seconds (as they came); 0 takes it back, whether lwIP has a place for it or not. */
 void shim_name_server_of_router(uint8_t at, const ip_addr_t *address, uint32_t lifetime)
 {
-    int known = find_server(&of_routers, address ? address : dns_getserver(at));
-    if (!address && known >= 0) {
-        drop_server(&of_routers, (unsigned)known);
-    } else if (address && known < 0) {
-        if (of_routers.count == DNS_MAX_SERVERS)
-            drop_server(&of_routers, 0);
-        known = (int)of_routers.count;
-        of_routers.hosts[of_routers.count++] = *address;
-    }
+    (void)at;
     const uint32_t seconds = lwip_ntohl(lifetime);
-    if (address)
+    int known = find_server(&of_routers, address);
+    if (!seconds) {
+        if (known >= 0)
+            drop_server(&of_routers, (unsigned)known);
+    } else {
+        if (known < 0) {
+            if (of_routers.count == DNS_MAX_SERVERS)
+                drop_server(&of_routers, 0);
+            known = (int)of_routers.count;
+            of_routers.hosts[of_routers.count++] = *address;
+        }
         of_routers.until_ms[known] = seconds == UINT32_MAX ? FOR_EVER : shim_now_ms() + (uint64_t)seconds * 1000;
+    }
     use_servers();
 }
 

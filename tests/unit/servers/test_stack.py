@@ -409,6 +409,18 @@ def test_name_servers_of_routers_come_behind_the_settings() -> None:
     alone(work)
 
 
+def test_a_router_takes_back_a_name_server_that_there_was_no_place_for() -> None:
+    def work(stack: Stack) -> None:
+        stack.set_name_servers([f"10.0.2.{number}" for number in range(3)])
+        stack.input(advertisement(["fd00::53", "fd00::54"], 600))
+        assert stack.interfaces()[0].name_servers[3:] == ["fd00::53"]
+        stack.input(advertisement(["fd00::54", "fd00::55"], 0))
+        stack.set_name_servers([])
+        assert stack.interfaces()[0].name_servers == ["fd00::53"]
+
+    alone(work)
+
+
 def test_a_name_server_of_a_router_is_kept_for_as_long_as_that_has_said() -> None:
     def work(stack: Stack) -> None:
         def servers() -> list[str]:
