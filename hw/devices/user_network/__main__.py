@@ -47,10 +47,11 @@ def main() -> None:
 async def _serve(arguments: argparse.Namespace, options: NetworkOptions) -> None:
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, over.set)
+    keeper = None if arguments.keeper is None else socket.socket(fileno=arguments.keeper)
+    if keeper is None:  # else a next life may go on with all, or who keeps the sockets closes them
+        loop.add_signal_handler(signal.SIGTERM, over.set)
     end = socket.socket(fileno=arguments.frames)
     memory = ConnectionMemory(arguments.connections)
-    keeper = None if arguments.keeper is None else socket.socket(fileno=arguments.keeper)
     network = UserNetwork(loop, end, options, over.set, memory, KeptSockets(loop, keeper))
     network.tcp.resume({number: socket.socket(fileno=descriptor) for number, descriptor in arguments.kept.items()})
     for text in arguments.forward:

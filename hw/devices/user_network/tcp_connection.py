@@ -42,7 +42,8 @@ KEEP_SECONDS: Final = 30.0  # without a word of the guest: it is asked whether i
 DOUBTS: Final = 4  # questions to a guest that has begun anew: a stack drops some while it looks for its gateway
 REFUSED_SECONDS: Final = 0.005  # until a guest that has just begun is asked again what it has refused, then twice that
 MOST_ASKED: Final = 8  # without an answer: the guest has vanished
-_RESET: Final = struct.pack("ii", 1, 0)  # linger: close sends a reset
+_RESET: Final = struct.pack("ii", 1, 0)  # linger: the last close sends a reset, whoever it is by
+_NO_RESET: Final = struct.pack("ii", 0, 0)
 
 
 class State(IntEnum):
@@ -211,6 +212,7 @@ class Connection:
 
     def _begin(self) -> None:
         """Note all that a next life must know, and have the socket kept, before the guest can know of it."""
+        self._host.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.slot.key = self.key
         self.slot.note_terms(self._most, self._scale, self._guest_scale)
         self.slot.words[WRITTEN_BEFORE] = host_counts(self._host).written
@@ -330,6 +332,7 @@ class Connection:
         if self._fin is not None and behind(self.sending.first, self._fin) >= 0:
             if self.receiving.has_ended and not self.receiving.pending:
                 self.acknowledge()
+                self._host.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_RESET)
                 self._close()
         elif not self._reads and not self._host_ended:
             self._read()
