@@ -42,6 +42,10 @@ OUR_SCALE: Final = 10  # and one; 0: none
 MOST: Final = 11  # bytes of data in a segment
 WRITTEN_BEFORE: Final = 12  # what the host's kernel had counted when the connection began
 KEPT_AS: Final = 13  # the number that its socket is kept by
+FIRST_STATE, LAST_STATE = 2, 4  # of `tcp_connection.State`: those that are stored
+_SEQUENCE_NUMBERS: Final = (OUR_FIRST, ACKNOWLEDGED, THEIR_FIRST, EXPECTED)
+_MASK: Final = 0xFFFF_FFFF
+_MOST_SCALE: Final = 14  # RFC 7323, 2.3
 _KEY_AT: Final = 8 * 16
 
 
@@ -96,6 +100,27 @@ class Slot:
         """As they were noted."""
         scale = self.words[OUR_SCALE]
         return self.words[MOST], scale - 1 if scale else None, self.words[GUEST_SCALE]
+
+    def ensure_sound(self) -> None:
+        """Raises ValueError: no life has left such a record."""
+        most, scale, guest_scale = self.terms()
+        sizes = {self._record[_KEY_AT], len(self.key[0]), len(self.key[2])}
+        if sizes not in ({4}, {16}):
+            raise ValueError(f"addresses of {sizes} bytes")
+        if not FIRST_STATE <= self.words[STATE] <= LAST_STATE or not 0 < most < 1 << 16:
+            raise ValueError(f"state {self.words[STATE]}, {most} bytes in a segment")
+        if max(scale or 0, guest_scale) > _MOST_SCALE:
+            raise ValueError(f"windows are scaled by {scale} and {guest_scale}")
+        if any(self.words[each] >= 1 << 32 for each in _SEQUENCE_NUMBERS):
+            raise ValueError("a sequence number has more than 32 bits")
+
+    def where_the_guest_is(self) -> tuple[int, int]:
+        """The number of the byte that it expects, as far as is known, and of its own next one."""
+        words = self.words
+        # Before all bytes is our SYN.
+        fresh = words[ACKNOWLEDGED] - words[OUR_FIRST] & _MASK
+        expects = words[OUR_FIRST] if fresh == _MASK else words[ACKNOWLEDGED]
+        return expects, words[EXPECTED] + bool(words[GUEST_ENDED]) & _MASK
 
     @property
     def _record(self) -> memoryview:

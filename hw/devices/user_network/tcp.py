@@ -14,7 +14,16 @@ from typing import Final
 
 from hw.devices.frame_link import FrameLink
 from hw.devices.user_network.addresses import GATEWAY, GUEST, HostAddress
-from hw.devices.user_network.connection_memory import KEPT_AS, OUR_FIRST, SLOTS, THEIR_FIRST, ConnectionMemory, Key
+from hw.devices.user_network.connection_memory import (
+    KEPT_AS,
+    OUR_FIRST,
+    RING_BYTES,
+    SLOTS,
+    THEIR_FIRST,
+    ConnectionMemory,
+    Key,
+    Slot,
+)
 from hw.devices.user_network.host_counts import urgent_in_line
 from hw.devices.user_network.kept_sockets import KeptSockets, any_number
 from hw.devices.user_network.packets import TCP, Packet
@@ -74,16 +83,19 @@ class Tcp:
         """Go on with what a former life has left. ``sockets``: of the host, by the numbers that they were
         kept by; they are this object's now.
 
-        A connection whose socket was not kept ends with a reset.
+        A connection whose socket was not kept ends with a reset, and so does one whose record cannot be.
         """
         left = dict(sockets)
         for slot in self._memory.used():
             host = left.pop(slot.words[KEPT_AS], None)
+            try:
+                slot.ensure_sound()
+            except ValueError:
+                self._lose(slot, host)
+                continue
             if host is None:
-                guest, guest_port, other, other_port = slot.key
-                header = (slot.words[OUR_FIRST], slot.words[THEIR_FIRST], RST | ACK, 0, b"", b"")
-                self.transmit((guest, guest_port, other, other_port), *header)
-                self._memory.give_back(slot, 0, 0)
+                self.transmit(slot.key, *slot.where_the_guest_is(), RST | ACK, 0, b"", b"")
+                self._lose(slot, None)
                 continue
             host.setblocking(False)
             connection = Connection.resumed(self._loop, self, host, slot, self._most(slot.key))
@@ -92,6 +104,13 @@ class Tcp:
         for number, host in left.items():
             host.close()
             self._kept.let_go(number)
+
+    def _lose(self, slot: Slot, host: socket.socket | None) -> None:
+        """What a slot has of a former life. The guest hears of it now, or when it says something next."""
+        if host is not None:
+            host.close()
+            self._kept.let_go(slot.words[KEPT_AS])
+        self._memory.give_back(slot, RING_BYTES, RING_BYTES)
 
     def receive(self, packet: Packet) -> None:
         segment = read_segment(packet)

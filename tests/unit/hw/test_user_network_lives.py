@@ -18,10 +18,14 @@ from hw.devices.user_network.addresses import GATEWAY
 from hw.devices.user_network.connection_memory import (
     ACKNOWLEDGED,
     EXPECTED,
+    GUEST_SCALE,
     KEPT_AS,
     MEMORY_BYTES,
+    MOST,
+    OUR_SCALE,
     RING_BYTES,
     SLOTS,
+    STATE,
     TOUCHES,
     ConnectionMemory,
     create_memory,
@@ -36,6 +40,7 @@ from hw.kept_descriptors import NUMBER, KeptDescriptors
 from tests.unit.hw.user_guest import MAC, TcpPeer, UserGuest
 
 DATA = ACK | PSH
+_KEY = 16  # the word of a record that begins with how long its addresses are
 
 
 class Lives(UserGuest):
@@ -278,6 +283,24 @@ def test_a_connection_whose_socket_nobody_kept_is_reset_on_both_sides(guest: Liv
     assert not ConnectionMemory(guest.descriptor).used()
 
 
+@pytest.mark.parametrize("has_data", [False, True])
+def test_a_reset_says_where_the_guest_is(guest: Lives, server: socket.socket, has_data: bool) -> None:
+    """Else the guest takes it for an old one, and waits on."""
+    peer, host = connected(guest, server)
+    if has_data:
+        host.send(b"question")
+        guest.run(peer.take_data())
+        peer.send(DATA, b"answer")
+        guest.run(peer.segment())
+        peer.send(ACK | FIN)
+        assert guest.run(peer.segment()).acknowledged == peer.next
+    for each in guest.die().values():
+        each.close()
+    guest.begin({})
+    reset = guest.run(peer.segment())
+    assert (reset.sequence, reset.acknowledged) == (peer.expected, peer.next)
+
+
 def test_a_connection_goes_on_with_no_other_one_s_socket(guest: Lives, server: socket.socket) -> None:
     """The way to who keeps sockets is full at the death, and the slot of one that has ended is another one's."""
     guest.die()
@@ -349,6 +372,29 @@ def test_a_record_that_cannot_be_is_reset(guest: Lives, server: socket.socket) -
         while not guest.run(peer.segment()).flags & RST:
             continue
         assert guest.network.tcp.count == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [(STATE, 1), (STATE, 77), (MOST, 0), (OUR_SCALE, 16), (GUEST_SCALE, 1 << 40), (EXPECTED, 1 << 32), (_KEY, 9)],
+)
+def test_a_record_that_no_life_has_left_ends_that_connection_alone(
+    guest: Lives, server: socket.socket, word: int, value: int
+) -> None:
+    peer, host = connected(guest, server)
+    words = guest.connection.slot.words
+    other = TcpPeer(guest, 3001, peer.other)
+    guest.run(other.connect())
+    words[word] = value
+    guest.next_life()
+    assert guest.run(other.segment()).flags == ACK
+    assert guest.network.tcp.count == 1
+    assert words[STATE] == 0
+    with pytest.raises(ConnectionResetError):
+        host.recv(1)
+    peer.send(DATA, b"?")
+    refused = guest.run(peer.segment())
+    assert (refused.flags, refused.sequence) == (RST, peer.expected)
 
 
 def test_a_handshake_goes_on(guest: Lives, server: socket.socket) -> None:
