@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "fastpath.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -14,9 +15,9 @@ enum { SMALL_BITS = 12, LOW_BITS = (1 << SMALL_BITS) - 1, TELL_WORDS = 4 };
 
 /* Words about a keeper, kerneld/host/control.py: mappings that may be sent before Python looks, 0 if none may; the
  * control socket; the last message's sequence number; mappings since the last one that is answered; messages about memory;
- * the socket for a thread that waits for the mapping, if there is one; how often there was none.
+ * the socket for a thread that waits for the mapping, if there is one; how often there was none; whether it was full.
  * Behind that come two words of each of the process's threads, its trap frame and its TCB. */
-enum { ROOM, SOCKET, SEQUENCE, QUIET, SENT, AWAKE, MISSED, THREADS, THREAD_WORDS = 2 };
+enum { ROOM, SOCKET, SEQUENCE, QUIET, SENT, AWAKE, MISSED, FULL, THREADS, THREAD_WORDS = 2 };
 enum { NUMBER_MASK = 0xffffff, ANSWERED_EVERY = 32 };
 static const uint64_t NO_SOCKET = UINT64_MAX;
 
@@ -105,8 +106,12 @@ static bool send_map(uint64_t *words, uint64_t where, int memory, bool is_awaite
     struct iovec part = {.iov_base = &message, .iov_len = sizeof message};
     const struct msghdr header = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
-    if (sendmsg(whom(words, is_quiet, is_awaited), &header, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof message)
+    const int to = whom(words, is_quiet, is_awaited);
+    if (sendmsg(to, &header, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof message) {
+        if (errno == EAGAIN && to != (int)words[SOCKET])
+            words[FULL] = 1; /* who obeys what it answers for never lets it come to that */
         return false;
+    }
     words[SEQUENCE] = sequence;
     words[QUIET] = is_quiet ? words[QUIET] + 1 : 0;
     words[SENT]++;

@@ -2,7 +2,7 @@
 
 The kernel never waits for a process. Requests are sent at once; an answer that matters has a callback. Those that are
 quiet are answered only where they fail: the answer to a later MAP or UNMAP says that they have worked. A process
-whose keeper does not take requests any more (its socket is full, it answers what was not asked, or does not answer
+whose keeper does not take requests any more (a socket is full, it answers what was not asked, or does not answer
 within `ANSWER_S` in which it may run) has stopped to obey, and `disobeyed` is called: what the kernel then
 does is end it.
 
@@ -37,7 +37,7 @@ ANSWER_S: Final = 5.0
 NUMBER_BITS: Final = 24
 # Words of what the fast path needs to send mappings by itself (_fastpath/hand.c). Behind them stand two of each of the
 # process's threads: its trap frame's and its TCB's address.
-ROOM, SOCKET, SEQUENCE, QUIET, SENT, AWAKE, MISSED, THREADS = range(8)
+ROOM, SOCKET, SEQUENCE, QUIET, SENT, AWAKE, MISSED, FULL, THREADS = range(9)
 HALF_OF_NUMBERS: Final = 1 << NUMBER_BITS - 1  # of what is on its way there is less: the rest was sent before
 NO_SOCKET: Final = (1 << 64) - 1
 U32: Final = 0xFFFFFFFF
@@ -76,7 +76,7 @@ class ControlSocket:
         self._loop = loop
         self._disobeyed = disobeyed
         self._first = lives << NUMBER_BITS & 0xFFFFFFFF
-        self.words = array("Q", (0, channel.fileno(), self._first, 0, 0, NO_SOCKET, 0))
+        self.words = array("Q", (0, channel.fileno(), self._first, 0, 0, NO_SOCKET, 0, 0))
         self._awake: socket.socket | None = None
         self._stale = STALE_ANSWERS if lives else 0  # so many may come yet
         self._waiting: dict[int, _Asked] = {}  # in the order of their deadlines
@@ -111,6 +111,9 @@ class ControlSocket:
         MAP or UNMAP is answered.
         """
         if self._closed:
+            return
+        if self.words[FULL]:  # no more than a window of mappings is ever on its way to who obeys what it answers for
+            self._disobeyed("its second socket is full")
             return
         # Sent first: a thread waits for it. Its answer is not looked at before this returns.
         sequence = self._next()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kerneld.host.control import MESSAGE, ROOM, SENT, SEQUENCE
+from kerneld.host.control import AWAKE, MESSAGE, ROOM, SENT, SEQUENCE
 from kerneld.host.frame_stock import FIRST_MADE
 from kerneld.host.map_mail import ANSWERED_EVERY, WINDOW
 from kerneld.host.process import Thread
@@ -246,6 +246,27 @@ def test_a_socket_that_takes_no_more_leaves_it_to_python_and_the_keeper() -> Non
         refuses(scene, faulting.task, faulting.pages, frame=FIRST + faulting.pages * PAGE)
         scene.map(faulting.task, faulting.pages, BOTH, FIRST + faulting.pages * PAGE)
         assert numbers_told(faulting.task.end) == [4]
+
+    in_scene(work)
+
+
+def test_a_process_that_answers_for_what_it_never_took_is_ended() -> None:
+    """So descriptors on their way to it are soon no more: the host counts those of all tasks together."""
+
+    async def work(scene: Scene) -> None:
+        faulting = Faulting(scene)
+        process = faulting.task.process
+        ours = socket.socket(fileno=os.dup(process.control.words[AWAKE]))
+        ours.setblocking(False)
+        with contextlib.closing(faulting), ours:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    ours.send(bytes(abi.CONTROL_BYTES))
+            page = faulting.pages
+            assert not scene.map_fast(faulting.task, page, BOTH, FIRST + page * PAGE)
+            scene.map(faulting.task, page, BOTH, FIRST + page * PAGE)
+            assert faulting.task.ended == ["its second socket is full"]
+            assert numbers_told(faulting.task.end) == []
 
     in_scene(work)
 

@@ -204,7 +204,7 @@ def test_the_host_s_part_of_a_simple_one_is_done_in_the_loop(own: bool) -> None:
     memory, ram = (os.memfd_create(name) for name in ("memory", "ram"))
     os.ftruncate(memory, PAGE)
     threads = (trap_frame, machine.root.tcb.address)
-    mail = array("Q", (1, ours.fileno(), 7, 0, 41, NO_SOCKET, 0, *threads))
+    mail = array("Q", (1, ours.fileno(), 7, 0, 41, NO_SOCKET, 0, 0, *threads))
     notes: list[tuple[int, int, int, int]] = []
     table = bytearray(8 * 4)
     serve(scene, space, ({vspace: mail}, notes, {}, [(3, memory)], memoryview(table), {}, {}, 1, ram))
@@ -216,7 +216,7 @@ def test_the_host_s_part_of_a_simple_one_is_done_in_the_loop(own: bool) -> None:
     frame = Slot(machine.ram, mapping.slot).object
     assert notes == [(vspace, ADDRESS | READ_WRITE, frame | 12, 8)]
     assert memoryview(table).cast("Q").tolist() == [0, 0, 0, frame]
-    assert list(mail) == [0, ours.fileno(), 8, 1, 42, NO_SOCKET, 0, *threads]
+    assert list(mail) == [0, ours.fileno(), 8, 1, 42, NO_SOCKET, 0, 0, *threads]
     assert machine.ram.read(trap_frame + abi.MAPPINGS_TOLD, 4) == struct.pack("<I", 42)
     data, (handed,), _, _ = socket.recv_fds(keepers, abi.CONTROL_BYTES, 2)
     assert MESSAGE.unpack(data)[:2] == (ControlOp.MAP, 8)
