@@ -25,6 +25,12 @@ def exit_status(wait_status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
+def is_by_signal(wait_status: int) -> bool:
+    """Whether a signal ended the process: the host alone says so, and runs nothing of it any more. An exit code may be
+    what the process has said by EXIT, and then it may run on."""
+    return os.WIFSIGNALED(wait_status)
+
+
 def is_death(label: int, words: tuple[int, ...]) -> bool:
     """Whether a fault message says that a thread has ended."""
     return label == FaultLabel.USER_EXCEPTION and words[3] == ExceptionNumber.DEATH

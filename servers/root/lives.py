@@ -92,10 +92,11 @@ class Lives:
         running.restarts += 1
         self.start(running, _again(running))
 
-    def renew(self, running: RunningTask, *, is_told: bool = False) -> None:
+    def renew(self, running: RunningTask, *, is_told: bool = False, is_gone: bool = False) -> None:
         """As `end` and `start_again`, in as few steps as can be: somebody may wait for the next life.
 
-        ``is_told``: one that is dead is so since the kernel has told it, and not by order.
+        ``is_told``: one that is dead is so since the kernel has told it, and not by order. ``is_gone``: it has told of
+        a signal's end, after which the host runs nothing of the process; otherwise that is ended before all else.
         """
         # Of several threads others may run on when one has ended, and a pager may say what is not so.
         has_ended = running.life is Life.DEAD and len(running.objects.threads) == 1 and not running.task.pager
@@ -105,11 +106,11 @@ class Lives:
             self.end(running)
             self.start_again(running)
         elif running.standby is Standby.READY:
-            self._pass_on(running)
+            self._pass_on(running, is_gone)
         else:
             self._begin_anew(running)
 
-    def _pass_on(self, running: RunningTask) -> None:
+    def _pass_on(self, running: RunningTask, is_gone: bool) -> None:
         """Let what stands by go on in the place of a process that has ended, all by one trap if nothing is to be filled
         again: answers, what is cleared, what it is given, and whether it goes on.
 
@@ -119,7 +120,7 @@ class Lives:
         occupied, replies = leftovers.occupied_slots(objects)
         faulted = self._owing_memory(running, replies)
         self._note_what_it_holds(running)
-        prepared = self.standbys.take_prepared(running)
+        prepared = self.standbys.take_prepared(running, is_gone)
         with Batch() as batch:
             batch.extend(prepared.end)
             leftovers.queue_answers(batch, self._authority, objects, replies, faulted)

@@ -5,9 +5,10 @@ that the task has is given to it at once, when it takes over: its thread is put 
 with it, hostile or not, can harm nobody before; and afterwards it is a life of the task like any other.
 
 Rules. It takes over when the former process's threads are destroyed, which the kernel lets end when that runs no more;
-or when the kernel has told of that process's end: then its thread, which has nothing left, is destroyed by `make_all`,
-since somebody may wait for the next life. One that ends by itself is made again, `MOST_ENDS` times within
-`ENDS_SECONDS`. It may be told to take over at any moment, however far it has come: a signal waits for it.
+or when the kernel has told that a signal ended that process: then its thread, which has nothing left, is destroyed by
+`make_all`, since somebody may wait for the next life. A process that has told of its end itself (EXIT) may run on. One
+that stands by and ends by itself is made again, `MOST_ENDS` times within `ENDS_SECONDS`. It may be told to take over at
+any moment, however far it has come: a signal waits for it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Prepared:
     Attributes:
         end: the former process's thread hears no signals any more. choice: signals and ``own`` slots are the new one's.
         going_on: it is given all that the task has, and told to; its faults go to ``fault``.
-        behind: what nobody waits for: it is called as the task is, and the former thread is destroyed.
+        destruction: the former thread is destroyed, and its process ended. behind: what nobody waits for: it is called
+            as the task is.
     """
 
     end: Batch
@@ -53,6 +55,7 @@ class Prepared:
     own: dict[int, Placed]
     going_on: Batch
     fault: Endpoint
+    destruction: Batch
     behind: Batch
 
 
@@ -113,13 +116,13 @@ class Standbys:
     def _prepare(self, running: RunningTask, chosen: Body) -> Prepared:
         objects = running.objects
         own = task_objects.own_slots(objects, chosen)
-        prepared = Prepared(Batch(), Batch(), own, Batch(), running.faults[0], Batch())
+        prepared = Prepared(Batch(), Batch(), own, Batch(), running.faults[0], Batch(), Batch())
         prepared.end.queue_try(objects.main.tcb.unbind_notification)
         prepared.choice.queue(chosen.threads[0].tcb.bind_notification, objects.notification)
         task_objects.queue_own_slots(prepared.choice, self._authority, objects, own)
         self._queue_going_on(prepared.going_on, running, chosen)
         task_objects.queue_names(prepared.behind, running.task.name, chosen)
-        self._queue_end(prepared.behind, objects.body)
+        self._queue_end(prepared.destruction, objects.body)
         return prepared
 
     def choose(self, running: RunningTask) -> bool:
@@ -136,10 +139,14 @@ class Standbys:
         self._swap(running)
         return True
 
-    def take_prepared(self, running: RunningTask) -> Prepared:
-        """Let what stands by ready be the task's body, and its slots that one's: whoever asks sends all batches but
-        `behind`."""
+    def take_prepared(self, running: RunningTask, is_gone: bool) -> Prepared:
+        """Let what stands by ready be the task's body, and its slots that one's: whoever asks sends `end`, `choice` and
+        `going_on`.
+
+        ``is_gone``: nothing of the former process runs any more; otherwise `end` destroys its thread.
+        """
         prepared = self._prepared.pop(running.number)
+        (prepared.behind if is_gone else prepared.end).extend(prepared.destruction)
         self._behind.append(prepared.behind)
         self._swap(running)
         running.objects.placed |= prepared.own

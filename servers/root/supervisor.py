@@ -16,7 +16,7 @@ from typing import Final
 from libsel4py.abi import FaultLabel
 from libsel4py.description import Restart
 from libsel4py.environment import PAGED_BADGE
-from libsel4py.fault_reports import FAULTED, KILLED, describe_fault, exit_status, is_death, where_to_read
+from libsel4py.fault_reports import FAULTED, KILLED, describe_fault, exit_status, is_by_signal, is_death, where_to_read
 from libsel4py.heartbeats import HUNG, Heartbeats
 from libsel4py.interfaces.lifecycle import Order, OrderKind, Standing, fault_source
 from libsel4py.interfaces.system import NotPermitted
@@ -147,6 +147,7 @@ class Supervisor:
         running = self._tasks[sender.number]
         died = is_death(label, words)
         status = exit_status(words[4]) if died else FAULTED
+        is_gone = died and is_by_signal(words[4])
         if running.is_over or (died and sender.thread and not status):
             return  # a process's further threads are told of behind its first; a thread may end when its work is done
         text = describe_fault(label, words)
@@ -157,11 +158,11 @@ class Supervisor:
         else:
             running.note(Life.DEAD, f"dead: {text}", text + where_to_read(running.task.name, status))
         if not self.is_ours(running):
-            if not self._go_ahead(running, status, text):
+            if not self._go_ahead(running, status, text, is_gone):
                 self._tell(running, OrderKind.FAILED, status, text)
             return
         again = running.task.restart is Restart.ALWAYS or (running.task.restart is Restart.ON_FAILURE and status != 0)
-        self._go_on(running, again, status)
+        self._go_on(running, again, status, is_gone)
 
     def kill(self, running: RunningTask) -> None:
         """End a task's process without asking it; its restart policy decides what follows.
@@ -192,7 +193,7 @@ class Supervisor:
         self._ahead.end(running.number)
         self._orders.add(kind, running.number)
 
-    def _go_ahead(self, running: RunningTask, status: int, text: str) -> bool:
+    def _go_ahead(self, running: RunningTask, status: int, text: str, is_gone: bool) -> bool:
         """Start it again, if that is allowed ahead, and tell of it behind that. What is kept is as it would be."""
         allowed = self._ahead.take(running, status)
         if allowed is None:
@@ -200,7 +201,7 @@ class Supervisor:
         was, now = running.state, self._lives.clock()
         running.failed_at.append(now)
         running.failures = allowed.failures
-        self._lives.renew(running, is_told=True)
+        self._lives.renew(running, is_told=True, is_gone=is_gone)
         _log.warning("%s was %s: it is started again", running.task.name, was)
         self._orders.tell_later(OrderKind.RESTARTED, running.number, status, text, now)
         return True
@@ -210,12 +211,12 @@ class Supervisor:
             self._ahead.end_all()  # what it counts until now is not what it allowed others for
             self._orders.add(kind, running.number, status, text)
 
-    def _go_on(self, running: RunningTask, again: bool, status: int) -> None:
-        """After a task's end: a new life, the system's end, or nothing."""
+    def _go_on(self, running: RunningTask, again: bool, status: int, is_gone: bool = False) -> None:
+        """After a task's end: a new life, the system's end, or nothing. ``is_gone``: as of `Lives.renew`."""
         if running is self._reincarnation:
-            self._reincarnate(running)
+            self._reincarnate(running, is_gone)
         elif again and self._may_restart(running, MOST_RESTARTS):
-            self._restart(running)
+            self._restart(running, is_gone)
         elif running.task.essential:
             raise Essential(status)
         else:
@@ -235,10 +236,10 @@ class Supervisor:
         running.note(Life.DEAD, f"{running.state}; {given_up}, kill starts it again", given_up)
         return False
 
-    def _restart(self, running: RunningTask) -> None:
+    def _restart(self, running: RunningTask, is_gone: bool = False) -> None:
         _log.warning("%s is %s: it is started again", running.task.name, running.state)
         running.restarted_at.append(self._lives.clock())
-        self._lives.renew(running)
+        self._lives.renew(running, is_gone=is_gone)
         self._ask(running)
 
     # --- the reincarnation server -------------------------------------------------------------------------------------
@@ -258,10 +259,10 @@ class Supervisor:
             running.note(Life.DEAD, f"dead: {HUNG}", HUNG)
             self._reincarnate(running)
 
-    def _reincarnate(self, running: RunningTask) -> None:
+    def _reincarnate(self, running: RunningTask, is_gone: bool = False) -> None:
         """Start it again, whatever its own policy says: others rely on it."""
         if self._may_restart(running, MOST_REINCARNATIONS):
-            self._restart(running)
+            self._restart(running, is_gone)
         else:
             self.take_over()
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from kerneld import caps
-from kerneld.outbox import Tell
+from kerneld.outbox import Outbox, Tell
 from kerneld.records import CapType, ProcessState, Slot, Tcb, TcbSlot
-from libsel4py.abi import FaultLabel, Label, LookupFailureKind
-from libsel4py.capabilities import Endpoint
+from libsel4py.abi import FaultLabel, Label, LookupFailureKind, ObjectType, Syscall
+from libsel4py.capabilities import Endpoint, Reply
 from libsel4py.description import Provide, Restart
 from libsel4py.environment import Slot as Fixed
 from libsel4py.interfaces.lifecycle import FOREVER
@@ -18,6 +18,7 @@ from libsel4py.lowlevel.syscalls import BatchEntry, Completion, machine
 from servers.root.objects import ROOM_BITS, Body
 from servers.root.running_task import Kind, Life, Sender, Standby
 from servers.root.standbys import MAKE_SECONDS, MOST_ENDS
+from tests.harness import Thread
 from tests.unit.servers.root_board import PING, Root, root, task
 
 SIGKILLED = 9
@@ -266,3 +267,39 @@ def test_one_that_may_run_yet_loses_its_threads_before_its_slots_are_looked_at(
     assert len(sent) > 1
     assert alone.running("it").objects.body is chosen
     assert (alone.running("it").life, alone.running("it").restarts) == (Life.RUNNING, 1)
+
+
+@pytest.mark.parametrize("allowed", [False, True], ids=["by root", "allowed ahead"])
+@pytest.mark.parametrize("code", [0, 3, 137])
+def test_one_that_has_told_of_its_end_itself_is_killed_before_the_next_goes_on(
+    alone: Root, monkeypatch: pytest.MonkeyPatch, code: int, allowed: bool
+) -> None:
+    """After EXIT the host's process goes on, with all that it has mapped, until it is killed."""
+    running = alone.running("it")
+    former, chosen = alone.tcb("it"), tcb_of(alone, running.objects.spare)
+    waiting = Thread(alone.machine, chosen, 0, 0, 0, 5)
+    alone.machine.threads[chosen.address] = waiting
+    assert waiting.syscall(Syscall.WAIT, Fixed.TAKEOVER) is None
+    alone.act_for("it").syscall(Syscall.EXIT, words=(code,))
+    told = []
+    tell = Outbox.tell
+
+    def heard(outbox: Outbox, kind: Tell, subject: int, *more: int) -> None:
+        told.append((kind, subject))
+        tell(outbox, kind, subject, *more)
+
+    monkeypatch.setattr(Outbox, "tell", heard)
+    if allowed:
+        running.life = Life.DEAD
+        alone.lives.renew(running, is_told=True)
+    else:
+        reply = Reply(alone.authority.make("root", ObjectType.REPLY))
+        message = alone.endpoint.nb_recv(reply)
+        assert message is not None
+        alone.supervisor.fault(Sender.of(message.badge), message.label, message.words)
+    assert waiting.completion() is not None
+    assert (Tell.KILL, former.address) in told
+    assert told.index((Tell.KILL, former.address)) < told.index((Tell.DELIVER, chosen.address))
+    assert running.objects.body.threads[0].tcb.cptr == running.objects.placed[Fixed.TCB].cptr
+    alone.lives.standbys.make_all()
+    assert running.standby is Standby.READY
