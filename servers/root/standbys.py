@@ -21,6 +21,7 @@ from typing import Final
 from libsel4py.abi import STANDBY_SUFFIX, ObjectType
 from libsel4py.capabilities import Endpoint
 from libsel4py.environment import Slot
+from libsel4py.errors import KernelError
 from libsel4py.interfaces.lifecycle import FOREVER
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.identify import Identity, queue_identify
@@ -88,9 +89,11 @@ class Standbys:
         """Make those that are missing, behind what was left until now."""
         self.next_due = FOREVER
         behind, self._behind = self._behind, []
-        with Batch() as batch:
-            for each in behind:
-                batch.extend(each)
+        for each in behind:
+            try:
+                each.submit()
+            except KernelError as error:  # all behind what was refused is carried out
+                _log.warning("what a take-over has left is left undone: %s", error)
         for running in self._tasks:
             if running.objects.spare is not None and running.life is Life.RUNNING and running.standby is Standby.NONE:
                 self._make(running, running.objects.spare)

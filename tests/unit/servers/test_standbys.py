@@ -303,3 +303,100 @@ def test_one_that_has_told_of_its_end_itself_is_killed_before_the_next_goes_on(
     assert running.objects.body.threads[0].tcb.cptr == running.objects.placed[Fixed.TCB].cptr
     alone.lives.standbys.make_all()
     assert running.standby is Standby.READY
+
+
+# --- before the next one stands by
+
+
+def take_over(board: Root) -> tuple[Body, Body]:
+    """What served has been ended by a signal, and nothing is made yet. Returns its body, and that which serves."""
+    objects = board.running("it").objects
+    former, chosen = objects.body, objects.spare
+    assert chosen is not None
+    board.lose("it", SIGKILLED)
+    board.ended("it", SIGKILLED)
+    assert objects.body is chosen
+    return former, chosen
+
+
+def is_whole(board: Root, former: Body, chosen: Body) -> bool:
+    """Whether all that was left to `make_all` is done, and one stands by in the place of the former."""
+    running = board.running("it")
+    assert (running.life, running.standby) == (Life.RUNNING, Standby.READY)
+    assert (tcb_of(board, chosen).name, tcb_of(board, former).name) == ("it", "it.standby")
+    assert board.held("it")[Fixed.TCB].object == tcb_of(board, chosen).address
+    return board.has_started("it")
+
+
+@pytest.mark.parametrize("how", ["killed", "exited", "faulted", "killed by order"])
+def test_one_that_took_over_and_ends_before_the_next_stands_by_is_started(alone: Root, how: str) -> None:
+    former, chosen = take_over(alone)
+    running = alone.running("it")
+    if how == "killed":
+        alone.lose("it", SIGKILLED)
+        alone.ended("it", SIGKILLED)
+    elif how == "exited":
+        alone.act_for("it").syscall(Syscall.EXIT, words=(3,))
+        alone.ended("it", 3 << 8)
+    elif how == "faulted":
+        alone.fault("it", FaultLabel.CAP_FAULT, (0, 0x77, 0, LookupFailureKind.MISSING_CAPABILITY, 0))
+    else:
+        alone.supervisor.kill(running)
+    assert (running.restarts, running.objects.body) == (2, chosen)
+    assert alone.has_started("it")
+    alone.lives.standbys.make_all()
+    assert is_whole(alone, former, chosen)
+    alone.lose("it", SIGKILLED)
+    alone.ended("it", SIGKILLED)
+    assert (running.objects.body, alone.has_started("it")) == (former, True)
+    alone.lives.standbys.make_all()
+    assert is_whole(alone, chosen, former)
+
+
+@pytest.mark.parametrize("how", ["done", "given up"])
+def test_of_one_that_is_over_before_the_next_stands_by_nothing_is_left(alone: Root, how: str) -> None:
+    former, chosen = take_over(alone)
+    running = alone.running("it")
+    if how == "done":
+        alone.supervisor.exited(running.number, 0)
+    else:
+        while not running.is_over:
+            alone.lose("it", SIGKILLED)
+            alone.ended("it", SIGKILLED)
+    alone.clock.now += MAKE_SECONDS
+    alone.lives.standbys.make_all()
+    assert running.standby is Standby.NONE
+    assert alone.cap(former.threads[0].tcb.cptr).is_null
+    assert tcb_of(alone, chosen).process == ProcessState.NONE
+    if how == "given up":
+        alone.supervisor.kill(running)
+        assert alone.has_started("it")
+        alone.lives.standbys.make_all()
+        assert is_whole(alone, former, chosen)
+
+
+def test_a_system_that_is_suspended_before_the_next_stands_by_is_resumed(alone: Root) -> None:
+    take_over(alone)
+    alone.resume()
+    running = alone.running("it")
+    assert alone.has_started("it")
+    assert running.objects.spare is not None
+    alone.lives.standbys.make_all()
+    assert is_whole(alone, running.objects.spare, running.objects.body)
+
+
+def test_what_is_refused_when_the_next_one_is_made_ends_nothing(
+    alone: Root, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    nowhere = 1 << 40
+    monkeypatch.setattr(
+        alone.authority.memory,
+        "queue_destruction",
+        lambda batch, _: batch.queue(alone.authority.cnode.revoke, nowhere),
+    )
+    take_over(alone)
+    alone.lives.standbys.make_all()
+    former, chosen = take_over(alone)
+    alone.lives.standbys.make_all()
+    assert "left undone" in caplog.text
+    assert is_whole(alone, former, chosen)
