@@ -82,7 +82,7 @@ def taken_fault(cptr: int) -> tuple[int, tuple[int, ...]] | None:
 
 def occupied_slots(cnode: int, count: int) -> dict[int, int]:
     """What stands in those of the first ``count`` slots of the CNode at an address that are not empty, a `CapType`
-    each, in their order. None where the address names no CNode."""
+    each, in their order. Empty where the address names no CNode, as where all slots are empty."""
     found: dict[int, int] = {}
     first = 0
     while first < count:

@@ -37,6 +37,7 @@ from libsel4py.interface import endpoint_of
 from libsel4py.lowlevel import bootinfo
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.cspace import SlotAllocator
+from libsel4py.lowlevel.identify import occupied_slots
 from libsel4py.lowlevel.syscalls import Message, wait_and_listen
 from libsel4py.lowlevel.untyped import UntypedAllocator
 from libsel4py.server import Server
@@ -296,3 +297,14 @@ def test_time_limits_cancel_a_call_in_the_kernel(board: Bench) -> None:
         with pytest.raises(Timeout):
             with_timeout(Studio(idle), 0.01).add(1, 1)
         assert studio.add(0, 1) == 1
+
+
+def test_slots_that_are_not_empty_are_told_in_their_order_and_none_of_what_is_no_cnode(board: Bench) -> None:
+    cnode, reply = board.machine.retype(ObjectType.CNODE, 8), board.machine.retype(ObjectType.REPLY)
+    assert occupied_slots(cnode, 256) == {}
+    for index in (200, 3):
+        board.machine.root.call(cnode, abi.Label.CNODE_COPY, (index, 8, reply, 64, 15), [InitialSlot.CNODE])
+    assert list(occupied_slots(cnode, 256).items()) == [(3, abi.CapType.REPLY), (200, abi.CapType.REPLY)]
+    assert occupied_slots(cnode, 100) == {3: abi.CapType.REPLY}
+    for other in (reply, board.machine.new_slots(), 1 << 40):
+        assert occupied_slots(other, 256) == {}
