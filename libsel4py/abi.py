@@ -924,7 +924,7 @@ class MapFlags(IntFlag):
     NONE = 0
     REPLACE = 1  # MAP over what is mapped there; without it that is refused with EEXIST
     RESERVE = 2  # UNMAP leaves the addresses reserved without access, so that nothing else is mapped there
-    QUIET = 4  # MAP is not answered where it works; the next answer says that it did
+    QUIET = 4  # MAP is not answered where it works; the next answer to a MAP or UNMAP says that it did
 
 
 class ChannelRole(IntEnum):

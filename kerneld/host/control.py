@@ -38,7 +38,6 @@ NUMBER_BITS: Final = 24
 # Words of what the fast path needs to send mappings by itself (_fastpath/hand.c). Behind them stand two of each of the
 # process's threads: its trap frame's and its TCB's address.
 ROOM, SOCKET, SEQUENCE, QUIET, SENT, AWAKE, MISSED, FULL, THREADS = range(9)
-HALF_OF_NUMBERS: Final = 1 << NUMBER_BITS - 1  # of what is on its way there is less: the rest was sent before
 NO_SOCKET: Final = (1 << 64) - 1
 U32: Final = 0xFFFFFFFF
 STALE_ANSWERS: Final = 4096  # more than a socket holds
@@ -48,11 +47,12 @@ Answer = Callable[[int, int], None]  # errno, 0 if it worked; the word behind it
 
 @dataclass(slots=True)
 class _Asked:
-    """A request that is not answered yet. `deadline` on the loop's clock. `of_memory`: a MAP or an UNMAP."""
+    """A request that is not answered yet. `deadline` on the loop's clock. `behind`: the last quiet one before it, where
+    its answer says that this has worked."""
 
     answer: Answer
     deadline: float
-    of_memory: bool
+    behind: int | None
 
 
 class ControlSocket:
@@ -235,9 +235,10 @@ class ControlSocket:
         return sequence
 
     def _ask(self, sequence: int, answer: Answer, of_memory: bool) -> None:
-        """Expect the answer to a request that was sent."""
+        """Expect the answer to a request that was sent. ``of_memory``: a MAP or an UNMAP."""
         if not self._closed:
-            self._waiting[sequence] = _Asked(answer, self._loop.time() + ANSWER_S, of_memory)
+            behind = next(reversed(self._quiet), None) if of_memory else None
+            self._waiting[sequence] = _Asked(answer, self._loop.time() + ANSWER_S, behind)
             self._expect()
 
     def _hand(self, data: bytes, descriptors: Sequence[int]) -> None:
@@ -297,15 +298,15 @@ class ControlSocket:
         answer = asked.answer if asked is not None else self._quiet.get(sequence)
         if op != ControlOp.DONE or answer is None:
             return False
-        if asked is None or asked.of_memory:
-            self._forget_quiet(sequence)
+        self._forget_quiet(sequence if asked is None else asked.behind)
         answer(error, word)
         return True
 
-    def _forget_quiet(self, sequence: int) -> None:
+    def _forget_quiet(self, last: int | None) -> None:
         """MAPs and UNMAPs are done in order: what is quiet and was sent up to this one is answered, or has worked.
 
-        The answer to any other request says nothing of those that went by the second socket.
+        The answer to any other request says nothing of those that went by the second socket. Numbers do not tell which
+        one was sent first: there may be any count of other requests between two mappings.
         """
-        while self._quiet and (sequence - (first := next(iter(self._quiet)))) % (1 << NUMBER_BITS) < HALF_OF_NUMBERS:
-            del self._quiet[first]
+        while last in self._quiet:
+            del self._quiet[next(iter(self._quiet))]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from kerneld.host import descriptors
-from kerneld.host.control import AWAKE, MESSAGE, MISSED, NO_SOCKET, SEQUENCE, ControlSocket
+from kerneld.host.control import AWAKE, MESSAGE, MISSED, NO_SOCKET, NUMBER_BITS, SEQUENCE, ControlSocket
 from libsel4py import abi
 from libsel4py.abi import ControlOp
 
@@ -129,3 +129,14 @@ def test_the_answer_to_another_request_says_nothing_of_quiet_mappings(peer: Peer
     assert not peer.complaints
     peer.answer(2, errno.ENOMEM)
     assert (errors[2:], peer.complaints) == ([("unmap", 0)], ["it answered what was not asked"])
+
+
+def test_a_quiet_mapping_is_forgotten_also_behind_most_of_all_numbers(peer: Peer) -> None:
+    """Many threads may be parked between two mappings of a process."""
+    errors: list[int] = []
+    peer.control.mapped(1, lambda error, word: errors.append(error), True)
+    peer.control.words[SEQUENCE] = 3 << NUMBER_BITS - 2
+    peer.control.unmap(0x1000, 0x1000, 2, lambda error, word: errors.append(error))
+    peer.answer(peer.asked()[1])
+    peer.answer(1, errno.ENOMEM)
+    assert (errors, peer.complaints) == ([0], ["it answered what was not asked"])
