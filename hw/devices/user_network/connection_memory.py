@@ -50,16 +50,22 @@ _KEY_AT: Final = 8 * 16
 
 
 class Ring:
-    """The bytes of one direction, each where its sequence number says."""
+    """The bytes of one direction, each where its sequence number says, from the direction's first one on: so the rings
+    of short connections that have a slot one after the other are used at their beginning alone.
 
-    __slots__ = ("_bytes",)
+    ``first``: the word that is that number.
+    """
 
-    def __init__(self, data: memoryview) -> None:
+    __slots__ = ("_bytes", "_first", "_words")
+
+    def __init__(self, data: memoryview, words: memoryview, first: int) -> None:
         self._bytes = data
+        self._words = words
+        self._first = first
 
     def part(self, at: int, most: int) -> memoryview:
         """At most so many bytes from ``at`` on: fewer where the ring ends before."""
-        begin = at & RING_BYTES - 1
+        begin = at - self._words[self._first] & RING_BYTES - 1
         return self._bytes[begin : min(begin + most, RING_BYTES)]
 
     def put(self, at: int, data: Buffer) -> None:
@@ -77,8 +83,9 @@ class Slot:
         self.number = number
         self.words = memory.words[number * _WORDS : (number + 1) * _WORDS]
         begin = _RINGS + number * 2 * RING_BYTES
-        self.to_guest = Ring(memory.bytes[begin : begin + RING_BYTES])
-        self.to_host = Ring(memory.bytes[begin + RING_BYTES : begin + 2 * RING_BYTES])
+        middle = begin + RING_BYTES
+        self.to_guest = Ring(memory.bytes[begin:middle], self.words, OUR_FIRST)
+        self.to_host = Ring(memory.bytes[middle : middle + RING_BYTES], self.words, THEIR_FIRST)
         self._memory = memory
 
     @property
@@ -140,6 +147,8 @@ class ConnectionMemory:
         self.bytes = memoryview(self._map)
         self.words = self.bytes[:_RINGS].cast("Q")
         self._free = [number for number in range(SLOTS - 1, -1, -1) if not self.words[number * _WORDS + STATE]]
+        for number in self._free:  # a former life may have died before it gave the rings back
+            self._map.madvise(mmap.MADV_REMOVE, _RINGS + number * 2 * RING_BYTES, 2 * RING_BYTES)
 
     def used(self) -> list[Slot]:
         """Those that a former life of this process has left."""

@@ -20,11 +20,9 @@ from hw.devices.user_network.connection_memory import (
     EXPECTED,
     GUEST_SCALE,
     KEPT_AS,
-    MEMORY_BYTES,
     MOST,
     OUR_SCALE,
     RING_BYTES,
-    SLOTS,
     STATE,
     TOUCHES,
     ConnectionMemory,
@@ -443,21 +441,6 @@ def test_a_slot_is_used_again_as_if_new(guest: Lives, server: socket.socket) -> 
     assert guest.run(second.segment()).acknowledged == second.next
     host.send(b"x")
     assert bytes(guest.run(second.take()).data) == b"x"
-
-
-def test_the_memory_of_long_streams_goes_back_to_the_host() -> None:
-    descriptor = create_memory()
-    memory = ConnectionMemory(descriptor)
-    slot = memory.take()
-    assert slot is not None
-    slot.to_guest.put(5, bytes(range(1, 251)) * 5000)
-    assert slot.to_guest.part(5 + RING_BYTES, 2) == slot.to_guest.part(5, 2)
-    assert os.fstat(descriptor).st_blocks * 512 >= RING_BYTES
-    memory.give_back(slot, 1 << 30, 0)
-    assert os.fstat(descriptor).st_blocks * 512 < RING_BYTES // 2
-    assert [memory.take() is None for _ in range(SLOTS + 1)] == [False] * SLOTS + [True]
-    assert os.fstat(descriptor).st_size == MEMORY_BYTES
-    os.close(descriptor)
 
 
 def test_what_the_host_has_counted(server: socket.socket) -> None:
