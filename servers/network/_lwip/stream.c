@@ -54,25 +54,27 @@ static void let_go(struct sock *sock)
     sock->pcb.tcp = NULL;
 }
 
-/* The oldest of those whose SYN a listener has answered, and who have not answered that. */
-static struct tcp_pcb *oldest_half_open(const struct tcp_pcb_listen *listener)
+/* The oldest of those whose SYN a listener has answered twice, and who have not answered that: a second has gone by. */
+static struct tcp_pcb *oldest_silent(const struct tcp_pcb_listen *listener)
 {
     struct tcp_pcb *oldest = NULL;
     for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) /* new ones come first */
-        if (pcb->state == SYN_RCVD && pcb->listener == listener && (!oldest || tcp_ticks - pcb->tmr >= tcp_ticks - oldest->tmr))
+        if (pcb->state == SYN_RCVD && pcb->nrtx && pcb->listener == listener &&
+            (!oldest || tcp_ticks - pcb->tmr >= tcp_ticks - oldest->tmr))
             oldest = pcb;
     return oldest;
 }
 
 /* lwIP's hook: a segment is for this PCB. A SYN to a listener that has as many connections as it may, half open ones among
- * them, takes the place of the oldest of these, so that who sends SYNs and no more keeps nobody out for good: who answers
- * sooner than so many others come is served. Of a listener's own segment lwIP looks at no list behind this. */
+ * them, takes the place of the oldest that has been silent for a while, so that who sends SYNs and no more keeps others out
+ * for a second and not for twenty. No sooner: of many who come at once each is about to answer, and would be reset. Of a
+ * listener's own segment lwIP looks at no list behind this. */
 err_t shim_arrives(const struct tcp_pcb *pcb, const struct tcp_hdr *header)
 {
     if (pcb->state != LISTEN || (TCPH_FLAGS(header) & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
         return ERR_OK;
     const struct tcp_pcb_listen *listener = (const struct tcp_pcb_listen *)pcb;
-    struct tcp_pcb *oldest = listener->accepts_pending >= listener->backlog ? oldest_half_open(listener) : NULL;
+    struct tcp_pcb *oldest = listener->accepts_pending >= listener->backlog ? oldest_silent(listener) : NULL;
     if (oldest)
         tcp_abandon(oldest, 0);
     return ERR_OK;

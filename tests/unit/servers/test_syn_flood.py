@@ -1,4 +1,5 @@
-"""Who sends SYNs to a port and answers nothing keeps nobody else out: the oldest half-open connection makes room."""
+"""Who sends SYNs to a port and answers nothing keeps nobody else out for long: the oldest half-open connection that is
+silent makes room. Many who come at once reset nobody."""
 
 from __future__ import annotations
 
@@ -37,8 +38,8 @@ def syn(number: int) -> bytes:
     return MACS[0] + MACS[1] + b"\x08\x00" + header + segment
 
 
-def test_a_port_that_is_flooded_with_syns_serves_others_and_goes_on_with_those_it_had() -> None:
-    rounds = 20
+def test_a_port_that_was_flooded_with_syns_serves_others_and_goes_on_with_those_it_had() -> None:
+    rounds = 2
 
     def server(stack: Stack) -> Work:
         listener = listening(stack, backlog=BACKLOG)
@@ -46,15 +47,12 @@ def test_a_port_that_is_flooded_with_syns_serves_others_and_goes_on_with_those_i
         before = listener.accept()
         assert before is not None
         number = 0
-        for _ in range(3 * BACKLOG):
-            stack.input(syn(number))
-            number += 1
-        yield from sent(before, b"now")
         for _ in range(rounds):
-            while not listener.readable:
+            for _ in range(3 * BACKLOG):
                 stack.input(syn(number))
                 number += 1
-                yield
+            yield from sent(before, b"now")
+            yield from until(lambda: listener.readable)
             sock = listener.accept()
             assert sock is not None
             assert (yield from received(sock)) == b"served?"
@@ -62,12 +60,11 @@ def test_a_port_that_is_flooded_with_syns_serves_others_and_goes_on_with_those_i
             sock.close()
         assert (yield from received(before)) == b"still here"
         before.close()
-        assert number > BACKLOG
 
     def client(stack: Stack) -> Work:
         before = yield from connected(stack)
-        assert (yield from received(before, 3)) == b"now"
         for _ in range(rounds):
+            assert (yield from received(before, 3)) == b"now"
             sock = stack.stream(4)
             sock.connect(ADDRESSES[0], PORT)
             yield from until(lambda: sock.writable or sock.error, SOON)  # noqa: B023
@@ -111,5 +108,30 @@ def test_connections_that_nobody_has_accepted_yet_are_not_given_up_for_new_ones(
             assert (yield from received(sock)) == b"kept"
             sock.close()
         first.close()
+
+    run_pair(server, client)
+
+
+def test_of_many_who_come_at_once_none_is_reset() -> None:
+    backlog, many = 16, 40
+
+    def server(stack: Stack) -> Work:
+        listener = listening(stack, backlog=backlog)
+        for _ in range(many):
+            yield from until(lambda: listener.readable)
+            sock = listener.accept()
+            assert sock is not None
+            yield from sent(sock, b"served")
+            sock.close()
+
+    def client(stack: Stack) -> Work:
+        socks = [stack.stream(4) for _ in range(many)]
+        for sock in socks:
+            sock.connect(ADDRESSES[0], PORT)
+        for sock in socks:
+            yield from until(lambda: sock.writable or sock.error)  # noqa: B023
+            assert sock.error is None
+            assert (yield from received(sock)) == b"served"
+            sock.close()
 
     run_pair(server, client)
