@@ -69,12 +69,15 @@ class LifecycleService(Lifecycle):
             self._take_over_from_who_waits()
 
     def _followed(self, change: Change) -> RunningTask | None:
-        """The task that ends for its own failure, if that is of its former life: its next one goes on."""
+        """The task that ends for its own failure, if that is of its former life: its next one goes on.
+
+        Not where it is given up, or its group begins anew: that is of this life as well.
+        """
         cause = change.cause
         running = self._tasks.get(cause.task) if cause is not None and cause.task in change.ends else None
         if running is None or running.life is not Life.RUNNING or not self._orders.forget_restart(running.number):
             return None
-        return running
+        return None if change.renews or running.number in change.leaves else running
 
     def _take_over_from_who_waits(self) -> None:
         """Faults of tasks whose pager waits for one that is not to be started go to their supervisor meanwhile."""

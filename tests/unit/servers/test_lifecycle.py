@@ -371,6 +371,28 @@ def test_a_life_is_not_ended_for_what_was_decided_of_the_one_before(board: Root,
     assert told(board) == [(OrderKind.RESTARTED, 1)] * is_known
 
 
+def test_what_gives_a_task_up_ends_the_life_that_has_begun_meanwhile(board: Root) -> None:
+    allow(board, "one")
+    board.ended("one", SIGKILLED)
+    assert board.has_started("one")
+    cause = Cause(1, "hung", True, failures=2, failed_at=5.0)
+    board.lifecycle.change(Change(cause, ends=(1,), leaves=(1,), because="given up after 2 failures"))
+    running = board.running("one")
+    assert (running.life, running.standing, running.restarts) == (Life.DEAD, Standing.LEFT, 1)
+    assert not board.has_started("one")
+    assert told(board) == []
+
+
+def test_a_group_that_begins_anew_does_so_with_the_life_that_has_begun_meanwhile(board: Root) -> None:
+    allow(board, "one")
+    board.ended("one", SIGKILLED)
+    cause = Cause(1, "hung", True, failures=2, failed_at=5.0)
+    board.lifecycle.change(Change(cause, ends=(1,), starts=(1,), renews=True))
+    running = board.running("one")
+    assert (running.life, running.restarts, list(running.failed_at)) == (Life.RUNNING, 2, [])
+    assert told(board) == []
+
+
 def test_a_life_that_has_ended_as_well_is_ended_by_what_was_decided_of_the_one_before(board: Root) -> None:
     allow(board, "one")
     for _ in range(2):
