@@ -71,7 +71,7 @@ class FakeSpace:
             return Error.ALIGNMENT_ERROR, ()
         if not self.base <= address <= self.end - frame.size or (former and former.address != address):
             return Error.INVALID_ARGUMENT, (0,)
-        if any(each.slot != slot and _overlap(each, address, frame.size) for each in self.mapped.values()):
+        if any(each.slot != slot and _overlap(each, address, frame.size) for each in list(self.mapped.values())):
             return Error.DELETE_FIRST, ()
         self.mapped[slot] = Mapped(address, frame, rights, slot)
         return Error.NO_ERROR, ()
@@ -83,7 +83,7 @@ class FakeSpace:
     def pieces(self, address: int, length: int, wanted: Rights) -> Iterator[tuple[FakeFrame, int, int]]:
         """The frames under a range: (frame, offset in it, bytes). Raises VMFault."""
         while length:
-            found = next((each for each in self.mapped.values() if _overlap(each, address, 1)), None)
+            found = next((each for each in list(self.mapped.values()) if _overlap(each, address, 1)), None)
             if found is None or wanted & ~found.rights:
                 raise VMFault(address, "write" if wanted & Rights.WRITE else "read")
             offset = address - found.address
