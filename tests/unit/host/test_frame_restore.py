@@ -291,7 +291,7 @@ def test_what_the_fast_path_has_handed_is_the_frame_s_though_the_kernel_died_bef
     _give(life.memory, FRAME)
     ours, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     notes: list[object] = []
-    mail = array("Q", (1, ours.fileno(), 0, 0, 0, NO_SOCKET, 0))
+    mail = array("Q", (1, ours.fileno(), 0, 0, 0, NO_SOCKET, 0, 0))
     second, third = FRAME + 4096, FRAME + 2 * 4096
     shared = ({VSPACE: mail}, notes, {}, *life.memory.shared())
     assert hand(life.ram, (VSPACE, BASE | BOTH, second | 12), shared)

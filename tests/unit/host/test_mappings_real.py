@@ -202,7 +202,7 @@ def counted(scene: Scene, number: int = 0) -> int:
     return scene.ram.word(FRAME + 8 * number)
 
 
-@pytest.mark.parametrize("losses", [300])
+@pytest.mark.parametrize("losses", [100, pytest.param(300, marks=pytest.mark.slow)])
 def test_no_store_is_lost_while_others_lose_the_frame_again_and_again(losses: int) -> None:
     async def work(scene: Scene, children: list[Child]) -> None:
         child = Child(scene, count_until_told)

@@ -50,6 +50,7 @@ def test_a_process_that_is_asked_to_end_ends_no_connection_and_the_system_s_end_
         host, _ = server.accept()
         host.settimeout(20)
         stack.callback(host.close)
+        assert guest.silent()  # it has taken what ends the handshake
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
         assert select.select([pidfd], [], [], 20)[0]
         assert looked_after.ended(pidfd)[1] is not None

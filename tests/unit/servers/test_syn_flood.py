@@ -113,7 +113,7 @@ def test_connections_that_nobody_has_accepted_yet_are_not_given_up_for_new_ones(
 
 
 def test_of_many_who_come_at_once_none_is_reset() -> None:
-    backlog, many = 16, 40
+    backlog, many = 32, 40
 
     def server(stack: Stack) -> Work:
         listener = listening(stack, backlog=backlog)
