@@ -89,6 +89,7 @@ class LittleFsVolume:
         self._stats: dict[str, Stat] = {}
         self._marks: dict[str, int] = {}
         self._former: set[str] = set()  # names that were given up
+        self._was_corrupt = False  # in this mount
         self._let_go: Callable[[], object] = lambda: None
         self._begin()
 
@@ -211,7 +212,8 @@ class LittleFsVolume:
             cache.settle()
             if cache.error is not None:
                 self._failed(cache.error)
-            if error.code == _CORRUPT:
+            if error.code == _CORRUPT and not self._was_corrupt:  # what is there from now on comes from the medium
+                self._was_corrupt = True
                 self._forget_heads()
             raise _meaning(error, arguments) from error
         if cache.epochs:
@@ -308,6 +310,7 @@ class LittleFsVolume:
         self._system = lfs.LFSFilesystem()
         self._configuration = self._geometry.configuration(self._cache)  # littlefs keeps no reference of its own
         self._stats.clear()
+        self._was_corrupt = False
         try:
             if self._heads is None:
                 store.flush()

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 
 import pytest
+from littlefs.errors import LittleFSError
 
 from libsel4py.interfaces.file import DeviceFailed
 from libsel4py.littlefs import LittleFsVolume, MemoryStore, StoreFailed, format_store
@@ -223,3 +224,25 @@ def test_a_geometry_that_is_not_so_is_found_anew() -> None:
 def test_memory_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="have no room for a sector"):
         Heads(CutMemory(SECTOR_BYTES), MEDIUM)
+
+
+def test_what_is_corrupt_is_not_believed_and_costs_that_once() -> None:
+    store, memory = with_a_file()
+    heads = Heads(memory, MEDIUM)
+    volume = LittleFsVolume(store, heads=heads)
+
+    def corrupt(_system: object) -> None:
+        raise LittleFSError(-84)
+
+    def known() -> int:
+        return sum(heads.get(block) is not None for block in range(blocks_of(heads)))
+
+    assert known()
+    with pytest.raises(DeviceFailed):
+        volume.call(corrupt)
+    assert not known()
+    assert volume.stat("big").size
+    assert known()
+    with pytest.raises(DeviceFailed):
+        volume.call(corrupt)
+    assert known(), "they come from the medium"
