@@ -54,12 +54,14 @@ static void let_go(struct sock *sock)
     sock->pcb.tcp = NULL;
 }
 
-/* The oldest of those whose SYN a listener has answered twice, and who have not answered that: a second has gone by. */
+enum { SILENT_MS = 1000 };
+
+/* The oldest of those whose SYN a listener has answered, and who have not answered that within a second. */
 static struct tcp_pcb *oldest_silent(const struct tcp_pcb_listen *listener)
 {
     struct tcp_pcb *oldest = NULL;
     for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) /* new ones come first */
-        if (pcb->state == SYN_RCVD && pcb->nrtx && pcb->listener == listener &&
+        if (pcb->state == SYN_RCVD && pcb->listener == listener && (tcp_ticks - pcb->tmr) * TCP_SLOW_INTERVAL >= SILENT_MS &&
             (!oldest || tcp_ticks - pcb->tmr >= tcp_ticks - oldest->tmr))
             oldest = pcb;
     return oldest;
