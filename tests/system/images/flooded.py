@@ -6,10 +6,13 @@ Writes a line for each into its log: the wait status.
 from __future__ import annotations
 
 import ctypes
+import time
 
 from libsel4py import abi
 from libsel4py.lowlevel import bootinfo
 from tests.system.images.family import Parent
+
+FREEING_S = 0.5  # Linux gives a dead process's shared memory back behind its end, and tells nobody when it has
 
 
 def main(boot_info_address: int, *_: int) -> int:
@@ -20,5 +23,6 @@ def main(boot_info_address: int, *_: int) -> int:
         child.start(0, mebibytes)
         _, status = parent.wait_death()
         print(status, flush=True)
+        time.sleep(FREEING_S)
         parent.free(child)
     return 3  # a system that ends with 0 keeps no logs
