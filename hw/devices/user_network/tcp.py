@@ -18,7 +18,6 @@ from hw.devices.user_network.connection_memory import (
     KEPT_AS,
     OUR_FIRST,
     RING_BYTES,
-    SLOTS,
     THEIR_FIRST,
     ConnectionMemory,
     Key,
@@ -31,7 +30,6 @@ from hw.devices.user_network.tcp_connection import Connection
 from hw.devices.user_network.tcp_segment import ACK, FIN, RST, SYN, Segment, ahead, read_segment, segment_header
 from hw.iommu import Buffer
 
-MOST_CONNECTIONS: Final = SLOTS
 TICK_SECONDS: Final = 0.25
 DOUBT_SECONDS: Final = 0.005  # a guest that begins anew more often has its connections asked by the clock alone
 YOUNG_SECONDS: Final = 0.5  # for what listens in a guest to find out that its stack has begun anew

@@ -80,12 +80,8 @@ class Receiving:
         """Write what is pending. False: some is left."""
         while self.pending:
             data_end = ahead(self.expected, -1) if self.has_ended else self.expected
-            try:
-                self._words[TOUCHES] = 1
-                count = self._host.send(self._ring.part(ahead(data_end, -self.pending), self.pending))
-                self._words[TOUCHES] = 0
-            except BlockingIOError:
-                self._words[TOUCHES] = 0
+            count = self._to_host(self._ring.part(ahead(data_end, -self.pending), self.pending))
+            if not count:
                 return False
             self.pending -= count
         return True
@@ -112,18 +108,21 @@ class Receiving:
 
     def _hold(self, fresh: memoryview) -> None:
         """Write it now, or keep it."""
-        written = 0
-        if not self.pending:
-            try:
-                self._words[TOUCHES] = 1
-                written = self._host.send(fresh)
-            except BlockingIOError:
-                written = 0
-            self._words[TOUCHES] = 0
+        written = 0 if self.pending else self._to_host(fresh)
         if written < len(fresh):
             self._ring.put(ahead(self.expected, written), fresh[written:])
         self.pending += len(fresh) - written
         self.expected = self._words[EXPECTED] = ahead(self.expected, len(fresh))
+
+    def _to_host(self, data: memoryview) -> int:
+        """How many bytes the host's socket has taken; 0: none now. Raises OSError, which `TOUCHES` stands for then."""
+        self._words[TOUCHES] = 1
+        try:
+            count = self._host.send(data)
+        except BlockingIOError:
+            count = 0
+        self._words[TOUCHES] = 0
+        return count
 
     def _ended(self) -> None:
         self.has_ended = True
