@@ -45,6 +45,7 @@ class Lives:
     Args:
         clock: seconds that never go back.
     Attributes:
+        made_ahead: what has a moment at which it is to be made.
         faulted: who is told of faults that a pager that ended had taken and not passed on, or that nobody has taken
         from one that ended for good.
     """
@@ -58,6 +59,7 @@ class Lives:
         self.clock = clock
         self.standbys = Standbys(authority, tasks, clock)
         self.renewals = Renewals(authority, tasks, clock)
+        self.made_ahead = (self.standbys, self.renewals)
         self.faulted: Faulted | None = None
         self._authority = authority
         self._tasks = tasks

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from libsel4py.abi import STANDBY_SUFFIX, ObjectType
@@ -45,19 +45,20 @@ class Prepared:
     """What is to be done when the one that stands by takes over, made while nobody waits: each batch may be sent once.
 
     Attributes:
+        own, fault: its slots that name its own objects, and where its faults go.
         end: the former process's thread hears no signals any more. choice: signals and ``own`` slots are the new one's.
-        going_on: it is given all that the task has, and told to; its faults go to ``fault``.
+        going_on: it is given all that the task has, and told to.
         destruction: the former thread is destroyed, and its process ended. behind: what nobody waits for: it is called
             as the task is.
     """
 
-    end: Batch
-    choice: Batch
     own: dict[int, Placed]
-    going_on: Batch
     fault: Endpoint
-    destruction: Batch
-    behind: Batch
+    end: Batch = field(default_factory=Batch)
+    choice: Batch = field(default_factory=Batch)
+    going_on: Batch = field(default_factory=Batch)
+    destruction: Batch = field(default_factory=Batch)
+    behind: Batch = field(default_factory=Batch)
 
 
 class Standbys:
@@ -119,7 +120,7 @@ class Standbys:
     def _prepare(self, running: RunningTask, chosen: Body) -> Prepared:
         objects = running.objects
         own = task_objects.own_slots(objects, chosen)
-        prepared = Prepared(Batch(), Batch(), own, Batch(), running.faults[0], Batch(), Batch())
+        prepared = Prepared(own, running.faults[0])
         prepared.end.queue_try(objects.main.tcb.unbind_notification)
         prepared.choice.queue(chosen.threads[0].tcb.bind_notification, objects.notification)
         task_objects.queue_own_slots(prepared.choice, self._authority, objects, own)

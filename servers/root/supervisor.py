@@ -74,15 +74,13 @@ class Supervisor:
         return Alarm(self._next_due, self._ring) if stand_by or self._reincarnation is not None else None
 
     def _next_due(self) -> float:
-        lives = self._lives
-        made = min(lives.standbys.next_due, lives.renewals.next_due)
-        return min(made, self._heartbeats.next_due(), self._orders.next_due)
+        made = (each.next_due for each in self._lives.made_ahead)
+        return min(*made, self._heartbeats.next_due(), self._orders.next_due)
 
     def _ring(self) -> None:
-        if self._lives.standbys.next_due <= self._lives.clock():
-            self._lives.standbys.make_all()
-        if self._lives.renewals.next_due <= self._lives.clock():
-            self._lives.renewals.make_all()
+        for each in self._lives.made_ahead:
+            if each.next_due <= self._lives.clock():
+                each.make_all()
         if self._orders.next_due <= self._lives.clock():
             self._orders.ring()
         self.look()
