@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 static int awake_fd = -1;
 static bool is_open;

@@ -280,8 +280,8 @@ void limit_memory_later(void); /* by limit_memory_now(), behind the filter, and 
 int limit_memory_now(int64_t bytes);
 PyObject *cpu_host_call_name(PyObject *module, PyObject *number);
 
-/* control_fd, awake_fd, report_fd: the process's control socket, that of awake.c, and the socket on which the listener of forbidden calls is sent
- * together with `number`; -1 for none. The report's is closed then, and must have a number that no descriptor of the
+/* control_fd, awake_fd, report_fd: the process's control socket, that of awake.c, and the socket on which the listener of
+ * forbidden calls is sent together with `number`; -1 for none. The report's is closed then, and must have a number that no descriptor of the
  * task's can ever have: the filter lets sendmsg() pass for it. loosened: numbers of calls that pass in any form. */
 struct filter_wish {
     int control_fd, awake_fd, report_fd;

@@ -129,7 +129,8 @@ class Change(msgspec.Struct, frozen=True):
     """One step, which root carries out whole: it notes the cause, ends tasks, and starts tasks, each in this order.
 
     A task that root has started again meanwhile, as was allowed ahead, is not ended for its own failure: that was its
-    former life's. Such a cause is not noted, and root does not tell of that start any more, so that it counts once.
+    former life's. Such a cause is not noted, and root does not tell of that start any more, so that it counts once. Who
+    is given up by the same step, or begins anew with its group, is ended in this life too.
 
     Attributes:
         due: when those that are ended and not started are to be started; 0: when what they depend on runs.

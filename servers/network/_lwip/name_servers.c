@@ -1,5 +1,5 @@
-/* Name servers by who tells of them. The settings' are asked first, or without them those of DHCP; then the routers', each for as long as
- * its router has said (RFC 8106, section 5.1), which lwIP leaves out. */
+/* Name servers by who tells of them. The settings' are asked first, or without them those of DHCP; then the routers', each
+ * for as long as its router has said (RFC 8106, section 5.1), which lwIP leaves out. */
 #include "shim.h"
 
 #define FOR_EVER UINT64_MAX /* also what a router means by the longest lifetime */
