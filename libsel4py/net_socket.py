@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket as host_socket
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
@@ -43,6 +44,7 @@ SOCK_DGRAM: Final = host_socket.SOCK_DGRAM
 Place = tuple[str, int]
 KINDS: Final[dict[int, Kind]] = {SOCK_STREAM: Kind.STREAM, SOCK_DGRAM: Kind.DATAGRAM}
 VERSIONS: Final[dict[int, int]] = {AF_INET: 4, AF_INET6: 6}
+MOST_HEARD: Final = 64  # of whom the server lets one answer, too
 
 
 class NetSocket:
@@ -54,6 +56,7 @@ class NetSocket:
         self._number = number
         self._bound: Place | None = None
         self._peer: Place | None = None  # of one for datagrams
+        self._heard: OrderedDict[Place, Life] = OrderedDict()  # from whom datagrams came last, and in which session
         self._backlog = 0  # of one that listens
         self._timeout: float | None = None
         self._limit = FOREVER
@@ -246,11 +249,20 @@ class NetSocket:
             raise self._late()
 
     def sendto(self, data: Buffer, *flags_and_address: Any) -> int:
-        """``sendto(data, address)`` or ``sendto(data, flags, address)``."""
+        """``sendto(data, address)`` or ``sendto(data, flags, address)``.
+
+        An answer to whom only a former life of the server has heard is lost if no rule permits to send there unasked.
+        """
         to = Address(*flags_and_address[-1][:2])
         with memoryview(data).cast("B") as view, self._net.window() as at:
             self._net.mapping.write(at, view[: self._net.window_bytes])
-            if not self._ask(lambda session, number: session.send_to(number, len(view), at, to)):
+            try:
+                sent = self._ask(lambda session, number: session.send_to(number, len(view), at, to))
+            except PermissionError:
+                sent = self._heard.get(_place(to), self._life) is not self._life
+                if not sent:
+                    raise
+            if not sent:
                 raise BlockingIOError(errno.EAGAIN, "there is no room for a datagram now")
             return len(view)
 
@@ -260,10 +272,22 @@ class NetSocket:
         while True:
             with self._net.window() as at:
                 limit = until.left() if self._net.may_wait() else 0
-                came = self._ask(_receive_from(size, at, limit))
+                life, came = self._receive_from(size, at, limit)
                 if came.length != AGAIN:
-                    return self._net.mapping.read(at, came.length), _place(came.peer)
+                    peer = _place(came.peer)
+                    self._note_heard(peer, life)
+                    return self._net.mapping.read(at, came.length), peer
             self._wait_without_window(Events.READABLE, limit, until)
+
+    def _receive_from(self, size: int, at: int, limit: int) -> tuple[Life, Datagram]:
+        """A datagram, and whose session it came by."""
+        return self._ask(lambda session, number: (self._life, session.receive_from(number, size, at, limit)))
+
+    def _note_heard(self, peer: Place, life: Life) -> None:
+        self._heard.pop(peer, None)
+        self._heard[peer] = life
+        if len(self._heard) > MOST_HEARD:
+            self._heard.popitem(last=False)
 
     def _late(self) -> OSError:
         if self._limit == 0:
@@ -345,10 +369,6 @@ def _send(size: int, at: int, limit: int) -> Callable[[Network, int], int]:
 
 def _receive(size: int, at: int, limit: int) -> Callable[[Network, int], int]:
     return lambda session, number: session.receive(number, size, at, limit)
-
-
-def _receive_from(size: int, at: int, limit: int) -> Callable[[Network, int], Datagram]:
-    return lambda session, number: session.receive_from(number, size, at, limit)
 
 
 def _reset() -> ConnectionResetError:

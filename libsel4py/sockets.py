@@ -14,7 +14,8 @@ with the last one, so that any number of threads may wait at one time.
 
 When the network server was started again, the call that finds that out opens another session. Its connections are
 broken off (`ConnectionResetError`); a socket that listens, and one for datagrams, is made again at the same port, with
-the same other side, and the call goes on. Connections that nobody has accepted, and datagrams on their way, are lost.
+the same other side, and the call goes on. Connections that nobody has accepted, and datagrams on their way, are lost,
+and so is an answer to whom only the former life has heard, unless a rule permits to send there unasked.
 """
 
 from __future__ import annotations

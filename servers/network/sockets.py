@@ -160,6 +160,7 @@ class NetSocket:
                 raise self.raw.error
             return NOT_YET
         data, host, port = datagram
+        self.heard.pop((host, port), None)
         self.heard[host, port] = None
         if len(self.heard) > MOST_HEARD:
             del self.heard[next(iter(self.heard))]

@@ -114,10 +114,23 @@ class Supervisor:
         self._terminals: list[Terminal] = []
 
     def run(self, *arguments: str | Path, typed: bytes = b"", seconds: float = SECONDS) -> Finished:
-        """Runs the command to its end."""
+        """Runs the command to its end. Raises AssertionError, with what its systems say, if that does not come."""
         process = self.start(*arguments)
-        output, error = process.communicate(typed, seconds)
+        try:
+            output, error = process.communicate(typed, seconds)
+        except subprocess.TimeoutExpired as late:
+            raise AssertionError(f"{late}\n{(late.stdout or b'').decode()}\n{self._state()}") from late
         return Finished(process.returncode, output.decode(), error.decode())
+
+    def _state(self) -> str:
+        """What each system that runs does, and what its tasks have logged."""
+        found = []
+        for system in self.rows("systems"):
+            for command in ("ps", "logs"):
+                asked = self.start(command, "--system", str(system["name"]))
+                output, error = asked.communicate(timeout=END_SECONDS)
+                found.append((output + error).decode())
+        return "\n".join(found)
 
     def ok(self, *arguments: str | Path, typed: bytes = b"") -> str:
         """Runs a command that must succeed; returns its output."""

@@ -37,6 +37,8 @@ config = {{ stack = "lwip", clients = {clients} }}
 
 [task.survivor]
 image = "tests.system.images.net_survivor"
+essential = true
+grants = ["system-information"]
 threads = 1
 pool = "4M"
 slot_bits = 10

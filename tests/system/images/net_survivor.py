@@ -1,6 +1,7 @@
 """A server on sockets whose network server is killed meanwhile; each scene waits for its `net_visitor`'s connections.
 
-It says to every visitor how many there were before, and to every datagram likewise. Configuration: ``scene``.
+It says to every visitor how many there were before, and to every datagram likewise. Before it answers the first
+datagram it kills the network server itself: that answer is lost, and no more than that. Configuration: ``scene``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 
 from libsel4py import Component, aio, component, uses
 from libsel4py.interfaces.network import Network
+from libsel4py.interfaces.system import System
 from libsel4py.net_aio import AsyncNet
 from libsel4py.sockets import SOCK_DGRAM, Net
 
@@ -18,6 +20,7 @@ PORT = 80
 @component
 class Main(Component):
     network = uses(Network)
+    system = uses(System)
 
     def run(self) -> None:
         with Net(self.network) as net:
@@ -39,6 +42,8 @@ class Main(Component):
             sock.bind(("", PORT))
             for number in range(1 << 16):
                 _, visitor = sock.recvfrom(16)
+                if not number:
+                    self.system.kill("network")
                 sock.sendto(b"%d" % number, visitor)
 
     def asyncio(self, net: Net) -> None:

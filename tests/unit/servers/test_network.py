@@ -25,6 +25,7 @@ from libsel4py.task import current_task
 from libsel4py.testing import connect, in_background
 from servers.network.rules import MOST_LAYERS
 from servers.network.service import NetworkServer
+from servers.network.sockets import MOST_HEARD
 from servers.network.timers import Timers
 from servers.network.turns import Turns
 from tests.loopback_stack import WINDOW, Loopback
@@ -165,6 +166,23 @@ def test_datagrams_keep_their_bounds_and_their_senders() -> None:
         assert data == b"second"
         one.sendto(b"answer", sender)
         assert other.recvfrom(100) == (b"answer", ("127.0.0.1", 7))
+
+
+def test_who_is_heard_again_may_be_answered_however_many_come_between() -> None:
+    with served(test="listen udp 7, connect udp 127.0.0.1:7") as (_, client), opened(client, 20) as made:
+        one, first, *others = (made.socket(type=socket.SOCK_DGRAM) for _ in range(MOST_HEARD // 2 + 2))
+        one.bind(("", 7))
+        for sender in (first, *others, first):
+            sender.sendto(b"", ("127.0.0.1", 7))
+            place = one.recvfrom(1)[1]
+        for sender in others:
+            sender.close()
+        for _ in range(MOST_HEARD - len(others)):
+            with made.socket(type=socket.SOCK_DGRAM) as sender:
+                sender.sendto(b"", ("127.0.0.1", 7))
+                one.recvfrom(1)
+        one.sendto(b"answer", place)
+        assert first.recvfrom(100)[0] == b"answer"
 
 
 def test_names_and_echoes() -> None:
