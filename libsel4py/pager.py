@@ -24,27 +24,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
 from libsel4py.abi import FRAME_MIN_BITS, FaultLabel, Rights
 from libsel4py.capabilities import Endpoint, Notification, Reply, VSpace
-from libsel4py.errors import KernelError, Timeout
+from libsel4py.errors import NotEnoughMemory, Timeout
 from libsel4py.fault_reports import LOST_WITH_PAGER
-from libsel4py.interfaces.memory_object import READ_WRITE, LockRequest, MemoryObject
+from libsel4py.interfaces.memory_object import READ_WRITE, CopyStrategy, LockRequest, MemoryObject
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.syscalls import Message, Received
+from libsel4py.pagers.copying import copy_of
 from libsel4py.pagers.faults import VM_FAULT_WORDS, VmFault, is_death
 from libsel4py.pagers.frames import Frames
+from libsel4py.pagers.in_use import FAILURES, ObjectsInUse, failures_logged
 from libsel4py.pagers.regions import Region, Space
-from libsel4py.pagers.residence import OBJECT_FAILURES, Later, Page, Residence
+from libsel4py.pagers.residence import Later, Page
 from libsel4py.pagers.shadow import fork
 
 PATIENCE: Final = 5.0  # seconds
-FAILURES: Final = (*OBJECT_FAILURES, KernelError, OutOfSlots)
 _log = logging.getLogger(__name__)
 
 
@@ -84,6 +84,8 @@ class Pager:
     Args:
         frames: where it takes frames and slots from. wake: what objects signal. patience: seconds.
         ended: called when a space's last thread has ended and its mappings are gone, before its supervisor is told.
+        caches: objects whose pages stay while no region shows them, if they say ``may_cache``. takes_over: pages that
+        are kept here of each object of another task that does not take them back; `frames` must have ``contents``.
     Attributes:
         spare: reply objects of threads that wait no more because they have ended.
     """
@@ -95,14 +97,17 @@ class Pager:
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
         ended: Callable[[Space], None] = lambda space: None,
+        *,
+        caches: int = 0,
+        takes_over: int = 0,
     ) -> None:
         self.counts = Counts()
         self.spare: list[Reply] = []
         self.waiting: list[Waiter] = []
-        self._frames, self._wake, self._patience, self._clock = frames, wake, patience, clock
+        self._frames, self._patience, self._clock = frames, patience, clock
+        self._objects = ObjectsInUse(frames, wake, patience, caches, takes_over)
         self._ended = ended
         self._spaces: dict[int, Space] = {}  # by badge of a thread's faults
-        self._residences: dict[int, Residence] = {}  # by id() of the object
 
     # --- who is served --------------------------------------------------------------------------------------
 
@@ -161,30 +166,26 @@ class Pager:
             ahead: how many pages behind a faulting one to map along with it. page_bits: log2 of a page's bytes.
         Raises:
             ValueError: as `Space.insert`, or the object is in use with pages of another size.
-            DataError: the object refuses to be used.
+            OBJECT_FAILURES: the object refuses to be used.
         """
-        residence = self._residences.get(id(source))
-        fresh = residence is None
-        if residence is None:
-            residence = Residence(source, self._frames, page_bits, self._patience, self._wake)
-        elif residence.page_bytes != 1 << page_bits:
-            raise ValueError(f"the object is in use with pages of {residence.page_bytes} bytes, not {1 << page_bits}")
+        residence = self._objects.use(source, page_bits)
         region = Region(space, address, size, residence, offset, int(rights), ahead)
         try:
             space.insert(region)
         except ValueError:
-            if fresh:
-                residence.close()
+            if not residence.regions:
+                self._objects.release(residence)
             raise
         residence.regions.append(region)
-        self._residences[id(source)] = residence
         return region
 
     def detach(self, region: Region) -> None:
         """Show a region no more. An object that no region shows is given everything back, and used no more.
 
+        One that may be cached, where this pager caches objects, has what is dirty back, and keeps its pages here.
+
         Raises:
-            OBJECT_FAILURES: the object did not take something back; the region is gone nevertheless.
+            RETURN_FAILURES: the object did not take something back; the region is gone nevertheless.
         """
         space, residence = region.space, region.residence
         space.remove(region)
@@ -192,14 +193,21 @@ class Pager:
             residence.unmap(space, address)
         residence.regions.remove(region)
         if not residence.regions:
-            del self._residences[id(residence.given)]
-            residence.close()
+            self._objects.release(residence)
+
+    def rest(self, region: Region) -> None:
+        """Nobody looks at a region's object for now: as `detach`, if it may be cached, else as `give_back`.
+
+        Raises:
+            RETURN_FAILURES: the object did not take something back; the rest was given.
+        """
+        region.residence.rest()
 
     def give_back(self, region: Region) -> None:
         """Return all pages of a region's object, and what is dirty with its contents; who touches them has them again.
 
         Raises:
-            OBJECT_FAILURES: the object did not take something back; the rest was given.
+            RETURN_FAILURES: the object did not take something back; the rest was given.
         """
         residence = region.residence
         residence.lock(LockRequest(0, 0, residence.size, flush=True))
@@ -243,32 +251,36 @@ class Pager:
         """Show in ``space`` what ``region`` holds now, as a copy that is made page by page when either side writes.
 
         Threads of both go on reading the same frames; the first write to a page copies it for the side that writes.
-        All other regions of the same object stay with ``region``'s side.
+        All other regions of the same object stay with ``region``'s side. What another task's object holds, or one whose
+        copy strategy is NONE, is copied at once; ``region`` then goes on showing that object.
 
         Raises:
-            ValueError: as `Space.insert`; nothing has changed.
+            ValueError: as `Space.insert`. FAILURES, VMFault: what is there cannot be had. Nothing has changed.
         """
         former = region.residence
-        if former.is_remote:
-            raise ValueError("an object of another task cannot be forked: its pages are not this task's to keep")
         target = Region(space, region.address if address is None else address, region.size, former, region.offset, 0, 0)
         target.rights, target.ahead = region.rights, region.ahead
         space.insert(target)
-        former.lock(LockRequest(0, 0, former.size, clean=True, prohibited=int(Rights.WRITE)))
-        mine, theirs = (self._shadow(former, shadow) for shadow in fork(former.source, former.size, self._frames))
-        former.hand_over(mine)
-        for each in former.regions:
-            each.residence = mine
-        mine.regions, former.regions = former.regions, []
-        target.residence = theirs
-        theirs.regions.append(target)
-        del self._residences[id(former.given)]
+        try:
+            if former.is_remote or former.attributes.copy_strategy is CopyStrategy.NONE:
+                self._show(target, copy_of(region, self._frames))
+                return target
+            former.lock(LockRequest(0, 0, former.size, clean=True, prohibited=int(Rights.WRITE)))
+        except BaseException:
+            space.remove(target)
+            raise
+        mine, theirs = fork(former.source, former.size, self._frames)
+        shown, former.regions = former.regions, []
+        self._objects.replace(former)
+        for each in shown:
+            self._show(each, mine)
+        self._show(target, theirs)
+        former.hand_over(region.residence)
         return target
 
-    def _shadow(self, former: Residence, shadow: MemoryObject) -> Residence:
-        made = Residence(shadow, self._frames, former.page_bytes.bit_length() - 1, self._patience, self._wake)
-        self._residences[id(shadow)] = made
-        return made
+    def _show(self, region: Region, source: MemoryObject) -> None:
+        region.residence = self._objects.use(source, region.residence.page_bytes.bit_length() - 1)
+        region.residence.regions.append(region)
 
     # --- faults ---------------------------------------------------------------------------------------------
 
@@ -294,10 +306,7 @@ class Pager:
 
     def woken(self) -> list[tuple[Waiter, Verdict]]:
         """An object has signalled: look after what objects want, and who need not wait any more."""
-        for residence in list(self._residences.values()):
-            residence.awaited.clear()
-            with _failures_logged("an object's request was not carried out"):
-                residence.requests()
+        self._objects.woken()
         return self._retry(self.waiting)
 
     def expired(self) -> list[tuple[Waiter, Verdict]]:
@@ -339,7 +348,7 @@ class Pager:
             if not space.alive:
                 space.lost = False
                 self.clear(space)
-                with _failures_logged(f"the end of {space.name}"):  # its supervisor is to be told in every case
+                with failures_logged(f"the end of {space.name}"):  # its supervisor is to be told in every case
                     self._ended(space)
         if not is_told:
             self._pass_on(space, message)
@@ -390,12 +399,22 @@ class Pager:
         if fault.fetch or fault.access & ~region.rights:
             return self._refuse(space, fault, message, "the region does not give that right")
         try:
-            self._provide(region, region.offset_of(fault.address), fault.access)
+            self._provide_in_room(region, region.offset_of(fault.address), fault.access)
         except Later:
             return Verdict.WAIT
         except FAILURES as error:
             return self._refuse(space, fault, message, str(error))
         return Verdict.RESUME
+
+    def _provide_in_room(self, region: Region, offset: int, access: int) -> None:
+        """As `_provide`; objects that nobody looks at make room, if need be."""
+        while True:
+            try:
+                self._provide(region, offset, access)
+                return
+            except (NotEnoughMemory, OutOfSlots):
+                if not self._objects.shrink():
+                    raise
 
     def _provide(self, region: Region, offset: int, access: int) -> None:
         """Let a region's space see a page. Raises Later, FAILURES."""
@@ -408,6 +427,8 @@ class Pager:
             residence.unmap(region.space, address)
         pages = [page, *self._ahead(region, offset)]
         errors = residence.map(region, pages)
+        if errors[0] is not None and page.is_own:
+            raise errors[0]
         if errors[0] is not None:  # its object has taken the page away: once more from the beginning
             residence.forget(page)
             page = residence.ensure(offset, access)
@@ -415,7 +436,7 @@ class Pager:
             if error is not None:
                 raise error
         for other, error in zip(pages[1:], errors[1:], strict=True):
-            if error is not None:
+            if error is not None and not other.is_own:
                 residence.forget(other)
         self.counts.mapped += errors.count(None)
         self.counts.ahead += errors[1:].count(None)
@@ -433,11 +454,3 @@ class Pager:
             except (Later, *FAILURES):
                 break
         return pages
-
-
-@contextmanager
-def _failures_logged(what: str) -> Iterator[None]:
-    try:
-        yield
-    except FAILURES as error:
-        _log.warning("%s: %s", what, error)

@@ -12,9 +12,10 @@ Rules:
 - A frame that an answer names stays the object's. It says who may write by the rights in its answer: the pager maps
   with these at most, asks again (`data_unlock`) when somebody wants more, and so the object learns what becomes dirty.
 - A frame that `data_return` names is the object's for the length of the call alone.
+- How the object may be treated (`Attributes`) is asked when a pager begins, and again when the object has signalled.
 
 Source: Mach 3 Kernel Interfaces, chapter "External Memory Management" (data_request, data_supply, data_unavailable,
-data_error, data_unlock, data_return, lock_request, lock_completed, terminate).
+data_error, data_unlock, data_return, lock_request, lock_completed, change_attributes, change_completed, terminate).
 """
 
 from __future__ import annotations
@@ -68,6 +69,25 @@ class LockRequest(msgspec.Struct, frozen=True):
     prohibited: int = 0
 
 
+class CopyStrategy(IntEnum):
+    """How a pager may copy the object's contents. The numbers are Mach's, whose 1 (CALL) is not known here."""
+
+    NONE = 0  # at once: the contents may change without the pager's doing
+    DELAY = 2  # page by page when somebody writes: only what pagers return changes the contents
+    TEMPORARY = 3  # as DELAY, and nobody wants the contents when the object is used no more
+
+
+class Attributes(msgspec.Struct, frozen=True):
+    """How an object may be treated.
+
+    Attributes:
+        may_cache: pages may stay with the pager while nobody maps the object. copy_strategy: how copies are made.
+    """
+
+    may_cache: bool = False
+    copy_strategy: CopyStrategy = CopyStrategy.DELAY
+
+
 class MemoryObject(Interface):
     """Contents of memory, by pages."""
 
@@ -75,7 +95,8 @@ class MemoryObject(Interface):
         """A pager begins to use the object; returns its size in bytes.
 
         Args:
-            wake: signalled when `lock_next` has something, or what was `Supply.LATER` is there. None: it just asks.
+            wake: signalled when `lock_next` has something, `attributes` have changed, or what was `Supply.LATER` is
+                there. None: it just asks.
         Raises:
             DataError: the object is terminated, or has a pager already. A pager in another task that died and was
                 started again may begin again: all that it had is returned, and is not resident any more.
@@ -114,8 +135,14 @@ class MemoryObject(Interface):
     def lock_completed(self, ticket: Word) -> None:
         """The request of this ticket is carried out. An unknown ticket is no error."""
 
+    def attributes(self) -> Attributes:
+        """How the object may be treated from now on."""
+
+    def change_completed(self, attributes: Attributes) -> None:
+        """The pager goes by these attributes, which had changed since it asked before."""
+
     def terminate(self) -> None:
-        """The pager uses the object no more, and has returned what was dirty. Twice is no error."""
+        """The pager uses the object no more, and has returned what is dirty and not temporary. Twice is no error."""
 
 
 def supplied(frame: Frame, rights: int) -> Answer:

@@ -11,6 +11,8 @@ from libsel4py.interfaces.memory_object import (
     PAGE_BYTES,
     READ_WRITE,
     Answer,
+    Attributes,
+    CopyStrategy,
     DataError,
     LockRequest,
     MemoryObject,
@@ -41,6 +43,16 @@ class Anonymous(MemoryObject):
         """How many have been touched."""
         return len(self._pages)
 
+    def fill(self, offset: int, data: bytes) -> None:
+        """Let a page that nobody has touched begin as ``data``, its bytes whole. Raises NotEnoughMemory, OutOfSlots."""
+        self._pages[offset] = frame = self._frames.new(len(data).bit_length() - 1)
+        self._frames.contents.write(frame, data)
+
+    def discard(self) -> None:
+        """Free what was filled of an object that no pager has begun to use."""
+        self._life.begin()
+        self.terminate()
+
     def init(self, wake: Notification | None) -> int:
         self._life.begin()
         return self._size
@@ -65,6 +77,12 @@ class Anonymous(MemoryObject):
 
     def lock_completed(self, ticket: int) -> None:
         """Nothing is asked for."""
+
+    def attributes(self) -> Attributes:
+        return Attributes(copy_strategy=CopyStrategy.TEMPORARY)
+
+    def change_completed(self, attributes: Attributes) -> None:
+        """They never change."""
 
     def terminate(self) -> None:
         if self._life.end():

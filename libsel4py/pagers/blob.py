@@ -23,6 +23,8 @@ from libsel4py.interfaces.memory_object import (
     READ_ONLY,
     READ_WRITE,
     Answer,
+    Attributes,
+    CopyStrategy,
     DataError,
     LockRequest,
     MemoryObject,
@@ -67,6 +69,8 @@ class Blob(MemoryObject):
         self._requests: deque[LockRequest] = deque()
         self._tickets = 0
         self._completed = 0
+        self._attributes = Attributes()
+        self._in_force: Attributes | None = None
         self._life = Life()
 
     # --- for its owner --------------------------------------------------------------------------------------
@@ -83,12 +87,23 @@ class Blob(MemoryObject):
         """Whether the pager has carried out a request. It does so in order."""
         return ticket <= self._completed
 
+    def change_attributes(self, *, may_cache: bool, copy_strategy: CopyStrategy = CopyStrategy.DELAY) -> None:
+        """Say how the pager may treat the object (Mach: memory_object_change_attributes); see `in_force`."""
+        self._attributes = Attributes(may_cache, copy_strategy)
+        if self._wake is not None:
+            self._wake.signal()
+
+    @property
+    def in_force(self) -> Attributes | None:
+        """The attributes that its pager goes by; None if it has no pager."""
+        return self._in_force
+
     # --- for its pager --------------------------------------------------------------------------------------
 
     def init(self, wake: Notification | None) -> int:
         if self._life.begin():
             self._settle()
-        self._wake = wake
+        self._wake, self._in_force = wake, None
         return self._size
 
     def _settle(self) -> None:
@@ -189,6 +204,14 @@ class Blob(MemoryObject):
     def lock_completed(self, ticket: int) -> None:
         self._completed = max(self._completed, min(ticket, self._tickets))
 
+    def attributes(self) -> Attributes:
+        if self._in_force is None:
+            self._in_force = self._attributes
+        return self._attributes
+
+    def change_completed(self, attributes: Attributes) -> None:
+        self._in_force = attributes
+
     def terminate(self) -> None:
         if self._life.end():
             for frame in self._held.values():
@@ -196,7 +219,7 @@ class Blob(MemoryObject):
                     self._frames.free(frame)
             self._held.clear()
             self._granted.clear()
-            self._wake = None
+            self._wake = self._in_force = None
 
     def _ensure(self, offset: int, length: int, access: int) -> None:
         self._life.ensure_in_use()

@@ -24,9 +24,10 @@ from libsel4py.interfaces.memory_object import PAGE_BYTES, READ_ONLY, READ_WRITE
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.identify import identify
 from libsel4py.lowlevel.vspace import OutOfAddresses
-from libsel4py.pager import FAILURES, Pager
+from libsel4py.pager import Pager
 from libsel4py.pagers.file_store import RUN_PAGES, FileStore, Held
 from libsel4py.pagers.frames import Frames
+from libsel4py.pagers.in_use import FAILURES
 from libsel4py.pagers.paged_file import MOST_BYTES, PagedFile, Share, Shorter
 from libsel4py.pagers.regions import Region, Space
 from libsel4py.pagers.residence import Residence

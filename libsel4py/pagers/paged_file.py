@@ -23,6 +23,8 @@ from libsel4py.interfaces.memory_object import (
     READ_ONLY,
     READ_WRITE,
     Answer,
+    Attributes,
+    CopyStrategy,
     DataError,
     LockRequest,
     MemoryObject,
@@ -216,6 +218,12 @@ class PagedFile(MemoryObject):
 
     def lock_completed(self, ticket: int) -> None:
         """It asks for nothing: its owner is the pager's own task."""
+
+    def attributes(self) -> Attributes:
+        return Attributes(copy_strategy=CopyStrategy.TEMPORARY if self.is_copy else CopyStrategy.DELAY)
+
+    def change_completed(self, attributes: Attributes) -> None:
+        """They never change."""
 
     def terminate(self) -> None:
         if self._life.end():

@@ -3,21 +3,34 @@
 Rules: what an object answers is checked, since it may be another task's: its rights, its frame's type and size. A page
 has one frame at a time, and all mappings of it are of that frame; so all who map an object see the same bytes. Before a
 page is given back nobody can write to it any more.
+
+What another task's object does not take back, because it is dead, slow or unwilling, the pager takes over in a frame of
+its own (Mach's default pager), until the object takes it: nobody's writes are lost by it, and threads go on with them.
+What stood in frames of a dead task is gone with that. No object has more than ``takes_over`` such pages.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from libsel4py.abi import FRAME_MIN_BITS, Rights
+from libsel4py.abi import FRAME_MIN_BITS, Rights, VMFault
 from libsel4py.capabilities import Frame, Notification
 from libsel4py.errors import InvalidMessage, KernelError, RemoteError, ServerDied
 from libsel4py.interface import is_declaration, with_timeout
-from libsel4py.interfaces.memory_object import READ_WRITE, Answer, DataError, LockRequest, MemoryObject, Supply
+from libsel4py.interfaces.memory_object import (
+    READ_WRITE,
+    Answer,
+    CopyStrategy,
+    DataError,
+    LockRequest,
+    MemoryObject,
+    Supply,
+)
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.identify import identify
 from libsel4py.pagers.frames import Frames, Wanted
@@ -25,6 +38,8 @@ from libsel4py.pagers.regions import Mapped, Region, Space
 
 # What another task's object can do to its caller: die, be slow, answer nonsense, or refuse.
 OBJECT_FAILURES: Final = (DataError, ServerDied, TimeoutError, RemoteError, InvalidMessage)
+RETURN_FAILURES: Final = (*OBJECT_FAILURES, KernelError)
+_log = logging.getLogger(__name__)
 
 
 class Later(Exception):
@@ -37,6 +52,7 @@ class Origin(Enum):
     OBJECTS = "the object's, in this task"
     RECEIVED = "a capability that the object sent"
     OURS = "made by the pager, which left it as zeroes"
+    TAKEN_OVER = "made by the pager, since the object did not take its own back"
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +71,11 @@ class Page:
     dirty: bool = False
     mappings: dict[tuple[Space, int], Mapped] = field(default_factory=dict)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the frame is the pager's, and nobody else has what it holds."""
+        return self.origin in (Origin.OURS, Origin.TAKEN_OVER)
+
 
 class Residence:
     """A memory object in use by a pager.
@@ -62,7 +83,9 @@ class Residence:
     Args:
         source: the object, or a client of another task's. frames: where frames and slots come from.
         page_bits: log2 of a page's bytes. patience: seconds that another task's object may take for an answer.
-        wake: what the object signals.
+        wake: what the object signals. takes_over: pages of another task's object, at most.
+    Attributes:
+        attributes: how the object may be treated, as it has said last.
     Raises:
         DataError: the object refuses to be used.
     """
@@ -74,17 +97,21 @@ class Residence:
         page_bits: int = FRAME_MIN_BITS,
         patience: float | None = None,
         wake: Notification | None = None,
+        takes_over: int = 0,
     ) -> None:
         self.is_remote = is_declaration(type(source))
         self.given = source  # what its user knows it by
         self.source = with_timeout(source, patience) if self.is_remote else source
         self.page_bytes = 1 << page_bits
         self.size = self.source.init(wake)
+        self.attributes = self.source.attributes()
         self.pages: dict[int, Page] = {}
         self.awaited: set[int] = set()  # offsets that the object will signal for
         self.regions: list[Region] = []
         self._frames = frames
         self._page_bits = page_bits
+        self._takes_over = takes_over if self.is_remote else 0
+        self._silent: TimeoutError | None = None  # of the object, while pages are returned one after the other
 
     # --- getting ------------------------------------------------------------------------------------------
 
@@ -101,6 +128,11 @@ class Residence:
             raise Later
         if offset >= self.size or offset < 0:
             raise DataError(f"offset {offset:#x} is behind the object's {self.size} bytes")
+        if page is not None and page.origin is Origin.TAKEN_OVER:
+            self._offer([page])
+            if offset in self.pages:
+                raise DataError(f"the object has not taken back what was written at {offset:#x}, and forbids more")
+            page = None
         if page is None:
             return self._request(offset, access)
         return self._unlock(page, access)
@@ -198,11 +230,13 @@ class Residence:
         """Carry out what the object, or its user, wants of resident pages; what cannot be returned is reported.
 
         Raises:
-            OBJECT_FAILURES: the object did not take a page back. The others are done nevertheless.
+            RETURN_FAILURES: the object did not take a page back, and it was not taken over. The others are done.
         """
         failed: list[Exception] = []
+        self._silent = None
         end = request.offset + request.length
         pages = [each for each in self.pages.values() if request.offset <= each.offset < end]
+        granted = {each.offset: each.rights & ~request.prohibited for each in pages}
         self._take_rights([each for each in pages if request.prohibited & each.rights], request.prohibited)
         if request.flush:
             self._unmap(pages)
@@ -211,15 +245,88 @@ class Residence:
             self._take_rights(pages, Rights.WRITE)
         for page in pages if request.flush or request.clean else ():
             try:
-                if request.flush:
-                    self.evict(page)
-                else:
-                    self.source.data_return(page.offset, self.page_bytes, page.frame, True, True)
-                    page.dirty = False
-            except OBJECT_FAILURES as error:
+                self._give(page, granted[page.offset], keep=not request.flush)
+            except RETURN_FAILURES as error:
                 failed.append(error)
         if failed:
             raise failed[0]
+
+    def _give(self, page: Page, rights: int, *, keep: bool) -> None:
+        """Return a page that nobody can write to; forget it unless it is kept, or taken over with these rights.
+
+        Raises:
+            RETURN_FAILURES: the object did not take it.
+        """
+        try:
+            self._return(page, keep=keep)
+        except BaseException as error:
+            if isinstance(error, TimeoutError) and self._takes_over:
+                self._silent = error  # it is not waited for again with each page
+            if isinstance(error, RETURN_FAILURES) and self._take_over(page, rights):
+                _log.warning("the page at %#x stays here: its object did not take it back: %s", page.offset, error)
+                return
+            if not keep:
+                self.forget(page)
+            raise
+        page.dirty = False
+        if not keep or page.origin is Origin.TAKEN_OVER:  # what the object itself has of that is older
+            self.forget(page)
+
+    def _return(self, page: Page, *, keep: bool) -> None:
+        if self._silent is not None:
+            raise self._silent
+        keep = keep and page.origin is not Origin.TAKEN_OVER
+        dirty = page.dirty
+        if dirty and not keep and self._takes_over:  # in two steps: who cannot have it is not to let go of the page
+            self.source.data_return(page.offset, self.page_bytes, page.frame, True, True)
+            dirty = page.dirty = False
+        self.source.data_return(page.offset, self.page_bytes, page.frame, dirty, keep)
+
+    def _take_over(self, page: Page, rights: int) -> bool:
+        """Keep what a dirty page holds in a frame of the pager's own; whether that could be."""
+        if not page.dirty or not self._takes_over or page.origin is Origin.OBJECTS:
+            return False
+        if page.origin is Origin.RECEIVED and not self._copy(page):
+            return False
+        page.rights = rights
+        return True
+
+    def _copy(self, page: Page) -> bool:
+        if sum(each.origin is Origin.TAKEN_OVER for each in self.pages.values()) >= self._takes_over:
+            return False
+        try:
+            frame = self._frames.new(self._page_bits)
+        except (KernelError, OutOfSlots):
+            return False
+        try:
+            self._frames.contents.write(frame, self._frames.contents.read(page.frame, self.page_bytes))
+        except (KernelError, OutOfSlots, VMFault):  # the frame went with its task, or there is no room to look at it
+            self._frames.free(frame)
+            return False
+        self._unmap([page])
+        self._let_go(page)
+        page.frame, page.origin = frame, Origin.TAKEN_OVER
+        return True
+
+    def _offer(self, pages: Sequence[Page]) -> None:
+        """Ask the object once more to take what was taken over. It stays where it does not."""
+        self._silent = None
+        self._unmap(pages)
+        for page in pages:
+            self._give(page, page.rights, keep=False)
+
+    def hide(self) -> None:
+        """Let nobody see any page until he touches it again."""
+        self._unmap(list(self.pages.values()))
+
+    def rest(self) -> None:
+        """Nobody looks at the object now: what is dirty goes back, and all else unless it may be cached.
+
+        Raises:
+            RETURN_FAILURES: the object did not take a page back.
+        """
+        may_cache = self.attributes.may_cache
+        self.lock(LockRequest(0, 0, self.size, clean=may_cache, flush=not may_cache))
 
     def withdraw(self, offsets: Sequence[int]) -> None:
         """Let nobody see these pages until he touches them again, and nobody store to them until the object says so."""
@@ -243,20 +350,30 @@ class Residence:
             self._let_go(page)
 
     def forget(self, page: Page) -> None:
-        """The page's capability is gone: its object took it away. So are its mappings."""
+        """A page is resident no more, or its object took it away; its mappings end."""
         self._unmap([page])
         self.pages.pop(page.offset, None)
         self._let_go(page)
 
     def close(self) -> None:
-        """Return everything, and use the object no more. Raises OBJECT_FAILURES."""
+        """Return everything, unless it is temporary, and use the object no more. Raises RETURN_FAILURES."""
+        self._takes_over = 0
         try:
-            self.lock(LockRequest(0, 0, self.size, flush=True))
+            if self.attributes.copy_strategy is CopyStrategy.TEMPORARY:
+                for page in list(self.pages.values()):
+                    self.forget(page)
+            else:
+                self.lock(LockRequest(0, 0, self.size, flush=True))
         finally:
             self.source.terminate()
 
     def requests(self) -> None:
-        """Carry out all that the object wants of its pager (`MemoryObject.lock_next`)."""
+        """Carry out all that the object wants of its pager, which has signalled (`MemoryObject.lock_next`)."""
+        attributes = self.source.attributes()
+        if attributes != self.attributes:
+            self.attributes = attributes
+            self.source.change_completed(attributes)
+        self._offer([each for each in self.pages.values() if each.origin is Origin.TAKEN_OVER])
         while (request := self.source.lock_next()) is not None:
             with suppress(DataError):  # the object itself refused what it had asked for
                 self.lock(request)
@@ -277,10 +394,10 @@ class Residence:
         self._frames.remap(changes)  # what the kernel refuses is gone already
 
     def _let_go(self, page: Page) -> None:
-        if page.origin is Origin.OURS:
+        if page.is_own:
             self._frames.free(page.frame)
         elif page.origin is Origin.RECEIVED:
             self._frames.drop(page.frame)
 
 
-__all__ = ["OBJECT_FAILURES", "Later", "OutOfSlots", "Page", "Residence"]
+__all__ = ["OBJECT_FAILURES", "RETURN_FAILURES", "Later", "OutOfSlots", "Page", "Residence"]

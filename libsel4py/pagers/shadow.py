@@ -14,6 +14,8 @@ from libsel4py.interfaces.memory_object import (
     READ_ONLY,
     READ_WRITE,
     Answer,
+    Attributes,
+    CopyStrategy,
     DataError,
     LockRequest,
     MemoryObject,
@@ -93,6 +95,12 @@ class Shadow(MemoryObject):
 
     def lock_completed(self, ticket: int) -> None:
         """Nothing is asked for."""
+
+    def attributes(self) -> Attributes:
+        return Attributes(copy_strategy=CopyStrategy.TEMPORARY)
+
+    def change_completed(self, attributes: Attributes) -> None:
+        """They never change."""
 
     def terminate(self) -> None:
         if self._life.end():

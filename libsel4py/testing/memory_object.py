@@ -21,7 +21,16 @@ from typing import Final
 
 from libsel4py.abi import FRAME_MIN_BITS, Rights
 from libsel4py.capabilities import Frame
-from libsel4py.interfaces.memory_object import READ_ONLY, READ_WRITE, Answer, DataError, MemoryObject, Supply
+from libsel4py.interfaces.memory_object import (
+    READ_ONLY,
+    READ_WRITE,
+    Answer,
+    Attributes,
+    CopyStrategy,
+    DataError,
+    MemoryObject,
+    Supply,
+)
 from libsel4py.pagers.frames import Frames
 from libsel4py.testing.fake_kernel import FakeKernel
 from libsel4py.testing.harness import TestSystem
@@ -249,10 +258,49 @@ def _mo_11(subject: Subject) -> None:
     _refused("a return before init", lambda: source.data_return(0, PAGE, subject.frames.new(12), True, False))
 
 
+def _mo_12(subject: Subject) -> None:
+    """MO-12 It says how it may be treated, by a strategy that is known, and being told that this is so does no harm."""
+    source = subject.begin()
+    attributes = source.attributes()
+    assert isinstance(attributes, Attributes), f"attributes are {attributes!r}"
+    assert attributes.copy_strategy in list(CopyStrategy), f"nobody knows the strategy {attributes.copy_strategy!r}"
+    for _ in range(2):
+        source.change_completed(attributes)
+    assert source.attributes() == attributes, "attributes changed because they were in force"
+    subject.request(source, 0, READ_ONLY)
+
+
+def _mo_13(subject: Subject) -> None:
+    """MO-13 A page that is returned dirty and kept, and then let go, is there at the next request."""
+    if not subject.writable:
+        return
+    source = subject.begin()
+    _, frame = subject.request(source, 0, READ_WRITE)
+    subject.frames.contents.write(frame, b"kept")
+    source.data_return(0, PAGE, frame, True, True)
+    source.data_return(0, PAGE, frame, False, False)
+    _, again = subject.request(source, 0, READ_ONLY)
+    assert subject.read(again).startswith(b"kept"), "what was returned dirty is lost when it is let go"
+
+
 Check = Callable[[Subject], None]
 MEMORY_OBJECT_CHECKS: Final[dict[str, Check]] = {
     (check.__doc__ or "").split()[0]: check
-    for check in (_mo_01, _mo_02, _mo_03, _mo_04, _mo_05, _mo_06, _mo_07, _mo_08, _mo_09, _mo_10, _mo_11)
+    for check in (
+        _mo_01,
+        _mo_02,
+        _mo_03,
+        _mo_04,
+        _mo_05,
+        _mo_06,
+        _mo_07,
+        _mo_08,
+        _mo_09,
+        _mo_10,
+        _mo_11,
+        _mo_12,
+        _mo_13,
+    )
 }
 
 

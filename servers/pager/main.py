@@ -8,6 +8,8 @@ root as it came. An object that answers "later" fails who waits: this server ans
 
 What this server has made goes with it. A task that runs on is refused its memory by this server's next life, which is
 the task's end; where the setting ``outlived`` is ``anew``, it finds the first contents. An object's memory stays.
+What tasks wrote to an object that does not take it back (dead, slow, unwilling) stays here, ``takes_over`` bytes at
+most (256 KiB), and is offered to the object again; an object that may be cached keeps its pages between two tasks.
 
 Connections of any other name lead to file systems: a task that it pages may map their files
 (`libsel4py.interfaces.mapped_files`), each ``files`` bytes of pages at one time (256 KiB), for which the pool must have
@@ -39,6 +41,7 @@ from libsel4py.pagers.window import Window
 AHEAD = 7
 END, ANEW = "end", "anew"  # what the setting ``outlived`` says
 FILE_BYTES = 256 << 10
+TAKEN_OVER_BYTES = 256 << 10
 RESUME: Words = (message_info(0, 0), 0, 0, 0, 0)
 REFUSE: Words = (message_info(1, 0), 0, 0, 0, 0)
 
@@ -53,7 +56,11 @@ class Main(PagerStatistics, MappedFiles):
         task, settings = self.task, self.task.environment.configuration
         self.frames = Frames(task.cnode, task.slots, task.memory, Window(task))
         self._has_object = "memory" in task.environment.connections
-        self.pager = Pager(self.frames, self._wake() if self._has_object else None, ended=self._renew)
+        wake, taken_over = None, 0
+        if self._has_object:
+            wake = self._wake()
+            taken_over = int(str(settings.get("takes_over", TAKEN_OVER_BYTES))) // PAGE_BYTES
+        self.pager = Pager(self.frames, wake, ended=self._renew, takes_over=taken_over)
         self._ahead = int(str(settings.get("ahead", AHEAD)))
         outlived = str(settings.get("outlived", END))
         if outlived not in (END, ANEW):
@@ -118,7 +125,7 @@ class Main(PagerStatistics, MappedFiles):
         self.files.leave(space)
         if self._has_object:
             if not any(each.alive for each in self._space_of.values()):
-                self.pager.give_back(space.regions[0])
+                self.pager.rest(space.regions[0])
             return
         for region in space.regions:
             self.pager.detach(region)

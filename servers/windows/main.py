@@ -22,8 +22,8 @@ from libsel4py.interfaces.memory_object import READ_WRITE, MemoryObject
 from libsel4py.interfaces.windows import BadWindow, MemoryWindow, Windows
 from libsel4py.lowlevel.identify import is_same
 from libsel4py.lowlevel.machine import Words
-from libsel4py.pager import FAILURES
 from libsel4py.pagers.anonymous import Anonymous
+from libsel4py.pagers.in_use import FAILURES
 from libsel4py.pagers.regions import Region, Space
 from libsel4py.pagers.shadow import Shadow
 from libsel4py.signature import Word

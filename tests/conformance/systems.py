@@ -93,9 +93,20 @@ CHECKS = (
         "Mach",
         "external pagers: data_request, data_supply, data_return, data_unlock, lock_request, terminate; a file "
         "system's files are paged, two mappers see the same bytes; who waits for a pager that dies goes on with what "
-        "its object has, or has a memory error, or ends with the reason",
+        "its object has, or has a memory error, or ends with the reason; change_attributes: pages of an object that "
+        "may be cached stay, copies are made at once or late; a default pager takes over what no object takes back",
         {
             "unit/sdk/test_memory_objects.py": ("test_it_conforms",),
+            "unit/sdk/test_object_attributes.py": (
+                "test_MACH14_pages_of_an_object_that_may_be_cached_stay_while_nobody_looks",
+                "test_MACH14_what_may_change_by_itself_is_copied_at_once",
+                "test_MACH14_nobody_wants_what_is_temporary_when_it_ends",
+            ),
+            "unit/sdk/test_default_pager.py": (
+                "test_MACH14_what_an_object_does_not_take_back_stays_and_is_offered_again",
+                "test_MACH14_frames_that_the_dead_task_has_taken_along_are_a_memory_error",
+                "test_MACH14_what_the_object_had_left_to_the_pager_outlives_it",
+            ),
             "unit/sdk/test_remote_objects.py": ("test_pages_of_another_tasks_file_are_mapped_and_written_back",),
             "unit/sdk/test_pager.py": ("test_flushing_takes_the_page_from_all_who_map_it",),
             "system/test_paging.py": ("test_memory_is_paged",),
@@ -106,7 +117,8 @@ CHECKS = (
                 "test_guarded_accesses_fail_where_nobody_brings_the_memory",
             ),
         },
-        "change_attributes; lock_request is fetched by the pager, and not sent to it; no default pager takes over",
+        "lock_request is fetched by the pager, and not sent to it; the copy strategy CALL; the default pager keeps in "
+        "memory what it takes over, and on no disk",
     ),
     Check(
         "REF-01",

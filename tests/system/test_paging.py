@@ -71,11 +71,14 @@ SCENES = {
         "64K",
         ', other = "other.peek", store = "store.contents"',
     ),
-    "kept": (
-        STORE + pager("pager", "", SERVER, 'uses.memory = { from = "store.object", rights = "wgp" }'),
-        "64K",
-        ', store = "store.contents"',
-    ),
+    **{
+        scene: (
+            STORE + pager("pager", "", SERVER, 'uses.memory = { from = "store.object", rights = "wgp" }'),
+            "64K",
+            ', store = "store.contents"',
+        )
+        for scene in ("cached", "kept", "taken_over")
+    },
     "nil": (pager("pager", 'kind = "nil", contents = "hello"'), "64K", ""),
     "deadly": (pager("pager", 'kind = "deadly"'), "64K", ""),
     "stacked": (
@@ -91,7 +94,7 @@ SCENES = {
 @pytest.mark.parametrize("scene", SCENES)
 def test_memory_is_paged(sel4py: Supervisor, tmp_path: Path, scene: str) -> None:
     pagers, paged, uses = SCENES[scene]
-    restart = "on-failure" if scene in ("again", "kept") else "never"
+    restart = "on-failure" if scene in ("again", "cached", "kept") else "never"
     description = tmp_path / "paging.toml"
     description.write_text(
         SYSTEM.format(root=ROOT, pagers=pagers, scene=scene, paged=paged, uses=uses, restart=restart)

@@ -87,6 +87,30 @@ class Main(Component):
         assert self.memory.read(0, 6) == b"former"
         return 0
 
+    def cached(self) -> int:
+        """The pages of an object that may be cached are there for the task's next life: nobody asks for them again."""
+        if self.memory.read(0, 6) != b"former":
+            self.store.cache()
+            self.memory.write(0, b"former")
+            return 1
+        assert self.store.read(0, 6) == b"former"
+        assert self.store.written() == [0]
+        assert self.store.requested() == 8, self.store.requested()  # one fault, and seven pages ahead
+        return 0
+
+    def taken_over(self) -> None:
+        """What an object does not take back stays with the pager, and is the object's when it takes it."""
+        self.memory.write(0, b"first")
+        self.store.refuse(True)
+        self._await(self.store.flush(0, 16 * PAGE))
+        assert self.memory.read(0, 5) == b"first"
+        self.memory.write(0, b"again")
+        assert self.store.written() == []
+        self.store.refuse(False)
+        self._await(self.store.clean(0, 16 * PAGE))
+        assert self.store.read(0, 5) == b"again"
+        assert self.memory.read(0, 5) == b"again"
+
     def deadly(self) -> None:
         """The pager dies while it holds the fault: the access fails, soon."""
         started = time.monotonic()

@@ -139,7 +139,7 @@ class Client:
 class PagingBoard:
     """A machine, a pager that the initial task runs, and a supervisor's endpoint behind it."""
 
-    def __init__(self, made: Bench, pool_bits: int = POOL_BITS) -> None:
+    def __init__(self, made: Bench, pool_bits: int = POOL_BITS, caches: int = 0, takes_over: int = 0) -> None:
         self.machine = machine = made.machine
         self.bench = made
         self.cnode = CNode(InitialSlot.CNODE)
@@ -155,7 +155,13 @@ class PagingBoard:
         self.clock = Clock()
         self.ended: list[str] = []
         self.pager = Pager(
-            self.frames, self.wake, patience=5.0, clock=self.clock, ended=lambda space: self.ended.append(space.name)
+            self.frames,
+            self.wake,
+            patience=5.0,
+            clock=self.clock,
+            ended=lambda space: self.ended.append(space.name),
+            caches=caches,
+            takes_over=takes_over,
         )
         self.loop = PagerLoop(self.pager, self.endpoint, self._new_reply)
         self._badges = 0
@@ -190,6 +196,6 @@ class PagingBoard:
 
 
 @contextmanager
-def paging_board(pool_bits: int = POOL_BITS) -> Iterator[PagingBoard]:
+def paging_board(pool_bits: int = POOL_BITS, *, caches: int = 0, takes_over: int = 0) -> Iterator[PagingBoard]:
     with bench(Machine()) as made:
-        yield PagingBoard(made, pool_bits)
+        yield PagingBoard(made, pool_bits, caches, takes_over)

@@ -23,6 +23,7 @@ def attempt(held: Held) -> object:
         ("data_request", (0, 4096, READ_ONLY)),
         ("data_unlock", (0, 4096, READ_ONLY)),
         ("lock_next", ()),
+        ("attributes", ()),
         ("terminate", ()),
     ):
         with contextlib.suppress(*REFUSED):
