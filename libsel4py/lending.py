@@ -18,9 +18,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from libsel4py.abi import UNTYPED_MIN_BITS, ObjectType
+from libsel4py.abi import SLOT_BITS, UNTYPED_MIN_BITS, ObjectType
 from libsel4py.capabilities import Untyped
 from libsel4py.errors import NotEnoughMemory
+from libsel4py.session_slots import LEAST_SLOT_BITS, MOST_SLOT_BITS, NotEnoughSlots
 from libsel4py.task import Task
 
 Result = TypeVar("Result")
@@ -85,11 +86,12 @@ class Donation:
     """What one session of a server was given, in parts: a quota (Genode). Made by `donate`; a context manager.
 
     Attributes:
-        bytes: of all parts. most_bytes: what they come to at most.
+        bytes: of all parts. most_bytes: what they come to at most. slots: that were made of it for the session.
     """
 
-    def __init__(self, task: Task, first: LentPool, most_bytes: int) -> None:
+    def __init__(self, task: Task, first: LentPool, most_bytes: int, slots: int = 0) -> None:
         self.most_bytes = most_bytes
+        self.slots = slots
         self._task = task
         self._pools = [first]
 
@@ -113,13 +115,38 @@ class Donation:
                 bits = min(self.bytes, self.most_bytes - self.bytes).bit_length() - 1
                 if bits < UNTYPED_MIN_BITS:
                     raise
-            pool = lend(self._task, bits)
+            self._give(bits, upgrade)
+
+    def call_for_slots(
+        self, request: Callable[[], Result], upgrade: Callable[[Untyped, int], object], bits: int = LEAST_SLOT_BITS
+    ) -> Result:
+        """Make a request, again with twice the slots whenever the server says NotEnoughSlots, at first 2**bits more.
+
+        Args:
+            upgrade: gives memory to the session, and 2**(its second argument) slots of it (`Sessions.upgrade`).
+        Raises:
+            NotEnoughSlots: there are no more for ``most_bytes``. NotEnoughMemory: this task has no more. What
+                ``request`` and ``upgrade`` raise. What was donated before stays so.
+        """
+        while True:
             try:
-                upgrade(pool.untyped)
-            except BaseException:
-                pool.free()
-                raise
-            self._pools.append(pool)
+                return request()
+            except NotEnoughSlots:
+                more = max(bits, min(self.slots.bit_length() - 1, MOST_SLOT_BITS))
+                size_bits = max(more + SLOT_BITS + 1, UNTYPED_MIN_BITS)  # with room for the death notice
+                if self.bytes + (1 << size_bits) > self.most_bytes:
+                    raise
+            self._give(size_bits, lambda pool, more=more: upgrade(pool, more))  # type: ignore[misc]
+            self.slots += 1 << more
+
+    def _give(self, bits: int, upgrade: Callable[[Untyped], object]) -> None:
+        pool = lend(self._task, bits)
+        try:
+            upgrade(pool.untyped)
+        except BaseException:
+            pool.free()
+            raise
+        self._pools.append(pool)
 
     def free(self) -> None:
         """Take all of it back, which ends the session; the task's own memory has it again. Twice is no error."""
@@ -137,9 +164,13 @@ class Donation:
 
 
 def donate(
-    task: Task, size_bits: int, most_bytes: int, open_session: Callable[[Untyped], Result]
+    task: Task, size_bits: int, most_bytes: int, open_session: Callable[[Untyped], Result], *, slots: int = 0
 ) -> tuple[Result, Donation]:
-    """Open a session with 2**size_bits bytes, or more if the server says NotEnoughMemory; raises as `lend_enough`."""
+    """Open a session with 2**size_bits bytes, or more if the server says NotEnoughMemory; raises as `lend_enough`.
+
+    Args:
+        slots: how many ``open_session`` has the server make of the pool.
+    """
     most_bits = max(most_bytes.bit_length() - 1, size_bits)
     result, pool = lend_enough(task, size_bits, most_bits, open_session)
-    return result, Donation(task, pool, most_bytes)
+    return result, Donation(task, pool, most_bytes, slots)

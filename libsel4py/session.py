@@ -43,12 +43,13 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from libsel4py.abi import UNTYPED_MIN_BITS, CapType, ObjectType
-from libsel4py.capabilities import DeathNotice, Untyped
+from libsel4py.capabilities import CNode, DeathNotice, Untyped
 from libsel4py.context import Caller, per_thread
 from libsel4py.deaths import Watch
 from libsel4py.errors import InvalidMessage, KernelError, NotEnoughMemory, ServiceError
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.identify import identify
+from libsel4py.session_slots import LEAST_SLOT_BITS, MOST_SLOT_BITS, SessionSlots
 from libsel4py.task import Task, current_task
 
 State = TypeVar("State")
@@ -91,7 +92,7 @@ class Session(Generic[State]):
 
     Attributes:
         number: what the client names it by; no two sessions of a server ever have the same. caller: who opened it.
-        size_bits: log2 of the pool's bytes. state: what the server keeps of it.
+        size_bits: log2 of the pool's bytes. state: what the server keeps of it. slots: what its client pays of them.
     """
 
     state: State
@@ -106,7 +107,8 @@ class Session(Generic[State]):
         self._slots = slots[:-1]
         self._taken = 0
         self._at_end: list[Callable[[], None]] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self.slots = SessionSlots(task, self._retype_into, self._lock)
         self._users = 0
         self._ended = False
 
@@ -123,16 +125,21 @@ class Session(Generic[State]):
                 raise SessionEnded(f"session {self.number} is over")
             if first + count > self._slots.stop:
                 raise OutOfSlots(f"session {self.number} has {len(self._slots)} slots: give `Sessions` more")
-            self._retype(object_type, size_bits, first, count)
+            self._retype(object_type, size_bits, self._task.cnode, first, count)
             self._taken += count
         return range(first, first + count)
 
-    def _retype(self, object_type: ObjectType, size_bits: int, first: int, count: int) -> None:
+    def _retype_into(self, object_type: ObjectType, size_bits: int, table: CNode, index: int) -> None:
+        if self._ended:
+            raise SessionEnded(f"session {self.number} is over")
+        self._retype(object_type, size_bits, table, index, 1)
+
+    def _retype(self, object_type: ObjectType, size_bits: int, table: CNode, first: int, count: int) -> None:
         """From the first of the session's pools that has room; raises what the one with most memory left says."""
         full: list[NotEnoughMemory] = []
         for memory in self._memory:
             try:
-                memory.pool.retype(object_type, size_bits, self._task.cnode, first, count)
+                memory.pool.retype(object_type, size_bits, table, first, count)
                 return
             except NotEnoughMemory as error:
                 full.append(error)
@@ -177,14 +184,35 @@ class Session(Generic[State]):
             memory.pool.retype(ObjectType.DEATH_NOTICE, 0, self._task.cnode, memory.notice.cptr, 1)
             memory.watch = self._task.deaths.watch_memory(memory.notice, lambda death: gone())
 
-    def upgrade(self, pool: Untyped, most: int, gone: Callable[[], None]) -> None:
-        """More memory. By `Sessions.upgrade`, whose errors it raises; then the pool is still the caller's."""
+    def add_slots(self, bits: int) -> None:
+        """2**bits more of `slots`, of the session's memory. By `Sessions`. Raises TooManyUpgrades, and as `make`."""
+        try:
+            table = self.make(ObjectType.CNODE, bits).start
+        except OutOfSlots as error:
+            raise TooManyUpgrades(f"session {self.number} has as many tables of slots as the server permits") from error
+        self.slots.add(table, bits)
+
+    def upgrade(self, pool: Untyped, most: int, gone: Callable[[], None], slot_bits: int | None = None) -> None:
+        """More memory, and of it 2**slot_bits slots, if that is given.
+
+        By `Sessions.upgrade`, whose errors it raises; then the pool is still the caller's.
+        """
         with self._lock:
             if self._ended:
                 raise SessionEnded(f"session {self.number} is over")
             if len(self._memory) > most:
                 raise TooManyUpgrades(f"session {self.number} was upgraded {most} times")
             memory = _Memory(pool, DeathNotice(self._task.slots.allocate()))
+            try:
+                if slot_bits is not None:
+                    self._memory.insert(0, memory)
+                    try:
+                        self.add_slots(slot_bits)
+                    finally:
+                        del self._memory[0]
+            except BaseException:
+                self._task.slots.free(memory.notice.cptr)
+                raise
             self._watch_one(memory, gone)
             self._memory.append(memory)
 
@@ -275,8 +303,13 @@ class Sessions(Generic[State]):
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, pool: Untyped, build: Callable[[Session[State]], State]) -> Session[State]:
+    def open(
+        self, pool: Untyped, build: Callable[[Session[State]], State], *, slot_bits: int | None = None
+    ) -> Session[State]:
         """A new session of the calling client; ``build`` makes its state. The pool is the session's from here on.
+
+        Args:
+            slot_bits: of the pool first 2**slot_bits slots are made, which are `Session.slots`.
 
         What ``build`` raises leaves nothing behind, so that a client whose pool was too small has it back whole.
 
@@ -287,6 +320,8 @@ class Sessions(Generic[State]):
         session = self._add(pool)
         try:
             with self._entered(session):
+                if slot_bits is not None:
+                    session.add_slots(_ensure_slot_bits(slot_bits))
                 session.state = build(session)
             session.watch(lambda: self.end(session))
         except BaseException:
@@ -308,8 +343,10 @@ class Sessions(Generic[State]):
                 raise SessionEnded(f"the memory of session {number} was taken back")
             yield found
 
-    def upgrade(self, number: int, pool: Untyped) -> None:
+    def upgrade(self, number: int, pool: Untyped, *, slot_bits: int | None = None) -> None:
         """Give the calling client's session of this number more memory, which is the session's from here on.
+
+        With ``slot_bits``, 2**slot_bits slots more are made of it for `Session.slots`, or nothing is taken.
 
         What was refused for want of memory can be asked for again; what the session has made stays as it is.
 
@@ -322,7 +359,8 @@ class Sessions(Generic[State]):
             found = self._mine(number)
             self._look_at(pool)
             with self._entered(found):
-                found.upgrade(pool, self._upgrades, lambda: self.end(found))
+                bits = None if slot_bits is None else _ensure_slot_bits(slot_bits)
+                found.upgrade(pool, self._upgrades, lambda: self.end(found), bits)
         except BaseException:
             self._task.delete(pool)
             raise
@@ -441,3 +479,9 @@ class Sessions(Generic[State]):
 def _caller() -> Caller:
     serving = per_thread.serving
     return serving.caller if serving is not None else _NOBODY
+
+
+def _ensure_slot_bits(bits: int) -> int:
+    if not LEAST_SLOT_BITS <= bits <= MOST_SLOT_BITS:
+        raise InvalidMessage(f"2**{bits} slots: a session is given 2**{LEAST_SLOT_BITS} to 2**{MOST_SLOT_BITS} at once")
+    return bits

@@ -167,7 +167,7 @@ CHECKS = (
         "Genode",
         "quota: a session is opened by memory that is donated, refused where that is too little, upgraded, and the "
         "request repeated; all comes back when it is closed, and when a client is killed; a hostile client exhausts "
-        "its own; the sum stays RAM's size",
+        "its own; the sum stays RAM's size; slots are donated as well, as tables of that memory, by the same rules",
         {
             "unit/sdk/test_sessions.py": (
                 "test_GEN05_a_request_that_fails_for_want_of_quota_is_repeated_with_more_and_all_comes_back",
@@ -175,13 +175,20 @@ CHECKS = (
                 "test_GEN05_a_part_that_is_taken_back_ends_the_session_and_the_server_lets_go_of_all",
                 "test_GEN05_what_is_no_plain_memory_upgrades_nothing",
             ),
+            "unit/sdk/test_session_slots.py": (
+                "test_GEN05_what_is_kept_takes_slots_of_the_clients_and_none_of_the_servers",
+                "test_GEN05_a_client_that_keeps_without_end_exhausts_its_own_slots",
+                "test_GEN05_slots_that_the_pool_has_no_room_for_are_refused_and_the_pool_comes_back_whole",
+                "test_GEN05_slots_are_upgraded_and_the_request_repeated",
+            ),
             "system/test_resource_pools.py": (
                 "test_GEN05_a_sessions_quota_is_upgraded_and_comes_back_from_clients_that_are_killed",
+                "test_GEN05_slots_that_clients_pay_are_exhausted_by_them_alone_and_come_back_when_they_are_killed",
                 "test_a_flood_exhausts_its_own_memory_and_others_go_on",
             ),
             "system/test_accounting.py": ("test_any_sequence_adds_up_and_comes_back",),
         },
-        "no quota of capabilities: slots are bounded by `Sessions`",
+        "slots that a server needs itself (pool, notice, one for each table) are bounded by `Sessions`, and not paid",
     ),
     Check(
         "KK-04",

@@ -138,6 +138,12 @@ def test_GEN05_a_sessions_quota_is_upgraded_and_comes_back_from_clients_that_are
     run(sel4py, tmp_path, "upgraded", DONOR, depth=1, uses='donor = "donor.donor"')
 
 
+def test_GEN05_slots_that_clients_pay_are_exhausted_by_them_alone_and_come_back_when_they_are_killed(
+    sel4py: Supervisor, tmp_path: Path
+) -> None:
+    run(sel4py, tmp_path, "shelved", DONOR, depth=1, uses='donor = "donor.donor"')
+
+
 def test_KK04_the_keeper_is_asked_at_a_banks_limit_and_nothing_is_left_of_a_killed_buyer(
     sel4py: Supervisor, tmp_path: Path
 ) -> None:

@@ -12,7 +12,8 @@ from libsel4py import Component, NotEnoughMemory, component, set_thread_entry, u
 from libsel4py.environment import DEATH_BITS
 from libsel4py.lending import donate, lend, lend_enough
 from libsel4py.session import SessionEnded
-from tests.system.images.donor import FIRST_BITS, MOST_BYTES, WANTED_BITS
+from libsel4py.session_slots import LEAST_SLOT_BITS, NotEnoughSlots
+from tests.system.images.donor import FIRST_BITS, LEAST, MOST_BYTES, WANTED_BITS
 from tests.system.images.flooding import SMALL_BITS
 from tests.system.images.pooled import Pooled
 
@@ -20,6 +21,7 @@ DEPTH = 4
 POOL_BITS = 16
 TIMES = 10
 CALLS = 300
+KEPT = 16  # objects: 4 slots at first, 4 and 8 more, each table one of the server's 3
 PATIENCE_S = 2.0  # the longest that a call may take beside a flood, on a host that is busy with other things as well
 
 
@@ -101,6 +103,33 @@ class Main(Component):
             assert self.service.wait_ended(number) == number
         assert self.service.sessions() == 0
         assert self.service.free_slots() >= free - DEATH_BITS  # at most so many bells ring for its notices
+
+    def shelved(self) -> None:
+        """A client has a server keep objects in slots that it pays, without end: it exhausts its own, and is killed.
+
+        What it had donated comes back to root, or its next life could not donate as much; the server has all its slots.
+        """
+        mine, donation = donate(
+            self.task, FIRST_BITS, MOST_BYTES, lambda pool: self.service.open_shelf(pool, LEAST_SLOT_BITS), slots=LEAST
+        )
+        assert [self.service.keep(mine) for _ in range(LEAST)] == list(range(1, LEAST + 1))
+        with pytest.raises(NotEnoughSlots):
+            self.service.keep(mine)
+        assert self.service.wait_ended(0) == 0  # the server has made its second reply object
+        free = self.service.free_slots()
+        for number in range(1, 4):
+            assert self.uses.donor.keep(KEPT) == KEPT
+            self.uses.system.kill("donor")
+            assert self.service.wait_ended(number) == number
+            with pytest.raises(NotEnoughSlots):
+                self.service.keep(mine)
+        assert self.service.sessions() == 1
+        assert self.service.free_slots() >= free - DEATH_BITS  # at most so many bells ring for its notices
+        donation.call_for_slots(
+            lambda: self.service.keep(mine), lambda more, bits: self.service.upgrade_slots(mine, more, bits)
+        )
+        donation.free()
+        assert self.service.wait_ended(4) == 4
 
     def leaves(self) -> None:
         """It ends with a session that it has opened."""

@@ -6,7 +6,7 @@ The bank owns what a request runs on; told in the middle of it, it destroys that
 
 from __future__ import annotations
 
-from libsel4py import DEFER, Interface, NotEnoughMemory, Untyped, Word, component, raises
+from libsel4py import DEFER, Interface, NotEnoughMemory, Notification, Untyped, Word, component, raises
 from libsel4py.abi import ObjectType
 from libsel4py.context import ReplyToken
 from libsel4py.session import Session, Sessions
@@ -49,6 +49,17 @@ class Pooled(Interface):
         """Wait until so many sessions of `open` have ended, though nobody asks for them; how many there are then."""
 
     def free_slots(self) -> int: ...
+
+    @raises(NotEnoughMemory)
+    def open_shelf(self, pool: Untyped, slot_bits: int) -> Word:
+        """A session that keeps objects in 2**slot_bits slots of its own."""
+
+    @raises(NotEnoughMemory)
+    def keep(self, number: Word) -> int:
+        """Keep one object more, and use it; how many there are."""
+
+    @raises(NotEnoughMemory)
+    def upgrade_slots(self, number: Word, pool: Untyped, slot_bits: int) -> None: ...
 
 
 @component
@@ -110,3 +121,21 @@ class Main(Pooled):
 
     def free_slots(self) -> int:
         return self.task.slots.free_count
+
+    def open_shelf(self, pool: Untyped, slot_bits: int) -> Word:
+        def build(session: Session[range]) -> range:
+            session.at_end(self._one_ended)
+            return range(0)
+
+        return Word(self._sessions.open(pool, build, slot_bits=slot_bits).number)
+
+    def keep(self, number: Word) -> int:
+        with self._sessions.use(number) as session:
+            kept = session.slots.keep(ObjectType.NOTIFICATION)
+            with session.slots.at_hand(kept) as slot:
+                Notification(slot).signal()
+                assert Notification(slot).poll() is not None
+            return session.slots.total - session.slots.free_count
+
+    def upgrade_slots(self, number: Word, pool: Untyped, slot_bits: int) -> None:
+        self._sessions.upgrade(number, pool, slot_bits=slot_bits)

@@ -126,8 +126,8 @@ class Keeper(Store):
 class Board:
     """A machine with servers, and the initial task as their client."""
 
-    def __init__(self, made: Bench) -> None:
-        self.bench = made
+    def __init__(self, made: Bench, keeper: Any = Keeper, interface: Any = Store) -> None:
+        self.bench, self._keeper, self._interface = made, keeper, interface
         self.machine = made.machine
         self.task = Task(Environment("root", first_free_slot=self.machine.new_slots(100), free_slots=100))
         self.task.memory.add(Untyped(self.machine.retype(ObjectType.UNTYPED, 20)), 20)
@@ -136,7 +136,7 @@ class Board:
         self.stores: list[Thread] = []
         self._pending: list[Any] = []
 
-    def serve(self, count: int = 1, *, told: bool = False) -> list[Store]:
+    def serve(self, count: int = 1, *, told: bool = False) -> list[Any]:
         """``count`` servers in a row, each a client of the next; a client of the first, by each badge.
 
         ``told``: they have a notification, and so learn of deaths.
@@ -153,14 +153,16 @@ class Board:
                 self.machine.grant(thread, endpoints[number + 1], NEXT, badge=BADGES[0])
             environment = Environment(thread.tcb.name, first_free_slot=FREE_SLOTS[0], free_slots=FREE_SLOTS[1])
             task = Task(environment)
-            keeper = Keeper(task, Store(Endpoint(NEXT)) if number + 1 < count else None)
+            further = [self._interface(Endpoint(NEXT))] if number + 1 < count else []
+            keeper = self._keeper(task, *further)
             self.keepers.append(keeper)
             self.stores.append(thread)
             self.tasks.append(task)
             self._pending.append((thread, task, keeper))
-        clients = [Store(Endpoint(self.machine.copy(endpoints[0], badge=badge))) for badge in BADGES]
+        keys = [Endpoint(self.machine.copy(endpoints[0], badge=badge)) for badge in BADGES]
+        clients = [self._interface(key) for key in keys]
         for thread, task, keeper in self._pending:
-            self.bench.start(thread, task, _work(keeper))
+            self.bench.start(thread, task, _work(keeper, self._interface))
         self._pending.clear()
         return clients
 
@@ -168,10 +170,10 @@ class Board:
         return lend(self.task, bits)
 
 
-def _work(keeper: Keeper) -> Any:
+def _work(keeper: Any, interface: Any) -> Any:
     def work(task: Task) -> None:
         server = Server(Endpoint(SERVED), task)
-        server.provide(keeper, Store, clients={BADGES[0]: "alice", BADGES[1]: "bob"})
+        server.provide(keeper, interface, clients={BADGES[0]: "alice", BADGES[1]: "bob"})
         server.serve(Reply(OWN_REPLY_SLOT))
 
     return work
