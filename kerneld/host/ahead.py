@@ -9,7 +9,8 @@ order all the same, which it finds when it does: it is further than one that is 
 calls knows it by a number of its own, and by the task's once it is one. A task whose filter is loosened is never made
 of one: its filter is another. It belongs to no task before its order: it has no descriptor but its end of the socket,
 runs no line of any image, and is neither told nor counted by anybody. It ends with the zygote, as all do, and when the
-other end of its socket is closed.
+other end of its socket is closed. Where memory runs out it comes before all tasks: nobody misses it, and another one is
+made.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Final, NamedTuple, NoReturn, TypeAlias
 
 import hw.cpu
 from hw.layers import Layer
+from hw.oom_score import OomScore
 from kerneld.host.child import CONTROL, LOG_BYTES, Entry, Request, Running, open_child, run_image
 
 NAME: Final = "sel4py-ahead"
@@ -39,12 +41,14 @@ Rehearse: TypeAlias = Callable[[], Iterable[None]]
 
 
 class Waiting(NamedTuple):
-    """A process that waits, or is about to. `orders`: the other end of its socket."""
+    """A process that waits, or is about to. `orders`: the other end of its socket. `is_first`: to end where memory runs
+    out."""
 
     number: int
     pid: int
     pidfd: int
     orders: socket.socket
+    is_first: bool
 
 
 class Ahead:
@@ -54,6 +58,7 @@ class Ahead:
         images: what an order's number means. log_folder: descriptor of the folder with the tasks' logs.
         parent, file_rules, without, report: as for `child.Task`. fork: as os.fork.
         rehearse: what each process does before it waits, in steps, after each of which it looks for its order.
+        score: by which it comes before tasks where memory runs out; None: it comes as they do.
     """
 
     def __init__(
@@ -66,9 +71,11 @@ class Ahead:
         report: int,
         fork: Callable[[], int] = os.fork,
         rehearse: Rehearse = tuple,
+        score: OomScore | None = None,
     ) -> None:
         self._images = images
         self._rehearse = rehearse
+        self._score = score
         self._log_folder = log_folder
         self._parent = parent
         self._file_rules = file_rules
@@ -116,7 +123,7 @@ class Ahead:
             orders.close()
             return None
         orders.setblocking(False)
-        self._waiting = Waiting(number, pid, pidfd, orders)
+        self._waiting = Waiting(number, pid, pidfd, orders, self._score is not None and self._score.try_put_first(pid))
         return self._waiting
 
     def order(self, request: Request, image: int, log: str) -> Waiting | None:
@@ -134,9 +141,13 @@ class Ahead:
         except (OSError, struct.error):
             return None  # that it does not start, and why, is found by the way that says so
         try:
+            if self._score is not None and waiting.is_first and not self._score.try_put_among_others(waiting.pid):
+                return None  # it dies, and will be reaped
             socket.send_fds(waiting.orders, [order], [output, *request.descriptors])
-        except OSError:
-            return None  # it has died, and will be reaped; or too many descriptors are on their way
+        except OSError:  # it has died, and will be reaped; or too many descriptors are on their way
+            if self._score is not None and waiting.is_first:
+                self._score.try_put_first(waiting.pid)
+            return None
         finally:
             os.close(output)
         waiting.orders.close()

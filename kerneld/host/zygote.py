@@ -26,7 +26,6 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Final, NamedTuple
@@ -73,8 +72,8 @@ class Ending(NamedTuple):
 
 
 class Zygote:
-    """Serves one socket. `first`: process 1 of its tasks' pid namespace, None where they have none. `fork`: as
-    os.fork.
+    """Serves one socket. `first`: process 1 of its tasks' pid namespace, None where they have none. `score`:
+    by which they are to end before this process where memory runs out, None where nothing orders that.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Zygote:
         without: Layer,
         host_calls: dict[str, tuple[int, ...]],
         first: process_namespace.First | None,
-        fork: Callable[[], int],
+        score: OomScore | None,
         rehearse: Rehearse,
     ) -> None:
         self._channel = channel
@@ -95,7 +94,7 @@ class Zygote:
         self._file_rules = file_rules
         self._without = without
         self._host_calls = host_calls
-        self._new_process = fork
+        self._new_process = os.fork if score is None else score.fork
         self._pid = os.getpid() if first is None else process_namespace.PARENT
         self._first = -1 if first is None else first.pidfd
         self._epoll = select.epoll()
@@ -118,8 +117,9 @@ class Zygote:
             file_rules,
             without,
             self._forbidden.given.fileno(),
-            fork,
+            self._new_process,
             rehearse,
+            score,
         )
 
     def run(self) -> None:
@@ -368,7 +368,7 @@ def load_rehearsal(name: str) -> Rehearse:
 
 
 def _enter_control_group(folders: list[Path]) -> OomScore | None:
-    """Returns what a task is to be forked by; None where there is nothing to be entered."""
+    """Returns who is to end where its memory runs out; None where there is nothing to be entered."""
     if not folders:
         return None
     try:
@@ -437,9 +437,8 @@ def main() -> None:
         elif not first.shown:
             print("this host refuses tasks a /proc of their own", flush=True)
     rules = -1 if Layer.LANDLOCK in options.without else file_rules(code_paths(options.path))
-    fork = os.fork if score is None else score.fork
     zygote = Zygote(
-        channel, TaskLogs(folder), images, rules, options.without, dict(options.host_calls), first, fork, rehearse
+        channel, TaskLogs(folder), images, rules, options.without, dict(options.host_calls), first, score, rehearse
     )
     try:
         zygote.run()

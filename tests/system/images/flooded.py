@@ -1,28 +1,28 @@
-"""An initial task whose first child takes memory, as much as the description says; the second one ends by itself.
+"""An initial task with two children: one stays; the other one takes memory, as much as the description says, and in its
+next life none. That is begun when the end of the one that stays is heard of: whoever ends it says when.
 
-Writes a line for each into its log: the wait status.
+Writes a line for each end of the other one into its log: the wait status.
 """
 
 from __future__ import annotations
 
 import ctypes
-import time
 
 from libsel4py import abi
 from libsel4py.lowlevel import bootinfo
 from tests.system.images.family import Parent
-
-FREEING_S = 0.5  # Linux gives a dead process's shared memory back behind its end, and tells nobody when it has
+from tests.system.images.taking import END, STAY
 
 
 def main(boot_info_address: int, *_: int) -> int:
     info = bootinfo.parse(ctypes.string_at(boot_info_address, 1 << abi.BOOT_INFO_FRAME_BITS))
     parent = Parent(info)
+    parent.child().start(STAY, 0)
+    child = parent.child()
     for mebibytes in (int(info.system_description), 0):
-        child = parent.child()
-        child.start(0, mebibytes)
+        child.start(END, mebibytes)
         _, status = parent.wait_death()
         print(status, flush=True)
-        time.sleep(FREEING_S)
-        parent.free(child)
+        if mebibytes:
+            parent.wait_death()
     return 3  # a system that ends with 0 keeps no logs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import select
@@ -18,6 +19,7 @@ import pytest
 
 from hw.cpu import MOST_ORDERED_MAPS, file_rules
 from hw.layers import NO_LAYER
+from hw.oom_score import OomScore
 from kerneld.host import ahead
 from kerneld.host.ahead import FIRST_NUMBER, REPLACED, Ahead, Waiting
 from kerneld.host.child import Request
@@ -48,6 +50,22 @@ def main(what: int, *rest: int) -> int | None:
     return None
 
 
+class Score(OomScore):
+    """Says who comes first where memory runs out, and changes no process."""
+
+    def __init__(self) -> None:
+        self.first: list[int] = []
+        self.killed: list[int] = []
+
+    def try_put_first(self, pid: int) -> bool:
+        self.first.append(pid)
+        return True
+
+    def try_put_among_others(self, pid: int) -> bool:
+        self.first.remove(pid)
+        return pid not in self.killed
+
+
 class Scene:
     """One who makes processes ahead, in this process, and reaps them."""
 
@@ -58,6 +76,7 @@ class Scene:
         self.listeners: list[int] = []
         self._rules = file_rules(code_paths([]))
         self._log_folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        self.score = Score()
         self.ahead = Ahead(
             (sys.modules[__name__],),
             self._log_folder,
@@ -66,6 +85,7 @@ class Scene:
             NO_LAYER,
             self.forbidden.given.fileno(),
             rehearse=self._rehearse,
+            score=self.score,
         )
 
     def _rehearse(self) -> Iterator[None]:
@@ -279,6 +299,40 @@ def test_a_dead_one_is_given_no_order_and_another_is_wanted(scene: Scene) -> Non
         again = scene.waiting()
         assert scene.ahead.order(wanted, 0, "task.log") == again
         assert reaped(again) == 0
+
+
+def test_it_comes_first_where_memory_runs_out_until_it_is_a_task(scene: Scene) -> None:
+    waiting = scene.waiting()
+    assert scene.score.first == [waiting.pid]
+    with request(SAY) as wanted:
+        assert scene.ahead.order(wanted, 0, "task.log") == waiting
+        assert scene.score.first == []
+        assert reaped(waiting) == 0
+
+
+def test_it_comes_first_again_where_its_order_cannot_be_sent(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = scene.waiting()
+
+    def refuse(*_: object) -> int:
+        assert scene.score.first == []
+        raise OSError(errno.ETOOMANYREFS, "too many on their way")
+
+    with monkeypatch.context() as patched, request(SAY) as wanted:
+        patched.setattr(socket, "send_fds", refuse)
+        assert scene.ahead.order(wanted, 0, "task.log") is None
+    assert scene.score.first == [waiting.pid]
+    assert end_unused(scene, waiting) == UNUSED
+
+
+def test_one_that_was_killed_and_has_yet_to_end_is_given_no_order(scene: Scene) -> None:
+    waiting = scene.waiting()
+    scene.score.killed.append(waiting.pid)
+    with request(SAY) as wanted:
+        assert scene.ahead.order(wanted, 0, "task.log") is None
+    assert scene.ahead.waiting == waiting
+    signal.pidfd_send_signal(waiting.pidfd, signal.SIGKILL)
+    assert end_unused(scene, waiting) == -signal.SIGKILL
+    assert scene.ahead.wanted
 
 
 def test_those_that_die_are_replaced_three_times_until_the_next_start(scene: Scene) -> None:

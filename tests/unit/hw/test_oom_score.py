@@ -1,4 +1,4 @@
-"""Children that come before their parent where memory runs out."""
+"""Children that come before their parent where memory runs out, and one that comes before them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.oom_score import RAISED, OomScore
+from hw.oom_score import HIGHEST, RAISED, OomScore
 
 OWN = Path("/proc/self/oom_score_adj")
 
@@ -36,3 +36,58 @@ def test_a_fork_that_fails_leaves_the_parent_as_it_was(monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="no process left"):
         score.fork()
     assert OWN.read_text() == own
+
+
+STATUS = "Name:\tone\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\nSigBlk:\tffffffffffffffff\n"
+KILLED = 1 << 8
+
+
+class Processes:
+    """A made-up /proc, with the caller, whose score is 100, and process 7."""
+
+    def __init__(self, folder: Path) -> None:
+        for name, score in (("self", 100), ("7", 600)):
+            (folder / name).mkdir()
+            (folder / name / "oom_score_adj").write_text(f"{score}\n")
+        self.seven = folder / "7"
+        self.say(STATUS)
+
+    def say(self, status: str) -> None:
+        (self.seven / "status").write_text(status)
+
+    @property
+    def score(self) -> str:
+        return (self.seven / "oom_score_adj").read_text()[: len("1000")].strip()
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Processes:
+    return Processes(tmp_path)
+
+
+@pytest.fixture
+def made_up(processes: Processes, tmp_path: Path) -> OomScore:
+    return OomScore(tmp_path)
+
+
+def test_one_is_put_first_and_among_others_again(processes: Processes, made_up: OomScore) -> None:
+    assert made_up.try_put_first(7)
+    assert processes.score == str(HIGHEST)
+    processes.seven.joinpath("oom_score_adj").write_text("")
+    assert made_up.try_put_among_others(7)
+    assert processes.score == str(100 + RAISED)
+
+
+def test_one_that_is_gone_is_put_nowhere(made_up: OomScore) -> None:
+    assert not made_up.try_put_first(8)
+    assert not made_up.try_put_among_others(8)
+
+
+@pytest.mark.parametrize("pending", ["SigPnd", "ShdPnd"])
+def test_one_that_was_killed_and_has_yet_to_end_is_not_among_others(
+    processes: Processes, made_up: OomScore, pending: str
+) -> None:
+    processes.say(STATUS.replace(f"{pending}:\t{0:016x}", f"{pending}:\t{KILLED:016x}"))
+    assert not made_up.try_put_among_others(7)
+    processes.say(STATUS.replace(f"{pending}:\t{0:016x}", f"{pending}:\t{KILLED << 1:016x}"))
+    assert made_up.try_put_among_others(7), "any other signal does not end it"
