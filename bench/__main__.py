@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from bench import exhaustion, kernel, recovery, restart, sandbox
+from bench.ending import unwind_on_term
 from bench.ipc import run as ipc
 from bench.memory import run as memory
 from bench.network import run as network
@@ -30,6 +31,7 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {' and '.join(PARTS)}")
+    unwind_on_term()
     errors = console(stderr=True)
 
     def progress(text: str) -> None:

@@ -126,7 +126,9 @@ class BootedSystem:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            if self._process.poll() is None:
+            if kind is not None:  # an order may be under way, behind which another would wait
+                self._process.terminate()
+            elif self._process.poll() is None:
                 self._process.stdin.write(b"end\n")
             self._process.stdin.close()
             self._process.wait(20)
