@@ -6,11 +6,10 @@ server's business.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import Final
 
-from libsel4py.abi import IDENTIFIED_SLOTS, CapType, Rights, Syscall, message_info
+from libsel4py.abi import CapType, Rights, Syscall, message_info
 from libsel4py.lowlevel.batch import Asked, Batch
 from libsel4py.lowlevel.syscalls import FOREVER_NS, Completion, machine, unpack
 
@@ -95,19 +94,3 @@ def occupied_slots(cnode: int, count: int) -> dict[int, int]:
         found |= {slot >> 8: slot & 0xFF for slot in slots}
         first = following
     return found
-
-
-def slot_types(cnode: int, count: int) -> bytes:
-    """What the first ``count`` slots of the CNode at an address hold: a `CapType` each, 0 for an empty one.
-
-    Fewer where the CNode has fewer; none where the address names no CNode.
-    """
-    types = b""
-    while len(types) < count:
-        words = (len(types), min(count - len(types), IDENTIFIED_SLOTS))
-        completion = machine.trap(Syscall.IDENTIFY, cnode, message_info(0, 2), *words, 0, 0, 0, 0, FOREVER_NS)
-        told, *packed = unpack(completion, "IDENTIFY").words
-        if not told or len(packed) * 8 < told:
-            break
-        types += struct.pack(f"<{len(packed)}Q", *packed)[:told]
-    return types

@@ -28,7 +28,7 @@ from libsel4py.capabilities import (
 from libsel4py.description import Task
 from libsel4py.environment import SIGNAL_BADGE, Slot
 from libsel4py.lowlevel.batch import Batch, Pending
-from libsel4py.lowlevel.identify import slot_types
+from libsel4py.lowlevel.identify import occupied_slots
 from servers.root.authority import Authority
 
 SCHED_CONTEXT_BITS = 8
@@ -271,9 +271,9 @@ def refill(
 def place_again(authority: Authority, objects: TaskObjects, cptr: int) -> None:
     """Fill the slots that were filled from this slot of root's, and are empty: what it holds was made anew."""
     slots = {index: placed for index, placed in objects.placed.items() if placed.cptr == cptr}
-    types = slot_types(objects.cnode.cptr, 1 << objects.cnode_bits) if slots else b""
+    occupied = occupied_slots(objects.cnode.cptr, 1 << objects.cnode_bits) if slots else {}
     for index, placed in slots.items():
-        if not types[index]:
+        if index not in occupied:
             place(authority, objects, index, placed.cptr, placed.rights, placed.badge)
 
 

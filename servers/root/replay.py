@@ -17,7 +17,7 @@ from typing import Final
 
 from libsel4py.abi import INITIAL_CNODE_BITS, InitialSlot
 from libsel4py.lowlevel.batch import Batch
-from libsel4py.lowlevel.identify import identify, slot_types
+from libsel4py.lowlevel.identify import identify, occupied_slots
 from libsel4py.lowlevel.machine import BatchEntry, Completion, Cpu, installed, machine
 from servers.root.authority import Authority
 
@@ -48,10 +48,10 @@ class _Agreeing:
 
 def empty_free_slots(authority: Authority) -> None:
     """Delete what root had for a moment when it was stopped: it stands where the next thing is to be made."""
-    types = slot_types(authority.cnode.cptr, 1 << INITIAL_CNODE_BITS)
+    occupied = occupied_slots(authority.cnode.cptr, 1 << INITIAL_CNODE_BITS)
     with Batch() as batch:
-        for slot, kind in enumerate(types):
-            if kind and authority.slots.is_known(slot) and authority.slots.is_free(slot):
+        for slot in occupied:
+            if authority.slots.is_known(slot) and authority.slots.is_free(slot):
                 batch.queue(authority.cnode.delete, slot)
 
 
