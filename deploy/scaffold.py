@@ -114,6 +114,7 @@ provides = { $name = "$name.interface:$title" }
 
 [task.shell]
 image = "apps.shell.main"
+threads = 1 # it waits for Ctrl-C while a command runs
 essential = true # the system ends when the shell does
 uses = { console = "console.console", names = "names.names" }
 names = { $name = "$name.$name" } # what the shell can look up

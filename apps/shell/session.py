@@ -20,7 +20,7 @@ from libsel4py.interfaces.system import System
 from libsel4py.sockets import Net
 from libsel4py.task import current_task
 
-# A command cannot be taken back while it waits: a server that has ended for good would keep the shell for ever.
+# A script types no Ctrl-C: a server that has ended for good would keep the shell for ever.
 ANSWER_SECONDS: Final = 10.0
 FILES, NETWORK = "files", "network"  # connections
 NET_POOL_BITS: Final = 18

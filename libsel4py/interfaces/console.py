@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from libsel4py.errors import ServiceError
 from libsel4py.interface import Interface, idempotent, local, remembered
+from libsel4py.signature import Word
 
 WRITE_CHARACTERS = 220  # at most four bytes each in UTF-8, so that a piece fits one message
 MAX_LINE_BYTES = 900  # of UTF-8, of a line that is typed: it fits one message
@@ -40,6 +41,19 @@ class Console(Interface):
     @idempotent
     def columns(self) -> int:
         """Width of the terminal in characters; 80 if it is not known."""
+
+    @idempotent
+    def wait_interrupt(self, command: Word) -> bool:
+        """Wait for Ctrl-C. True: it was typed while nobody read a line, behind the line that this client was handed
+        last, and no other client another one since. What was typed before it is dropped, as at any terminal.
+
+        Args:
+            command: of what goes on meanwhile; a number above all before. Who waits for an older one hears False.
+        """
+
+    @idempotent
+    def end_command(self, command: Word) -> None:
+        """What goes on is over, and whoever waits for Ctrl-C in it, or will, hears False. It is the next reader's."""
 
     @local
     def write(self, text: str) -> None:

@@ -19,6 +19,7 @@ class Session(msgspec.Struct):
         typed: bytes that are in no line which was handed out; the line being typed begins them. editing: its prompt
             and what is shown of it stand on the terminal. after_return: the last line ended with a carriage return.
         unfinished: output by client that waits for its newline. histories: lines by client, the oldest first.
+        foreground: the client that was handed the last line.
         lane_name, reads: the lane of reads of the serial line, and the count of the last one whose bytes are here.
     """
 
@@ -29,6 +30,7 @@ class Session(msgspec.Struct):
     histories: list[tuple[int, str]] = []
     lane_name: int = 0
     reads: int = 0
+    foreground: int = 0
 
     def lane(self) -> Lane:
         """The lane to read by. Its next request may have been sent by a former life; of a new lane, only once this is

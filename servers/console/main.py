@@ -4,8 +4,9 @@ Must be given: a connection ``serial``, and one more thread (``threads = 1``), w
 first one answers clients. Readers take turns in the order in which they asked. While a line is being typed, output
 appears above it, line by line: what has no newline yet is kept until it comes, or until the line is finished. What is
 typed while nobody reads waits here, `MAX_TYPED_AHEAD` bytes at most, and beyond that in the serial driver: nothing is
-lost. When the serial driver dies, what it had not answered is asked of its successor again. Clients' texts and prompts
-are shown as they are, but for what is no text: nobody gives the terminal commands by them.
+lost, but what stands before a Ctrl-C that a client waits for (`foreground.py`). When the serial driver dies, what it
+had not answered is asked of its successor again. Clients' texts and prompts are shown as they are, but for what is no
+text: nobody gives the terminal commands by them.
 
 With ``state`` (256K), so it is with this process: what was typed, the line being typed with it, and histories are kept
 (`kept.py`), and a line is handed out in the record that keeps it no more. Reads of the serial line go by a lane that is
@@ -26,7 +27,9 @@ from libsel4py.interface import on_lane
 from libsel4py.interfaces.console import Console, EndOfInput, Interrupted
 from libsel4py.interfaces.serial import Serial
 from libsel4py.request_ids import Lane
+from libsel4py.signature import Word
 from libsel4py.state import ensure_state
+from servers.console.foreground import Foreground
 from servers.console.kept import STATE_BYTES, Session
 from servers.console.line_editor import ERASE_ROW, NEW_LINE, Ending, Line, LineEditor
 
@@ -59,6 +62,7 @@ class Main(Console):
         session = self._kept.value
         self._histories = session.read_histories()
         self._unfinished = dict(session.unfinished)
+        self._foreground = Foreground(session.foreground)
         self._editor = LineEditor(after_return=session.after_return)
         self._editing = False
         self._line = bytearray()  # typed bytes that the editor has of the line being edited
@@ -101,6 +105,18 @@ class Main(Console):
             self._readers.append(Reader(token, _plain(prompt), echo, kept))
             self._go_on()
         return DEFER
+
+    def wait_interrupt(self, command: Word) -> bool:
+        with self._lock:
+            if self._foreground.is_over(self.caller.badge, command):
+                return False
+            self._foreground.wait(command, self.defer_reply())
+            self._interrupt()
+        return DEFER
+
+    def end_command(self, command: Word) -> None:
+        with self._lock:
+            self._foreground.end(self.caller.badge, command)
 
     def read_terminal(self) -> None:
         """The second thread: typed bytes, until the line closes."""
@@ -147,6 +163,7 @@ class Main(Console):
         state.editing = self._editing
         state.unfinished = dict(self._unfinished)
         state.after_return = self._last == b"\r"
+        state.foreground = self._foreground.client
         state.write_histories(self._histories)
 
     def _erased(self) -> str:
@@ -186,10 +203,21 @@ class Main(Console):
                 break
             self._finish(shown + text)
             self._readers.popleft()
+            self._foreground.client = reader.token.caller.badge
             with self._kept.lock:
                 self._note()
                 _answer(reader.token, line)
+        self._interrupt()
         self._lock.notify_all()
+
+    def _interrupt(self) -> None:
+        """Tell whoever is to hear of a Ctrl-C that no reader will be given."""
+        token = None if self._readers else self._foreground.interrupted(self._typed)
+        if token is not None:
+            self._show("^C" + NEW_LINE)
+            with self._kept.lock:
+                self._note()
+                token.complete(True)
 
     def _next_line(self) -> tuple[str, Line | None]:
         """What to show of what was typed, and the line that it finishes; None if more must be typed."""

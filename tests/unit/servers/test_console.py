@@ -9,7 +9,7 @@ from concurrent.futures import Future
 import pytest
 
 from libsel4py import runtime
-from libsel4py.interfaces.console import WRITE_CHARACTERS, EndOfInput, Interrupted
+from libsel4py.interfaces.console import WRITE_CHARACTERS, Console, EndOfInput, Interrupted
 from libsel4py.request_ids import REPEATED
 from libsel4py.testing import in_background
 from servers.console import main as console_main
@@ -317,3 +317,81 @@ def test_its_reads_go_on_by_the_lane_that_it_has_kept() -> None:
     assert session.lane().next() == 1 | REPEATED
     session.read_by(lane)
     assert session.lane().next() == 2 | REPEATED
+
+
+def reads(board: Bench, client: Console, line: bytes = b"run\r") -> None:
+    """A client is handed a line."""
+    future = board.read(client)
+    board.type(line)
+    future.result(SECONDS)
+
+
+def test_control_c_is_told_to_the_client_that_was_handed_the_last_line(board: Bench) -> None:
+    former, client = board.client(), board.client()
+    reads(board, former)
+    reads(board, client)
+    waiting = in_background(former.wait_interrupt, 1)
+    told = in_background(client.wait_interrupt, 1)
+    board.type(b"dropped\r\x03", b"kept\r")
+    assert told.result(SECONDS)
+    assert board.terminal.output.endswith("> run\r\n^C\r\n")
+    assert board.read(client).result(SECONDS) == "kept"
+    former.end_command(1)
+    assert not waiting.result(SECONDS)
+
+
+def test_control_c_that_was_typed_before_a_client_waits_is_told_as_well(board: Bench) -> None:
+    client = board.client()
+    future = board.read(client)
+    board.type(b"run\r\x03kept\r")
+    assert future.result(SECONDS) == "run"
+    assert client.wait_interrupt(1)
+    assert board.read(client).result(SECONDS) == "kept"
+
+
+def test_control_c_behind_a_commands_end_is_the_next_readers(board: Bench) -> None:
+    client = board.client()
+    reads(board, client)
+    waiting = in_background(client.wait_interrupt, 7)
+    client.end_command(7)
+    assert not waiting.result(SECONDS)
+    assert not client.wait_interrupt(7), "it came late"
+    board.type(b"\x03")
+    with pytest.raises(Interrupted):
+        board.read(client).result(SECONDS)
+
+
+def test_control_c_while_a_line_is_read_is_the_readers(board: Bench) -> None:
+    client, other = board.client(), board.client()
+    reads(board, client)
+    waiting = in_background(client.wait_interrupt, 1)
+    future = board.read(other)
+    board.type(b"half\x03")
+    with pytest.raises(Interrupted):
+        future.result(SECONDS)
+    assert not waiting.done()
+    client.end_command(1)
+    assert not waiting.result(SECONDS)
+
+
+def test_who_waits_in_a_later_command_waits_in_the_former_no_more(board: Bench) -> None:
+    client = board.client()
+    reads(board, client)
+    waiting = [in_background(client.wait_interrupt, command) for command in (1, 2)]
+    assert not waiting[0].result(SECONDS), "whichever comes first"
+    assert not client.wait_interrupt(1)
+    board.type(b"\x03")
+    assert waiting[1].result(SECONDS)
+
+
+def test_who_was_handed_the_last_line_is_known_to_the_successor() -> None:
+    memory = CutMemory(STATE_BYTES)
+    with bench(memory) as board:
+        reads(board, board.client_of(7))
+        memory = died(memory)
+    with bench(memory) as board:
+        waiting = [in_background(board.client_of(badge).wait_interrupt, 1) for badge in (8, 7)]
+        board.type(b"\x03")
+        assert waiting[1].result(SECONDS)
+        assert not waiting[0].done()
+        board.client_of(8).end_command(1)

@@ -1,0 +1,78 @@
+"""Ctrl-C for the command that runs: the console tells a thread of the shell, and that interrupts the first one.
+
+Rules. The console says it of the command that it was asked for, so that none that comes later is ended by it. What ends
+is what the first thread does: KeyboardInterrupt is raised there while a command runs, and never else; a call that waits
+is withdrawn (`hw/_cpu/trap.c`). Without a second thread nobody asks, and Ctrl-C is the next line's.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Final
+
+from libsel4py.errors import KernelError, RemoteError, ServerDied, ServiceError
+from libsel4py.interfaces.console import Console
+
+SIGNAL: Final = signal.SIGUSR1
+
+
+class Interrupts:
+    """The shell's. `begin` and `run` are for its first thread, `watch` for another one."""
+
+    def __init__(self) -> None:
+        self._console: Console | None = None
+        self._first = 0
+        self._changed = threading.Condition()
+        self._command = 0  # the last one that began: a number above all before, in former lives too
+        self._stopped = 0  # the last one that is to end
+        self._is_running = False
+
+    def begin(self, console: Console) -> None:
+        """This console tells of Ctrl-C, and the calling thread is the one that runs commands."""
+        self._console, self._first = console, threading.get_ident()
+        signal.signal(SIGNAL, self._handle)
+
+    def run(self, command: Callable[[], None]) -> None:
+        """Carry out a command. Raises KeyboardInterrupt where Ctrl-C ends it, and what it raises."""
+        with self._changed:
+            self._command = max(self._command + 1, time.time_ns())
+            self._changed.notify_all()
+        try:
+            self._is_running = True
+            self._ensure_not_stopped()
+            command()
+        finally:
+            self._is_running = False
+            if self._console is not None:
+                self._console.end_command(self._command)
+
+    def watch(self) -> None:
+        """Ask the console, command by command. Behind `begin`."""
+        assert self._console is not None
+        last = 0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda last=last: self._command != last)  # type: ignore[misc]
+                last = self._command
+            try:
+                while self._console.wait_interrupt(last):
+                    self._stop(last)
+            except (ServiceError, ServerDied, RemoteError, KernelError):
+                continue  # in this command it is not told
+
+    def _stop(self, command: int) -> None:
+        with self._changed:  # until it is sent no other command begins
+            if self._command == command:
+                self._stopped = command
+                signal.pthread_kill(self._first, SIGNAL)
+
+    def _handle(self, _: int, __: FrameType | None) -> None:
+        self._ensure_not_stopped()
+
+    def _ensure_not_stopped(self) -> None:
+        if self._is_running and self._stopped == self._command:
+            raise KeyboardInterrupt

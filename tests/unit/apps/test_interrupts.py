@@ -1,0 +1,105 @@
+"""Ctrl-C in the shell: what runs ends, and nothing else."""
+
+from __future__ import annotations
+
+import queue
+import select
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from apps.shell.interrupts import SIGNAL, Interrupts
+from libsel4py.errors import RemoteError, ServerDied
+from libsel4py.testing import in_background
+from tests.unit.apps.shell_fakes import Script
+
+SECONDS = 10.0
+
+
+class Keys(Script):
+    """A console that says of each command that is asked for what the test has put there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: queue.Queue[int] = queue.Queue()
+        self.says: queue.Queue[bool | Exception] = queue.Queue()
+        self.ended: list[int] = []
+
+    def wait_interrupt(self, command: int) -> bool:
+        self.asked.put(command)
+        said = self.says.get()
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    def end_command(self, command: int) -> None:
+        self.ended.append(command)
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys()
+
+
+@pytest.fixture
+def interrupts(keys: Keys) -> Iterator[Interrupts]:
+    former = signal.getsignal(SIGNAL)
+    made = Interrupts()
+    made.begin(keys)
+    threading.Thread(target=made.watch, daemon=True).start()
+    try:
+        yield made
+    finally:
+        signal.signal(SIGNAL, former)
+
+
+def wait_for_ever() -> None:
+    select.select([], [], [], SECONDS)
+    pytest.fail("nobody has ended it")
+
+
+def test_a_command_that_waits_is_ended_and_the_next_one_runs(interrupts: Interrupts, keys: Keys) -> None:
+    for _ in range(3):
+        keys.says.put(True)
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.run(wait_for_ever)
+        keys.says.put(False)
+    ran = []
+    interrupts.run(lambda: ran.append(1))
+    assert ran == [1]
+    assert keys.ended == sorted(set(keys.ended))
+
+
+def test_what_is_told_of_a_command_that_is_over_ends_none(interrupts: Interrupts, keys: Keys) -> None:
+    ran = []
+    interrupts.run(lambda: None)
+    first = keys.asked.get(timeout=SECONDS)
+
+    def command() -> None:
+        keys.says.put(True)  # of the first one
+        assert keys.asked.get(timeout=SECONDS) == first, "it is asked of until that is over"
+        keys.says.put(False)
+        assert keys.asked.get(timeout=SECONDS) > first
+        ran.append(1)
+
+    interrupts.run(command)
+    assert ran == [1]
+
+
+@pytest.mark.parametrize("said", [ServerDied("the console was killed"), RemoteError("Console", "a bug"), False])
+def test_a_console_that_cannot_say_is_asked_in_the_next_command(
+    interrupts: Interrupts, keys: Keys, said: bool | Exception
+) -> None:
+    def command() -> None:
+        keys.asked.get(timeout=SECONDS)
+        keys.says.put(said)
+
+    for _ in range(2):
+        interrupts.run(command)
+
+
+def test_without_a_console_commands_run() -> None:
+    ran = in_background(lambda: Interrupts().run(lambda: None))
+    ran.result(SECONDS)
