@@ -18,7 +18,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import Final
 
-from libsel4py.littlefs.heads import SECTOR_BYTES, Heads
+from libsel4py.littlefs.heads import SECTOR_BYTES, Heads, NoHeads
 from libsel4py.littlefs.store import BlockStore, StoreFailed
 
 AHEAD_BYTES: Final = 256 << 10
@@ -41,7 +41,7 @@ class BlockCache:
 
     def __init__(self, store: BlockStore, block_bytes: int, most_bytes: int, heads: Heads | None = None) -> None:
         self.store = store
-        self._heads = heads
+        self._heads = heads or NoHeads()
         self.error: StoreFailed | None = None
         self.passing = False
         self._block_bytes = block_bytes
@@ -68,7 +68,7 @@ class BlockCache:
             if not self.passing:
                 self._blocks.move_to_end(block)
             return found[off : off + size]
-        if off + size <= SECTOR_BYTES and self._heads is not None:
+        if off + size <= SECTOR_BYTES:
             head = self._heads.get(block)
             if head is not None:
                 return head[off : off + size]
@@ -87,8 +87,7 @@ class BlockCache:
                 self._blocks[block] = bytearray(data)
             else:
                 self._block(block)[off : off + len(data)] = data
-            if self._heads is not None:
-                self._heads.forget(block)
+            self._heads.forget(block)
             first, end = off & -SECTOR_BYTES, -(-(off + len(data)) // SECTOR_BYTES) * SECTOR_BYTES
             known = self._dirty.get(block)
             self._dirty[block] = (first, end) if known is None else (min(first, known[0]), max(end, known[1]))
@@ -128,8 +127,7 @@ class BlockCache:
         """All that an epoch had was written already: nothing that comes later may be on the medium before it."""
         try:
             self._commit()
-            if self._heads is not None:
-                self._heads.flushes()
+            self._heads.flushes()
             self.store.flush()
             self._flushed()
         except StoreFailed as error:
@@ -139,8 +137,7 @@ class BlockCache:
 
     def _fail(self, error: StoreFailed) -> None:
         self.error = self.error or error
-        if self._heads is not None:
-            self._heads.clear()
+        self._heads.clear()
 
     def _block(self, block: int) -> bytearray:
         found = self._blocks.get(block)
@@ -172,8 +169,7 @@ class BlockCache:
         self._make_room(len(missing))
         for each in missing:
             self._blocks[each] = bytearray(data[(each - first) * size : (each - first + 1) * size])
-            if self._heads is not None:
-                self._heads.put(each, data[(each - first) * size :][:SECTOR_BYTES])
+            self._heads.put(each, data[(each - first) * size :][:SECTOR_BYTES])
         return self._blocks[block]
 
     def _areas(self, area: int) -> range | None:
@@ -194,25 +190,21 @@ class BlockCache:
     def _commit(self) -> None:
         if self.epochs:
             epochs, self.epochs = self.epochs, []
-            if self._heads is not None:
-                if self._is_written_out:
-                    self._heads.flushes()  # what is written out is among them
-                else:
-                    self._heads.writes()
+            if self._is_written_out:
+                self._heads.flushes()  # what is written out is among them
+            else:
+                self._heads.writes()
             self.store.commit(epochs)
             self._flushed()
-            if self._heads is not None:
-                self._are_kept({offset // self._block_bytes for pieces in epochs for offset, _ in pieces})
+            self._are_kept({offset // self._block_bytes for pieces in epochs for offset, _ in pieces})
 
     def _flushed(self) -> None:
         self._is_written_out = False
-        if self._heads is not None:
-            self._heads.flushed()
+        self._heads.flushed()
 
     def _write_out(self) -> None:
         self._commit()
-        if self._heads is not None:
-            self._heads.writes()
+        self._heads.writes()
         self._is_written_out = True
         self.store.write(self._pieces())
         written = list(self._dirty)
@@ -221,11 +213,10 @@ class BlockCache:
 
     def _are_kept(self, blocks: Iterable[int]) -> None:
         """The medium has these blocks as they are here, but for what was changed since."""
-        if self._heads is not None:
-            for block in blocks:
-                data = self._blocks.get(block)
-                if data is not None and block not in self._dirty:
-                    self._heads.put(block, memoryview(data)[:SECTOR_BYTES])
+        for block in blocks:
+            data = self._blocks.get(block)
+            if data is not None and block not in self._dirty:
+                self._heads.put(block, memoryview(data)[:SECTOR_BYTES])
 
     def _pieces(self) -> list[Piece]:
         size = self._block_bytes

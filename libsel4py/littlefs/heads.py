@@ -131,6 +131,42 @@ class Heads:
         return _PLACES + block % self._count * _PLACE_BYTES
 
 
+class NoHeads(Heads):
+    """Those of a file system that keeps none: nothing is here, and nothing is said."""
+
+    def __init__(self) -> None:
+        self.geometry = None
+
+    def begin(self, block_bytes: int, blocks: int) -> None:
+        return
+
+    def end(self) -> None:
+        return
+
+    def get(self, block: int) -> None:
+        return None
+
+    def put(self, block: int, sector: bytes | bytearray | memoryview) -> None:
+        return
+
+    def forget(self, block: int) -> None:
+        return
+
+    @property
+    def is_flushed(self) -> bool:
+        """Never known."""
+        return False
+
+    def writes(self) -> None:
+        return
+
+    def flushes(self) -> None:
+        return
+
+    def flushed(self) -> None:
+        return
+
+
 def _valid(what: bytes) -> int:
     return MAGIC << 32 | zlib.crc32(what)
 

@@ -42,7 +42,7 @@ from libsel4py.interfaces.file import (
 )
 from libsel4py.littlefs.cache import BlockCache
 from libsel4py.littlefs.format import Geometry, read_geometry
-from libsel4py.littlefs.heads import Heads
+from libsel4py.littlefs.heads import Heads, NoHeads
 from libsel4py.littlefs.open_file import READ, LittleFsFile
 from libsel4py.littlefs.overlay import Overlay
 from libsel4py.littlefs.store import BlockStore, StoreFailed
@@ -83,7 +83,8 @@ class LittleFsVolume:
 
     def __init__(self, store: BlockStore, cache_bytes: int = CACHE_BYTES, heads: Heads | None = None) -> None:
         self._store = store
-        self._heads = None if store.read_only else heads  # an overlay's writes never are on the medium
+        # An overlay's writes never are on the medium.
+        self._heads = NoHeads() if heads is None or store.read_only else heads
         self._cache_bytes = cache_bytes
         self._files: dict[str, LittleFsFile] = {}
         self._stats: dict[str, Stat] = {}
@@ -214,7 +215,7 @@ class LittleFsVolume:
                 self._failed(cache.error)
             if error.code == _CORRUPT and not self._was_corrupt:  # what is there from now on comes from the medium
                 self._was_corrupt = True
-                self._forget_heads()
+                self._heads.clear()
             raise _meaning(error, arguments) from error
         if cache.epochs:
             cache.settle()
@@ -286,7 +287,7 @@ class LittleFsVolume:
     def _begin(self) -> None:
         """Mount; what fails with what a former life knew is tried by what the medium says alone."""
         heads = self._heads
-        if heads is not None and heads.geometry is not None:
+        if heads.geometry is not None:
             self._has_geometry(Geometry(*heads.geometry))
             try:
                 self._mount()
@@ -295,8 +296,7 @@ class LittleFsVolume:
             else:
                 return
         self._has_geometry(read_geometry(self._store))
-        if heads is not None:
-            heads.begin(self._geometry.block_bytes, self._geometry.blocks)
+        heads.begin(self._geometry.block_bytes, self._geometry.blocks)
         self._mount()
 
     def _has_geometry(self, geometry: Geometry) -> None:
@@ -312,9 +312,7 @@ class LittleFsVolume:
         self._stats.clear()
         self._was_corrupt = False
         try:
-            if self._heads is None:
-                store.flush()
-            elif not self._heads.is_flushed:
+            if not self._heads.is_flushed:
                 self._heads.flushes()
                 store.flush()
                 self._heads.flushed()
@@ -325,17 +323,13 @@ class LittleFsVolume:
             self._cache.settle()
         except StoreFailed as error:
             self._cache.error = error
-            self._forget_heads()
+            self._heads.clear()
             raise DeviceFailed(str(error)) from error
         except LittleFSError as error:
-            self._forget_heads()
+            self._heads.clear()
             reason = self._cache.error or error
             self._cache.error = self._cache.error or StoreFailed(f"littlefs: {error}")
             raise DeviceFailed(f"the file system cannot be mounted: {reason}") from error
-
-    def _forget_heads(self) -> None:
-        if self._heads is not None:
-            self._heads.clear()
 
     def _failed(self, error: StoreFailed) -> NoReturn:
         for file in self._files.values():
