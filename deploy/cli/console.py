@@ -15,6 +15,9 @@ from deploy.cli.output import Failure, Report, console_output, reported, system_
 def command(system_name: str | None) -> Report:
     """Join this terminal to the console of a detached system. Ctrl-] leaves it; the system goes on.
 
+    What is piped into it is typed, and it leaves at the end of that, with what was shown until then: it does not wait
+    for answers. A system that `sel4py up` starts with a script piped into it answers all of it.
+
     With --json the console writes to standard error.
     """
     from deploy.runtime import select_running
