@@ -71,7 +71,7 @@ def network_stack() -> list[Extension]:
 setup(
     ext_modules=[
         extension("hw._ram", "hw/_ram"),
-        extension("hw._cpu", "hw/_cpu", optimized_as_one()),
+        extension("hw._cpu", "hw/_cpu", ["-O3", *optimized_as_one()]),
         extension("hw._disk", "hw/_disk"),
         extension("hw._net", "hw/_net"),
         extension("kerneld._fastpath", "kerneld/_fastpath"),

@@ -79,12 +79,11 @@ void calls_forget(struct cpu_thread *thread)
     thread->bindings = NULL;
 }
 
-/* Whether a request can be posted. An answer that nobody waited for is still owed by the server. */
-static bool is_ready(struct channel *channel)
+/* Whether the server still owes an answer that nobody has waited for: then no request can be posted. */
+APART static bool is_owed(struct channel *channel)
 {
-    if (channel->abandoned && channel_look(channel->page, channel->sequence) != ANSWER_NONE)
-        channel->abandoned = false;
-    return !channel->abandoned;
+    channel->abandoned = channel_look(channel->page, channel->sequence) == ANSWER_NONE;
+    return channel->abandoned;
 }
 
 static bool is_there(const struct channel *channel)
@@ -142,7 +141,7 @@ static void give_up(struct cpu_thread *thread, struct channel *channel)
     thread->counters.abandoned++;
 }
 
-static void drop(struct cpu_thread *thread, uint64_t cptr)
+APART static void drop(struct cpu_thread *thread, uint64_t cptr)
 {
     struct channel *channel = calls_unbind(thread, cptr);
     if (channel)
@@ -169,16 +168,8 @@ static void complete(struct cpu_thread *thread, struct channel *channel, uint64_
 }
 
 /* BY_CHANNEL if the answer is there, CANCELLED if time ran out first, FAILED with the exception of a signal's handler. */
-static enum route wait_for_answer(struct cpu_thread *thread, struct channel *channel, int64_t timeout_ns)
+APART static enum route wait_without_gil(struct cpu_thread *thread, struct channel *channel, int64_t timeout_ns)
 {
-    const int looks = looks_with_gil(channel_server_cpu(channel->page), &channel->ease);
-    for (int i = looks; i > 0 && !park_asked(thread); i--) {
-        if (is_there(channel)) {
-            ease_learn(&channel->ease, i == looks);
-            return BY_CHANNEL;
-        }
-        relax();
-    }
     int64_t deadline = deadline_after(timeout_ns);
     thread->bindings->calling = channel;
     enum wait result = without_gil(thread, deadline, look_for_answer);
@@ -200,15 +191,28 @@ static enum route wait_for_answer(struct cpu_thread *thread, struct channel *cha
     return CANCELLED;
 }
 
+static enum route wait_for_answer(struct cpu_thread *thread, struct channel *channel, int64_t timeout_ns)
+{
+    const int looks = looks_with_gil(channel_server_cpu(channel->page), &channel->ease);
+    for (int i = looks; i > 0 && !park_asked(thread); i--) {
+        if (is_there(channel)) {
+            ease_learn(&channel->ease, i == looks);
+            return BY_CHANNEL;
+        }
+        relax();
+    }
+    return wait_without_gil(thread, channel, timeout_ns);
+}
+
 /* A signal waits for nobody. What else may be sent to a notification the kernel knows. So does it what a signal without a
  * badge means: in a page it is no bit at all. */
-static enum route signal_by_channel(struct cpu_thread *thread, const struct sel4py_entry *entry,
-                                    const struct channel *channel, struct sel4py_completion *completion)
+APART static enum route signal_by_channel(struct cpu_thread *thread, int32_t op, uint64_t cptr,
+                                          const struct channel *channel, struct sel4py_completion *completion)
 {
-    if (entry->op != SEL4PY_SYSCALL_SEND || !channel->badge)
+    if (op != SEL4PY_SYSCALL_SEND || !channel->badge)
         return BY_KERNEL;
     if (!channel_signal(channel->page, channel->badge)) {
-        drop(thread, entry->cptr);
+        drop(thread, cptr);
         return BY_KERNEL;
     }
     *completion = (struct sel4py_completion){.status = SEL4PY_STATUS_DONE};
@@ -229,12 +233,13 @@ enum route call_by_channel(struct cpu_thread *thread, const struct sel4py_entry 
         return BY_KERNEL;
     }
     if (channel->role == SEL4PY_CHANNELROLE_SIGNALLER)
-        return signal_by_channel(thread, entry, channel, completion);
-    if (!is_ready(channel))
+        return signal_by_channel(thread, entry->op, entry->cptr, channel, completion);
+    if (channel->abandoned && is_owed(channel))
         return BY_KERNEL;
     struct channel_message request = {.info = plain_info(entry->info)};
     request.kind = entry->op == SEL4PY_SYSCALL_SEND ? SEL4PY_CHANNELOP_SEND : SEL4PY_CHANNELOP_CALL;
-    copy_words(request.mr, entry->mr, SEL4PY_MESSAGE_REGISTERS);
+    for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS; i++)
+        request.mr[i] = entry->mr[i];
     const uint64_t *words = (const uint64_t *)(const void *)(thread->frame + SEL4PY_IPC_MESSAGE);
     channel->sequence++;
     if (!channel_post(channel->page, channel->sequence, &request, words)) {

@@ -16,7 +16,6 @@
 
 #include <limits.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -50,7 +49,10 @@ uint32_t channel_client_cpu(const uint8_t *page)
     return __atomic_load_n(&line_at(page, SEL4PY_CHANNEL_REQUEST)->cpu, __ATOMIC_RELAXED);
 }
 
-static void wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0); }
+APART static void wake(uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
 
 static void write_line(uint8_t *page, unsigned offset, unsigned words_offset, const struct channel_message *message,
                        const uint64_t *words)
@@ -59,8 +61,8 @@ static void write_line(uint8_t *page, unsigned offset, unsigned words_offset, co
     unsigned length = message_length(message->info);
     __atomic_store_n(&line->kind, message->kind, __ATOMIC_RELAXED);
     __atomic_store_n(&line->info, message->info, __ATOMIC_RELAXED);
-    copy_words(line->mr, message->mr, SEL4PY_MESSAGE_REGISTERS);
-    __atomic_store_n(&line->cpu, (uint32_t)sched_getcpu(), __ATOMIC_RELAXED);
+    put_registers(line->mr, message->mr);
+    __atomic_store_n(&line->cpu, current_cpu(), __ATOMIC_RELAXED);
     if (length > WORDS_FROM)
         copy_words((uint64_t *)(void *)(page + words_offset), words + WORDS_FROM, length - WORDS_FROM);
 }
@@ -71,7 +73,7 @@ static void read_line(const uint8_t *page, unsigned offset, unsigned words_offse
     const struct sel4py_line *line = line_at(page, offset);
     message->kind = __atomic_load_n(&line->kind, __ATOMIC_ACQUIRE);
     message->info = plain_info(__atomic_load_n(&line->info, __ATOMIC_ACQUIRE));
-    copy_words(message->mr, line->mr, SEL4PY_MESSAGE_REGISTERS);
+    get_registers(message->mr, line->mr);
     unsigned length = message_length(message->info);
     if (length > WORDS_FROM)
         copy_words(words + WORDS_FROM, (const uint64_t *)(const void *)(page + words_offset), length - WORDS_FROM);

@@ -16,12 +16,37 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The way of a call between two that run is one function on each side: who is IN_ONE is compiled with all that it uses. What is
+ * seldom come to stays APART. */
+#define IN_ONE __attribute__((flatten, hot))
+#define APART __attribute__((noinline))
+#if defined(__GNUC__) && !defined(__clang__)
+#define UNROLLED _Pragma("GCC unroll 4")
+#else
+#define UNROLLED
+#endif
+
 /* Loads that acquire: a look at POSTED or DONE afterwards is one at a later moment. And word by word on either side: a wider
  * load of words that have just been stored one by one would wait until they are in the cache. */
 static inline void copy_words(uint64_t *to, const uint64_t *from, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         __atomic_store_n(&to[i], __atomic_load_n(&from[i], __ATOMIC_ACQUIRE), __ATOMIC_RELAXED);
+}
+
+/* The message registers, between a page and what is this thread's alone. */
+static inline void put_registers(uint64_t *page, const uint64_t *from)
+{
+    UNROLLED
+    for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS; i++)
+        __atomic_store_n(&page[i], from[i], __ATOMIC_RELAXED);
+}
+
+static inline void get_registers(uint64_t *to, const uint64_t *page)
+{
+    UNROLLED
+    for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS; i++)
+        to[i] = __atomic_load_n(&page[i], __ATOMIC_ACQUIRE);
 }
 
 /* A message as it goes over a page; words from 4 on lie in the message area of whoever sends or receives. */

@@ -31,7 +31,7 @@ void look_begin(struct look *look, struct cpu_thread *thread, int64_t *spin_ns, 
     const int64_t limit = look_limit_ns();
     if (*spin_ns > limit)
         *spin_ns = limit;
-    bool same = peer_cpu == (uint32_t)sched_getcpu();
+    bool same = peer_cpu == current_cpu();
     int64_t length = *spin_ns;
     if (thread->crowded) {
         thread->crowded--;
@@ -44,7 +44,7 @@ void look_begin(struct look *look, struct cpu_thread *thread, int64_t *spin_ns, 
 
 int looks_with_gil(uint32_t peer_cpu, const struct ease *ease)
 {
-    if (peer_cpu == (uint32_t)sched_getcpu())
+    if (peer_cpu == current_cpu())
         return 0;
     for (unsigned i = ease ? ease->lingers : 0; i > 0; i--)
         linger();

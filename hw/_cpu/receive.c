@@ -15,13 +15,13 @@
 
 /* --- the system call ------------------------------------------------------------------------------------------------ */
 
-static enum route broken(struct cpu_thread *thread)
+APART static enum route broken(struct cpu_thread *thread)
 {
     raise_broken(thread, "a receive beside channels got another entry's completion, or its doorbell does not ring");
     return FAILED;
 }
 
-static enum route wait_for_message(struct cpu_thread *thread, int64_t timeout_ns)
+APART static enum route wait_for_message(struct cpu_thread *thread, int64_t timeout_ns)
 {
     int64_t deadline = deadline_after(timeout_ns);
     enum wait result = without_gil(thread, deadline, receive_look);
@@ -40,7 +40,7 @@ static enum route wait_for_message(struct cpu_thread *thread, int64_t timeout_ns
     return result == WAIT_READY ? BY_CHANNEL : CANCELLED;
 }
 
-static enum route poll_once(struct cpu_thread *thread)
+APART static enum route poll_once(struct cpu_thread *thread)
 {
     enum wait result = receive_look_once(thread, MOST_RECEIVED);
     if (result == WAIT_BROKEN)
@@ -57,7 +57,8 @@ static bool answer_served(struct cpu_thread *thread, const struct sel4py_entry *
     if (!receiver->serving)
         return false;
     struct channel_message answer = {.kind = SEL4PY_STATUS_DONE, .info = plain_info(entry->info)};
-    copy_words(answer.mr, entry->mr, SEL4PY_MESSAGE_REGISTERS);
+    for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS; i++)
+        answer.mr[i] = entry->mr[i];
     channel_answer(receiver->serving->page, receiver->sequence, &answer, receive_message_area(thread));
     if (__atomic_load_n(&receiver->serving->gone, __ATOMIC_ACQUIRE))
         receiver->event_seen--; /* its place can be given back now */
@@ -67,10 +68,9 @@ static bool answer_served(struct cpu_thread *thread, const struct sel4py_entry *
 
 /* The first phase of REPLY_RECV, where the request came through the kernel. A server whose channels are in use goes on to
  * look at them; another one waits in the kernel at once. False if the doorbell does not ring. */
-static bool answer_by_kernel(struct cpu_thread *thread, const struct sel4py_entry *entry)
+APART static bool answer_by_kernel(struct cpu_thread *thread, struct sel4py_entry sent)
 {
     struct receiver *receiver = thread->receiver;
-    struct sel4py_entry sent = *entry;
     struct sel4py_tail tail = {.reply = receiver->reply};
     struct sel4py_completion own;
     const bool in_use = receiver->count && receiver->since_channel < FEW_MESSAGES;
@@ -113,7 +113,7 @@ enum route receive_by_channel(struct cpu_thread *thread, const struct sel4py_ent
     receiver->completion = completion;
     receiver->posted = false;
     receiver->is_wait = op == SEL4PY_SYSCALL_WAIT || op == SEL4PY_SYSCALL_NB_WAIT;
-    if (op == SEL4PY_SYSCALL_REPLY_RECV && !answer_served(thread, entry) && !answer_by_kernel(thread, entry))
+    if (op == SEL4PY_SYSCALL_REPLY_RECV && !answer_served(thread, entry) && !answer_by_kernel(thread, *entry))
         return broken(thread);
     receiver->serving = NULL;
     if (is_polling(op))

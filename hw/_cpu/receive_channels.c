@@ -5,12 +5,9 @@
  */
 #include "receive.h"
 
-void receive_refresh(struct cpu_thread *thread)
+APART static void refresh(struct cpu_thread *thread, uint32_t event)
 {
     struct receiver *receiver = thread->receiver;
-    uint32_t event = __atomic_load_n(&thread->event, __ATOMIC_ACQUIRE);
-    if (event == receiver->event_seen)
-        return;
     receiver->event_seen = event;
     receiver->count = receiver->waiters = 0;
     const unsigned places = channel_places();
@@ -29,6 +26,20 @@ void receive_refresh(struct cpu_thread *thread)
     }
 }
 
+void receive_refresh(struct cpu_thread *thread)
+{
+    uint32_t event = __atomic_load_n(&thread->event, __ATOMIC_ACQUIRE);
+    if (event != thread->receiver->event_seen)
+        refresh(thread, event);
+}
+
+/* What was sent and waits for no answer: it is taken. */
+APART static void answer_send(const struct channel *channel, uint16_t sequence)
+{
+    const struct channel_message taken = {.kind = SEL4PY_STATUS_DONE};
+    channel_answer(channel->page, sequence, &taken, NULL);
+}
+
 static void take_message(struct cpu_thread *thread, struct channel *channel, uint16_t sequence,
                          const struct channel_message *message)
 {
@@ -41,16 +52,15 @@ static void take_message(struct cpu_thread *thread, struct channel *channel, uin
     receiver->last = LAST_CHANNEL;
     receiver->since_channel = 0;
     receiver->peer = channel;
-    if (message->kind == SEL4PY_CHANNELOP_CALL) {
-        receiver->serving = channel;
-        receiver->sequence = sequence;
+    if (message->kind != SEL4PY_CHANNELOP_CALL) {
+        answer_send(channel, sequence);
         return;
     }
-    const struct channel_message taken = {.kind = SEL4PY_STATUS_DONE};
-    channel_answer(channel->page, sequence, &taken, NULL);
+    receiver->serving = channel;
+    receiver->sequence = sequence;
 }
 
-static bool take_signals(struct receiver *receiver)
+APART static bool take_signals(struct receiver *receiver)
 {
     uint64_t signals = 0;
     for (unsigned i = 0; i < receiver->count; i++)

@@ -37,7 +37,7 @@ enum wait receive_poll_kernel(struct cpu_thread *thread)
     return WAIT_INTERRUPTED;
 }
 
-bool receive_post(struct cpu_thread *thread)
+APART bool receive_post(struct cpu_thread *thread)
 {
     struct receiver *receiver = thread->receiver;
     receiver->posted = submit(thread, receiver->is_wait ? SEL4PY_SYSCALL_WAIT : SEL4PY_SYSCALL_RECV,

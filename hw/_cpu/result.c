@@ -56,7 +56,7 @@ static bool put_word(PyObject *tuple, Py_ssize_t index, uint64_t *last, uint64_t
 }
 
 /* A new tuple, from now on the thread's last. Takes `bytes` over. */
-static PyObject *make_result(struct cpu_thread *thread, const struct sel4py_completion *completion, PyObject *bytes)
+APART static PyObject *make_result(struct cpu_thread *thread, const struct sel4py_completion *completion, PyObject *bytes)
 {
     /* Making one may collect garbage, whose finalizers may make system calls: only afterwards is it the last one. */
     PyObject *made = make_tuple(completion), *former = thread->result;

@@ -133,13 +133,9 @@ bool parse_timeout(PyObject *object, int64_t *timeout_ns)
     return !(*timeout_ns == -1 && PyErr_Occurred());
 }
 
-bool parse_word(struct cpu_thread *thread, enum position at, PyObject *object, uint64_t *word)
+APART bool parse_another(struct cpu_thread *thread, enum position at, PyObject *object, uint64_t *word)
 {
     struct argument *known = &thread->known[at];
-    if (known->object == object) {
-        *word = known->word;
-        return true;
-    }
     if (!as_u64(object, word))
         return false;
     PyObject *before = known->object;
@@ -153,6 +149,7 @@ static bool parse_message(struct cpu_thread *thread, PyObject *const *args, stru
 {
     if (!parse_word(thread, AT_CPTR, args[0], &entry->cptr) || !parse_word(thread, AT_INFO, args[1], &entry->info))
         return false;
+    UNROLLED
     for (unsigned i = 0; i < SEL4PY_MESSAGE_REGISTERS; i++)
         if (!parse_word(thread, AT_MR + i, args[2 + i], &entry->mr[i]))
             return false;
@@ -194,38 +191,59 @@ static enum route by_channel(struct cpu_thread *thread, const struct call *call,
     return route;
 }
 
-bool carry_out(struct cpu_thread *thread, const struct call *call, bool may_use_channel,
-               struct sel4py_completion *completion)
+APART static void park_first(struct cpu_thread *thread)
 {
-    thread->busy = true;
-    if (park_asked(thread)) {
-        Py_BEGIN_ALLOW_THREADS
-        park_here(thread);
-        Py_END_ALLOW_THREADS
-    }
-    enum route route = may_use_channel ? by_channel(thread, call, completion) : BY_KERNEL;
-    if (route == BY_KERNEL && may_use_channel && call->entry.op == SEL4PY_SYSCALL_CALL) {
+    Py_BEGIN_ALLOW_THREADS
+    park_here(thread);
+    Py_END_ALLOW_THREADS
+}
+
+/* By the kernel, unless a channel has been connected just now. */
+APART static enum route by_kernel(struct cpu_thread *thread, const struct call *call, bool may_use_channel,
+                                  struct sel4py_completion *completion)
+{
+    if (may_use_channel && call->entry.op == SEL4PY_SYSCALL_CALL) {
         thread->busy = false;
         if (!upgrade_observe(thread, call->entry.cptr))
-            return false;
+            return FAILED;
         thread->busy = true;
-        if (calls_find(thread, call->entry.cptr))
-            route = by_channel(thread, call, completion);
+        enum route route = calls_find(thread, call->entry.cptr) ? by_channel(thread, call, completion) : BY_KERNEL;
+        if (route != BY_KERNEL)
+            return route;
     }
+    struct sel4py_entry entry = call->entry;
+    const struct sel4py_tail tail = {.reply = call->reply, .dest = call->dest};
+    const bool has_tail = entry.flags & SEL4PY_ENTRY_HAS_TAIL;
+    return transact(thread, &entry, has_tail ? &tail : NULL, call->timeout_ns, completion) ? BY_KERNEL : FAILED;
+}
+
+/* Here and in what it comes to nobody is given the address of `call`, so that its words need not be in memory, and those
+ * that are known are known to the end. Who is APART gets a copy. */
+static inline bool do_call(struct cpu_thread *thread, const struct call *call, bool may_use_channel,
+                           struct sel4py_completion *completion)
+{
+    thread->busy = true;
+    if (park_asked(thread))
+        park_first(thread);
+    enum route route = may_use_channel ? by_channel(thread, call, completion) : BY_KERNEL;
     if (route == BY_KERNEL) {
-        struct sel4py_entry entry = call->entry;
-        const struct sel4py_tail tail = {.reply = call->reply, .dest = call->dest};
-        const bool has_tail = entry.flags & SEL4PY_ENTRY_HAS_TAIL;
-        route = transact(thread, &entry, has_tail ? &tail : NULL, call->timeout_ns, completion) ? BY_KERNEL : FAILED;
+        const struct call passed = *call;
+        route = by_kernel(thread, &passed, may_use_channel, completion);
     }
     thread->busy = false;
     return route != FAILED;
 }
 
+IN_ONE APART bool carry_out(struct cpu_thread *thread, const struct call *call, bool may_use_channel,
+                            struct sel4py_completion *completion)
+{
+    return do_call(thread, call, may_use_channel, completion);
+}
+
 static PyObject *outcome(struct cpu_thread *thread, const struct call *call, bool may_use_channel)
 {
     struct sel4py_completion completion;
-    return carry_out(thread, call, may_use_channel, &completion) ? result_of(thread, &completion, NULL) : NULL;
+    return do_call(thread, call, may_use_channel, &completion) ? result_of(thread, &completion, NULL) : NULL;
 }
 
 PyObject *cpu_trap(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
@@ -242,7 +260,7 @@ PyObject *cpu_kernel_trap(PyObject *Py_UNUSED(module), PyObject *const *args, Py
     return thread && parse(thread, args, count, &call) ? outcome(thread, &call, false) : NULL;
 }
 
-PyObject *cpu_call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+IN_ONE PyObject *cpu_call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     struct cpu_thread *thread = thread_ready();
     struct call call = {.entry.op = SEL4PY_SYSCALL_CALL, .timeout_ns = -1};
@@ -252,7 +270,7 @@ PyObject *cpu_call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_
     return outcome(thread, &call, true);
 }
 
-PyObject *cpu_reply_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+IN_ONE PyObject *cpu_reply_recv(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     struct cpu_thread *thread = thread_ready();
     struct call call = {.entry = {.op = SEL4PY_SYSCALL_REPLY_RECV, .flags = SEL4PY_ENTRY_HAS_TAIL}, .timeout_ns = -1};
