@@ -50,8 +50,9 @@ void look_pause(struct look *look);
  * away from it. */
 int looks_with_gil(uint32_t peer_cpu, const struct ease *ease);
 /* A look with the GIL held has found what it looked for, the first one or a later one. How long the peer needs depends on
- * its program and on where the host puts both: a first look that came too early lengthens the next wait by EASE_STEP,
- * EASE_TRIAL in a row that did not shorten it by one. One that comes too early costs what many cost that come a little late. */
+ * its program and on where the host puts both: a first look that came too early lengthens the next wait by a step, EASE_TRIAL
+ * in a row that did not shorten it by one. One that comes too early costs more than one that comes a little late. But where
+ * none may come too early both sides come late, each because the other does, and neither can tell. */
 void ease_learn(struct ease *ease, bool by_first_look);
 /* Looks at the clock. False when it is time to sleep, or past the deadline. */
 bool look_goes_on(struct look *look, struct cpu_thread *thread, int64_t deadline);

@@ -51,12 +51,12 @@ int looks_with_gil(uint32_t peer_cpu, const struct ease *ease)
     return LOOKS_WITH_GIL;
 }
 
-enum { MOST_EASE = 80, EASE_STEP = 2, EASE_TRIAL = 16 };
+enum { MOST_EASE = 80, EASE_TRIAL = 4 };
 
 void ease_learn(struct ease *ease, bool by_first_look)
 {
     if (!by_first_look) {
-        ease->lingers += ease->lingers < MOST_EASE ? EASE_STEP : 0;
+        ease->lingers += ease->lingers < MOST_EASE;
         ease->found = 0;
     } else if (++ease->found >= EASE_TRIAL) {
         ease->lingers -= ease->lingers > 0;
