@@ -167,6 +167,7 @@ def _resolve(draft: Draft, ordered: tuple[TaskDraft, ...]) -> tuple[Task, ...]:
             rights=each.rights,
             late=each.late,
             channel=each.channel,
+            complains=each.complains,
         )
 
     return tuple(
@@ -202,6 +203,7 @@ def _resolve(draft: Draft, ordered: tuple[TaskDraft, ...]) -> tuple[Task, ...]:
             images=task.images,
             reply_rights=task.reply_rights,
             spare_replies=task.spare_replies,
+            complains_of=task.complains_of,
         )
         for task in ordered
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from deploy.complaints import check_complaints
 from deploy.problems import Problems, dotted, suggest
 from deploy.reader import Table
 from deploy.scanner import Path
@@ -59,6 +60,7 @@ def check_supervision(tasks: Sequence[TaskDraft], groups: Sequence[GroupDraft], 
     supervisors = [task for task in tasks if Grant.LIFECYCLE in task.grants]
     for task in tasks:
         _check_depends(task, tasks, problems)
+        check_complaints(task, tasks, [draft.group for draft in groups], problems)
         if not supervisors:
             _check_unsupervised(task, problems)
         # Only a server's loop answers.

@@ -67,6 +67,7 @@ class UseDraft:
     rights: int
     late: bool
     channel: ChannelUse
+    complains: bool
     path: Path
 
 
@@ -106,6 +107,7 @@ class TaskDraft:
     images: tuple[str, ...] = ()
     reply_rights: int = int(REPLY_RIGHTS["wg"])
     spare_replies: int = 0
+    complains_of: tuple[str, ...] = ()
 
 
 def read_devices(machine: Table) -> tuple[tuple[Device, ...], dict[str, HostPart]]:
@@ -172,6 +174,7 @@ def read_task(name: str, table: Table) -> TaskDraft:
         images=table.strings("images"),
         reply_rights=int(REPLY_RIGHTS[table.string("reply_rights", "wg", tuple(REPLY_RIGHTS))]),
         spare_replies=table.integer("spare_replies", 0, 0, SPARE_REPLIES_HIGH),
+        complains_of=table.strings("complains_of"),
     )
     table.finish()
     return draft
@@ -220,7 +223,7 @@ def _connections(table: Table) -> tuple[UseDraft, ...]:
 
 def _connection(name: str, table: Table) -> UseDraft | None:
     value = table.values[name]
-    interface, badge, rights, late, channel = None, None, CLIENT_RIGHTS, False, ChannelUse.AUTO
+    interface, badge, rights, late, channel, complains = None, None, CLIENT_RIGHTS, False, ChannelUse.AUTO, False
     if isinstance(value, dict):
         inner = table.table(name)
         inner.require("from", "'task.provided'")
@@ -230,12 +233,15 @@ def _connection(name: str, table: Table) -> UseDraft | None:
         rights = _rights(inner)
         late = inner.boolean("late")
         channel = ChannelUse(inner.string("channel", channel.value, tuple(each.value for each in ChannelUse)))
+        complains = inner.boolean("complains")
         inner.finish()
     elif isinstance(value, str):
         target = value
     else:
         table.report(
-            name, f"is {kind(value)}", "write 'task.provided', or a table with from, rights, badge, late, channel"
+            name,
+            f"is {kind(value)}",
+            "write 'task.provided', or a table with from and what else uses may have",
         )
         return None
     task, dot, provided = target.partition(".")
@@ -243,7 +249,8 @@ def _connection(name: str, table: Table) -> UseDraft | None:
         if target:
             table.report(name, f"is {target!r}", "write the task and what it provides: 'task.provided'")
         return None
-    return UseDraft(name, task, provided, interface, badge, int(rights), late, channel, (*table.path, name))
+    path = (*table.path, name)
+    return UseDraft(name, task, provided, interface, badge, int(rights), late, channel, complains, path)
 
 
 def _rights(table: Table) -> Rights:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         TruncatedMessage,
         UnknownMethod,
         VMFault,
+        WrongAnswer,
     )
     from libsel4py.interface import (
         Interface,
@@ -83,7 +84,8 @@ _HOMES = {
     "errors": (
         "AlignmentError DeleteFirst FailedLookup IllegalOperation InterfaceMismatch InvalidArgument InvalidCapability "
         "InvalidMessage KernelError MessageTooLong NotEnoughMemory RangeError RemoteError RequestForgotten RevokeFirst "
-        "ServerDied ServiceError Timeout TruncatedMessage UnknownMethod VMFault"
+        "ServerDied ServiceError Timeout TruncatedMessage UnknownMethod VMFault "
+        "WrongAnswer"
     ),
     "interface": "Interface borrows idempotent local long_result method oneway raises remembered verify with_timeout",
     "journal": "CorruptJournal Journal JournalFull",
@@ -144,6 +146,7 @@ __all__ = [
     "VMFault",
     "VSpace",
     "Word",
+    "WrongAnswer",
     "borrows",
     "component",
     "idempotent",

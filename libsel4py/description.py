@@ -124,7 +124,7 @@ class Use(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     """A capability to another task's endpoint: under ``name`` here, ``task.provided`` there.
 
     ``badge`` is in 1..2**63-1 and differs between all clients of one task, directory entries included: all that a task
-    provides comes in at one endpoint.
+    provides comes in at one endpoint. With ``complains`` an answer that does not decode is a complaint of that task.
     """
 
     name: str
@@ -135,6 +135,7 @@ class Use(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     rights: int = int(Rights.WRITE | Rights.GRANT_REPLY)
     late: bool = False
     channel: ChannelUse = ChannelUse.AUTO
+    complains: bool = False
 
 
 class Assigned(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -164,7 +165,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     the system has any. ``host_calls`` names host system calls that the sandbox lets its boot image make although no
     task needs them. ``images`` are boot images that it may start in threads which it makes itself. ``reply_rights`` are
     those of its reply objects: without GRANT no capability goes along with its answers. It has ``spare_replies`` beside
-    the first, for calls that it answers later.
+    the first, for calls that it answers later. ``complains_of`` are the tasks of whose answers it may complain to the
+    reincarnation server.
     """
 
     name: str
@@ -198,6 +200,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     images: tuple[str, ...] = ()
     reply_rights: int = int(Rights.WRITE | Rights.GRANT)
     spare_replies: int = 0
+    complains_of: tuple[str, ...] = ()
 
 
 class Group(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

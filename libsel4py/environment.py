@@ -25,6 +25,7 @@ HEARTBEAT_SIGNAL: Final = 1 << 61  # the task is to signal its pulse, if it serv
 SERVER_SIGNAL: Final = 1 << 62  # somebody rings the task's server (`bell.py`)
 PAGED_ADDRESS: Final = 0x3000_0000_0000  # where a task that has a pager finds the memory that it is paged
 PAGED_BADGE: Final = 1 << 62  # set in the badges of faults that a pager is told; connections have lower ones
+COMPLAINTS_INTERFACE: Final = "libsel4py.interfaces.complaints:Complaints"
 CNODE_DEPTH: Final = 64  # every slot of a task's own CNode is named by its index with this depth
 
 
@@ -57,11 +58,15 @@ class ChannelUse(Enum):
 
 
 class Connection(msgspec.Struct, frozen=True):
-    """Something that this task may use: the badged endpoint capability, and the interface spoken there."""
+    """Something that this task may use: the badged endpoint capability, and the interface spoken there.
+
+    ``complains_of``: the task that is complained of when an answer does not decode; "": nobody is.
+    """
 
     cptr: int
     interface: str
     channel: ChannelUse = ChannelUse.AUTO
+    complains_of: str = ""
 
 
 class Provided(msgspec.Struct, frozen=True):

@@ -257,6 +257,13 @@ class InvalidMessage(RemoteError):
         return self.message
 
 
+class WrongAnswer(InvalidMessage):
+    """An answer did not decode to what the method declares, or is none that an interface has: the server is at fault.
+
+    What the method was to do may be done. A client that may complain of its server does (`libsel4py.complaints`).
+    """
+
+
 class UnknownMethod(InvalidMessage):
     """The server has no method with this label: client and server were built from different interfaces."""
 

@@ -13,11 +13,22 @@ import msgspec
 from libsel4py import abi
 from libsel4py.abi import VALUE_KIND_BITS, ValueKind
 from libsel4py.capabilities import Capability, Unwrapped
-from libsel4py.errors import InvalidMessage, ServiceError
+from libsel4py.errors import InvalidMessage, ServiceError, WrongAnswer
 from libsel4py.lowlevel.machine import Answer, Words, machine
 from libsel4py.signature import Kind, Method, Value
 from libsel4py.task import current_task
-from libsel4py.wire import MAX_BYTES, PIECE_BYTES, Outcome, decode, get, get_partial, message_too_long, put, put_partial
+from libsel4py.wire import (
+    MAX_BYTES,
+    PIECE_BYTES,
+    Outcome,
+    decode,
+    get,
+    get_partial,
+    judged,
+    message_too_long,
+    put,
+    put_partial,
+)
 
 MASK: Final = abi.WORD_MASK
 SIGN: Final = 1 << 63
@@ -120,26 +131,26 @@ def packer(method: Method) -> Callable[[Any, KeepLong], Answer]:
 
 
 def unpacker(method: Method) -> Callable[[Words, FetchMore], Any]:
-    """The client's half: a function from an OK or PARTIAL reply to the method's value. Raises InvalidMessage."""
+    """The client's half: a function from an OK or PARTIAL reply to the method's value. Raises WrongAnswer."""
     what = f"the result of {method.full_name}"
     decode_whole = decoder(method)
 
     def unpack_register(words: Words, fetch: FetchMore) -> Any:
         if words[0] != len(method.result):
-            raise InvalidMessage(f"{what} came with info word {words[0]:#x}, not {len(method.result):#x}")
+            raise WrongAnswer(f"{what} came with info word {words[0]:#x}, not {len(method.result):#x}")
         return from_register(words[1], method.result[0].kind) if method.result else None
 
     def unpack_data(words: Words, fetch: FetchMore) -> Any:
         if abi.info_label(words[0]) == Outcome.PARTIAL:
-            return decode(decode_whole, _collect(words, fetch, what), what)
-        return decode(decode_whole, get(*words), what)
+            return judged(decode, decode_whole, _collect(words, fetch, what), what)
+        return judged(decode, decode_whole, judged(get, *words), what)
 
     def unpack_with_capability(words: Words, fetch: FetchMore) -> Any:
         value = method.result_capability
         assert value is not None
-        capability = take_capability(words[0], value, what)
+        capability = judged(take_capability, words[0], value, what)
         try:
-            rest = iter(decode(decode_whole, get(*words), what) if method.result_data else ())
+            rest = iter(judged(decode, decode_whole, judged(get, *words), what) if method.result_data else ())
         except InvalidMessage:
             if capability is not None:
                 current_task().delete(capability)
@@ -162,14 +173,14 @@ def decoder(method: Method) -> Callable[[bytes], Any]:
 
 
 def _collect(words: Words, fetch: FetchMore, what: str) -> bytes:
-    total, token, piece = get_partial(words)
+    total, token, piece = judged(get_partial, words)
     if total > MAX_LONG_RESULT:
-        raise InvalidMessage(f"{what} claims {total} bytes; a long result may have {MAX_LONG_RESULT}")
+        raise WrongAnswer(f"{what} claims {total} bytes; a long result may have {MAX_LONG_RESULT}")
     data = bytearray(piece)
     while len(data) < total:
         piece = fetch(token, len(data))
         if not piece:
-            raise InvalidMessage(f"{what} ended after {len(data)} of {total} bytes")
+            raise WrongAnswer(f"{what} ended after {len(data)} of {total} bytes")
         data += piece
     return bytes(data[:total])
 

@@ -28,7 +28,7 @@ from typing import Any, Final, TypeVar
 from libsel4py import aio, dispatch
 from libsel4py.capabilities import Endpoint, Notification, Reply
 from libsel4py.context import Component, Uses
-from libsel4py.environment import SIGNAL_BADGE, Environment, Slot
+from libsel4py.environment import COMPLAINTS_INTERFACE, SIGNAL_BADGE, Environment, Slot
 from libsel4py.interface import Interface, find_interface, interfaces_of, is_declaration
 from libsel4py.interfaces.parent import Parent
 from libsel4py.server import Server, Stranger
@@ -161,7 +161,14 @@ def _connect(task: Task, name: str) -> Interface:
     connection = task.environment.connections[name]
     interface = find_interface(connection.interface)
     task.channels.offer(Endpoint(connection.cptr), connection.channel)
-    return interface(Endpoint(connection.cptr))
+    stub = interface(Endpoint(connection.cptr))
+    if not connection.complains_of:
+        return stub
+    from libsel4py.complaints import Complainer, judge  # for few tasks, whose start takes longer by it
+    from libsel4py.interfaces.complaints import Complaints
+
+    heard_by = next(each for each in task.environment.connections.values() if each.interface == COMPLAINTS_INTERFACE)
+    return judge(stub, Complainer(Complaints(Endpoint(heard_by.cptr)), connection.complains_of))
 
 
 def make_server(instance: Any, task: Task) -> Server:

@@ -15,7 +15,7 @@ import msgspec
 
 from libsel4py import abi
 from libsel4py.abi import Status, Syscall
-from libsel4py.errors import InvalidMessage, MessageTooLong, ServerDied, Timeout
+from libsel4py.errors import InvalidMessage, MessageTooLong, ServerDied, Timeout, WrongAnswer
 from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.syscalls import machine, server_died
 from libsel4py.request_ids import clock, give_back_lane, take_lane, time_to_repeat
@@ -29,7 +29,7 @@ from libsel4py.results import (
 from libsel4py.signature import Method, Repeat, Value
 from libsel4py.stub_source import body, parameter_list
 from libsel4py.task import current_task
-from libsel4py.wire import CONTINUE, UNDECODABLE, Outcome, get, message_too_long, put, raise_failure
+from libsel4py.wire import CONTINUE, UNDECODABLE, Outcome, get, judged, message_too_long, put, raise_failure
 
 if TYPE_CHECKING:
     from libsel4py.interface import Interface
@@ -73,7 +73,7 @@ def _fetcher(stub: Interface, method: Method) -> FetchMore:
             raise ServerDied(f"{method.full_name}: the rest of its long result is not there any more")
         if label != Outcome.OK:
             raise_failure(method.full_name, method.raises, reply)
-        return get(*reply)
+        return judged(get, *reply)
 
     return fetch
 
@@ -115,8 +115,8 @@ class _Packing:
         return message_too_long(data, self._what)
 
 
-def _undecodable(method: Method) -> Callable[[Exception], InvalidMessage]:
-    return lambda error: InvalidMessage(f"the result of {method.full_name} does not decode: {error}")
+def _undecodable(method: Method) -> Callable[[Exception], WrongAnswer]:
+    return lambda error: WrongAnswer(f"the result of {method.full_name} does not decode: {error}")
 
 
 def _check_capability(method: Method, value: Value) -> Callable[[object], int]:

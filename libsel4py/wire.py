@@ -28,6 +28,7 @@ from libsel4py.errors import (
     ServerDied,
     ServiceError,
     UnknownMethod,
+    WrongAnswer,
     kernel_error,
     wire_name,
 )
@@ -197,24 +198,36 @@ def _plain(value: object) -> Plain:
 
 
 def raise_failure(what: str, declared: tuple[type[Exception], ...], words: Words) -> NoReturn:
-    """Raise what a reply other than OK says. Raises InvalidMessage if it says nothing that is known."""
+    """Raise what a reply other than OK says. Raises WrongAnswer if it says nothing that is known."""
+    raise judged(_failure, what, declared, words)
+
+
+def judged(read: Callable[..., Decoded], *arguments: object) -> Decoded:
+    """What is read of an answer. Raises WrongAnswer where that raises InvalidMessage."""
+    try:
+        return read(*arguments)
+    except InvalidMessage as error:
+        raise WrongAnswer(error.message) from error
+
+
+def _failure(what: str, declared: tuple[type[Exception], ...], words: Words) -> Exception:
     info, word0, word1, word2, word3 = words
     label = abi.info_label(info)
     if 1 <= label <= max(abi.Error):
-        raise kernel_error(label, (word0, word1, word2, word3), what, explanation())
+        return kernel_error(label, (word0, word1, word2, word3), what, explanation())
     match label:
         case Outcome.SERVER_DIED:
-            raise ServerDied(f"{what}: the server died after it had taken the request; it may have been carried out")
+            return ServerDied(f"{what}: the server died after it had taken the request; it may have been carried out")
         case Outcome.FORGOTTEN:
-            raise RequestForgotten(f"{what}: the server died of the request, and its successor has no record of it")
+            return RequestForgotten(f"{what}: the server died of the request, and its successor has no record of it")
         case Outcome.DECLARED:
             carried = decode(_decode_carried, get(*words), f"the exception of {what}")
-            raise _rebuild(carried, declared)
+            return _rebuild(carried, declared)
         case Outcome.UNDECLARED | Outcome.INVALID_MESSAGE | Outcome.UNKNOWN_METHOD:
             name, text = decode(_decode_text, get(*words), f"the error of {what}")
             if label == Outcome.UNDECLARED:
-                raise RemoteError(name, text)
-            raise (UnknownMethod if label == Outcome.UNKNOWN_METHOD else InvalidMessage)(f"{what}: {text}")
+                return RemoteError(name, text)
+            return (UnknownMethod if label == Outcome.UNKNOWN_METHOD else InvalidMessage)(f"{what}: {text}")
     raise InvalidMessage(f"{what}: the server answered with label {label:#x}, which no interface has")
 
 

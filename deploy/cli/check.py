@@ -94,7 +94,8 @@ def _described(description: Description) -> Report:
         used = [f"{use.name}→{use.task}.{use.provided}#{use.badge}{channel(use)}" for use in task.uses]
         found = [f"({use.name}→{use.task}.{use.provided}#{use.badge})" for use in task.names]
         driven = [f"{each.name}→{each.device}{io_space(each)}" for each in task.devices]
-        return " ".join((*used, *found, *driven, *(f"+{grant.value}" for grant in task.grants))) or "-"
+        accused = [f"!{name}" for name in task.complains_of]
+        return " ".join((*used, *found, *driven, *accused, *(f"+{grant.value}" for grant in task.grants))) or "-"
 
     def show() -> None:
         line(f"{description.source}: {checked.name}, {format_size(checked.ram)} of RAM, {len(checked.tasks)} tasks")

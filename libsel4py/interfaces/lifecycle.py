@@ -89,7 +89,8 @@ class TaskRecord(msgspec.Struct, frozen=True):
         pager: the number of its pager, if it has one.
         failures: how many of its lives have ended in a row, each soon. due: when it is to be started again.
         started_at: when its last life began. renewed_at: when its group last began anew; 0: never.
-        failed_at: when it has failed, as far as that counts still; oldest first.
+        failed_at: when it has failed, as far as that counts still; oldest first. complained_at: for complaints of it.
+        complains_of: the numbers of those that it may complain of.
     """
 
     number: int
@@ -109,12 +110,15 @@ class TaskRecord(msgspec.Struct, frozen=True):
     started_at: float = 0.0
     renewed_at: float = 0.0
     failed_at: tuple[float, ...] = ()
+    complained_at: tuple[float, ...] = ()
+    complains_of: tuple[int, ...] = ()
 
 
 class Cause(msgspec.Struct, frozen=True):
     """Why something changes: what has become of one task, in words ("": root knows). ``failed_at`` counts as a failure.
 
-    ``failures`` is how many are in a row by now; with ``forgives`` those before this one do not count any more.
+    ``failures`` is how many are in a row by now; with ``forgives`` those before this one do not count any more. With
+    ``is_complaint`` another task has complained of it.
     """
 
     task: int
@@ -123,6 +127,7 @@ class Cause(msgspec.Struct, frozen=True):
     failures: int = 0
     failed_at: float = 0.0
     forgives: bool = False
+    is_complaint: bool = False
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -162,6 +167,10 @@ class Lifecycle(Interface):
 
     def change(self, change: Change) -> None:
         """Carry out one step. Numbers that are no supervised task's are passed over."""
+
+    def life(self, task: int) -> int:
+        """The number of the task's current life, or of its next one where none runs; 0 of what is no supervised task.
+        The first one has the number 1."""
 
     def ask_to_stop(self, task: int) -> None:
         """Tell a task that it is to end by itself. It is not waited for."""

@@ -15,18 +15,22 @@ from libsel4py.capabilities import Notification
 from libsel4py.errors import KernelError, RemoteError
 from libsel4py.fault_reports import FAULTED, is_guarded, pager_is_gone
 from libsel4py.heartbeats import HUNG, Heartbeats, Pulse
+from libsel4py.interfaces.complaints import Complaints, Ruling, Verdict
 from libsel4py.interfaces.lifecycle import Allowed, Change, Lifecycle, Order, OrderKind, Standing, TaskRecord
 from libsel4py.interfaces.supervision import Supervised, Supervision
+from libsel4py.interfaces.system import NotPermitted
 from libsel4py.lowlevel.machine import Words
 from libsel4py.server import Alarm
+from libsel4py.signature import Word
 from servers.reincarnation.policy import SECOND_US, AskToStop, EndSystem, Policy, Step
-from servers.reincarnation.reports import Report, account
+from servers.reincarnation.reports import Report, account, complaint_of
 
+SHOWN: Final = 40  # characters of a name that is no task's
 NO_MEMORY: Final[Words] = (message_info(1), 0, 0, 0, 0)  # the answer to a VM fault that nobody resolves
 
 
 @component
-class Main(Supervision):
+class Main(Supervision, Complaints):
     """The server."""
 
     lifecycle = uses(Lifecycle)
@@ -82,8 +86,12 @@ class Main(Supervision):
         return None
 
     def on_signal(self, _: int) -> None:
-        """Root has orders. The last look, which finds none, tells root that they are carried out: a later life of this
-        server would do so again."""
+        """Root has orders."""
+        self._see_to_orders()
+
+    def _see_to_orders(self) -> None:
+        """The last look, which finds none, tells root that all are carried out: a later life of this server would do so
+        again."""
         self._allowed = None
         self._obey_all()
         while not self._allow():
@@ -107,6 +115,30 @@ class Main(Supervision):
 
     def supervised(self) -> list[Supervised]:
         return account(self._policy, self._heartbeats, time.monotonic())
+
+    def life(self, task: str) -> Word:
+        return Word(self.lifecycle.life(self._complained_of(task)))
+
+    def complain(self, task: str, life: Word, why: str) -> Ruling:
+        number = self._complained_of(task)
+        self._see_to_orders()  # what has become of that life by now
+        current = self.lifecycle.life(number)
+        if life != current:
+            return Ruling(Verdict.LATE, current)
+        text = complaint_of(self.caller.name, why)
+        verdict, steps = self._policy.complained(number, text, time.monotonic())
+        self._take(steps)
+        self._allow()
+        return Ruling(verdict, self.lifecycle.life(number))
+
+    def _complained_of(self, task: str) -> int:
+        """The number of a task. Raises NotPermitted: the caller may not complain of it."""
+        records = [child.record for child in self._policy.children.values()]
+        permitted = {number for each in records if each.name == self.caller.name for number in each.complains_of}
+        number = next((each.number for each in records if each.name == task), None)
+        if number is None or number not in permitted:
+            raise NotPermitted(f"the description does not let {self.caller.name} complain of {task[:SHOWN]!r}")
+        return number
 
     def _orders(self) -> list[Order]:
         orders = self.lifecycle.orders(self._seen)

@@ -4,8 +4,13 @@ Rules. An event comes in with its moment, in seconds, and a `Change` goes out, w
 kept; the state here is then as if it had been done. So the state can be built again from what root keeps
 (`TaskRecord`), and a test runs years in no time.
 
+A complaint is a failure of the task that it is of, and never what gives it up: of the failures that its group may have
+within its period, half may be complaints. The life that follows one is not complained of before it is a second old, and
+as old as the task was away before it. So whoever complains of each life takes half of the time at most of a server that
+starts within a second.
+
 Sources. Strategies, intensity, period: Erlang/OTP, supervisor(3). Delays: MINIX 3's RS, `1 << restarts` periods and
-30 s at most, the first crash at once.
+30 s at most, the first crash at once. Complaints: its EVENT of another server.
 """
 
 from __future__ import annotations
@@ -15,11 +20,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec.structs import replace
+
 from libsel4py.description import GiveUp, Group, Restart, Strategy
+from libsel4py.fault_reports import FAULTED
+from libsel4py.interfaces.complaints import Verdict
 from libsel4py.interfaces.lifecycle import FOREVER, Allowed, Cause, Change, Standing, TaskRecord
 
 SECOND_US: Final = 1e6
 MOST_DOUBLINGS: Final = 30  # any limit is less
+LEAST_LIFE_S: Final = 1.0  # behind a complaint, before the next one
 BY_ORDER: Final = "stopped by order"
 
 
@@ -57,12 +67,14 @@ class Child:
     due: float
     started_at: float
     failed_at: deque[float]
+    complained_at: deque[float]
     stops_by: float = FOREVER
     stops_for_restart: bool = False
 
     @classmethod
     def of(cls, record: TaskRecord) -> Child:
-        return cls(record, record.standing, record.failures, record.due, record.started_at, deque(record.failed_at))
+        failed_at, complained_at = deque(record.failed_at), deque(record.complained_at)
+        return cls(record, record.standing, record.failures, record.due, record.started_at, failed_at, complained_at)
 
     @property
     def number(self) -> int:
@@ -98,6 +110,14 @@ class Supervisor:
             while child.failed_at and now - child.failed_at[0] >= period:
                 child.failed_at.popleft()
         return sum(len(child.failed_at) for child in self.children)
+
+    def complaints_within(self, now: float) -> int:
+        """How many of them were complaints of the children."""
+        period = self.group.period_us / SECOND_US
+        for child in self.children:
+            while len(child.complained_at) > 1 and now - child.complained_at[0] >= period:
+                child.complained_at.popleft()
+        return sum(now - moment < period for child in self.children for moment in child.complained_at)
 
     def eases(self, child: Child, now: float) -> float:
         """The next moment at which something that has failed counts no more; FOREVER if there is none."""
@@ -213,6 +233,17 @@ class Policy:
             return self._leave(child, cause, status, ends=hung)
         return self._restart(child, cause, status, now)
 
+    def complained(self, number: int, text: str, now: float) -> tuple[Verdict, list[Step]]:
+        """Another task has said that this one's current life answers wrongly."""
+        self._now = now
+        child = self.children.get(number)
+        if child is None or child.standing is not Standing.RUNNING or child.is_stopping:
+            return Verdict.LATE, []
+        if not self._may_be_complained_of(child, now):
+            return Verdict.TOO_OFTEN, []
+        child.complained_at.append(now)
+        return Verdict.ENDED, self._restart(child, Cause(number, text, is_complaint=True), FAULTED, now)
+
     def done(self, number: int) -> list[Step]:
         """A task has said that its work is done: root has ended it."""
         child = self.children.get(number)
@@ -279,8 +310,19 @@ class Policy:
             return self._give_up(supervisor, child, cause, status, now)
         child.failed_at.append(now)
         delay = supervisor.delay(child, now)
-        kept = Cause(cause.task, cause.text, cause.has_faulted, child.failures, failed_at=now)
+        kept = replace(cause, failures=child.failures, failed_at=now)
         return self._change(kept, supervisor.affected(child), now + delay if delay else 0.0)
+
+    def _may_be_complained_of(self, child: Child, now: float) -> bool:
+        """Whether a complaint of it is followed by another life, and has not just been followed by this one."""
+        supervisor = self.supervisors[child.number]
+        most = supervisor.group.intensity
+        is_rare = supervisor.complaints_within(now) < most // 2 and supervisor.failures_within(now) < most
+        comes_back = child.record.restart is not Restart.NEVER and all(map(self._is_up, child.record.depends))
+        if not (is_rare and comes_back and child.complained_at):
+            return is_rare and comes_back
+        away = child.started_at - child.complained_at[-1]
+        return now - max(child.started_at, child.complained_at[-1]) >= max(away, LEAST_LIFE_S)
 
     def _give_up(self, supervisor: Supervisor, child: Child, cause: Cause, status: int, now: float) -> list[Step]:
         """It has failed too often."""

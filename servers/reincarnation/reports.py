@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from libsel4py.fault_reports import FAULTED, describe_fault, exit_status, is_death, where_to_read
 from libsel4py.heartbeats import Heartbeats
 from libsel4py.interfaces.lifecycle import Standing, fault_source
 from libsel4py.interfaces.supervision import Supervised
 from servers.reincarnation.policy import Policy
+
+MOST_SHOWN: Final = 100  # characters of what a complaint says
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,12 @@ class Report:
     def text_for(self, name: str) -> str:
         """In words, with where a person finds more."""
         return self.text if self.faulted else self.text + where_to_read(name, self.status)
+
+
+def complaint_of(client: str, why: str) -> str:
+    """Why a life was ended that this task has complained of. What it says is shown, and commands no terminal."""
+    shown = "".join(character if character.isprintable() else "?" for character in why[:MOST_SHOWN])
+    return f"complaint by {client}: {shown}" if shown else f"complaint by {client}"
 
 
 def account(policy: Policy, heartbeats: Heartbeats, now: float) -> list[Supervised]:

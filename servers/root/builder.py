@@ -246,7 +246,7 @@ class Builder:
         for use in task.uses:
             slot = layout.take(f"{use.name} ({use.task}.{use.provided})")
             self._place_endpoint(made, slot, use.task, use.rights, use.badge)
-            connections[use.name] = Connection(slot, use.interface, use.channel)
+            connections[use.name] = Connection(slot, use.interface, use.channel, use.task if use.complains else "")
         return connections
 
     def _place_endpoint(self, made: TaskObjects, slot: int, server: str, rights: int, badge: int) -> None:

@@ -95,6 +95,10 @@ class LifecycleService(Lifecycle):
     def _known(self, numbers: tuple[int, ...]) -> list[RunningTask]:
         return [self._tasks[number] for number in numbers if number in self._tasks]
 
+    def life(self, task: int) -> int:
+        running = self._tasks.get(task)
+        return 0 if running is None else 1 + running.restarts + (running.life is not Life.RUNNING)
+
     def ask_to_stop(self, task: int) -> None:
         self._ahead.end(task)
         running = self._tasks.get(task)
@@ -142,6 +146,8 @@ class LifecycleService(Lifecycle):
             started_at=running.started_at,
             renewed_at=running.renewed_at,
             failed_at=tuple(running.failed_at),
+            complained_at=tuple(running.complained_at),
+            complains_of=tuple(self._numbers[name] for name in task.complains_of),
         )
 
     def _end(self, running: RunningTask, change: Change) -> None:
@@ -187,4 +193,6 @@ def _note(running: RunningTask, cause: Cause) -> None:
         running.failed_at.clear()
     if cause.failed_at:
         running.failed_at.append(cause.failed_at)
+    if cause.is_complaint:
+        running.complained_at.append(cause.failed_at)
     running.failures = cause.failures

@@ -81,7 +81,7 @@ class RunningTask:
         state: its life, in words. last_cause: why its last life ended. restarted_at: when it was last started again by
         root's own rule, in seconds of root's clock. used_us: the processor time of its threads, as far as told.
         standby: see there. standby_faults: root's endpoint, with a badge for the faults of what stands by.
-        standing, failures, due, started_at, renewed_at, failed_at: `lifecycle.TaskRecord` says.
+        standing, failures, due, started_at, renewed_at, failed_at, complained_at: `lifecycle.TaskRecord` says.
     """
 
     number: int
@@ -107,6 +107,7 @@ class RunningTask:
     started_at: float = 0.0
     renewed_at: float = 0.0
     failed_at: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_FAILURES))
+    complained_at: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_FAILURES))
     used_us: int = 0
     standby: Standby = Standby.NONE
     standby_faults: Endpoint | None = None

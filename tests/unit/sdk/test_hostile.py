@@ -19,6 +19,7 @@ from libsel4py import (
     UnknownMethod,
     Untyped,
     Word,
+    WrongAnswer,
     abi,
 )
 from libsel4py.lowlevel.syscalls import Message
@@ -79,13 +80,13 @@ def _packed(label: int, value: object) -> Message:
 @pytest.mark.parametrize(
     ("answer", "kind", "text"),
     [
-        (Message(Outcome.OK, (1, 2)), InvalidMessage, "came with info word"),
-        (Message(12345), InvalidMessage, "label 0x3039, which no interface has"),
+        (Message(Outcome.OK, (1, 2)), WrongAnswer, "came with info word"),
+        (Message(12345), WrongAnswer, "label 0x3039, which no interface has"),
         (Message(Outcome.SERVER_DIED), ServerDied, "may have been carried out"),
         (Message(abi.Error.INVALID_CAPABILITY, (0,)), KernelError, "the invoked slot is empty"),
-        (Message(Outcome.DECLARED), InvalidMessage, "has 0 words"),
-        (Message(Outcome.DECLARED, (1 << 60, 1)), InvalidMessage, "claims 1152921504606846976 bytes"),
-        (_packed(Outcome.DECLARED, [1, 2]), InvalidMessage, "does not decode"),
+        (Message(Outcome.DECLARED), WrongAnswer, "has 0 words"),
+        (Message(Outcome.DECLARED, (1 << 60, 1)), WrongAnswer, "claims 1152921504606846976 bytes"),
+        (_packed(Outcome.DECLARED, [1, 2]), WrongAnswer, "does not decode"),
         (_packed(Outcome.DECLARED, ["os.system", ["x"], {}, ""]), RemoteError, "system at the server: x"),
         (
             _packed(Outcome.DECLARED, ["tests.unit.sdk.services.OutOfPaint", [], {}, ""]),
@@ -95,7 +96,7 @@ def _packed(label: int, value: object) -> Message:
         (_packed(Outcome.DECLARED, ["tests.unit.sdk.services.OutOfPaint", [[]], {}, ""]), RemoteError, "OutOfPaint"),
         (_packed(Outcome.UNDECLARED, ["KeyError", "k"]), RemoteError, "KeyError at the server: k"),
         (_packed(Outcome.UNKNOWN_METHOD, ["x", "no such"]), UnknownMethod, "no such"),
-        (_packed(Outcome.PARTIAL, "x"), InvalidMessage, "info word"),
+        (_packed(Outcome.PARTIAL, "x"), WrongAnswer, "info word"),
     ],
 )
 def test_stubs_take_nothing_from_a_server_on_trust(
@@ -117,15 +118,25 @@ def test_stubs_take_nothing_from_a_server_on_trust(
     ],
 )
 def test_stubs_refuse_long_results_that_are_none(fake: TestSystem, answer: Message) -> None:
-    with pytest.raises(InvalidMessage):
+    with pytest.raises(WrongAnswer):
         Studio(_RawServer(fake, answer).endpoint).repeat("x", 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [_packed(Outcome.INVALID_MESSAGE, ["x", "what you said"]), _packed(Outcome.UNKNOWN_METHOD, ["x", "none such"])],
+)
+def test_what_a_server_says_of_the_request_is_no_wrong_answer(fake: TestSystem, answer: Message) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        Studio(_RawServer(fake, answer).endpoint).add(1, 2)
+    assert not isinstance(refused.value, WrongAnswer)
 
 
 def test_a_word_in_bytes_is_never_negative(fake: TestSystem) -> None:
     gift = fake.new(FakeUntyped(12))
     fake.first_task.receive.arm()
     answer = _packed(Outcome.OK, [-1])
-    with pytest.raises(InvalidMessage, match="does not decode"):
+    with pytest.raises(WrongAnswer, match="does not decode"):
         Measured(_RawServer(fake, Message(answer.label, answer.words, (gift,))).endpoint).measure()
 
 

@@ -10,7 +10,7 @@ from msgspec import structs
 from kerneld.records import Notification, TcbSlot
 from libsel4py import abi
 from libsel4py.abi import FaultLabel, PageFault, Syscall
-from libsel4py.description import Assigned, Grant, Group, Provide, Restart, Strategy, System
+from libsel4py.description import Assigned, Grant, Group, Provide, Restart, Strategy, System, Use
 from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, STOP_SIGNAL, Slot
 from libsel4py.heartbeats import INIT_SECONDS
 from libsel4py.interfaces.lifecycle import (
@@ -26,6 +26,7 @@ from libsel4py.interfaces.lifecycle import (
     fault_source,
 )
 from libsel4py.interfaces.system import NotPermitted
+from servers.reincarnation.reports import MOST_SHOWN, complaint_of
 from servers.root.lives import PASSING_ON
 from servers.root.orders import LATER_SECONDS
 from servers.root.running_task import Kind, Life, badge_of
@@ -517,3 +518,56 @@ def test_a_memory_fault_that_the_reincarnation_server_had_taken_is_told_to_its_n
     again = together.act_for("reincarnation").syscall(Syscall.RECV, served, reply=Slot.REPLY)
     assert again is not None
     assert (fault_source(again.badge), again.label) == ((2, 1), FaultLabel.VM_FAULT)
+
+
+# --- complaints
+
+
+def test_each_life_has_a_number_and_the_next_one_has_it_once_that_has_ended(board: Root) -> None:
+    assert [board.lifecycle.life(number) for number in (0, 1, 2, 77)] == [0, 1, 1, 0]
+    board.lifecycle.change(Change(Cause(1, "killed"), ends=(1,), due=board.clock.now + 4))
+    assert board.lifecycle.life(1) == 2
+    board.lifecycle.change(Change(starts=(1,)))
+    assert board.lifecycle.life(1) == 2
+    allow(board, "one")
+    board.ended("one", SIGKILLED)
+    assert board.lifecycle.life(1) == 3
+
+
+def test_a_complaint_is_kept_and_shown_as_why_the_life_has_ended(board: Root) -> None:
+    cause = Cause(1, "complaint by two: it lies", failures=1, failed_at=7.5, is_complaint=True)
+    board.lifecycle.change(Change(cause, ends=(1,), starts=(1,)))
+    assert (records(board)["one"].complained_at, records(board)["one"].failed_at) == ((7.5,), (7.5,))
+    assert (board.running("one").last_cause, board.running("one").state) == ("complaint by two: it lies", "running")
+    board.lifecycle.change(Change(Cause(1, "killed", failures=2, failed_at=8.5), ends=(1,), starts=(1,)))
+    assert records(board)["one"].complained_at == (7.5,)
+
+
+def test_a_complaint_does_not_end_the_life_that_has_begun_meanwhile(board: Root) -> None:
+    """Root has started it again, and the reincarnation server, which complains of the life before, does not know."""
+    allow(board, "one")
+    board.ended("one", SIGKILLED)
+    cause = Cause(1, "complaint by two: it lies", failures=1, failed_at=7.5, is_complaint=True)
+    board.lifecycle.change(Change(cause, ends=(1,), starts=(1,)))
+    assert (board.running("one").restarts, records(board)["one"].complained_at) == (1, ())
+
+
+def test_the_reincarnation_server_is_told_who_may_complain_of_whom() -> None:
+    with root(REINCARNATION, ONE, structs.replace(TWO, complains_of=("one",)), check=False) as board:
+        board.supervisor.start_all()
+        assert [record.complains_of for record in records(board).values()] == [(), (1,)]
+
+
+def test_a_task_is_told_of_whom_its_answers_are_complained() -> None:
+    uses = (Use("said", "one", "one", PING, 1, complains=True), Use("asked", "one", "one", PING, 2))
+    with root(REINCARNATION, ONE, structs.replace(TWO, uses=uses, complains_of=("one",)), check=False) as board:
+        connections = board.running("two").environment.connections
+        assert {name: each.complains_of for name, each in connections.items()} == {"said": "one", "asked": ""}
+
+
+@pytest.mark.parametrize(
+    ("why", "shown"),
+    [("", ""), ("it lies", ": it lies"), ("\x1b[2J\n", ": ?[2J?"), ("x" * 500, ": " + "x" * MOST_SHOWN)],
+)
+def test_what_a_complaint_says_is_shown_and_commands_no_terminal(why: str, shown: str) -> None:
+    assert complaint_of("two", why) == f"complaint by two{shown}"

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from libsel4py.description import GiveUp, Group, Restart, Strategy
-from libsel4py.interfaces.lifecycle import Change, Standing, TaskRecord
+from libsel4py.interfaces.complaints import Verdict
+from libsel4py.interfaces.lifecycle import Cause, Change, Standing, TaskRecord
 from servers.reincarnation.policy import AskToStop, EndSystem, Policy, Step
 
 NAMES = ("first", "second", "third")
@@ -72,6 +73,7 @@ class World:
                 due=child.due,
                 started_at=child.started_at,
                 failed_at=tuple(child.failed_at),
+                complained_at=tuple(child.complained_at),
                 renewed_at=self.policy.supervisors[child.number].renewed_at,
             )
             for child in self.policy.children.values()
@@ -81,6 +83,10 @@ class World:
 
 def replace_record(record: TaskRecord, **fields: object) -> TaskRecord:
     return msgspec.structs.replace(record, **fields)
+
+
+def replace_group(group: Group, **fields: object) -> Group:
+    return msgspec.structs.replace(group, **fields)
 
 
 def world(strategy: Strategy = Strategy.ONE_FOR_ONE, **fields: object) -> World:
@@ -396,3 +402,104 @@ def test_who_stops_or_is_not_started_again_is_not_allowed() -> None:
     assert allowed(stopping) == [(0, 1)]
     stopping.policy.stop(0, stopping.now)
     assert allowed(stopping) == []
+
+
+# --- complaints
+
+
+def complain(it: World, number: int = 0) -> Verdict:
+    verdict, steps = it.policy.complained(number, "complaint by third: why", it.now)
+    it.take(steps)
+    return verdict
+
+
+def test_a_complaint_is_a_failure_that_its_group_follows() -> None:
+    it = world(Strategy.REST_FOR_ONE)
+    (change,) = it.policy.complained(1, "complaint by third: why", it.now)[1]
+    assert change == Change(
+        Cause(1, "complaint by third: why", failures=1, failed_at=it.now, is_complaint=True),
+        ends=(2, 1),
+        starts=(1, 2),
+    )
+    assert it.policy.supervisors[1].failures_within(it.now) == 1
+
+
+def test_the_next_life_is_let_alone_for_a_second() -> None:
+    it = world()
+    assert complain(it) is Verdict.ENDED
+    for later, verdict in ((0.0, Verdict.TOO_OFTEN), (0.9, Verdict.TOO_OFTEN), (0.2, Verdict.ENDED)):
+        it.now += later
+        assert complain(it) is verdict
+    assert complain(it, 1) is Verdict.ENDED  # that is each one's own second
+
+
+def test_half_of_what_a_group_may_fail_are_complaints() -> None:
+    it = world(intensity=5, period_us=10_000_000)
+    verdicts = []
+    for number in (0, 1, 2, 0, 1, 2):
+        verdicts.append(complain(it, number))
+        it.now += 1.5
+    assert verdicts == [Verdict.ENDED] * 2 + [Verdict.TOO_OFTEN] * 4
+    it.now += 1  # the first complaint counts no more
+    assert complain(it, 0) is Verdict.ENDED
+
+
+def test_a_complaint_never_gives_a_task_up() -> None:
+    it = world(intensity=4)
+    for _ in range(4):
+        it.fail(0)
+    it.happened.clear()
+    assert complain(it) is Verdict.TOO_OFTEN
+    assert (it.happened, it.up) == ([], {0, 1, 2})
+
+
+def test_who_was_away_for_long_is_let_alone_as_long() -> None:
+    it = World([record(0), record(1), record(2)], [BACKED_OFF])
+    it.fail(0)
+    assert complain(it) is Verdict.ENDED
+    away = it.wait()
+    assert away == 2.0  # its second failure in a row
+    for later, verdict in ((1.9, Verdict.TOO_OFTEN), (0.2, Verdict.ENDED)):
+        it.now += later
+        assert complain(it) is verdict
+
+
+def test_whoever_complains_whenever_it_can_leaves_it_up_for_half_of_the_time() -> None:
+    it = World([record(0), record(1), record(2)], [replace_group(BACKED_OFF, period_us=3_600_000_000)])
+    begun, down, verdicts = it.now, 0.0, set()
+    while it.now < begun + 3600:
+        verdicts.add(complain(it))
+        if 0 in it.up:
+            it.now += 0.1
+        else:
+            down += it.wait()
+    assert verdicts == {Verdict.ENDED, Verdict.TOO_OFTEN}
+    assert 0 < down <= (it.now - begun) / 2
+
+
+def test_a_life_that_is_over_or_stops_is_not_complained_of() -> None:
+    it = World([record(0), record(1), record(2, asks_to_stop=True, stop_timeout_us=1_000_000)], [BACKED_OFF])
+    it.fail(0)
+    it.fail(0)
+    assert 0 not in it.up
+    it.take(it.policy.stop(2, it.now))
+    for number in (0, 2, 17):
+        assert complain(it, number) is Verdict.LATE
+
+
+def test_no_task_is_ended_by_a_complaint_that_would_not_come_back() -> None:
+    never = record(0, restart=Restart.NEVER)
+    it = World([never, record(1, standing=Standing.LEFT), record(2, depends=(1,))], [Group("g", NAMES)])
+    for number in (0, 2):
+        assert complain(it, number) is Verdict.TOO_OFTEN
+    assert it.happened == []
+
+
+def test_complaints_are_counted_by_a_supervisor_that_begins_anew() -> None:
+    it = world(intensity=2)
+    assert complain(it) is Verdict.ENDED
+    it = it.again()
+    it.now += 5
+    assert complain(it) is Verdict.TOO_OFTEN
+    it.now += 6
+    assert complain(it) is Verdict.ENDED
