@@ -22,7 +22,8 @@ from libsel4py.interfaces.system import NotPermitted
 from libsel4py.lowlevel.machine import Words
 from libsel4py.server import Alarm
 from libsel4py.signature import Word
-from servers.reincarnation.policy import SECOND_US, AskToStop, EndSystem, Policy, Step
+from servers.reincarnation.children import SECOND_US
+from servers.reincarnation.policy import AskToStop, EndSystem, Policy, Step
 from servers.reincarnation.reports import Report, account, complaint_of
 
 SHOWN: Final = 40  # characters of a name that is no task's

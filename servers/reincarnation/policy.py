@@ -15,20 +15,18 @@ Sources. Strategies, intensity, period: Erlang/OTP, supervisor(3). Delays: MINIX
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from msgspec.structs import replace
 
-from libsel4py.description import GiveUp, Group, Restart, Strategy
+from libsel4py.description import GiveUp, Group, Restart
 from libsel4py.fault_reports import FAULTED
 from libsel4py.interfaces.complaints import Verdict
 from libsel4py.interfaces.lifecycle import FOREVER, Allowed, Cause, Change, Standing, TaskRecord
+from servers.reincarnation.children import SECOND_US, Child, Supervisor
 
-SECOND_US: Final = 1e6
-MOST_DOUBLINGS: Final = 30  # any limit is less
 LEAST_LIFE_S: Final = 1.0  # behind a complaint, before the next one
 BY_ORDER: Final = "stopped by order"
 
@@ -50,107 +48,6 @@ class AskToStop:
 
 
 Step = Change | EndSystem | AskToStop
-
-
-@dataclass(slots=True, eq=False)
-class Child:
-    """A supervised task. What is the same as in `TaskRecord` is called the same.
-
-    Attributes:
-        due: when it waits, the moment of its start; 0: as soon as those that it depends on run.
-        stops_by: the moment when it is ended that was asked to stop. stops_for_restart: it is then started again.
-    """
-
-    record: TaskRecord
-    standing: Standing
-    failures: int
-    due: float
-    started_at: float
-    failed_at: deque[float]
-    complained_at: deque[float]
-    stops_by: float = FOREVER
-    stops_for_restart: bool = False
-
-    @classmethod
-    def of(cls, record: TaskRecord) -> Child:
-        failed_at, complained_at = deque(record.failed_at), deque(record.complained_at)
-        return cls(record, record.standing, record.failures, record.due, record.started_at, failed_at, complained_at)
-
-    @property
-    def number(self) -> int:
-        return self.record.number
-
-    @property
-    def is_stopping(self) -> bool:
-        return self.stops_by != FOREVER
-
-    @property
-    def goes_along(self) -> bool:
-        """Whether it ends with its group: not what has ended already for good, or is about to."""
-        return self.standing in (Standing.RUNNING, Standing.WAITING) and not self.is_stopping
-
-    def forgive(self) -> None:
-        """What it has failed is forgotten."""
-        self.failures = 0
-        self.failed_at.clear()
-
-
-@dataclass(slots=True, eq=False)
-class Supervisor:
-    """A group and its children, in start order."""
-
-    group: Group
-    children: list[Child] = field(default_factory=list)
-    renewed_at: float = 0.0
-
-    def failures_within(self, now: float) -> int:
-        """How many of its children's failures count still."""
-        period = self.group.period_us / SECOND_US
-        for child in self.children:
-            while child.failed_at and now - child.failed_at[0] >= period:
-                child.failed_at.popleft()
-        return sum(len(child.failed_at) for child in self.children)
-
-    def complaints_within(self, now: float) -> int:
-        """How many of them were complaints of the children."""
-        period = self.group.period_us / SECOND_US
-        for child in self.children:
-            while len(child.complained_at) > 1 and now - child.complained_at[0] >= period:
-                child.complained_at.popleft()
-        return sum(now - moment < period for child in self.children for moment in child.complained_at)
-
-    def eases(self, child: Child, now: float) -> float:
-        """The next moment at which something that has failed counts no more; FOREVER if there is none."""
-        period = self.group.period_us / SECOND_US
-        moments = [each.failed_at[0] + period for each in self.children if each.failed_at]
-        return min((moment for moment in (*moments, self.is_long(child)) if moment > now), default=FOREVER)
-
-    def affected(self, failed: Child) -> list[Child]:
-        """Those that end with this one, itself among them, by the group's strategy."""
-        match self.group.strategy:
-            case Strategy.ONE_FOR_ONE:
-                found = [failed]
-            case Strategy.REST_FOR_ONE:
-                found = self.children[self.children.index(failed) :]
-            case Strategy.ONE_FOR_ALL:
-                found = self.children
-        return [child for child in found if child is failed or child.goes_along]
-
-    def failures_in_row(self, child: Child, now: float) -> int:
-        """How many lives have ended before this one, each soon: one that was longer than any delay did not fail to
-        start."""
-        return 0 if now >= self.is_long(child) else child.failures
-
-    def is_long(self, child: Child) -> float:
-        """The moment from which on this life is longer than any delay."""
-        return child.started_at + self.group.backoff_limit_us / SECOND_US
-
-    def delay(self, failed: Child, now: float) -> float:
-        """Seconds until a task that has failed is to be started, which counts one more failure in a row."""
-        limit = self.group.backoff_limit_us / SECOND_US
-        failed.failures = self.failures_in_row(failed, now)
-        doublings, failed.failures = min(failed.failures, MOST_DOUBLINGS), failed.failures + 1
-        return min(self.group.backoff_us / SECOND_US * (1 << doublings), limit) if doublings else 0.0
 
 
 class Policy:
