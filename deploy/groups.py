@@ -9,12 +9,14 @@ from typing import Final
 from deploy.complaints import check_complaints
 from deploy.problems import Problems, dotted, suggest
 from deploy.reader import Table
+from deploy.recovery import check_recovery
 from deploy.scanner import Path
 from deploy.sections import TaskDraft
 from libsel4py.description import (
     BACKOFF_LIMIT_US,
     INTENSITY,
     PERIOD_US,
+    RECOVERY_TIMEOUT_US,
     STOP_TIMEOUT_US,
     GiveUp,
     Grant,
@@ -48,6 +50,8 @@ def read_group(name: str, table: Table) -> GroupDraft:
         backoff_us=table.duration("backoff", 0, 0, DAY_US),
         backoff_limit_us=table.duration("backoff_limit", BACKOFF_LIMIT_US, PERIOD_LOW_US, DAY_US),
         give_up=GiveUp(table.string("give_up", "leave", tuple(each.value for each in GiveUp))),
+        recovery=table.string("recovery", ""),
+        recovery_timeout_us=table.duration("recovery_timeout", RECOVERY_TIMEOUT_US, PERIOD_LOW_US, DAY_US),
     )
     if group.backoff_us > group.backoff_limit_us:
         table.report("backoff", "is longer than backoff_limit", "the limit is the longest delay: raise it")
@@ -73,6 +77,7 @@ def check_supervision(tasks: Sequence[TaskDraft], groups: Sequence[GroupDraft], 
     if supervisors:
         _check_supervisor(supervisors[0], problems)
     _check_groups(tasks, groups, supervisors, problems)
+    check_recovery(tasks, {draft.path: draft.group for draft in groups}, problems)
 
 
 def _check_depends(task: TaskDraft, tasks: Sequence[TaskDraft], problems: Problems) -> None:

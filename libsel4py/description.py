@@ -85,6 +85,7 @@ INTENSITY: Final = 10
 PERIOD_US: Final = 10_000_000
 BACKOFF_LIMIT_US: Final = 30_000_000  # MINIX's
 STOP_TIMEOUT_US: Final = 2_000_000  # MINIX's
+RECOVERY_TIMEOUT_US: Final = 1_000_000
 # Those that reach memory by an IOSpace.
 DMA_DEVICES: Final = (DeviceType.ENTROPY, DeviceType.VIRTIO_BLOCK, DeviceType.VIRTIO_NET)
 
@@ -208,6 +209,7 @@ class Group(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
 
     More than ``intensity`` failures of theirs within ``period_us`` are too many. The first failure is followed by a
     restart at once; others in a row wait for twice, four times, … ``backoff_us``, ``backoff_limit_us`` at most.
+    With ``recovery`` that task is asked what is to follow, and has ``recovery_timeout_us`` to say so.
     """
 
     name: str
@@ -218,6 +220,8 @@ class Group(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     backoff_us: int = 0
     backoff_limit_us: int = BACKOFF_LIMIT_US
     give_up: GiveUp = GiveUp.LEAVE
+    recovery: str = ""
+    recovery_timeout_us: int = RECOVERY_TIMEOUT_US
 
     @property
     def is_each_alone(self) -> bool:

@@ -139,6 +139,7 @@ class Change(msgspec.Struct, frozen=True):
 
     Attributes:
         due: when those that are ended and not started are to be started; 0: when what they depend on runs.
+        asks: who is asked until then whether they are started sooner, or at all.
         leaves: those that are not to be started, for ``because``; where it is "", for their restart policy.
         by_order: those that leave were stopped by order, which another one takes back: who calls them waits.
         renews: the failures of those that are started are forgotten: their group begins anew.
@@ -152,6 +153,7 @@ class Change(msgspec.Struct, frozen=True):
     renews: bool = False
     because: str = ""
     by_order: bool = False
+    asks: str = ""
 
 
 class Lifecycle(Interface):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from libsel4py import component, uses
+from libsel4py import DEFER, ReplyToken, component, uses
 from libsel4py.abi import FaultLabel, message_info
 from libsel4py.capabilities import Notification
 from libsel4py.errors import KernelError, RemoteError
@@ -17,6 +17,7 @@ from libsel4py.fault_reports import FAULTED, is_guarded, pager_is_gone
 from libsel4py.heartbeats import HUNG, Heartbeats, Pulse
 from libsel4py.interfaces.complaints import Complaints, Ruling, Verdict
 from libsel4py.interfaces.lifecycle import Allowed, Change, Lifecycle, Order, OrderKind, Standing, TaskRecord
+from libsel4py.interfaces.recovery import Case, Decision, Recovery
 from libsel4py.interfaces.supervision import Supervised, Supervision
 from libsel4py.interfaces.system import NotPermitted
 from libsel4py.lowlevel.machine import Words
@@ -31,7 +32,7 @@ NO_MEMORY: Final[Words] = (message_info(1), 0, 0, 0, 0)  # the answer to a VM fa
 
 
 @component
-class Main(Supervision, Complaints):
+class Main(Supervision, Complaints, Recovery):
     """The server."""
 
     lifecycle = uses(Lifecycle)
@@ -40,6 +41,7 @@ class Main(Supervision, Complaints):
         records, orders = self._look()
         self._seen = orders[-1].serial if orders else 0  # serial number of the last order
         self._allowed: list[Allowed] | None = None  # as root has it; None: it has none of what it was told
+        self._asking: dict[str, tuple[int, ReplyToken]] = {}  # who waits for a case, by name, and behind which
         self._policy = Policy(records, self.lifecycle.groups())
         periods = {record.number: record.heartbeat_us / SECOND_US for record in records}
         self._heartbeats = Heartbeats(
@@ -141,6 +143,38 @@ class Main(Supervision, Complaints):
             raise NotPermitted(f"the description does not let {self.caller.name} complain of {task[:SHOWN]!r}")
         return number
 
+    def next_case(self, after: Word) -> Case:
+        name = self.caller.name
+        self._ensure_recovers(name)
+        found = self._policy.next_case(name, after)
+        if found is not None:
+            return found
+        former = self._asking.pop(name, None)
+        self._asking[name] = after, self.defer_reply()
+        if former is not None:  # of a former life, mostly
+            former[1].fail(NotPermitted(f"{name} has asked once more"))
+        return DEFER
+
+    def decide(self, serial: Word, decision: Decision) -> bool:
+        self._ensure_recovers(self.caller.name)
+        self._see_to_orders()
+        was_open, steps = self._policy.decided(self.caller.name, serial, decision, time.monotonic())
+        self._take(steps)
+        self._allow()
+        return was_open
+
+    def _ensure_recovers(self, name: str) -> None:
+        if not self._policy.recovered_by(name):
+            raise NotPermitted(f"the description has {name} recover no group")
+
+    def _tell_of_cases(self) -> None:
+        """Answer who waits for a case, and has one."""
+        for name, (after, token) in list(self._asking.items()):
+            found = self._policy.next_case(name, after)
+            if found is not None:
+                del self._asking[name]
+                token.complete(found)
+
     def _orders(self) -> list[Order]:
         orders = self.lifecycle.orders(self._seen)
         self._seen = orders[-1].serial if orders else self._seen
@@ -181,6 +215,7 @@ class Main(Supervision, Complaints):
                 self._carry_out(step)
             except (RemoteError, KernelError) as error:
                 raise SystemExit(f"root did not carry out {step}: {error}") from error
+        self._tell_of_cases()
 
     def _carry_out(self, step: Step) -> None:
         match step:

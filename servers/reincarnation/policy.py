@@ -25,6 +25,8 @@ from libsel4py.description import GiveUp, Group, Restart
 from libsel4py.fault_reports import FAULTED
 from libsel4py.interfaces.complaints import Verdict
 from libsel4py.interfaces.lifecycle import FOREVER, Allowed, Cause, Change, Standing, TaskRecord
+from libsel4py.interfaces.recovery import Case, Decision, Event
+from servers.reincarnation.cases import Cases
 from servers.reincarnation.children import SECOND_US, Child, Supervisor
 
 LEAST_LIFE_S: Final = 1.0  # behind a complaint, before the next one
@@ -66,6 +68,7 @@ class Policy:
             supervisor.renewed_at = max(supervisor.renewed_at, record.renewed_at)
             self.supervisors[child.number] = supervisor
 
+        self.cases = Cases()
         self._now = 0.0  # of the last event
         self._more_allowed = FOREVER  # the moment from which on `allowed` has one more
 
@@ -86,7 +89,8 @@ class Policy:
         for child in self.children.values():
             supervisor = self.supervisors[child.number]
             group, may_fail = supervisor.group, child.record.restart is not Restart.NEVER and not child.is_stopping
-            if not (may_fail and group.is_each_alone and child.standing is Standing.RUNNING):
+            is_alone = group.is_each_alone and not group.recovery
+            if not (may_fail and is_alone and child.standing is Standing.RUNNING):
                 continue
             count = supervisor.failures_within(now) + given.get(supervisor, 0)
             in_row = supervisor.failures_in_row(child, now)
@@ -128,7 +132,7 @@ class Policy:
         restart = child.record.restart
         if restart is Restart.NEVER or (restart is Restart.ON_FAILURE and not status):
             return self._leave(child, cause, status, ends=hung)
-        return self._restart(child, cause, status, now)
+        return self._restart(child, cause, status, now, Event.HUNG if hung else Event.ENDED)
 
     def complained(self, number: int, text: str, now: float) -> tuple[Verdict, list[Step]]:
         """Another task has said that this one's current life answers wrongly."""
@@ -139,7 +143,47 @@ class Policy:
         if not self._may_be_complained_of(child, now):
             return Verdict.TOO_OFTEN, []
         child.complained_at.append(now)
-        return Verdict.ENDED, self._restart(child, Cause(number, text, is_complaint=True), FAULTED, now)
+        cause = Cause(number, text, is_complaint=True)
+        return Verdict.ENDED, self._restart(child, cause, FAULTED, now, Event.COMPLAINT)
+
+    def recovered_by(self, name: str) -> set[int]:
+        """The numbers of the tasks whose groups the task of this name recovers."""
+        return {number for number, each in self.supervisors.items() if name and each.group.recovery == name}
+
+    def next_case(self, name: str, after: int) -> Case | None:
+        """The oldest case that is open to the task of this name, behind that serial number."""
+        return self.cases.next(self._held_for(name), after)
+
+    def _held_for(self, name: str) -> set[int]:
+        """Those whose case is open to the task of this name. What was started or stopped since is held no more."""
+        numbers = self.recovered_by(name)
+        for number in numbers:
+            child, until = self.children[number], self.cases.until(number)
+            if child.standing is not Standing.WAITING or child.due != until:
+                self.cases.forget(number)
+        return numbers
+
+    def decided(self, name: str, serial: int, decision: Decision, now: float) -> tuple[bool, list[Step]]:
+        """The task of this name has decided a case. False: it is not open to it."""
+        self._now = now
+        held = self.cases.take(self._held_for(name), serial)
+        if held is None:
+            return False, []
+        child, supervisor = self.children[held.number], self.supervisors[held.number]
+        waiting = [each for each in supervisor.children if each.standing is Standing.WAITING and each.due == held.until]
+        due = held.due if held.due > now and decision in (Decision.POLICY, Decision.LEAVE) else 0.0
+        for each in waiting:
+            each.due = due
+        cause = Cause(child.number, "", failures=child.failures)
+        match decision:
+            case Decision.LEAVE:
+                child.standing = Standing.LEFT
+                left = Change(starts=self._start_ready(), leaves=(child.number,), because=f"left by {name}")
+                return True, [left]
+            case Decision.RESTART_GROUP:
+                return True, self._change(cause, [each for each in supervisor.children if each.goes_along])
+        started = self._start_ready()
+        return True, [Change(starts=started)] if started else []
 
     def done(self, number: int) -> list[Step]:
         """A task has said that its work is done: root has ended it."""
@@ -201,14 +245,21 @@ class Policy:
 
     # --- rules ------------------------------------------------------------------------------------------------------
 
-    def _restart(self, child: Child, cause: Cause, status: int, now: float) -> list[Step]:
+    def _restart(self, child: Child, cause: Cause, status: int, now: float, event: Event) -> list[Step]:
         supervisor = self.supervisors[child.number]
         if supervisor.failures_within(now) >= supervisor.group.intensity:
             return self._give_up(supervisor, child, cause, status, now)
         child.failed_at.append(now)
         delay = supervisor.delay(child, now)
         kept = replace(cause, failures=child.failures, failed_at=now)
-        return self._change(kept, supervisor.affected(child), now + delay if delay else 0.0)
+        affected, due = supervisor.affected(child), now + delay if delay else 0.0
+        asks = supervisor.group.recovery if self._runs(supervisor.group.recovery) else ""
+        if asks:
+            due = self.cases.open(child, supervisor, event, cause.text, len(affected) - 1, now, due)
+        return self._change(kept, affected, due, asks=asks)
+
+    def _runs(self, name: str) -> bool:
+        return any(each.record.name == name and each.standing is Standing.RUNNING for each in self.children.values())
 
     def _may_be_complained_of(self, child: Child, now: float) -> bool:
         """Whether a complaint of it is followed by another life, and has not just been followed by this one."""
@@ -255,7 +306,9 @@ class Policy:
         child.standing = Standing.LEFT
         return [Change(cause, ends=ends, leaves=(child.number,), because=BY_ORDER, by_order=True)]
 
-    def _change(self, cause: Cause, affected: Sequence[Child], due: float = 0.0, renews: bool = False) -> list[Step]:
+    def _change(
+        self, cause: Cause, affected: Sequence[Child], due: float = 0.0, renews: bool = False, asks: str = ""
+    ) -> list[Step]:
         """End these, the last one first, and start those that can be started now; the others wait."""
         ends = tuple(each.number for each in reversed(affected) if each.standing is Standing.RUNNING)
         left = [each for each in affected if each.record.restart is Restart.NEVER and each.number != cause.task]
@@ -264,7 +317,7 @@ class Policy:
         for each in left:
             each.standing = Standing.LEFT
         leaves = tuple(each.number for each in left)
-        return [Change(cause, ends, self._start_ready(), due, leaves, renews)]
+        return [Change(cause, ends, self._start_ready(), due, leaves, renews, asks=asks)]
 
     def _start_ready(self) -> tuple[int, ...]:
         """Those that wait for nothing but others that run by now, in start order; they are running from now on."""

@@ -161,7 +161,8 @@ class LifecycleService(Lifecycle):
         if running.number not in (*change.starts, *change.leaves):
             wait = change.due - self._lives.clock()
             follows = f"is started again in {wait:.1f} s" if change.due else "waits for what it depends on"
-            running.note(Life.DEAD, f"{running.state.replace('faulted', 'dead', 1)}; {follows}", follows)
+            follows = f"waits for {change.asks}, {wait:.1f} s at most" if change.asks else follows
+            running.follows(f"{running.state.replace('faulted', 'dead', 1)}; {follows}", follows)
 
     def _start(self, running: RunningTask, change: Change) -> None:
         if running.life is Life.RUNNING:
@@ -180,7 +181,7 @@ class LifecycleService(Lifecycle):
         running.standing = Standing.LEFT
         if change.because:
             _log.error("%s is %s: it is %s", running.task.name, running.state, change.because)
-            running.note(Life.DEAD, f"{running.state}; {change.because}", change.because)
+            running.follows(f"{running.state}; {change.because}", change.because)
         self._lives.leave(running, by_order=change.by_order)
 
 

@@ -126,6 +126,11 @@ class RunningTask:
             self.last_cause = event
         self.events.append(event)
 
+    def follows(self, state: str, event: str) -> None:
+        """Keep what comes of it, which has ended: why it has is kept as it is."""
+        self.life, self.state = Life.DEAD, state
+        self.events.append(event)
+
     def consumed_us(self) -> int:
         """Microseconds of processor time since its first start. The kernel tells what was used since it last told."""
         self.used_us += sum(thread.sched_context.consumed() for thread in self.objects.threads)

@@ -571,3 +571,17 @@ def test_a_task_is_told_of_whom_its_answers_are_complained() -> None:
 )
 def test_what_a_complaint_says_is_shown_and_commands_no_terminal(why: str, shown: str) -> None:
     assert complaint_of("two", why) == f"complaint by two{shown}"
+
+
+def test_what_follows_an_end_does_not_hide_why_it_was(board: Root) -> None:
+    board.lifecycle.change(Change(Cause(1, "complaint by two"), ends=(1,), due=board.clock.now + 4))
+    board.lifecycle.change(Change(leaves=(1,), because="left by two"))
+    one = board.running("one")
+    assert one.last_cause == "complaint by two"
+    assert one.state == "dead: complaint by two; is started again in 4.0 s; left by two"
+    assert list(one.events) == ["started", "complaint by two", "is started again in 4.0 s", "left by two"]
+
+
+def test_who_is_asked_what_is_to_follow_is_shown(board: Root) -> None:
+    board.lifecycle.change(Change(Cause(1, "killed"), ends=(1,), due=board.clock.now + 1, asks="two"))
+    assert board.running("one").state == "dead: killed; waits for two, 1.0 s at most"

@@ -11,6 +11,7 @@ import pytest
 from libsel4py.description import GiveUp, Group, Restart, Strategy
 from libsel4py.interfaces.complaints import Verdict
 from libsel4py.interfaces.lifecycle import Cause, Change, Standing, TaskRecord
+from libsel4py.interfaces.recovery import Case, Decision, Event
 from servers.reincarnation.policy import AskToStop, EndSystem, Policy, Step
 
 NAMES = ("first", "second", "third")
@@ -503,3 +504,156 @@ def test_complaints_are_counted_by_a_supervisor_that_begins_anew() -> None:
     assert complain(it) is Verdict.TOO_OFTEN
     it.now += 6
     assert complain(it) is Verdict.ENDED
+
+
+# --- recovery by a task
+
+
+MEDIC = replace_group(Group("g", NAMES[:2], backoff_us=10_000_000), recovery="third", recovery_timeout_us=1_000_000)
+
+
+def recovered(strategy: Strategy = Strategy.ONE_FOR_ONE, **fields: object) -> World:
+    group = replace_group(MEDIC, strategy=strategy, **fields)
+    return World([record(0), record(1), record(2, "h")], [group, Group("h", ("third",))])
+
+
+def case(it: World, after: int = 0) -> Case:
+    found = it.policy.next_case("third", after)
+    assert found is not None
+    return found
+
+
+def decide(it: World, decision: Decision, serial: int | None = None, name: str = "third") -> bool:
+    was_open, steps = it.policy.decided(name, case(it).serial if serial is None else serial, decision, it.now)
+    it.take(steps)
+    return was_open
+
+
+def test_an_end_is_held_until_it_is_decided() -> None:
+    it = recovered(Strategy.REST_FOR_ONE)
+    it.fail(0)
+    assert (it.happened, it.up) == (["-second", "-first"], {2})
+    asked = case(it)
+    assert (asked.component, asked.event, asked.reason) == ("first", Event.ENDED, "killed")
+    assert (asked.failures, asked.along) == (1, 1)
+    assert decide(it, Decision.RESTART)
+    assert it.happened == ["-second", "-first", "+first", "+second"]
+    assert it.policy.next_case("third", 0) is None
+
+
+def test_each_event_has_its_name() -> None:
+    it = recovered(intensity=100)
+    for event, happens in (
+        (Event.ENDED, lambda: it.policy.failed(0, 1, "x", it.now, faulted=True)),
+        (Event.HUNG, lambda: it.policy.failed(0, 1, "x", it.now, hung=True)),
+        (Event.COMPLAINT, lambda: it.policy.complained(0, "x", it.now)[1]),
+    ):
+        it.take(happens())
+        assert case(it).event is event
+        assert decide(it, Decision.RESTART)
+
+
+@pytest.mark.parametrize(("decision", "waits"), [(Decision.RESTART, False), (Decision.POLICY, True)])
+def test_a_restart_is_at_once_and_the_policy_has_its_delay(decision: Decision, waits: bool) -> None:
+    it = recovered()
+    it.fail(0)
+    assert decide(it, Decision.POLICY)  # of a first failure: at once
+    assert it.up == {0, 1, 2}
+    it.fail(0)
+    assert decide(it, decision)
+    assert (0 not in it.up) is waits
+    if waits:
+        assert it.wait() == 20.0
+        assert it.up == {0, 1, 2}
+
+
+def test_nobody_that_decides_is_waited_for_longer_than_is_said() -> None:
+    it = recovered()
+    it.fail(0)
+    late = case(it).serial
+    assert it.wait() == 1.0
+    assert it.up == {0, 1, 2}
+    assert it.policy.next_case("third", 0) is None
+    it.happened.clear()
+    assert not decide(it, Decision.LEAVE, late)
+    it.fail(0)
+    assert not decide(it, Decision.LEAVE, late)  # nor does it hit the next case
+    assert it.wait() == 20.0  # the policy's delay, which is longer
+    assert it.up == {0, 1, 2}
+
+
+def test_what_is_left_stays_down_until_an_order_and_the_others_come_back() -> None:
+    it = recovered(Strategy.ONE_FOR_ALL)
+    it.fail(0)
+    assert decide(it, Decision.LEAVE)
+    assert it.up == {1, 2}
+    it.take(it.policy.start(0, it.now))
+    assert it.up == {0, 1, 2}
+
+
+def test_a_whole_group_can_be_made_to_begin_anew() -> None:
+    it = recovered()
+    it.fail(1)
+    it.happened.clear()
+    assert decide(it, Decision.RESTART_GROUP)
+    assert it.happened == ["-first", "+first", "+second"]
+
+
+def test_only_who_recovers_a_group_decides_it() -> None:
+    it = recovered()
+    it.fail(0)
+    asked = case(it).serial
+    for name in ("first", "second", "", "nobody"):
+        assert it.policy.next_case(name, 0) is None
+        assert not decide(it, Decision.LEAVE, asked, name)
+    assert decide(it, Decision.RESTART, asked)
+    assert not decide(it, Decision.RESTART, asked)
+
+
+def test_who_recovers_is_not_asked_of_itself_nor_while_it_is_down() -> None:
+    it = recovered()
+    it.fail(2)
+    assert it.up == {0, 1, 2}
+    it.take(it.policy.stop(2, it.now))
+    it.fail(0)
+    assert it.up == {0, 1}
+
+
+def test_an_order_ends_a_case_and_a_second_end_replaces_it() -> None:
+    it = recovered(Strategy.ONE_FOR_ALL)
+    it.fail(0)
+    first = case(it).serial
+    it.take(it.policy.stop(0, it.now))
+    assert it.policy.next_case("third", 0) is None
+    assert not decide(it, Decision.RESTART, first)
+    it = recovered()
+    it.fail(0)
+    it.fail(1)
+    assert [case(it).component, case(it, case(it).serial).component] == ["first", "second"]
+
+
+def test_a_serial_number_is_higher_than_any_of_an_earlier_life() -> None:
+    it = recovered()
+    it.fail(0)
+    it.fail(1)
+    last = case(it, case(it).serial).serial
+    it = it.again()
+    it.now += 0.001
+    it.policy.tick(it.now + 1)
+    it.now += 1
+    it.fail(0)
+    assert case(it).serial > last
+
+
+def test_root_is_allowed_nothing_ahead_where_a_task_decides() -> None:
+    it = recovered()
+    assert [number for number, _ in allowed(it)] == [2]
+
+
+def test_giving_up_is_nobodys_to_decide() -> None:
+    it = recovered(intensity=1)
+    it.fail(0)
+    assert decide(it, Decision.RESTART)
+    it.fail(0)
+    assert it.policy.next_case("third", 0) is None
+    assert it.policy.children[0].standing is Standing.LEFT

@@ -1,0 +1,65 @@
+"""Ends that a task is to decide which recovers a group: what is open, and until when it is held.
+
+A serial number is the moment at which its case was opened, in microseconds, and so higher than any of an earlier life
+of this server: no decision of an old case hits a new one. What is open when this server dies is held by root, and
+follows the policy when its time is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from libsel4py.interfaces.recovery import Case, Event
+from servers.reincarnation.children import SECOND_US, Child, Supervisor
+
+MOST_SHOWN: Final = 200  # characters of a reason
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An open case. ``due``: when the group's policy starts the task (0: at once); ``until``: when it is, undecided."""
+
+    case: Case
+    number: int
+    due: float
+    until: float
+
+
+class Cases:
+    """All that are open: one of a task at most."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Held] = {}  # by the task's number, oldest first
+        self._last = 0
+
+    def open(
+        self, child: Child, supervisor: Supervisor, event: Event, reason: str, along: int, now: float, due: float
+    ) -> float:
+        """Open one; returns until when the task is held."""
+        self._last = max(self._last + 1, int(now * SECOND_US))
+        until = max(due, now + supervisor.group.recovery_timeout_us / SECOND_US)
+        failures = supervisor.failures_within(now)
+        case = Case(self._last, child.record.name, event, reason[:MOST_SHOWN], failures, along)
+        self._open.pop(child.number, None)
+        self._open[child.number] = Held(case, child.number, due, until)
+        return until
+
+    def until(self, number: int) -> float | None:
+        """Until when the task is held; None: it has no open case."""
+        held = self._open.get(number)
+        return None if held is None else held.until
+
+    def next(self, numbers: set[int], after: int) -> Case | None:
+        """The oldest open one of these tasks, behind that serial number."""
+        found = (each.case for each in self._open.values() if each.number in numbers)
+        return next((case for case in found if case.serial > after), None)
+
+    def take(self, numbers: set[int], serial: int) -> Held | None:
+        """That case, which is decided; None if it is not open, or is of none of these tasks."""
+        held = next((each for each in self._open.values() if each.case.serial == serial), None)
+        return self._open.pop(held.number) if held is not None and held.number in numbers else None
+
+    def forget(self, number: int) -> None:
+        """The task is not held any more."""
+        self._open.pop(number, None)
