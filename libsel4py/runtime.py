@@ -119,7 +119,7 @@ def start(cls: type[Component], environment: Environment) -> int:
     if runner is not None:
         return runner() or 0
     if environment.provides:
-        server.serve(Reply(Slot.REPLY))
+        server.serve(Reply(Slot.REPLY), to_the_end=True)
     elif list(_signal_handlers(instance)):
         _wait_for_signals(server, task)
     return 0

@@ -155,9 +155,9 @@ class Server:
         self.stopping = True
         self.changes = object()
 
-    def serve(self, reply: Reply) -> None:
-        """Answer until `stop`. ``reply`` is this thread's reply object."""
-        ServerLoop(self, reply.cptr).run()
+    def serve(self, reply: Reply, *, to_the_end: bool = False) -> None:
+        """Answer until `stop`. ``reply`` is this thread's reply object. ``to_the_end``: the process ends then."""
+        ServerLoop(self, reply.cptr).run(to_the_end)
 
     def _died(self, bits: int) -> None:
         self.task.deaths.signalled(bits)

@@ -62,8 +62,12 @@ def wait_to_serve(notification: Notification, target: Endpoint) -> None:
 
 
 @contextmanager
-def listening(target: Endpoint | Notification) -> Iterator[None]:
-    """Take the channels of a target for the length of the block; without them, if kernel or host refuse that."""
+def listening(target: Endpoint | Notification, *, to_the_end: bool = False) -> Iterator[None]:
+    """Take the channels of a target for the length of the block; without them, if kernel or host refuse that.
+
+    ``to_the_end``: the process ends behind the block, and with it the listening. To leave before would take the pages
+    from their clients, and calls that nobody has taken with them; so those wait for the task's next life.
+    """
     begun, per_thread.listens_to = per_thread.listens_to == target.cptr, 0
     try:
         if not begun:
@@ -75,7 +79,8 @@ def listening(target: Endpoint | Notification) -> Iterator[None]:
     try:
         yield
     finally:
-        listen(0)
+        if not to_the_end:
+            listen(0)
 
 
 class ServerLoop:
@@ -94,11 +99,11 @@ class ServerLoop:
         self.entry: Entry | None = None
         self._token: Deferred | None = None
 
-    def run(self) -> None:
-        """Serve until the server stops."""
+    def run(self, to_the_end: bool = False) -> None:
+        """Serve until the server stops. ``to_the_end``: the process ends then."""
         former, per_thread.serving = per_thread.serving, self
         try:
-            with listening(self._server.endpoint):
+            with listening(self._server.endpoint, to_the_end=to_the_end):
                 if self._server.alarm is None:
                     self._serve()
                 else:
