@@ -102,6 +102,8 @@ def _check_task(task: TaskDraft, modules: ModulePath, problems: Problems) -> Non
         _check_image(task.image, (*task.path, "image"), modules, problems)
     for index, image in enumerate(task.images):
         _check_image(image, (*task.path, "images", index), modules, problems)
+    for index, image in enumerate(task.versions):
+        _check_image(image, (*task.path, "versions", index), modules, problems)
     # Its end is the system's end, so it can never be started again.
     if task.essential and task.restart is Restart.ALWAYS:
         finding = f"{dotted(task.path)} is essential, and its restart is 'always'"
@@ -161,6 +163,10 @@ def _check_host_calls(task: TaskDraft, problems: Problems) -> None:
 
 def _check_loosened_images(tasks: Iterable[TaskDraft], problems: Problems) -> None:
     """A process is known by what it runs: what one task's image may do, all processes of that image may."""
+    for task in tasks:
+        if task.versions and any(each.host_calls for each in tasks if each is task or each.image in task.versions):
+            finding = f"{dotted(task.path)} has versions, and host_calls are there for it or one of them"
+            problems.add((*task.path, "versions"), finding, "leave versions out, or host_calls")
     for one, other in combinations(tasks, 2):
         if one.image == other.image and set(one.host_calls) != set(other.host_calls):
             loosened = one if one.host_calls else other

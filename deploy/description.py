@@ -204,6 +204,7 @@ def _resolve(draft: Draft, ordered: tuple[TaskDraft, ...]) -> tuple[Task, ...]:
             reply_rights=task.reply_rights,
             spare_replies=task.spare_replies,
             complains_of=task.complains_of,
+            versions=task.versions,
         )
         for task in ordered
     )

@@ -67,6 +67,10 @@ def check_supervision(tasks: Sequence[TaskDraft], groups: Sequence[GroupDraft], 
         check_complaints(task, tasks, [draft.group for draft in groups], problems)
         if not supervisors:
             _check_unsupervised(task, problems)
+        # Nobody would see whether a new version has come up.
+        if task.versions and not (task.heartbeat_us and Grant.LIFECYCLE not in task.grants):
+            finding = f"{dotted(task.path)} has versions, and no heartbeat that the reincarnation server asks for"
+            problems.add((*task.path, "versions"), finding, "add a heartbeat: the first answer is what shows it")
         # Only a server's loop answers.
         if task.heartbeat_us and not task.provides:
             finding = f"{dotted(task.path)} has heartbeats, and provides nothing"

@@ -108,6 +108,7 @@ class TaskDraft:
     reply_rights: int = int(REPLY_RIGHTS["wg"])
     spare_replies: int = 0
     complains_of: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
 
 
 def read_devices(machine: Table) -> tuple[tuple[Device, ...], dict[str, HostPart]]:
@@ -175,6 +176,7 @@ def read_task(name: str, table: Table) -> TaskDraft:
         reply_rights=int(REPLY_RIGHTS[table.string("reply_rights", "wg", tuple(REPLY_RIGHTS))]),
         spare_replies=table.integer("spare_replies", 0, 0, SPARE_REPLIES_HIGH),
         complains_of=table.strings("complains_of"),
+        versions=table.strings("versions"),
     )
     table.finish()
     return draft

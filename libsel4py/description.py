@@ -167,7 +167,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     task needs them. ``images`` are boot images that it may start in threads which it makes itself. ``reply_rights`` are
     those of its reply objects: without GRANT no capability goes along with its answers. It has ``spare_replies`` beside
     the first, for calls that it answers later. ``complains_of`` are the tasks of whose answers it may complain to the
-    reincarnation server.
+    reincarnation server. ``versions`` are boot images that it can be updated to.
     """
 
     name: str
@@ -202,6 +202,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     reply_rights: int = int(Rights.WRITE | Rights.GRANT)
     spare_replies: int = 0
     complains_of: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
 
 
 class Group(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -251,7 +252,7 @@ class System(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     @property
     def images(self) -> tuple[str, ...]:
         """The machine's table of boot images: root's first, then each module once, in start order."""
-        started = (image for task in self.tasks for image in task.images)
+        started = (image for task in self.tasks for image in (*task.images, *task.versions))
         return tuple(dict.fromkeys((ROOT_IMAGE, *(task.image for task in self.tasks), *started)))
 
     def image_index(self, image: str) -> int:

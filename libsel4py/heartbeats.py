@@ -67,6 +67,10 @@ class Heartbeats:
         """How many questions a task has not answered, up to now."""
         return self._pulses[number].misses if number in self._pulses else 0
 
+    def has_answered(self, number: int) -> bool:
+        """Whether the task's life has answered a question, as the last `look` saw it."""
+        return number in self._pulses and not self._pulses[number].init_until
+
     def begin(self, number: int, now: float, started: float | None = None) -> None:
         """A life of this task has begun, now or at ``started``: ask it, as often as its period says."""
         pulse = self._pulses.get(number)

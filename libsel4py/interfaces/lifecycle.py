@@ -59,6 +59,7 @@ class OrderKind(Enum):
     STOP = "stop"
     START = "start"
     RESTART = "restart"
+    UPDATE = "update"  # to the boot image that the text names
     RESTARTED = "restarted"  # it has failed, and was started again as was allowed ahead
 
 
@@ -91,6 +92,8 @@ class TaskRecord(msgspec.Struct, frozen=True):
         started_at: when its last life began. renewed_at: when its group last began anew; 0: never.
         failed_at: when it has failed, as far as that counts still; oldest first. complained_at: for complaints of it.
         complains_of: the numbers of those that it may complain of.
+        image: the boot image of its life. former_image: that of the life before, which is loaded again if this one, an
+        update, does not come up; "": it is none, or has come up.
     """
 
     number: int
@@ -112,6 +115,8 @@ class TaskRecord(msgspec.Struct, frozen=True):
     failed_at: tuple[float, ...] = ()
     complained_at: tuple[float, ...] = ()
     complains_of: tuple[int, ...] = ()
+    image: str = ""
+    former_image: str = ""
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -139,6 +144,7 @@ class Change(msgspec.Struct, frozen=True):
 
     Attributes:
         due: when those that are ended and not started are to be started; 0: when what they depend on runs.
+        image: the boot image that the task whose cause it is runs from now on; "": the same.
         asks: who is asked until then whether they are started sooner, or at all.
         leaves: those that are not to be started, for ``because``; where it is "", for their restart policy.
         by_order: those that leave were stopped by order, which another one takes back: who calls them waits.
@@ -154,6 +160,7 @@ class Change(msgspec.Struct, frozen=True):
     because: str = ""
     by_order: bool = False
     asks: str = ""
+    image: str = ""
 
 
 class Lifecycle(Interface):
@@ -173,6 +180,9 @@ class Lifecycle(Interface):
     def life(self, task: int) -> int:
         """The number of the task's current life, or of its next one where none runs; 0 of what is no supervised task.
         The first one has the number 1."""
+
+    def came_up(self, task: int) -> None:
+        """An update has come up: its former boot image is forgotten."""
 
     def ask_to_stop(self, task: int) -> None:
         """Tell a task that it is to end by itself. It is not waited for."""

@@ -123,3 +123,10 @@ class System(Interface):
 
     def uptime(self) -> Word:
         """Nanoseconds since root started."""
+
+    @raises(UnknownTask, NotPermitted)
+    def update_task(self, task: str, image: str) -> None:
+        """As `restart_task`, with another boot image that its description permits; one that is down starts with it.
+
+        One that does not come up in time is followed by the former image. Who calls the task waits meanwhile.
+        """

@@ -19,6 +19,7 @@ class Child:
 
     Attributes:
         due: when it waits, the moment of its start; 0: as soon as those that it depends on run.
+        updates_to: the boot image that it runs when it has stopped; "": the same.
         stops_by: the moment when it is ended that was asked to stop. stops_for_restart: it is then started again.
     """
 
@@ -31,11 +32,16 @@ class Child:
     complained_at: deque[float]
     stops_by: float = FOREVER
     stops_for_restart: bool = False
+    updates_to: str = ""
+    image: str = ""
+    former_image: str = ""
 
     @classmethod
     def of(cls, record: TaskRecord) -> Child:
         failed_at, complained_at = deque(record.failed_at), deque(record.complained_at)
-        return cls(record, record.standing, record.failures, record.due, record.started_at, failed_at, complained_at)
+        made = cls(record, record.standing, record.failures, record.due, record.started_at, failed_at, complained_at)
+        made.image, made.former_image = record.image, record.former_image
+        return made
 
     @property
     def number(self) -> int:

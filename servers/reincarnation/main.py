@@ -24,7 +24,7 @@ from libsel4py.lowlevel.machine import Words
 from libsel4py.server import Alarm
 from libsel4py.signature import Word
 from servers.reincarnation.children import SECOND_US
-from servers.reincarnation.policy import AskToStop, EndSystem, Policy, Step
+from servers.reincarnation.policy import AskToStop, CameUp, EndSystem, Policy, Step
 from servers.reincarnation.reports import Report, account, complaint_of
 
 SHOWN: Final = 40  # characters of a name that is no task's
@@ -188,6 +188,8 @@ class Main(Supervision, Complaints, Recovery):
                 self._take(policy.stop(task, now))
             case OrderKind.RESTART:
                 self._take(policy.stop(task, now, restarts=True))
+            case OrderKind.UPDATE:
+                self._take(policy.update(task, order.text, now))
             case OrderKind.START:
                 self._take(policy.start(task, now))
             case OrderKind.DONE:
@@ -229,6 +231,8 @@ class Main(Supervision, Complaints, Recovery):
             case AskToStop(task):
                 self._allowed = None
                 self.lifecycle.ask_to_stop(task)
+            case CameUp(task):
+                self.lifecycle.came_up(task)
             case EndSystem(task, status, why):
                 self.lifecycle.end_system(task, status, why)
 
@@ -241,4 +245,6 @@ class Main(Supervision, Complaints, Recovery):
         self._take(self._policy.tick(now))
         for number in self._heartbeats.look(now):
             self._take(self._policy.failed(number, FAULTED, HUNG, now, hung=True))
+        for number in filter(self._heartbeats.has_answered, self._policy.probation()):
+            self._take(self._policy.came_up(number))
         self._allow()

@@ -43,13 +43,20 @@ class EndSystem:
 
 
 @dataclass(frozen=True, slots=True)
+class CameUp:
+    """The task's update serves: there is no way back any more."""
+
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
 class AskToStop:
     """The task is to be told that it should end by itself."""
 
     task: int
 
 
-Step = Change | EndSystem | AskToStop
+Step = Change | EndSystem | AskToStop | CameUp
 
 
 class Policy:
@@ -89,7 +96,7 @@ class Policy:
         for child in self.children.values():
             supervisor = self.supervisors[child.number]
             group, may_fail = supervisor.group, child.record.restart is not Restart.NEVER and not child.is_stopping
-            is_alone = group.is_each_alone and not group.recovery
+            is_alone = group.is_each_alone and not group.recovery and not child.former_image
             if not (may_fail and is_alone and child.standing is Standing.RUNNING):
                 continue
             count = supervisor.failures_within(now) + given.get(supervisor, 0)
@@ -129,6 +136,8 @@ class Policy:
         if child.is_stopping:
             return self._stop(child, text)
         cause = Cause(number, text, has_faulted=faulted)
+        if child.former_image:
+            return self._roll_back(child, cause)
         restart = child.record.restart
         if restart is Restart.NEVER or (restart is Restart.ON_FAILURE and not status):
             return self._leave(child, cause, status, ends=hung)
@@ -144,6 +153,9 @@ class Policy:
             return Verdict.TOO_OFTEN, []
         child.complained_at.append(now)
         cause = Cause(number, text, is_complaint=True)
+        if child.former_image:
+            child.failed_at.append(now)
+            return Verdict.ENDED, self._roll_back(child, replace(cause, failed_at=now))
         return Verdict.ENDED, self._restart(child, cause, FAULTED, now, Event.COMPLAINT)
 
     def recovered_by(self, name: str) -> set[int]:
@@ -208,13 +220,13 @@ class Policy:
             return self._leave(child, cause, status)
         return self._change(cause, self.supervisors[number].affected(child))
 
-    def stop(self, number: int, now: float, *, restarts: bool = False) -> list[Step]:
-        """By order: ask it to stop, and end it if it does not; ``restarts``: then start it again."""
+    def stop(self, number: int, now: float, *, restarts: bool = False, image: str = "") -> list[Step]:
+        """By order: ask it to stop, and end it if it does not; ``restarts``: then start it again, with ``image``."""
         self._now = now
         child = self.children.get(number)
         if child is None or child.standing is Standing.DONE:
             return []
-        child.stops_for_restart = restarts
+        child.stops_for_restart, child.updates_to = restarts, image
         if child.standing is not Standing.RUNNING or not child.record.asks_to_stop:
             return self._stop(child, BY_ORDER)
         child.stops_by = now + child.record.stop_timeout_us / SECOND_US
@@ -229,6 +241,28 @@ class Policy:
         child.forgive()
         child.standing, child.due = Standing.WAITING, 0.0
         return [Change(Cause(number, "", forgives=True), starts=self._start_ready())]
+
+    def update(self, number: int, image: str, now: float) -> list[Step]:
+        """By order: ask it to stop, and let it begin again with that boot image. One that is down begins with it."""
+        child = self.children.get(number)
+        if child is None or child.standing is Standing.DONE:
+            return []
+        if child.standing is Standing.RUNNING:
+            return self.stop(number, now, restarts=True, image=image)
+        self._now, child.updates_to = now, image
+        child.forgive()
+        return self._load(child, Cause(number, "", forgives=True))
+
+    def probation(self) -> list[int]:
+        """Those whose update runs, and is not known to serve yet."""
+        return [
+            each.number for each in self.children.values() if each.former_image and each.standing is Standing.RUNNING
+        ]
+
+    def came_up(self, number: int) -> list[Step]:
+        """It serves."""
+        self.children[number].former_image = ""
+        return [CameUp(number)]
 
     def tick(self, now: float) -> list[Step]:
         """Time has come to this moment: start what is due, end what was to stop."""
@@ -272,6 +306,18 @@ class Policy:
         away = child.started_at - child.complained_at[-1]
         return now - max(child.started_at, child.complained_at[-1]) >= max(away, LEAST_LIFE_S)
 
+    def _load(self, child: Child, cause: Cause) -> list[Step]:
+        """It runs its new boot image from now on."""
+        image, child.updates_to = child.updates_to, ""
+        child.former_image = "" if image == child.former_image else child.former_image or child.image
+        child.image = image
+        return self._change(cause, [child], image=image)
+
+    def _roll_back(self, child: Child, cause: Cause) -> list[Step]:
+        """Its update has not come up: the boot image of before runs again. That is no failure of its."""
+        child.updates_to = child.former_image
+        return self._load(child, replace(cause, failures=child.failures))
+
     def _give_up(self, supervisor: Supervisor, child: Child, cause: Cause, status: int, now: float) -> list[Step]:
         """It has failed too often."""
         period = supervisor.group.period_us / SECOND_US
@@ -300,6 +346,8 @@ class Policy:
         child.stops_by = FOREVER
         child.forgive()
         cause = Cause(child.number, text, forgives=True)
+        if child.stops_for_restart and child.updates_to:
+            return self._load(child, cause)
         if child.stops_for_restart:
             return self._change(cause, [child])
         ends = (child.number,) if child.standing is Standing.RUNNING else ()
@@ -307,7 +355,13 @@ class Policy:
         return [Change(cause, ends=ends, leaves=(child.number,), because=BY_ORDER, by_order=True)]
 
     def _change(
-        self, cause: Cause, affected: Sequence[Child], due: float = 0.0, renews: bool = False, asks: str = ""
+        self,
+        cause: Cause,
+        affected: Sequence[Child],
+        due: float = 0.0,
+        renews: bool = False,
+        asks: str = "",
+        image: str = "",
     ) -> list[Step]:
         """End these, the last one first, and start those that can be started now; the others wait."""
         ends = tuple(each.number for each in reversed(affected) if each.standing is Standing.RUNNING)
@@ -317,7 +371,7 @@ class Policy:
         for each in left:
             each.standing = Standing.LEFT
         leaves = tuple(each.number for each in left)
-        return [Change(cause, ends, self._start_ready(), due, leaves, renews, asks=asks)]
+        return [Change(cause, ends, self._start_ready(), due, leaves, renews, asks=asks, image=image)]
 
     def _start_ready(self) -> tuple[int, ...]:
         """Those that wait for nothing but others that run by now, in start order; they are running from now on."""

@@ -7,17 +7,28 @@ Rules: answers name what the system description gave, never another task's secre
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from libsel4py.abi import ObjectType
 from libsel4py.description import System as Description
 from libsel4py.errors import KernelError, RevokeFirst
 from libsel4py.interfaces.lifecycle import OrderKind
-from libsel4py.interfaces.system import CapabilityInfo, InterruptInfo, System, TaskInfo, UnknownTask, UntypedInfo
+from libsel4py.interfaces.system import (
+    CapabilityInfo,
+    InterruptInfo,
+    NotPermitted,
+    System,
+    TaskInfo,
+    UnknownTask,
+    UntypedInfo,
+)
 from libsel4py.lowlevel.identify import identify
 from libsel4py.signature import Word
 from servers.root.authority import Authority
 from servers.root.running_task import RunningTask
 from servers.root.supervisor import Supervisor
+
+SHOWN: Final = 100  # characters of a name that is no image's
 
 
 class Information(System):
@@ -32,6 +43,7 @@ class Information(System):
     ) -> None:
         self._authority = authority
         self._description = description
+        self._images = description.images
         self._tasks = tasks
         self._supervisor = supervisor
         self._started = time.monotonic_ns()
@@ -91,6 +103,13 @@ class Information(System):
     def restart_task(self, task: str) -> None:
         self._supervisor.order(self._find(task), OrderKind.RESTART)
 
+    def update_task(self, task: str, image: str) -> None:
+        running = self._find(task)
+        known = dict.fromkeys((running.task.image, *running.task.versions))
+        if image not in known:
+            raise NotPermitted(f"{task} can be updated to {', '.join(known)}, and not to {image[:SHOWN]!r}")
+        self._supervisor.order(running, OrderKind.UPDATE, image)
+
     def why(self, task: str) -> list[str]:
         running = self._find(task)
         lines = [f"{task} is {running.state}"]
@@ -127,7 +146,7 @@ class Information(System):
         is_supervised = not self._supervisor.is_ours(running)
         return TaskInfo(
             name=task.name,
-            image=task.image,
+            image=self._images[running.image],
             state=running.state,
             priority=task.priority,
             threads=len(running.objects.threads),

@@ -45,6 +45,7 @@ class LifecycleService(Lifecycle):
         self._ahead = ahead
         self._tasks = {each.number: each for each in tasks if each.task is not system.reincarnation}
         self._numbers = {each.task.name: each.number for each in tasks}
+        self._images = system.images
 
     def tasks(self) -> list[TaskRecord]:
         self._ahead.end_all()  # a life of that server begins, which has allowed nothing yet
@@ -61,6 +62,9 @@ class LifecycleService(Lifecycle):
         for running in self._known(change.ends):
             if running is not followed:
                 self._end(running, change)
+        if change.image and change.cause is not None:
+            for running in self._known((change.cause.task,)):
+                self._load(running, change.image)
         for running in self._known(change.starts):
             self._start(running, change)
         for running in self._known(change.leaves):
@@ -99,6 +103,11 @@ class LifecycleService(Lifecycle):
         running = self._tasks.get(task)
         return 0 if running is None else 1 + running.restarts + (running.life is not Life.RUNNING)
 
+    def came_up(self, task: int) -> None:
+        for running in self._known((task,)):
+            running.former_image = None
+            running.events.append("its update has come up")
+
     def ask_to_stop(self, task: int) -> None:
         self._ahead.end(task)
         running = self._tasks.get(task)
@@ -127,7 +136,7 @@ class LifecycleService(Lifecycle):
         raise Essential(status)
 
     def _record(self, running: RunningTask) -> TaskRecord:
-        task = running.task
+        task, images = running.task, self._images
         return TaskRecord(
             number=running.number,
             name=task.name,
@@ -148,6 +157,8 @@ class LifecycleService(Lifecycle):
             failed_at=tuple(running.failed_at),
             complained_at=tuple(running.complained_at),
             complains_of=tuple(self._numbers[name] for name in task.complains_of),
+            image=images[running.image],
+            former_image="" if running.former_image is None else images[running.former_image],
         )
 
     def _end(self, running: RunningTask, change: Change) -> None:
@@ -163,6 +174,19 @@ class LifecycleService(Lifecycle):
             follows = f"is started again in {wait:.1f} s" if change.due else "waits for what it depends on"
             follows = f"waits for {change.asks}, {wait:.1f} s at most" if change.asks else follows
             running.follows(f"{running.state.replace('faulted', 'dead', 1)}; {follows}", follows)
+
+    def _load(self, running: RunningTask, image: str) -> None:
+        """Its lives from now on run this boot image, which its description must permit. It does not run now."""
+        if image not in (running.task.image, *running.task.versions) or running.life is Life.RUNNING:
+            return
+        loaded = self._images.index(image)
+        self._lives.forget_image(running)
+        if loaded == running.former_image:
+            running.events.append(f"{self._images[running.image]} did not come up")
+        proven = running.image if running.former_image is None else running.former_image
+        running.former_image = None if loaded == running.former_image else proven
+        running.image = loaded
+        running.events.append(f"runs {image} from now on")
 
     def _start(self, running: RunningTask, change: Change) -> None:
         if running.life is Life.RUNNING:

@@ -225,6 +225,11 @@ class Lives:
         if pager is not None:
             self._let_speak(pager, running)
 
+    def forget_image(self, running: RunningTask) -> None:
+        """It is ended, and is to run another boot image: nothing that is made for its next life is of that one."""
+        self.end_standby(running)
+        self.renewals.forget(running)
+
     def end_standby(self, running: RunningTask) -> None:
         """It is not to be started again soon: nothing stands by for it."""
         chosen = running.standby is Standby.CHOSEN

@@ -65,6 +65,10 @@ class Renewals:
             if alone and running.life is Life.RUNNING and running.number not in self._prepared:
                 self._prepared[running.number] = self._prepare(running)
 
+    def forget(self, running: RunningTask) -> None:
+        """What is prepared is not what its next life is to be."""
+        self._prepared.pop(running.number, None)
+
     def take(self, running: RunningTask) -> Renewal:
         """What is prepared for the task, or is made now: whoever asks sends it."""
         prepared = self._prepared.pop(running.number, None)

@@ -81,6 +81,7 @@ class RunningTask:
         state: its life, in words. last_cause: why its last life ended. restarted_at: when it was last started again by
         root's own rule, in seconds of root's clock. used_us: the processor time of its threads, as far as told.
         standby: see there. standby_faults: root's endpoint, with a badge for the faults of what stands by.
+        image, former_image: the boot images of this life and, until an update has come up, of the one before.
         standing, failures, due, started_at, renewed_at, failed_at, complained_at: `lifecycle.TaskRecord` says.
     """
 
@@ -108,6 +109,7 @@ class RunningTask:
     renewed_at: float = 0.0
     failed_at: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_FAILURES))
     complained_at: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_FAILURES))
+    former_image: int | None = None
     used_us: int = 0
     standby: Standby = Standby.NONE
     standby_faults: Endpoint | None = None

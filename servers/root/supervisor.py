@@ -184,12 +184,12 @@ class Supervisor:
             self._lives.end_threads(running)
         self._go_on(running, again, KILLED)
 
-    def order(self, running: RunningTask, kind: OrderKind) -> None:
+    def order(self, running: RunningTask, kind: OrderKind, text: str = "") -> None:
         """Hand an order on to the reincarnation server. Raises NotPermitted: the task is supervised here."""
         if self.is_ours(running):
             raise NotPermitted(f"root itself supervises {running.task.name}, and knows only kill")
         self._ahead.end(running.number)
-        self._orders.add(kind, running.number)
+        self._orders.add(kind, running.number, text=text)
 
     def _go_ahead(self, running: RunningTask, status: int, text: str, is_gone: bool) -> bool:
         """Start it again, if that is allowed ahead, and tell of it behind that. What is kept is as it would be."""

@@ -107,3 +107,11 @@ def run_start(session: Session, arguments: list[str]) -> None:
 def run_restart(session: Session, arguments: list[str]) -> None:
     session.system.restart_task(arguments[0])
     session.write(f"{arguments[0]} is told to begin anew\n")
+
+
+@command(
+    "TASK IMAGE", "stop a task, and start it again with another boot image; the former one, if that does not come up"
+)
+def run_update(session: Session, arguments: list[str]) -> None:
+    session.system.update_task(arguments[0], arguments[1])
+    session.write(f"{arguments[0]} is told to begin anew with {arguments[1]}\n")

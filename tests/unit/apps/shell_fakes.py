@@ -136,6 +136,10 @@ class Instruments(System):
         self._ensure(task)
         self.asked.append(("start", task))
 
+    def update_task(self, task: str, image: str) -> None:
+        self._ensure(task)
+        self.asked.append((f"update to {image}", task))
+
     def restart_task(self, task: str) -> None:
         self._ensure(task)
         self.asked.append(("restart", task))

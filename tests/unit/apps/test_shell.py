@@ -127,7 +127,9 @@ def test_log_is_this_tasks_own_and_has_twenty_lines_unless_told_otherwise(shell:
 def test_orders_go_to_root(shell: Shell) -> None:
     for order in ("stop", "start", "restart"):
         shell.answer(f"{order} pong")
-    assert shell.system.asked == [("stop", "pong"), ("start", "pong"), ("restart", "pong")]
+    shell.answer("update pong apps.other.main")
+    orders = ["stop", "start", "restart", "update to apps.other.main"]
+    assert shell.system.asked == [(order, "pong") for order in orders]
 
 
 def test_kill_asks_root(shell: Shell) -> None:

@@ -100,3 +100,18 @@ def test_one_that_does_not_run_is_not_asked() -> None:
     assert heartbeats.next_due() == FOREVER
     heartbeats.begin(8, 100.0)  # one that has no heartbeats
     assert heartbeats.next_due() == FOREVER
+
+
+def test_each_life_is_known_to_serve_by_its_own_first_answer() -> None:
+    task = Task()
+    heartbeats = Heartbeats({7: (task, PERIOD)})
+    heartbeats.begin(7, 100.0)
+    assert not heartbeats.has_answered(7)  # nobody has looked
+    heartbeats.look(100.0 + PERIOD)
+    assert heartbeats.has_answered(7)
+    task.hangs = True
+    task.said = True  # what the former life has said
+    heartbeats.begin(7, 101.0)
+    assert looks(heartbeats, 105.0) == []
+    assert not heartbeats.has_answered(7)
+    assert not heartbeats.has_answered(8)

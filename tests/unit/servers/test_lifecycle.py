@@ -27,6 +27,7 @@ from libsel4py.interfaces.lifecycle import (
 )
 from libsel4py.interfaces.system import NotPermitted
 from servers.reincarnation.reports import MOST_SHOWN, complaint_of
+from servers.root.information import Information
 from servers.root.lives import PASSING_ON
 from servers.root.orders import LATER_SECONDS
 from servers.root.running_task import Kind, Life, badge_of
@@ -585,3 +586,42 @@ def test_what_follows_an_end_does_not_hide_why_it_was(board: Root) -> None:
 def test_who_is_asked_what_is_to_follow_is_shown(board: Root) -> None:
     board.lifecycle.change(Change(Cause(1, "killed"), ends=(1,), due=board.clock.now + 1, asks="two"))
     assert board.running("one").state == "dead: killed; waits for two, 1.0 s at most"
+
+
+# --- updates
+
+
+def test_a_task_runs_the_image_that_it_is_updated_to_and_no_other() -> None:
+    with root(REINCARNATION, structs.replace(ONE, versions=("apps.httpd.main",)), TWO, check=False) as board:
+        board.supervisor.start_all()
+        one, other = board.running("one"), board.description.image_index("apps.httpd.main")
+        first = one.image
+
+        def change(image: str) -> None:
+            board.lifecycle.change(Change(Cause(1, "by order"), ends=(1,), starts=(1,), image=image))
+
+        change("apps.httpd.main")
+        found = records(board)["one"]
+        assert (one.image, found.image, found.former_image) == (other, "apps.httpd.main", ONE.image)
+        board.lifecycle.came_up(1)
+        assert records(board)["one"].former_image == ""
+        change(ONE.image)
+        assert (one.image, records(board)["one"].former_image) == (first, "apps.httpd.main")
+        change("apps.httpd.main")  # the way back is none that could fail
+        assert (one.image, records(board)["one"].former_image) == (other, "")
+        assert list(one.events)[-3:-1] == ["apps.pong.main did not come up", "runs apps.httpd.main from now on"]
+        for foreign in ("servers.root.main", "nobody.main"):
+            change(foreign)
+            assert one.image == other
+        assert one.restarts == 5
+
+
+def test_an_update_is_ordered_of_what_the_description_permits() -> None:
+    with root(REINCARNATION, structs.replace(ONE, versions=("apps.httpd.main",)), TWO, check=False) as board:
+        information = Information(board.authority, board.description, board.tasks, board.supervisor)
+        information.update_task("one", "apps.httpd.main")
+        (order,) = board.lifecycle.orders(0)
+        assert (order.kind, order.task, order.text) == (OrderKind.UPDATE, 1, "apps.httpd.main")
+        for name, image in (("one", "servers.root.main"), ("two", "apps.httpd.main")):
+            with pytest.raises(NotPermitted, match=f"{name} can be updated to"):
+                information.update_task(name, image)

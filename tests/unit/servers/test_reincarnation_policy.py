@@ -12,7 +12,7 @@ from libsel4py.description import GiveUp, Group, Restart, Strategy
 from libsel4py.interfaces.complaints import Verdict
 from libsel4py.interfaces.lifecycle import Cause, Change, Standing, TaskRecord
 from libsel4py.interfaces.recovery import Case, Decision, Event
-from servers.reincarnation.policy import AskToStop, EndSystem, Policy, Step
+from servers.reincarnation.policy import AskToStop, CameUp, EndSystem, Policy, Step
 
 NAMES = ("first", "second", "third")
 BACKED_OFF = Group("g", NAMES, intensity=1000, backoff_us=1_000_000)
@@ -75,6 +75,8 @@ class World:
                 started_at=child.started_at,
                 failed_at=tuple(child.failed_at),
                 complained_at=tuple(child.complained_at),
+                image=child.image,
+                former_image=child.former_image,
                 renewed_at=self.policy.supervisors[child.number].renewed_at,
             )
             for child in self.policy.children.values()
@@ -657,3 +659,99 @@ def test_giving_up_is_nobodys_to_decide() -> None:
     it.fail(0)
     assert it.policy.next_case("third", 0) is None
     assert it.policy.children[0].standing is Standing.LEFT
+
+
+# --- updates
+
+
+def updatable() -> World:
+    one = record(0, image="one", asks_to_stop=True, stop_timeout_us=2_000_000)
+    return World([one, record(1, image="x")], [Group("g", NAMES[:2], Strategy.REST_FOR_ONE)])
+
+
+def updated(image: str = "two") -> World:
+    """The task has ended as it was asked to, and runs that image."""
+    it = updatable()
+    assert it.policy.update(0, image, it.now) == [AskToStop(0)]
+    (change,) = it.fail(0, status=0)
+    assert isinstance(change, Change)
+    assert (change.image, change.ends, change.starts) == (image, (0,), (0,))
+    return it
+
+
+def test_an_update_asks_the_task_to_stop_and_starts_it_with_the_other_image() -> None:
+    it = updated()
+    assert it.happened == ["-first", "+first"]
+    assert it.policy.probation() == [0]
+    assert it.policy.supervisors[0].failures_within(it.now) == 0
+
+
+def test_an_update_that_serves_has_come_up_and_fails_as_any_other() -> None:
+    it = updated()
+    assert it.policy.came_up(0) == [CameUp(0)]
+    assert it.policy.probation() == []
+    (change,) = it.fail(0)
+    assert isinstance(change, Change)
+    assert change.image == ""
+    assert it.policy.supervisors[0].failures_within(it.now) == 1
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_update_that_does_not_come_up_is_rolled_back(again: bool) -> None:
+    """Also by a supervisor that begins anew. That is no failure of the task's, and ends no other one."""
+    it = updated()
+    it = it.again() if again else it
+    it.happened.clear()
+    (change,) = it.take(it.policy.failed(0, 1, "hung: it answers no heartbeats", it.now, hung=True))
+    assert isinstance(change, Change)
+    assert change.cause == Cause(0, "hung: it answers no heartbeats")
+    assert (change.image, it.happened) == ("one", ["-first", "+first"])
+    assert it.policy.probation() == []
+    assert it.policy.supervisors[0].failures_within(it.now) == 0
+    assert len(it.fail(0)) == 1  # and the former one fails as ever
+    assert it.policy.supervisors[0].failures_within(it.now) == 1
+
+
+def test_a_complaint_rolls_an_update_back() -> None:
+    it = updated()
+    verdict, (change,) = it.policy.complained(0, "complaint by third", it.now)
+    assert isinstance(change, Change)
+    assert (verdict, change.image) == (Verdict.ENDED, "one")
+
+
+def test_a_second_update_that_does_not_come_up_leads_back_to_what_had() -> None:
+    it = updated()
+    it.policy.update(0, "three", it.now)
+    it.fail(0, status=0)
+    (change,) = it.fail(0)
+    assert isinstance(change, Change)
+    assert change.image == "one"
+
+
+def test_root_is_allowed_no_restart_of_an_update_that_has_not_come_up() -> None:
+    it = World([record(0, "a", image="one"), record(1, "b", image="x")], [])
+    it.take(it.policy.update(0, "two", it.now))
+    assert [number for number, _ in allowed(it)] == [1]
+    it.policy.came_up(0)
+    assert [number for number, _ in allowed(it)] == [0, 1]
+
+
+def test_what_is_down_starts_with_its_update() -> None:
+    it = World([record(0, image="one", standing=Standing.LEFT), record(1, standing=Standing.DONE)], [])
+    (change,) = it.take(it.policy.update(0, "two", it.now))
+    assert isinstance(change, Change)
+    assert (change.image, it.up) == ("two", {0})
+    for number in (1, 17):
+        assert it.policy.update(number, "two", it.now) == []
+
+
+def test_an_order_to_stop_takes_an_update_back() -> None:
+    it = updatable()
+    it.policy.update(0, "two", it.now)
+    it.policy.stop(0, it.now)
+    it.fail(0, status=0)
+    it.take(it.policy.start(0, it.now))
+    it.policy.stop(0, it.now, restarts=True)
+    (change,) = it.fail(0, status=0)
+    assert isinstance(change, Change)
+    assert (change.image, it.up) == ("", {0, 1})
