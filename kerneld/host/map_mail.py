@@ -143,8 +143,10 @@ class MapMail:
         """Nothing that is between the bounds of what the kernel maps is mapped any more.
 
         Nothing else is sent before the process has said so: one that is stopped while kernel after kernel ends has got
-        one message more of each.
+        one message more of each. The next number is left out: the kernel before this one may have sent a thread a mapping
+        by it and not told of it. Were it told now, of this message, the thread would lay the mapping beside or behind it.
         """
+        self._sent += 1
         self._there.clear()
         size = abi.MAPPING_END - abi.MAPPING_BASE
         self._there[abi.MAPPING_BASE] = size

@@ -328,10 +328,12 @@ class Mappings:
             use = held[mapping.address] = self._uses.setdefault(frame, FrameUse(frame, size))
             holding = use.add(process, mapping.address, mapping.rights)
             self.shares.settle(use)
-            if mapping.rights and not owed and frame in self._memory:
-                use.hand(holding)
+            if mapping.rights and frame in self._memory:
+                # Who is to begin anew has what it was handed before, and keeps it if it likes.
                 use.given[process] = use.given.get(process, 0) | access(mapping.rights)
-                process.map_mail.begins_with(mapping.address, size)
+                if not owed:
+                    use.hand(holding)
+                    process.map_mail.begins_with(mapping.address, size)
 
     def finish_restore(self) -> None:
         """All processes are restored: go on with what was under way."""

@@ -9,26 +9,29 @@ import mmap
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from hw.machine import create_ram
 from hw.ram import Ram
-from kerneld import _fastpath
+from kerneld import _fastpath, mapping_table
 from kerneld.fastpath import make_layout
 from kerneld.host.control import MESSAGE
-from kerneld.host.fd_store import FdStore
+from kerneld.host.fd_store import FdStore, Inheritance, Kept
 from kerneld.host.mappings import Mappings
 from kerneld.host.process import Phase, Process, Thread
+from kerneld.mapping_table import Mapping
 from kerneld.outbox import Tell
-from kerneld.records import KernelRecord, Tcb
+from kerneld.records import KernelRecord, Slot, Tcb, VSpace
 from libsel4py import abi
 from libsel4py.abi import ControlOp, MapFlags, Rights
 
 RAM_BYTES: Final = 64 << 20
 PAGE: Final = 4096
 KERNEL: Final = 0x20_0000  # where this RAM's kernel record lies
+SLOT: Final = 0x3000
+SPACE_BITS: Final = 14
 MAPPER: Final = 0x2000  # the TCB of a task that maps for others
 BASE: Final = abi.MAPPING_BASE
 READ, WRITE, BOTH = Rights.READ, Rights.WRITE, Rights.READ | Rights.WRITE
@@ -163,11 +166,28 @@ class Scene:
     def unmap(self, task: Task, page: int) -> None:
         self.mappings.unmap(task.process, BASE + page * PAGE)
 
-    async def settled(self) -> None:
-        """What was lost so far is taken away."""
+    async def settled(self, mappings: Mappings | None = None) -> None:
+        """What was lost so far is taken away. ``mappings``: those of the next kernel."""
         done = asyncio.Event()
-        if self.mappings.wait(None, done.set):
+        if (mappings or self.mappings).wait(None, done.set):
             await done.wait()
+
+    @contextlib.contextmanager
+    def next_kernel(self, task: Task, address: int, frame: int, size: int) -> Iterator[Mappings]:
+        """The mappings of a kernel that is started again when a task has one frame mapped, to read and write, and the
+        frame has memory of its own."""
+        space = VSpace(self.ram, task.process.vspace)
+        with self.ram.transaction():
+            space.size_bits = SPACE_BITS
+            slot = Slot(self.ram, SLOT)
+            slot.object = frame
+            mapping = Mapping(address, size.bit_length() - 1, BOTH, abi.VmAttributes.DEFAULT, slot.address)
+            mapping_table.insert(space, mapping)
+        (descriptor,) = (each for at, each, _ in self.mappings.own_memory() if at == frame)
+        mappings = Mappings(self.ram, self.ram_fd, FdStore(None, self.loop), self.loop)
+        mappings.restore_memory(Inheritance([Kept(f"frame:{frame:x}", size, os.dup(descriptor))]))
+        with contextlib.closing(mappings):
+            yield mappings
 
     def close(self) -> None:
         for task in self.tasks:

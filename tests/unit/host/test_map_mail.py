@@ -357,3 +357,16 @@ def test_a_process_that_begins_anew_is_told_one_thing_before_it_answers() -> Non
         keeper.read()
 
     with_keeper(work)
+
+
+def test_a_process_that_begins_anew_is_told_so_by_a_number_that_no_mapping_before_can_have() -> None:
+    """The kernel before may have sent one more than it told of, to a thread: that one would be taken for this."""
+
+    async def work(keeper: Keeper) -> None:
+        keeper.mail.go_on_from(7)
+        keeper.mail.open()
+        keeper.mail.start_over()
+        op, *_, number, _ = MESSAGE.unpack(keeper.end.recv(abi.CONTROL_BYTES))
+        assert (op, number, keeper.told, keeper.mail.sent) == (ControlOp.UNMAP, 9, [9], 9)
+
+    with_keeper(work)

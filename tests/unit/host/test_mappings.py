@@ -740,3 +740,21 @@ def test_who_does_not_take_the_first_mapping_of_a_frame_is_ended_and_leaves_noth
         assert [each.process for each in scene.mappings._uses[FRAME].holdings.values()] == [other.process]
 
     in_scene(work)
+
+
+@pytest.mark.parametrize("owed", [False, True])
+def test_who_loses_a_frame_when_another_kernel_has_begun_has_nothing(owed: bool) -> None:
+    """Also one that is told to begin anew and has not said that it has: what it was handed before it may have kept."""
+
+    async def work(scene: Scene) -> None:
+        task = scene.task()
+        scene.map(task, 0, BOTH, LARGE, 2 * PAGE)
+        task.told_ops()
+        with scene.next_kernel(task, BASE, LARGE, 2 * PAGE) as mappings:
+            mappings.restore(task.process, owed)
+            mappings.finish_restore()
+            mappings.unmap(task.process, BASE)
+            await scene.settled(mappings)
+            assert task.has_lost_all
+
+    in_scene(work)
