@@ -3,7 +3,7 @@
 #   make run [SYSTEM=workstation]   boot a system on this terminal
 #   make test [ARGS=…]              the quick tests            make test-slow   those of minutes    make test-long   of hours
 #   make check                      format, lint, types, import contracts, the protocol where Spin is installed
-#   make protocol [REQUIRE_SPIN=1]  the channel's protocol, checked by Spin: the quick bounds (ARGS='-m slow': larger ones)
+#   make protocol [REQUIRE_SPIN=1]  the protocols of channels and mappings, checked by Spin: the quick bounds (ARGS='-m slow': larger ones)
 #   make bench [ARGS=…]             benchmarks                 make docs        write what is generated in docs/
 #   make ci                         all that .ci/run runs      make clean       remove whatever was made
 #

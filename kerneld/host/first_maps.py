@@ -23,7 +23,9 @@ from kerneld.host.frame_use import FrameUse
 from kerneld.host.process import Process
 from libsel4py import abi
 
-MISSED_MOST: Final = 2  # faults of a process whose threads have no socket to be answered by
+# Faults of a process whose threads have no socket to be answered by. Not 0: a kernel before this one may have sent one
+# mapping that it told nobody of, and the next one, by the same number, must come to the keeper as well.
+MISSED_MOST: Final = 2
 _LOW: Final = (1 << abi.FRAME_MIN_BITS) - 1
 Note: TypeAlias = tuple[int, int, int, int]  # VSpace, address | Rights, frame | size bits, the message's number
 Noted: TypeAlias = Callable[[Process, int, int, int], object]

@@ -143,8 +143,8 @@ class MapMail:
         """Nothing that is between the bounds of what the kernel maps is mapped any more.
 
         Nothing else is sent before the process has said so: one that is stopped while kernel after kernel ends has got
-        one message more of each. The next number is left out: the kernel before this one may have sent a thread a mapping
-        by it and not told of it. Were it told now, of this message, the thread would lay the mapping beside or behind it.
+        one message more of each. The next number is left out: the kernel before this one may have sent a mapping by it
+        to a thread and told nobody. Were it told of this message, the thread would lay the mapping beside or behind it.
         """
         self._sent += 1
         self._there.clear()

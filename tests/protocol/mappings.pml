@@ -29,6 +29,9 @@
 #ifndef ANSWERED_EVERY
 #define ANSWERED_EVERY 2 /* mappings in a row */
 #endif
+#ifndef WAITS
+#define WAITS 1 /* 1: what is told may have waited, and is owed no longer as soon as it is sent */
+#endif
 #ifndef MISSED_MOST
 #define MISSED_MOST 1 /* mappings that come by the control socket before there is another one */
 #endif
@@ -140,24 +143,13 @@ inline obey_up_to(last) {
 #ifndef MUTANT_GAP_PASSED_OVER
             :: next_number > mappings_done + 1 -> not_due(); break
 #endif
-#ifndef MUTANT_DONE_BEFORE_TOLD
             :: next_number <= mappings_done + 1 && MORE(next_number, last) -> not_due(); break
-#endif
-            :: else ->
-#ifndef MUTANT_DONE_TWICE
-                if
-                :: next_number <= mappings_done ->
-                    assert(next_which < obeyed[next_page]); /* a later kernel's took its place */
-                    forget_next();
-                    is_old = true
-                :: else
-                fi
-#endif
+            :: next_number <= mappings_done -> assert(next_which < obeyed[next_page]); forget_next()
+            :: else
             fi
         };
         if
-        :: is_old -> is_old = false
-        :: else ->
+        :: has_next ->
 #ifdef MUTANT_SAID_BEFORE_LAID
             mapping_done(next_number);
             atomic { do_one(next_page, next_which, true); obeys = true; forget_next() }
@@ -166,6 +158,7 @@ inline obey_up_to(last) {
             mapping_done(next_number);
             atomic { obeys = true; forget_next() }
 #endif
+        :: !has_next
         fi
     od
 }
@@ -182,14 +175,13 @@ inline not_due() {
 proctype keeper() {
     mtype op;
     byte page, number, by, teller, i, last;
-    bool loud, obeys, is_old, somebody;
+    bool loud, obeys, somebody;
 end_serves:
     do
     :: atomic { control_fd ? op, page, number, by, teller, loud };
         if
         :: op == AWAKE -> /* awake_open() */
             enter();
-#ifndef MUTANT_SOCKET_DROPPED
             do
             :: is_open ->
                 atomic { obeys = false; last = mappings_done + 1 };
@@ -201,7 +193,6 @@ end_serves:
                 fi
             :: else -> break
             od;
-#endif
             atomic { obeys = false; forget_next(); awake_fd = teller; is_open = true; leave() }
         :: else ->
 #ifndef MUTANT_KEEPER_DOES_NOT_LOOK
@@ -300,7 +291,7 @@ inline may_die_inside() {
 
 proctype thread(byte me) {
     byte page, left = ACCESSES, up_to, done;
-    bool waited, obeys, is_old, somebody;
+    bool waited, obeys, somebody;
 another:
     atomic {
         if
@@ -372,7 +363,7 @@ inline send(op, page) {
                 :: else
                 fi;
                 if
-                :: op != START_OVER && !all_again -> owed = false /* it has waited until now, for room or for what moves */
+                :: WAITS && op != START_OVER && !all_again -> owed = false /* it has waited until now, for room or for what moves */
                 :: true
                 fi
             fi;
@@ -447,7 +438,11 @@ died:
 serve:
     do
     :: atomic { over == THREADS -> break }
+#ifdef MUTANT_SOCKET_AT_ONCE
+    :: atomic { !asked_awake && nfull(control_fd) ->
+#else
     :: atomic { !asked_awake && missed >= MISSED_MOST && nfull(control_fd) ->
+#endif
             asked_awake = true;
             control_fd ! AWAKE, 0, 0, 0, life, true
         }
@@ -459,8 +454,7 @@ serve:
             :: asking[0] && !mapped[wanted[0]] -> p = wanted[0]
             :: asking[THREADS - 1] && !mapped[wanted[THREADS - 1]] -> p = wanted[THREADS - 1]
             :: asking[THREADS / 2] && !mapped[wanted[THREADS / 2]] -> p = wanted[THREADS / 2]
-            :: ahead > 0 && !mapped[0] -> ahead--; p = 0
-            :: ahead > 0 && !mapped[PAGES - 1] -> ahead--; p = PAGES - 1
+            :: ahead > 0 && !mapped[PAGES - ahead] -> p = PAGES - ahead; ahead--
             fi;
             mapped[p] = true; owed = true
         };

@@ -1,8 +1,8 @@
-"""The channel's protocol, checked by Spin for every interleaving within the bounds given here.
+"""The channel's protocol and the order of mappings, checked by Spin: every interleaving within the bounds given here.
 
-docs/manual/channel_protocol.md says what is shown and what is not. `make protocol` runs the quick ones and prints what
-was explored, `make protocol ARGS='-m slow'` the larger bounds. A model that finds no planted bug shows nothing: each
-mutant must yield an error trail.
+docs/manual/channel_protocol.md and docs/manual/faults.md say what is shown and what is not. `make protocol` runs the
+quick ones and prints what was explored, `make protocol ARGS='-m slow'` the larger bounds. A model that finds no planted
+bug shows nothing: each mutant must yield an error trail.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ RECEIVE_CHANNELS = RECEIVE_NONE | {"CALLERS": 2, "SENDS": 1, "WITHDRAWALS": 1}
 RECEIVE_KERNEL = RECEIVE_NONE | {"SENDS": 2, "SIGNALS": 1, "THEFTS": 1}
 RECEIVE_TIME_OUT = RECEIVE_NONE | {"SENDS": 1, "SIGNALS": 2, "TIME_OUTS": 1}
 RECEIVE_REVOKED = RECEIVE_NONE | {"SENDS": 1, "SIGNALS": 0, "REVOCATIONS": 1, "TIME_OUTS": 1}
+MAPPINGS_ONE = {"THREADS": 1, "PAGES": 2, "ACCESSES": 2, "UNMAPS": 1, "AHEAD": 0, "DEATHS": 0, "RESTARTS": 1}
+MAPPINGS_TWO = MAPPINGS_ONE | {"THREADS": 2, "PAGES": 1, "ACCESSES": 1, "DEATHS": 1, "RESTARTS": 0}
+MAPPINGS_RESTARTED = MAPPINGS_TWO | {"DEATHS": 0, "RESTARTS": 1, "WAITS": 0}
+MAPPINGS_BESIDE = MAPPINGS_TWO | {"PAGES": 2, "UNMAPS": 0, "DEATHS": 0, "RESTARTS": 1}
+MAPPINGS_AHEAD = MAPPINGS_ONE | {"PAGES": 6, "ACCESSES": 1, "UNMAPS": 0, "AHEAD": 5, "RESTARTS": 0}
+MAPPINGS_AGAIN = MAPPINGS_ONE | {"UNMAPS": 2}
 
 QUICK = [
     ("channel", CHANNEL_RACE, False),
@@ -48,6 +54,13 @@ QUICK = [
     ("receive", RECEIVE_KERNEL, False),
     ("receive", RECEIVE_TIME_OUT, False),
     ("receive", RECEIVE_REVOKED, False),
+    ("mappings", MAPPINGS_ONE, False),
+    ("mappings", MAPPINGS_TWO, False),
+    ("mappings", MAPPINGS_RESTARTED, False),
+    ("mappings", MAPPINGS_BESIDE, False),
+    ("mappings", MAPPINGS_AHEAD, False),
+    ("mappings", MAPPINGS_AGAIN, False),
+    ("mappings", MAPPINGS_ONE | {"ACCESSES": 1}, True),
 ]
 SLOW = [
     ("channel", CHANNEL_RACE | {"CALLS": 2}, False),
@@ -55,6 +68,9 @@ SLOW = [
     ("channel", CHANNEL_SUCCESSION | {"CALLS": 1, "RIVAL": 1, "TOLD_TWICE": 0}, False),
     ("receive", RECEIVE_CHANNELS | {"REVOCATIONS": 1}, False),
     ("receive", RECEIVE_KERNEL | {"WITHDRAWALS": 1, "TIME_OUTS": 1}, False),
+    ("mappings", MAPPINGS_AGAIN | {"ACCESSES": 1, "RESTARTS": 2}, False),
+    ("mappings", MAPPINGS_TWO | {"PAGES": 2, "DEATHS": 0}, False),
+    ("mappings", MAPPINGS_TWO | {"DEATHS": 0}, True),
 ]
 
 CHANNEL_MUTANTS = {
@@ -106,8 +122,29 @@ RECEIVE_MUTANTS = {
     "RETRACT_DROPS": RECEIVE_CHANNELS,
     "CLOSED_UNTOLD": RECEIVE_REVOKED,
 }
+MAPPINGS_MUTANTS = {
+    "AWAITED_SEEN_FIRST": MAPPINGS_ONE,
+    "DONE_READ_AGAIN": MAPPINGS_ONE,
+    "GAP_PASSED_OVER": MAPPINGS_ONE,
+    "KEEPER_DOES_NOT_LOOK": MAPPINGS_TWO,
+    "NOBODY_WOKEN": MAPPINGS_ONE,
+    "NONE_ANSWERED": MAPPINGS_AHEAD,
+    "NOT_ALONE": MAPPINGS_AGAIN,
+    "NOT_KEPT": MAPPINGS_ONE,
+    "NOT_OVER_AGAIN": MAPPINGS_ONE,
+    "NUMBERS_ANEW": MAPPINGS_ONE,
+    "NUMBER_TWICE": MAPPINGS_RESTARTED,
+    "SAID_BEFORE_LAID": MAPPINGS_ONE,
+    "SOCKET_AT_ONCE": MAPPINGS_ONE,
+    "STOPPED_INSIDE": MAPPINGS_TWO,
+    "TOLD_BEFORE_SENT": MAPPINGS_TWO,
+    "UNLOCKED": MAPPINGS_TWO,
+    "UNMAPPING_NOT_COUNTED": MAPPINGS_TWO,
+}
 MUTANTS = [("channel", *item) for item in CHANNEL_MUTANTS.items()] + [
-    ("receive", *item) for item in RECEIVE_MUTANTS.items()
+    (model, *item)
+    for model, mutants in (("receive", RECEIVE_MUTANTS), ("mappings", MAPPINGS_MUTANTS))
+    for item in mutants.items()
 ]
 
 
@@ -150,7 +187,11 @@ def test_call_that_never_returns_is_found(tmp_path: Path) -> None:
 
 
 def test_every_mutant_is_listed() -> None:
-    for model, listed in (("channel", CHANNEL_MUTANTS), ("receive", RECEIVE_MUTANTS)):
+    for model, listed in (
+        ("channel", CHANNEL_MUTANTS),
+        ("receive", RECEIVE_MUTANTS),
+        ("mappings", MAPPINGS_MUTANTS),
+    ):
         planted = set(re.findall(r"MUTANT_(\w+)", (verifier.FOLDER / f"{model}.pml").read_text()))
         assert planted == set(listed)
 
