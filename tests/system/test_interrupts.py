@@ -17,10 +17,18 @@ def ask(terminal: Terminal, line: str, keys: bytes = b"") -> str:
     return terminal.until(PROMPT).decode().removeprefix(line).removesuffix(PROMPT.decode()).replace("\r", "").lstrip()
 
 
-@pytest.mark.parametrize("line", [ECHOES, f"{ECHOES} | grep 100 | wc", "ping 1000000"])
-def test_control_c_ends_the_command_that_waits_and_nothing_else(sel4py: Supervisor, line: str) -> None:
+def started(sel4py: Supervisor) -> Terminal:
+    """The workstation at its prompt, and with an address, without which no echo is waited for."""
     terminal = sel4py.terminal("up", "workstation")
     terminal.until(PROMPT)
+    while "answer 1 in" not in ask(terminal, "ping 10.0.2.2 1"):
+        continue
+    return terminal
+
+
+@pytest.mark.parametrize("line", [ECHOES, f"{ECHOES} | grep 100 | wc", "ping 1000000"])
+def test_control_c_ends_the_command_that_waits_and_nothing_else(sel4py: Supervisor, line: str) -> None:
+    terminal = started(sel4py)
     ask(terminal, "ping 1")
     ask(terminal, "write kept text")
     shells = [row for row in sel4py.rows("ps") if row["name"] == "shell"]
@@ -34,8 +42,7 @@ def test_control_c_ends_the_command_that_waits_and_nothing_else(sel4py: Supervis
 
 
 def test_control_c_ends_a_call_that_has_waited_for_long(sel4py: Supervisor) -> None:
-    terminal = sel4py.terminal("up", "workstation")
-    terminal.until(PROMPT)
+    terminal = started(sel4py)
     terminal.type(ECHOES.encode() + b"\r")
     terminal.until(b"no answer within 5 s")
     terminal.type(CONTROL_C)
