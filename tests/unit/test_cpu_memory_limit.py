@@ -19,9 +19,9 @@ from tests.unit.cpu_peer import running, tried
 
 MEBIBYTE = 1 << 20
 LIMIT, WANTED = 8 * MEBIBYTE, 28 * MEBIBYTE
-INHERITED = 1024 * MEBIBYTE  # free memory that the allocator may hold when the process is forked, and use up first
+INHERITED = 1024 * MEBIBYTE  # free memory that the C library may hold when the process is forked, and use up first
 SETRLIMIT = {"x86_64": 160, "aarch64": 164}[platform.machine()]
-BY_ALLOCATOR = (hoarding.an_object, hoarding.small_objects)
+BY_LIBRARY = (hoarding.an_object, hoarding.small_objects, hoarding.thread_stacks)
 
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -40,7 +40,7 @@ def test_more_than_the_limit_cannot_be_had(way: Callable[[int], object]) -> None
     def enter_and_hoard() -> Any:
         cpu.enter_sandbox(LIMIT)
         try:
-            held = way(WANTED + INHERITED if way in BY_ALLOCATOR else WANTED)
+            held = way(WANTED + INHERITED if way in BY_LIBRARY else WANTED)
         except (OSError, MemoryError):
             # The process goes on, and has what it may have.
             return len(bytearray(LIMIT // 128))

@@ -26,10 +26,13 @@ class Keys(Script):
         self.asked: queue.Queue[int] = queue.Queue()
         self.says: queue.Queue[bool | Exception] = queue.Queue()
         self.ended: list[int] = []
+        self.is_leaving = False
 
     def wait_interrupt(self, command: int) -> bool:
         self.asked.put(command)
         said = self.says.get()
+        if self.is_leaving:
+            raise SystemExit
         if isinstance(said, Exception):
             raise said
         return said
@@ -48,11 +51,22 @@ def interrupts(keys: Keys) -> Iterator[Interrupts]:
     former = signal.getsignal(SIGNAL)
     made = Interrupts()
     made.begin(keys)
-    threading.Thread(target=made.watch, daemon=True).start()
+
+    def watch() -> None:
+        with pytest.raises(SystemExit):
+            made.watch()
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
     try:
         yield made
     finally:
         signal.signal(SIGNAL, former)
+        keys.is_leaving = True
+        keys.says.put(False)
+        made.run(lambda: None)
+        watching.join(SECONDS)
+        assert not watching.is_alive()
 
 
 def wait_for_ever() -> None:
