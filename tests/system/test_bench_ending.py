@@ -29,6 +29,7 @@ def test_an_ended_benchmark_leaves_no_folder_and_no_process(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, "TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a shell's job in the background ignores SIGINT
     )
     assert bench.stderr is not None
     with bench, bench.stderr:
