@@ -91,6 +91,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
         failures: how many of its lives have ended in a row, each soon. due: when it is to be started again.
         started_at: when its last life began. renewed_at: when its group last began anew; 0: never.
         failed_at: when it has failed, as far as that counts still; oldest first. complained_at: for complaints of it.
+        back_at: when it was started behind the last one; 0: it was not yet.
         complains_of: the numbers of those that it may complain of.
         image: the boot image of its life. former_image: that of the life before, which is loaded again if this one, an
         update, does not come up; "": it is none, or has come up.
@@ -114,6 +115,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
     renewed_at: float = 0.0
     failed_at: tuple[float, ...] = ()
     complained_at: tuple[float, ...] = ()
+    back_at: float = 0.0
     complains_of: tuple[int, ...] = ()
     image: str = ""
     former_image: str = ""

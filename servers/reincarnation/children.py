@@ -18,6 +18,7 @@ class Child:
     """A supervised task. What is the same as in `TaskRecord` is called the same.
 
     Attributes:
+        back_at: when it was started behind the last complaint of it; 0: it was not yet.
         due: when it waits, the moment of its start; 0: as soon as those that it depends on run.
         updates_to: the boot image that it runs when it has stopped; "": the same.
         stops_by: the moment when it is ended that was asked to stop. stops_for_restart: it is then started again.
@@ -30,6 +31,7 @@ class Child:
     started_at: float
     failed_at: deque[float]
     complained_at: deque[float]
+    back_at: float = 0.0
     stops_by: float = FOREVER
     stops_for_restart: bool = False
     updates_to: str = ""
@@ -40,7 +42,7 @@ class Child:
     def of(cls, record: TaskRecord) -> Child:
         failed_at, complained_at = deque(record.failed_at), deque(record.complained_at)
         made = cls(record, record.standing, record.failures, record.due, record.started_at, failed_at, complained_at)
-        made.image, made.former_image = record.image, record.former_image
+        made.image, made.former_image, made.back_at = record.image, record.former_image, record.back_at
         return made
 
     @property

@@ -152,6 +152,7 @@ class Policy:
         if not self._may_be_complained_of(child, now):
             return Verdict.TOO_OFTEN, []
         child.complained_at.append(now)
+        child.back_at = 0.0
         cause = Cause(number, text, is_complaint=True)
         if child.former_image:
             child.failed_at.append(now)
@@ -303,7 +304,7 @@ class Policy:
         comes_back = child.record.restart is not Restart.NEVER and all(map(self._is_up, child.record.depends))
         if not (is_rare and comes_back and child.complained_at):
             return is_rare and comes_back
-        away = child.started_at - child.complained_at[-1]
+        away = child.back_at - child.complained_at[-1]  # later lives have begun for other reasons
         return now - max(child.started_at, child.complained_at[-1]) >= max(away, LEAST_LIFE_S)
 
     def _load(self, child: Child, cause: Cause) -> list[Step]:
@@ -380,6 +381,7 @@ class Policy:
             is_due = child.standing is Standing.WAITING and not child.due
             if is_due and all(self._is_up(number) for number in child.record.depends):
                 child.standing, child.started_at = Standing.RUNNING, self._now
+                child.back_at = child.back_at or self._now
                 started.append(child.number)
         return tuple(started)
 

@@ -156,6 +156,7 @@ class LifecycleService(Lifecycle):
             renewed_at=running.renewed_at,
             failed_at=tuple(running.failed_at),
             complained_at=tuple(running.complained_at),
+            back_at=running.back_at,
             complains_of=tuple(self._numbers[name] for name in task.complains_of),
             image=images[running.image],
             former_image="" if running.former_image is None else images[running.former_image],
@@ -197,6 +198,7 @@ class LifecycleService(Lifecycle):
         running.standing, running.due = Standing.RUNNING, 0.0
         was = running.state
         self._lives.start_again(running)
+        running.back_at = running.back_at or running.started_at
         _log.warning("%s was %s: it is started again", running.task.name, was)
         if change.renews:
             running.renewed_at = running.started_at
@@ -220,4 +222,5 @@ def _note(running: RunningTask, cause: Cause) -> None:
         running.failed_at.append(cause.failed_at)
     if cause.is_complaint:
         running.complained_at.append(cause.failed_at)
+        running.back_at = 0.0
     running.failures = cause.failures

@@ -82,7 +82,7 @@ class RunningTask:
         root's own rule, in seconds of root's clock. used_us: the processor time of its threads, as far as told.
         standby: see there. standby_faults: root's endpoint, with a badge for the faults of what stands by.
         image, former_image: the boot images of this life and, until an update has come up, of the one before.
-        standing, failures, due, started_at, renewed_at, failed_at, complained_at: `lifecycle.TaskRecord` says.
+        standing, failures, due, started_at, renewed_at, failed_at, complained_at, back_at: `lifecycle.TaskRecord` says.
     """
 
     number: int
@@ -109,6 +109,7 @@ class RunningTask:
     renewed_at: float = 0.0
     failed_at: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_FAILURES))
     complained_at: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_FAILURES))
+    back_at: float = 0.0
     former_image: int | None = None
     used_us: int = 0
     standby: Standby = Standby.NONE

@@ -540,8 +540,10 @@ def test_a_complaint_is_kept_and_shown_as_why_the_life_has_ended(board: Root) ->
     board.lifecycle.change(Change(cause, ends=(1,), starts=(1,)))
     assert (records(board)["one"].complained_at, records(board)["one"].failed_at) == ((7.5,), (7.5,))
     assert (board.running("one").last_cause, board.running("one").state) == ("complaint by two: it lies", "running")
+    back_at = records(board)["one"].started_at
     board.lifecycle.change(Change(Cause(1, "killed", failures=2, failed_at=8.5), ends=(1,), starts=(1,)))
     assert records(board)["one"].complained_at == (7.5,)
+    assert records(board)["one"].back_at == back_at > 0
 
 
 def test_a_complaint_does_not_end_the_life_that_has_begun_meanwhile(board: Root) -> None:

@@ -75,6 +75,7 @@ class World:
                 started_at=child.started_at,
                 failed_at=tuple(child.failed_at),
                 complained_at=tuple(child.complained_at),
+                back_at=child.back_at,
                 image=child.image,
                 former_image=child.former_image,
                 renewed_at=self.policy.supervisors[child.number].renewed_at,
@@ -465,6 +466,19 @@ def test_who_was_away_for_long_is_let_alone_as_long() -> None:
     for later, verdict in ((1.9, Verdict.TOO_OFTEN), (0.2, Verdict.ENDED)):
         it.now += later
         assert complain(it) is verdict
+
+
+@pytest.mark.parametrize("begins_anew", [False, True])
+def test_a_life_long_behind_a_complaint_is_not_let_alone_for_it(begins_anew: bool) -> None:
+    it = world()
+    assert complain(it) is Verdict.ENDED
+    it.now += 3600
+    it.fail(0)
+    it = it.again() if begins_anew else it
+    it.now += 0.9
+    assert complain(it) is Verdict.TOO_OFTEN
+    it.now += 0.2
+    assert complain(it) is Verdict.ENDED
 
 
 def test_whoever_complains_whenever_it_can_leaves_it_up_for_half_of_the_time() -> None:
