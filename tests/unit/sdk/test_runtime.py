@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import tests.unit.sdk.services as services
-from libsel4py import Component, Endpoint, Interface, component, on_notification, runtime, uses
+from libsel4py import Component, Endpoint, Interface, Word, component, on_notification, runtime, uses
 from libsel4py.environment import SIGNAL_BADGE, Connection, Device, Environment, Provided, Slot
 from libsel4py.interface import interfaces_of
 from libsel4py.interfaces.clock import Clock
@@ -61,6 +61,12 @@ class Loud(Console):
 
     def columns(self) -> int:
         return 80
+
+    def wait_interrupt(self, command: Word) -> bool:
+        return False
+
+    def end_command(self, command: Word) -> None:
+        return
 
 
 @component
