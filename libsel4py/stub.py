@@ -150,6 +150,7 @@ def compile_stub(method: Method, declared: Callable[..., Any]) -> Callable[..., 
         "UNDECODABLE_": UNDECODABLE,
         "undecodable_": _undecodable(method),
         "arm_": _arm,
+        "disarm_": _disarm,
     }
     if method.repeat is not Repeat.NEVER:
         namespace |= {
@@ -182,6 +183,11 @@ def _discard_stray(info: int) -> None:
 
 def _arm() -> None:
     current_task().receive.arm()
+
+
+def _disarm() -> None:
+    """Nobody takes what may have come."""
+    current_task().receive.discard()
 
 
 def ask(stub: Interface, label: int) -> bytes:

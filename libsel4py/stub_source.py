@@ -168,11 +168,22 @@ def _word_lines(method: Method) -> list[str]:
     else:
         trap, op = "trap", Syscall.SEND
     message = f"self._cptr, {info}, {', '.join(words)}"
-    lines.append(f"completion_ = machine_.{trap}({int(op)}, {message}, 0, 0, {_timeout(method)})")
+    calling = [f"completion_ = machine_.{trap}({int(op)}, {message}, 0, 0, {_timeout(method)})"]
     if method.oneway:
-        lines.append("if not completion_[0]: return None")
-    lines.append("return unusual_(self, completion_[0], completion_[2:])")
-    return lines
+        calling.append("if not completion_[0]: return None")
+    calling.append("return unusual_(self, completion_[0], completion_[2:])")
+    if method.result_capability is None:
+        return lines + calling
+    # A signal's handler raises, where the answer may have come: the next one's capability needs the slot.
+    return [
+        *lines,
+        "try:",
+        *_indented(calling),
+        "except Exception: raise",
+        "except BaseException:",
+        "    disarm_()",
+        "    raise",
+    ]
 
 
 def _register_lines(method: Method) -> tuple[list[str], str, list[str]]:

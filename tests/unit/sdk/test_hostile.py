@@ -22,7 +22,8 @@ from libsel4py import (
     WrongAnswer,
     abi,
 )
-from libsel4py.lowlevel.syscalls import Message
+from libsel4py.lowlevel.machine import Completion
+from libsel4py.lowlevel.syscalls import Message, machine
 from libsel4py.stub import ask
 from libsel4py.testing import TestSystem
 from libsel4py.testing.fake_objects import FakeEndpoint, FakeReply, FakeUntyped
@@ -130,6 +131,26 @@ def test_what_a_server_says_of_the_request_is_no_wrong_answer(fake: TestSystem, 
     with pytest.raises(InvalidMessage) as refused:
         Studio(_RawServer(fake, answer).endpoint).add(1, 2)
     assert not isinstance(refused.value, WrongAnswer)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_who_is_interrupted_where_a_capability_has_come_receives_the_next_one(
+    fake: TestSystem, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    gift = fake.new(FakeUntyped(12))
+    packed = _packed(Outcome.OK, [7])
+    client = Measured(_RawServer(fake, Message(packed.label, packed.words, (gift,))).endpoint)
+    trap = machine.kernel_trap
+
+    def interrupted(*arguments: int) -> Completion:
+        trap(*arguments)
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(machine, "kernel_trap", interrupted)
+        with pytest.raises(error):
+            client.measure()
+    assert client.measure()[0] == 7
 
 
 def test_a_word_in_bytes_is_never_negative(fake: TestSystem) -> None:
