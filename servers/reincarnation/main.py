@@ -57,7 +57,8 @@ class Main(Supervision, Complaints, Recovery):
         # What an earlier life had been told of, and died of before it had seen to it.
         told = {order.task: order for order in orders if not self._obey(order, ended=False)}
         for record in records:
-            if record.standing is Standing.RUNNING and not record.runs:
+            has_begun = self._policy.children[record.number].started_at != record.started_at  # behind that look
+            if record.standing is Standing.RUNNING and not record.runs and not has_begun:
                 order = told.get(record.number)
                 text = order.text if order is not None else "ended while nobody looked"
                 self._take(self._policy.failed(record.number, order.status if order else FAULTED, text, now))
