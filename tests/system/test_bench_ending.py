@@ -16,9 +16,7 @@ MEASURING = b"measuring: calls"  # when its system is up
 ENDS = [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, -signal.SIGINT)]
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, -signal.SIGINT)]
-)
+@pytest.mark.parametrize(("number", "status"), ENDS)
 def test_an_ended_benchmark_leaves_no_folder_and_no_process(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
