@@ -59,16 +59,19 @@ class Interrupts:
                 self._changed.wait_for(lambda last=last: self._command != last)  # type: ignore[misc]
                 last = self._command
             try:
-                while self._console.wait_interrupt(last):
-                    self._stop(last)
+                # A console that has begun anew does not know that a command is over: it would tell of that one alone.
+                while self._console.wait_interrupt(last) and self._stop(last):
+                    pass
             except (ServiceError, ServerDied, RemoteError, KernelError):
                 continue  # in this command it is not told
 
-    def _stop(self, command: int) -> None:
+    def _stop(self, command: int) -> bool:
+        """False: another one has begun."""
         with self._changed:  # until it is sent no other command begins
             if self._command == command:
                 self._stopped = command
                 signal.pthread_kill(self._first, SIGNAL)
+            return self._command == command
 
     def _handle(self, _: int, __: FrameType | None) -> None:
         self._ensure_not_stopped()

@@ -92,9 +92,7 @@ def test_what_is_told_of_a_command_that_is_over_ends_none(interrupts: Interrupts
     first = keys.asked.get(timeout=SECONDS)
 
     def command() -> None:
-        keys.says.put(True)  # of the first one
-        assert keys.asked.get(timeout=SECONDS) == first, "it is asked of until that is over"
-        keys.says.put(False)
+        keys.says.put(True)  # of the first one, by a console that does not know that it is over
         assert keys.asked.get(timeout=SECONDS) > first
         ran.append(1)
 
