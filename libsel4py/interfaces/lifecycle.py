@@ -82,6 +82,15 @@ class Allowed(msgspec.Struct, frozen=True):
     failures: int
 
 
+class Stop(msgspec.Struct, frozen=True):
+    """What a task is asked to stop for. ``by``: when it is ended if it has not. ``restarts``: it is then started again,
+    with this boot image; "": the same."""
+
+    by: float
+    restarts: bool = False
+    image: str = ""
+
+
 class TaskRecord(msgspec.Struct, frozen=True):
     """What root keeps of one supervised task, and what its description says of its supervision.
 
@@ -93,6 +102,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
         failed_at: when it has failed, as far as that counts still; oldest first. complained_at: for complaints of it.
         back_at: when it was started behind the last one; 0: it was not yet.
         complains_of: the numbers of those that it may complain of.
+        stop: it was asked to stop, and has not.
         image: the boot image of its life. former_image: that of the life before, which is loaded again if this one, an
         update, does not come up; "": it is none, or has come up.
     """
@@ -117,6 +127,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
     complained_at: tuple[float, ...] = ()
     back_at: float = 0.0
     complains_of: tuple[int, ...] = ()
+    stop: Stop | None = None
     image: str = ""
     former_image: str = ""
 
@@ -186,8 +197,8 @@ class Lifecycle(Interface):
     def came_up(self, task: int) -> None:
         """An update has come up: its former boot image is forgotten."""
 
-    def ask_to_stop(self, task: int) -> None:
-        """Tell a task that it is to end by itself. It is not waited for."""
+    def ask_to_stop(self, task: int, stop: Stop) -> None:
+        """Tell a task that it is to end by itself. It is not waited for; what for is kept until it is ended."""
 
     @long_result
     def orders(self, done: int) -> list[Order]:

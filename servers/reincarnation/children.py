@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from libsel4py.description import Group, Strategy
-from libsel4py.interfaces.lifecycle import FOREVER, Standing, TaskRecord
+from libsel4py.interfaces.lifecycle import FOREVER, Standing, Stop, TaskRecord
 
 SECOND_US: Final = 1e6
 MOST_DOUBLINGS: Final = 30  # any limit is less
@@ -43,7 +43,13 @@ class Child:
         failed_at, complained_at = deque(record.failed_at), deque(record.complained_at)
         made = cls(record, record.standing, record.failures, record.due, record.started_at, failed_at, complained_at)
         made.image, made.former_image, made.back_at = record.image, record.former_image, record.back_at
+        if record.stop is not None and record.standing is Standing.RUNNING:
+            made.stops(record.stop)
         return made
+
+    def stops(self, stop: Stop) -> None:
+        """It is asked to."""
+        self.stops_by, self.stops_for_restart, self.updates_to = stop.by, stop.restarts, stop.image
 
     @property
     def number(self) -> int:

@@ -229,9 +229,9 @@ class Main(Supervision, Complaints, Recovery):
                     self._heartbeats.end(number)
                 for number in step.starts:
                     self._heartbeats.begin(number, time.monotonic())
-            case AskToStop(task):
+            case AskToStop(task, stop):
                 self._allowed = None
-                self.lifecycle.ask_to_stop(task)
+                self.lifecycle.ask_to_stop(task, stop)
             case CameUp(task):
                 self.lifecycle.came_up(task)
             case EndSystem(task, status, why):

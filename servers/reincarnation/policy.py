@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from libsel4py.description import GiveUp, Group, Restart
 from libsel4py.fault_reports import FAULTED
 from libsel4py.interfaces.complaints import Verdict
-from libsel4py.interfaces.lifecycle import FOREVER, Allowed, Cause, Change, Standing, TaskRecord
+from libsel4py.interfaces.lifecycle import FOREVER, Allowed, Cause, Change, Standing, Stop, TaskRecord
 from libsel4py.interfaces.recovery import Case, Decision, Event
 from servers.reincarnation.cases import Cases
 from servers.reincarnation.children import SECOND_US, Child, Supervisor
@@ -54,6 +54,7 @@ class AskToStop:
     """The task is to be told that it should end by itself."""
 
     task: int
+    stop: Stop
 
 
 Step = Change | EndSystem | AskToStop | CameUp
@@ -230,8 +231,9 @@ class Policy:
         child.stops_for_restart, child.updates_to = restarts, image
         if child.standing is not Standing.RUNNING or not child.record.asks_to_stop:
             return self._stop(child, BY_ORDER)
-        child.stops_by = now + child.record.stop_timeout_us / SECOND_US
-        return [AskToStop(number)]
+        stop = Stop(now + child.record.stop_timeout_us / SECOND_US, restarts, image)
+        child.stops(stop)
+        return [AskToStop(number, stop)]
 
     def start(self, number: int, now: float) -> list[Step]:
         """By order: start what does not run."""

@@ -14,7 +14,7 @@ from libsel4py.abi import Rights
 from libsel4py.capabilities import Notification
 from libsel4py.description import Group, System
 from libsel4py.environment import SIGNAL_BADGE, STOP_SIGNAL
-from libsel4py.interfaces.lifecycle import Allowed, Cause, Change, Lifecycle, Order, Standing, TaskRecord
+from libsel4py.interfaces.lifecycle import Allowed, Cause, Change, Lifecycle, Order, Standing, Stop, TaskRecord
 from libsel4py.lowlevel.identify import identify
 from servers.root.ahead import Ahead
 from servers.root.authority import Authority
@@ -59,6 +59,8 @@ class LifecycleService(Lifecycle):
         followed = self._followed(change)
         if change.cause is not None and change.cause.task in self._tasks and followed is None:
             _note(self._tasks[change.cause.task], change.cause)
+        for running in self._known((*change.ends, *change.leaves)):
+            running.stop = None
         for running in self._known(change.ends):
             if running is not followed:
                 self._end(running, change)
@@ -108,11 +110,12 @@ class LifecycleService(Lifecycle):
             running.former_image = None
             running.events.append("its update has come up")
 
-    def ask_to_stop(self, task: int) -> None:
+    def ask_to_stop(self, task: int, stop: Stop) -> None:
         self._ahead.end(task)
         running = self._tasks.get(task)
         if running is None or running.life is not Life.RUNNING:
             return
+        running.stop = stop
         root, slot = self._authority.cnode, self._authority.slots.allocate()
         root.mint(slot, root, running.objects.notification.cptr, SIGNAL_BADGE | STOP_SIGNAL, Rights.WRITE)
         Notification(slot).signal()
@@ -158,6 +161,7 @@ class LifecycleService(Lifecycle):
             complained_at=tuple(running.complained_at),
             back_at=running.back_at,
             complains_of=tuple(self._numbers[name] for name in task.complains_of),
+            stop=running.stop,
             image=images[running.image],
             former_image="" if running.former_image is None else images[running.former_image],
         )

@@ -10,7 +10,7 @@ from typing import Final
 from libsel4py.capabilities import Endpoint
 from libsel4py.description import Task
 from libsel4py.environment import Environment
-from libsel4py.interfaces.lifecycle import Standing
+from libsel4py.interfaces.lifecycle import Standing, Stop
 from servers.root.objects import TaskObjects
 
 KIND_SHIFT: Final = 56
@@ -82,7 +82,8 @@ class RunningTask:
         root's own rule, in seconds of root's clock. used_us: the processor time of its threads, as far as told.
         standby: see there. standby_faults: root's endpoint, with a badge for the faults of what stands by.
         image, former_image: the boot images of this life and, until an update has come up, of the one before.
-        standing, failures, due, started_at, renewed_at, failed_at, complained_at, back_at: `lifecycle.TaskRecord` says.
+        standing, failures, due, started_at, renewed_at, failed_at, complained_at, back_at, stop: `lifecycle.TaskRecord`
+        says.
     """
 
     number: int
@@ -110,6 +111,7 @@ class RunningTask:
     failed_at: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_FAILURES))
     complained_at: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_FAILURES))
     back_at: float = 0.0
+    stop: Stop | None = None
     former_image: int | None = None
     used_us: int = 0
     standby: Standby = Standby.NONE

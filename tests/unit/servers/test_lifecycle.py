@@ -21,6 +21,7 @@ from libsel4py.interfaces.lifecycle import (
     Change,
     OrderKind,
     Standing,
+    Stop,
     TaskRecord,
     fault_badge,
     fault_source,
@@ -38,6 +39,7 @@ SIGKILLED = 9
 REINCARNATION = task("reincarnation", grants=(Grant.LIFECYCLE,), provides=(Provide("s", PING),))
 ONE = task("one", provides=(Provide("one", PING),), restart=Restart.ALWAYS)
 TWO = task("two", restart=Restart.ON_FAILURE, threads=1)
+STOP = Stop(107.5, restarts=True, image="servers.two.main")
 TOGETHER = Group("g", ("one", "two"), Strategy.ONE_FOR_ALL)
 
 
@@ -144,8 +146,8 @@ def test_a_group_that_begins_anew_has_failed_nothing(board: Root) -> None:
 
 def test_numbers_of_nobody_and_of_the_reincarnation_server_are_passed_over(board: Root) -> None:
     board.lifecycle.change(Change(Cause(99, "x"), ends=(0, 99), starts=(0, -1), leaves=(0, 3)))
-    board.lifecycle.ask_to_stop(0)
-    board.lifecycle.ask_to_stop(77)
+    board.lifecycle.ask_to_stop(0, STOP)
+    board.lifecycle.ask_to_stop(77, STOP)
     assert board.has_started("reincarnation")
     assert board.running("reincarnation").restarts == 0
 
@@ -157,12 +159,23 @@ def test_a_second_start_changes_nothing(board: Root) -> None:
 
 def test_asking_to_stop_signals_the_task_and_leaves_nothing_in_roots_cspace(board: Root) -> None:
     free = board.authority.slots.free_count
-    board.lifecycle.ask_to_stop(1)
+    board.lifecycle.ask_to_stop(1, STOP)
     assert board.authority.slots.free_count == free
     one = board.act_for("one")
     done = one.syscall(Syscall.NB_WAIT, Slot.NOTIFICATION)
     assert done is not None
     assert done.badge == SIGNAL_BADGE | STOP_SIGNAL
+
+
+def test_what_a_task_was_asked_to_stop_for_is_kept_until_it_is_ended(board: Root) -> None:
+    board.lifecycle.ask_to_stop(1, STOP)
+    assert (records(board)["one"].stop, records(board)["two"].stop) == (STOP, None)
+    board.lifecycle.change(Change(Cause(1, ""), ends=(1,), starts=(1,)))
+    assert records(board)["one"].stop is None
+    board.ended("one", SIGKILLED)
+    board.lifecycle.ask_to_stop(2, STOP)
+    board.lifecycle.change(Change(Cause(2, ""), leaves=(2,), because="stopped by order", by_order=True))
+    assert records(board)["two"].stop is None
 
 
 def test_the_end_of_the_system_is_the_reincarnation_servers_to_say(board: Root) -> None:
@@ -330,7 +343,7 @@ def test_nothing_is_allowed_before_all_is_looked_at_that_root_has_told(board: Ro
         lambda board: board.lifecycle.change(Change()),
         lambda board: board.lifecycle.tasks(),
         lambda board: board.lifecycle.allow(0, []),
-        lambda board: board.lifecycle.ask_to_stop(1),
+        lambda board: board.lifecycle.ask_to_stop(1, STOP),
         lambda board: board.supervisor.order(board.running("one"), OrderKind.STOP),
     ],
 )

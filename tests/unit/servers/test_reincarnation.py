@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from libsel4py.description import Group, Restart, Strategy
-from libsel4py.interfaces.lifecycle import Allowed, Change, Lifecycle, Order, OrderKind, Standing, TaskRecord
+from libsel4py.interfaces.lifecycle import Allowed, Change, Lifecycle, Order, OrderKind, Standing, Stop, TaskRecord
 from libsel4py.interfaces.supervision import Supervision
 from libsel4py.testing import connect
 from servers.reincarnation.main import Main
@@ -35,7 +35,7 @@ class Root(Lifecycle):
     def came_up(self, task: int) -> None:
         raise AssertionError("nothing has answered")
 
-    def ask_to_stop(self, task: int) -> None:
+    def ask_to_stop(self, task: int, stop: Stop) -> None:
         raise AssertionError("it does not serve")
 
     def orders(self, done: int) -> list[Order]:

@@ -10,7 +10,7 @@ import pytest
 
 from libsel4py.description import GiveUp, Group, Restart, Strategy
 from libsel4py.interfaces.complaints import Verdict
-from libsel4py.interfaces.lifecycle import Cause, Change, Standing, TaskRecord
+from libsel4py.interfaces.lifecycle import Cause, Change, Standing, Stop, TaskRecord
 from libsel4py.interfaces.recovery import Case, Decision, Event
 from servers.reincarnation.policy import AskToStop, CameUp, EndSystem, Policy, Step
 
@@ -76,6 +76,7 @@ class World:
                 failed_at=tuple(child.failed_at),
                 complained_at=tuple(child.complained_at),
                 back_at=child.back_at,
+                stop=Stop(child.stops_by, child.stops_for_restart, child.updates_to) if child.is_stopping else None,
                 image=child.image,
                 former_image=child.former_image,
                 renewed_at=self.policy.supervisors[child.number].renewed_at,
@@ -302,7 +303,7 @@ def test_killing_forgives_and_begins_anew_what_was_given_up() -> None:
 
 def test_stop_asks_then_ends_and_nothing_starts_it_but_an_order() -> None:
     it = World([record(0, asks_to_stop=True, stop_timeout_us=2_000_000)], [])
-    assert it.take(it.policy.stop(0, it.now)) == [AskToStop(0)]
+    assert it.take(it.policy.stop(0, it.now)) == [AskToStop(0, Stop(it.now + 2))]
     assert it.wait() == 2
     assert it.happened == ["-first"]
     assert it.policy.next_due() == float("inf")
@@ -323,6 +324,25 @@ def test_a_restart_by_order_stops_and_starts() -> None:
     it.take(it.policy.stop(0, it.now, restarts=True))
     it.fail(0, 0)
     assert it.happened == ["-first", "+first"]
+
+
+@pytest.mark.parametrize("ends_by_itself", [False, True])
+@pytest.mark.parametrize(("image", "restarts"), [("", False), ("", True), ("two", True)])
+def test_an_order_is_carried_out_by_a_supervisor_that_begins_anew_behind_asking(
+    ends_by_itself: bool, image: str, restarts: bool
+) -> None:
+    it = World([record(0, asks_to_stop=True, stop_timeout_us=2_000_000, image="one")], [])
+    it.take(it.policy.stop(0, it.now, restarts=restarts, image=image))
+    it = it.again()
+    it.happened.clear()
+    if ends_by_itself:
+        it.fail(0, 0)
+    else:
+        assert it.wait() == 2
+    assert it.happened == ["-first", "+first"][: 1 + restarts]
+    child = it.policy.children[0]
+    assert (child.standing, child.image) == (Standing.RUNNING if restarts else Standing.LEFT, image or "one")
+    assert (child.is_stopping, it.policy.supervisors[0].failures_within(it.now)) == (False, 0)
 
 
 def test_a_task_that_is_done_stays_so() -> None:
@@ -686,7 +706,7 @@ def updatable() -> World:
 def updated(image: str = "two") -> World:
     """The task has ended as it was asked to, and runs that image."""
     it = updatable()
-    assert it.policy.update(0, image, it.now) == [AskToStop(0)]
+    assert it.policy.update(0, image, it.now) == [AskToStop(0, Stop(it.now + 2, restarts=True, image=image))]
     (change,) = it.fail(0, status=0)
     assert isinstance(change, Change)
     assert (change.image, change.ends, change.starts) == (image, (0,), (0,))

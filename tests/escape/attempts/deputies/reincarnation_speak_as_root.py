@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 
 from libsel4py.interface import endpoint_of, with_timeout
-from libsel4py.interfaces.lifecycle import Change, Lifecycle
+from libsel4py.interfaces.lifecycle import Change, Lifecycle, Stop
 from libsel4py.interfaces.supervision import Supervision
 from tests.escape.held import REFUSED, SECONDS, Held
 
@@ -21,7 +21,7 @@ def attempt(held: Held) -> object:
     for method, arguments in (
         ("groups", ()),
         ("change", (Change(ends=tuple(range(1, 30))),)),
-        ("ask_to_stop", (3,)),
+        ("ask_to_stop", (3, Stop(0.0))),
         ("orders", (0,)),
         ("end_system", (1, 0, "because")),
     ):
