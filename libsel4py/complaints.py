@@ -9,8 +9,8 @@
 
 Where the description says ``complains = true`` of a connection, the SDK does so at each call whose answer does not
 decode (`WrongAnswer`). Rules: what was wrong is raised in any case, and a complaint that cannot be made is a line in
-the log. The life is asked for once, and told with each ruling: the first wrong answer of a later life is a late
-complaint, the second one is not.
+the log, `HEARD_SECONDS` later at most: who hears them may hang. The life is asked for once, and told with each ruling:
+the first wrong answer of a later life is a late complaint, the second one is not.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from libsel4py.errors import KernelError, RemoteError, ServerDied, ServiceError, Timeout, WrongAnswer
-from libsel4py.interface import Interface
+from libsel4py.interface import Interface, is_declaration, with_timeout
 from libsel4py.interfaces.complaints import Complaints, Verdict
 from libsel4py.signature import Word
 
 UNKNOWN: Final = 0  # no life's number
+HEARD_SECONDS: Final = 5.0
 _UNHEARD: Final = (KernelError, RemoteError, ServerDied, ServiceError, Timeout)
 _log: Final = logging.getLogger(__name__)
 Stub = TypeVar("Stub", bound=Interface)
@@ -39,13 +40,16 @@ class Complainer:
     """
 
     def __init__(self, complaints: Complaints, task: str) -> None:
-        self._complaints = complaints
+        is_client = is_declaration(type(complaints))  # and no implementation in its place, as tests have it
+        self._complaints = with_timeout(complaints, HEARD_SECONDS) if is_client else complaints
         self._task = task
         self._life = Word(UNKNOWN)
+        self._has_asked = False
 
     def life(self) -> Word:
         """The task's life, as it was told last; what is to be asked for before a call. `UNKNOWN` where nobody tells."""
-        if self._life == UNKNOWN:
+        if not self._has_asked:
+            self._has_asked = True
             try:
                 self._life = self._complaints.life(self._task)
             except _UNHEARD as error:

@@ -7,12 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
-from libsel4py import InvalidMessage, RemoteError, ServerDied, Word, WrongAnswer, with_timeout
+import libsel4py.complaints
+from libsel4py import Endpoint, InvalidMessage, RemoteError, ServerDied, Timeout, Word, WrongAnswer, with_timeout
 from libsel4py.complaints import UNKNOWN, Complainer, judge
 from libsel4py.environment import COMPLAINTS_INTERFACE
 from libsel4py.interface import Interface, find_interface
 from libsel4py.interfaces.complaints import Complaints, Ruling, Verdict
 from libsel4py.interfaces.system import NotPermitted
+from libsel4py.testing import TestSystem
+from libsel4py.testing.fake_objects import FakeEndpoint
 
 
 class Said(Interface):
@@ -25,8 +28,10 @@ class Judge:
     def __init__(self) -> None:
         self.serving, self.heard = 1, list[tuple[str, int, str]]()
         self.refuses: Exception | None = None
+        self.asked = 0
 
     def life(self, task: str) -> Word:
+        self.asked += 1
         if self.refuses is not None:
             raise self.refuses
         return Word(self.serving)
@@ -141,6 +146,27 @@ def test_a_complaint_that_is_not_heard_leaves_the_error_as_it_is(error: Exceptio
         teller(court, lie).say("x")
     assert complainer(court).life() == UNKNOWN
     assert complainer(court).complain(Word(1), "why") is None
+
+
+def test_who_does_not_answer_is_asked_once_and_told_of_wrong_answers_all_the_same() -> None:
+    court = Judge()
+    court.refuses = Timeout("it hangs")
+    client = teller(court, lambda: "truth")
+    assert [client.say("x") for _ in range(3)] == ["truth"] * 3
+    assert court.asked == 1
+    court.refuses, client.answer = None, lie
+    for verdicts in (1, 2):
+        with pytest.raises(WrongAnswer):
+            client.say("x")
+        assert len(court.heard) == verdicts
+    assert ([life for _, life, _ in court.heard], court.serving) == ([UNKNOWN, 1], 2)
+
+
+def test_nobody_is_kept_by_who_hears_complaints_and_hangs(fake: TestSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libsel4py.complaints, "HEARD_SECONDS", 0.01)
+    nobody = Complainer(Complaints(Endpoint(fake.new(FakeEndpoint(), badge=1))), "block")
+    assert nobody.life() == UNKNOWN
+    assert nobody.complain(Word(1), "why") is None
 
 
 def test_a_method_can_complain_of_what_decodes() -> None:
