@@ -6,8 +6,8 @@ kept; the state here is then as if it had been done. So the state can be built a
 
 A complaint is a failure of the task that it is of, and never what gives it up: of the failures that its group may have
 within its period, half may be complaints. The life that follows one is not complained of before it is a second old, and
-as old as the task was away before it. So whoever complains of each life takes half of the time at most of a server that
-starts within a second.
+as old as the task was away before it, and neither is another one that shares its ends. So whoever complains of each
+life takes half of the time at most of a server that starts within a second.
 
 Sources. Strategies, intensity, period: Erlang/OTP, supervisor(3). Delays: MINIX 3's RS, `1 << restarts` periods and
 30 s at most, the first crash at once. Complaints: its EVENT of another server.
@@ -299,15 +299,14 @@ class Policy:
         return any(each.record.name == name and each.standing is Standing.RUNNING for each in self.children.values())
 
     def _may_be_complained_of(self, child: Child, now: float) -> bool:
-        """Whether a complaint of it is followed by another life, and has not just been followed by this one."""
+        """Whether a complaint of it is followed by another life, and has not just been followed by this one, or by that
+        of one that it shares its ends with."""
         supervisor = self.supervisors[child.number]
         most = supervisor.group.intensity
         is_rare = supervisor.complaints_within(now) < most // 2 and supervisor.failures_within(now) < most
         comes_back = child.record.restart is not Restart.NEVER and all(map(self._is_up, child.record.depends))
-        if not (is_rare and comes_back and child.complained_at):
-            return is_rare and comes_back
-        away = child.back_at - child.complained_at[-1]  # later lives have begun for other reasons
-        return now - max(child.started_at, child.complained_at[-1]) >= max(away, LEAST_LIFE_S)
+        lives = [child] if supervisor.group.is_each_alone else supervisor.children
+        return is_rare and comes_back and all(_is_let_alone_no_more(each, now) for each in lives)
 
     def _load(self, child: Child, cause: Cause) -> list[Step]:
         """It runs its new boot image from now on."""
@@ -390,6 +389,13 @@ class Policy:
     def _is_up(self, number: int) -> bool:
         child = self.children.get(number)
         return child is None or child.standing in (Standing.RUNNING, Standing.DONE)
+
+
+def _is_let_alone_no_more(child: Child, now: float) -> bool:
+    if not child.complained_at:
+        return True
+    away = child.back_at - child.complained_at[-1]  # later lives have begun for other reasons
+    return now - max(child.started_at, child.complained_at[-1]) >= max(away, LEAST_LIFE_S)
 
 
 def _due(child: Child) -> float:

@@ -457,6 +457,16 @@ def test_the_next_life_is_let_alone_for_a_second() -> None:
     assert complain(it, 1) is Verdict.ENDED  # that is each one's own second
 
 
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
+def test_the_next_lives_of_all_that_ended_with_it_are_let_alone(strategy: Strategy) -> None:
+    """Who may complain of each in a group has no group that is never up."""
+    it = world(strategy, intensity=1000)
+    assert complain(it, 0) is Verdict.ENDED
+    for later, verdict in ((0.9, Verdict.TOO_OFTEN), (0.2, Verdict.ENDED)):
+        it.now += later
+        assert [complain(it, number) for number in (2, 1)] == [verdict, Verdict.TOO_OFTEN]
+
+
 def test_half_of_what_a_group_may_fail_are_complaints() -> None:
     it = world(intensity=5, period_us=10_000_000)
     verdicts = []
