@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#if defined(__GLIBC__) && __has_include(<sys/rseq.h>) && __has_builtin(__builtin_thread_pointer)
+#if defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__)) && __has_include(<sys/rseq.h>)
 #include <sys/rseq.h>
 #define HAS_RSEQ 1
 #endif
@@ -19,12 +19,26 @@ static inline int64_t now_ns(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
+#ifdef HAS_RSEQ
+/* On x86-64 GCC has the builtin from version 11 on, and says before that it has and then refuses it. */
+static inline const char *thread_pointer(void)
+{
+#if defined(__x86_64__)
+    const char *own;
+    __asm__("movq %%fs:0, %0" : "=r"(own));
+    return own;
+#else
+    return __builtin_thread_pointer();
+#endif
+}
+#endif
+
 /* As sched_getcpu(), without a call where Linux keeps it in the thread's own memory, rseq(2). */
 static inline uint32_t current_cpu(void)
 {
 #ifdef HAS_RSEQ
     if (__builtin_expect(__rseq_size, 1)) { /* else the program's C library has not registered it */
-        const char *own = (const char *)__builtin_thread_pointer() + __rseq_offset;
+        const char *own = thread_pointer() + __rseq_offset;
         const uint32_t cpu = __atomic_load_n(&((const struct rseq *)(const void *)own)->cpu_id, __ATOMIC_RELAXED);
         if (__builtin_expect((int32_t)cpu >= 0, 1))
             return cpu;
