@@ -11,6 +11,7 @@ import socket as host_socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
@@ -256,12 +257,13 @@ class NetSocket:
         to = Address(*flags_and_address[-1][:2])
         with memoryview(data).cast("B") as view, self._net.window() as at:
             self._net.mapping.write(at, view[: self._net.window_bytes])
+            heard_by = self._heard.get(_place(to))  # before it is asked: another thread may hear from there meanwhile
             try:
                 sent = self._ask(lambda session, number: session.send_to(number, len(view), at, to))
             except PermissionError:
-                sent = self._heard.get(_place(to), self._life) is not self._life
-                if not sent:
+                if heard_by is None or heard_by is self._life:
                     raise
+                sent = True
             if not sent:
                 raise BlockingIOError(errno.EAGAIN, "there is no room for a datagram now")
             return len(view)
@@ -284,8 +286,9 @@ class NetSocket:
         return self._ask(lambda session, number: (self._life, session.receive_from(number, size, at, limit)))
 
     def _note_heard(self, peer: Place, life: Life) -> None:
-        self._heard.pop(peer, None)
         self._heard[peer] = life
+        with suppress(KeyError):  # another thread has noted so many meanwhile that this one is not there any more
+            self._heard.move_to_end(peer)
         if len(self._heard) > MOST_HEARD:
             self._heard.popitem(last=False)
 

@@ -20,6 +20,7 @@ from libsel4py.environment import Value
 from libsel4py.errors import InvalidMessage, NotEnoughMemory
 from libsel4py.interfaces import network as net
 from libsel4py.interfaces.network import AGAIN, FOREVER, Address, Events, Kind, Network, Socket
+from libsel4py.net_session import Life
 from libsel4py.sockets import Net, NetSocket
 from libsel4py.task import current_task
 from libsel4py.testing import connect, in_background
@@ -183,6 +184,23 @@ def test_who_is_heard_again_may_be_answered_however_many_come_between() -> None:
                 one.recvfrom(1)
         one.sendto(b"answer", place)
         assert first.recvfrom(100)[0] == b"answer"
+
+
+def test_an_answer_whose_receiver_is_heard_again_while_it_is_refused_is_lost_and_no_error() -> None:
+    with served() as (_, client), opened(client) as made, made.socket(type=socket.SOCK_DGRAM) as sock:
+        place, now = ("127.0.0.1", 7), made.life
+        sock._note_heard(place, Life(now.session, now.generation - 1))
+
+        def refuse(act: object) -> bool:
+            sock._note_heard(place, now)  # by another thread
+            raise PermissionError
+
+        sock._ask = refuse  # type: ignore[method-assign, assignment]
+        assert sock.sendto(b"answer", place) == 6
+        for unheard in (place, ("127.0.0.1", 8)):  # the first one by this session itself
+            with pytest.raises(PermissionError):
+                sock.sendto(b"answer", unheard)
+        del sock._ask  # type: ignore[method-assign]
 
 
 def test_names_and_echoes() -> None:
