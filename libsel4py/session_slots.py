@@ -22,6 +22,7 @@ of the same session. Not for memory that has parts: that cannot be copied.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -54,27 +55,23 @@ class SessionSlots:
 
     def __init__(self, task: Task, retype: Retype, lock: threading.RLock) -> None:
         self._task, self._retype, self._lock = task, retype, lock
-        self._tables: list[tuple[CNode, int]] = []  # each with the bits of an index
-        self._places: dict[int, tuple[CNode, int, int]] = {}  # by number: table, its bits, index in it
-        self._free: list[int] = []
-        self._kept: set[int] = set()
+        self._tables: list[tuple[int, CNode, int]] = []  # each with its first number and the bits of an index
+        self._kept = bytearray()  # by number, whether something is; a client must not cost more than that by a slot
 
     @property
     def total(self) -> int:
         """How many objects can be kept."""
-        return len(self._places)
+        return len(self._kept)
 
     @property
     def free_count(self) -> int:
         """How many more."""
-        return len(self._free)
+        return self._kept.count(0)
 
     def add(self, slot: int, bits: int) -> None:
         """A table of 2**bits slots, whose capability stands in ``slot``. By `Session`, which holds the lock."""
-        first, table = len(self._places), CNode(slot)
-        for index in range(1 << bits):
-            self._places[first + index] = table, bits, index
-        self._free += reversed(range(first, first + (1 << bits)))
+        self._tables.append((len(self._kept), CNode(slot), bits))
+        self._kept += bytes(1 << bits)
 
     def keep(self, object_type: ObjectType, size_bits: int = 0) -> int:
         """Make an object of the session's memory and keep it; the number that names it here.
@@ -83,22 +80,20 @@ class SessionSlots:
             NotEnoughSlots, and as `Session.make`.
         """
         with self._lock:
-            if not self._free:
+            number = self._kept.find(0)
+            if number < 0:
                 raise NotEnoughSlots(f"the session's {self.total} slots are all taken")
-            number = self._free[-1]
-            table, _, index = self._places[number]
+            table, _, index = self._place(number)
             self._retype(object_type, size_bits, table, index)
-            self._free.pop()
-            self._kept.add(number)
+            self._kept[number] = 1
             return number
 
     def drop(self, number: int) -> None:
         """Delete what is kept; its slot is free again. Raises UnknownObject."""
         with self._lock:
-            table, bits, index = self._place(number)
+            table, bits, index = self._kept_at(number)
             table.delete(index, bits)
-            self._kept.discard(number)
-            self._free.append(number)
+            self._kept[number] = 0
 
     @contextmanager
     def at_hand(self, number: int) -> Iterator[int]:
@@ -109,13 +104,18 @@ class SessionSlots:
         """
         slot = self._task.slots.allocate()
         try:
-            table, bits, index = self._place(number)
+            table, bits, index = self._kept_at(number)
             self._task.cnode.copy(slot, table, index, src_depth=bits)
             yield slot
         finally:
             self._task.delete(Capability(slot))
 
-    def _place(self, number: int) -> tuple[CNode, int, int]:
-        if number not in self._kept:
+    def _kept_at(self, number: int) -> tuple[CNode, int, int]:
+        if not 0 <= number < len(self._kept) or not self._kept[number]:
             raise UnknownObject(f"the session keeps no object {number}")
-        return self._places[number]
+        return self._place(number)
+
+    def _place(self, number: int) -> tuple[CNode, int, int]:
+        """Table, its bits, index in it."""
+        first, table, bits = self._tables[bisect_right(self._tables, number, key=lambda each: each[0]) - 1]
+        return table, bits, number - first

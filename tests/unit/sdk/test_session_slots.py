@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +16,7 @@ from libsel4py.capabilities import Notification
 from libsel4py.lending import Donation, donate
 from libsel4py.lowlevel.identify import identify
 from libsel4py.session import SessionEnded, Sessions, TooManyUpgrades
-from libsel4py.session_slots import LEAST_SLOT_BITS, MOST_SLOT_BITS, NotEnoughSlots, UnknownObject
+from libsel4py.session_slots import LEAST_SLOT_BITS, MOST_SLOT_BITS, NotEnoughSlots, SessionSlots, UnknownObject
 from libsel4py.signature import Word
 from libsel4py.task import Task, as_task
 from tests.harness import Machine
@@ -126,6 +128,23 @@ def test_GEN05_a_client_that_keeps_without_end_exhausts_its_own_slots(board: Boa
     alice.drop(hers, kept[1])
     assert alice.put(hers) == kept[1]
     assert alice.look(hers, kept[1]) == "NOTIFICATION"
+
+
+def test_GEN05_slots_cost_the_server_next_to_nothing(board: Board) -> None:
+    """A client pays 32 bytes for each, and must not make the server's process grow by more than that."""
+    slots = SessionSlots(board.task, lambda *_: None, threading.RLock())
+    tracemalloc.start()
+    try:
+        for table in range(TABLES):
+            slots.add(table, MOST_SLOT_BITS)
+        for _ in range(slots.total):
+            slots.keep(ObjectType.NOTIFICATION)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert slots.total == TABLES << MOST_SLOT_BITS
+    assert slots.free_count == 0
+    assert taken < slots.total << SLOT_BITS
 
 
 def test_GEN05_slots_that_the_pool_has_no_room_for_are_refused_and_the_pool_comes_back_whole(board: Board) -> None:
