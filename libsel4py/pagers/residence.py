@@ -111,6 +111,7 @@ class Residence:
         self._frames = frames
         self._page_bits = page_bits
         self._takes_over = takes_over if self.is_remote else 0
+        self._waits_once = self._takes_over > 0
         self._silent: TimeoutError | None = None  # of the object, while pages are returned one after the other
 
     # --- getting ------------------------------------------------------------------------------------------
@@ -260,7 +261,7 @@ class Residence:
         try:
             self._return(page, keep=keep)
         except BaseException as error:
-            if isinstance(error, TimeoutError) and self._takes_over:
+            if isinstance(error, TimeoutError) and self._waits_once:
                 self._silent = error  # it is not waited for again with each page
             if isinstance(error, RETURN_FAILURES) and self._take_over(page, rights):
                 _log.warning("the page at %#x stays here: its object did not take it back: %s", page.offset, error)
@@ -356,8 +357,14 @@ class Residence:
         self._let_go(page)
 
     def close(self) -> None:
-        """Return everything, unless it is temporary, and use the object no more. Raises RETURN_FAILURES."""
-        self._takes_over = 0
+        """Return everything, unless it is temporary, and use the object no more.
+
+        Another task's object that is too slow for one page is given no other one, since all whom the pager serves wait.
+
+        Raises:
+            RETURN_FAILURES: the object did not take something back, which is lost.
+        """
+        self._takes_over, self._waits_once = 0, self.is_remote
         try:
             if self.attributes.copy_strategy is CopyStrategy.TEMPORARY:
                 for page in list(self.pages.values()):

@@ -94,6 +94,20 @@ def test_MACH14_an_object_that_is_slow_is_waited_for_once(scene: Scene) -> None:
     assert [scene.client.read(BASE + number * PAGE, 1) for number in range(MOST)] == [b"x", b"x"]
 
 
+@pytest.mark.parametrize("takes_over", [0, MOST])
+def test_an_object_that_is_slow_is_waited_for_once_when_it_is_used_no_more(takes_over: int) -> None:
+    """Or one client with a slow object of its own kept all others of the pager waiting, as long as it has pages."""
+    with paging_board(takes_over=takes_over) as board, as_task(board.task):
+        scene = Scene(board)
+        region = scene.attach()
+        for number in range(MOST + 1):
+            scene.client.write(BASE + number * PAGE, b"x")
+        scene.fails = FAILURES["slow"]
+        with pytest.raises(Timeout):
+            board.pager.detach(region)
+        assert scene.calls == 1
+
+
 def test_MACH14_threads_go_on_writing_where_cleaning_fails(scene: Scene) -> None:
     client = scene.client
     region = scene.attach()
