@@ -2,7 +2,8 @@
 
 Rules. The console says it of the command that it was asked for, so that none that comes later is ended by it. What ends
 is what the first thread does: KeyboardInterrupt is raised there while a command runs, and never else; a call that waits
-is withdrawn (`hw/_cpu/trap.c`). Without a second thread nobody asks, and Ctrl-C is the next line's.
+is withdrawn (`hw/_cpu/trap.c`). Without a second thread nobody asks, and Ctrl-C is the next line's. Between commands
+that thread waits in the kernel, so that it is seen to wait, and takes no turn of others.
 """
 
 from __future__ import annotations
@@ -25,22 +26,29 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._console: Console | None = None
+        self._ring: Callable[[], None] = lambda: None
+        self._wait: Callable[[], None] = lambda: None
         self._first = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._command = 0  # the last one that began: a number above all before, in former lives too
         self._stopped = 0  # the last one that is to end
         self._is_running = False
 
-    def begin(self, console: Console) -> None:
-        """This console tells of Ctrl-C, and the calling thread is the one that runs commands."""
+    def begin(self, console: Console, ring: Callable[[], None], wait: Callable[[], None]) -> None:
+        """This console tells of Ctrl-C, and the calling thread is the one that runs commands.
+
+        Args:
+            ring, wait: of a bell; it is rung for who watches, at each command's beginning.
+        """
         self._console, self._first = console, threading.get_ident()
+        self._ring, self._wait = ring, wait
         signal.signal(SIGNAL, self._handle)
 
     def run(self, command: Callable[[], None]) -> None:
         """Carry out a command. Raises KeyboardInterrupt where Ctrl-C ends it, and what it raises."""
-        with self._changed:
+        with self._lock:
             self._command = max(self._command + 1, time.time_ns())
-            self._changed.notify_all()
+        self._ring()
         try:
             self._is_running = True
             self._ensure_not_stopped()
@@ -53,11 +61,9 @@ class Interrupts:
     def watch(self) -> None:
         """Ask the console, command by command. Behind `begin`."""
         assert self._console is not None
-        last = 0
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda last=last: self._command != last)  # type: ignore[misc]
-                last = self._command
+            self._wait()
+            last = self._command
             try:
                 # A console that has begun anew does not know that a command is over: it would tell of that one alone.
                 while self._console.wait_interrupt(last) and self._stop(last):
@@ -67,7 +73,7 @@ class Interrupts:
 
     def _stop(self, command: int) -> bool:
         """False: another one has begun."""
-        with self._changed:  # until it is sent no other command begins
+        with self._lock:  # until it is sent no other command begins
             if self._command == command:
                 self._stopped = command
                 signal.pthread_kill(self._first, SIGNAL)

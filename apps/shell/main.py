@@ -13,6 +13,7 @@ from apps.shell.interrupts import Interrupts
 from apps.shell.run import run
 from apps.shell.session import Exit, Session, describe
 from libsel4py import Component, ServerDied, component, set_thread_entry, uses
+from libsel4py.bell import Bell
 from libsel4py.interfaces.console import Console, EndOfInput, Interrupted
 from libsel4py.interfaces.names import Names
 from libsel4py.interfaces.system import System
@@ -32,8 +33,10 @@ class Main(Component):
         self._interrupts = Interrupts()
 
     def start(self) -> None:
-        self._interrupts.begin(self.console)
-        set_thread_entry(self._interrupts.watch)
+        if self.task.environment.worker_threads:
+            bell = Bell.allocate(self.task)
+            self._interrupts.begin(self.console, bell.peer.signal, bell.wait)
+            set_thread_entry(self._interrupts.watch)
 
     def run(self) -> int:
         session = Session.begin(self.console, self.names, self.system, self.task.name, self.uses)

@@ -17,7 +17,7 @@ SLOT_BYTES, PREVIOUS = 32, 16  # of a capability slot: its size, and where its l
 LEAVE = b"\x1d"
 
 QUIET = Path(__file__).with_name("quiet.toml")
-LASTING = {"console", "console.1", "names", "pong", "root", "serial", "shell"}
+LASTING = {"console", "console.1", "names", "pong", "root", "serial", "shell", "shell.1"}
 
 
 @pytest.fixture

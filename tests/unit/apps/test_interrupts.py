@@ -50,7 +50,8 @@ def keys() -> Keys:
 def interrupts(keys: Keys) -> Iterator[Interrupts]:
     former = signal.getsignal(SIGNAL)
     made = Interrupts()
-    made.begin(keys)
+    rung: queue.Queue[None] = queue.Queue()
+    made.begin(keys, lambda: rung.put(None), rung.get)
 
     def watch() -> None:
         with pytest.raises(SystemExit):
