@@ -289,12 +289,20 @@ class Files:
         mount.ask(lambda directory: directory.sync(), path)
 
     def _beside(self, target: Path) -> tuple[Path, RawFile]:
-        """A new file in the directory of another one."""
+        """A new file in the directory of another one, by a name that nobody else draws."""
         short = target.name.encode()[: NAME_BYTES - 32].decode(errors="ignore")
-        for number in range(1, MOST_BESIDE + 1):
-            with suppress(FileExistsError, InDoubt):  # somebody replaces the same file now, or was ended when he did
-                path = target.with_name(f".{short}.{number}.new")
+        for _ in range(MOST_BESIDE):
+            path = target.with_name(f".{short}.{os.urandom(4).hex()}.new")
+            try:
                 return path, self.open_raw(path, "xb")
+            except (FileExistsError, InDoubt):
+                continue
+            except Exception:
+                raise
+            except BaseException:  # a signal's handler raises, where it may have been made
+                with suppress(OSError):
+                    self.remove(path)
+                raise
         raise FileExistsError(errno.EEXIST, f"{MOST_BESIDE} files .{short}.*.new are in the way", str(target))
 
     @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ import pytest
 from libsel4py import Endpoint
 from libsel4py.files import Files, RawFile, raw_of
 from libsel4py.files.errors import ERRNO, os_error
+from libsel4py.files.path import Path
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.file import Access, ChangeKind, Directory, FileError, Kind, NoSuchFile
 from libsel4py.task import Task
@@ -367,12 +369,37 @@ def test_replacing_leaves_the_old_contents_or_the_new_and_nothing_else(files: Fi
     files.replace_file("state", b"two")
     assert files.path("state").read_bytes() == b"two"
     assert [entry.name for entry in files.list()] == ["state"]
-    files.path(".state.1.new").write_text("somebody was ended here")
-    files.replace_file("state", "three")
-    assert files.path("state").read_text() == "three"
     longest = "n" * 255
     files.replace_file(longest, "long")
     assert files.path(longest).read_text() == "long"
+
+
+def test_a_replacement_takes_no_name_that_is_another_ones(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, names = os.urandom, [b"mine", b"else", b"else"]
+    monkeypatch.setattr(os, "urandom", lambda count: names.pop() if count == 4 else real(count))
+    files.replace_file("state", "one")
+    beside = f".state.{b'else'.hex()}.new"
+    files.path(beside).write_text("somebody writes here")
+    files.replace_file("state", "two")
+    assert files.path("state").read_text() == "two"
+    assert files.path(beside).read_text() == "somebody writes here"
+
+
+def test_a_replacement_that_is_interrupted_leaves_nothing(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system may have made the file, and the answer has not come."""
+    files.path("state").write_text("old")
+    open_raw = files.open_raw
+
+    def interrupted(path: str | Path, mode: str = "rb") -> RawFile:
+        open_raw(path, mode).close()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "open_raw", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            files.replace_file("state", "new")
+    assert files.path("state").read_text() == "old"
+    assert [entry.name for entry in files.list()] == ["state"]
 
 
 def test_replacing_that_fails_keeps_the_old_contents(files: Files) -> None:
