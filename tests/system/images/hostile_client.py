@@ -65,7 +65,10 @@ TEXTS: Final = (
     *("127.0.0.1", "::1", "10.0.2.2", "0.0.0.0", "nobody", "resolve", "listen tcp *", "\x1b[31m", "{}"),
 )
 WAITING: Final = frozenset(
-    ("read_line", "lookup", "ping", "accept", "connect", "receive", "receive_from", "send", "wait", "lock")
+    (
+        *("read_line", "wait_interrupt", "lookup", "ping", "accept", "connect", "receive", "receive_from", "send"),
+        *("wait", "lock"),
+    )
 )
 LINE: Final = frozenset(("read", "write_piece", "write"))  # of a serial line, at whose other end nobody is
 SENT: Final = ("done", "refused", "given up")
