@@ -20,6 +20,7 @@ from kerneld.host.task_logs import KEPT
 
 ANONYMOUS_BYTES = 4 << 20  # that kerneld may grow by: its memory stops to grow after some 2,000 tasks
 SETTLING_SECONDS = 60.0
+ONE_OF_MANY = "nothing"  # the name of a process that was started to end
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,14 @@ class System(BootedSystem):
     def settled(self, wanted: Traces | None = None) -> Traces:
         """The traces once they are as wanted, or stop to change: the monitor closes a little later what it kept.
 
-        A round trip through the system paces it; after a bounded time the traces as they are.
+        Ends are told before the host has taken processes down, and these are waited for. A round trip through the
+        system paces it; after a bounded time the traces as they are.
         """
         last, deadline = self.traces(), time.monotonic() + SETTLING_SECONDS
         while time.monotonic() < deadline:
             self.order("single 1")
             now = self.traces()
-            if now == (last if wanted is None else wanted):
+            if now == (last if wanted is None else wanted) and ONE_OF_MANY not in now.processes:
                 return now
             last = now
         return last
