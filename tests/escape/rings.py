@@ -15,6 +15,7 @@ from tests.system.images.behaviour import DOORBELL
 from tests.system.images.forger import RawRing
 
 PAGE: Final = 4096
+LEAST_BITS: Final = 36  # of an address that Linux chooses; below are pairs of small numbers
 FAULT_STACK: Final = 9  # words behind the frame's address in struct cpu_thread: a guard page's address
 
 
@@ -81,7 +82,7 @@ def connected() -> int:
     excluded = _frame_place()
     for place in range(first, end, 8):
         value = word(place).value
-        if place in (excluded, excluded + 8 * FAULT_STACK) or not value or value % PAGE or value >> 47:
+        if place in (excluded, excluded + 8 * FAULT_STACK) or value % PAGE or not value >> LEAST_BITS or value >> 47:
             continue
         if half(value + abi.CHANNEL_POSTED).value & 0xFFFF == abi.CHANNEL_VALID:
             return value
