@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.supervisor import PROMPT, Supervisor, Terminal
+from tests.system.shell import ask, at_prompt, leave
+from tests.system.supervisor import Supervisor, Terminal
 
 SYSTEM = Path(__file__).with_name("complaints.toml")
 MOST = 5  # half of the intensity of the liar's group, whose period is longer than any test
@@ -16,16 +17,7 @@ STORM = 300
 
 @pytest.fixture
 def terminal(sel4py: Supervisor) -> Terminal:
-    terminal = sel4py.terminal("up", SYSTEM)
-    terminal.until(PROMPT)
-    return terminal
-
-
-def ask(terminal: Terminal, line: str) -> str:
-    """Types a line; what the shell shows until it asks for the next one."""
-    terminal.type(line.encode() + b"\r")
-    terminal.until(line.encode())
-    return terminal.until(PROMPT).decode()
+    return at_prompt(sel4py, SYSTEM)
 
 
 def number(terminal: Terminal, line: str) -> int:
@@ -33,11 +25,6 @@ def number(terminal: Terminal, line: str) -> int:
     found = re.search(r"\n(\d+)\r", shown)
     assert found, shown
     return int(found[1])
-
-
-def leave(terminal: Terminal) -> None:
-    terminal.type(b"exit 6\r")
-    assert terminal.wait() == 6
 
 
 def test_the_sdk_complains_of_an_answer_that_does_not_decode(terminal: Terminal) -> None:

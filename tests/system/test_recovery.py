@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.supervisor import PROMPT, Supervisor, Terminal
+from tests.system.shell import ask, at_prompt, leave
+from tests.system.supervisor import Supervisor, Terminal
 
 SYSTEM = Path(__file__).with_name("recovery.toml")
 LOST = "ServerDied"
@@ -15,16 +16,7 @@ LOST = "ServerDied"
 
 @pytest.fixture
 def terminal(sel4py: Supervisor) -> Terminal:
-    terminal = sel4py.terminal("up", SYSTEM)
-    terminal.until(PROMPT)
-    return terminal
-
-
-def ask(terminal: Terminal, line: str) -> str:
-    """Types a line; what the shell shows until it asks for the next one."""
-    terminal.type(line.encode() + b"\r")
-    terminal.until(line.encode())
-    return terminal.until(PROMPT).decode()
+    return at_prompt(sel4py, SYSTEM)
 
 
 def life(terminal: Terminal, name: str) -> int:
@@ -33,11 +25,6 @@ def life(terminal: Terminal, name: str) -> int:
     found = re.search(r"\n(\d+)\r", shown)
     assert found, shown
     return int(found[1])
-
-
-def leave(terminal: Terminal) -> None:
-    terminal.type(b"exit 6\r")
-    assert terminal.wait() == 6
 
 
 def test_a_task_has_a_server_started_at_once_that_its_policy_would_keep_away(

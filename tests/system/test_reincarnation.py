@@ -12,7 +12,8 @@ import pytest
 
 from deploy.management import Management
 from libsel4py.heartbeats import INIT_SECONDS
-from tests.system.supervisor import PROMPT, Supervisor, Terminal
+from tests.system.shell import ask, at_prompt, leave
+from tests.system.supervisor import Supervisor, Terminal
 
 SYSTEM = Path(__file__).with_name("supervised.toml")
 HEARTBEAT = 0.5
@@ -23,16 +24,7 @@ LOST = "ServerDied"
 
 @pytest.fixture
 def terminal(sel4py: Supervisor) -> Terminal:
-    terminal = sel4py.terminal("up", SYSTEM)
-    terminal.until(PROMPT)
-    return terminal
-
-
-def ask(terminal: Terminal, line: str) -> str:
-    """Types a line; what the shell shows until it asks for the next one."""
-    terminal.type(line.encode() + b"\r")
-    terminal.until(line.encode())
-    return terminal.until(PROMPT).decode()
+    return at_prompt(sel4py, SYSTEM)
 
 
 def life(terminal: Terminal, name: str = "mortal") -> int:
@@ -42,11 +34,6 @@ def life(terminal: Terminal, name: str = "mortal") -> int:
     found = re.search(r"\n(\d+)\r", shown)
     assert found, shown
     return int(found[1])
-
-
-def leave(terminal: Terminal) -> None:
-    terminal.type(b"exit 6\r")
-    assert terminal.wait() == 6
 
 
 def pid(sel4py: Supervisor, name: str) -> int:

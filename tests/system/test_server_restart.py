@@ -8,6 +8,7 @@ import time
 import pytest
 
 from servers.network.stack import is_built
+from tests.system.shell import leave
 from tests.system.supervisor import PROMPT, Supervisor, Terminal
 
 KILLED = ("serial", "console", "names")
@@ -28,11 +29,6 @@ def ask(terminal: Terminal, line: str, answer: str) -> str:
     terminal.type(line.encode() + b"\r")
     shown = terminal.until(answer.encode()) + terminal.until(PROMPT)
     return shown.decode()
-
-
-def leave(terminal: Terminal) -> None:
-    terminal.type(b"exit 6\r")
-    assert terminal.wait() == 6
 
 
 def states(sel4py: Supervisor) -> dict[object, tuple[object, ...]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.supervisor import PROMPT, Supervisor, Terminal
+from tests.system.shell import ask, at_prompt, leave
+from tests.system.supervisor import Supervisor, Terminal
 
 SYSTEM = Path(__file__).with_name("versions.toml")
 IMAGES = "tests.system.images.versioned"
@@ -16,16 +17,7 @@ SERVERS = ("plain", "spared")  # one by itself, and one that a process stands by
 
 @pytest.fixture
 def terminal(sel4py: Supervisor) -> Terminal:
-    terminal = sel4py.terminal("up", SYSTEM)
-    terminal.until(PROMPT)
-    return terminal
-
-
-def ask(terminal: Terminal, line: str) -> str:
-    """Types a line; what the shell shows until it asks for the next one."""
-    terminal.type(line.encode() + b"\r")
-    terminal.until(line.encode())
-    return terminal.until(PROMPT).decode()
+    return at_prompt(sel4py, SYSTEM)
 
 
 def wait_shown(terminal: Terminal, line: str, answer: str) -> None:
@@ -46,11 +38,6 @@ def total(terminal: Terminal, name: str) -> int:
     found = re.search(r"\n(\d+)\r", shown := ask(terminal, f"call {name} total"))
     assert found, shown
     return int(found[1])
-
-
-def leave(terminal: Terminal) -> None:
-    terminal.type(b"exit 6\r")
-    assert terminal.wait() == 6
 
 
 @pytest.mark.parametrize("name", SERVERS)
