@@ -7,7 +7,7 @@ from typing import Final
 
 from deploy.problems import Problems, dotted, suggest
 from deploy.scanner import Path
-from deploy.sections import TaskDraft, UseDraft
+from deploy.sections import TaskDraft, UseDraft, leads_to_supervisor
 from libsel4py.description import INTENSITY, Grant, Group, Restart
 from libsel4py.environment import COMPLAINTS_INTERFACE
 
@@ -16,13 +16,8 @@ LEAST_INTENSITY: Final = 2  # half of the failures may be complaints
 
 def check_complaints(task: TaskDraft, tasks: Sequence[TaskDraft], groups: Sequence[Group], problems: Problems) -> None:
     """Reports what of a task's complaints would never be followed."""
-    hearing = {
-        (each.name, provide.name)
-        for each in tasks
-        for provide in each.provides
-        if Grant.LIFECYCLE in each.grants and provide.interface == COMPLAINTS_INTERFACE
-    }
-    heard = [use for use in task.uses if (use.task, use.provided) in hearing]
+    by_name = {each.name: each for each in tasks}
+    heard = [use for use in task.uses if leads_to_supervisor(use, by_name, COMPLAINTS_INTERFACE)]
     # Nobody would hear it.
     if task.complains_of and not heard:
         finding = f"{dotted(task.path)} complains, and uses nobody who hears it"
@@ -32,7 +27,6 @@ def check_complaints(task: TaskDraft, tasks: Sequence[TaskDraft], groups: Sequen
     if heard and not task.complains_of:
         finding = f"{dotted(heard[0].path)} is there to complain, and {dotted(task.path)} complains of nobody"
         problems.add(heard[0].path, finding, "add complains_of = ['TASK'], or leave the connection out")
-    by_name = {each.name: each for each in tasks}
     for index, name in enumerate(task.complains_of):
         path: Path = (*task.path, "complains_of", index)
         if name in by_name:

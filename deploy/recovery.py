@@ -7,8 +7,8 @@ from typing import Final
 
 from deploy.problems import Problems, dotted, suggest
 from deploy.scanner import Path
-from deploy.sections import TaskDraft, UseDraft
-from libsel4py.description import Grant, Group
+from deploy.sections import TaskDraft, leads_to_supervisor
+from libsel4py.description import Group
 
 RECOVERY_INTERFACE: Final = "libsel4py.interfaces.recovery:Recovery"
 
@@ -16,7 +16,9 @@ RECOVERY_INTERFACE: Final = "libsel4py.interfaces.recovery:Recovery"
 def check_recovery(tasks: Sequence[TaskDraft], groups: Mapping[Path, Group], problems: Problems) -> None:
     """Reports what of the groups' recovery would never be decided by anybody. ``groups``: by where they stand."""
     by_name = {each.name: each for each in tasks}
-    asking = [(task, use) for task in tasks for use in task.uses if _is_told_of_cases(use, by_name)]
+    asking = [
+        (task, use) for task in tasks for use in task.uses if leads_to_supervisor(use, by_name, RECOVERY_INTERFACE)
+    ]
     asks = {task.name for task, _ in asking}
     for path, group in groups.items():
         if group.recovery:
@@ -47,9 +49,3 @@ def _check_group(
     if essential:
         finding = f"{dotted(path)}: {essential[0]!r} is in the group, and essential"
         problems.add(path, finding, "leave recovery out, or that task: its end is the system's")
-
-
-def _is_told_of_cases(use: UseDraft, by_name: Mapping[str, TaskDraft]) -> bool:
-    target = by_name.get(use.task)
-    provides = target.provides if target is not None and Grant.LIFECYCLE in target.grants else ()
-    return any(each.name == use.provided and each.interface == RECOVERY_INTERFACE for each in provides)

@@ -6,6 +6,7 @@ What concerns several keys or tasks at once stands in ``crosscheck.py``.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -109,6 +110,13 @@ class TaskDraft:
     spare_replies: int = 0
     complains_of: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
+
+
+def leads_to_supervisor(use: UseDraft, by_name: Mapping[str, TaskDraft], interface: str) -> bool:
+    """Whether a connection is to this interface of a task that supervises the others."""
+    target = by_name.get(use.task)
+    provides = target.provides if target is not None and Grant.LIFECYCLE in target.grants else ()
+    return any(each.name == use.provided and each.interface == interface for each in provides)
 
 
 def read_devices(machine: Table) -> tuple[tuple[Device, ...], dict[str, HostPart]]:
