@@ -20,6 +20,7 @@ from libsel4py.interfaces.network import (
     AGAIN,
     FOREVER,
     MOST_BACKLOG,
+    MOST_HEARD,
     Address,
     Datagram,
     Events,
@@ -45,7 +46,6 @@ SOCK_DGRAM: Final = host_socket.SOCK_DGRAM
 Place = tuple[str, int]
 KINDS: Final[dict[int, Kind]] = {SOCK_STREAM: Kind.STREAM, SOCK_DGRAM: Kind.DATAGRAM}
 VERSIONS: Final[dict[int, int]] = {AF_INET: 4, AF_INET6: 6}
-MOST_HEARD: Final = 64  # of whom the server lets one answer, too
 
 
 class NetSocket:

@@ -41,6 +41,7 @@ LEAST_POOL_BITS: Final = 15  # log2 of the smallest pool for a session
 SOCKET_BYTES: Final = 1 << 14  # of its pool that each socket of a session stands for, behind the first page
 MOST_SOCKETS: Final = 1024  # of one session
 MOST_BACKLOG: Final = 64
+MOST_HEARD: Final = 64  # by a socket for datagrams: the last from whom one came, who may be answered
 MOST_RULES: Final = 64
 MOST_RULE_BYTES: Final = 100
 

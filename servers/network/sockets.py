@@ -14,7 +14,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from libsel4py.context import ReplyToken
-from libsel4py.interfaces.network import Accepted, Address, Closed, Datagram, Events, Kind, NetworkError, StaleSocket
+from libsel4py.interfaces.network import (
+    MOST_HEARD,
+    Accepted,
+    Address,
+    Closed,
+    Datagram,
+    Events,
+    Kind,
+    NetworkError,
+    StaleSocket,
+)
 from libsel4py.mapping import Mapping
 from servers.network.rules import Transport
 from servers.network.timers import Timer, Timers
@@ -23,7 +33,6 @@ if TYPE_CHECKING:
     from servers.network.protocols import DatagramSocket, StackSocket, StreamSocket
     from servers.network.sessions import NetworkSession
 
-MOST_HEARD: Final = 64
 NOT_YET: Final = object()  # what an attempt gives that has to be made again
 _log = logging.getLogger(__name__)
 TRANSPORTS: Final = {Kind.STREAM: Transport.TCP, Kind.DATAGRAM: Transport.UDP}

@@ -19,14 +19,13 @@ from libsel4py.dataspace import DataSpace
 from libsel4py.environment import Value
 from libsel4py.errors import InvalidMessage, NotEnoughMemory
 from libsel4py.interfaces import network as net
-from libsel4py.interfaces.network import AGAIN, FOREVER, Address, Events, Kind, Network, Socket
+from libsel4py.interfaces.network import AGAIN, FOREVER, MOST_HEARD, Address, Events, Kind, Network, Socket
 from libsel4py.net_session import Life
 from libsel4py.sockets import Net, NetSocket
 from libsel4py.task import current_task
 from libsel4py.testing import connect, in_background
 from servers.network.rules import MOST_LAYERS
 from servers.network.service import NetworkServer
-from servers.network.sockets import MOST_HEARD
 from servers.network.timers import Timers
 from servers.network.turns import Turns
 from tests.loopback_stack import WINDOW, Loopback
