@@ -150,8 +150,9 @@ class Main(Supervision, Complaints, Recovery):
         found = self._policy.next_case(name, after)
         if found is not None:
             return found
+        token = self.defer_reply()
         former = self._asking.pop(name, None)
-        self._asking[name] = after, self.defer_reply()
+        self._asking[name] = after, token
         if former is not None:  # of a former life, mostly
             former[1].fail(NotPermitted(f"{name} has asked once more"))
         return DEFER
