@@ -34,7 +34,8 @@ class InterruptLines:
     """The machine's lines.
 
     Attributes:
-        high: lines that want to interrupt, a bit each; 0 when there is nothing to do, which is what to look at first.
+        high: lines that may want to interrupt, a bit each; 0 when there is nothing to do, which is what to look at
+        first. A latch that C has cleared (kerneld/_fastpath/port.c) is still there until somebody looks.
     """
 
     def __init__(self, sources: Iterable[Source]) -> None:
@@ -63,4 +64,6 @@ class InterruptLines:
             irq = (high & -high).bit_length() - 1
             high &= high - 1
             if may_interrupt(irq):
-                yield irq
+                self.update(irq)
+                if self.high >> irq & 1:
+                    yield irq

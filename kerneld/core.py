@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from hw.devices.device import Doorbell
+from hw.devices.device import Doorbell, Latch
 from hw.ram import Ram
 from kerneld import _fastpath
 from kerneld.cores.trace import TRACE_BYTES, Trace
@@ -25,11 +25,14 @@ class IoPorts(Protocol):
     """The machine's I/O port space. Widths in bytes. Devices keep their state in RAM, inside the open transaction.
 
     Attributes:
-        doorbells: ports whose writes the fast path may carry out by itself.
+        doorbells: ports whose writes the fast path may carry out by itself. latches: likewise, and reads.
     """
 
     @property
     def doorbells(self) -> Sequence[Doorbell]: ...
+
+    @property
+    def latches(self) -> Sequence[Latch]: ...
 
     def read(self, port: int, width: int) -> int: ...
 
@@ -40,6 +43,7 @@ class NoPorts:
     """A machine without devices: reads as all ones, as an empty bus does."""
 
     doorbells: Sequence[Doorbell] = ()
+    latches: Sequence[Latch] = ()
 
     def read(self, port: int, width: int) -> int:
         return (1 << 8 * width) - 1

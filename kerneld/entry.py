@@ -87,7 +87,8 @@ class Entry:
         self._completions = Completions(kernel, carry_out, wait, self._released)
         self._fatal = fatal
         self._poll_ns = poll_ns
-        self._layout_fast = fastpath.make_layout(kernel.core.kernel, kernel.core.ports.doorbells)
+        ports = kernel.core.ports
+        self._layout_fast = fastpath.make_layout(kernel.core.kernel, ports.doorbells, ports.latches)
         self._time: CoreTime = NoCores()
         self._restarts = kernel.core.kernel.address + KernelRecord.restart_head.offset
         self._told = kernel.core.kernel.address + KernelRecord.outbox_length.offset

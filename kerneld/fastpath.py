@@ -1,7 +1,7 @@
 """Where the fast path (`_fastpath/`) finds the fields of records: one table, made from `records.py`.
 
-The fast path carries out Call, ReplyRecv, signals, page faults, Map, Revoke and writes to doorbells in their commonest
-form, with the slow path's exact effect on RAM; all else it leaves alone. What it takes on, and why it may:
+The fast path carries out Call, ReplyRecv, signals, page faults, Map, Revoke, writes to doorbells and what takes an
+interrupt in their commonest form, with the slow path's exact effect on RAM; all else it leaves alone. What it takes on, and why it may:
 `docs/manual/fastpath.md`.
 """
 
@@ -11,8 +11,8 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from hw.devices.device import Doorbell
-from kerneld import _fastpath
+from hw.devices.device import Doorbell, Latch
+from kerneld import _fastpath, interrupts
 from kerneld.outbox import Tell
 from kerneld.records import (
     ADDRESS_MASK,
@@ -24,6 +24,7 @@ from kerneld.records import (
     Channel,
     Endpoint,
     EndpointState,
+    IrqState,
     KernelRecord,
     MappingNode,
     MappingSpace,
@@ -42,10 +43,11 @@ from libsel4py.abi import Label
 
 NO_STATE: Final = (1 << 64) - 1
 _DOORBELL: Final = struct.Struct("<6Q")
+_LATCH: Final = struct.Struct("<4Q")
 
 
-def make_layout(kernel: KernelRecord, doorbells: Sequence[Doorbell] = ()) -> bytes:
-    """The table for a machine whose kernel record lies there, and which has these doorbells.
+def make_layout(kernel: KernelRecord, doorbells: Sequence[Doorbell] = (), latches: Sequence[Latch] = ()) -> bytes:
+    """The table for a machine whose kernel record lies there, and which has these doorbells and latches.
 
     On virtual cores each system call may change who runs next, which is not for the fast path to say: there no thread's
     state is the one that it asks for, so that it serves none.
@@ -54,7 +56,9 @@ def make_layout(kernel: KernelRecord, doorbells: Sequence[Doorbell] = ()) -> byt
     if kernel.cores:
         values["state_running"] = NO_STATE
     values["doorbells"] = len(doorbells)
-    rows = b"".join([_DOORBELL.pack(*doorbell) for doorbell in doorbells])
+    values["latches"] = len(latches)
+    values["irq_states"] = kernel.address + KernelRecord.IRQ_STATES
+    rows = b"".join([*(_DOORBELL.pack(*row) for row in doorbells), *(_LATCH.pack(*row) for row in latches)])
     return _fastpath.layout(_tcb() | _objects() | values | _outbox(kernel)) + rows
 
 
@@ -143,6 +147,9 @@ def _values() -> dict[str, int]:
         "cap_frame": CapType.FRAME,
         "cap_vspace": CapType.VSPACE,
         "cap_io_port": CapType.IO_PORT,
+        "cap_irq_handler": CapType.IRQ_HANDLER,
+        "irq_signal": IrqState.SIGNAL,
+        "irq_pending": interrupts.IRQ_PENDING,
         "state_running": ThreadState.RUNNING,
         "state_receive": ThreadState.BLOCKED_ON_RECEIVE,
         "state_reply": ThreadState.BLOCKED_ON_REPLY,
@@ -164,5 +171,7 @@ def _outbox(kernel: KernelRecord) -> dict[str, int]:
         "outbox_device": Tell.DEVICE,
         "label_frame_map": Label.FRAME_MAP,
         "label_cnode_revoke": Label.CNODE_REVOKE,
+        "label_io_port_in32": Label.IO_PORT_IN32,
         "label_io_port_out32": Label.IO_PORT_OUT32,
+        "label_irq_handler_ack": Label.IRQ_HANDLER_ACK,
     }

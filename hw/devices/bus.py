@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from hw.devices.device import Device
-from hw.interrupts import InterruptLines
+from hw.devices.device import Device, Latch
+from hw.interrupts import InterruptLines, Trigger
 from hw.ram import Ram
 
 WIDTHS: Final = (1, 2, 4)
@@ -20,7 +20,8 @@ class IoBus:
     """The machine's devices by port.
 
     Attributes:
-        devices: by device number. doorbells: of those that have one. lines: their interrupt lines.
+        devices: by device number. doorbells: of those that have one. latches: of those that have one, and a level on a
+        line of their own. lines: their interrupt lines.
     """
 
     def __init__(self, ram: Ram, devices: Iterable[Device]) -> None:
@@ -33,8 +34,16 @@ class IoBus:
                     raise ValueError(f"two devices have port {port:#x}; give one of them another first port")
                 self._ports[port] = device
         self.doorbells = [bell for device in self.devices.values() if (bell := device.doorbell()) is not None]
+        self.latches = list(self._latches())
         self.lines = InterruptLines(self.devices.values())
         self._losing: dict[int, int] = {}  # how many of a line's next interrupts are lost
+
+    def _latches(self) -> Iterator[Latch]:
+        for device in self.devices.values():
+            shared = sum(other.irq == device.irq for other in self.devices.values()) > 1
+            latch = device.latch()
+            if latch is not None and device.trigger is Trigger.LEVEL and not shared:
+                yield latch
 
     def set_kick(self, kick: Callable[[int], None]) -> None:
         """Who is told, inside the transaction, that the device of this number needs the host."""

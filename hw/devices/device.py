@@ -32,6 +32,17 @@ class Doorbell(NamedTuple):
     live: int
 
 
+class Latch(NamedTuple):
+    """Two ports of 4 bytes for one word of RAM, and a line that is high while the word is not 0. A read of ``read`` gives
+    the word; a write to ``clear`` takes the bits that are written out of it. Neither does anything else.
+    """
+
+    read: int
+    clear: int
+    word: int
+    irq: int
+
+
 class LineRecord(Record):
     """The last words of a device's page: its output as last seen, and the edge that is kept. For EDGE lines."""
 
@@ -80,6 +91,10 @@ class Device(ABC):
 
     def doorbell(self) -> Doorbell | None:
         """The port by which its driver has it look at memory, if it has one that needs no more than that."""
+        return None
+
+    def latch(self) -> Latch | None:
+        """The registers by which its driver takes its interrupt, if its output is just that."""
         return None
 
     def report(self) -> dict[str, object]:

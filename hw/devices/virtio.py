@@ -16,7 +16,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Final
 
-from hw.devices.device import Device, Doorbell
+from hw.devices.device import Device, Doorbell, Latch
 from hw.devices.virtio_registers import (
     CONFIG,
     CONFIG_INTERRUPT,
@@ -135,6 +135,11 @@ class VirtioDevice(Device):
     def doorbell(self) -> Doorbell:
         port, status = self.first_port + Register.QUEUE_NOTIFY, self.state.address + VirtioRecord.status.offset
         return Doorbell(port, self.QUEUES, self.number, status, _LIVE, _DRIVER_OK)
+
+    def latch(self) -> Latch:
+        status, acknowledge = Register.INTERRUPT_STATUS, Register.INTERRUPT_ACK
+        word = self.state.address + VirtioRecord.interrupt.offset
+        return Latch(self.first_port + status, self.first_port + acknowledge, word, self.irq)
 
     def output(self) -> bool:
         return bool(self.state.interrupt)

@@ -127,5 +127,6 @@ enum outcome try_fault(struct attempt *a);
 enum outcome try_map(struct attempt *a);
 enum outcome try_revoke(struct attempt *a);
 enum outcome try_port(struct attempt *a);
+enum outcome try_irq(struct attempt *a);
 
 #endif

@@ -20,7 +20,8 @@
     X(tcb_channels) X(endpoint_channels) X(channel_client) X(channel_client_prev) X(channel_client_next)              \
     X(channel_target_prev) X(channel_target_next) X(channel_mask) X(slot_prev) X(slot_mdb) X(slot_mask)               \
     X(slot_revocable) X(slot_first_badged) X(slot_bound) X(outbox_channel_gone) X(outbox_hint)             \
-    X(label_cnode_revoke) X(cap_io_port) X(outbox_device) X(label_io_port_out32) X(doorbells)
+    X(label_cnode_revoke) X(cap_io_port) X(outbox_device) X(label_io_port_out32) X(doorbells) X(latches)   \
+    X(label_io_port_in32) X(cap_irq_handler) X(label_irq_handler_ack) X(irq_states) X(irq_signal) X(irq_pending)
 
 /* A write of less than `queues` to this port tells `device`, and does nothing else, while the word at `status` is `live` under
  * `mask`. As hw/devices/device.py has it. */
@@ -28,11 +29,16 @@ struct doorbell {
     uint64_t port, queues, device, status, mask, live;
 };
 
+/* A read of `read` gives the word, a write to `clear` takes bits out of it, and the line is high while it is not 0. */
+struct latch {
+    uint64_t read, clear, word, line;
+};
+
 struct layout {
 #define FIELD(name) uint64_t name;
     LAYOUT(FIELD)
 #undef FIELD
-    struct doorbell rows[]; /* as many as `doorbells` says */
+    struct doorbell rows[]; /* as many as `doorbells` says; behind them as many latches as `latches` says */
 };
 
 #define ONE(name) +1

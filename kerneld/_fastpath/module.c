@@ -20,9 +20,10 @@ RamObject *fast_parse(PyObject *ram, PyObject *bytes, const struct layout **layo
     if (PyBytes_AsStringAndSize(bytes, &data, &size) < 0)
         return NULL;
     const struct layout *found = (const void *)data;
-    const size_t rows = (size_t)size < sizeof *found ? 0 : ((size_t)size - sizeof *found) / sizeof *found->rows;
-    if ((size_t)size != sizeof *found + rows * sizeof *found->rows || found->doorbells != rows) {
-        PyErr_SetString(PyExc_ValueError, "the layout is what layout() made, and as many doorbells as it says");
+    const uint64_t most = 1 << 16; /* ports */
+    if ((size_t)size < sizeof *found || found->doorbells > most || found->latches > most ||
+        (size_t)size != sizeof *found + found->doorbells * sizeof(struct doorbell) + found->latches * sizeof(struct latch)) {
+        PyErr_SetString(PyExc_ValueError, "the layout is what layout() made, and as many doorbells and latches as it says");
         return NULL;
     }
     *layout = found;

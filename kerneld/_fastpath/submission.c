@@ -1,7 +1,7 @@
 /* The fast path of the kernel: Call and ReplyRecv of at most four words between threads that run on their own time, receives
- * that nobody has sent to, signals, page faults on their way to a pager, Map, Revoke of endpoint capabilities, and writes to
- * doorbells of devices. As in seL4, it first checks everything and stores nothing; past the point of no return it cannot fail. Whatever does not fit is left to the
- * slow path (kerneld/syscall.py), of which this is a copy in effect: tests run both on the same state and compare all of RAM.
+ * that nobody has sent to, signals, page faults on their way to a pager, Map, Revoke of endpoint capabilities, writes to
+ * doorbells of devices, and what a driver takes an interrupt by. As in seL4, it first checks everything and stores nothing;
+ * past the point of no return it cannot fail. Whatever does not fit is left to the slow path (kerneld/syscall.py), of which this is a copy in effect: tests run both on the same state and compare all of RAM.
  *
  * One transaction a system call. An entry is copied once; what the task writes meanwhile does not matter.
  */
@@ -119,6 +119,8 @@ static enum outcome attempt_first(struct attempt *a)
         return try_call(a);
     if (type_of(a->cap) == a->at->cap_io_port)
         return try_port(a);
+    if (type_of(a->cap) == a->at->cap_irq_handler)
+        return try_irq(a);
     return SLOW;
 }
 

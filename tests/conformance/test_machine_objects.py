@@ -170,7 +170,7 @@ def test_IOPORT0003_revoke(machine: Machine) -> None:
 class Bus:
     """I/O ports that remember what is written."""
 
-    doorbells = ()
+    doorbells = latches = ()
 
     def __init__(self) -> None:
         self.bytes: dict[int, int] = {}

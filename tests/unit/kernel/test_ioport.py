@@ -16,7 +16,7 @@ OUT = {1: Label.IO_PORT_OUT8, 2: Label.IO_PORT_OUT16, 4: Label.IO_PORT_OUT32}
 class Ports:
     """Remembers what was written, and reads back port and width."""
 
-    doorbells = ()
+    doorbells = latches = ()
 
     def __init__(self) -> None:
         self.written: list[tuple[int, int, int]] = []
