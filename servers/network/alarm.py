@@ -1,7 +1,9 @@
 """The server's clock: a device that signals at a moment, set through the ports of `hw.devices.clock`.
 
 Rules: an alarm that comes too early costs a turn, one that comes too late costs a connection's time. So one that is set
-is left where it is when a later moment is asked for, and moments are taken as they are otherwise.
+is left where it is when a later moment is asked for, or one that is no more than `FINEST` earlier: the stack's waits
+are whole milliseconds, so that the same moment is asked for a little earlier in every turn. Others are taken as they
+are.
 
 An interrupt may be lost. The device repeats one that nobody has answered, `REPEAT_US` later, and again; and an alarm
 whose moment is past holds up no other.
@@ -20,6 +22,7 @@ INDEX, STATUS, DATA = 0, 1, 4
 PERIOD, CONTROL, DELAY = 4, 5, 7
 FIRED: Final = 1
 LEAST_US: Final = 1000  # from now: the host's timers are no finer
+FINEST: Final = LEAST_US / 1e6  # seconds
 MOST_US: Final = (1 << 32) - 1
 REPEAT_US: Final = 200_000  # until an interrupt that was not answered comes again: as long as drivers wait for a look
 
@@ -41,7 +44,7 @@ class Alarm:
         now = time.monotonic()
         if self._set is not None:
             if now < self._set:
-                if moment is None or self._set <= moment:
+                if moment is None or self._set <= moment + FINEST:
                     return
             else:  # its interrupt is under way, or was lost
                 self.rang()

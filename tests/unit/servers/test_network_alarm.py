@@ -135,6 +135,20 @@ def test_one_that_is_set_for_sooner_is_left_and_costs_nothing(board: Board) -> N
     assert board.past(SECOND // 2) == 1
 
 
+def test_one_that_is_asked_for_a_little_earlier_is_left(board: Board) -> None:
+    """However often: what it is set for is what it was set for last, and no more than a millisecond late."""
+    alarm = board.alarm()
+    alarm.set(at(SECOND))
+    before = board.accesses
+    for microseconds in (1, 500, 990, 2, 990):
+        alarm.set(at(SECOND - microseconds))
+    assert board.accesses == before
+    alarm.set(at(SECOND - 1100))
+    assert board.accesses > before
+    assert board.until(SECOND - 1101) == 0
+    assert board.past(SECOND - 1100) == 1
+
+
 def test_a_tick_that_is_lost_comes_again_by_itself(board: Board) -> None:
     """Nobody asks for anything meanwhile."""
     alarm = board.alarm()
