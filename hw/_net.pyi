@@ -4,14 +4,26 @@ from typing_extensions import Buffer
 
 from hw.ram import Ram
 
-UNUSUAL: Final[int]
-DONE: Final[int]
-LATER: Final[int]
-OTHER: Final[int]
+MOVED: Final[int]
+LEFT: Final[int]
+MORE: Final[int]
+STARVED: Final[int]
+CHANGED: Final[int]
+HIGH: Final[int]
 
-def transmit(
-    ram: Ram, page: int, spans: Buffer, descriptor: int, longest: int, most: int, budget: int, /
-) -> tuple[int, int, int]: ...
-def receive(
-    ram: Ram, page: int, spans: Buffer, descriptor: int, longest: int, most: int, budget: int, /
-) -> tuple[int, int, int]: ...
+class Mover:
+    def __new__(
+        cls,
+        ram: Ram,
+        page: int,
+        table: Buffer,
+        counts: Buffer,
+        desk: Buffer,
+        descriptor: int,
+        longest: int,
+        most: int,
+        budget: int,
+        /,
+    ) -> Mover: ...
+    def turn(self, reads: bool, /) -> int: ...
+    def kicked(self) -> object: ...

@@ -13,6 +13,7 @@ A fault is for the driver: the device catches `DmaFault`, says so in its own sta
 from __future__ import annotations
 
 import struct
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -86,13 +87,11 @@ class DmaStatistics:
     faults: int = 0
 
 
-class _Counts:
-    """The same while it is counted."""
+_READS, _READ_BYTES, _WRITES, _WRITTEN_BYTES, _FAULTS = range(5)  # as they are in `DmaStatistics`
 
-    __slots__ = DmaStatistics.__slots__
 
-    def __init__(self) -> None:
-        self.reads = self.read_bytes = self.writes = self.written_bytes = self.faults = 0
+def _no_counts() -> array[int]:
+    return array("Q", bytes(5 * 8))
 
 
 def _nothing(device: int, address: int) -> Span | None:
@@ -108,7 +107,7 @@ class Iommu:
         self.keeps = False
         self._ports: list[DmaPort] = []
         self.last_faults: dict[int, DmaFault] = {}  # by device number
-        self._counts: defaultdict[int, _Counts] = defaultdict(_Counts)
+        self._counts: defaultdict[int, array[int]] = defaultdict(_no_counts)
 
     def use_translation(self, translate: Translate, keep: bool = False) -> None:
         """Who says what an address of a device (its number) means: `translate(device, address)`, None for nothing.
@@ -132,54 +131,40 @@ class Iommu:
         return made
 
     def statistics(self, device: int) -> DmaStatistics:
-        counts = self._counts[device]
-        return DmaStatistics(*(getattr(counts, name) for name in _Counts.__slots__))
+        return DmaStatistics(*self._counts[device])
 
 
 class DmaPort:
     """A device's way to memory. Addresses are its IOSpace's, numbers little-endian.
 
     Everything here raises DmaFault, and then has moved nothing.
+
+    Attributes:
+        table: the mappings that are known now, for C, which may look at it at any time (hw/_net/batch.h, struct table):
+            how many, and of each the first address, the end, what the first one means, and rights. Others there may be
+            as well. counts: what is counted here and by C, as `DmaStatistics` has it.
     """
 
-    def __init__(self, iommu: Iommu, device: int, counts: _Counts) -> None:
+    def __init__(self, iommu: Iommu, device: int, counts: array[int]) -> None:
         self._iommu = iommu
         self._ram = iommu.ram
         self._device = device
-        self._counts = counts
+        self.counts = counts
         self._kept: list[tuple[int, int, Span]] = []  # first address, end, and what the first one means
-        self._table: bytes | None = b""
+        self.table = array("Q", bytes(8 + KEPT * _SPAN.size))
 
     def forget(self) -> None:
         """Ask again for each mapping."""
         self._kept.clear()
-        self._table = b""
-
-    @property
-    def table(self) -> bytes:
-        """The mappings that are known now, for C (hw/_net/batch.h, struct span). Others there may be as well."""
-        if self._table is None:
-            self._table = b"".join(
-                _SPAN.pack(first, end, span.physical, span.readable | span.writable << 1)
-                for first, end, span in self._kept
-            )
-        return self._table
-
-    def count(self, reads: int, read_bytes: int, writes: int, written_bytes: int) -> None:
-        """So much was done by the table."""
-        counts = self._counts
-        counts.reads += reads
-        counts.read_bytes += read_bytes
-        counts.writes += writes
-        counts.written_bytes += written_bytes
+        self.table[0] = 0
 
     def read(self, address: int, size: int) -> bytes:
         """A copy of `size` bytes."""
         physical = self._kept_address(address, size, write=False)
         if physical is None:
             return self.gather((Segment(address, size),))
-        self._counts.reads += 1
-        self._counts.read_bytes += size
+        self.counts[_READS] += 1
+        self.counts[_READ_BYTES] += size
         return self._ram.read(physical, size)
 
     def write(self, address: int, data: Buffer) -> None:
@@ -190,16 +175,16 @@ class DmaPort:
         if physical is None:
             self.scatter((Segment(address, size),), view)
             return
-        self._counts.writes += 1
-        self._counts.written_bytes += size
+        self.counts[_WRITES] += 1
+        self.counts[_WRITTEN_BYTES] += size
         self._ram.poke(physical, view)
 
     def gather(self, segments: Iterable[Segment]) -> bytes:
         """A copy of all segments' bytes, one behind the other. How many segments there are is the device's to bound."""
         spans = self._spans(segments, write=False)
         data = b"".join([self._ram.read(physical, size) for physical, size in spans])
-        self._counts.reads += 1
-        self._counts.read_bytes += len(data)
+        self.counts[_READS] += 1
+        self.counts[_READ_BYTES] += len(data)
         return data
 
     def scatter(self, segments: Iterable[Segment], data: Buffer) -> int:
@@ -210,8 +195,8 @@ class DmaPort:
             part = view[at : at + size]
             self._ram.poke(physical, part)
             at += len(part)
-        self._counts.writes += 1
-        self._counts.written_bytes += at
+        self.counts[_WRITES] += 1
+        self.counts[_WRITTEN_BYTES] += at
         return at
 
     def ensure(self, address: int, size: int, *, write: bool) -> None:
@@ -240,14 +225,14 @@ class DmaPort:
 
     def _load(self, address: int, size: int) -> int:
         value = load(self._ram, self._number(address, size, write=False), size)
-        self._counts.reads += 1
-        self._counts.read_bytes += size
+        self.counts[_READS] += 1
+        self.counts[_READ_BYTES] += size
         return value
 
     def _store(self, address: int, size: int, value: int) -> None:
         store(self._ram, self._number(address, size, write=True), size, value)
-        self._counts.writes += 1
-        self._counts.written_bytes += size
+        self.counts[_WRITES] += 1
+        self.counts[_WRITTEN_BYTES] += size
 
     def _number(self, address: int, size: int, *, write: bool) -> int:
         """The physical address of an aligned number, which no mapping's end can cut: mappings are whole pages."""
@@ -298,11 +283,14 @@ class DmaPort:
         if self._iommu.keeps:
             whole = Span(span.physical - span.before, span.size + span.before, span.readable, span.writable)
             self._kept = [(address - span.before, address + span.size, whole), *self._kept[: KEPT - 1]]
-            self._table = None
+            for number, (first, end, kept) in enumerate(self._kept):
+                rights = kept.readable | kept.writable << 1
+                _SPAN.pack_into(self.table, 8 + number * _SPAN.size, first, end, kept.physical, rights)
+            self.table[0] = len(self._kept)
         return span
 
     def _fault(self, address: int, kind: FaultKind) -> DmaFault:
         fault = DmaFault(self._device, address, kind)
-        self._counts.faults += 1
+        self.counts[_FAULTS] += 1
         self._iommu.last_faults[self._device] = fault
         return fault

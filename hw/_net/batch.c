@@ -1,4 +1,4 @@
-/* Each word of the driver's is copied once, and the copy is checked. Who runs this has a transaction open. */
+/* Each word of the driver's is copied once, and the copy is checked. What stores to the page has a transaction open. */
 #include "batch.h"
 
 #include <string.h>
@@ -8,8 +8,8 @@ enum { INDEX_MASK = 0xffff, TRANSFER_HIGH = 1 << 20 };
 /* Where bytes are that lie in one mapping; NULL: that is not known here. */
 static uint8_t *reach(const struct batch *batch, uint64_t address, uint64_t bytes, unsigned rights)
 {
-    for (size_t i = 0; i < batch->span_count; i++) {
-        const struct span *span = &batch->spans[i];
+    for (uint64_t i = 0; i < batch->table->count; i++) {
+        const struct span *span = &batch->table->spans[i];
         if ((span->rights & rights) != rights || address < span->first || address >= span->end ||
             bytes > span->end - address)
             continue;
@@ -20,6 +20,8 @@ static uint8_t *reach(const struct batch *batch, uint64_t address, uint64_t byte
 }
 
 static uint16_t load16(const uint8_t *place) { return __atomic_load_n((const uint16_t *)(const void *)place, __ATOMIC_SEQ_CST); }
+
+static void store16(uint8_t *place, uint16_t value) { __atomic_store_n((uint16_t *)(void *)place, value, __ATOMIC_SEQ_CST); }
 
 static bool is_free(const struct batch *batch, const uint64_t *seen, unsigned head)
 {
@@ -74,6 +76,8 @@ static bool store(struct batch *batch, const uint64_t *word, uint64_t value)
 
 bool batch_add(struct batch *batch, const uint64_t *word, uint64_t more) { return store(batch, word, *word + more); }
 
+static bool wants_interrupt(const struct batch *batch) { return !(load16(batch->available) & NO_INTERRUPT); }
+
 bool batch_give_back(struct batch *batch, const uint32_t *written, unsigned count)
 {
     struct queue *queue = batch->queue;
@@ -86,7 +90,37 @@ bool batch_give_back(struct batch *batch, const uint32_t *written, unsigned coun
     if (!store(batch, &queue->taken, (queue->taken + count) & INDEX_MASK) ||
         !store(batch, &queue->used, (queue->used + count) & INDEX_MASK))
         return false;
-    if (load16(batch->available) & NO_INTERRUPT)
+    if (!wants_interrupt(batch))
         return true;
     return store(batch, &batch->page->interrupt, batch->page->interrupt | USED_INTERRUPT);
+}
+
+bool batch_publish(struct batch *batch)
+{
+    store16(batch->used + 2, (uint16_t)batch->queue->used);
+    /* One that has asked for interrupts since gets one. */
+    if (batch->page->interrupt & USED_INTERRUPT || !wants_interrupt(batch))
+        return true;
+    batch_begin(batch);
+    if (!store(batch, &batch->page->interrupt, batch->page->interrupt | USED_INTERRUPT))
+        return false;
+    batch_commit(batch);
+    return true;
+}
+
+bool batch_has_more(const struct batch *batch) { return load16(batch->available + 2) != batch->queue->taken; }
+
+void batch_want_kicks(struct batch *batch, bool wanted) { store16(batch->used, wanted ? 0 : NO_NOTIFY); }
+
+void batch_begin(struct batch *batch)
+{
+    batch->ram->open = true;
+    batch->ram->stores = 0;
+}
+
+void batch_commit(struct batch *batch)
+{
+    batch->ram->open = false;
+    batch->ram->log->committed++;
+    __atomic_store_n(&batch->ram->log->length, 0, __ATOMIC_RELEASE);
 }

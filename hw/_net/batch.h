@@ -16,6 +16,12 @@ struct span {
     uint64_t first, end, physical, rights;
 };
 
+/* What a device's port knows, and may forget whenever no turn is under way. */
+struct table {
+    uint64_t count;
+    struct span spans[];
+};
+
 /* A chain of one descriptor, copied once and checked. */
 struct chain {
     uint8_t *place; /* in RAM */
@@ -26,8 +32,7 @@ struct batch {
     RamObject *ram;
     struct page *page;
     uint64_t address; /* of the page */
-    const struct span *spans;
-    size_t span_count;
+    const struct table *table;
     struct queue *queue;
     uint8_t *available, *used; /* the rings, in RAM */
     unsigned count;            /* of chains */
@@ -42,5 +47,15 @@ bool batch_look(struct batch *batch, unsigned queue, unsigned most, unsigned rig
 bool batch_give_back(struct batch *batch, const uint32_t *written, unsigned count);
 /* A logged store to a word of the page. */
 bool batch_add(struct batch *batch, const uint64_t *word, uint64_t more);
+/* Behind the commit: the driver sees what was given back. False with an exception set. */
+bool batch_publish(struct batch *batch);
+/* Whether there are chains that were not looked at. */
+bool batch_has_more(const struct batch *batch);
+/* Whether the driver is to notify the device of what it adds. */
+void batch_want_kicks(struct batch *batch, bool wanted);
+
+/* A transaction of the device's, between no others. */
+void batch_begin(struct batch *batch);
+void batch_commit(struct batch *batch);
 
 #endif

@@ -24,6 +24,7 @@ _Static_assert(sizeof(struct queue) == 128, "QueueRecord.SIZE");
 enum { LIVE = 4, LIVE_MASK = 4 | 64, USED_INTERRUPT = 1 }; /* of status: DRIVER_OK, without NEEDS_RESET */
 enum { NEXT = 1, DEVICE_WRITES = 2, INDIRECT = 4 };        /* flags of a descriptor */
 enum { NO_INTERRUPT = 1 };                                 /* of the available ring */
+enum { NO_NOTIFY = 1 };                                    /* of the used ring */
 
 struct descriptor {
     uint64_t address;

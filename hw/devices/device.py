@@ -33,8 +33,8 @@ class Doorbell(NamedTuple):
 
 
 class Latch(NamedTuple):
-    """Two ports of 4 bytes for one word of RAM, and a line that is high while the word is not 0. A read of ``read`` gives
-    the word; a write to ``clear`` takes the bits that are written out of it. Neither does anything else.
+    """Two ports of 4 bytes for one word of RAM, and a line that is high while the word is not 0. A read of ``read``
+    gives the word; a write to ``clear`` takes the bits that are written out of it. Neither does anything else.
     """
 
     read: int

@@ -10,7 +10,8 @@ waits with its chain. When the other side has gone the link is down: what is sen
 What is in the commonest form (each frame in one descriptor, all of a turn's mapped and as they should be) C moves,
 between RAM and the descriptor without a copy here (`hw/_net`). It takes no chain that it does not give back in the same
 transaction. For all else, and while chains are under way, it leaves the turn to what stands here, which says what
-everything means.
+everything means. Behind its driver's notification the device has such a turn at once, by the kernel's loop in C
+(`kicked_in_c`); where that leaves something, the turn is had here.
 
 Memory of frames may be a driver's client's, and be gone: a frame that cannot be reached is not sent, and a buffer that
 cannot be is given back with nothing in it.
@@ -23,19 +24,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from hw import _net
 from hw.devices.bus import IoBus
-from hw.devices.net import DROPPED, HEADER, Net
+from hw.devices.net import DROPPED, Net
 from hw.devices.virtio_registers import Cause
-from hw.devices.virtqueue import USED, Chain
-from hw.ram import Ram
+from hw.devices.virtqueue import Chain
+from hw.interrupts import Trigger
 
 FRAMES_A_TURN: Final = 64
 BYTES_A_TURN: Final = 1 << 20
+HELD, RESETS, BLOCKED, QUIET = range(4)  # words of the desk (hw/_net/mover.h)
 
 
 class NetFrames:
@@ -55,16 +58,28 @@ class NetFrames:
         self._descriptor = descriptor
         self._changed = changed
         os.set_blocking(descriptor, False)
-        self._resets = device.own.resets
+        self._desk = desk = array("Q", bytes(8 * (QUIET + 1)))
+        desk[RESETS] = device.own.resets
+        self._mover = _net.Mover(
+            device.ram,
+            device.address,
+            device.dma.table,
+            device.dma.counts,
+            desk,
+            descriptor,
+            device.longest_frame,
+            FRAMES_A_TURN,
+            BYTES_A_TURN,
+        )
         self._buffers: deque[Chain] = deque(device.receive_queue.recover(bus))
         self._outgoing: deque[Chain] = deque(device.transmit_queue.recover(bus))
         self._soon: asyncio.Handle | None = None
         self._reads = self._writes = False
-        self._readable = self._blocked = False
-        self._quiet = False  # the driver was told that it need not notify of buffers
+        self._readable = False
         self._received = self._sent = 0  # chains given back in this turn
         self._closed = False
         self._losing = 0  # of the next frames
+        self._hold()
         if device.own.is_down:  # the descriptor is another one now, perhaps
             bus.change(device, device.link_began)
         self.kicked()
@@ -74,9 +89,15 @@ class NetFrames:
         if self._soon is None and not self._closed:
             self._soon = self._loop.call_soon(self._turn)
 
+    @property
+    def kicked_in_c(self) -> object:
+        """A capsule, by which C has a turn of this (hw/_ram/kicked.h)."""
+        return self._mover.kicked()
+
     def lose_next(self, count: int) -> None:
         """Fault injection: so many of the next frames, of both directions together, do not arrive."""
         self._losing += count
+        self._hold()
 
     @property
     def losing(self) -> int:
@@ -87,6 +108,7 @@ class NetFrames:
         if self._closed:
             return
         self._closed = True
+        self._hold()
         if self._soon is not None:
             self._soon.cancel()
         self._watch(reads=False, writes=False)
@@ -98,38 +120,65 @@ class NetFrames:
         self._turn()
 
     def _is_writable(self) -> None:
-        self._blocked = False
+        self._desk[BLOCKED] = 0
         self._turn()
 
     def _turn(self) -> None:
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None
+        moved = self._turn_in_c()
+        if moved & _net.LEFT:
+            self._turn_here(moved != _net.LEFT)
+            return
+        self._readable = False
+        if moved & _net.MORE:
+            self.kicked()
+        self._watch(reads=not moved & _net.STARVED, writes=bool(self._desk[BLOCKED]))
+        if moved & (_net.MOVED | _net.HIGH):
+            self._bus.lines.update(self._device.irq)
+            self._changed()
+
+    def _turn_in_c(self) -> int:
+        try:
+            return self._mover.turn(self._readable)
+        except BaseException:
+            self._device.ram.recover()
+            raise
+
+    def _turn_here(self, was_moved: bool) -> None:
         device = self._device
         was_live = device.is_live
         self._bus.change(device, self._work)
+        self._hold()
         if self._sent:
             device.transmit_queue.publish(self._bus)
         if self._received:
             device.receive_queue.publish(self._bus)
         if device.is_live:
-            if not self._blocked and (self._outgoing or device.transmit_queue.has_more()):
+            blocked = bool(self._desk[BLOCKED])
+            if not blocked and (self._outgoing or device.transmit_queue.has_more()):
                 self.kicked()
             waits = self._has_buffers()
-            self._watch(reads=waits and not device.own.is_down, writes=self._blocked)
+            self._watch(reads=waits and not device.own.is_down, writes=blocked)
         else:
             self._watch(reads=False, writes=False)
-        if self._sent or self._received or (was_live and not device.is_live) or device.own.is_down:
+        if was_moved or self._sent or self._received or (was_live and not device.is_live) or device.own.is_down:
             self._changed()
+
+    def _hold(self) -> None:
+        """Say whether all turns are to be had here."""
+        is_edge = self._device.trigger is not Trigger.LEVEL  # which is to be sampled in each transaction
+        self._desk[HELD] = bool(self._closed or self._losing or self._buffers or self._outgoing or is_edge)
 
     def _has_buffers(self) -> bool:
         """Whether there is a buffer for the next frame; if not, the driver notifies the device of one."""
         queue = self._device.receive_queue
         if not self._buffers and not queue.has_more():
-            self._quiet = False
+            self._desk[QUIET] = 0
             return queue.want_kicks(self._bus, True)
-        if not self._quiet:
-            self._quiet = True
+        if not self._desk[QUIET]:
+            self._desk[QUIET] = 1
             queue.want_kicks(self._bus, False)
         return True
 
@@ -152,55 +201,26 @@ class NetFrames:
     def _work(self) -> None:
         device = self._device
         self._sent = self._received = 0
-        if self._resets != device.own.resets or not device.is_live:
+        desk = self._desk
+        if desk[RESETS] != device.own.resets or not device.is_live:
             self._buffers.clear()
             self._outgoing.clear()
-            self._blocked = self._quiet = False
-            self._resets = device.own.resets
+            desk[BLOCKED] = desk[QUIET] = 0
+            desk[RESETS] = device.own.resets
         if not device.is_live:
             return
-        if not self._send_in_bulk():
-            sent = list(self._transmitted())
-            self._sent += len(sent)
-            device.transmit_queue.give_back(sent)
-        if self._readable and device.is_live and not self._receive_in_bulk():
+        sent = list(self._transmitted())
+        self._sent = len(sent)
+        device.transmit_queue.give_back(sent)
+        if self._readable and device.is_live:
             received = list(self._arrived())
-            self._received += len(received)
+            self._received = len(received)
             device.receive_queue.give_back(received)
-
-    def _send_in_bulk(self) -> bool:
-        """Whether that was this turn's sending, or all that can be sent now."""
-        device = self._device
-        if self._blocked or self._outgoing or self._losing or device.own.is_down:
-            return False
-        outcome, count, size = _net.transmit(*self._moved())
-        self._sent = count
-        device.dma.count(count, size + HEADER.size * count, count, USED.size * count)
-        self._blocked = outcome == _net.LATER
-        return outcome in (_net.DONE, _net.LATER)
-
-    def _receive_in_bulk(self) -> bool:
-        """As `_send_in_bulk`, of what has come."""
-        device = self._device
-        if self._buffers or self._losing:
-            return False
-        outcome, count, size = _net.receive(*self._moved())
-        self._received = count
-        device.dma.count(0, 0, 2 * count, size + (HEADER.size + USED.size) * count)
-        if outcome in (_net.DONE, _net.LATER):
-            self._readable = False
-            return True
-        return False
-
-    def _moved(self) -> tuple[Ram, int, bytes, int, int, int, int]:
-        device = self._device
-        table, longest = device.dma.table, device.longest_frame
-        return device.ram, device.address, table, self._descriptor, longest, FRAMES_A_TURN, BYTES_A_TURN
 
     def _transmitted(self) -> Iterator[tuple[int, int]]:
         """Send what the driver offers: (head, 0) of each chain that is done."""
         device, budget = self._device, BYTES_A_TURN
-        if self._blocked:
+        if self._desk[BLOCKED]:
             return
         if not self._outgoing:
             self._outgoing.extend(device.transmit_queue.take(FRAMES_A_TURN))
@@ -210,7 +230,7 @@ class NetFrames:
                 device.fail(Cause.BAD_REQUEST)
                 return
             if frame and not self._write(frame):
-                self._blocked = True
+                self._desk[BLOCKED] = 1
                 return
             budget -= len(frame)
             yield self._outgoing.popleft().head, 0
