@@ -18,8 +18,10 @@ def serve(
     attention: Buffer = ...,
     pages: dict[int, tuple[int, array[int]]] = ...,
     hands: tuple[object, ...] | None = ...,
+    kicked: dict[int, object] = ...,
     /,
 ) -> tuple[int, int, int, int]: ...
+def interrupt(ram: Ram, layout: bytes, line: int, /) -> int | None: ...
 def hear(
     ram: Ram,
     layout: bytes,
@@ -29,5 +31,6 @@ def hear(
     serves: bool,
     pages: dict[int, tuple[int, array[int]]] = ...,
     hands: tuple[object, ...] | None = ...,
+    kicked: dict[int, object] = ...,
     /,
 ) -> tuple[int, int]: ...

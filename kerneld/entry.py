@@ -63,6 +63,7 @@ class Entry:
     Attributes:
         attention: a word. A thread of the host that has rung a bell of the event loop sets it to 1: the kernel does not
         poll then before the loop has looked.
+        kicked: by device, the back ends (capsules, hw/_ram/kicked.h) that have a turn in C when their driver rings.
         ends: by channel, what its page is taken away by as soon as the fast path has severed it (host/channels.py).
     """
 
@@ -102,6 +103,7 @@ class Entry:
         self._ahead, self._ahead_is_due = ahead, False  # due once the host was told something
         self._first_maps = first_maps
         self.attention = array("Q", (0,))
+        self.kicked: dict[int, object] = {}
         self.ends: dict[int, tuple[int, array[int]]] = {}
         self._ended = False
         self._taken = self._turns = self._doorbells = 0
@@ -182,6 +184,7 @@ class Entry:
                 not self._watched and not self._ended,  # with rings that are watched, it waits for its turn
                 self.ends,
                 first_maps.shared if first_maps is not None else None,
+                self.kicked,
             )
             self._doorbells += 1
             self._watch(thread)
@@ -261,6 +264,7 @@ class Entry:
                 attention,
                 self.ends,
                 first_maps.shared if first_maps is not None else None,
+                self.kicked,
             )
             self._served(found, taken, unwatched)
             if restarts:
@@ -372,6 +376,12 @@ class Entry:
     def _interrupt(self) -> None:
         word, states = self._ram.word, self._irq_states
         for line in self._bus.pending_lines(lambda line: word(states + 8 * line) == IrqState.SIGNAL):
+            if self._kernel.fast_layout is not None:  # not on virtual cores
+                woken = _fastpath.interrupt(self._ram, self._layout_fast, line)
+                if woken is not None:
+                    self._bus.taken(line)
+                    self._watch_tcb(woken)
+                    continue
             self._kernel.interrupt(line)
             self._bus.taken(line)
             self._settle()

@@ -1,8 +1,8 @@
 """Where the fast path (`_fastpath/`) finds the fields of records: one table, made from `records.py`.
 
 The fast path carries out Call, ReplyRecv, signals, page faults, Map, Revoke, writes to doorbells and what takes an
-interrupt in their commonest form, with the slow path's exact effect on RAM; all else it leaves alone. What it takes on, and why it may:
-`docs/manual/fastpath.md`.
+interrupt in their commonest form, with the slow path's exact effect on RAM; all else it leaves alone. What it takes on,
+and why it may: `docs/manual/fastpath.md`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from kerneld.outbox import Tell
 from kerneld.records import (
     ADDRESS_MASK,
     CHANNEL_MASK,
+    IRQ_MASKED,
     MAPPING_TABLE_MIN_BYTES,
     MAPPING_TABLE_SHARE,
     NODE_MASK,
@@ -58,6 +59,7 @@ def make_layout(kernel: KernelRecord, doorbells: Sequence[Doorbell] = (), latche
     values["doorbells"] = len(doorbells)
     values["latches"] = len(latches)
     values["irq_states"] = kernel.address + KernelRecord.IRQ_STATES
+    values["irq_slots"] = kernel.address + KernelRecord.IRQ_SLOTS
     rows = b"".join([*(_DOORBELL.pack(*row) for row in doorbells), *(_LATCH.pack(*row) for row in latches)])
     return _fastpath.layout(_tcb() | _objects() | values | _outbox(kernel)) + rows
 
@@ -149,6 +151,7 @@ def _values() -> dict[str, int]:
         "cap_io_port": CapType.IO_PORT,
         "cap_irq_handler": CapType.IRQ_HANDLER,
         "irq_signal": IrqState.SIGNAL,
+        "irq_masked": IRQ_MASKED,
         "irq_pending": interrupts.IRQ_PENDING,
         "state_running": ThreadState.RUNNING,
         "state_receive": ThreadState.BLOCKED_ON_RECEIVE,

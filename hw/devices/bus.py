@@ -36,6 +36,7 @@ class IoBus:
         self.doorbells = [bell for device in self.devices.values() if (bell := device.doorbell()) is not None]
         self.latches = list(self._latches())
         self.lines = InterruptLines(self.devices.values())
+        self._edges = {device.irq for device in self.devices.values() if device.trigger is Trigger.EDGE}
         self._losing: dict[int, int] = {}  # how many of a line's next interrupts are lost
 
     def _latches(self) -> Iterator[Latch]:
@@ -105,10 +106,11 @@ class IoBus:
 
     def taken(self, irq: int) -> None:
         """The kernel has taken an interrupt of this line."""
-        with self.ram.transaction():
-            for device in self.devices.values():
-                if device.irq == irq:
-                    device.taken()
+        if irq in self._edges:
+            with self.ram.transaction():
+                for device in self.devices.values():
+                    if device.irq == irq:
+                        device.taken()
         self.lines.update(irq)
 
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 enum { WRITE = 1, READ = 2, GRANT = 4, GRANT_REPLY = 8 };
+enum { SLOT_BYTES = 32 };
 
 struct slot {
     uint64_t word0, word1;

@@ -21,7 +21,8 @@
     X(channel_target_prev) X(channel_target_next) X(channel_mask) X(slot_prev) X(slot_mdb) X(slot_mask)               \
     X(slot_revocable) X(slot_first_badged) X(slot_bound) X(outbox_channel_gone) X(outbox_hint)             \
     X(label_cnode_revoke) X(cap_io_port) X(outbox_device) X(label_io_port_out32) X(doorbells) X(latches)   \
-    X(label_io_port_in32) X(cap_irq_handler) X(label_irq_handler_ack) X(irq_states) X(irq_signal) X(irq_pending)
+    X(label_io_port_in32) X(cap_irq_handler) X(label_irq_handler_ack) X(irq_states) X(irq_signal) X(irq_pending) \
+    X(irq_slots) X(irq_masked)
 
 /* A write of less than `queues` to this port tells `device`, and does nothing else, while the word at `status` is `live` under
  * `mask`. As hw/devices/device.py has it. */
@@ -46,6 +47,7 @@ enum { FIELDS = 0 LAYOUT(ONE), TYPE_SHIFT = 59, RIGHTS_SHIFT = 40 };
 #undef ONE
 _Static_assert(sizeof(struct layout) == FIELDS * 8, "the layout is a row of words");
 
+enum { LINES = 64 };
 static const uint64_t OBJECT_MASK = (1ull << 40) - 1;
 extern const struct ram_api *fast_api;
 
@@ -62,6 +64,9 @@ enum outcome fast_attempt(RamObject *ram, const struct layout *at, uint64_t tcb)
  * for all of them: the completions before the last are written to the ring, and are published with it. */
 enum outcome fast_burst(RamObject *ram, const struct layout *at, uint64_t tcb, unsigned limit, struct burst *burst);
 
+/* A device has raised a line: interrupts.raise_line, where it may interrupt. */
+enum outcome fast_raise(RamObject *ram, const struct layout *at, uint64_t line);
+
 /* Behind a transaction that has severed channels: takes their pages from those who have them. `pages`: by channel, what
  * kerneld/host/channels.py says of them. False with an exception set. withdraw.c */
 bool fast_withdraw(RamObject *ram, const struct layout *at, PyObject *pages);
@@ -75,6 +80,7 @@ RamObject *fast_parse(PyObject *ram, PyObject *bytes, const struct layout **layo
 
 PyObject *fast_serve(PyObject *module, PyObject *args); /* serve.c */
 PyObject *fast_hear(PyObject *module, PyObject *args); /* serve.c */
+PyObject *fast_interrupt(PyObject *module, PyObject *const *args, Py_ssize_t count); /* serve.c */
 PyObject *fast_delete_copies(PyObject *module, PyObject *const *args, Py_ssize_t count); /* revoke.c */
 PyObject *fast_deletions(PyObject *module, PyObject *ram); /* deletions.c */
 

@@ -88,6 +88,8 @@ static PyMethodDef methods[] = {
     {"deletions", fast_deletions, METH_O, "deletions(ram) -> [(slot, word0, word1, thread)], since it was called last."},
     {"hand", (PyCFunction)(void (*)(void))fast_hand_one, METH_FASTCALL,
      "hand(ram, layout, shared) -> whether the Map that the outbox tells is carried out at the host."},
+    {"interrupt", (PyCFunction)(void (*)(void))fast_interrupt, METH_FASTCALL,
+     "interrupt(ram, layout, line) -> the TCB that was woken, or 0; None: it is for the slow path."},
     {"serve", fast_serve, METH_VARARGS, 
      "serve(ram, layout, rings, first, nanoseconds, attention, pages, hands) -> (index, next, taken, unwatched)."},
     {"hear", fast_hear, METH_VARARGS,

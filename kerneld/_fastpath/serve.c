@@ -1,5 +1,6 @@
 /* The kernel's loop over watched rings: serves what the fast path can, and looks for a while before it gives up. */
 #define _GNU_SOURCE
+#include "back_ends.h"
 #include "completion.h"
 #include "fastpath.h"
 #include "spin.h"
@@ -50,6 +51,25 @@ static void hint(RamObject *ram, const struct layout *at, uint64_t tcb)
         syscall(SYS_futex, frame + SEL4PY_RECEIVE_HINT, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
+/* Carries out tells that are completions and hints, and empties the outbox. Returns who else than `own` was given a completion: one at
+ * most; or 0. */
+static uint64_t tell_all(RamObject *ram, const struct layout *at, uint64_t own)
+{
+    uint64_t *told = (uint64_t *)(void *)(ram->base + at->outbox_length), other = 0;
+    const uint64_t *tells = (const void *)(ram->base + at->outbox_entries);
+    for (unsigned number = 0; number < *told; number++) {
+        if (tells[4 * number] == at->outbox_hint) {
+            hint(ram, at, tells[4 * number + 1]);
+            continue;
+        }
+        const uint64_t tcb = publish_told(ram, at, number);
+        if (tcb != own)
+            other = tcb;
+    }
+    __atomic_store_n(told, 0, __ATOMIC_RELEASE);
+    return other;
+}
+
 /* As the thread says it: hostile, and any number. */
 static uint32_t submissions(RamObject *ram, const struct watched *ring)
 {
@@ -66,6 +86,7 @@ struct service {
     bool host_is_due;   /* the outbox tells it something */
     uint64_t unwatched; /* a thread that got a completion and whose ring is not among the watched */
     const uint64_t *attention; /* not 0 once one of the host's threads has something for the event loop; or NULL */
+    struct back_ends back_ends;
     PyObject *pages; /* of channels; or NULL */
     PyObject *hands; /* what a Map's host part takes (hand.c); or None, or NULL */
     bool handed;     /* some were carried out, which Python has to note */
@@ -101,9 +122,25 @@ static bool leave_to_host(const struct service *s, uint64_t tcb)
     return true;
 }
 
+/* Behind a doorbell's commit. The driver goes on meanwhile. A kernel that dies before the device's turn is over is followed by one
+ * that begins with a turn. */
+static bool ring(struct service *s, uint64_t device)
+{
+    publish_told(s->ram, s->layout, 1);
+    const enum outcome outcome = back_ends_ring(&s->back_ends, device);
+    if (outcome == DONE)
+        __atomic_store_n((uint64_t *)(void *)(s->ram->base + s->layout->outbox_length), 0, __ATOMIC_RELEASE);
+    else
+        s->host_is_due = true;
+    return outcome != FAILED;
+}
+
 /* Behind a commit that tells the host more than a completion. False with an exception set. */
 static bool carry_out(struct service *s, uint64_t tcb)
 {
+    const uint64_t *tells = (const void *)(s->ram->base + s->layout->outbox_entries);
+    if (tells[0] == s->layout->outbox_device)
+        return ring(s, tells[1]);
     const bool is_published = leave_to_host(s, tcb);
     bool handed = false;
     if (s->hands && s->hands != Py_None && !fast_hand(s->ram, s->layout, s->hands, &handed))
@@ -136,18 +173,9 @@ static enum outcome serve_ring(struct service *s, size_t index)
     __atomic_store_n(consumed, (uint32_t)ring->consumed, __ATOMIC_RELEASE);
     if (burst.tells_host)
         return carry_out(s, ring->tcb) ? DONE : FAILED;
-    uint64_t *told = (uint64_t *)(void *)(s->ram->base + s->layout->outbox_length);
-    const uint64_t *tells = (const void *)(s->ram->base + s->layout->outbox_entries);
-    for (unsigned number = 0; number < *told; number++) {
-        if (tells[4 * number] == s->layout->outbox_hint) {
-            hint(s->ram, s->layout, tells[4 * number + 1]);
-            continue;
-        }
-        uint64_t tcb = publish_told(s->ram, s->layout, number);
-        if (!is_watched(s, tcb))
-            s->unwatched = tcb; /* one at most: the ring's own thread is watched */
-    }
-    __atomic_store_n(told, 0, __ATOMIC_RELEASE);
+    const uint64_t tcb = tell_all(s->ram, s->layout, ring->tcb);
+    if (tcb && !is_watched(s, tcb))
+        s->unwatched = tcb;
     return DONE;
 }
 
@@ -201,26 +229,27 @@ static bool check_frame(RamObject *ram, uint64_t frame)
     return false;
 }
 
-/* serve(ram, layout, rings, first, nanoseconds, attention=None, pages={}, hands=None) -> (index, next, taken, unwatched). Serves
+/* serve(ram, layout, rings, first, nanoseconds, attention=None, pages={}, hands=None, kicked={}) -> (index, next, taken, unwatched). Serves
  * watched rings (a writable buffer of four words each: frame, consumed, TCB, served) until one needs the slow path (index), or
  * none had a submission for so long, or enough was done, or a Map or a Revoke has left tells in the outbox, or the first word of
  * `attention` is not 0 (index -1). Pages of channels that a Revoke severs are taken away, and out of `pages`. Of what a Map takes
- * of the host, `hands` says what is needed to do it here; Python is to note it as soon as this returns. `unwatched` is a TCB whose
+ * of the host, `hands` says what is needed to do it here; Python is to note it as soon as this returns. `kicked`: back ends by device,
+ * of which one has a turn behind its doorbell. `unwatched` is a TCB whose
  * ring should be watched from now on, or 0. */
 PyObject *fast_serve(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *ram_object, *layout_object, *pages = NULL, *hands = NULL;
+    PyObject *ram_object, *layout_object, *pages = NULL, *hands = NULL, *kicked = NULL;
     Py_buffer rings, attention = {0};
     unsigned long long first, nanoseconds;
-    if (!PyArg_ParseTuple(args, "OOw*KK|w*O!O", &ram_object, &layout_object, &rings, &first, &nanoseconds, &attention,
-                          &PyDict_Type, &pages, &hands))
+    if (!PyArg_ParseTuple(args, "OOw*KK|w*O!OO!", &ram_object, &layout_object, &rings, &first, &nanoseconds, &attention,
+                          &PyDict_Type, &pages, &hands, &PyDict_Type, &kicked))
         return NULL;
     struct service s = {.rings = rings.buf, .count = (size_t)rings.len / sizeof(struct watched), .pages = pages,
                         .hands = hands};
     s.ram = fast_parse(ram_object, layout_object, &s.layout);
     s.next = s.count ? first % s.count : 0;
     s.attention = (size_t)attention.len < sizeof(uint64_t) ? NULL : attention.buf;
-    bool valid = s.ram != NULL;
+    bool valid = s.ram != NULL && back_ends_find(&s.back_ends, kicked);
     for (size_t i = 0; valid && i < s.count; i++)
         valid = check_frame(s.ram, s.rings[i].frame);
     int64_t index = valid ? serve(&s, (int64_t)(nanoseconds < LOOKS_NS_HIGH ? nanoseconds : LOOKS_NS_HIGH)) : -1;
@@ -251,18 +280,19 @@ static enum outcome hear(struct service *s)
     return submissions(s->ram, s->rings) ? serve_ring(s, 0) : SLOW;
 }
 
-/* hear(ram, layout, frame, tcb, doorbell, serves, pages={}, hands=None) -> (taken, unwatched). A thread whose ring is not watched
+/* hear(ram, layout, frame, tcb, doorbell, serves, pages={}, hands=None, kicked={}) -> (taken, unwatched). A thread whose ring is not watched
  * has rung: reads its doorbell, and if it `serves`, says to the thread that its ring is watched, and carries out the submission at
  * hand (or signals, in a burst) if the fast path can. The rest as serve(). No other ring may be watched then. */
 PyObject *fast_hear(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *ram_object, *layout_object;
+    PyObject *ram_object, *layout_object, *kicked = NULL;
     struct watched ring = {.served = 1};
     struct service s = {.rings = &ring, .count = 1};
     unsigned long long frame, tcb;
     int doorbell, serves;
-    if (!PyArg_ParseTuple(args, "OOKKip|O!O", &ram_object, &layout_object, &frame, &tcb, &doorbell, &serves, &PyDict_Type,
-                          &s.pages, &s.hands))
+    if (!PyArg_ParseTuple(args, "OOKKip|O!OO!", &ram_object, &layout_object, &frame, &tcb, &doorbell, &serves, &PyDict_Type,
+                          &s.pages, &s.hands, &PyDict_Type, &kicked) ||
+        !back_ends_find(&s.back_ends, kicked))
         return NULL;
     s.ram = fast_parse(ram_object, layout_object, &s.layout);
     if (!s.ram || !check_frame(s.ram, frame) || !fast_api->check(s.ram, tcb, s.layout->tcb_size))
@@ -273,4 +303,25 @@ PyObject *fast_hear(PyObject *Py_UNUSED(module), PyObject *args)
     if (serves && hear(&s) == FAILED)
         return NULL;
     return Py_BuildValue("(KK)", (unsigned long long)s.taken, (unsigned long long)s.unwatched);
+}
+
+/* interrupt(ram, layout, line) -> the TCB that was given a completion, or 0. A line has been raised that may interrupt: its handler is
+ * told, at once. None, and nothing was done: it is for the slow path. */
+PyObject *fast_interrupt(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    const struct layout *layout;
+    uint64_t line;
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "interrupt(ram, layout, line)");
+        return NULL;
+    }
+    RamObject *ram = fast_parse(args[0], args[1], &layout);
+    if (!ram || !as_u64(args[2], &line))
+        return NULL;
+    const enum outcome outcome = fast_raise(ram, layout, line);
+    if (outcome == FAILED)
+        return NULL;
+    if (outcome == SLOW)
+        Py_RETURN_NONE;
+    return PyLong_FromUnsignedLongLong(tell_all(ram, layout, 0));
 }

@@ -1,84 +1,123 @@
 /* Signals: those that wake nobody, and those that the thread hears of that the notification is bound to: it waits for a message,
- * or looks at its channels, and is told that something has come to the kernel.
+ * or looks at its channels, and is told that something has come to the kernel. They come from a thread, or from a device's line.
  */
 #include "attempt.h"
 
-/* `hinted`: whom listening.hint tells; 0 for nobody. */
-static bool perform_signal(struct attempt *a, uint64_t signals, uint64_t hinted)
-{
-    const struct layout *at = a->at;
-    uint64_t notification = object_of(a->cap);
-    const uint64_t hint[4] = {at->outbox_hint, hinted, 0, 0};
-    if (!save_trap(a))
-        return false;
-    if (hinted && !store_words(a, at->outbox_entries, hint, 4))
-        return false;
-    a->told = hinted != 0;
-    STORE(notification + at->notification_signals, signals | a->cap.word1);
-    STORE(notification + at->notification_state, at->notification_active);
-    return complete(a, a->tcb, 0, 0, NULL, 0);
-}
+/* What a signal does. */
+struct effect {
+    uint64_t signals;                /* that there are already */
+    uint64_t bound, endpoint, reply; /* who waits for a message, where, by what; or 0 */
+    uint64_t hinted;                 /* whom listening.hint tells; or 0 */
+};
 
-/* notification.send_signal, where the bound thread waits for a message: it is told first, then the one that signals. */
-static bool perform_wake(struct attempt *a, uint64_t bound, uint64_t endpoint, uint64_t reply)
+/* False where it is for the slow path. The notification is `a->cap`'s. */
+static bool look_at_waiter(struct attempt *a, struct effect *effect, uint64_t bound)
 {
     const struct layout *at = a->at;
-    if (!save_trap(a) || !leave_queue(a, endpoint, bound))
-        return false;
-    if (reply) {
-        STORE(reply + at->reply_tcb, 0);
-        STORE(bound + at->tcb_reply, 0);
-    }
-    STORE(bound + at->tcb_state, at->state_running);
-    if (!complete_unchanged(a, bound, SEL4PY_STATUS_DONE, a->cap.word1))
-        return false;
-    a->told = 1;
-    return complete(a, a->tcb, 0, 0, NULL, 0);
-}
-
-/* Behind another signal of a burst it is not for the fast path: that one's tell stands for the whole burst. */
-static enum outcome try_wake(struct attempt *a, uint64_t bound)
-{
-    const struct layout *at = a->at;
-    const uint64_t flags = load(a, bound + at->tcb_block_word), endpoint = load(a, bound + at->tcb_blocked_on);
-    const uint64_t reply = load(a, bound + at->tcb_reply);
-    if (a->follows || !runs(a, bound) || load(a, bound + at->tcb_fault_label) ||
+    const uint64_t flags = load(a, bound + at->tcb_block_word);
+    effect->bound = bound;
+    effect->endpoint = load(a, bound + at->tcb_blocked_on);
+    effect->reply = load(a, bound + at->tcb_reply);
+    if (!runs(a, bound) || load(a, bound + at->tcb_fault_label) ||
         (flags & (at->in_trap | at->told_pending | at->takes_memory)) != at->in_trap)
-        return SLOW;
-    (void)load(a, endpoint + at->endpoint_tail); /* it and the reply object lie in RAM */
-    (void)load(a, reply + at->reply_tcb);
-    if (!endpoint || a->outside || load(a, a->tcb + at->tcb_process) != at->process_live)
-        return SLOW;
-    /* point of no return */
-    PERFORM(perform_wake(a, bound, endpoint, reply));
+        return false;
+    (void)load(a, effect->endpoint + at->endpoint_tail); /* it and the reply object lie in RAM */
+    (void)load(a, effect->reply + at->reply_tcb);
+    return effect->endpoint != 0;
 }
 
+static bool look_at_signal(struct attempt *a, struct effect *effect)
+{
+    const struct layout *at = a->at;
+    const uint64_t notification = object_of(a->cap), state = load(a, notification + at->notification_state);
+    *effect = (struct effect){0};
+    if (state == at->notification_active) {
+        effect->signals = load(a, notification + at->notification_signals);
+        return true;
+    }
+    if (state != at->notification_idle)
+        return false;
+    const uint64_t bound = load(a, notification + at->notification_bound_tcb);
+    if (bound && load(a, bound + at->tcb_state) == at->state_receive)
+        return look_at_waiter(a, effect, bound);
+    if (bound && load(a, bound + at->tcb_listener)) {
+        if (type_of(load_slot(a, bound + at->tcb_listen)) != at->cap_endpoint)
+            return false;
+        effect->hinted = bound;
+    }
+    return !(load(a, notification + at->notification_listeners) & OBJECT_MASK);
+}
+
+/* notification.send_signal, where the bound thread waits for a message. */
+static bool wake(struct attempt *a, const struct effect *effect)
+{
+    const struct layout *at = a->at;
+    if (!leave_queue(a, effect->endpoint, effect->bound))
+        return false;
+    if (effect->reply) {
+        STORE(effect->reply + at->reply_tcb, 0);
+        STORE(effect->bound + at->tcb_reply, 0);
+    }
+    STORE(effect->bound + at->tcb_state, at->state_running);
+    return complete_unchanged(a, effect->bound, SEL4PY_STATUS_DONE, a->cap.word1);
+}
+
+/* What it tells is the outbox's first; `a->told` counts it. */
+static bool signal_it(struct attempt *a, const struct effect *effect)
+{
+    const struct layout *at = a->at;
+    const uint64_t notification = object_of(a->cap), hint[4] = {at->outbox_hint, effect->hinted, 0, 0};
+    a->told = effect->bound || effect->hinted;
+    if (effect->bound) {
+        a->told = 0;
+        const bool woken = wake(a, effect);
+        a->told = 1;
+        return woken;
+    }
+    if (effect->hinted && !store_words(a, at->outbox_entries, hint, 4))
+        return false;
+    STORE(notification + at->notification_signals, effect->signals | a->cap.word1);
+    STORE(notification + at->notification_state, at->notification_active);
+    return true;
+}
+
+static bool perform_signal(struct attempt *a, const struct effect *effect)
+{
+    return save_trap(a) && signal_it(a, effect) && complete(a, a->tcb, 0, 0, NULL, 0);
+}
+
+/* Behind another signal of a burst, whose tell stands for the whole burst, one that somebody hears of is not for the fast path. */
 enum outcome try_signal(struct attempt *a)
 {
-    const struct layout *at = a->at;
-    uint64_t notification = object_of(a->cap), signals = 0, hinted = 0;
-    if (!(rights_of(a->cap) & WRITE))
+    struct effect effect;
+    if (!(rights_of(a->cap) & WRITE) || !look_at_signal(a, &effect) || (a->follows && (effect.bound || effect.hinted)))
         return SLOW;
-    uint64_t state = load(a, notification + at->notification_state);
-    if (state == at->notification_active) {
-        signals = load(a, notification + at->notification_signals);
-    } else if (state == at->notification_idle) {
-        uint64_t bound = load(a, notification + at->notification_bound_tcb);
-        if (bound && load(a, bound + at->tcb_state) == at->state_receive)
-            return try_wake(a, bound);
-        if (bound && load(a, bound + at->tcb_listener)) {
-            if (a->follows || type_of(load_slot(a, bound + at->tcb_listen)) != at->cap_endpoint)
-                return SLOW; /* behind another signal of a burst, whose tell stands for the whole burst */
-            hinted = bound;
-        }
-        if (load(a, notification + at->notification_listeners) & OBJECT_MASK)
-            return SLOW;
-    } else {
+    if (a->outside || load(a, a->tcb + a->at->tcb_process) != a->at->process_live)
         return SLOW;
-    }
-    if (a->outside || load(a, a->tcb + at->tcb_process) != at->process_live)
-        return SLOW;
-    a->told_itself = !hinted;
+    a->told_itself = !effect.bound && !effect.hinted;
     /* point of no return */
-    PERFORM(perform_signal(a, signals, hinted));
+    PERFORM(perform_signal(a, &effect));
+}
+
+static bool perform_raise(struct attempt *a, const struct effect *effect, uint64_t state)
+{
+    STORE(state, a->at->irq_signal | a->at->irq_masked);
+    if (!signal_it(a, effect))
+        return false;
+    STORE(a->at->outbox_length, a->told);
+    return true;
+}
+
+enum outcome fast_raise(RamObject *ram, const struct layout *at, uint64_t line)
+{
+    struct attempt attempt = {.ram = ram, .at = at}, *a = &attempt;
+    struct effect effect;
+    const uint64_t state = at->irq_states + 8 * line;
+    if (line >= LINES || ram->open || ram->log->length || load(a, at->outbox_length) || load(a, state) != at->irq_signal)
+        return SLOW;
+    a->cap = load_slot(a, at->irq_slots + SLOT_BYTES * line);
+    if (type_of(a->cap) != at->cap_notification || !look_at_signal(a, &effect) || a->outside)
+        return SLOW;
+    /* point of no return */
+    PERFORM(perform_raise(a, &effect, state));
 }

@@ -22,7 +22,7 @@ static bool follow(struct attempt *a, struct slot slot, uint64_t cptr, unsigned 
             return false;
         bits -= radix + guard_size;
         uint64_t index = radix ? cptr >> bits & ((1ull << radix) - 1) : 0;
-        slot = load_slot(a, object_of(slot) + index * 32);
+        slot = load_slot(a, object_of(slot) + index * SLOT_BYTES);
     }
     *found = slot;
     *left = bits;

@@ -267,7 +267,9 @@ class System:
             self._backends[number] = Disk(self.loop, self.machine.bus, device, medium, self.entry.settle)
         elif isinstance(device, Net):
             frames = description.descriptor
-            self._backends[number] = NetFrames(self.loop, self.machine.bus, device, frames, self.entry.settle)
+            made = NetFrames(self.loop, self.machine.bus, device, frames, self.entry.settle)
+            self._backends[number] = made
+            self.entry.kicked[number] = made.kicked_in_c
         elif isinstance(device, Uart):
             line = SerialLine(self.machine.bus, device, self.entry.settle)
             if description.backend is BackendKind.STDIO:
