@@ -9,6 +9,8 @@ Rules:
   of it. Whoever is asked refuses all else with `DataError`; both sides check, since either may be hostile.
 - The pager calls, the object never does: what it wants of its pager (Mach's ``lock_request``) it keeps ready, signals,
   and is asked for (`lock_next`). So two single-threaded tasks cannot wait for each other.
+- A pager carries out `MOST_REQUESTS` behind one signal. An object with more of them says None and signals again; one
+  that asks on, or takes the pager's patience for asking, is used no more: whoever touches its pages has a memory error.
 - A frame that an answer names stays the object's. It says who may write by the rights in its answer: the pager maps
   with these at most, asks again (`data_unlock`) when somebody wants more, and so the object learns what becomes dirty.
 - A frame that `data_return` names is the object's for the length of the call alone.
@@ -34,6 +36,7 @@ from libsel4py.signature import Word
 PAGE_BYTES: Final = 1 << FRAME_MIN_BITS
 READ_ONLY: Final = int(Rights.READ)
 READ_WRITE: Final = int(Rights.READ | Rights.WRITE)
+MOST_REQUESTS: Final = 1024  # that an object has of its pager behind one signal
 
 
 class DataError(ServiceError):
@@ -130,7 +133,8 @@ class MemoryObject(Interface):
         """
 
     def lock_next(self) -> LockRequest | None:
-        """The oldest request that the pager has not been given yet, or None."""
+        """The oldest request that the pager has not been given yet, or None; None at the latest behind `MOST_REQUESTS`
+        in a row."""
 
     def lock_completed(self, ticket: Word) -> None:
         """The request of this ticket is carried out. An unknown ticket is no error."""

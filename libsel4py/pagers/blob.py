@@ -19,6 +19,7 @@ from libsel4py.abi import Rights
 from libsel4py.capabilities import Frame, Notification
 from libsel4py.errors import KernelError
 from libsel4py.interfaces.memory_object import (
+    MOST_REQUESTS,
     PAGE_BYTES,
     READ_ONLY,
     READ_WRITE,
@@ -67,6 +68,7 @@ class Blob(MemoryObject):
         self._granted: dict[int, int] = {}  # bytes of those pages, by offset, that somebody may have written to
         self._wake: Notification | None = None
         self._requests: deque[LockRequest] = deque()
+        self._in_a_row = 0  # requests that the pager has been given since it was last told that there are none
         self._tickets = 0
         self._completed = 0
         self._attributes = Attributes()
@@ -199,7 +201,13 @@ class Blob(MemoryObject):
         self._source.flush()
 
     def lock_next(self) -> LockRequest | None:
-        return self._requests.popleft() if self._requests else None
+        if self._requests and (self._wake is None or self._in_a_row < MOST_REQUESTS):
+            self._in_a_row += 1
+            return self._requests.popleft()
+        self._in_a_row = 0
+        if self._requests and self._wake is not None:
+            self._wake.signal()  # the rest: there is an end to what a pager does behind one signal
+        return None
 
     def lock_completed(self, ticket: int) -> None:
         self._completed = max(self._completed, min(ticket, self._tickets))

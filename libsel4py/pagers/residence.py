@@ -7,11 +7,16 @@ page is given back nobody can write to it any more.
 What another task's object does not take back, because it is dead, slow or unwilling, the pager takes over in a frame of
 its own (Mach's default pager), until the object takes it: nobody's writes are lost by it, and threads go on with them.
 What stood in frames of a dead task is gone with that. No object has more than ``takes_over`` such pages.
+
+An object that wants ever more of its pager is used no more, so that others go on: it is given back what is dirty, as
+far as it takes that in time, and whoever touches its pages from then on has a memory error that says why.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +30,7 @@ from libsel4py.interface import is_declaration, with_timeout
 from libsel4py.interfaces.memory_object import (
     READ_WRITE,
     Answer,
+    Attributes,
     CopyStrategy,
     DataError,
     LockRequest,
@@ -35,6 +41,7 @@ from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.identify import identify
 from libsel4py.pagers.frames import Frames, Wanted
 from libsel4py.pagers.regions import Mapped, Region, Space
+from libsel4py.pagers.wanted import Unending, wanted_by
 
 # What another task's object can do to its caller: die, be slow, answer nonsense, or refuse.
 OBJECT_FAILURES: Final = (DataError, ServerDied, TimeoutError, RemoteError, InvalidMessage)
@@ -85,7 +92,7 @@ class Residence:
         page_bits: log2 of a page's bytes. patience: seconds that another task's object may take for an answer.
         wake: what the object signals. takes_over: pages of another task's object, at most.
     Attributes:
-        attributes: how the object may be treated, as it has said last.
+        attributes: how the object may be treated, as it has said last. ended: why it is used no more, or None.
     Raises:
         DataError: the object refuses to be used.
     """
@@ -113,6 +120,9 @@ class Residence:
         self._takes_over = takes_over if self.is_remote else 0
         self._waits_once = self._takes_over > 0
         self._silent: TimeoutError | None = None  # of the object, while pages are returned one after the other
+        self.ended: str | None = None
+        self._patience = patience if self.is_remote else None
+        self._returns_by: float | None = None  # of time.monotonic: when an ended object has had its time
 
     # --- getting ------------------------------------------------------------------------------------------
 
@@ -122,6 +132,8 @@ class Residence:
         Raises:
             Later: the object will signal. OBJECT_FAILURES: there is no such page. NotEnoughMemory, OutOfSlots.
         """
+        if self.ended is not None:
+            raise DataError(self.ended)
         page = self.pages.get(offset)
         if page is not None and not access & ~page.rights:
             return page
@@ -274,6 +286,8 @@ class Residence:
             self.forget(page)
 
     def _return(self, page: Page, *, keep: bool) -> None:
+        if self._silent is None and self._returns_by is not None and time.monotonic() > self._returns_by:
+            self._silent = TimeoutError("the object took too long to take its pages back")
         if self._silent is not None:
             raise self._silent
         keep = keep and page.origin is not Origin.TAKEN_OVER
@@ -364,6 +378,8 @@ class Residence:
         Raises:
             RETURN_FAILURES: the object did not take something back, which is lost.
         """
+        if self.ended is not None and self._returns_by is None:
+            return
         self._takes_over, self._waits_once = 0, self.is_remote
         try:
             if self.attributes.copy_strategy is CopyStrategy.TEMPORARY:
@@ -376,15 +392,34 @@ class Residence:
 
     def requests(self) -> None:
         """Carry out all that the object wants of its pager, which has signalled (`MemoryObject.lock_next`)."""
+        if self.ended is not None:
+            return
         attributes = self.source.attributes()
         if attributes != self.attributes:
             self.attributes = attributes
             self.source.change_completed(attributes)
         self._offer([each for each in self.pages.values() if each.origin is Origin.TAKEN_OVER])
-        while (request := self.source.lock_next()) is not None:
-            with suppress(DataError):  # the object itself refused what it had asked for
-                self.lock(request)
-            self.source.lock_completed(request.ticket)
+        try:
+            for request in wanted_by(self.source, self._patience):
+                with suppress(DataError):  # the object itself refused what it had asked for
+                    self.lock(request)
+        except Unending as error:
+            self._end(str(error))
+
+    def _end(self, why: str) -> None:
+        """Use the object no more, though regions show it. It is given back what is dirty for ``patience`` at most.
+
+        Raises:
+            RETURN_FAILURES: the object did not take something back, which is lost.
+        """
+        _log.warning("an object is used no more, and its pages are gone: %s", why)
+        self.ended = f"it is used no more: {why}"
+        self._returns_by = time.monotonic() + self._patience if self._patience is not None else math.inf
+        try:
+            self.close()
+        finally:
+            self.attributes = Attributes()  # nothing of it is kept
+            self._returns_by = None
 
     def hand_over(self, other: Residence) -> None:
         """Let another residence have all pages with their mappings; nobody can write to them, nor will be able to."""
