@@ -39,14 +39,33 @@ class Windows(Interface):
         """
 
 
-class MemoryWindow(Interface):
-    """One window. Whoever has its capability decides what its task sees there.
+class ProvidedWindow(Interface):
+    """One window, for whoever is to provide what is seen there, and is not to learn what else its task keeps there.
 
     Each method raises BadWindow where the window is gone: it was deleted or moved, or its task has ended.
     """
 
     def bounds(self) -> tuple[Word, Word]:
         """Where it begins, and its size."""
+
+    def show(self, memory: Endpoint, offset: Word, can_write: bool) -> None:
+        """As `MemoryWindow.show`."""
+
+    def hide(self) -> None:
+        """Show no more what was shown by this capability. Raises BadWindow: the window shows something else."""
+
+
+class MemoryWindow(Interface):
+    """One window. Whoever has its capability decides what its task sees there, and may send it to whom he likes.
+
+    Each method raises BadWindow where the window is gone: it was deleted or moved, or its task has ended.
+    """
+
+    def bounds(self) -> tuple[Word, Word]:
+        """Where it begins, and its size."""
+
+    def provided(self) -> Endpoint:
+        """The same window as a `ProvidedWindow`: what is handed to another task that is to show something there."""
 
     def resize(self, size: Word) -> None:
         """Let it be larger or smaller. What is behind its end is seen no more; what is shown there stays as it is.

@@ -4,6 +4,10 @@ Rules: who calls is known by its connection, and a window by its capability's ba
 again. A window lies in its task's paged memory and overlaps none. What is sent is in a space of nobody's until it is
 taken, so the sender cannot change it any more, nor take it back. What a client can make this server keep is bounded:
 windows, parcels; frames come from this server's pool, as `servers/pager` has it.
+
+A client names objects by capabilities that it holds, and they are invoked by copies of these: what it could not do by
+them this server cannot either. What such an object holds is not copied by this server, whoever asks. Whoever is to
+provide a window's contents gets a capability by which these are shown and hidden, and no other (`ProvidedWindow`).
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from libsel4py.badges import Badges
 from libsel4py.capabilities import VSpace
 from libsel4py.environment import PAGED_ADDRESS
 from libsel4py.interfaces.memory_object import READ_WRITE, MemoryObject
-from libsel4py.interfaces.windows import BadWindow, MemoryWindow, Windows
+from libsel4py.interfaces.windows import BadWindow, MemoryWindow, ProvidedWindow, Windows
 from libsel4py.lowlevel.identify import is_same
 from libsel4py.lowlevel.machine import Words
 from libsel4py.pagers.anonymous import Anonymous
@@ -38,7 +42,10 @@ MOST_COPIES = 16  # of copies above each other: each keeps pages for those above
 
 @dataclass(slots=True, eq=False)
 class Window:
-    """``region`` is what it shows; ``object`` the capability of another task's object."""
+    """``badge`` of its owner's capability, ``provider`` of that of whoever provides what it shows, if there is one.
+
+    ``region`` is what it shows; ``object`` the capability of another task's object; ``by`` the badge that showed it.
+    """
 
     space: Space
     badge: int
@@ -46,6 +53,8 @@ class Window:
     size: int
     region: Region | None = None
     object: Endpoint | None = None
+    provider: int | None = None
+    by: int | None = None
 
     @property
     def end(self) -> int:
@@ -62,16 +71,18 @@ class Parcel:
 
 
 @component
-class Main(Pager, Windows, MemoryWindow):
+class Main(Pager, Windows, MemoryWindow, ProvidedWindow):
     """The server."""
 
     def start(self) -> None:
         self._badges = Badges(self.server.endpoint, self.task)
-        self._windows: dict[int, Window] = {}  # by badge
+        self._windows: dict[int, Window] = {}  # by their owners' badges
+        self._provided: dict[int, Window] = {}  # by their providers'
         self._by_name: dict[str, Space] = {}
         self._parcels: dict[int, Parcel] = {}
         self._numbers = itertools.count(1)
         self.server.provide(self, MemoryWindow)
+        self.server.provide(self, ProvidedWindow)
         super().start()
 
     def attach(self, space: Space) -> None:
@@ -116,7 +127,7 @@ class Main(Pager, Windows, MemoryWindow):
         except BadWindow:
             self._forget(window)
             raise
-        window.region = found.region
+        window.region, window.by = found.region, window.badge
         del self._parcels[parcel]
         return key
 
@@ -125,6 +136,16 @@ class Main(Pager, Windows, MemoryWindow):
     def bounds(self) -> tuple[Word, Word]:
         window = self._window()
         return Word(window.address), Word(window.size)
+
+    def provided(self) -> Endpoint:
+        window = self._window()
+        if window.provider is None:
+            window.provider = self._badges.new()
+            self._provided[window.provider] = window
+            self.server.add_client(
+                window.provider, f"the provider of a window of {window.space.name}'s", ProvidedWindow
+            )
+        return self._badges.directory(window.provider)
 
     def resize(self, size: int) -> None:
         window = self._window()
@@ -148,7 +169,10 @@ class Main(Pager, Windows, MemoryWindow):
         window.object = memory
 
     def hide(self) -> None:
-        self._hide(self._window())
+        window = self._window()
+        if self.caller.badge == window.provider and window.by not in (None, window.provider):
+            raise BadWindow("the window shows what its provider has not shown")
+        self._hide(window)
 
     def send(self, receiver: str, deallocate: bool) -> Word:
         window = self._window()
@@ -190,7 +214,8 @@ class Main(Pager, Windows, MemoryWindow):
         return space
 
     def _window(self) -> Window:
-        return self._windows[self.caller.badge]
+        badge = self.caller.badge
+        return self._windows[badge] if badge in self._windows else self._provided[badge]
 
     def _windows_of(self, space: Space) -> list[Window]:
         """The oldest first."""
@@ -235,9 +260,10 @@ class Main(Pager, Windows, MemoryWindow):
             window.region = self.pager.attach(
                 window.space, window.address, window.size, source, offset, rights, ahead=self._ahead
             )
+        window.by = self.caller.badge
 
     def _hide(self, window: Window) -> None:
-        region, window.region = window.region, None
+        region, window.region, window.by = window.region, None, None
         try:
             if region is not None:
                 with _failures():
@@ -248,6 +274,9 @@ class Main(Pager, Windows, MemoryWindow):
     def _forget(self, window: Window) -> None:
         del self._windows[window.badge]
         self.server.remove_client(window.badge)
+        if window.provider is not None:
+            del self._provided[window.provider]
+            self.server.remove_client(window.provider)
         self._drop_object(window)
 
     def _drop_object(self, window: Window) -> None:

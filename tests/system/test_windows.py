@@ -51,7 +51,7 @@ config = {{ scene = "{scene}" }}
 [task.client.uses]
 windows = {{ from = "windows.windows", rights = "wgp" }}
 pager = "windows.pager"
-taker = "taker.taker"
+taker = {{ from = "taker.taker", rights = "wgp" }}
 object = {{ from = "store.object", rights = "wgp" }}
 store = "store.contents"
 """
@@ -77,6 +77,13 @@ def test_REF02_an_access_outside_of_all_windows_is_the_processs_fault(sel4py: Su
     assert status != 0
     assert f"client: no memory at {PAGED_ADDRESS:#x} (instruction 0x" in text  # the pager
     assert "an essential task has ended" in text  # root
+
+
+def test_who_provides_what_a_window_shows_learns_nothing_else_and_the_server_is_nobodys_deputy(
+    sel4py: Supervisor, tmp_path: Path
+) -> None:
+    status, text = boot(sel4py, tmp_path, "hostile")
+    assert status == 0, text
 
 
 @pytest.mark.parametrize("scene", ["sent", "bounded", "copied"])

@@ -8,8 +8,9 @@ from libsel4py import Component, RemoteError, component, uses
 from libsel4py.abi import VMFault
 from libsel4py.capabilities import Endpoint
 from libsel4py.environment import PAGED_ADDRESS
+from libsel4py.errors import InvalidMessage
 from libsel4py.interfaces.pager import PagerStatistics
-from libsel4py.interfaces.windows import BadWindow, MemoryWindow, Windows
+from libsel4py.interfaces.windows import BadWindow, MemoryWindow, ProvidedWindow, Windows
 from libsel4py.mapping import map_memory
 from tests.system.images.store import Contents
 from tests.system.images.windowed import Taker
@@ -180,6 +181,44 @@ class Main(Component):
         assert self.memory.read(AT - PAGED_ADDRESS, 4) == b"  15"
         window.delete()
         assert self.pager.statistics().free_bytes >= free - PAGE  # capabilities take some
+
+    def hostile(self) -> None:
+        """Who is to provide what a window shows can do that alone, and nobody has the server do what he could not."""
+        window = self.make()
+        self.memory.write(AT - PAGED_ADDRESS, b"private")
+        assert self.taker.use(window.provided()) == ""
+        assert "not shown" in self.taker.hide()
+        assert self.memory.read(AT - PAGED_ADDRESS, 7) == b"private"
+        assert (
+            self.taker.use(self.windows.get(AT)) == "provided resize copy move"
+        )  # his window: so that is not handed on
+        assert self.faults(AT)
+
+        shown = MemoryWindow(self.windows.create(AT, 2 * PAGE))
+        for wrong in (
+            Endpoint(self.task.notification.cptr),
+            Endpoint(self.task.environment.connections["windows"].cptr),
+            Endpoint(self.task.environment.connections["taker"].cptr),
+            self.windows.get(AT),
+            shown.provided(),
+        ):
+            with pytest.raises((BadWindow, InvalidMessage)):
+                shown.show(wrong, 0, True)
+            assert self.faults(AT)
+        provider = ProvidedWindow(shown.provided())
+        provider.show(self.object, 0, False)
+        assert self.memory.read(AT - PAGED_ADDRESS, 4) == self.store.read(0, 4)
+        assert self.faults(AT, write=True)
+        for deallocate in (False, True):
+            with pytest.raises(BadWindow, match="not this server's to send"):
+                shown.send("taker", deallocate)
+        assert self.memory.read(AT - PAGED_ADDRESS, 4) == self.store.read(0, 4)
+        assert self.store.written() == []
+        provider.hide()
+        assert self.faults(AT)
+        shown.delete()
+        with pytest.raises(BadWindow, match="gone"):
+            provider.bounds()
 
     def stray(self) -> None:
         """An access that is not guarded, outside of all windows: this ends the process."""
