@@ -30,8 +30,8 @@ class FrameBytes(Protocol):
     def read(self, frame: Frame, length: int) -> bytes:
         """The first ``length`` bytes of a frame."""
 
-    def write(self, frame: Frame, data: bytes) -> None:
-        """Put bytes at a frame's start."""
+    def write(self, frame: Frame, data: bytes, at: int = 0, /) -> None:
+        """Put bytes into a frame, ``at`` bytes from its start."""
 
     def forget(self, frame: Frame) -> None:
         """The frame's capability is about to go: look into it no more."""

@@ -38,6 +38,11 @@ class Life:
         """Whether the pager is another task."""
         return self._client is not None
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether it was terminated."""
+        return self._ended
+
     def ensure_in_use(self) -> None:
         """Raises DataError before `begin` and after `end`."""
         if not self._in_use:

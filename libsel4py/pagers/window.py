@@ -33,9 +33,12 @@ class Window:
         """The first ``length`` bytes. Raises VMFault, KernelError, OutOfSlots."""
         return self._pane(frame).mapping.read(0, length)
 
-    def write(self, frame: Frame, data: bytes) -> None:
-        """Put bytes at the start. Raises VMFault, KernelError, OutOfSlots; TypeError if the frame is read-only."""
-        self._pane(frame).mapping.write(0, data)
+    def write(self, frame: Frame, data: bytes, at: int = 0, /) -> None:
+        """Put bytes there, ``at`` bytes from its start.
+
+        Raises VMFault, KernelError, OutOfSlots; TypeError if the frame is read-only.
+        """
+        self._pane(frame).mapping.write(at, data)
 
     def forget(self, frame: Frame) -> None:
         """See a frame no more."""

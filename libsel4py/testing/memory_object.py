@@ -49,10 +49,10 @@ class FakeContents:
     def read(self, frame: Frame, length: int) -> bytes:
         return self._bytes.get(id(self._object(frame)), (None, b""))[1][:length].ljust(length, b"\0")
 
-    def write(self, frame: Frame, data: bytes) -> None:
+    def write(self, frame: Frame, data: bytes, at: int = 0, /) -> None:
         held = self._object(frame)
         former = self._bytes.get(id(held), (None, b""))[1]
-        self._bytes[id(held)] = (held, data + former[len(data) :])
+        self._bytes[id(held)] = (held, former[:at].ljust(at, b"\0") + data + former[at + len(data) :])
 
     def forget(self, frame: Frame) -> None:
         """Nothing stands between."""

@@ -8,6 +8,9 @@ lost, but what stands before a Ctrl-C that a client waits for (`foreground.py`).
 had not answered is asked of its successor again. Clients' texts and prompts are shown as they are, but for what is no
 text: nobody gives the terminal commands by them.
 
+The terminal is a data space as well (`libsel4py.interfaces.data_space`), by the name ``console``: each open one reads
+lines as a client of its own.
+
 With ``state`` (256K), so it is with this process: what was typed, the line being typed with it, and histories are kept
 (`kept.py`), and a line is handed out in the record that keeps it no more. Reads of the serial line go by a lane that is
 kept as well, so that bytes which a dead console was being handed are its successor's.
@@ -22,9 +25,11 @@ from typing import Final
 
 from libsel4py import ServerDied, component, set_thread_entry, uses
 from libsel4py.context import DEFER, ReplyToken
+from libsel4py.data_server import Content, DataServer
 from libsel4py.errors import RequestForgotten
 from libsel4py.interface import on_lane
 from libsel4py.interfaces.console import Console, EndOfInput, Interrupted
+from libsel4py.interfaces.data_space import OpenFlags
 from libsel4py.interfaces.serial import Serial
 from libsel4py.request_ids import Lane
 from libsel4py.signature import Word
@@ -46,12 +51,39 @@ class Reader:
     prompt: str
     echo: bool
     history: list[str]
+    data: Terminal | None = None  # who is handed bytes of the line, and how many at most
+    most: int = 0
+
+
+class Terminal(Content):
+    """The terminal as a data space: lines with their newlines, and text."""
+
+    has_offsets = False
+
+    def __init__(self, console: Main) -> None:
+        self._console = console
+        self.rest = b""  # of a line that was longer than what was asked for
+
+    def read(self, offset: int, length: int) -> bytes:
+        if self.rest:
+            return self.take(length)
+        self._console.read_data(self, length)
+        return DEFER
+
+    def take(self, most: int) -> bytes:
+        piece, self.rest = self.rest[:most], self.rest[most:]
+        return piece
+
+    def write(self, offset: int, data: bytes) -> int:
+        self._console.write_piece(data.decode(errors="replace"))
+        return len(data)
 
 
 @component
-class Main(Console):
+class Main(Console, DataServer):
     """One terminal."""
 
+    data_space_name = "console"
     serial = uses(Serial)
 
     def __init__(self) -> None:
@@ -94,7 +126,18 @@ class Main(Console):
                 self._show(self._editor.hide() + _on_terminal(lines + newline) + self._editor.show())
             self._note()
 
+    def data_space(self, name: str, how: OpenFlags, size: int) -> Content:
+        return Terminal(self)
+
+    def read_data(self, data: Terminal, most: int) -> None:
+        """Wait for a line, for a reader of the data space."""
+        self._read("", echo=True, history=False, data=data, most=most)
+
     def read_line(self, prompt: str, echo: bool = True, history: bool = True) -> str:
+        self._read(prompt, echo=echo, history=history)
+        return DEFER
+
+    def _read(self, prompt: str, *, echo: bool, history: bool, data: Terminal | None = None, most: int = 0) -> None:
         with self._lock:
             # A prompt that comes before the first read could be answered before it: to a console that is no more.
             self._lock.wait_for(lambda: self._reads)
@@ -102,9 +145,8 @@ class Main(Console):
             kept = self._histories.setdefault(caller, []) if history and echo else []
             token = self.defer_reply()
             self._abandon(caller)
-            self._readers.append(Reader(token, _plain(prompt), echo, kept))
+            self._readers.append(Reader(token, _plain(prompt), echo, kept, data, most))
             self._go_on()
-        return DEFER
 
     def wait_interrupt(self, command: Word) -> bool:
         with self._lock:
@@ -206,7 +248,7 @@ class Main(Console):
             self._foreground.client = reader.token.caller.badge
             with self._kept.lock:
                 self._note()
-                _answer(reader.token, line)
+                _answer(reader, line)
         self._interrupt()
         self._lock.notify_all()
 
@@ -270,8 +312,14 @@ def _escaped(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x1_0000 else f"\\U{code:08x}"
 
 
-def _answer(token: ReplyToken, line: Line) -> None:
+def _answer(reader: Reader, line: Line) -> None:
+    token, data = reader.token, reader.data
     match line.ending:
+        case Ending.LINE if data is not None:
+            data.rest = line.text.encode() + b"\n"
+            token.complete(data.take(reader.most))
+        case Ending.END_OF_INPUT if data is not None:
+            token.complete(b"")
         case Ending.LINE:
             token.complete(line.text)
         case Ending.INTERRUPTED:

@@ -5,7 +5,8 @@ what comes on top of them stays in the device, whose flow control holds the othe
 device has taken their bytes. A client has one read at a time: one that reads again was started anew, or has given up
 its former call, and what comes must not be lost on that.
 
-With ``state`` (128K), received bytes outlive this process from the moment that they are
+The line is a data space as well (`libsel4py.interfaces.data_space`), by the name ``serial``: each open one reads as a
+client of its own. With ``state`` (128K), received bytes outlive this process from the moment that they are
 noted, and are handed out once: what is lost is one FIFO at most, which was read and not noted yet. A piece that was
 being sent is sent again as a whole.
 """
@@ -20,6 +21,8 @@ import msgspec
 from libsel4py import ServiceError, component, on_notification
 from libsel4py.capabilities import IOPort, IRQHandler
 from libsel4py.context import DEFER, ReplyToken
+from libsel4py.data_server import Content, DataServer
+from libsel4py.interfaces.data_space import OpenFlags
 from libsel4py.interfaces.serial import WRITE_BYTES, Serial
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.state import ensure_state
@@ -43,9 +46,27 @@ class ReadAgain(ServiceError):
     """The client has called `read` again before this call was answered."""
 
 
+class Line(Content):
+    """The line as a data space."""
+
+    has_offsets = False
+
+    def __init__(self, driver: Main) -> None:
+        self._driver = driver
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._driver.take(length)
+
+    def write(self, offset: int, data: bytes) -> int:
+        self._driver.give(data, len(data))
+        return DEFER
+
+
 @component
-class Main(Serial):
+class Main(Serial, DataServer):
     """One UART."""
+
+    data_space_name = "serial"
 
     def __init__(self) -> None:
         device = self.task.environment.devices["uart"]
@@ -57,8 +78,8 @@ class Main(Serial):
         self._received = bytearray(self._kept.value.data)
         self._held_back = False  # there was no room for what the device holds
         self._closed = False
-        self._readers: dict[int, ReplyToken] = {}  # by badge, in the order in which they asked
-        self._to_send: deque[tuple[bytes, ReplyToken]] = deque()
+        self._readers: dict[int, tuple[ReplyToken, int]] = {}  # by badge, in the order in which they asked; most bytes
+        self._to_send: deque[tuple[bytes, ReplyToken, int | None]] = deque()  # with what to answer
         self._sending = bytearray()
 
     def start(self) -> None:
@@ -68,20 +89,31 @@ class Main(Serial):
         self.on_uart()
         self.server.alarm = watchdog(self._waits, self._look, self._patience)  # its interrupts may be lost
 
+    def data_space(self, name: str, how: OpenFlags, size: int) -> Content:
+        return Line(self)
+
     def write_piece(self, data: bytes) -> None:
-        self._to_send.append((data, self.defer_reply()))
+        self.give(data, None)
+
+    def give(self, data: bytes, answer: int | None) -> None:
+        """Send bytes; the caller waits for the answer until the device has taken them."""
+        self._to_send.append((data, self.defer_reply(), answer))
         self._transmit()
         self._enable_interrupts()
 
     def read(self) -> bytes:
+        return self.take(WRITE_BYTES)
+
+    def take(self, most: int) -> bytes:
+        """Bytes that are there, at most so many; the caller waits for the first one."""
         if not self._received and not self._closed:
             token = self.defer_reply()
             former = self._readers.pop(self.caller.badge, None)
-            self._readers[self.caller.badge] = token
+            self._readers[self.caller.badge] = token, most
             if former is not None:
-                former.fail(ReadAgain("this client reads again: one read at a time"))
+                former[0].fail(ReadAgain("this client reads again: one read at a time"))
             return DEFER
-        piece = self._take()
+        piece = self._take(most)
         if self._held_back:
             self._receive()
             self._enable_interrupts()
@@ -126,7 +158,8 @@ class Main(Serial):
                 break
         self._closed = not carrier and not self._held_back
         while self._readers and (self._received or self._closed):
-            self._readers.pop(next(iter(self._readers))).complete(self._take())
+            token, most = self._readers.pop(next(iter(self._readers)))
+            token.complete(self._take(most))
 
     def _read_fifo(self) -> bytes:
         """What the device holds: status and byte in pairs.
@@ -148,9 +181,9 @@ class Main(Serial):
             self.log.warning("the other end did not wait for RTS: received bytes were lost")
         return bytes(byte.result() for status, byte in pairs if status.result() & uart.LINE_DATA_READY)
 
-    def _take(self) -> bytes:
-        piece = bytes(self._received[:WRITE_BYTES])
-        del self._received[:WRITE_BYTES]
+    def _take(self, most: int) -> bytes:
+        piece = bytes(self._received[:most])
+        del self._received[:most]
         self._note()
         return piece
 
@@ -170,7 +203,8 @@ class Main(Serial):
                     batch.queue(self._ports.out8, self._base + uart.TRANSMIT, byte)
             del self._sending[: len(piece)]
             if not self._sending:
-                self._to_send.popleft()[1].complete()
+                _, token, answer = self._to_send.popleft()
+                token.complete(answer)
 
     def _enable_interrupts(self) -> None:
         """For what there is something to do about: room for input, bytes to send, the carrier."""

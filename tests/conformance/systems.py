@@ -123,14 +123,20 @@ CHECKS = (
     Check(
         "REF-01",
         "RefOS",
-        "a data space is a capability, used in place by whoever has it; memory and files by one interface, "
-        "`MemoryObject`; memory whose first contents are a file's (`Files.map(…, copy=True)`)",
+        "a data space is a capability, used in place by whoever has it; memory, files, a console, a timer and a serial "
+        "line are opened, read, written, sized and mapped by one set of operations, each has what it can have, and all "
+        "else is refused alike; memory whose first contents are a file's",
         {
+            "system/test_data_spaces.py": (
+                "test_REF01_memory_files_timer_and_serial_line_are_opened_read_written_and_mapped_by_the_same_operations",
+                "test_REF01_a_console_is_opened_read_and_written_by_the_same_operations",
+            ),
             "system/test_dataspace.py": ("test_memory_is_lent",),
             "unit/sdk/test_memory_objects.py": ("test_it_conforms",),
             "system/test_mapped_files.py": ("test_files_in_memory_are_mapped",),
         },
-        "console, timer and serial have interfaces of their own; no one set of operations opens, reads and maps all",
+        "have_data, unhave_data and provide_data are one read of the source, page by page; a data space is mapped by "
+        "who has it, who hands the window its memory object",
     ),
     Check(
         "REF-02",

@@ -38,8 +38,8 @@ class KernelContents:
     def read(self, frame: Frame, length: int) -> bytes:
         return bytes(self._machine.ram.read(frame.get_address(), length))
 
-    def write(self, frame: Frame, data: bytes) -> None:
-        self._machine.ram.poke(frame.get_address(), data)
+    def write(self, frame: Frame, data: bytes, at: int = 0, /) -> None:
+        self._machine.ram.poke(frame.get_address() + at, data)
 
     def forget(self, frame: Frame) -> None:
         """Nothing stands between."""

@@ -12,6 +12,7 @@ import pytest
 from libsel4py.interfaces.memory_object import READ_ONLY, READ_WRITE, DataError, LockRequest, MemoryObject
 from libsel4py.pagers.anonymous import Anonymous
 from libsel4py.pagers.blob import Blob
+from libsel4py.pagers.data_pages import DataPages, PagesObject
 from libsel4py.pagers.frames import Frames
 from libsel4py.pagers.shadow import fork
 from libsel4py.testing import system
@@ -32,11 +33,24 @@ def _shadow_of_shadow(frames: Frames) -> MemoryObject:
     return fork(below, len(TEXT), frames)[1]
 
 
+def _pages(frames: Frames, *, writable: bool = True) -> MemoryObject:
+    """A data space's, of a file that is kept elsewhere."""
+    kept = bytearray(TEXT)
+
+    def store(offset: int, data: bytes) -> None:
+        kept[offset : offset + len(data)] = data
+
+    pages = DataPages(frames, len(TEXT), fetch=lambda at, length: bytes(kept[at : at + length]), store=store)
+    return pages.object(writable=writable)
+
+
 SUBJECTS: dict[str, tuple[Callable[[Frames], MemoryObject], bytes, bool]] = {
     "anonymous": (lambda frames: Anonymous(frames, 4 * PAGE), b"", True),
     "blob": (lambda frames: Blob(frames, TEXT), TEXT, True),
     "blob with room": (lambda frames: Blob(frames, TEXT, 5 * PAGE), TEXT, True),
     "read-only blob": (lambda frames: Blob(frames, TEXT, writable=False), TEXT, False),
+    "pages of a data space": (_pages, TEXT, True),
+    "pages to read": (lambda frames: _pages(frames, writable=False), TEXT, False),
     "shadow": (_shadow, TEXT, True),
     "shadow of a shadow": (_shadow_of_shadow, TEXT, True),
 }
@@ -78,6 +92,8 @@ def test_terminated_objects_leave_no_memory_behind() -> None:
             source.data_request(0, PAGE, READ_WRITE if writable else READ_ONLY)
             source.data_request(PAGE, PAGE, READ_ONLY)
             source.terminate()
+            if isinstance(source, PagesObject):  # these are their server's until that closes them
+                source.pages.close()
             below = getattr(source, "_frozen", None)
             while below is not None:  # its other shadow was never used
                 below.release()

@@ -153,6 +153,7 @@ class Board:
         task.keeper = Keeper() if memory is None else Keeper.open(memory)
         driver = runtime.make(Main, task)
         with connect(driver) as client:
+            self._driver = driver
             yield driver, client
 
     def client(self, of: Serial, badge: int) -> Serial:
@@ -161,6 +162,8 @@ class Board:
         assert isinstance(endpoint, FakeEndpoint)
         slot = self.made.slots.allocate()
         self.made.kernel.objects.caps[slot] = FakeCap(endpoint, badge)
+        if badge not in self._driver.server.connections:
+            self._driver.server.add_client(badge, f"#{badge}", Serial)
         return Serial(Endpoint(slot))
 
     def calling(

@@ -72,6 +72,8 @@ class Bench:
     def client_of(self, badge: int) -> Console:
         slot = self._made.slots.allocate()
         self._made.kernel.objects.caps[slot] = FakeCap(self._endpoint, badge)
+        if badge not in self.console.server.connections:
+            self.console.server.add_client(badge, f"#{badge}", Console)
         return Console(Endpoint(slot))
 
     def type(self, *pieces: bytes) -> None:

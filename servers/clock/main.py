@@ -1,0 +1,98 @@
+"""Time for tasks that wait for it: a clock (`libsel4py.interfaces.clock`), and a timer that is a data space, ``timer``.
+
+Its time is the host's monotonic clock, from the moment at which this server's first life began if it has a ``state``
+(16K), else from this life's. It needs no device: it waits in its receive. Reading the data space gives the nanoseconds
+since then, in 8 bytes (little-endian); writing 8 such bytes waits so long. Who waits when it dies is told that, and
+waits anew.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import time
+from typing import Final
+
+import msgspec
+
+from libsel4py import component
+from libsel4py.context import DEFER, ReplyToken
+from libsel4py.data_server import Content, DataServer
+from libsel4py.interfaces.clock import Clock
+from libsel4py.interfaces.data_space import NotPossible, OpenFlags
+from libsel4py.server import Alarm
+
+INSTANT_BYTES: Final = 8
+_NS: Final = 1_000_000_000
+
+
+class Began(msgspec.Struct):
+    """When the first life began, in nanoseconds of the host's clock; 0: not yet."""
+
+    at: int = 0
+
+
+class Timer(Content):
+    """The clock as a data space."""
+
+    has_offsets = False
+
+    def __init__(self, clock: Main) -> None:
+        self._clock = clock
+
+    def read(self, offset: int, length: int) -> bytes:
+        if length < INSTANT_BYTES:
+            raise NotPossible(f"a timer is read by {INSTANT_BYTES} bytes at a time, not by {length}")
+        return self._clock.now().to_bytes(INSTANT_BYTES, "little")
+
+    def write(self, offset: int, data: bytes) -> int:
+        if len(data) != INSTANT_BYTES:
+            raise NotPossible(f"a timer takes {INSTANT_BYTES} bytes, the nanoseconds to wait, and not {len(data)}")
+        self._clock.wait(self._clock.now() + int.from_bytes(data, "little"), INSTANT_BYTES)
+        return DEFER
+
+
+@component
+class Main(Clock, DataServer):
+    """The clock."""
+
+    data_space_name = "timer"
+
+    def start(self) -> None:
+        kept = self.kept(Began)
+        if not kept.value.at:
+            kept.value.at = time.monotonic_ns()
+            kept.commit()
+        self._began = kept.value.at
+        self._waiting: list[tuple[int, int, ReplyToken, int | None]] = []  # the next one first
+        self._order = itertools.count()
+        self.server.alarm = Alarm(self._due, self._ring)
+
+    def now(self) -> int:
+        return time.monotonic_ns() - self._began
+
+    def time_of_day(self) -> int:
+        return time.time_ns()
+
+    def sleep(self, nanoseconds: int) -> None:
+        self.wait(self.now() + nanoseconds, None)
+
+    def sleep_until(self, instant: int) -> None:
+        self.wait(instant, None)
+
+    def data_space(self, name: str, how: OpenFlags, size: int) -> Content:
+        return Timer(self)
+
+    def wait(self, instant: int, answer: int | None) -> None:
+        """Answer the caller when `now` has reached ``instant``. Raises TooManyDeferred."""
+        heapq.heappush(self._waiting, (instant, next(self._order), self.defer_reply(), answer))
+
+    def _due(self) -> float:
+        return (self._waiting[0][0] + self._began) / _NS if self._waiting else math.inf
+
+    def _ring(self) -> None:
+        now = self.now()
+        while self._waiting and self._waiting[0][0] <= now:
+            _, _, token, answer = heapq.heappop(self._waiting)
+            token.complete(answer)
