@@ -150,6 +150,11 @@ class SpaceBank:
         else:
             part.allocator.free(slot)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has its memory still."""
+        return bool(self._parts) and self._parts[0].is_there()
+
     def statistics(self) -> UntypedStatistics:
         """Of its memory and of what it was lent, as far as is known."""
         each = [part.allocator.statistics() for part in self._parts]

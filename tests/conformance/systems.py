@@ -245,12 +245,17 @@ CHECKS = (
     Check(
         "VIE-02",
         "Viengoos",
-        "the request's pool is what servers work on, four calls deep; its end takes all that was made under it",
+        "the request's activity is what servers work on, four calls deep, and their own memory stays as it is; it is "
+        "passed on weakly, and who has it so changes no policy; its end takes all that was made under it, and all "
+        "servers go on; so it is with a pool of memory",
         {
-            "system/test_resource_pools.py": ("test_four_servers_work_on_one_packet",),
+            "system/test_resource_pools.py": (
+                "test_VIE02_an_activity_pays_for_a_request_four_calls_deep_and_its_end_takes_all",
+                "test_four_servers_work_on_one_packet",
+            ),
             "unit/sdk/test_sessions.py": ("test_a_packet_destroyed_in_the_middle_frees_every_servers_state",),
         },
-        "no weak pools, which would say who pays without saying who decides",
+        "activities are a server's, and named in requests alone, not in every system call; priorities and weights",
     ),
 )
 

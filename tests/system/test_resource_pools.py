@@ -27,6 +27,13 @@ image = "tests.system.images.banking"
 memory = "16M"
 provides = { bank = "tests.system.images.pooled:Bank" }
 """
+ACTIVITIES = """
+[task.activities]
+image = "servers.activities.main"
+memory = "16M"
+slot_bits = 10
+provides = { activities = "libsel4py.interfaces.activity:Activities" }
+"""
 FLOODER = """
 [task.flooder]
 image = "tests.system.images.flooding"
@@ -116,6 +123,19 @@ def test_four_servers_work_on_one_packet(sel4py: Supervisor, tmp_path: Path, sce
     servers = ", ".join(f'server{number} = "server{number}.pooled"' for number in range(DEPTH))
     bank = ', bank = { from = "bank.bank", rights = "wgp" }' if more else ""
     run(sel4py, tmp_path, scene, more, depth=DEPTH, uses=servers + bank)
+
+
+@pytest.mark.parametrize("scene", ["charged", "undone"])
+def test_VIE02_an_activity_pays_for_a_request_four_calls_deep_and_its_end_takes_all(
+    sel4py: Supervisor, tmp_path: Path, scene: str
+) -> None:
+    servers = ", ".join(f'server{number} = "server{number}.pooled"' for number in range(DEPTH))
+    uses = f'{servers}, activities = {{ from = "activities.activities", rights = "wgp" }}'
+    more = [ACTIVITIES]
+    if scene == "undone":
+        uses += ', bank = { from = "bank.bank", rights = "wgp" }'
+        more.append(BANK)
+    run(sel4py, tmp_path, scene, *more, depth=DEPTH, uses=uses)
 
 
 def test_a_server_is_told_of_a_client_that_took_its_memory_back_or_ended(sel4py: Supervisor, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from libsel4py import Component, NotEnoughMemory, component, set_thread_entry, uses
+from libsel4py import Component, NotEnoughMemory, Word, component, set_thread_entry, uses
 from libsel4py.environment import DEATH_BITS
+from libsel4py.interfaces.activity import Activity, ActivityGone, WeakActivity
 from libsel4py.lending import donate, lend, lend_enough
 from libsel4py.session import SessionEnded
 from libsel4py.session_slots import LEAST_SLOT_BITS, NotEnoughSlots
@@ -19,6 +20,7 @@ from tests.system.images.pooled import Pooled
 
 DEPTH = 4
 POOL_BITS = 16
+PART_BITS = 13
 TIMES = 10
 CALLS = 300
 KEPT = 16  # objects: 4 slots at first, 4 and 8 more, each table one of the server's 3
@@ -66,6 +68,56 @@ class Main(Component):
                 self.service.chain(packet, DEPTH - 1)
             assert [server.sessions() for server in self.servers] == [0] * DEPTH
             self.task.delete(packet)
+        now = [server.free_slots() for server in self.servers]
+        assert all(before - after <= 1 for before, after in zip(free, now, strict=True)), (free, now)
+
+    def charged(self) -> None:
+        """Four servers work on an activity that each is handed weakly: it says who pays, and they decide nothing."""
+        mine = self.task.memory.statistics().free_bytes
+        own = [server.own_memory() for server in self.servers]
+        assert all(own)
+        with lend(self.task, POOL_BITS) as pool:
+            whole = Activity(self.uses.activities.open(pool.untyped))
+            part = Activity(whole.child(Word(DEPTH << PART_BITS)))
+            weak = part.weak()
+            assert self.service.charge(weak, PART_BITS, DEPTH - 1) == DEPTH
+            assert [server.own_memory() for server in self.servers] == own
+            for principal in (whole, part, WeakActivity(weak)):
+                assert principal.usage()[0] == DEPTH << PART_BITS
+            with pytest.raises(NotEnoughMemory):
+                self.service.charge(weak, PART_BITS, 0)
+            assert self.service.overreach(weak) == []
+            assert part.usage() == (DEPTH << PART_BITS, DEPTH << PART_BITS)
+            with pytest.raises(NotEnoughMemory):
+                self.service.charge(weak, PART_BITS, 0)
+            part.set_limit(Word(1 << POOL_BITS))
+            assert self.service.charge(weak, PART_BITS, 0) == 1
+            part.destroy()
+            with pytest.raises(ActivityGone):
+                self.service.charge(weak, PART_BITS, 0)
+            assert whole.usage() == (0, 1 << POOL_BITS)
+            assert self.service.overreach(whole.weak()) == []
+            assert self.service.charge(whole.weak(), PART_BITS, DEPTH - 1) == DEPTH
+            pool.take_back()
+            with pytest.raises(ActivityGone):
+                WeakActivity(whole.weak()).memory(PART_BITS)
+        assert self.task.memory.statistics().free_bytes == mine
+
+    def undone(self) -> None:
+        """A request's activity is destroyed while four servers work on it: nothing of it is left, and all go on."""
+        free = [server.free_slots() for server in self.servers]
+        with lend(self.task, POOL_BITS) as pool:
+            whole = Activity(self.uses.activities.open(pool.untyped))
+            for _ in range(TIMES):
+                request = whole.child(Word(1 << POOL_BITS))
+                weak = Activity(request).weak()
+                self.uses.bank.destroys(request)
+                with pytest.raises(SessionEnded):
+                    self.service.charge(weak, PART_BITS, DEPTH - 1)
+                assert [server.sessions() for server in self.servers] == [0] * DEPTH
+                assert whole.usage() == (0, 1 << POOL_BITS)
+                for used in (request, weak):
+                    self.task.delete(used)
         now = [server.free_slots() for server in self.servers]
         assert all(before - after <= 1 for before, after in zip(free, now, strict=True)), (free, now)
 

@@ -6,9 +6,14 @@ The bank owns what a request runs on; told in the middle of it, it destroys that
 
 from __future__ import annotations
 
-from libsel4py import DEFER, Interface, NotEnoughMemory, Notification, Untyped, Word, component, raises
+from collections.abc import Callable
+from contextlib import suppress
+
+from libsel4py import DEFER, Endpoint, Interface, NotEnoughMemory, Notification, Untyped, Word, component, raises
 from libsel4py.abi import ObjectType
 from libsel4py.context import ReplyToken
+from libsel4py.errors import UnknownMethod
+from libsel4py.interfaces.activity import Activity, WeakActivity
 from libsel4py.session import Session, Sessions
 
 PER_CLIENT = 200
@@ -18,6 +23,9 @@ SLOTS = 3
 class Bank(Interface):
     def packet(self, size_bits: int) -> Untyped:
         """2**size_bits bytes of the bank's; what was handed out before is destroyed."""
+
+    def destroys(self, activity: Endpoint) -> None:
+        """What is destroyed by the next `reached`: the activity itself, and no packet."""
 
     def reached(self) -> None:
         """A request has come to its last server: what it runs on is destroyed."""
@@ -42,6 +50,16 @@ class Pooled(Interface):
     @raises(NotEnoughMemory)
     def chain(self, pool: Untyped, depth: int) -> int:
         """Do something here, and in ``depth`` servers further on. Returns how many did."""
+
+    @raises(NotEnoughMemory)
+    def charge(self, activity: Endpoint, size_bits: int, depth: int) -> int:
+        """As `chain`, on memory that each server has of the activity."""
+
+    def overreach(self, activity: Endpoint) -> list[str]:
+        """Decide over an activity in all ways that there are; which worked."""
+
+    def own_memory(self) -> Word:
+        """Bytes that are free in this server's own pool."""
 
     def sessions(self) -> int: ...
 
@@ -101,6 +119,35 @@ class Main(Pooled):
                 self.uses.bank.reached()
             session.make(ObjectType.NOTIFICATION)
             return int(done) + 1
+
+    def charge(self, activity: Endpoint, size_bits: int, depth: int) -> int:
+        with self._sessions.request(WeakActivity(activity).memory(size_bits)) as session:
+            session.make(ObjectType.FRAME, 12)
+            done = 0
+            if depth:
+                done = self.uses.further.charge(activity, size_bits, depth - 1)
+            elif "bank" in self.task.environment.connections:
+                self.uses.bank.reached()
+            session.make(ObjectType.NOTIFICATION)
+            return int(done) + 1
+
+    def overreach(self, activity: Endpoint) -> list[str]:
+        whole = Activity(activity)
+        attempts: dict[str, Callable[[], object]] = {
+            "weak": whole.weak,
+            "child": lambda: whole.child(Word(1 << 13)),
+            "set_limit": lambda: whole.set_limit(Word(1 << 40)),
+            "destroy": whole.destroy,
+        }
+        worked = []
+        for name, attempt in attempts.items():
+            with suppress(UnknownMethod):
+                attempt()
+                worked.append(name)
+        return worked
+
+    def own_memory(self) -> Word:
+        return Word(self.task.memory.statistics().free_bytes)
 
     def sessions(self) -> int:
         return len(self._sessions)
