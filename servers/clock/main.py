@@ -19,11 +19,13 @@ import msgspec
 from libsel4py import component
 from libsel4py.context import DEFER, ReplyToken
 from libsel4py.data_server import Content, DataServer
+from libsel4py.errors import TooManyDeferred
 from libsel4py.interfaces.clock import Clock
 from libsel4py.interfaces.data_space import NotPossible, OpenFlags
 from libsel4py.server import Alarm
 
 INSTANT_BYTES: Final = 8
+MOST_WAITS: Final = 16  # of one client, those included that it has given up
 _NS: Final = 1_000_000_000
 
 
@@ -86,6 +88,9 @@ class Main(Clock, DataServer):
 
     def wait(self, instant: int, answer: int | None) -> None:
         """Answer the caller when `now` has reached ``instant``. Raises TooManyDeferred."""
+        owner = self.caller.name
+        if sum(token.caller.name == owner for _, _, token, _ in self._waiting) >= MOST_WAITS:
+            raise TooManyDeferred(f"{owner} waits {MOST_WAITS} times already: ask again later")
         heapq.heappush(self._waiting, (instant, next(self._order), self.defer_reply(), answer))
 
     def _due(self) -> float:

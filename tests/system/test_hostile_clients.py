@@ -11,8 +11,8 @@ from servers.network.stack import is_built
 from tests.system.supervisor import ROOT, Supervisor
 
 TARGETS = (
-    *("block", "console", "constructor", "datastore", "ethernet", "littlefs", "mapper", "names", "network"),
-    *("pager", "pong", "ramfs", "serial", "sigma0", "store", "supervision", "system", "vfs"),
+    *("activities", "block", "clock", "console", "constructor", "datastore", "ethernet", "littlefs", "mapper", "names"),
+    *("network", "pager", "pong", "ramfs", "serial", "sigma0", "spaces", "store", "supervision", "system", "vfs"),
 )
 IMAGE = "hostile.img"
 SUPERVISOR = 'image = "servers.reincarnation.main"\n'
@@ -94,6 +94,25 @@ image = "servers.datastore.main"
 priority = 150
 provides = { store = "libsel4py.interfaces.data_store:DataStore" }
 
+[task.activities]
+image = "servers.activities.main"
+priority = 150
+slot_bits = 10
+provides = { activities = "libsel4py.interfaces.activity:Activities" }
+
+[task.clock]
+image = "servers.clock.main"
+priority = 150
+provides = { clock = "libsel4py.interfaces.clock:Clock" }
+
+[task.spaces]
+image = "servers.dataspaces.main"
+priority = 150
+pool = "2M"
+slot_bits = 10
+provides = { data = "libsel4py.interfaces.data_space:DataSpaces" }
+uses = { files = { from = "ramfs.files", rights = "wgp" } }
+
 [task.attacker]
 image = "tests.system.images.hostile_client"
 essential = true
@@ -118,6 +137,9 @@ constructor = { from = "constructor.meta", rights = "wgp" }
 datastore = { from = "datastore.store", rights = "wgp" }
 sigma0 = "sigma0.sigma0"
 mapper = "mapper.mapper"
+clock = "clock.clock"
+activities = { from = "activities.activities", rights = "wgp" }
+spaces = { from = "spaces.data", rights = "wgp" }
 block = { from = "block1.disk", rights = "wgp" }
 littlefs = { from = "littlefs.files", rights = "wgp" }
 ramfs = { from = "ramfs.files", rights = "wgp" }

@@ -21,6 +21,7 @@ ram = "512M"
 
 [task.client]
 image = "tests.system.images.paging"
+memory = "128M"
 essential = true
 pager = "pager"
 paged = "{paged}"
@@ -62,6 +63,7 @@ SERVER = "servers.pager.main"
 BELOW = 'pager = "{}"\npaged = "64K"'
 SCENES = {
     "demand": (pager("pager", "", SERVER), "1M", ""),
+    "arrays": (pager("pager", "", SERVER), "1M", ""),
     "contents": (pager("pager", 'contents = "hello"', SERVER), "64K", ""),
     "outside": (pager("pager", "", SERVER), "64K", ""),
     "forked": (pager("pager", 'kind = "fork", contents = "hello"') + OTHER, "64K", ', other = "other.peek"'),

@@ -11,6 +11,7 @@ from tests.system.supervisor import PROMPT, Supervisor
 
 PROMPT_SECONDS = 2.0
 BOOTS = 5  # at the most
+RAM_BYTES = 1 << 30
 UP, DELETE, CONTROL_C, CONTROL_D = b"\x1b[A", b"\x7f", b"\x03", b"\x04"
 
 # Each command with what its answer must contain.
@@ -61,6 +62,16 @@ def test_a_script_is_answered_line_by_line(sel4py: Supervisor) -> None:
     for command, answer in answered[:-1]:
         for expected in ANSWERS[command]:
             assert re.search(expected, answer, re.MULTILINE), (command, answer)
+        if command == "mem":
+            ensure_sum(answer)
+
+
+def ensure_sum(answer: str) -> None:
+    """What `mem` says of the whole adds up to the RAM that the description gives, to the byte."""
+    found = re.search(r"^(\d+) bytes of RAM: (\d+) used, (\d+) padding, (\d+) free$", answer, re.MULTILINE)
+    assert found is not None, answer
+    ram, *parts = map(int, found.groups())
+    assert sum(parts) == ram == RAM_BYTES
 
 
 @pytest.mark.parametrize("script_bytes", [2 << 10, pytest.param(20 << 10, marks=pytest.mark.slow)])

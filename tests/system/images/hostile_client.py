@@ -33,7 +33,10 @@ from libsel4py.errors import (
     UnknownMethod,
 )
 from libsel4py.interface import endpoint_of, with_timeout
+from libsel4py.interfaces.activity import Activities, Activity, WeakActivity
+from libsel4py.interfaces.data_space import DataSpaces, OpenData
 from libsel4py.interfaces.file import Directory, File
+from libsel4py.interfaces.memory_object import MemoryObject
 from libsel4py.interfaces.namespace import Namespace
 from libsel4py.interfaces.network import Network, Socket
 from libsel4py.lending import LentPool, lend
@@ -62,12 +65,13 @@ TEXTS: Final = (
         "é" * 90,
         "f" * 700,
     ),
+    *("memory", "files/a", "files/", "files/d/e", "timer"),
     *("127.0.0.1", "::1", "10.0.2.2", "0.0.0.0", "nobody", "resolve", "listen tcp *", "\x1b[31m", "{}"),
 )
 WAITING: Final = frozenset(
     (
         *("read_line", "wait_interrupt", "lookup", "ping", "accept", "connect", "receive", "receive_from", "send"),
-        *("wait", "lock"),
+        *("wait", "lock", "sleep", "sleep_until"),
     )
 )
 LINE: Final = frozenset(("read", "write_piece", "write"))  # of a serial line, at whose other end nobody is
@@ -84,9 +88,36 @@ MADE: Final[dict[tuple[str, str], type[Interface]]] = {
     (Network.interface_name, "session"): Network,
     (Network.interface_name, "narrow"): Network,
     (Network.interface_name, "hand_on"): Socket,
+    (DataSpaces.interface_name, "open"): OpenData,
+    (OpenData.interface_name, "memory"): MemoryObject,
+    (Activities.interface_name, "open"): Activity,
+    (Activity.interface_name, "child"): Activity,
+    (Activity.interface_name, "weak"): WeakActivity,
 }
-DEEPER: Final = ("session", "attach", "open", "open_number", "socket", "hand_on", "narrow", "listen", "bind")
-ENDS: Final = ("close", "close_number", "close_socket", "detach", "unwatch", "unmount")
+DEEPER: Final = (
+    "memory",
+    "child",
+    "session",
+    "attach",
+    "open",
+    "open_number",
+    "socket",
+    "hand_on",
+    "narrow",
+    "listen",
+    "bind",
+)
+ENDS: Final = (
+    "close_all",
+    "terminate",
+    "destroy",
+    "close",
+    "close_number",
+    "close_socket",
+    "detach",
+    "unwatch",
+    "unmount",
+)
 MOST_TARGETS, MOST_POOLS = 12, 6
 POOL_BITS, SPACE_BYTES = 17, 1 << 14
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 
 import pytest
@@ -40,6 +41,25 @@ class Main(Component):
         done = self.pager.statistics()
         assert done.mapped == self.size // PAGE, done
         assert done.faults <= done.mapped // 8 + 1, done
+
+    def arrays(self) -> None:
+        """Instructions of other people's code fault as well: numpy's loops, memcpy, slices; each goes on."""
+        import numpy
+
+        pages = self.size // PAGE
+        with memoryview(self.memory) as view:
+            numbers = numpy.frombuffer(view, dtype="<u8")
+            assert int(numbers[: pages // 4 * PAGE // 8].sum()) == 0  # reads
+            numbers[pages // 4 * PAGE // 8 : pages // 2 * PAGE // 8] = 7  # writes
+            assert int(numbers.sum()) == 7 * (pages // 4) * PAGE // 8
+            del numbers
+            whole = bytes(range(256)) * (PAGE * pages // 4 // 256)
+            view[pages // 2 * PAGE : pages // 4 * 3 * PAGE] = whole  # a slice
+            assert view[pages // 2 * PAGE : pages // 4 * 3 * PAGE] == whole
+            ctypes.memmove(PAGED_ADDRESS + pages // 4 * 3 * PAGE, whole, len(whole))
+            assert ctypes.string_at(PAGED_ADDRESS + pages // 4 * 3 * PAGE, len(whole)) == whole
+        done = self.pager.statistics()
+        assert (done.mapped, done.refused) == (pages, 0), done
 
     def contents(self) -> None:
         """What the pager's file holds, a page of zeroes behind it, and changes that stay."""

@@ -49,10 +49,13 @@ class Main(Component):
     def paid(self) -> None:
         """Four servers work on one packet, and it comes back whole."""
         before = self.task.memory.statistics()
+        own = [server.own_memory() for server in self.servers]
+        assert all(own)
         for _ in range(TIMES):
             with lend(self.task, POOL_BITS) as pool:
                 assert self.service.chain(pool.untyped, DEPTH - 1) == DEPTH
                 assert self.service.chain(pool.untyped, DEPTH - 1) == DEPTH
+        assert [server.own_memory() for server in self.servers] == own  # the packet alone has paid
         done, enough = lend_enough(self.task, 6, POOL_BITS, lambda pool: self.service.chain(pool, DEPTH - 1))
         assert (done, enough.size_bits > 6) == (DEPTH, True)
         enough.free()
