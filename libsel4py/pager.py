@@ -84,6 +84,7 @@ class Pager:
     Args:
         frames: where it takes frames and slots from. wake: what objects signal. patience: seconds.
         ended: called when a space's last thread has ended and its mappings are gone, before its supervisor is told.
+        failed: called when a fault in a region fails for what its object did, with that.
         caches: objects whose pages stay while no region shows them, if they say ``may_cache``. takes_over: pages that
         are kept here of each object of another task that does not take them back; `frames` must have ``contents``.
     Attributes:
@@ -100,13 +101,14 @@ class Pager:
         *,
         caches: int = 0,
         takes_over: int = 0,
+        failed: Callable[[Region, Exception], None] = lambda region, error: None,
     ) -> None:
         self.counts = Counts()
         self.spare: list[Reply] = []
         self.waiting: list[Waiter] = []
         self._frames, self._patience, self._clock = frames, patience, clock
         self._objects = ObjectsInUse(frames, wake, patience, caches, takes_over)
-        self._ended = ended
+        self._ended, self._failed = ended, failed
         self._spaces: dict[int, Space] = {}  # by badge of a thread's faults
 
     # --- who is served --------------------------------------------------------------------------------------
@@ -403,6 +405,7 @@ class Pager:
         except Later:
             return Verdict.WAIT
         except FAILURES as error:
+            self._failed(region, error)
             return self._refuse(space, fault, message, str(error))
         return Verdict.RESUME
 

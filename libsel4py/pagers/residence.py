@@ -421,6 +421,14 @@ class Residence:
             self.attributes = Attributes()  # nothing of it is kept
             self._returns_by = None
 
+    def abandon(self, why: str) -> None:
+        """As `_end`, of an object that is asked nothing more, not even to take its pages back: they are lost."""
+        _log.warning("an object is used no more, and what was written there is lost: %s", why)
+        self.ended = f"it is used no more: {why}"
+        self.attributes = Attributes()
+        for page in list(self.pages.values()):
+            self.forget(page)
+
     def hand_over(self, other: Residence) -> None:
         """Let another residence have all pages with their mappings; nobody can write to them, nor will be able to."""
         other.pages, self.pages = self.pages, {}

@@ -35,7 +35,7 @@ from libsel4py.pagers.faults import VmFault
 from libsel4py.pagers.file_mappings import LEAST_PAGES, FileMappings
 from libsel4py.pagers.file_store import FileStore
 from libsel4py.pagers.frames import Frames
-from libsel4py.pagers.regions import Space
+from libsel4py.pagers.regions import Region, Space
 from libsel4py.pagers.window import Window
 
 AHEAD = 7
@@ -60,7 +60,7 @@ class Main(PagerStatistics, MappedFiles):
         if self._has_object:
             wake = self._wake()
             taken_over = int(str(settings.get("takes_over", TAKEN_OVER_BYTES))) // PAGE_BYTES
-        self.pager = Pager(self.frames, wake, ended=self._renew, takes_over=taken_over)
+        self.pager = Pager(self.frames, wake, ended=self._renew, takes_over=taken_over, failed=self.object_failed)
         self._ahead = int(str(settings.get("ahead", AHEAD)))
         outlived = str(settings.get("outlived", END))
         if outlived not in (END, ANEW):
@@ -120,6 +120,9 @@ class Main(PagerStatistics, MappedFiles):
         if self._has_object:
             return self.memory
         return Blob(self.frames, self._contents, size) if self._contents else Anonymous(self.frames, size)
+
+    def object_failed(self, region: Region, error: Exception) -> None:
+        """An access has failed for what its object did; for pagers that are made of this one to do something."""
 
     def _renew(self, space: Space) -> None:
         self.files.leave(space)

@@ -8,11 +8,14 @@ windows, parcels; frames come from this server's pool, as `servers/pager` has it
 A client names objects by capabilities that it holds, and they are invoked by copies of these: what it could not do by
 them this server cannot either. What such an object holds is not copied by this server, whoever asks. Whoever is to
 provide a window's contents gets a capability by which these are shown and hidden, and no other (`ProvidedWindow`).
+Objects of a task that have let this server wait `MOST_WAITS` times, in vain, are asked nothing more, and it shows no
+others until it begins anew: all of this server's tasks wait with it.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +40,7 @@ from servers.pager.main import Main as Pager
 PAGE_BYTES = 1 << FRAME_MIN_BITS
 MOST_WINDOWS = 32  # of one client
 MOST_PARCELS = 8  # of one sender, not taken yet
+MOST_WAITS = 3  # in vain, for objects that one task shows, in one life of that
 MOST_COPIES = 16  # of copies above each other: each keeps pages for those above it
 
 
@@ -81,6 +85,7 @@ class Main(Pager, Windows, MemoryWindow, ProvidedWindow):
         self._by_name: dict[str, Space] = {}
         self._parcels: dict[int, Parcel] = {}
         self._numbers = itertools.count(1)
+        self._waits: Counter[str] = Counter()  # by task
         self.server.provide(self, MemoryWindow)
         self.server.provide(self, ProvidedWindow)
         super().start()
@@ -88,6 +93,7 @@ class Main(Pager, Windows, MemoryWindow, ProvidedWindow):
     def attach(self, space: Space) -> None:
         """A task begins: it has no windows."""
         self._by_name[space.name] = space
+        del self._waits[space.name]
         for window in self._windows_of(space):
             self._forget(window)
         for number, parcel in list(self._parcels.items()):
@@ -161,10 +167,19 @@ class Main(Pager, Windows, MemoryWindow, ProvidedWindow):
 
     def show(self, memory: Endpoint, offset: int, can_write: bool) -> None:
         window = self._ensure_empty()
+        name = window.space.name
+        if self._waits[name] >= MOST_WAITS:
+            raise BadWindow(
+                f"objects that {name} shows let this pager wait {MOST_WAITS} times: it shows no more of them"
+            )
         shown = [each.object.cptr for each in self._windows.values() if each.object is not None]
         if any(is_same(memory.cptr, each) for each in shown):  # an object has one pager, for one region
             raise BadWindow("a window shows this object already: hide that first")
-        self._show(window, MemoryObject(memory), offset, READ_WRITE if can_write else int(Rights.READ))
+        try:
+            self._show(window, MemoryObject(memory), offset, READ_WRITE if can_write else int(Rights.READ))
+        except BadWindow as error:
+            self._waited(window.space, error.__cause__)
+            raise
         self.task.receive.unclaimed.discard(memory.cptr)
         window.object = memory
 
@@ -204,6 +219,20 @@ class Main(Pager, Windows, MemoryWindow, ProvidedWindow):
         window = self._window()
         self._hide(window)
         self._forget(window)
+
+    def object_failed(self, region: Region, error: Exception) -> None:
+        self._waited(region.space, error)
+
+    def _waited(self, space: Space, error: BaseException | None) -> None:
+        """If an object did not answer in time: it is not for ever that all others wait for it."""
+        if not isinstance(error, TimeoutError):
+            return
+        self._waits[space.name] += 1
+        if self._waits[space.name] < MOST_WAITS:
+            return
+        for window in self._windows_of(space):
+            if window.object is not None and window.region is not None:
+                window.region.residence.abandon(f"objects that {space.name} shows do not answer")
 
     # --- what they have in common -----------------------------------------------------------------------------
 

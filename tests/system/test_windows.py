@@ -79,6 +79,13 @@ def test_REF02_an_access_outside_of_all_windows_is_the_processs_fault(sel4py: Su
     assert "an essential task has ended" in text  # root
 
 
+def test_a_task_whose_objects_do_not_answer_shows_no_more_of_them_and_others_go_on(
+    sel4py: Supervisor, tmp_path: Path
+) -> None:
+    status, text = boot(sel4py, tmp_path, "silent")
+    assert status == 0, text
+
+
 def test_who_provides_what_a_window_shows_learns_nothing_else_and_the_server_is_nobodys_deputy(
     sel4py: Supervisor, tmp_path: Path
 ) -> None:

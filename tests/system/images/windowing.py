@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from libsel4py import Component, RemoteError, component, uses
-from libsel4py.abi import VMFault
+from libsel4py.abi import ObjectType, VMFault
 from libsel4py.capabilities import Endpoint
 from libsel4py.environment import PAGED_ADDRESS
 from libsel4py.errors import InvalidMessage
@@ -219,6 +219,25 @@ class Main(Component):
         shown.delete()
         with pytest.raises(BadWindow, match="gone"):
             provider.bounds()
+
+    def silent(self) -> None:
+        """Objects that never answer: three of them, and none is asked any more; the pager's others go on."""
+        kept = self.make()
+        self.memory.write(AT - PAGED_ADDRESS, b"kept")
+        nobody = Endpoint(self.task.memory.allocate(ObjectType.ENDPOINT).start)
+        theirs = MemoryWindow(self.windows.create(AT + 8 * PAGE, PAGE))
+        for _ in range(3):
+            with pytest.raises(BadWindow):
+                theirs.show(nobody, 0, True)
+        with pytest.raises(BadWindow, match="wait 3 times"):
+            theirs.show(nobody, 0, True)
+        with pytest.raises(BadWindow, match="wait 3 times"):
+            theirs.show(self.object, 0, True)
+        assert self.faults(AT + 8 * PAGE)
+        theirs.zero()
+        assert not self.faults(AT + 8 * PAGE)
+        assert self.memory.read(AT - PAGED_ADDRESS, 4) == b"kept"
+        assert self.taker.read(self.taker.take(kept.send("taker", True)), 4) == b"kept"
 
     def stray(self) -> None:
         """An access that is not guarded, outside of all windows: this ends the process."""

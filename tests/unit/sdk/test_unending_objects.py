@@ -16,7 +16,7 @@ from libsel4py.pagers import wanted
 from libsel4py.pagers.blob import Blob
 from libsel4py.task import as_task
 from tests.unit.sdk.paging import BASE, PAGE, PagingBoard, paging_board
-from tests.unit.sdk.test_remote_objects import Remote
+from tests.unit.sdk.test_remote_objects import TEXT, Remote
 
 GIVEN_UP = 4 * MOST_REQUESTS  # or a test of a pager that asks for ever would not end
 
@@ -139,3 +139,26 @@ def test_what_an_ended_object_of_another_task_does_not_take_in_time_is_lost_and_
         assert len(calls) == 1
         assert residence.ended is not None
         assert not residence.pages
+
+
+def test_an_object_that_is_given_up_is_asked_nothing_more_and_its_pages_are_errors() -> None:
+    with paging_board() as board, as_task(board.task):
+        remote = Remote(board)
+        failed: list[Exception] = []
+        board.pager._failed = lambda region, error: failed.append(error)
+        region = board.pager.attach(remote.client.space, BASE, 4 * PAGE, remote.stub)
+        remote.client.write(BASE, b"lost")
+        source = region.residence.source
+
+        def silent(*_: object) -> None:
+            raise Timeout("5 s")
+
+        for name in ("data_request", "data_return", "terminate"):
+            setattr(source, name, silent)
+        board.listen()
+        assert not remote.client.touch(BASE + PAGE)
+        assert [type(error) for error in failed] == [Timeout]
+        region.residence.abandon("it does not answer")
+        assert remote.client.rights(BASE) == 0
+        board.pager.detach(region)  # asks nothing: nothing is raised
+        assert remote.file.getvalue() == TEXT
