@@ -60,6 +60,11 @@ def test_frames_come_and_go(boot: Boot, scene: str) -> None:
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
+def test_frames_have_all_sizes_up_to_a_gibibyte(boot: Boot) -> None:
+    system = boot("sizes", MAPPED, image=MAPPING, ram_bytes=4 << 30)
+    assert system.wait() == 0, system.logs()
+
+
 def test_who_has_used_up_its_share_of_the_hosts_descriptors_is_refused_and_nobody_else(boot: Boot) -> None:
     system = boot("greedy", MAPPED, image=MAPPING, descriptors=1024)
     assert system.wait() == 0, system.logs()

@@ -51,6 +51,22 @@ def keep(parent: Frames) -> None:
         frame.unmap()
 
 
+def sizes(parent: Frames) -> None:
+    """Each power of two up to 1 GiB is one frame, all of it memory, at an address of its own."""
+    for size_bits in range(abi.FRAME_MAX_BITS, abi.FRAME_MIN_BITS - 1, -1):
+        frame = parent.frame(size_bits)
+        assert frame.get_address() % (1 << size_bits) == 0
+        frame.map(BASE, BOTH, vspace=OWN)
+        places = [BASE, BASE + (1 << size_bits - 1), BASE + (1 << size_bits) - 8]
+        assert [word(place).value for place in places] == [0, 0, 0]
+        for number, place in enumerate(places):
+            word(place).value = size_bits + number
+        frame.unmap()
+        frame.map(BASE, READ, vspace=OWN)
+        assert [word(place).value - size_bits for place in places] == [0, 1, 2]
+        frame.unmap()
+
+
 def often(parent: Frames) -> None:
     """A thousand losses of what somebody else goes on to hold."""
     frame = parent.frame()
@@ -146,7 +162,7 @@ def greedy(parent: Frames) -> None:
     word(BASE).value = 8
 
 
-SCENES = {scene.__name__: scene for scene in (keep, often, many, share, revoke, greedy)}
+SCENES = {scene.__name__: scene for scene in (keep, sizes, often, many, share, revoke, greedy)}
 
 
 def main(boot_info_address: int, *_: int) -> None:
