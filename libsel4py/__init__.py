@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         Frame,
         IOPort,
         IOPortControl,
+        IOSpace,
+        IOSpaceControl,
         IRQControl,
         IRQHandler,
         Notification,
@@ -75,8 +77,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "capabilities": (
-        "Capability Channel CNode DeathNotice Domain Endpoint Frame IOPort IOPortControl IRQControl IRQHandler "
-        "Notification Reply SchedContext SchedControl TCB Untyped VSpace signal_many"
+        "Capability Channel CNode DeathNotice Domain Endpoint Frame IOPort IOPortControl IOSpace IOSpaceControl "
+        "IRQControl IRQHandler Notification Reply SchedContext SchedControl TCB Untyped VSpace signal_many"
     ),
     "runtime": "component on_notification set_thread_entry",
     "dataspace": "DataSpace SharedMemory",
@@ -113,6 +115,8 @@ __all__ = [
     "Frame",
     "IOPort",
     "IOPortControl",
+    "IOSpace",
+    "IOSpaceControl",
     "IRQControl",
     "IRQHandler",
     "IllegalOperation",
