@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from array import array
 from pathlib import Path
 from typing import Final
@@ -54,7 +55,10 @@ def _lock(descriptor: int, path: Path, read_only: bool) -> None:
 
 
 def _check_size(descriptor: int, path: Path, size: int | None, read_only: bool) -> None:
-    found = os.fstat(descriptor).st_size
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"the disk image {path} is no regular file; name one, or a path where one can be made")
+    found = status.st_size
     if not found and size is not None and not read_only:
         os.ftruncate(descriptor, size)
         found = size

@@ -345,6 +345,11 @@ def test_random_requests_never_end_the_disk(system: System, medium: Recorder) ->
 class TestImage:
     """The file behind it."""
 
+    def test_what_is_no_regular_file_is_refused_by_its_name(self) -> None:
+        for size in (None, 4096):
+            with pytest.raises(ImageError, match="/dev/null is no regular file"):
+                open_image(Path("/dev/null"), size, read_only=False)
+
     def test_it_is_made_sparse_and_locked(self, tmp_path: Path) -> None:
         path = tmp_path / "disk.img"
         with pytest.raises(ImageError, match="give it a size"):
