@@ -1,0 +1,47 @@
+"""The guides' programs, followed to the letter: made by `sel4py new`, written as the page has them, booted, asked."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from tests.system.supervisor import PROMPT, ROOT, Supervisor
+
+GUIDE = ROOT / "docs" / "guide"
+TASK = r"(?ms)^\[task\.%s\]\n.*?\n\n"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (GUIDE / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def made(sel4py: Supervisor, folder: Path, tables: str) -> Path:
+    """The folder that `sel4py new` makes, with the page's tables in the place of its task of the same name."""
+    sel4py.ok("new", folder)
+    description = folder / "system.toml"
+    text, count = re.subn(TASK % folder.name, lambda _: tables + "\n", description.read_text(encoding="utf-8"))
+    assert count == 1
+    description.write_text(text, encoding="utf-8")
+    return folder
+
+
+def dialogue(page: str) -> list[tuple[str, str]]:
+    """What is typed at the shell in the page's text, each with what it answers."""
+    (text,) = [each for each in blocks(page, "text") if each.startswith(PROMPT.decode())]
+    return [(line.partition("\n")[0], line.partition("\n")[2]) for line in text.split(PROMPT.decode())[1:]]
+
+
+def test_the_driver_reads_its_disk_before_and_after_its_death(sel4py: Supervisor, tmp_path: Path) -> None:
+    (tables,), (interface, driver) = blocks("drivers.md", "toml"), blocks("drivers.md", "python")
+    folder = made(sel4py, tmp_path / "reader", tables)
+    (folder / "reader" / "interface.py").write_text(interface, encoding="utf-8")
+    (folder / "reader" / "main.py").write_text(driver, encoding="utf-8")
+    (folder / "disk.img").write_bytes(b"hello from the disk\n".ljust(64 << 10, b"\0"))
+    talk = dialogue("drivers.md")
+    typed_in = "".join(f"{typed}\n" for typed, _ in talk).encode()
+    shown = sel4py.ok("up", folder, typed=typed_in).replace("\r\n", "\n")
+    for typed, answer in talk:
+        assert f"{PROMPT.decode()}{typed}\n{answer}" in shown, shown
+    assert [shlex.split(typed)[0] for typed, _ in talk].count("kill") == 1
