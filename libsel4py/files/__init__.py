@@ -229,8 +229,9 @@ class Files:
     ) -> IO[Any]:
         """As the builtin; text is UTF-8 unless ``encoding`` says otherwise. Raises OSError, ValueError."""
         mount, rest = self._find(path)
+        name = str(path)
         return layered(
-            lambda flags: RawFile(mount, self._task, rest, flags), mode, buffering, encoding, errors, newline
+            lambda flags: RawFile(mount, self._task, rest, flags, name), mode, buffering, encoding, errors, newline
         )
 
     def map(
@@ -260,7 +261,7 @@ class Files:
     def open_raw(self, path: str | Path, mode: str = "rb") -> RawFile:
         """Without layers above it: each read and write is a request of its own."""
         mount, rest = self._find(path)
-        return RawFile(mount, self._task, rest, flags_of(mode)[0])
+        return RawFile(mount, self._task, rest, flags_of(mode)[0], str(path))
 
     def fsync(self, file: IO[Any] | io.IOBase) -> None:
         """Flush the layers of a file and put it on the medium. Raises OSError, TypeError if it is none of these files.

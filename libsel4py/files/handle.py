@@ -35,10 +35,11 @@ class Handle:
         OSError.
     """
 
-    def __init__(self, mount: Mount, task: Task, path: str, flags: OpenFlags) -> None:
-        self.number, self.size, self._identity = mount.open(path, flags)
+    def __init__(self, mount: Mount, task: Task, path: str, flags: OpenFlags, name: str = "") -> None:
+        self.name = name or path
+        self.number, self.size, self._identity = mount.open(path, flags, self.name)
         self.is_open = True
-        self.name = self._path = path
+        self._path = path
         self.mount = mount
         self._task = task
         self._flags = flags

@@ -135,16 +135,19 @@ class Mount:
         """Whether there is something, as `ask`."""
         return self.ask(lambda directory: _is_there(directory, path), path)
 
-    def open(self, path: str, flags: OpenFlags) -> tuple[int, int, int]:
-        """`Directory.open_number`. Raises OSError; InDoubt: of an exclusive one, whether it made the file."""
+    def open(self, path: str, flags: OpenFlags, name: str) -> tuple[int, int, int]:
+        """`Directory.open_number`; errors call the file ``name``.
+
+        Raises OSError; InDoubt: of an exclusive one, whether it made the file.
+        """
 
         def is_made() -> bool:
             if self.exists(path):
-                raise InDoubt("the server died: whether this file was made now, or is another's", path)
+                raise InDoubt("the server died: whether this file was made now, or is another's", name)
             return False
 
         is_done = is_made if flags & OpenFlags.EXCLUSIVE else None
-        return self.ask(lambda directory: directory.open_number(path, int(flags)), path, is_done=is_done)
+        return self.ask(lambda directory: directory.open_number(path, int(flags)), name, is_done=is_done)
 
     # --- going on
 

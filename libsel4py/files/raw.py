@@ -33,17 +33,17 @@ class RawFile(io.RawIOBase):
     """An open file. Made by `Files.open`.
 
     Attributes:
-        name: its path.
+        name: its path, as it was asked for (which may lead through a namespace to ``path`` below ``mount``).
     """
 
-    def __init__(self, mount: Mount, task: Task, path: str, flags: OpenFlags) -> None:
+    def __init__(self, mount: Mount, task: Task, path: str, flags: OpenFlags, name: str = "") -> None:
         self._handle: Handle | None = None
-        self._handle = handle = Handle(mount, task, path, flags)
+        self._handle = handle = Handle(mount, task, path, flags, name)
         self._mount = mount
         self._flags = flags
         self._reads, self._writes, self._appends = _MEANING[flags]
         self._position = handle.size if self._appends else 0
-        self.name = path
+        self.name = handle.name
 
     @property
     def mode(self) -> str:

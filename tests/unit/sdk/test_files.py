@@ -226,6 +226,9 @@ def test_errors_are_those_of_python(files: Files) -> None:
         with pytest.raises(kind) as caught:
             act()
         assert caught.value.filename is not None
+    with pytest.raises(FileNotFoundError) as named:
+        files.open("/d//nothing")
+    assert named.value.filename == "/d//nothing"  # as it was asked for, and not as the file system was
     with pytest.raises(OSError, match=r"Invalid argument") as refused:
         files.stat("../x")
     assert refused.value.errno == errno.EINVAL
