@@ -2,6 +2,7 @@
 
 - ``sel4py.md``: the text between its two ``generated`` marks, from the commands' own help;
 - ``invocations.md``: the table of every object's methods, from ``libsel4py.abi``;
+- ``invariants.md``: what is true of RAM, from the predicates in ``kerneld/*invariants.py``;
 - ``records.md`` and the tables of ``trap_frame.md``: from the layouts themselves (`deploy/layout_manual.py`).
 
 Rule: with ``--check`` nothing is written, and the exit status is 1 if a page is stale.
@@ -19,6 +20,8 @@ import click
 from deploy.cli import COMMANDS, main
 from deploy.layout_manual import frame_page, records_page
 from hw.module_path import TREE
+from kerneld.invariants import PREDICATES
+from kerneld.predicates import Predicate
 from libsel4py.abi import INVOCATIONS, Invocation
 
 MANUAL: Final = TREE / "docs" / "manual"
@@ -31,6 +34,14 @@ _INVOCATIONS_HEAD: Final = """\
 Every method of every kernel object: its label, its arguments in message words 0, 1, …, its extra capabilities 0, 1, …,
 and the message words of its answer. `*` marks methods with more words behind the named ones. Made by `make docs` from
 `libsel4py/abi.py`.
+"""
+
+_INVARIANTS_HEAD: Final = """\
+# Invariants
+
+What is true of RAM between any two transactions: a name, and a sentence about [records](records.md). Checked after every
+system call in tests, by `sel4py fsck` on a running system or an image, and whenever a kernel is started again. What does
+not hold is told by its name, with what contradicts it. Made by `make docs` from `kerneld/invariants.py`.
 """
 
 
@@ -100,11 +111,25 @@ def _row(method: Invocation) -> str:
     return f"| {' | '.join(field or '-' for field in fields)} |\n"
 
 
+def invariants_page() -> str:
+    """The whole page of invariants."""
+    parts = [_INVARIANTS_HEAD]
+    for module, found in groupby(PREDICATES, key=lambda each: each.contradictions.__module__):
+        parts.append(f"\n## `{module.replace('.', '/')}.py`\n\n| name | what is so |\n| --- | --- |\n")
+        parts += [_invariant(each) for each in found]
+    return "".join(parts)
+
+
+def _invariant(predicate: Predicate) -> str:
+    return f"| {predicate.name} | {predicate.sentence} |\n"
+
+
 def pages() -> dict[Path, str]:
     """Every generated page, as it should be."""
     return {
         MANUAL / "sel4py.md": command_page((MANUAL / "sel4py.md").read_text(encoding="utf-8")),
         MANUAL / "invocations.md": invocations_page(),
+        MANUAL / "invariants.md": invariants_page(),
         MANUAL / "records.md": records_page(),
         MANUAL / "trap_frame.md": frame_page((MANUAL / "trap_frame.md").read_text(encoding="utf-8")),
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deploy.cli import COMMANDS
-from deploy.manual import BEGIN, END, command_page, invocations_page, run
+from deploy.manual import BEGIN, END, command_page, invariants_page, invocations_page, run
+from kerneld.invariants import PREDICATES
 from libsel4py.abi import INVOCATIONS
 
 
@@ -33,3 +34,11 @@ def test_every_invocation_has_a_row() -> None:
 
 def test_pages_in_the_tree_are_up_to_date() -> None:
     assert run(check=True) == 0, "run `make docs`"
+
+
+def test_every_invariant_has_its_sentence_below_the_file_that_looks() -> None:
+    page = invariants_page()
+    for predicate in PREDICATES:
+        section = page.partition(f"\n## `{predicate.contradictions.__module__.replace('.', '/')}.py`\n")[2]
+        assert f"\n| {predicate.name} | {predicate.sentence} |\n" in section.partition("\n## ")[0]
+    assert page.count("\n| ") == len(PREDICATES) + 2 * page.count("\n## ")
