@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -45,3 +46,27 @@ def test_the_driver_reads_its_disk_before_and_after_its_death(sel4py: Supervisor
     for typed, answer in talk:
         assert f"{PROMPT.decode()}{typed}\n{answer}" in shown, shown
     assert [shlex.split(typed)[0] for typed, _ in talk].count("kill") == 1
+
+
+def test_the_pager_computes_what_its_task_reads(sel4py: Supervisor, tmp_path: Path) -> None:
+    tables = next(each for each in blocks("memory_managers.md", "toml") if "[task.worker]" in each)
+    pager, worker = (each for each in blocks("memory_managers.md", "python") if "@component" in each)
+    folder = made(sel4py, tmp_path / "table", tables)
+    description = folder / "system.toml"
+    text, named = description.read_text(encoding="utf-8"), '{ table = "table.table" }'
+    assert named in text
+    description.write_text(text.replace(named, '{ pager = "pager.pager" }'), encoding="utf-8")
+    (folder / "table" / "main.py").write_text(pager, encoding="utf-8")
+    (folder / "table" / "worker.py").write_text(worker, encoding="utf-8")
+    (typed,) = (typed for typed, _ in dialogue("memory_managers.md"))
+    terminal = sel4py.terminal("up", folder)
+    terminal.until(PROMPT)
+    while True:  # the worker runs beside the shell
+        terminal.type(typed.encode() + b"\r")
+        found = json.loads(terminal.until(PROMPT).decode().partition("\n")[2].removesuffix(PROMPT.decode()))
+        if found["passed_on"]:  # its end
+            break
+    assert (found["faults"], found["mapped"], found["ahead"], found["refused"]) == (2, 8, 7, 0)
+    assert f"the square of 100000 is {100000**2}" in sel4py.ok("logs", "worker")
+    terminal.type(b"exit\r")
+    assert terminal.wait() == 0
