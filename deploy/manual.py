@@ -39,9 +39,9 @@ and the message words of its answer. `*` marks methods with more words behind th
 _INVARIANTS_HEAD: Final = """\
 # Invariants
 
-What is true of RAM between any two transactions: a name, and a sentence about [records](records.md). Checked after every
-system call in tests, by `sel4py fsck` on a running system or an image, and whenever a kernel is started again. What does
-not hold is told by its name, with what contradicts it. Made by `make docs` from `kerneld/invariants.py`.
+What is true of RAM between any two transactions: a name, and a sentence about [records](records.md). Checked after
+every system call in tests, by `sel4py fsck` on a running system or an image, and whenever a kernel is started again.
+What does not hold is told by its name, with what contradicts it. Made by `make docs` from `kerneld/invariants.py`.
 """
 
 
