@@ -70,3 +70,23 @@ def test_the_pager_computes_what_its_task_reads(sel4py: Supervisor, tmp_path: Pa
     assert f"the square of 100000 is {100000**2}" in sel4py.ok("logs", "worker")
     terminal.type(b"exit\r")
     assert terminal.wait() == 0
+
+
+def test_the_bank_is_killed_and_no_deposit_is_lost_or_made_twice(sel4py: Supervisor, tmp_path: Path) -> None:
+    tables = next(each for each in blocks("resource_pools.md", "toml") if "[task.bank]" in each)
+    found = [
+        each for each in blocks("resource_pools.md", "python") if "bank.interface" in each or "class Bank(" in each
+    ]
+    folder = made(sel4py, tmp_path / "bank", tables)
+    for name, text in zip(("interface", "main", "client"), found, strict=True):
+        (folder / "bank" / f"{name}.py").write_text(text, encoding="utf-8")
+    sel4py.ok("up", folder, "--detach")
+    while "0 deposited, and there is 0" not in sel4py.ok("logs", "client"):
+        pass
+    sel4py.ok("kill", "bank")
+    while any(row["name"] == "client" for row in sel4py.rows("ps")):
+        pass
+    first, second = (re.findall(r"\d+", line) for line in sel4py.ok("logs", "client").splitlines())
+    assert first == ["0", "0"]
+    assert second[0] == second[1]
+    sel4py.ok("down")
