@@ -56,6 +56,14 @@ def is_death(fault: Fault) -> bool:
     return fault.label is FaultLabel.USER_EXCEPTION and fault.words[2] == ExceptionNumber.DEATH
 
 
+def death(status: int) -> Fault:
+    """What a thread's handler is told when its process has ended with this wait status."""
+    signal = status & 0x7F
+    how = f"was ended by signal {signal}" if signal else f"ended with status {status >> 8 & 0xFF}"
+    words = (0, 0, ExceptionNumber.DEATH, status & abi.WORD_MASK)
+    return Fault(FaultLabel.USER_EXCEPTION, words, f"its process {how}")
+
+
 def _save(core: Core, tcb: Tcb, fault: Fault) -> None:
     tcb.fault_label = fault.label
     words = (*fault.words, *(0,) * FAULT_WORDS)[:FAULT_WORDS]

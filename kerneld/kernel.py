@@ -34,7 +34,6 @@ from kerneld.cores import entering, virtual_time
 from kerneld.failures import Fault, KernelBug
 from kerneld.outbox import Outbox
 from kerneld.records import Channel, KernelRecord, ProcessState, SchedContext, Tcb, ThreadState, VSpace
-from libsel4py import abi
 from libsel4py.abi import ExceptionNumber, FaultLabel, Status, Syscall
 
 CANCELLABLE = (
@@ -226,8 +225,7 @@ class Kernel:
             return
         with _Transaction(self.core):
             ipc.cancel(self.core, tcb)
-            words = (0, 0, ExceptionNumber.DEATH, status & abi.WORD_MASK)
-            faults.raise_fault(self.core, tcb, Fault(FaultLabel.USER_EXCEPTION, words, f"its process ended ({status})"))
+            faults.raise_fault(self.core, tcb, faults.death(status))
 
     def reaped(self, tcb: Tcb) -> None:
         """The process that the thread had is gone, after `died` or EXIT: nobody has any more what it was handed."""

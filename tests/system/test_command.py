@@ -111,7 +111,7 @@ def test_why_tells_the_chain_to_its_end(detached: Supervisor) -> None:
     driver = str(detached.result("why", "console.1")).splitlines()
     assert driver[0].startswith("console.1 waits for the reply")
     assert driver[1].startswith("serial waits for")
-    assert "its process ended (0)" in detached.ok("why", "ping")
+    assert "its process ended with status 0" in detached.ok("why", "ping")
     assert detached.ok("why", "ping").splitlines()[-1] == "ping ended with status 0"
     assert str(detached.result("why", "pong")).startswith("pong waits for a message")
     detached.ok("down")

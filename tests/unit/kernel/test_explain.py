@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from kerneld import caps, explain
-from kerneld.records import TcbSlot
+from kerneld.records import ProcessState, TcbSlot
 from libsel4py import abi
 from libsel4py.abi import InitialSlot, Label, ObjectType, Rights, Syscall
 from tests.harness import OWN_CNODE, Machine
@@ -183,6 +183,19 @@ def test_nothing_refused_is_nothing_to_explain(machine: Machine) -> None:
     fresh = machine.thread("fresh")
     assert explain.last_refusal(machine.kernel.core, fresh.tcb) == ""
     assert explain.account(machine.kernel.core, fresh.tcb) == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(9, "was ended by signal 9"), (126 << 8, "ended with status 126"), (0, "ended with status 0")]
+)
+def test_a_processs_end_is_told_as_a_person_knows_it(machine: Machine, status: int, words: str) -> None:
+    gone = machine.thread("gone")
+    with machine.ram.transaction():
+        gone.tcb.process = ProcessState.LIVE
+    machine.kernel.died(gone.tcb, status)
+    assert explain.last_refusal(machine.kernel.core, gone.tcb).startswith(
+        f"The thread faulted (USER_EXCEPTION): its process {words}. "
+    )
 
 
 def test_a_cap_fault_says_where_the_look_up_stopped(machine: Machine) -> None:
