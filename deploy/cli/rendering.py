@@ -1,11 +1,14 @@
 """Results as people read them: tables, trees and lines.
 
 Rules: what another process wrote goes through ``printable``, so that no text can command the terminal. On a terminal
-tables are Rich's; elsewhere columns are aligned by spaces, a header line first, and nothing is cut.
+tables fit it (`columns.py`), with a line below their headings; elsewhere columns are aligned by spaces, a header line
+first, and nothing is cut or left out.
 """
 
 from __future__ import annotations
 
+import itertools
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -39,26 +42,34 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], indent: str 
     """Prints a table."""
     cells = [[cell(value) for value in row] for row in rows]
     if sys.stdout.isatty():
-        _rich_table(columns, cells, len(indent))
+        _terminal_table(columns, cells, indent)
         return
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     for row in ([*columns], *cells):
         click.echo(indent + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]], indent: int) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
+def _terminal_table(columns: Sequence[str], cells: Sequence[Sequence[str]], indent: str) -> None:
+    from deploy.cli.columns import GAP, fitted, least_width, without_empty
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        drawn.add_column(column, overflow="fold")  # on a narrow terminal too, nothing is left out
-    for row in cells:
-        drawn.add_row(*map(Text, row))
-    Console().print(Padding(drawn, (0, 0, 0, indent)))
+    columns, cells = without_empty(columns, cells)
+    width = shutil.get_terminal_size().columns - len(indent)
+    if len(cells) == 1 and least_width(columns, cells) > width:
+        for column, text in zip(columns, cells[0], strict=True):
+            line(f"{indent}{column}: {text}")
+        return
+    rows = [[text.split("\n") for text in row] for row in fitted(columns, cells, width)]
+    widths = [max(map(len, (columns[at], *itertools.chain(*(row[at] for row in rows))))) for at in range(len(columns))]
+
+    def joined(texts: Sequence[str]) -> str:
+        padded = (text.ljust(width) for text, width in zip(texts, widths, strict=True))
+        return indent + (" " * GAP).join(padded).rstrip()
+
+    click.secho(joined(columns), bold=True)
+    click.echo(indent + "─" * min(width, sum(widths) + GAP * (len(widths) - 1)))
+    for row in rows:
+        for texts in itertools.zip_longest(*row, fillvalue=""):
+            click.echo(joined(texts))
 
 
 def cell(value: object) -> str:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from deploy.cli.columns import wrapped
 from deploy.cli.rendering import cell, printable, show
 
 
@@ -54,4 +55,40 @@ def test_a_narrow_terminal_leaves_nothing_out(
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown(capsys, rows)]
     assert any("─" in line for line in lines), "framed, as on a terminal"
     assert max(map(len, lines)) <= 30
-    assert "".join(line[: len(line) // 2].strip() for line in lines[-3:]) == "BLOCKED_ON_RECEIVE"
+    assert [line.split() for line in lines[-2:]] == [["BLOCKED_ON_", "servers."], ["RECEIVE", "console.main"]]
+
+
+def test_words_and_numbers_stay_whole_and_empty_columns_are_left_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [
+        {"name": name, "pid": 15498, "budget": "", "blocked_on": "receives on endpoint 0x54ea0", "cause": None}
+        for name in ("console", "shell")
+    ]
+    lines = shown(capsys, rows)
+    assert "budget" not in lines[0]
+    assert "cause" not in lines[0]
+    assert max(map(len, lines[1:])) <= 40
+    assert lines[2].split() == ["console", "15498", "receives", "on", "endpoint"]
+    assert lines[3].split() == ["0x54ea0"]
+
+
+def test_one_row_that_does_not_fit_is_a_line_for_each_of_its_values(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "20")
+    assert shown(capsys, [{"frames": 1000000, "restarts": 0, "turns": 7}]) == [
+        "frames: 1000000",
+        "restarts: 0",
+        "turns: 7",
+    ]
+
+
+def test_a_tree_keeps_its_indentation_where_lines_are_broken() -> None:
+    assert wrapped("    UNTYPED", 4) == "    UNTYPED"
+    assert wrapped("root:39, root (TCB buffer)", 12) == "root:39,\nroot (TCB\nbuffer)"
+    assert wrapped("1.25", 2) == "1.25"
+    assert wrapped("x" * 100, 8).replace("\n", "") == "x" * 100
