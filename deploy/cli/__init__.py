@@ -37,7 +37,37 @@ COMMANDS = (
 )
 
 
-class _Commands(click.Group):
+class Listed(click.Group):
+    """A group whose help has each command's first sentence whole, and that says what was meant by a wrong name."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None:
+                rows.append((name, first_sentence(command.help or "")))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(ctx), 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"{ctx.command_path} --help lists them"
+            ctx.fail(f"there is no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first full stop that ends a sentence, or the first paragraph; on one line."""
+    line = " ".join(text.split("\n\n")[0].split())
+    return line.partition(". ")[0].rstrip(".") + "." if line else ""
+
+
+class _Commands(Listed):
     """Loads a command's module when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from deploy.cli import Listed
 from deploy.cli.output import Failure, Report, reported
 from deploy.cli.rendering import line, table
 
@@ -19,7 +20,7 @@ _partition = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Listed)
 def command() -> None:
     """Make images of disks, and look into them, while no system uses them."""
 

@@ -35,8 +35,11 @@ _WHAT = (
 @system_option
 @reported
 def command(what: str, image: Path | None, system_name: str | None) -> Report:
-    """Show the untyped tree, capability spaces, who waits where, what is mapped, who watches whom, who runs on which
-    budget, who holds what (for programs), who pays for RAM, the devices, or the kernel: how often it was started again,
+    """Show what the kernel holds: who pays for RAM (memory, the default), or another view.
+
+    untyped: memory, and what was made of it. cspace: capability spaces. queues: who waits where. vspaces: what is
+    mapped. io_spaces: what devices reach. notices: who watches whom. contexts: who runs on which budget. holdings: who
+    holds what, for programs. memory: who pays for RAM. devices: the machine's. kernel: how often it was started again,
     and how long that took the last time.
     """
     if image is not None:

@@ -200,7 +200,7 @@ REFUSALS = (
         "'holdings', 'memory', 'devices'",
     ),
     (("why",), 2, "Missing argument 'TASK'"),
-    (("frobnicate",), 2, "No such command 'frobnicate'"),
+    (("frobnicate",), 2, "there is no command 'frobnicate'"),
 )
 
 

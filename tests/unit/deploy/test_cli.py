@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,10 +74,26 @@ def test_unknown_command_is_a_usage_error() -> None:
     assert sel4py("fly").exit_code == 2
 
 
+@pytest.mark.parametrize("group", [(), ("disk",)])
+def test_the_list_of_commands_has_whole_sentences(group: tuple[str, ...]) -> None:
+    listed = sel4py(*group, "--help").stdout.partition("Commands:\n")[2]
+    assert "..." not in listed
+    sentences = re.findall(r"^  (\S+) +(.+(?:\n {4,}.+)*)", listed, re.MULTILINE)
+    assert len(sentences) > 3
+    assert all(text.endswith(".") for _, text in sentences)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [(("kil", "x"), "kill"), (("disk", "imprt"), "import")])
+def test_a_command_that_is_none_is_told_with_what_was_meant(typed: tuple[str, ...], meant: str) -> None:
+    result = sel4py(*typed)
+    assert result.exit_code == 2
+    assert f"did you mean {meant!r}?" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("fly", "--json"), "No such command 'fly'"),
+        (("fly", "--json"), "there is no command 'fly'"),
         (("ps", "--json", "--flying"), "--flying"),
         (("kill", "--json"), "Missing argument"),
         (("disk", "create", "--json"), "Missing argument"),
