@@ -164,8 +164,9 @@ def select_running(name: str | None) -> Running:
         for system in systems:
             if system.name == name:
                 return system
-        others = f"running: {', '.join(names)}" if names else "none is running; start one with `sel4py up SYSTEM`"
-        raise RuntimeRefused(f"no system named {name} is running; {others}")
+        if not names:
+            raise RuntimeRefused(f"no system named {name} is running, nor another; start one with `sel4py up SYSTEM`")
+        raise RuntimeRefused(f"no system named {name} is running; running: {', '.join(names)}")
     if not systems:
         raise RuntimeRefused("no system is running; start one with `sel4py up SYSTEM`")
     if len(systems) > 1:

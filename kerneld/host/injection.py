@@ -156,11 +156,15 @@ def _process(system: System, request: Request) -> Process:
 
 def _thread(system: System, request: Request) -> Thread:
     name = request.get("task")
+    running = set()
     for process in system.processes:
         living = [thread for thread in process.threads if not thread.orphan]
-        if process.name == name and process.pid and living:
+        if not process.pid or not living:
+            continue
+        if process.name == name:
             return living[0]
-    names = ", ".join(sorted({process.name for process in system.processes})) or "none"
+        running.add(process.name)
+    names = ", ".join(sorted(running)) or "none"
     raise Refused(f"no task that runs is called {name!r}; there are {names}")
 
 

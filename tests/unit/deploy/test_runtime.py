@@ -85,6 +85,11 @@ def test_several_systems_are_told_apart_by_name(systems: FakeSystems) -> None:
         select_running("three")
 
 
+def test_a_name_where_nothing_runs_is_told_so(systems: FakeSystems) -> None:
+    with pytest.raises(RuntimeRefused, match="no system named one is running, nor another; start one with"):
+        select_running("one")
+
+
 def test_a_killed_system_does_not_run(systems: FakeSystems) -> None:
     one = systems.start("one")
     system = select_running("one")
