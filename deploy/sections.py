@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final
 
 from deploy.displays import read_display
@@ -127,8 +128,7 @@ def read_devices(machine: Table) -> tuple[tuple[Device, ...], dict[str, HostPart
 
 
 def _device(name: str, table: Table, host_parts: dict[str, HostPart]) -> Device:
-    table.require("type", "'uart'")
-    device_type = DeviceType(table.string("type", "uart", tuple(each.value for each in DeviceType)))
+    device_type, is_known = _device_type(table)
     count = PORT_COUNTS[device_type]
     table.require("port", "the first I/O port, such as 0x3F8")
     first = table.integer("port", 0, 0, abi.IO_PORTS - count)
@@ -136,14 +136,30 @@ def _device(name: str, table: Table, host_parts: dict[str, HostPart]) -> Device:
     irq = table.integer("irq", 0, 0, abi.IRQS - 1)
     backend = None
     if device_type is DeviceType.UART:
-        backend = Backend(table.string("backend", "stdio", tuple(each.value for each in Backend)))
+        fallback = "stdio" if is_known else "pty"  # what is no UART takes standard input from none
+        backend = Backend(table.string("backend", fallback, tuple(each.value for each in Backend)))
     if device_type is DeviceType.VIRTIO_BLOCK:
         host_parts[name] = read_disk(table)
     if device_type is DeviceType.VIRTIO_NET:
         host_parts[name] = read_network(table)
     display, memory = read_display(table) if device_type is DeviceType.FRAMEBUFFER else (None, 0)
-    table.finish()
+    if is_known:
+        table.finish()
     return Device(name, device_type, first, first + count - 1, irq, backend, display, memory)
+
+
+def _device_type(table: Table) -> tuple[DeviceType, bool]:
+    """What a device is, and whether that is known: a misspelt type is reported, and taken for the one that it is like.
+
+    So what stands beside it is no further mistake.
+    """
+    table.require("type", "'uart'")
+    choices = tuple(each.value for each in DeviceType)
+    found = table.string("type", "", choices)
+    if not found:
+        near = get_close_matches(str(table.values.get("type", "")), choices, 1)
+        return (DeviceType(near[0]), True) if near else (DeviceType.UART, False)
+    return DeviceType(found), True
 
 
 def read_task(name: str, table: Table) -> TaskDraft:
