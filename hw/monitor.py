@@ -99,6 +99,7 @@ class Monitor:
         self._files = contextlib.ExitStack()
         self._helpers = Helpers(self._start)
         self._status: int | None = None
+        self._has_run = False  # a kernel has said that it serves: something may be lost that it cannot end in order
         self._signals = 0
         self._wakeup, self._wakeup_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._saved: dict[int, object] = {}
@@ -176,8 +177,10 @@ class Monitor:
         """The kernel's process has ended: the system's exit status, or None if another kernel goes on."""
         while self._receive():
             continue
-        if self._status is not None or self._signals:
-            return KILLED if self._status is None else self._status
+        if self._status is not None:
+            return self._status
+        if self._signals:  # one that starts, and hears no signal yet, is ended by it
+            return KILLED if self._has_run else 0
         why = self._kernels.replace(noticed_ns)
         if why is None:
             return None
@@ -226,6 +229,7 @@ class Monitor:
                 if not self._kernels.is_on_trial:
                     self._status = status
             case {"op": "runs"}:
+                self._has_run = True
                 self._kernels.runs()
             case {"op": "upgrade"}:
                 self._kernels.upgrade()

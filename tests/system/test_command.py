@@ -11,7 +11,7 @@ import pytest
 
 from deploy.management import Management
 from tests.memory_rows import check_sums, walk
-from tests.system.supervisor import PROMPT, Supervisor
+from tests.system.supervisor import PROMPT, SECONDS, Supervisor
 
 SLOT_BYTES, PREVIOUS = 32, 16  # of a capability slot: its size, and where its link in the derivation order is
 LEAVE = b"\x1d"
@@ -139,6 +139,16 @@ def test_kill_ends_the_process_and_the_restart_policy_acts(detached: Supervisor)
     console.type(LEAVE)
     assert console.wait() == 0
     detached.ok("down")
+
+
+def test_a_system_that_is_ended_while_its_kernel_starts_has_ended_in_order(sel4py: Supervisor) -> None:
+    process = sel4py.start("up", "minimal")
+    written = sel4py.folder / "minimal" / "monitor.pid"  # signals are heard by then
+    while not written.exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=SECONDS)
+    assert (process.returncode, error) == (0, b"")
 
 
 def test_an_essential_tasks_death_is_the_systems(detached: Supervisor) -> None:
