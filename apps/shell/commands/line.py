@@ -1,4 +1,4 @@
-"""Commands that concern the shell itself: help, history, how long a command takes, the end."""
+"""Commands that concern the shell itself: help, history, how long a command takes, a line of text, the end."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def run_time(session: Session, arguments: list[str]) -> None:
     start = time.perf_counter_ns()
     run_words(session, arguments)
     session.write(f"{' '.join(arguments)}: {seconds(time.perf_counter_ns() - start)}\n")
+
+
+@command("[TEXT …]", "put out a line of text")
+def run_echo(session: Session, arguments: list[str]) -> None:
+    session.write(f"{' '.join(arguments)}\n")
 
 
 @command("", "the lines typed so far")

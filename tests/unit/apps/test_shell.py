@@ -157,6 +157,14 @@ def test_time_passes_words_on_as_they_were_typed(shell: Shell) -> None:
     assert re.match(r"up .*\ntime: ", shell.answer("time time"))
 
 
+def test_echo_puts_out_its_words(shell: Shell) -> None:
+    assert shell.run("echo one  'two  three'", "echo", "echo a b | grep a | wc")[:3] == [
+        "one two  three\n",
+        "\n",
+        "1 lines, 2 words, 4 bytes\n",
+    ]
+
+
 def test_history_has_the_lines_that_were_typed(shell: Shell) -> None:
     assert shell.run("irq", "", "  ", "nonsense 'x'", "history")[4] == "   1  irq\n   2  nonsense 'x'\n   3  history\n"
 
