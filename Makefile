@@ -97,7 +97,7 @@ $(VENV)/environment.stamp: pyproject.toml
 	if [ -e $(VENV) ] && [ ! -w $(VENV) ] || [ ! -w . ]; then \
 	    echo "$(VENV) or this folder belongs to another user ($$(id -un) cannot write there); clone the tree for yourself," \
 	        "or let its owner run make build" >&2; exit 1; fi
-	echo "setting up $(VENV) …" >&2
+	echo "setting up $(VENV), which takes minutes where the network is slow; $(VENV)/setup.log says what it does …" >&2
 	mkdir -p $(VENV)
 	{ $(PYTHON) -m venv $(VENV) && $(PY) -m pip install --disable-pip-version-check 'setuptools>=77' wheel -e '.[dev]'; } \
 	    > $(VENV)/setup.log 2>&1 || { cat $(VENV)/setup.log >&2; \
@@ -114,7 +114,7 @@ $(VENV)/bench.stamp: $(VENV)/environment.stamp
 $(VENV)/extensions.stamp: $(VENV)/environment.stamp $(SOURCES)
 	if [ ! -w hw ] || [ ! -w $(VENV) ]; then \
 	    echo "the C extensions are out of date, and $$(id -un) cannot write here; let the owner run make build" >&2; exit 1; fi
-	echo "building the C extensions …" >&2
+	echo "building the C extensions; $(VENV)/build.log says what it does …" >&2
 	$(PY) setup.py -q build_ext --inplace > $(VENV)/build.log 2>&1 || { cat $(VENV)/build.log >&2; exit 1; }
 	grep -s 'is built without' $(VENV)/build.log >&2 || true
 	touch $@
