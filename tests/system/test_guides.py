@@ -81,7 +81,7 @@ def test_the_bank_is_killed_and_no_deposit_is_lost_or_made_twice(sel4py: Supervi
     for name, text in zip(("interface", "main", "client"), found, strict=True):
         (folder / "bank" / f"{name}.py").write_text(text, encoding="utf-8")
     sel4py.ok("up", folder, "--detach")
-    while "0 deposited, and there is 0" not in sel4py.ok("logs", "client"):
+    while "0 deposited, and there is 0" not in sel4py.run("logs", "client").output:  # nor is there a log at first
         pass
     sel4py.ok("kill", "bank")
     while any(row["name"] == "client" for row in sel4py.rows("ps")):
