@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import select
 import signal
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -70,12 +71,26 @@ def interrupts(keys: Keys) -> Iterator[Interrupts]:
         assert not watching.is_alive()
 
 
-def wait_for_ever() -> None:
-    select.select([], [], [], SECONDS)
-    pytest.fail("nobody has ended it")
+@pytest.fixture
+def wait_for_ever() -> Iterator[Callable[[], None]]:
+    """Waits, and hears a signal that comes when it is just about to sleep as well."""
+    heard, told = socket.socketpair()
+    with heard, told:
+        told.setblocking(False)
+        former = signal.set_wakeup_fd(told.fileno())
+
+        def wait() -> None:
+            while select.select([heard], [], [], SECONDS)[0]:
+                heard.recv(16)  # of a former signal, or of one whose handler runs now
+            pytest.fail("nobody has ended it")
+
+        yield wait
+        signal.set_wakeup_fd(former)
 
 
-def test_a_command_that_waits_is_ended_and_the_next_one_runs(interrupts: Interrupts, keys: Keys) -> None:
+def test_a_command_that_waits_is_ended_and_the_next_one_runs(
+    interrupts: Interrupts, keys: Keys, wait_for_ever: Callable[[], None]
+) -> None:
     for _ in range(3):
         keys.says.put(True)
         with pytest.raises(KeyboardInterrupt):
