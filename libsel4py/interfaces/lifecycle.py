@@ -56,6 +56,7 @@ class OrderKind(Enum):
     FAILED = "failed"  # root was told of its fault in the supervisor's place; its threads may be there
     KILLED = "killed"  # it was ended by order
     DONE = "done"
+    QUIT = "quit"  # it said that its work is done, and root knew of no sign that its update had come up
     STOP = "stop"
     START = "start"
     RESTART = "restart"

@@ -216,6 +216,8 @@ class Main(Supervision, Complaints, Recovery):
         """
         for step in steps:
             try:
+            case OrderKind.QUIT if ended:
+                self._take(policy.quit(task, order.status, order.text, now))
                 self._carry_out(step)
             except (RemoteError, KernelError) as error:
                 raise SystemExit(f"root did not carry out {step}: {error}") from error

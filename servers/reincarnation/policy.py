@@ -216,6 +216,18 @@ class Policy:
         if child.is_stopping:
             return self._stop(child, "")
         child.forgive()
+    def quit(self, number: int, status: int, text: str, now: float) -> list[Step]:
+        """A task has said that its work is done, and root knew of no sign that its update had come up. Where there was
+        one after all, or that life was to stop, it is as good as its word."""
+        self._now = now
+        child = self.children.get(number)
+        if child is None or child.standing is not Standing.RUNNING:
+            return []
+        cause = Cause(number, text)
+        if child.is_stopping:
+            return self._stop(child, text)
+        return self._roll_back(child, cause) if child.former_image else self._leave(child, cause, status)
+
         child.standing = Standing.WAITING  # it has ended
         cause = Cause(number, "", forgives=True)
         if child.record.restart is Restart.NEVER:

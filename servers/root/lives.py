@@ -230,6 +230,12 @@ class Lives:
         self.end_standby(running)
         self.renewals.forget(running)
 
+    def lead_back(self, running: RunningTask) -> None:
+        """Its update has not come up, if it runs one: its next life is of the boot image of before."""
+        if running.former_image is not None:
+            self.forget_image(running)
+            running.image, running.former_image = running.former_image, None
+
     def end_standby(self, running: RunningTask) -> None:
         """It is not to be started again soon: nothing stands by for it."""
         chosen = running.standby is Standby.CHOSEN

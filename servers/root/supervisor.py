@@ -118,7 +118,8 @@ class Supervisor:
             self._ask(running)
 
     def exited(self, number: int, code: int) -> None:
-        """A task has said that its work is done: it is ended, for good.
+        """A task has said that its work is done: it is ended, for good. But an update that has not come up is not at
+        liberty to say so of the server whose place it takes: it has failed, and its former image is to come back.
 
         Raises:
             Essential: the system is to end, with this status.
@@ -126,6 +127,11 @@ class Supervisor:
         running = self._tasks[number]
         self._ahead.end(number)
         self._lives.end(running)
+        if running.former_image is not None and not self.is_ours(running):
+            text = f"said that it is done, with status {code}, before it had come up"
+            running.note(Life.DEAD, f"dead: {text}", text)
+            self._tell(running, OrderKind.QUIT, code, text)
+            return
         self._lives.end_standby(running)
         self._lives.take_over(running)
         if running is not self._reincarnation:
@@ -299,7 +305,10 @@ class Supervisor:
     def _settle(self, order: Order) -> None:
         """Something that the reincarnation server was to look after."""
         running = self._tasks[order.task]
-        if order.kind in (OrderKind.FAILED, OrderKind.KILLED) and running.life is not Life.RUNNING:
+        if order.kind is OrderKind.QUIT and running.life is not Life.RUNNING:
+            self._lives.lead_back(running)
+            self._restart(running)
+        elif order.kind in (OrderKind.FAILED, OrderKind.KILLED) and running.life is not Life.RUNNING:
             always = running.task.restart is Restart.ALWAYS
             again = always or (running.task.restart is Restart.ON_FAILURE and order.status != 0)
             self._go_on(running, again, order.status)

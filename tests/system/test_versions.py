@@ -64,7 +64,14 @@ def test_an_update_outlives_the_servers_death_and_its_standbys(terminal: Termina
 
 
 @pytest.mark.parametrize("name", SERVERS)
-@pytest.mark.parametrize(("version", "why"), [("broken", "ended with status 1"), ("hung", "hung: it answers no heart")])
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [
+        ("broken", "ended with status 1"),
+        ("hung", "hung: it answers no heart"),
+        ("leaving", "said that it is done, with status 0, before it had come up"),
+    ],
+)
 def test_a_version_that_does_not_come_up_is_followed_by_the_former_one(
     terminal: Terminal, sel4py: Supervisor, name: str, version: str, why: str
 ) -> None:

@@ -631,6 +631,27 @@ def test_a_task_runs_the_image_that_it_is_updated_to_and_no_other() -> None:
         assert one.restarts == 5
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_update_that_says_that_it_is_done_has_not_come_up(alone: bool) -> None:
+    """Its clients hold a server's endpoint, which is there for the former image: also where nobody decides but root."""
+    with root(REINCARNATION, structs.replace(ONE, versions=("apps.httpd.main",)), TWO, check=False) as board:
+        board.supervisor.start_all()
+        one = board.running("one")
+        board.lifecycle.change(Change(Cause(1, "by order"), ends=(1,), starts=(1,), image="apps.httpd.main"))
+        board.supervisor.exited(1, 0)
+        (order,) = board.lifecycle.orders(0)
+        assert (order.kind, order.task, order.status) == (OrderKind.QUIT, 1, 0)
+        assert (one.life, one.standing, one.is_closed) == (Life.DEAD, Standing.RUNNING, False)
+        assert one.last_cause == "said that it is done, with status 0, before it had come up"
+        if alone:
+            board.supervisor.take_over()
+        else:
+            board.lifecycle.change(Change(Cause(1, order.text), ends=(1,), starts=(1,), image=ONE.image))
+        assert (one.life, one.image, one.former_image) == (Life.RUNNING, board.description.image_index(ONE.image), None)
+        board.supervisor.exited(1, 0)
+        assert (one.life, one.is_closed) == (Life.DONE, True)
+
+
 def test_an_update_is_ordered_of_what_the_description_permits() -> None:
     with root(REINCARNATION, structs.replace(ONE, versions=("apps.httpd.main",)), TWO, check=False) as board:
         information = Information(board.authority, board.description, board.tasks, board.supervisor)

@@ -756,6 +756,24 @@ def test_an_update_that_does_not_come_up_is_rolled_back(again: bool) -> None:
     assert it.policy.supervisors[0].failures_within(it.now) == 1
 
 
+def test_an_update_that_says_that_it_is_done_is_rolled_back_unless_it_has_come_up() -> None:
+    it = updated()
+    (change,) = it.take(it.policy.quit(0, 0, "said that it is done", it.now))
+    assert change == Change(Cause(0, "said that it is done"), ends=(0,), starts=(0,), image="one")
+    it = updated()
+    it.policy.came_up(0)
+    assert it.policy.quit(0, 0, "said so", it.now) == [Change(Cause(0, "said so"), leaves=(0,))]
+    assert it.policy.quit(0, 0, "said so", it.now) == it.policy.quit(17, 0, "", it.now) == []
+
+
+def test_an_update_that_is_asked_to_stop_and_says_that_it_is_done_has_stopped() -> None:
+    it = updated()
+    it.policy.update(0, "three", it.now)
+    (change,) = it.take(it.policy.quit(0, 0, "said that it is done", it.now))
+    assert isinstance(change, Change)
+    assert (change.image, it.policy.probation()) == ("three", [0])
+
+
 def test_a_complaint_rolls_an_update_back() -> None:
     it = updated()
     verdict, (change,) = it.policy.complained(0, "complaint by third", it.now)
