@@ -55,6 +55,10 @@ class Cases:
         found = (each.case for each in self._open.values() if each.number in numbers)
         return next((case for case in found if case.serial > after), None)
 
+    def is_open(self, numbers: set[int], serial: int) -> bool:
+        """Whether that case is open, and of one of these tasks."""
+        return any(each.case.serial == serial and each.number in numbers for each in self._open.values())
+
     def take(self, numbers: set[int], serial: int) -> Held | None:
         """That case, which is decided; None if it is not open, or is of none of these tasks."""
         held = next((each for each in self._open.values() if each.case.serial == serial), None)

@@ -41,6 +41,7 @@ class Main(Supervision, Complaints, Recovery):
         records, orders = self._look()
         self._seen = orders[-1].serial if orders else 0  # serial number of the last order
         self._allowed: list[Allowed] | None = None  # as root has it; None: it has none of what it was told
+        self._lives: dict[int, int] = {}  # `_life_of`, by the task's number
         self._asking: dict[str, tuple[int, ReplyToken]] = {}  # who waits for a case, by name, and behind which
         self._policy = Policy(records, self.lifecycle.groups())
         periods = {record.number: record.heartbeat_us / SECOND_US for record in records}
@@ -121,19 +122,34 @@ class Main(Supervision, Complaints, Recovery):
         return account(self._policy, self._heartbeats, time.monotonic())
 
     def life(self, task: str) -> Word:
-        return Word(self.lifecycle.life(self._complained_of(task)))
+        return Word(self._life_of(self._complained_of(task)))
 
     def complain(self, task: str, life: Word, why: str) -> Ruling:
         number = self._complained_of(task)
+        known = self._life_of(number)
+        if life != known:
+            return Ruling(Verdict.LATE, known)
+        refused = self._policy.refuses_complaint(number, time.monotonic())
+        if refused is not None:
+            return Ruling(refused, known)
         self._see_to_orders()  # what has become of that life by now
-        current = self.lifecycle.life(number)
+        self._lives.pop(number, None)
+        current = self._life_of(number)
         if life != current:
             return Ruling(Verdict.LATE, current)
         text = complaint_of(self.caller.name, why)
         verdict, steps = self._policy.complained(number, text, time.monotonic())
         self._take(steps)
         self._allow()
-        return Ruling(verdict, self.lifecycle.life(number))
+        return Ruling(verdict, self._life_of(number))
+
+    def _life_of(self, number: int) -> int:
+        """The number of a task's life, as root told it behind the last thing that is known here to have happened to it:
+        so whoever asks without end asks root as often as something happens. What may be followed by an end is looked
+        at anew."""
+        if number not in self._lives:
+            self._lives[number] = self.lifecycle.life(number)
+        return self._lives[number]
 
     def _complained_of(self, task: str) -> int:
         """The number of a task. Raises NotPermitted: the caller may not complain of it."""
@@ -159,6 +175,8 @@ class Main(Supervision, Complaints, Recovery):
 
     def decide(self, serial: Word, decision: Decision) -> bool:
         self._ensure_recovers(self.caller.name)
+        if not self._policy.is_open(self.caller.name, serial):
+            return False  # nor will it be: no number is told before its case is open
         self._see_to_orders()
         was_open, steps = self._policy.decided(self.caller.name, serial, decision, time.monotonic())
         self._take(steps)
@@ -185,6 +203,7 @@ class Main(Supervision, Complaints, Recovery):
     def _obey(self, order: Order, ended: bool = True) -> bool:
         """Carry out an order; False of one that tells of an end, where ``ended`` does not let it be told."""
         policy, task, now = self._policy, order.task, time.monotonic()
+        self._lives.pop(task, None)
         match order.kind:
             case OrderKind.STOP:
                 self._take(policy.stop(task, now))
@@ -197,6 +216,8 @@ class Main(Supervision, Complaints, Recovery):
             case OrderKind.DONE:
                 self._take(policy.done(task))
                 self._heartbeats.end(task)
+            case OrderKind.QUIT if ended:
+                self._take(policy.quit(task, order.status, order.text, now))
             case OrderKind.FAILED if ended:
                 self._take(policy.failed(task, order.status, order.text, now, faulted=True))
             case OrderKind.RESTARTED if ended:
@@ -216,8 +237,6 @@ class Main(Supervision, Complaints, Recovery):
         """
         for step in steps:
             try:
-            case OrderKind.QUIT if ended:
-                self._take(policy.quit(task, order.status, order.text, now))
                 self._carry_out(step)
             except (RemoteError, KernelError) as error:
                 raise SystemExit(f"root did not carry out {step}: {error}") from error
@@ -227,6 +246,7 @@ class Main(Supervision, Complaints, Recovery):
         match step:
             case Change():
                 self._allowed = None
+                self._lives.clear()
                 self.lifecycle.change(step)
                 for number in (*step.ends, *step.leaves):
                     self._heartbeats.end(number)

@@ -147,11 +147,10 @@ class Policy:
     def complained(self, number: int, text: str, now: float) -> tuple[Verdict, list[Step]]:
         """Another task has said that this one's current life answers wrongly."""
         self._now = now
-        child = self.children.get(number)
-        if child is None or child.standing is not Standing.RUNNING or child.is_stopping:
-            return Verdict.LATE, []
-        if not self._may_be_complained_of(child, now):
-            return Verdict.TOO_OFTEN, []
+        refused = self.refuses_complaint(number, now)
+        if refused is not None:
+            return refused, []
+        child = self.children[number]
         child.complained_at.append(now)
         child.back_at = 0.0
         cause = Cause(number, text, is_complaint=True)
@@ -160,6 +159,13 @@ class Policy:
             return Verdict.ENDED, self._roll_back(child, replace(cause, failed_at=now))
         return Verdict.ENDED, self._restart(child, cause, FAULTED, now, Event.COMPLAINT)
 
+    def refuses_complaint(self, number: int, now: float) -> Verdict | None:
+        """The verdict on a complaint that nothing would follow; None: the task would be ended."""
+        child = self.children.get(number)
+        if child is None or child.standing is not Standing.RUNNING or child.is_stopping:
+            return Verdict.LATE
+        return None if self._may_be_complained_of(child, now) else Verdict.TOO_OFTEN
+
     def recovered_by(self, name: str) -> set[int]:
         """The numbers of the tasks whose groups the task of this name recovers."""
         return {number for number, each in self.supervisors.items() if name and each.group.recovery == name}
@@ -167,6 +173,10 @@ class Policy:
     def next_case(self, name: str, after: int) -> Case | None:
         """The oldest case that is open to the task of this name, behind that serial number."""
         return self.cases.next(self._held_for(name), after)
+
+    def is_open(self, name: str, serial: int) -> bool:
+        """Whether the case of this serial number is open to the task of this name."""
+        return self.cases.is_open(self._held_for(name), serial)
 
     def _held_for(self, name: str) -> set[int]:
         """Those whose case is open to the task of this name. What was started or stopped since is held no more."""
@@ -206,16 +216,6 @@ class Policy:
             child.standing, child.stops_by = Standing.DONE, FOREVER
         return []
 
-    def killed(self, number: int, status: int, now: float) -> list[Step]:
-        """Root has ended it by order. Its failures are forgiven, and one that was given up is started again: somebody
-        has looked after it."""
-        self._now = now
-        child = self.children.get(number)
-        if child is None or child.standing is Standing.DONE:
-            return []
-        if child.is_stopping:
-            return self._stop(child, "")
-        child.forgive()
     def quit(self, number: int, status: int, text: str, now: float) -> list[Step]:
         """A task has said that its work is done, and root knew of no sign that its update had come up. Where there was
         one after all, or that life was to stop, it is as good as its word."""
@@ -228,6 +228,16 @@ class Policy:
             return self._stop(child, text)
         return self._roll_back(child, cause) if child.former_image else self._leave(child, cause, status)
 
+    def killed(self, number: int, status: int, now: float) -> list[Step]:
+        """Root has ended it by order. Its failures are forgiven, and one that was given up is started again: somebody
+        has looked after it."""
+        self._now = now
+        child = self.children.get(number)
+        if child is None or child.standing is Standing.DONE:
+            return []
+        if child.is_stopping:
+            return self._stop(child, "")
+        child.forgive()
         child.standing = Standing.WAITING  # it has ended
         cause = Cause(number, "", forgives=True)
         if child.record.restart is Restart.NEVER:
