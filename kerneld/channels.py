@@ -106,14 +106,15 @@ def _unlink_from_target(channel: Channel, target: Target) -> None:
 def sever(core: Core, channel: Channel) -> None:
     """Take the page away, and the capability out of the slot. Where there is nothing to sever, nothing happens.
 
-    A capability that is the last one to its object stays, as a fault handler's in a TCB does: what its end means may be
-    long, and is left to whoever deletes the channel, disconnects it or connects it again.
+    A capability that is the last one to its object, or the last copy of one whose copies are watched, stays, as a fault
+    handler's in a TCB does: what its end means may be long, and is left to whoever deletes the channel, disconnects it
+    or connects it again.
     """
     if not is_connected(channel):
         return
     unlink(core, channel)
     slot = channel.slot
-    if not mdb.is_final(slot):
+    if not mdb.is_final(slot) and not mdb.is_last_copy(slot):
         mdb.empty(core, slot)
 
 

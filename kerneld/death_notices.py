@@ -5,6 +5,10 @@ asked; the first of each ring is in one balanced tree, by what it watches, whose
 the object or the process ends, its ring leaves the tree and joins the ring of those to be told; each is told once, and
 watches nothing afterwards.
 
+The copies of a capability can be watched as well: then the key is the address of its slot, which is marked. The mark is
+there while such a notice watches, and so is a copy: the last one to go tells. A capability that leaves its slot ends
+that, as an object that is destroyed.
+
 Rules: an end costs O(log n) steps whatever number of notices watch it, and tells TOLD_AT_ONCE of them; the rest are
 told in transactions of their own. So nobody makes another's transaction long, and nobody can hold up a deletion by
 asking again. A notice holds a capability to its notification: that lives at least as long as the notice, or is revoked.
@@ -16,10 +20,10 @@ from typing import Final
 
 from kerneld import balanced_tree, caps, mdb
 from kerneld.balanced_tree import HIGHER, LOWER
-from kerneld.caps import Cap
+from kerneld.caps import TYPE_SHIFT, Cap
 from kerneld.core import Core
 from kerneld.objects import notification
-from kerneld.records import CapType, DeathNotice, Notification, Tcb, TreeNode
+from kerneld.records import CapType, DeathNotice, Notification, Slot, Tcb, TreeNode
 from libsel4py.abi import DeathNoticeState
 
 TOLD_AT_ONCE: Final = 16
@@ -51,6 +55,20 @@ def watch(core: Core, notice: DeathNotice, key: int) -> None:
         _set_root(core, balanced_tree.put_in(core.ram, path, notice.node))
 
 
+def watch_copies(core: Core, notice: DeathNotice, slot: Slot) -> None:
+    """Let an idle notice watch for the end of all that is derived from the slot's capability. Where nothing is, it is
+    told at once."""
+    watch(core, notice, slot.address)
+    slot.watched = 1
+    if not mdb.has_children(slot):
+        _end_place(core, slot, DeathNoticeState.NO_COPIES)
+
+
+def is_place(key: int) -> bool:
+    """Whether a key is the address of a slot: that of an object names its type."""
+    return not key >> TYPE_SHIFT
+
+
 def leave(core: Core, notice: DeathNotice) -> None:
     """Let a notice watch nothing any more, if it does; it will not be told."""
     if not notice.key:
@@ -63,6 +81,8 @@ def leave(core: Core, notice: DeathNotice) -> None:
         _leave_telling(core, notice, heir)
     elif notice.is_first:
         _leave_tree(core, notice, heir)
+        if heir is None and is_place(notice.key):
+            core.slot(notice.key).watched = 0
     if heir is not None:
         before.behind, behind.before = behind, before
     notice.before = notice.behind = None
@@ -75,6 +95,18 @@ def object_destroyed(core: Core, cap: Cap) -> int:
     if core.kernel.watched is None:
         return 0
     return _end(core, key_of(cap), DeathNoticeState.DESTROYED, 0)
+
+
+def last_copy_deleted(core: Core, slot: Slot) -> int:
+    """What was derived from this slot's capability is less by one. Returns how many were told now."""
+    if not slot.watched or mdb.has_children(slot):
+        return 0
+    return _end_place(core, slot, DeathNoticeState.NO_COPIES)
+
+
+def place_left(core: Core, slot: Slot) -> int:
+    """The capability is about to leave this slot. Returns how many were told now."""
+    return _end_place(core, slot, DeathNoticeState.DESTROYED) if slot.watched else 0
 
 
 def process_ended(core: Core, tcb: Tcb, status: int) -> int:
@@ -110,6 +142,11 @@ def _signal(core: Core, notice: DeathNotice) -> None:
     slot = notice.slot
     if slot.cap_type == CapType.NOTIFICATION:  # unless it has been revoked
         notification.send_signal(core, Notification(core.ram, slot.object), slot.word1)
+
+
+def _end_place(core: Core, slot: Slot, state: DeathNoticeState) -> int:
+    slot.watched = 0
+    return _end(core, slot.address, state, 0)
 
 
 def _end(core: Core, key: int, state: DeathNoticeState, status: int) -> int:

@@ -69,20 +69,25 @@ def delete(core: Core, slot: Slot, work: Work) -> bool:
     mappings.takes_memory(core, work.thread)
     if _finalise_slot(core, slot, work, exposed=True) is _Outcome.PREEMPTED:
         return False
-    _empty(core, slot)
+    _empty(core, slot, work)
     return True
 
 
-def _empty(core: Core, slot: Slot) -> None:
-    if slot.word0:
-        mdb.empty(core, slot)
+def _empty(core: Core, slot: Slot, work: Work) -> None:
+    if not slot.word0:
+        return
+    work.spend(death_notices.place_left(core, slot))
+    before = slot.prev
+    mdb.empty(core, slot)
+    if before is not None:
+        work.spend(death_notices.last_copy_deleted(core, before))
 
 
 def _delete_inside(core: Core, slot: Slot, work: Work) -> bool:
     """Delete the capability of a slot inside a zombie; the slot may keep a cyclic zombie."""
     outcome = _finalise_slot(core, slot, work, exposed=False)
     if outcome is _Outcome.REMOVABLE:
-        _empty(core, slot)
+        _empty(core, slot, work)
     return outcome is not _Outcome.PREEMPTED
 
 
@@ -108,7 +113,7 @@ def _finalise_slot(core: Core, slot: Slot, work: Work, *, exposed: bool) -> _Out
             if not _reduce_zombie(core, slot, remainder, work):
                 return _Outcome.PREEMPTED
         else:
-            _swap_aside(core, slot, remainder)
+            _swap_aside(core, slot, remainder, work)
         if not work.spend():
             return _Outcome.PREEMPTED
 
@@ -149,9 +154,10 @@ def _without_empty_tail(core: Core, first: int, count: int) -> int:
     return start + -(-len(tail) // Slot.SIZE)
 
 
-def _swap_aside(core: Core, slot: Slot, zombie: Cap) -> None:
+def _swap_aside(core: Core, slot: Slot, zombie: Cap, work: Work) -> None:
     """Put the zombie into the first slot that it covers, and that slot's capability here, to be deleted next."""
     inner = core.slot(zombie.object)
+    work.spend(death_notices.place_left(core, inner))
     mdb.swap(core, caps.read(inner), inner, zombie, slot)
 
 

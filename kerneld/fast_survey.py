@@ -92,6 +92,11 @@ def _rules(kernel: int, user_base: int, ram_bytes: int) -> dict[str, int]:
         "death_notice": CapType.DEATH_NOTICE,
         "last_type": max(CapType),
         "bound": caps.BOUND,
+        "watched": mdb.WATCHED,
+        "revocable": mdb.REVOCABLE,
+        "first_badged": mdb.FIRST_BADGED,
+        "endpoint": CapType.ENDPOINT,
+        "telling": kernel + KernelRecord.telling.offset,
     }
 
 

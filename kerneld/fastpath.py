@@ -113,6 +113,7 @@ def _objects() -> dict[str, int]:
         "slot_mask": ADDRESS_MASK,
         "slot_revocable": Slot.revocable.mask << Slot.revocable.shift,
         "slot_first_badged": Slot.first_badged.mask << Slot.first_badged.shift,
+        "slot_watched": Slot.watched.mask << Slot.watched.shift,
         "slot_bound": Slot.bound.mask << Slot.bound.shift,
         "notification_state": Notification.state.offset,
         "notification_signals": Notification.signals.offset,

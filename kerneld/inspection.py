@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from hw.ram import Ram
-from kerneld import caps, mapping_table, refills
+from kerneld import caps, death_notices, mapping_table, refills
 from kerneld.accounts import memory, untyped_tree
 from kerneld.caps import Cap
 from kerneld.holdings import holdings
@@ -206,13 +206,20 @@ def notices(ram: Ram) -> list[object]:
         notice = DeathNotice(ram, address)
         key = Cap(notice.key, 0)
         target = f"{key.type.name} 0x{key.object:x}" if notice.key else ""
-        if key.type == CapType.TCB:
+        if notice.key and death_notices.is_place(notice.key):
+            target = _copies(found, notice.key)
+        elif key.type == CapType.TCB:
             target += f" ({names.tasks.get(key.object) or task_name(Tcb(ram, key.object))})"
         slot = notice.slot
         signals = f"0x{slot.object:x}, badge 0x{slot.word1:x}" if slot.cap_type == CapType.NOTIFICATION else ""
         row = {"notice": f"0x{address:x}", "watches": target, "state": DeathNoticeState(notice.state).name}
         rows.append(row | {"signals": signals})
     return rows
+
+
+def _copies(found: Survey, place: int) -> str:
+    held = found.slots.get(place)
+    return "copies of nothing" if held is None else f"copies of ENDPOINT 0x{held.cap.object:x}, badge 0x{held.word1:x}"
 
 
 def _mapping(found: Survey, names: Names, mapping: Mapping) -> dict[str, object]:

@@ -19,6 +19,7 @@ from kerneld.records import ADDRESS_MASK, LOW_BITS, CapType, MappingSpace, Slot
 
 REVOCABLE: Final = 2  # Slot.revocable and Slot.first_badged inside Slot.mdb_word
 FIRST_BADGED: Final = 1
+WATCHED: Final = 4  # Slot.watched, likewise
 CHILD_OF_OBJECT: Final = REVOCABLE | FIRST_BADGED
 
 PREV_OFFSET: Final = 16
@@ -199,6 +200,14 @@ def has_children(slot: Slot) -> bool:
     """Whether a capability derived from this one exists."""
     following = slot.next
     return following is not None and is_mdb_parent_of(slot, following)
+
+
+def is_last_copy(slot: Slot) -> bool:
+    """Whether a capability that is watched for its copies has no other one than this. What is last stands behind it."""
+    before, after = slot.prev, slot.next
+    if before is None or not before.mdb_word & WATCHED:
+        return False
+    return after is None or not is_mdb_parent_of(before, after)
 
 
 def is_final(slot: Slot) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from kerneld import death_notices
+from kerneld import death_notices, mdb
 from kerneld.predicates import Finding, Registry
-from kerneld.records import CapType, DeathNotice, KernelRecord, TreeNode
+from kerneld.records import CapType, DeathNotice, KernelRecord, Slot, TreeNode
 from kerneld.survey import Survey
 from libsel4py.abi import DeathNoticeState
 
@@ -93,15 +93,22 @@ def _found_by_key(found: Survey) -> Finding:
             yield f"the node 0x{node.address:x} of height {node.height} is above heights {heights}"
 
 
-@predicate("notice-target", "What a notice watches is alive, unless its ring is being told.")
+@predicate("notice-target", "What a notice watches is alive, unless its ring is being told; of copies there are some.")
 def _targets(found: Survey) -> Finding:
     if not found.is_complete:
         return
     alive = {death_notices.key_of(held.cap) for held in found.slots.values() if held.kind in WATCHABLE}
+    marked = {held.address for held in found.slots.values() if held.mdb_word & mdb.WATCHED}
+    alive |= marked
     told = _being_told(found)
     for notice in _notices(found):
         if notice.key and notice.address not in told and notice.key not in alive:
             yield f"the death notice 0x{notice.address:x} watches 0x{notice.key:x}, which is no object"
+    for address in marked - {notice.key for notice in _notices(found) if notice.address not in told}:
+        yield f"the copies of the capability at 0x{address:x} are watched by nobody, and it is marked"
+    for address in marked:
+        if found.slots[address].kind != CapType.ENDPOINT or not mdb.has_children(Slot(found.ram, address)):
+            yield f"the copies of the capability at 0x{address:x} are watched, and there are none"
 
 
 @predicate("notice-telling", "Notices that are to be told are the rings whose firsts are in the kernel's ring.")
@@ -116,7 +123,11 @@ def _telling_ring(found: Survey) -> Finding:
         before, behind = first.telling_before, first.telling_behind
         if before is None or behind is None or before.telling_behind != first or behind.telling_before != first:
             yield f"the neighbours of 0x{first.address:x} in the kernel's ring do not name it as theirs"
-        if first.reason not in (DeathNoticeState.DESTROYED, DeathNoticeState.PROCESS_ENDED):
+        if first.reason not in (
+            DeathNoticeState.DESTROYED,
+            DeathNoticeState.PROCESS_ENDED,
+            DeathNoticeState.NO_COPIES,
+        ):
             yield f"the death notice 0x{first.address:x} is told of {first.reason}, which is no end"
 
 

@@ -39,6 +39,7 @@ class Slot(Record):
     next: Ref[Slot] = Ref(24, lambda: Slot, ADDRESS_MASK)
     revocable = Bits(24, 1, 1)  # copies of the capability are its children, not its siblings
     first_badged = Bits(24, 0, 1)
+    watched = Bits(24, 2, 1)  # a death notice watches its copies, of which there are some
     mdb_word = Word(24)
 
     # what the capability words say, for readers that need one part only
@@ -384,7 +385,7 @@ class DeathNotice(Record):
     SLOTS: Final = 1  # at its start: the notification to signal
     NODE: Final = 32  # a TreeNode, in the kernel's tree while this is the first of a ring that watches
 
-    key = Word(32)  # what it watches: mdb.identity of its capabilities, 0 for nothing
+    key = Word(32)  # what it watches: mdb.identity of its capabilities, or a slot's address; 0 for nothing
     before: Ref[DeathNotice] = Ref(40, lambda: DeathNotice)  # in the ring of those that watch the same
     behind: Ref[DeathNotice] = Ref(64, lambda: DeathNotice)
     state = Word(72)  # DeathNoticeState

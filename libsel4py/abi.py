@@ -246,6 +246,7 @@ class DeathNoticeState(IntEnum):
     WATCHING = 1
     DESTROYED = 2  # the last capability to what it watched has been deleted
     PROCESS_ENDED = 3  # the thread's process has ended; the TCB lives on
+    NO_COPIES = 4  # nothing is left that was derived from the capability whose copies it watched
 
 
 class CapType(IntEnum):
@@ -572,6 +573,7 @@ class Label(IntEnum):
     DEATH_NOTICE_WATCH = 70
     DEATH_NOTICE_CANCEL = 71
     DEATH_NOTICE_READ = 72
+    DEATH_NOTICE_WATCH_COPIES = 73
 
 
 def _table() -> Iterator[Invocation]:
@@ -872,6 +874,14 @@ def _table() -> Iterator[Invocation]:
         "",
         "target notification",
         brief="Signal the notification, once, when the target is destroyed or its process ends.",
+    )
+    yield row(
+        Label.DEATH_NOTICE_WATCH_COPIES,
+        "DeathNotice",
+        "watch_copies",
+        "",
+        "endpoint notification",
+        brief="Signal the notification, once, when nothing is left that was derived from the endpoint capability.",
     )
     yield row(Label.DEATH_NOTICE_CANCEL, "DeathNotice", "cancel", brief="Watch nothing, and forget the notification.")
     yield row(

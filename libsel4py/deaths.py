@@ -71,21 +71,26 @@ class Deaths:
         """Call ``ended`` when the target ends. Raises NotEnoughMemory, OutOfSlots, and as `DeathNotice.watch`."""
         notice = DeathNotice(self._task.memory.allocate(ObjectType.DEATH_NOTICE).start)
         try:
-            return self._start(Watch(self, notice, ended, is_own=True), target)
+            return self._start(Watch(self, notice, ended, is_own=True), notice.watch, target)
         except BaseException:
             self._task.memory.free(notice.cptr)
             raise
 
+    def watch_copies(self, notice: DeathNotice, endpoint: Capability, ended: Callable[[Death], None]) -> Watch:
+        """Call ``ended`` when nothing is left that was derived from the capability. The caller keeps the notice. Raises
+        OutOfSlots, and as `DeathNotice.watch_copies`."""
+        return self._start(Watch(self, notice, ended, is_own=False), notice.watch_copies, endpoint)
+
     def watch_memory(self, notice: DeathNotice, ended: Callable[[Death], None]) -> Watch:
         """Call ``ended`` when the memory that the notice was made of is taken back. The caller keeps the notice."""
-        return self._start(Watch(self, notice, ended, is_own=False), notice)
+        return self._start(Watch(self, notice, ended, is_own=False), notice.watch, notice)
 
-    def _start(self, watch: Watch, target: Capability) -> Watch:
+    def _start(self, watch: Watch, begin: Callable[[Capability, Notification], None], target: Capability) -> Watch:
         number = watch.notice.cptr % DEATH_BITS
         with self._lock:
             self._watches[number][watch.notice.cptr] = watch
         try:
-            watch.notice.watch(target, self._bell(number))
+            begin(target, self._bell(number))
         except BaseException:
             self._drop(watch)
             raise

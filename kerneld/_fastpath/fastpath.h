@@ -19,9 +19,9 @@
     X(process_live) X(endpoint_receive) X(notification_idle) X(notification_active) X(tcb_size) X(tcb_listen)         \
     X(tcb_channels) X(endpoint_channels) X(channel_client) X(channel_client_prev) X(channel_client_next)              \
     X(channel_target_prev) X(channel_target_next) X(channel_mask) X(slot_prev) X(slot_mdb) X(slot_mask)               \
-    X(slot_revocable) X(slot_first_badged) X(slot_bound) X(outbox_channel_gone) X(outbox_hint)             \
-    X(label_cnode_revoke) X(cap_io_port) X(outbox_device) X(label_io_port_out32) X(doorbells) X(latches)   \
-    X(label_io_port_in32) X(cap_irq_handler) X(label_irq_handler_ack) X(irq_states) X(irq_signal) X(irq_pending) \
+    X(slot_revocable) X(slot_first_badged) X(slot_watched) X(slot_bound) X(outbox_channel_gone) X(outbox_hint)        \
+    X(label_cnode_revoke) X(cap_io_port) X(outbox_device) X(label_io_port_out32) X(doorbells) X(latches)              \
+    X(label_io_port_in32) X(cap_irq_handler) X(label_irq_handler_ack) X(irq_states) X(irq_signal) X(irq_pending)      \
     X(irq_slots) X(irq_masked)
 
 /* A write of less than `queues` to this port tells `device`, and does nothing else, while the word at `status` is `live` under

@@ -97,7 +97,11 @@ static bool perform_revoke(struct attempt *a, struct slot parent, const struct s
     return complete(a, a->tcb, 0, 0, NULL, 0);
 }
 
-static bool is_simple(struct attempt *a, struct slot child) { return !is_bound(a, child) || is_severable(a, child); }
+/* Whether nothing is to be told of but a channel's end. Who watches the copies of a capability is told by the slow path. */
+static bool is_simple(struct attempt *a, struct slot child)
+{
+    return (!is_bound(a, child) || is_severable(a, child)) && !(links_of(a, child.address) & a->at->slot_watched);
+}
 
 enum outcome try_revoke(struct attempt *a)
 {
@@ -110,6 +114,8 @@ enum outcome try_revoke(struct attempt *a)
     if (depth < 1 || depth > 64 || !resolve(a, a->cap, entry->mr[0], (unsigned)depth, &parent) || type_of(parent) != at->cap_endpoint)
         return SLOW;
     const uint64_t links = links_of(a, parent.address);
+    if (links & at->slot_watched)
+        return SLOW;
     unsigned count = 0;
     for (uint64_t next = links & at->slot_mask; next && links & at->slot_revocable; next = links_of(a, next) & at->slot_mask) {
         struct slot child = load_slot(a, next);
@@ -144,7 +150,7 @@ PyObject *fast_delete_copies(PyObject *Py_UNUSED(module), PyObject *const *args,
     const uint64_t told = a->told;
     while (done < limit && type_of(parent) == a->at->cap_endpoint) {
         const uint64_t links = links_of(a, address), next = links & a->at->slot_mask;
-        if (!next || !(links & a->at->slot_revocable))
+        if (!next || !(links & a->at->slot_revocable) || links & a->at->slot_watched)
             break;
         const struct slot child = load_slot(a, next);
         if (!is_child(a, parent, child) || !is_simple(a, child) || a->outside)

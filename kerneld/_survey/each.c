@@ -137,8 +137,50 @@ static bool is_alive(const struct survey *survey, uint64_t key)
     return false;
 }
 
+/* Whether a notice watches the copies of the capability in this slot. */
+static bool is_place(const struct survey *survey, uint64_t key)
+{
+    const struct held *held = slot_at(survey, key);
+    return held && held->links & survey->rules->watched;
+}
+
+static bool is_watched(const struct survey *survey, const struct held *held)
+{
+    const struct object *object = survey->objects.items;
+    for (size_t i = 0; i < survey->objects.count; i++, object++) {
+        uint64_t at = object->at + survey->rules->notice_key;
+        if (object->kind == survey->rules->death_notice && inside(survey, at, 8) && word_at(survey, at) == held->at)
+            return true;
+    }
+    return false;
+}
+
+/* mdb.has_children, of an endpoint capability. */
+static bool has_copies(const struct survey *survey, const struct held *held)
+{
+    const struct rules *rules = survey->rules;
+    const struct held *child = slot_at(survey, held->links & rules->address_mask);
+    if (kind_of(held) != rules->endpoint || !(held->links & rules->revocable) || !child)
+        return false;
+    if ((child->word0 ^ held->word0) & survey->kinds[rules->endpoint].identity)
+        return false;
+    return !held->word1 || (child->word1 == held->word1 && !(child->links & rules->first_badged));
+}
+
+/* While rings are told, Python looks which of them watch still. */
+static bool holds_marks(const struct survey *survey)
+{
+    FOR_EACH_SLOT(survey, held)
+        if (held->links & survey->rules->watched &&
+            (word_at(survey, survey->rules->telling) || !has_copies(survey, held) || !is_watched(survey, held)))
+            return false;
+    return true;
+}
+
 bool holds_notice_target(struct survey *survey)
 {
+    if (!holds_marks(survey))
+        return false;
     const struct object *object = survey->objects.items;
     for (size_t i = 0; i < survey->objects.count; i++, object++) {
         uint64_t at = object->at + survey->rules->notice_key;
@@ -147,7 +189,7 @@ bool holds_notice_target(struct survey *survey)
         if (at % 8 || !inside(survey, at, 8))
             return false;
         uint64_t key = word_at(survey, at);
-        if (key && !is_alive(survey, key))
+        if (key && !is_place(survey, key) && !is_alive(survey, key))
             return false;
     }
     return true;

@@ -16,7 +16,8 @@
     X(slot_bytes) X(address_mask) X(user_base) X(ram_bytes) X(tcb_slots) X(irq_slots) X(irq_states) X(irqs) X(irq_flags)           \
     X(irq_signal) X(irq_inactive) X(io_port_bitmap) X(io_ports) X(listen_slot) X(channel_client) X(channel_mask)      \
     X(notice_key) X(null) X(untyped) X(notification) X(cnode) X(tcb) X(irq_handler) X(io_port) X(zombie) X(channel)   \
-    X(death_notice) X(last_type) X(bound)
+    X(death_notice) X(last_type) X(bound) X(watched)                       \
+    X(revocable) X(first_badged) X(endpoint) X(telling)
 
 /* What is to be known of a capability type; kerneld/fast_survey.py fills it in. */
 #define KIND(X)                                                                                                       \

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from kerneld import caps, deletion, derive, mdb, slot_arguments
+from kerneld import caps, death_notices, deletion, derive, mdb, slot_arguments
 from kerneld.caps import Cap
 from kerneld.core import PREEMPTED, Call, Core, Invocation, Result
 from kerneld.failures import illegal_operation, truncated_message
@@ -72,6 +72,7 @@ class Move:
     destination: Slot
 
     def perform(self, core: Core) -> Result:
+        death_notices.place_left(core, self.source)
         mdb.move(core, self.cap, self.source, self.destination)
         return ()
 

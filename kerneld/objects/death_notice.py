@@ -37,6 +37,25 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchCopies:
+    """``target``: the slot of the capability whose copies are watched. ``source``: the notification capability."""
+
+    notice: DeathNotice
+    target: Slot
+    source: Slot
+    caller: int
+
+    def perform(self, core: Core) -> Result:
+        notice, cap = self.notice, caps.read(self.source)
+        if not deletion.delete(core, notice.slot, Work(self.caller)):
+            return PREEMPTED
+        mdb.insert(core, cap, self.source, notice.slot)
+        notice.status = 0
+        death_notices.watch_copies(core, notice, self.target)
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     notice: DeathNotice
     caller: int
@@ -63,11 +82,14 @@ def decode(core: Core, call: Call) -> Invocation:
     Raises:
         SyscallError: in this order. ILLEGAL_OPERATION (label). Watch: TRUNCATED_MESSAGE, DELETE_FIRST (it watches),
             INVALID_CAPABILITY(1) (the target has no end), INVALID_CAPABILITY(2) (notification: type, rights).
+            Watch_copies: the same, but INVALID_CAPABILITY(1) where the target is none of an endpoint that has children.
     """
     notice = DeathNotice(core.ram, call.slot.object)
     match call.label:
         case Label.DEATH_NOTICE_WATCH:
             return _decode_watch(call, notice)
+        case Label.DEATH_NOTICE_WATCH_COPIES:
+            return _decode_watch_copies(call, notice)
         case Label.DEATH_NOTICE_CANCEL:
             return Cancel(notice, call.thread.address)
         case Label.DEATH_NOTICE_READ:
@@ -78,6 +100,30 @@ def decode(core: Core, call: Call) -> Invocation:
 
 
 def _decode_watch(call: Call, notice: DeathNotice) -> Watch:
+    target, source = _two_capabilities(call, notice)
+    key = death_notices.key_of(caps.read(target))
+    if not key:
+        raise invalid_capability(
+            1, "only an object with memory of its own has an end; of untyped memory watch something that is made of it"
+        )
+    _ensure_signals(source)
+    return Watch(notice, key, source, call.thread.address)
+
+
+def _decode_watch_copies(call: Call, notice: DeathNotice) -> WatchCopies:
+    target, source = _two_capabilities(call, notice)
+    if target.cap_type != CapType.ENDPOINT:
+        raise invalid_capability(1, "those who hold copies of an endpoint capability are watched, and of no other")
+    if not target.revocable:
+        raise invalid_capability(
+            1,
+            "copies of this capability are its siblings, not its children; watch the one that the badge was minted by",
+        )
+    _ensure_signals(source)
+    return WatchCopies(notice, target, source, call.thread.address)
+
+
+def _two_capabilities(call: Call, notice: DeathNotice) -> tuple[Slot, Slot]:
     if len(call.caps) < 2:
         raise truncated_message(
             "Watch takes a capability to what it is to watch, and one of the notification to signal"
@@ -85,13 +131,11 @@ def _decode_watch(call: Call, notice: DeathNotice) -> Watch:
     if notice.key:
         raise SyscallError(Error.DELETE_FIRST, (), "the notice watches something already; Cancel ends that")
     target, source = call.caps[:2]
-    key = death_notices.key_of(caps.read(target))
-    if not key:
-        raise invalid_capability(
-            1, "only an object with memory of its own has an end; of untyped memory watch something that is made of it"
-        )
+    return target, source
+
+
+def _ensure_signals(source: Slot) -> None:
     if source.cap_type != CapType.NOTIFICATION:
         raise invalid_capability(2, "a death is told by signalling a notification, and this is no capability to one")
     if not source.can_write:
         raise invalid_capability(2, "the notification capability lacks Write, so it cannot be signalled by it")
-    return Watch(notice, key, source, call.thread.address)

@@ -35,6 +35,19 @@ class DeathNotice(Capability):
         """
         invoke(self.cptr, Label.DEATH_NOTICE_WATCH, target=target.cptr, notification=notification.cptr)
 
+    def watch_copies(self, endpoint: Capability, notification: Notification) -> None:
+        """Signal the notification, once, when nothing is left that was derived from this capability: copies of it, and
+        copies of them, in whatever task, and in channels. At once, if there is nothing.
+
+        The capability must be one whose copies are its children: an endpoint's first one, or one that a badge was
+        minted by. Its own end, and that it is moved elsewhere, is told as `DESTROYED`.
+
+        Raises:
+            DeleteFirst: it watches something: `cancel`. InvalidCapability: as said, or the notification is none with
+                Write.
+        """
+        invoke(self.cptr, Label.DEATH_NOTICE_WATCH_COPIES, endpoint=endpoint.cptr, notification=notification.cptr)
+
     def cancel(self) -> None:
         """Watch nothing any more, and forget the notification."""
         invoke(self.cptr, Label.DEATH_NOTICE_CANCEL)

@@ -80,9 +80,10 @@ class FakeChannel:
 
 @dataclass(slots=True, eq=False)
 class FakeNotice:
-    """``target`` is None while it watches nothing."""
+    """``target`` is None while it watches nothing; ``place``: the slot whose capability's copies it watches."""
 
     target: object = None
+    place: int = 0
     bell: FakeNotification | None = None
     badge: int = 0
     state: DeathNoticeState = DeathNoticeState.IDLE
@@ -227,7 +228,12 @@ class FakeObjects:
             case Label.CHANNEL_DISCONNECT if isinstance(cap.object, FakeChannel):
                 cap.object.target = None
                 return _DONE
-            case Label.DEATH_NOTICE_WATCH | Label.DEATH_NOTICE_CANCEL | Label.DEATH_NOTICE_READ:
+            case (
+                Label.DEATH_NOTICE_WATCH
+                | Label.DEATH_NOTICE_WATCH_COPIES
+                | Label.DEATH_NOTICE_CANCEL
+                | Label.DEATH_NOTICE_READ
+            ):
                 return self._use_notice(label, cap.object, request)
         return Error.NO_ERROR, self.results.get(label, (0,) * len(row.results))
 
@@ -269,7 +275,7 @@ class FakeObjects:
         if label is Label.DEATH_NOTICE_READ:
             return Error.NO_ERROR, (notice.state, 0)
         if label is Label.DEATH_NOTICE_CANCEL:
-            notice.target, notice.state = None, DeathNoticeState.IDLE
+            notice.target, notice.place, notice.state = None, 0, DeathNoticeState.IDLE
             return _DONE
         target, bell = (self.caps.get(each) for each in request.caps)
         if notice.target is not None:
@@ -280,16 +286,31 @@ class FakeObjects:
             return Error.INVALID_CAPABILITY, (2,)
         notice.target, notice.bell, notice.badge = target.object, bell.object, bell.badge
         notice.state = DeathNoticeState.WATCHING
+        if label is Label.DEATH_NOTICE_WATCH_COPIES:
+            notice.place = request.caps[0]
+            self._tell_of_copies()
         return _DONE
+
+    def _tell_of_copies(self) -> None:
+        """Signal for each notice that watches copies of which there are none, or of what is not there."""
+        for each in [cap.object for cap in self.caps.values() if isinstance(cap.object, FakeNotice)]:
+            if each.place and each.place not in self.caps:
+                self._told(each, DeathNoticeState.DESTROYED)
+            elif each.place and not list(self._children(each.place)):
+                self._told(each, DeathNoticeState.NO_COPIES)
+
+    def _told(self, notice: FakeNotice, state: DeathNoticeState) -> None:
+        notice.target, notice.place, notice.state = None, 0, state
+        if notice.bell is not None:
+            notice.bell.word |= notice.badge
+            self.rang = True
 
     def _tell(self, ended: object) -> None:
         """Signal for each notice that watches an object that has ended, and be that the notice itself."""
         held = {id(cap.object): cap.object for cap in self.caps.values()}
         for each in (*held.values(), ended):
             if isinstance(each, FakeNotice) and each.target is ended and each.bell is not None:
-                each.target, each.state = None, DeathNoticeState.DESTROYED
-                each.bell.word |= each.badge
-                self.rang = True
+                self._told(each, DeathNoticeState.DESTROYED)
 
     def _map_io(self, slot: int, cap: FakeCap, frame: FakeFrame, request: Request) -> Outcome:
         target = self.caps.get(request.caps[0])
@@ -329,11 +350,13 @@ class FakeObjects:
         cap = self._remove(slot)
         for child in self._children(slot):
             self.caps[child].parent = cap.parent if cap is not None else None
+        self._tell_of_copies()
 
     def _revoke(self, slot: int) -> None:
         for child in self._children(slot):
             self._revoke(child)
             self._remove(child)
+        self._tell_of_copies()
         cap = self.caps.get(slot)
         if cap is not None and isinstance(cap.object, FakeUntyped):
             cap.object.used = 0

@@ -176,6 +176,7 @@ WORKING: Mapping[Label, Working] = {
     Label.FRAME_MAP_IO: Working("frame", (Rights.READ | Rights.WRITE, 1 << 20), ("io_space",)),
     Label.IO_SPACE_CONTROL_ASSIGN: Working("io_space_control", (1,), ("other_io_space",)),
     Label.DEATH_NOTICE_WATCH: Working("notice", (), ("endpoint", "notification")),
+    Label.DEATH_NOTICE_WATCH_COPIES: Working("notice", (), ("endpoint", "notification")),
     Label.DEATH_NOTICE_CANCEL: Working("notice"),
     Label.DEATH_NOTICE_READ: Working("notice"),
     Label.FRAME_UNMAP: Working("frame"),

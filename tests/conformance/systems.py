@@ -1,7 +1,7 @@
 """Write docs/systems.md from the list below: ``python -m tests.conformance.systems [--check]``.
 
-sel4py has parts that are built after L4, Mach, RefOS, Genode and KeyKOS. Each has an id and a check; here stands which
-tests show it, and what is not shown. A test that is named here and does not exist is an error.
+sel4py has parts that are built after L4, Mach, RefOS, Genode, KeyKOS, QNX, EROS and Viengoos. Each has an id and a
+check; here stands which tests show it, and what is not shown. A test that is named here and does not exist is an error.
 """
 
 from __future__ import annotations
@@ -87,6 +87,46 @@ CHECKS = (
         },
         "a message brings the parcel's number, and the receiver takes it of the pager that both have; whole windows "
         "alone; no arrays of port rights",
+    ),
+    Check(
+        "MACH-11",
+        "Mach",
+        "dead-name notification: asked for once, told once, of each end of an object or process; the name is kept from "
+        "being used again by its holder's capability slot, which nobody else fills",
+        {
+            "conformance/test_death_notice.py": (
+                "test_DEATHNOTICE0001_every_object",
+                "test_DEATHNOTICE0003_process",
+                "test_DEATHNOTICE0012_many",
+            ),
+            "unit/sdk/test_deaths.py": ("test_a_server_is_called_once_and_the_notice_is_given_back",),
+        },
+        "there are no counts of references to a name: a slot is one, and is empty behind the end",
+    ),
+    Check(
+        "MACH-12",
+        "Mach",
+        "no-senders notification: a server is told when the last capability derived from one is gone, also with a "
+        "client that is killed, and of how many were handed out; one that is handed out meanwhile suppresses it",
+        {
+            "conformance/test_death_notice.py": (
+                "test_DEATHNOTICE0017_no_copies",
+                "test_DEATHNOTICE0018_other_badges",
+                "test_DEATHNOTICE0019_a_new_copy_suppresses_it",
+                "test_DEATHNOTICE0020_a_client_dies",
+                "test_DEATHNOTICE0022_cancel_and_more_than_one",
+            ),
+            "unit/sdk/test_senders.py": (
+                "test_MACH12_the_last_senders_end_is_told_with_how_many_were_made",
+                "test_MACH12_one_that_is_handed_out_meanwhile_suppresses_it",
+            ),
+            "system/test_senders.py": (
+                "test_MACH12_a_client_that_is_killed_is_the_last_sender",
+                "test_MACH12_one_that_was_given_on_holds_it_off",
+            ),
+        },
+        "the make-send count is kept by the SDK, and no value of it is waited for: a server that hands out in several "
+        "threads compares it itself",
     ),
     Check(
         "MACH-14",
@@ -241,6 +281,47 @@ CHECKS = (
             ),
         },
         "the packet is memory alone, without a meter: processor time is donated by the call",
+    ),
+    Check(
+        "QNX-10",
+        "QNX",
+        "high-availability manager: ends, missed heartbeats and complaints are its conditions, restart, order and "
+        "recovery by a task its actions; killed itself, or hung, it is started again by root, finds all that it had "
+        "to do, and goes on to restart servers; what depends on another task is started behind it",
+        {
+            "system/test_reincarnation.py": (
+                "test_each_way_to_end_is_noticed_and_followed_by_a_new_life",
+                "test_a_supervisor_that_hangs_keeps_nobody_away",
+                "test_the_reincarnation_server_is_killed_again_and_again_while_others_are",
+            ),
+            "system/test_recovery.py": ("test_a_supervisor_that_dies_keeps_nobody_away",),
+            "unit/servers/test_lifecycle.py": ("test_root_takes_over_when_it_ends_again_and_again",),
+            "unit/servers/test_reincarnation_policy.py": ("test_a_restart_waits_for_what_the_task_depends_on",),
+        },
+        "the guardian is root, and no clone: it keeps what must not be lost, and supervises by a simple rule if the "
+        "manager cannot live; one missed heartbeat is no condition of its own; waitfor is `depends` and a call that "
+        "waits, and no path is waited for",
+    ),
+    Check(
+        "ERO-06",
+        "EROS",
+        "a server is replaced behind what its clients hold: held, they wait; another image is started, and they see "
+        "latency alone; one that does not come up is led back",
+        {
+            "system/test_versions.py": (
+                "test_clients_see_latency_alone",
+                "test_a_server_is_held_its_image_replaced_and_let_go",
+                "test_a_version_that_does_not_come_up_is_followed_by_the_former_one",
+            ),
+        },
+        "the endpoint stands for the forwarder: its target is the task that receives there; it has no data of its own",
+    ),
+    Check(
+        "VIE-09",
+        "Viengoos",
+        "whoever asks is told that an object was destroyed, of any type with memory of its own",
+        {"conformance/test_death_notice.py": ("test_DEATHNOTICE0001_every_object",)},
+        "untyped memory, of which each capability ends by itself: a notice that is made of it watches itself",
     ),
     Check(
         "VIE-02",

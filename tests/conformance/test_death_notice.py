@@ -15,6 +15,7 @@ from tests.harness import Machine
 
 IDLE, WATCHING = DeathNoticeState.IDLE, DeathNoticeState.WATCHING
 DESTROYED, ENDED = DeathNoticeState.DESTROYED, DeathNoticeState.PROCESS_ENDED
+NO_COPIES = DeathNoticeState.NO_COPIES
 WATCHABLE = (
     (ObjectType.TCB, 0),
     (ObjectType.ENDPOINT, 0),
@@ -277,3 +278,169 @@ def test_DEATHNOTICE0016_busy_tree(machine: Machine, bell: int) -> None:
         machine.delete(target)
         assert poll(machine, bell) == (0 if number % 3 == 0 else 1 << number % 8)
     assert held(machine, notices[targets[0]]).type is CapType.DEATH_NOTICE
+
+
+# --- the copies of a capability
+
+
+def watch_copies(machine: Machine, target: int, bell: int, badge: int = 1) -> int:
+    notice = machine.retype(ObjectType.DEATH_NOTICE)
+    machine.root.call(notice, Label.DEATH_NOTICE_WATCH_COPIES, (), [target, machine.copy(bell, badge=badge)])
+    return notice
+
+
+@pytest.fixture
+def session(machine: Machine) -> int:
+    """A badge of an endpoint's, of which a server hands out copies."""
+    return machine.copy(machine.retype(ObjectType.ENDPOINT), badge=7)
+
+
+def test_DEATHNOTICE0017_no_copies(machine: Machine, bell: int, session: int) -> None:
+    """The end of the last capability derived from one is told, whoever had it, and not before."""
+    client, other = machine.thread("client"), machine.thread("other")
+    machine.grant(client, session, ENDPOINT)
+    notice = watch_copies(machine, session, bell, 4)
+    machine.root.call(other.cnode, Label.CNODE_COPY, (ENDPOINT, 8, ENDPOINT, 8, Rights.WRITE), [client.cnode])
+    machine.root.call(client.cnode, Label.CNODE_DELETE, (ENDPOINT, 8))
+    assert (poll(machine, bell), read(machine, notice)) == (0, (WATCHING, 0))
+    machine.root.call(other.cnode, Label.CNODE_MOVE, (9, 8, ENDPOINT, 8), [other.cnode])
+    assert poll(machine, bell) == 0, "it is elsewhere, and there"
+    machine.root.call(other.cnode, Label.CNODE_DELETE, (9, 8))
+    assert (poll(machine, bell), read(machine, notice)) == (4, (NO_COPIES, 0))
+    machine.delete(machine.copy(session))
+    assert poll(machine, bell) == 0, "it was told once"
+
+
+def test_DEATHNOTICE0018_other_badges(machine: Machine, bell: int) -> None:
+    """Badges are told apart, whatever the order in which they were minted and copied; the first one counts them all."""
+    endpoint = machine.retype(ObjectType.ENDPOINT)
+    sessions = {badge: machine.copy(endpoint, badge=badge) for badge in (1, 2, 4)}
+    again = machine.copy(endpoint, badge=2)  # the same badge, by another capability
+    copies = {badge: [machine.copy(session), machine.copy(session)] for badge, session in sessions.items()}
+    machine.copy(again)
+    for badge, session in sessions.items():
+        watch_copies(machine, session, bell, badge)
+    for badge in (2, 4, 1):
+        machine.delete(copies[badge][1])
+        assert poll(machine, bell) == 0
+        machine.delete(copies[badge][0])
+        assert poll(machine, bell) == badge
+    watch_copies(machine, endpoint, bell, 8)
+    for slot in (*sessions.values(), again):
+        assert poll(machine, bell) == 0
+        machine.delete(slot)
+    assert poll(machine, bell) == 0, "a copy of the last one's is left"
+    machine.revoke(endpoint)
+    assert poll(machine, bell) == 8
+
+
+def test_DEATHNOTICE0019_a_new_copy_suppresses_it(machine: Machine, bell: int, session: int) -> None:
+    """A copy that is made before the last one goes keeps it from being told. Where there is none it is told at once."""
+    first = machine.copy(session)
+    notice = watch_copies(machine, session, bell)
+    second = machine.copy(session)
+    machine.delete(first)
+    assert (poll(machine, bell), read(machine, notice)) == (0, (WATCHING, 0))
+    machine.delete(second)
+    assert poll(machine, bell) == 1
+    none = watch_copies(machine, session, bell, 2)
+    assert (poll(machine, bell), read(machine, none)) == (2, (NO_COPIES, 0))
+    third = machine.copy(session)  # made between the telling and the look: who asks again hears that there is one
+    machine.root.call(none, Label.DEATH_NOTICE_WATCH_COPIES, (), [session, bell])
+    assert (poll(machine, bell), read(machine, none)) == (0, (WATCHING, 0))
+    machine.delete(third)
+    assert read(machine, none) == (NO_COPIES, 0)
+
+
+def test_DEATHNOTICE0020_a_client_dies(machine: Machine, bell: int, session: int) -> None:
+    """A client's CNode takes its copies along, also those in CNodes below and those of its threads' fault handlers."""
+    pool = machine.retype(ObjectType.UNTYPED, 14)
+    node = machine.retype(ObjectType.CNODE, 4, untyped=pool)
+    inner = machine.retype(ObjectType.CNODE, 4, untyped=pool)
+    for cnode, slot in ((node, 1), (inner, 0), (inner, 3)):
+        machine.root.call(cnode, Label.CNODE_COPY, (slot, 4, session, 64, Rights.ALL), [InitialSlot.CNODE])
+    thread = machine.thread("client")
+    machine.grant(thread, session, 9)
+    words = (abi.cnode_cap_data(0, 56), 0)
+    machine.root.call(thread.cap, Label.TCB_SET_SPACE, words, [session, thread.cnode, InitialSlot.VSPACE])
+    notice = watch_copies(machine, session, bell)
+    machine.revoke(pool)
+    machine.root.call(thread.cnode, Label.CNODE_DELETE, (9, 8))
+    assert (poll(machine, bell), read(machine, notice)) == (0, (WATCHING, 0)), "its thread has one"
+    machine.root.call(thread.cap, Label.TCB_SET_SPACE, words, [0, thread.cnode, InitialSlot.VSPACE])
+    assert (poll(machine, bell), read(machine, notice)) == (1, (NO_COPIES, 0))
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved"])
+def test_DEATHNOTICE0021_the_capability_goes(machine: Machine, bell: int, session: int, how: str) -> None:
+    """A capability that leaves its slot tells as an object does that is destroyed; its copies are what they were."""
+    copy, notice = machine.copy(session), watch_copies(machine, session, bell)
+    if how == "deleted":
+        machine.delete(session)
+    else:
+        words = (machine.new_slots(), 64, session, 64)
+        machine.root.call(InitialSlot.CNODE, Label.CNODE_MOVE, words, [InitialSlot.CNODE])
+    assert (poll(machine, bell), read(machine, notice)) == (1, (DESTROYED, 0))
+    assert held(machine, copy).badge == 7
+    machine.delete(copy)
+    assert poll(machine, bell) == 0
+
+
+def test_DEATHNOTICE0022_cancel_and_more_than_one(machine: Machine, bell: int, session: int) -> None:
+    """Several watch the same copies, each for itself; one that cancels, or is deleted, is not told."""
+    copy = machine.copy(session)
+    notices = [watch_copies(machine, session, bell, 1 << number) for number in range(4)]
+    machine.root.call(notices[0], Label.DEATH_NOTICE_CANCEL)
+    machine.delete(notices[2])
+    machine.delete(copy)
+    assert poll(machine, bell) == 0b1010
+    alone = watch_copies(machine, session, bell, 16)
+    assert poll(machine, bell) == 16
+    machine.copy(session)
+    machine.root.call(alone, Label.DEATH_NOTICE_WATCH_COPIES, (), [session, bell])
+    machine.root.call(alone, Label.DEATH_NOTICE_CANCEL)
+    assert read(machine, alone) == (IDLE, 0)
+    machine.revoke(session)
+    assert poll(machine, bell) == 0
+
+
+def test_DEATHNOTICE0023_the_capability_goes_with_its_cnode(machine: Machine, bell: int) -> None:
+    """One that is put aside, since the CNode around it ends inside of another one, has left its slot."""
+    outer, inner = machine.retype(ObjectType.CNODE, 4), machine.retype(ObjectType.CNODE, 4)
+    endpoint, idle = machine.retype(ObjectType.ENDPOINT), machine.retype(ObjectType.ENDPOINT)
+    own = InitialSlot.CNODE
+    machine.root.call(inner, Label.CNODE_MINT, (0, 4, endpoint, 64, Rights.ALL, 7), [own])
+    copy = machine.new_slots()
+    machine.root.call(own, Label.CNODE_COPY, (copy, 64, 0, 4, Rights.ALL), [inner])
+    notice = watch(machine, idle, bell)
+    with machine.ram.transaction():
+        core, made = machine.kernel.core, DeathNotice(machine.ram, held(machine, notice).object)
+        death_notices.leave(core, made)
+        death_notices.watch_copies(core, made, core.slot(held(machine, inner).object))
+    machine.root.call(outer, Label.CNODE_MOVE, (3, 4, inner, 64), [own])
+    machine.delete(outer)
+    assert (poll(machine, bell), read(machine, notice)) == (1, (DESTROYED, 0))
+    assert held(machine, copy).badge == 7
+
+
+def test_DEATHNOTICE0024_errors(machine: Machine) -> None:
+    """Watch_copies checks as watch does; the target must be an endpoint's whose copies are its children."""
+    stock = Stock(machine)
+    label = Label.DEATH_NOTICE_WATCH_COPIES
+    for refusal in (
+        Refusal(label, Error.TRUNCATED_MESSAGE, drop_caps=1),
+        Refusal(label, Error.DELETE_FIRST, (), caps={0: "null", 1: "null"}, cptr="watching"),
+        Refusal(label, Error.INVALID_CAPABILITY, (1,), caps={0: "notification", 1: "read_only"}),
+        Refusal(label, Error.INVALID_CAPABILITY, (1,), caps={0: "null"}),
+        Refusal(label, Error.INVALID_CAPABILITY, (2,), caps={1: "read_only"}),
+        Refusal(label, Error.INVALID_CAPABILITY, (2,), caps={1: "endpoint"}),
+        Refusal(label, Error.NO_ERROR, (), caps={1: "write_only"}),
+    ):
+        assert stock.invoke(refusal) == (refusal.error, refusal.payload), str(refusal)
+    session = machine.copy(machine.retype(ObjectType.ENDPOINT), badge=7)
+    sibling, notice, bell = (
+        machine.copy(session),
+        machine.retype(ObjectType.DEATH_NOTICE),
+        machine.retype(ObjectType.NOTIFICATION),
+    )
+    assert machine.root.invoke(notice, label, (), [sibling, bell]) == (Error.INVALID_CAPABILITY, (1,))

@@ -66,7 +66,9 @@ class Coverage(Dealings):
             self._end(kind, address)
         objects = [self.before.survey.of_type(CapType(kind)).get(address) for kind, address in ended]
         objects += [self.before.survey.of_type(CapType.TCB).get(address) for address in self.threads]
-        self._tell({key_of(cap) for cap in objects if cap is not None})
+        slots = [self.before.survey.slots[address] for address in self.doomed if address in self.before.survey.slots]
+        places = self.doomed | {slot.prev for slot in slots}  # whose copies, or who themselves, may go
+        self._tell({key_of(cap) for cap in objects if cap is not None} | places)
         self._channels(ended)
         self._spread_all()
 

@@ -107,3 +107,68 @@ def delete_a_watched_thread(stage: Stage) -> Trap:
 def exit_while_watched(stage: Stage) -> Trap:
     watch(stage, stage.client.cap, int(InitialSlot.TCB), stage.client.cap)
     return Trap(stage.client, Syscall.EXIT, words=(3,))
+
+
+def watch_copies(stage: Stage, *targets: int) -> int:
+    """As `watch`, for the copies of each."""
+    first = stage.machine.retype(ObjectType.DEATH_NOTICE, 0, len(targets))
+    for number, target in enumerate(targets):
+        stage.root.call(first + number, Label.DEATH_NOTICE_WATCH_COPIES, (), (target, stage.notification))
+    return first
+
+
+def session(stage: Stage, copies: int) -> tuple[int, range]:
+    """A badge of an endpoint, and copies of it."""
+    badged = stage.machine.copy(stage.endpoint, badge=7)
+    made = [stage.machine.copy(badged) for _ in range(copies)]
+    return badged, range(badged + 1, badged + 1 + len(made))
+
+
+@TABLE.of(Label.DEATH_NOTICE_WATCH_COPIES)
+def watch_copies_that_others_watch(stage: Stage) -> Trap:
+    badged, _ = session(stage, 2)
+    watch_copies(stage, badged)
+    notice = stage.machine.retype(ObjectType.DEATH_NOTICE)
+    return invocation(stage, notice, Label.DEATH_NOTICE_WATCH_COPIES, (), (badged, stage.notification))
+
+
+@TABLE.of(Label.DEATH_NOTICE_WATCH_COPIES)
+def watch_copies_of_which_there_are_none(stage: Stage) -> Trap:
+    badged, _ = session(stage, 0)
+    notice = stage.machine.retype(ObjectType.DEATH_NOTICE)
+    return invocation(stage, notice, Label.DEATH_NOTICE_WATCH_COPIES, (), (badged, stage.notification))
+
+
+@TABLE.of(Label.DEATH_NOTICE_CANCEL)
+def cancel_the_only_one_that_watches_copies(stage: Stage) -> Trap:
+    badged, _ = session(stage, 1)
+    return invocation(stage, watch_copies(stage, badged), Label.DEATH_NOTICE_CANCEL)
+
+
+@TABLE.of(Label.CNODE_DELETE)
+def delete_the_last_copy(stage: Stage) -> Trap:
+    badged, copies = session(stage, 1)
+    watch_copies(stage, badged, badged)
+    return invocation(stage, CNODE, Label.CNODE_DELETE, at(copies[0]))
+
+
+@TABLE.of(Label.CNODE_REVOKE)
+def revoke_copies_that_are_watched(stage: Stage) -> Trap:
+    badged, _ = session(stage, 3)
+    watch_copies(stage, badged, badged)
+    return invocation(stage, CNODE, Label.CNODE_REVOKE, at(badged))
+
+
+@TABLE.of(Label.CNODE_REVOKE)
+def revoke_what_watched_capabilities_were_made_from(stage: Stage) -> Trap:
+    badged, _ = session(stage, 2)
+    other, _ = session(stage, 2)
+    watch_copies(stage, badged, other)
+    return invocation(stage, CNODE, Label.CNODE_REVOKE, at(stage.endpoint))
+
+
+@TABLE.of(Label.CNODE_MOVE)
+def move_a_capability_whose_copies_are_watched(stage: Stage) -> Trap:
+    badged, _ = session(stage, 1)
+    watch_copies(stage, badged)
+    return invocation(stage, CNODE, Label.CNODE_MOVE, (*at(stage.machine.new_slots()), *at(badged)), (CNODE,))

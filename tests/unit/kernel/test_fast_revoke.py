@@ -109,7 +109,23 @@ def of_memory(machine: Machine) -> int:
     return machine.retype(ObjectType.UNTYPED, 12)
 
 
-@pytest.mark.parametrize("make", [with_too_many, with_a_listener, of_a_notification, of_memory])
+def whose_copies_are_watched(machine: Machine, *, through: bool = False) -> int:
+    slot = machine.retype(ObjectType.ENDPOINT)
+    badged = machine.copy(slot, badge=3)
+    machine.copy(badged)
+    notice, bell = machine.retype(ObjectType.DEATH_NOTICE), machine.retype(ObjectType.NOTIFICATION)
+    machine.root.call(notice, Label.DEATH_NOTICE_WATCH_COPIES, (), [badged, bell])
+    return slot if through else badged
+
+
+def with_one_whose_copies_are_watched(machine: Machine) -> int:
+    return whose_copies_are_watched(machine, through=True)
+
+
+WATCHED = (whose_copies_are_watched, with_one_whose_copies_are_watched)
+
+
+@pytest.mark.parametrize("make", [*WATCHED, with_too_many, with_a_listener, of_a_notification, of_memory])
 def test_what_else_hangs_on_it_is_slow(machine: Machine, make: Callable[[Machine], int]) -> None:
     assert taken_by(machine, make(machine)) == 0
 

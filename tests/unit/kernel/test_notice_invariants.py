@@ -13,14 +13,20 @@ from tests.harness import Machine
 
 
 class Watched:
-    """Three endpoints, the first watched by three notices, the others by one each."""
+    """Three endpoints, the first watched by three notices, the others by one each; and of two badges the copies of one,
+    by another notice."""
 
     def __init__(self) -> None:
         self.machine = Machine()
         self.targets = [self.machine.retype(ObjectType.ENDPOINT) for _ in range(3)]
         self.bell = self.machine.retype(ObjectType.NOTIFICATION)
         self.notices = [self._watch(self.targets[number]) for number in (0, 0, 0, 1, 2)]
-        self.idle = self._record(self.machine.retype(ObjectType.DEATH_NOTICE))
+        self.idle_slot = self.machine.retype(ObjectType.DEATH_NOTICE)
+        self.idle = self._record(self.idle_slot)
+        self.session, self.shared = (self.machine.copy(self.targets[2], badge=badge) for badge in (1, 2))
+        self.copy = self.machine.copy(self.shared)
+        copies = self.machine.retype(ObjectType.DEATH_NOTICE)
+        self.machine.root.call(copies, Label.DEATH_NOTICE_WATCH_COPIES, (), [self.shared, self.bell])
         self.machine.assert_invariants()
 
     def _record(self, slot: int) -> DeathNotice:
@@ -101,6 +107,18 @@ def telling_is_no_ring(on: Watched) -> None:
     on.notices[0].telling_behind = on.notices[1]
 
 
+def marked_in_vain(on: Watched) -> None:
+    on.machine.slot(on.session).watched = 1
+
+
+def not_marked(on: Watched) -> None:
+    on.machine.slot(on.shared).watched = 0
+
+
+def marked_without_copies(on: Watched) -> None:
+    on.machine.slot(on.copy).first_badged = 1  # as of another badge of the same number
+
+
 DAMAGE: dict[Callable[[Watched], None], str] = {
     broken_ring: "notice-ring",
     two_firsts: "notice-ring",
@@ -110,6 +128,9 @@ DAMAGE: dict[Callable[[Watched], None], str] = {
     wrong_order: "notice-found",
     wrong_height: "notice-found",
     watches_nobody: "notice-target",
+    marked_in_vain: "notice-target",
+    not_marked: "notice-target",
+    marked_without_copies: "notice-target",
     signals_an_endpoint: "notice-signals",
     telling_is_lost: "notice-telling",
     telling_of_no_end: "notice-telling",
@@ -136,7 +157,7 @@ def test_every_predicate_is_tried() -> None:
 
 def test_notices_can_be_inspected() -> None:
     on = Watched()
-    on.machine.root.call(on.machine.next_slot - 1, Label.DEATH_NOTICE_WATCH, (), [on.machine.root.cap, on.bell])
+    on.machine.root.call(on.idle_slot, Label.DEATH_NOTICE_WATCH, (), [on.machine.root.cap, on.bell])
     on.machine.delete(on.targets[1])
     rows = [row for row in inspection.notices(on.machine.ram) if isinstance(row, dict)]
     signals = f"0x{on.machine.slot(on.bell).object:x}, badge 0x0"
@@ -144,3 +165,5 @@ def test_notices_can_be_inspected() -> None:
     assert [row["watches"] for row in rows[:3]] == [first] * 3
     assert (rows[3]["watches"], rows[3]["state"], rows[3]["signals"]) == ("", "DESTROYED", signals)
     assert rows[5]["watches"].startswith(f"TCB 0x{on.machine.root.tcb.address:x} (")
+    copies = f"copies of ENDPOINT 0x{on.machine.slot(on.targets[2]).object:x}, badge 0x2"
+    assert (rows[6]["watches"], rows[6]["state"]) == (copies, "WATCHING")
