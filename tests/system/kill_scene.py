@@ -53,38 +53,12 @@ class Page:
     digest: str
 
 
-class Scene:
-    """The running system, and the person before its terminal."""
+class Leftovers:
+    """A running system's kills, and what they leave behind. ``folder``: its runtime folder; ``terminal``: its own."""
 
-    def __init__(self, sel4py: Supervisor, terminal: Terminal, size: int, digest: str) -> None:
+    def __init__(self, folder: Path, terminal: Terminal) -> None:
+        self._folder = folder
         self.terminal = terminal
-        self._numbers = itertools.count(FIRST_NUMBER)
-        self._folder = sel4py.folder / NAME
-        self.page = Page(("127.0.0.1", sel4py.forwarded_port()), "/page", size, digest)
-
-    def ping(self) -> bool:
-        """Types a command; whether its answer is shown. If not, the shell says that a server died with the request.
-
-        A console that was started again shows prompt and line once more, so it is the answer's own line that counts.
-        """
-        number = next(self._numbers)
-        self.terminal.type(f"call pong ping {number}\r".encode())
-        shown = ""
-        while True:
-            shown += self.terminal.until(PROMPT).decode().replace("\x1b[K", "").replace("\r", "")
-            if f"\n{number}\n" in shown:
-                return True
-            if LOST in shown:
-                return False
-
-    def tell(self, line: str) -> None:
-        """Types a line, and waits until the shell has carried it out."""
-        self.terminal.type(line.encode() + b"\r")
-        assert self.ping()
-
-    def log(self, task: str) -> str:
-        file = self._folder / "logs" / f"{task}.log"
-        return file.read_text() if file.exists() else ""
 
     def kill(self, victims: Iterable[str], chance: random.Random) -> None:
         """End servers, one a moment after the other, and wait until each has another process."""
@@ -101,18 +75,6 @@ class Scene:
             while again := [each for each, pid in killed.items() if _pids(management).get(each) in (None, pid)]:
                 assert time.monotonic() < deadline, f"{again} are not started again"
                 listener.next(0.25)
-
-    def wait_ended(self, task: str) -> str:
-        """The last that the shell tells of a task which ends by itself, once it has."""
-        with Management(self._folder, AGAIN_SECONDS) as management, management.listen() as listener:
-            deadline = time.monotonic() + END_SECONDS
-            while task in _pids(management):
-                assert time.monotonic() < deadline, f"{task} does not end"
-                listener.next(1.0)
-        self.terminal.type(f"log {task}\r".encode())
-        while "started" not in (shown := self.terminal.until(PROMPT).decode()):  # a prompt that was shown once more
-            continue
-        return shown.replace("\r", "").splitlines()[-2]
 
     def left(self) -> dict[str, int]:
         """What kills could leave behind: so many of each, or bytes of RAM."""
@@ -141,6 +103,51 @@ class Scene:
             }:
                 assert time.monotonic() < deadline, f"before and now: {more}"
                 listener.next(0.25)
+
+
+class Scene(Leftovers):
+    """The running system, and the person before its terminal."""
+
+    def __init__(self, sel4py: Supervisor, terminal: Terminal, size: int, digest: str) -> None:
+        super().__init__(sel4py.folder / NAME, terminal)
+        self._numbers = itertools.count(FIRST_NUMBER)
+        self.page = Page(("127.0.0.1", sel4py.forwarded_port()), "/page", size, digest)
+
+    def ping(self) -> bool:
+        """Types a command; whether its answer is shown. If not, the shell says that a server died with the request.
+
+        A console that was started again shows prompt and line once more, so it is the answer's own line that counts.
+        """
+        number = next(self._numbers)
+        self.terminal.type(f"call pong ping {number}\r".encode())
+        shown = ""
+        while True:
+            shown += self.terminal.until(PROMPT).decode().replace("\x1b[K", "").replace("\r", "")
+            if f"\n{number}\n" in shown:
+                return True
+            if LOST in shown:
+                return False
+
+    def tell(self, line: str) -> None:
+        """Types a line, and waits until the shell has carried it out."""
+        self.terminal.type(line.encode() + b"\r")
+        assert self.ping()
+
+    def log(self, task: str) -> str:
+        file = self._folder / "logs" / f"{task}.log"
+        return file.read_text() if file.exists() else ""
+
+    def wait_ended(self, task: str) -> str:
+        """The last that the shell tells of a task which ends by itself, once it has."""
+        with Management(self._folder, AGAIN_SECONDS) as management, management.listen() as listener:
+            deadline = time.monotonic() + END_SECONDS
+            while task in _pids(management):
+                assert time.monotonic() < deadline, f"{task} does not end"
+                listener.next(1.0)
+        self.terminal.type(f"log {task}\r".encode())
+        while "started" not in (shown := self.terminal.until(PROMPT).decode()):  # a prompt that was shown once more
+            continue
+        return shown.replace("\r", "").splitlines()[-2]
 
 
 @contextlib.contextmanager
