@@ -123,6 +123,7 @@ CHECKS = (
             "system/test_senders.py": (
                 "test_MACH12_a_client_that_is_killed_is_the_last_sender",
                 "test_MACH12_one_that_was_given_on_holds_it_off",
+                "test_MACH12_a_kernel_that_is_killed_meanwhile_tells_all_the_same",
             ),
         },
         "the make-send count is kept by the SDK, and no value of it is waited for: a server that hands out in several "

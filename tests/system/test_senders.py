@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from deploy.management import Management
 from tests.system.shell import ask, at_prompt, leave
 from tests.system.supervisor import Supervisor, Terminal
 
@@ -60,4 +64,18 @@ def test_MACH12_one_that_was_given_on_holds_it_off(terminal: Terminal, sel4py: S
     kill(sel4py, terminal, "friend")
     while left(terminal) != 2:
         continue
+    leave(terminal)
+
+
+def test_MACH12_a_kernel_that_is_killed_meanwhile_tells_all_the_same(terminal: Terminal, sel4py: Supervisor) -> None:
+    """The next one finds in RAM who watches."""
+    assert number(terminal, "call holder fetch") == 1
+    with Management(sel4py.folder / SYSTEM.stem) as management:
+        status = management.request("status")
+    assert isinstance(status, Mapping)
+    os.kill(int(status["pid"]), signal.SIGKILL)
+    kill(sel4py, terminal, "holder")
+    while left(terminal) != 1:
+        continue
+    assert '"kernel_restarts": 1' in sel4py.ok("inspect", "kernel", "--json")
     leave(terminal)
