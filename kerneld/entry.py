@@ -18,7 +18,7 @@ import asyncio
 import os
 import time
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,7 +55,7 @@ class Entry:
     """The kernel's loop over rings.
 
     Args:
-        carry_out: does the tells that are not completions or hints.
+        carry_out, channels_gone: do the tells that are not completions or hints (`Completions`).
         fatal: ends the kernel; told the exception.
         wait: what a completion that may have taken memory away waits for (host/completions.py).
         first_maps: the mappings that the fast path makes; without them it makes none.
@@ -78,6 +78,7 @@ class Entry:
         wait: Wait = lambda tcb, then: False,
         ahead: Callable[[], bool] = lambda: False,
         first_maps: FirstMaps | None = None,
+        channels_gone: Callable[[Sequence[int]], None] = lambda channels: None,
     ) -> None:
         self._kernel = kernel
         self._ram = kernel.ram
@@ -85,7 +86,7 @@ class Entry:
         self._lines = bus.lines
         self._loop = loop
         self._threads: dict[int, Thread] = {}  # by TCB address
-        self._completions = Completions(kernel, carry_out, wait, self._released)
+        self._completions = Completions(kernel, carry_out, wait, self._released, channels_gone)
         self._fatal = fatal
         self._poll_ns = poll_ns
         ports = kernel.core.ports

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -114,13 +114,17 @@ class ChannelMail:
         send = partial(self._control.receiver_died, thread, channel, listener)
         self._add(_Letter(thread, channel, send, failed, done))
 
-    def close(self, thread: int, channel: int) -> None:
-        """The channel is no more for the thread; what it has not been told of it yet is not told."""
-        self._end(thread, channel, None)
+    def close(self, thread: int, channels: Iterable[int]) -> None:
+        """These channels are no more for the thread; what it has not been told of them yet is not told."""
+        for channel in channels:
+            self._end(thread, channel, None)
+        self._send()
 
     def take_back(self, thread: int, channel: int, done: Callable[[], None], failed: Callable[[], None]) -> None:
         """Take a page that stays others' away from a thread. `done` is called once the thread has it no more."""
-        if not self._end(thread, channel, _TakenBack(done, failed)):
+        if self._end(thread, channel, _TakenBack(done, failed)):
+            self._send()
+        else:
             done()
 
     def process_gone(self) -> None:
@@ -131,14 +135,13 @@ class ChannelMail:
             _settle(end, 0)
 
     def _end(self, thread: int, channel: int, end: _TakenBack | None) -> bool:
-        """False if the thread was not handed the page."""
+        """Have it told with what is sent next. False if the thread was not handed the page."""
         if self._waiting_for.pop((thread, channel), 0):
             self._waiting = deque(each for each in self._waiting if (each.thread, each.channel) != (thread, channel))
         if (thread, channel) not in self._handed:
             return False
         self._handed.discard((thread, channel))
         self._closing.setdefault(thread, {})[channel] = end
-        self._send()
         return True
 
     def _add(self, letter: _Letter) -> None:

@@ -24,7 +24,7 @@ import fcntl
 import os
 import struct
 from array import array
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, cast
@@ -94,9 +94,34 @@ class Channels:
             case Tell.CHANNEL_OPEN:
                 self._open(Channel(self._ram, message.subject), message.detail, message.more)
             case Tell.CHANNEL_GONE:
-                self._gone(Channel(self._ram, message.subject))
+                self.gone((message.subject,))
             case Tell.RECEIVER_DIED:
                 self._receiver_died(Channel(self._ram, message.subject), message.more)
+
+    def gone(self, channels: Sequence[int]) -> None:
+        """These, by address, were severed: all pages are taken away, then each thread's keeper hears of its own."""
+        ends: dict[Thread, list[int]] = {}
+        sleepers: dict[Thread, None] = {}
+        for address in channels:
+            page = self._pages.pop(address, None)
+            if page is None:
+                continue
+            channel = Channel(self._ram, address)
+            if page.descriptor >= 0:
+                if self._ends.pop(address, None) is not None:
+                    os.ftruncate(page.descriptor, 0)
+                    sleepers.update((thread, None) for thread, role in page.handed if role == CLIENT)
+                os.close(page.descriptor)
+                page.descriptor = -1
+                self._store.drop(_key(channel))
+            for thread, _ in page.handed:
+                ends.setdefault(thread, []).append(channel.number)
+        for thread in sleepers:
+            if not thread.process.channel_mail.tells_ends:
+                thread.process.have_look(thread)
+        for thread, numbers in ends.items():
+            if not _has_ended(thread):
+                thread.process.channel_mail.close(thread.number, numbers)
 
     def restore_pages(self, inherited: Inheritance) -> None:
         """The pages that a kernel before this one has made."""
@@ -171,20 +196,6 @@ class Channels:
         self._note(channel.address, page, thread, listener)
         handing = Handing(thread.number, channel.number, _role(channel, listener), channel.slot.word1, listener)
         thread.process.channel_mail.open(handing, lambda: page.descriptor, partial(self._fail, channel, page))
-
-    def _gone(self, channel: Channel) -> None:
-        page = self._pages.pop(channel.address, None)
-        if page is None:
-            return
-        if page.descriptor >= 0:
-            if self._ends.pop(channel.address, None) is not None:
-                _withdraw(page)
-            os.close(page.descriptor)
-            page.descriptor = -1
-            self._store.drop(_key(channel))
-        for thread in dict.fromkeys(thread for thread, _ in page.handed):
-            if not _has_ended(thread):
-                thread.process.channel_mail.close(thread.number, channel.number)
 
     def _receiver_died(self, channel: Channel, listener: int) -> None:
         page = self._pages.get(channel.address)
@@ -264,14 +275,6 @@ def _new_page(name: str) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _withdraw(page: Page) -> None:
-    """Take it away, and have its client look."""
-    os.ftruncate(page.descriptor, 0)
-    for thread, role in page.handed:
-        if role == CLIENT and not thread.process.channel_mail.tells_ends:
-            thread.process.have_look(thread)
 
 
 def _role(channel: Channel, listener: int) -> ChannelRole:

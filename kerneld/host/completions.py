@@ -30,7 +30,8 @@ class Completions:
     """What the last transaction has told.
 
     Args:
-        carry_out: does the tells that are neither completions nor hints.
+        carry_out: does the tells that are neither completions nor hints, nor ends of channels.
+        channels_gone: does these, of channels by their addresses.
         wait: has a function called once what was taken away so far is gone, for a thread (a TCB's address); False, and
             no call, if that is so already.
         released: told the TCB that was given a completion which was held.
@@ -40,13 +41,19 @@ class Completions:
     """
 
     def __init__(
-        self, kernel: Kernel, carry_out: Callable[[Message], None], wait: Wait, released: Callable[[int], None]
+        self,
+        kernel: Kernel,
+        carry_out: Callable[[Message], None],
+        wait: Wait,
+        released: Callable[[int], None],
+        channels_gone: Callable[[Sequence[int]], None] = lambda channels: None,
     ) -> None:
         self._kernel = kernel
         self._ram = kernel.ram
         self._carry_out = carry_out
         self._wait = wait
         self._released = released
+        self._channels_gone = channels_gone
         self._held: dict[int, object] = {}  # for each TCB, which of its completions
         self._layout = _layout(kernel)
         self.others_told = self.severed = False
@@ -80,7 +87,15 @@ class Completions:
         outbox = self._kernel.outbox
         delivered = self._deliver_of_death()
         done = outbox.done  # 0, but in the first turn of a kernel that was started again
+        severed: list[int] = []  # channels, one behind the other: carried out as one
         for index, message in enumerate(outbox):
+            if message.kind is Tell.CHANNEL_GONE:
+                if index >= done:
+                    severed.append(message.subject)
+                continue
+            if severed:
+                self._sever(severed, index)
+                severed = []
             if message.kind is Tell.DELIVER:
                 given = message.subject not in delivered and not self._hold(message)
                 if given and self._deliver(Tcb(self._ram, message.subject)):
@@ -95,9 +110,16 @@ class Completions:
                 self._carry_out(message)
                 outbox.set_done(index + 1)
                 self.others_told = True
-                self.severed = self.severed or message.kind is Tell.CHANNEL_GONE
+        if severed:
+            self._sever(severed, len(outbox))
         outbox.clear(self._held)
         return delivered
+
+    def _sever(self, channels: Sequence[int], done: int) -> None:
+        """Carry out the ends of these; so many tells are done then."""
+        self._channels_gone(channels)
+        self._kernel.outbox.set_done(done)
+        self.others_told = self.severed = True
 
     def _deliver_of_death(self) -> list[int]:
         """Where a server has died, which its clients by channel are told one by one, whoever is told of it goes first:

@@ -125,6 +125,7 @@ class System:
             self._wait_for_memory,
             self.mappings.make_ahead,
             self.mappings.first_maps,
+            lambda channels: self.channels.gone(channels),
         )
         self.processes = Processes(self.ram, loop, self.mappings, options.images, self.entry, self, self.store)
         virtual = VirtualAlarms(self._budget_due_us) if options.step_us else None
@@ -291,7 +292,7 @@ class System:
             case Tell.FRAME_GONE:
                 self.processes.frame_gone(message.subject)
                 self.mappings.gone(message.subject)
-            case Tell.CHANNEL_OPEN | Tell.CHANNEL_GONE | Tell.RECEIVER_DIED:
+            case Tell.CHANNEL_OPEN | Tell.RECEIVER_DIED:
                 self.channels.carry_out(message)
             case Tell.WATCH:
                 self.budget_alarms.watch(message.subject)

@@ -266,6 +266,38 @@ def test_a_client_has_a_look_when_its_page_is_gone(
     run(work)
 
 
+def test_what_ends_together_each_thread_is_told_of_together(
+    run: Callable[[Work], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its client has one look, when all pages are gone."""
+
+    async def work(host: Host) -> None:
+        sizes: list[list[int]] = []
+
+        def look(process: Process, thread: Thread) -> None:
+            assert process is host.client.process
+            sizes.append([os.fstat(each.descriptors[0]).st_size for each in opened])
+
+        monkeypatch.setattr(Process, "have_look", look)
+        host.scene.more_channels(host.scene.client, 1, 2)
+        assert host.scene.listen() == 1
+        for number in range(3):
+            assert host.scene.connect(channel=CHANNEL + number) > 0
+        host.carry_out()
+        opened = host.client.read()
+        host.server.read()
+        host.channels.gone(list(host.ends))
+        assert sizes == [[0, 0, 0]]
+        first, second, third = (each.words[0] for each in opened)
+        for keeper, thread in ((host.client, 3), (host.server, 0)):
+            (told,) = keeper.read()
+            assert (told.op, told.thread) == (ControlOp.CHANNEL_CLOSE, thread)
+            assert told.words[:3] == (first | second << 32, third, 0)
+        assert (len(host.channels), host.ends) == (0, {})
+
+    run(work)
+
+
 @pytest.mark.parametrize("number", [0, 3])
 def test_the_fast_path_is_told_what_pages_are_taken_away_by(run: Callable[[Work], None], number: int) -> None:
     """Whose first thread has one may be asleep on it; another thread is woken by its keeper."""

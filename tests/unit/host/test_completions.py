@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -144,4 +144,39 @@ def test_whoever_is_told_of_a_servers_death_goes_before_its_clients_by_channel(h
     completions = Completions(machine.kernel, carry_out, host._wait, host.released.append)
     assert list(completions.publish()) == [supervisor.tcb.address]
     assert seen == [True, True]
+    assert len(machine.kernel.outbox) == 0
+
+
+def test_ends_of_channels_are_carried_out_together_and_in_their_place(host: Host) -> None:
+    """What is told behind them comes behind them. A kernel that dies on the way leaves the rest to the next."""
+    machine, worker = host.machine, host.machine.thread("worker")
+    worker.submit(Syscall.YIELD)
+    assert machine.kernel.take(worker.tcb)
+    with machine.ram.transaction():
+        machine.kernel.core.kernel.outbox_length = 0
+        for channel in (1, 2):
+            machine.kernel.outbox.tell(Tell.CHANNEL_GONE, channel)
+        machine.kernel.outbox.tell(Tell.DELIVER, worker.tcb.address)
+        machine.kernel.outbox.tell(Tell.CHANNEL_GONE, 3)
+    done: list[tuple[list[int], bool]] = []
+
+    def gone(channels: Sequence[int]) -> None:
+        done.append((list(channels), host.produced(worker)))
+
+    def die_at_the_second(channels: Sequence[int]) -> None:
+        if done:
+            raise KeyboardInterrupt
+        gone(channels)
+
+    def completions(channels_gone: Callable[[Sequence[int]], None]) -> Completions:
+        return Completions(machine.kernel, host.told.append, host._wait, host.released.append, channels_gone)
+
+    with pytest.raises(KeyboardInterrupt):
+        completions(die_at_the_second).publish()
+    assert len(machine.kernel.outbox) == 4
+    following = completions(gone)
+    assert list(following.publish()) == [worker.tcb.address]
+    assert done == [([1, 2], False), ([3], True)]
+    assert following.severed
+    assert host.told == []
     assert len(machine.kernel.outbox) == 0
