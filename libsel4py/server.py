@@ -10,8 +10,10 @@ run `serve` on one `Server`, each with a reply object of its own. The loop itsel
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -66,7 +68,7 @@ class Server:
         max_deferred: replies that may be owed at one time.
     Attributes:
         takes_capabilities: some method does, so that a slot must be ready for one. stopping: `stop` was called.
-        changes: another object whenever one of these two has changed.
+        changes: one word, another one whenever one of these two has changed.
         connections: what badges stand for. alarm: what is to be done in time, for the thread that serves.
     """
 
@@ -86,7 +88,8 @@ class Server:
         self._lock = threading.Lock()
         self.takes_capabilities = False
         self.stopping = False
-        self.changes = object()
+        self.changes = array("Q", (0,))
+        self._change_numbers = itertools.count(1)  # of which each is taken once, whatever threads do
 
     def provide(
         self,
@@ -114,7 +117,7 @@ class Server:
             self.connections[badge] = Connection(provided, Caller(badge, client, name))
         self._provided.append(provided)
         self.takes_capabilities = self.takes_capabilities or takes
-        self.changes = object()
+        self.changes[0] = next(self._change_numbers)
 
     def add_client(self, badge: int, client: str, interface: type[Interface]) -> None:
         """Name one more client of an interface that is provided already. Raises ValueError, LookupError."""
@@ -153,7 +156,7 @@ class Server:
     def stop(self) -> None:
         """End `serve` after the request that runs now (or the next event, for threads that wait)."""
         self.stopping = True
-        self.changes = object()
+        self.changes[0] = next(self._change_numbers)
 
     def serve(self, reply: Reply, *, to_the_end: bool = False) -> None:
         """Answer until `stop`. ``reply`` is this thread's reply object. ``to_the_end``: the process ends then."""

@@ -62,7 +62,7 @@ struct channel_counters {
 };
 
 /* The arguments of a thread's last system call, as objects and as words. */
-enum position { AT_CPTR, AT_INFO, AT_MR, AT_REPLY = AT_MR + SEL4PY_MESSAGE_REGISTERS, POSITIONS };
+enum position { AT_CPTR, AT_INFO, AT_MR, AT_REPLY = AT_MR + SEL4PY_MESSAGE_REGISTERS, AT_SHAPE, POSITIONS };
 
 struct argument {
     PyObject *object;

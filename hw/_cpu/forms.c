@@ -39,11 +39,11 @@ static PyObject *value_of(struct cpu_thread *thread, const struct sel4py_complet
 static bool parse_call(struct cpu_thread *thread, PyObject *const *args, struct call *call, uint64_t *shape)
 {
     return parse_word(thread, AT_CPTR, args[0], &call->entry.cptr) &&
-           parse_word(thread, AT_INFO, args[1], &call->entry.info) && as_u64(args[2], shape) &&
+           parse_word(thread, AT_INFO, args[1], &call->entry.info) && parse_word(thread, AT_SHAPE, args[2], shape) &&
            parse_timeout(args[3], &call->timeout_ns);
 }
 
-PyObject *cpu_call_numbers(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+IN_ONE PyObject *cpu_call_numbers(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     struct cpu_thread *thread = thread_ready();
     struct call call = {.entry.op = SEL4PY_SYSCALL_CALL};
@@ -59,7 +59,7 @@ PyObject *cpu_call_numbers(PyObject *Py_UNUSED(module), PyObject *const *args, P
         if (!number_fits(args[4 + i], shape & KIND_MASK, &call.entry.mr[i]))
             return Py_NewRef(Py_None);
     }
-    return carry_out(thread, &call, true, &completion) ? value_of(thread, &completion, result) : NULL;
+    return do_call(thread, &call, true, &completion) ? value_of(thread, &completion, result) : NULL;
 }
 
 PyObject *cpu_call_bytes(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)

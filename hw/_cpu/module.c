@@ -86,7 +86,7 @@ PyDoc_STRVAR(serve_doc,
 "has handle(info, mr0, mr1, mr2, mr3) -> answer, and numbers: None, or (method, info, shape as in call_numbers) with\n"
 "pack(result) -> answer. loop.caller and loop.entry are set before a method is called.\n"
 "REQUEST: value is what answer_recv() returns, of nobody or nothing that is known. ANSWER: value is the answer, which has\n"
-"not been sent, since server.changes is another object, receive.slot (unless receive is None) is None, detach() has been\n"
+"not been sent, since the word server.changes is another one, receive.slot (unless receive is None) is None, detach() has been\n"
 "called, or 64 requests were answered: other threads have a turn then. RAISED: value is the exception that the method with\n"
 "this message's info raised.");
 PyDoc_STRVAR(batch_doc,

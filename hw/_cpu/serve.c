@@ -14,15 +14,18 @@ enum { MOST_REQUESTS = 64 };
 
 /* What was called last, which is the likeliest next time. Holds references. */
 struct row {
+    PyObject *badge;                       /* the number below, by which connections are known */
     PyObject *connection, *caller, *table; /* table: label -> entry */
     PyObject *entry, *handle;
     PyObject *function, *pack; /* what takes numbers as they are; NULL: `handle` takes the message */
-    uint64_t label, info, shape;
+    uint64_t badge_word, label, info, shape;
 };
 
 struct loop {
     PyObject *loop, *server, *receive; /* of serve()'s arguments */
-    PyObject *connections, *changes;
+    PyObject *connections;
+    Py_buffer changes; /* of a word that counts them */
+    uint64_t changed;  /* what it was at first */
     struct row row;
 };
 
@@ -51,6 +54,7 @@ static void forget_entry(struct row *row)
 static void forget_row(struct row *row)
 {
     forget_entry(row);
+    Py_CLEAR(row->badge);
     Py_CLEAR(row->connection);
     Py_CLEAR(row->caller);
     Py_CLEAR(row->table);
@@ -66,20 +70,31 @@ static PyObject *find(PyObject *dict, uint64_t number)
     return found;
 }
 
-static bool know_connection(struct loop *loop, PyObject *connection)
+/* Whose badge it is: as a dict has it now, by a number that is made once. NULL as find() has it. A new reference. */
+static PyObject *find_connection(const struct loop *loop, uint64_t badge)
+{
+    const struct row *row = &loop->row;
+    if (!row->badge || row->badge_word != badge)
+        return find(loop->connections, badge);
+    return Py_XNewRef(PyDict_GetItemWithError(loop->connections, row->badge));
+}
+
+APART static bool know_connection(struct loop *loop, PyObject *connection, uint64_t badge)
 {
     struct row *row = &loop->row;
     forget_row(row);
+    row->badge = PyLong_FromUnsignedLongLong(badge);
+    row->badge_word = badge;
     row->connection = Py_NewRef(connection);
     row->caller = PyObject_GetAttr(connection, name_caller);
     PyObject *provided = PyObject_GetAttrString(connection, "provided");
     row->table = provided ? PyObject_GetAttrString(provided, "table") : NULL;
     Py_XDECREF(provided);
-    return row->caller && row->table;
+    return row->badge && row->caller && row->table;
 }
 
 /* What of an entry is looked at for each request. `numbers` is None, or (function, info, shape). */
-static bool know_entry(struct loop *loop, PyObject *entry, uint64_t label)
+APART static bool know_entry(struct loop *loop, PyObject *entry, uint64_t label)
 {
     struct row *row = &loop->row;
     forget_entry(row);
@@ -105,11 +120,11 @@ enum found { UNKNOWN, FOUND, BROKEN };
 static enum found look_up(struct loop *loop, const struct sel4py_completion *request)
 {
     struct row *row = &loop->row;
-    PyObject *connection = find(loop->connections, request->badge);
+    PyObject *connection = find_connection(loop, request->badge);
     if (!connection)
         return PyErr_Occurred() ? BROKEN : UNKNOWN;
     const bool same_caller = connection == row->connection;
-    const bool worked = same_caller || know_connection(loop, connection);
+    const bool worked = same_caller || know_connection(loop, connection, request->badge);
     Py_DECREF(connection);
     if (!worked || (!same_caller && PyObject_SetAttr(loop->loop, name_caller, row->caller) < 0))
         return BROKEN;
@@ -236,15 +251,13 @@ static PyObject *answered(PyObject *made, const struct sel4py_entry *entry)
                          (unsigned long long)entry->mr[0], 0, 0, 0, 0);
 }
 
+static uint64_t changes_of(const struct loop *loop) { return *(const uint64_t *)loop->changes.buf; }
+
 /* Whether the loop goes on by itself: nobody has stopped it or changed whom it serves, and a slot is ready for a capability
  * if one is wanted. -1 with an exception. */
 static int goes_on(const struct loop *loop)
 {
-    PyObject *changes = PyObject_GetAttr(loop->server, name_changes);
-    if (!changes)
-        return -1;
-    const bool same = changes == loop->changes;
-    Py_DECREF(changes);
+    const bool same = changes_of(loop) == loop->changed;
     if (!same || loop->receive == Py_None)
         return same;
     PyObject *slot = PyObject_GetAttr(loop->receive, name_slot);
@@ -254,12 +267,28 @@ static int goes_on(const struct loop *loop)
     return slot != Py_None;
 }
 
+/* A number, or nothing, as the answer, and the next request: the commonest way of all, where all that is known of the system
+ * call is known to the end. */
+IN_ONE APART static bool answer_number(struct cpu_thread *thread, uint64_t cptr, uint64_t reply, uint64_t info,
+                                       uint64_t number, struct sel4py_completion *request)
+{
+    const struct call call = {
+        .entry = {.op = SEL4PY_SYSCALL_REPLY_RECV, .flags = SEL4PY_ENTRY_HAS_TAIL, .cptr = cptr, .info = info, .mr = {number}},
+        .reply = reply,
+        .timeout_ns = -1,
+    };
+    return do_call(thread, &call, true, request);
+}
+
 static PyObject *serve(struct loop *loop, struct call *call)
 {
+    bool is_number = false; /* what is to be answered */
     for (int requests = 1;; requests++) {
         struct cpu_thread *thread = thread_ready();
         struct sel4py_completion request;
-        if (!thread || !carry_out(thread, call, true, &request))
+        const struct sel4py_entry *entry = &call->entry;
+        if (!thread || !(is_number ? answer_number(thread, entry->cptr, call->reply, entry->info, entry->mr[0], &request)
+                                   : carry_out(thread, call, true, &request)))
             return NULL;
         /* The next answer is another client's, who may read all words of its page, whatever the message's length. */
         memset(call->entry.mr, 0, sizeof call->entry.mr);
@@ -283,9 +312,27 @@ static PyObject *serve(struct loop *loop, struct call *call)
             Py_DECREF(made);
             return NULL;
         }
+        is_number = !made;
         Py_XDECREF(made);
         call->entry.op = SEL4PY_SYSCALL_REPLY_RECV;
     }
+}
+
+/* What of the server is looked at. False with an exception set. */
+static bool know_server(struct loop *loop)
+{
+    loop->connections = PyObject_GetAttr(loop->server, name_connections);
+    PyObject *changes = loop->connections ? PyObject_GetAttr(loop->server, name_changes) : NULL;
+    const bool worked = changes && PyObject_GetBuffer(changes, &loop->changes, PyBUF_SIMPLE) == 0;
+    Py_XDECREF(changes);
+    if (!worked)
+        return false;
+    if (!PyDict_Check(loop->connections) || loop->changes.len != sizeof loop->changed) {
+        PyErr_SetString(PyExc_TypeError, "serve(): the server's connections are a dict, its changes an array of one word");
+        return false;
+    }
+    loop->changed = changes_of(loop);
+    return true;
 }
 
 PyObject *cpu_serve(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
@@ -301,15 +348,10 @@ PyObject *cpu_serve(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize
             return NULL;
     }
     struct loop loop = {.loop = args[3], .server = args[4], .receive = args[5]};
-    loop.connections = PyObject_GetAttr(loop.server, name_connections);
-    loop.changes = loop.connections ? PyObject_GetAttr(loop.server, name_changes) : NULL;
-    PyObject *outcome = NULL;
-    if (loop.changes && PyDict_Check(loop.connections))
-        outcome = serve(&loop, &call);
-    else if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_TypeError, "serve(): the server's connections are a dict");
+    PyObject *outcome = know_server(&loop) ? serve(&loop, &call) : NULL;
     forget_row(&loop.row);
     Py_XDECREF(loop.connections);
-    Py_XDECREF(loop.changes);
+    if (loop.changes.obj)
+        PyBuffer_Release(&loop.changes);
     return outcome;
 }

@@ -219,8 +219,8 @@ APART static enum route by_kernel(struct cpu_thread *thread, const struct call *
 
 /* Here and in what it comes to nobody is given the address of `call`, so that its words need not be in memory, and those
  * that are known are known to the end. Who is APART gets a copy. */
-static inline bool do_call(struct cpu_thread *thread, const struct call *call, bool may_use_channel,
-                           struct sel4py_completion *completion)
+bool do_call(struct cpu_thread *thread, const struct call *call, bool may_use_channel,
+             struct sel4py_completion *completion)
 {
     thread->busy = true;
     if (park_asked(thread))

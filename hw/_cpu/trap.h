@@ -27,6 +27,9 @@ static inline bool parse_word(struct cpu_thread *thread, enum position at, PyObj
 bool parse_timeout(PyObject *object, int64_t *timeout_ns);
 bool carry_out(struct cpu_thread *thread, const struct call *call, bool may_use_channel,
                struct sel4py_completion *completion);
+/* The same, for who is IN_ONE with it. */
+bool do_call(struct cpu_thread *thread, const struct call *call, bool may_use_channel,
+             struct sel4py_completion *completion);
 
 /* message.c: word 0 counts the bytes, which begin at word 1. */
 enum { MOST_BYTES = (SEL4PY_MESSAGE_MAX_LENGTH - 1) * 8 };

@@ -88,7 +88,7 @@ class Cpu(Protocol):
 
         Args:
             loop: its ``caller`` and ``entry`` (`dispatch.Entry`) are set before a method is called.
-            server: its ``connections`` are looked at, and whether ``changes`` is still the same object.
+            server: its ``connections`` are looked at, and whether the word that ``changes`` is an array of is the same.
             receive: whose ``slot`` must stand ready for the next receive (`task.ReceiveSlot`); None: that of nobody.
         Returns:
             REQUEST, a `Request`, 0: of nobody, or nothing, that is known. ANSWER, an `Answer`, 0: it has not been sent,

@@ -2,6 +2,7 @@
 
 import os
 import struct
+from array import array
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -43,7 +44,7 @@ def entry(
 
 def server_of(table: dict[int, Any], badge: int = BADGE) -> Any:
     connection = SimpleNamespace(caller="the client", provided=SimpleNamespace(table=table))
-    return SimpleNamespace(connections={badge: connection}, changes=object())
+    return SimpleNamespace(connections={badge: connection}, changes=array("Q", (0,)))
 
 
 def serve(server: Any, answer: Any = None, loop: Any = None, receive: Any = None) -> tuple[int, Any, int]:
@@ -284,7 +285,7 @@ def test_an_answer_is_brought_back_where_something_has_changed(packs: bool) -> N
         result, made = (None, b"packed") if packs else (5, (1, 5, 0, 0, 0))
 
         def changes() -> Any:
-            known.changes = object()
+            known.changes[0] += 1
             return result
 
         def takes() -> Any:
@@ -342,7 +343,14 @@ def test_what_a_handler_answers_wrongly_is_not_sent(answer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "server", [SimpleNamespace(), SimpleNamespace(connections=[], changes=0), SimpleNamespace(connections={})]
+    "server",
+    [
+        SimpleNamespace(),
+        SimpleNamespace(connections={}),
+        SimpleNamespace(connections={}, changes=0),
+        SimpleNamespace(connections={}, changes=b"short"),
+        SimpleNamespace(connections=[], changes=array("Q", (0,))),
+    ],
 )
 def test_what_is_no_server_is_refused(server: Any) -> None:
     def refused() -> None:
