@@ -67,9 +67,13 @@ class Outbox:
         return self._kernel.outbox_length
 
     def __iter__(self) -> Iterator[Message]:
-        """What was told before the iteration began. One copy: a revocation tells dozens of things."""
-        for kind, subject, detail, more in _ENTRY.iter_unpack(self._ram.read(self._base, len(self) * OutboxEntry.SIZE)):
+        """What was told before the iteration began."""
+        for kind, subject, detail, more in self._entries():
             yield Message(_KINDS[kind], subject, detail, more)
+
+    def _entries(self) -> Iterator[tuple[int, ...]]:
+        """One copy: a revocation tells dozens of things."""
+        return _ENTRY.iter_unpack(self._ram.read(self._base, len(self) * OutboxEntry.SIZE))
 
     @property
     def first(self) -> Message:
@@ -115,9 +119,9 @@ class Outbox:
         if not len(self):
             return
         with self._ram.transaction():
-            for message in self:
-                if message.kind is Tell.DELIVER and message.subject not in held:
-                    Tcb(self._ram, message.subject).told_pending = 0
+            for kind, subject, _, _ in self._entries():
+                if kind == Tell.DELIVER and subject not in held:
+                    Tcb(self._ram, subject).told_pending = 0
             self._kernel.outbox_length = 0
             if self._kernel.outbox_done:
                 self._kernel.outbox_done = 0

@@ -107,6 +107,7 @@ class Channels:
             if page is None:
                 continue
             channel = Channel(self._ram, address)
+            number = channel.number
             if page.descriptor >= 0:
                 if self._ends.pop(address, None) is not None:
                     os.ftruncate(page.descriptor, 0)
@@ -115,7 +116,7 @@ class Channels:
                 page.descriptor = -1
                 self._store.drop(_key(channel))
             for thread, _ in page.handed:
-                ends.setdefault(thread, []).append(channel.number)
+                ends.setdefault(thread, []).append(number)
         for thread in sleepers:
             if not thread.process.channel_mail.tells_ends:
                 thread.process.have_look(thread)
