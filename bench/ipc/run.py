@@ -27,6 +27,7 @@ ROUNDS_FOR_ONE_OF_MANY = 3  # opening the channels takes far longer than revokin
 CHANNELS_EACH = 50  # of a client, in the revocation of many
 
 Progress = Callable[[str], None]
+Measure = Callable[[int], float]  # seconds of a round trip of so many bytes
 
 
 def run(sizes: Sizes, progress: Progress, plot: Path | None) -> Report:
@@ -54,7 +55,7 @@ def run(sizes: Sizes, progress: Progress, plot: Path | None) -> Report:
         report.goals.extend(_revocation(system, sizes))
         if plot is not None:
             progress("round trip against message size")
-            report.curves.update(_curves(contenders.curves(system, found, sizes), sizes))
+            report.curves.update(measure_curves(contenders.curves(system, found, sizes), sizes))
             _draw(report, plot)
     return report
 
@@ -114,7 +115,7 @@ def _revocation(system: System, sizes: Sizes) -> list[Goal]:
     ]
 
 
-def _curves(measured: dict[str, Callable[[int], float]], sizes: Sizes) -> dict[str, dict[int, float]]:
+def measure_curves(measured: dict[str, Measure], sizes: Sizes) -> dict[str, dict[int, float]]:
     """The best round by size; all contenders take turns at each size."""
     steps = sorted({0, WORD_REGISTERS, *range(sizes.curve_step, MOST_BYTES, sizes.curve_step), MOST_BYTES})
     curves: dict[str, dict[int, float]] = {name: {} for name in measured}
