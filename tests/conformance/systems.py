@@ -127,7 +127,7 @@ CHECKS = (
             ),
         },
         "the make-send count is kept by the SDK, and no value of it is waited for: a server that hands out in several "
-        "threads compares it itself",
+        "threads, or later than it answers, can be told while a copy is on its way",
     ),
     Check(
         "MACH-14",
