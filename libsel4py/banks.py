@@ -57,6 +57,10 @@ class _OwnSlots(SlotAllocator):
         self._source.free_range(slots)
         self._mine.difference_update(slots)
 
+    def __len__(self) -> int:
+        """How many are used."""
+        return len(self._mine)
+
     def free_all(self) -> None:
         """All that are still used; what was in them is gone."""
         for slot in self._mine:
@@ -154,6 +158,11 @@ class SpaceBank:
     def is_alive(self) -> bool:
         """Whether it has its memory still."""
         return bool(self._parts) and self._parts[0].is_there()
+
+    @property
+    def slots(self) -> int:
+        """How many of the task's slots are used for what it has sold."""
+        return sum(len(part.slots) for part in (*self._parts, *self._lost))
 
     def statistics(self) -> UntypedStatistics:
         """Of its memory and of what it was lent, as far as is known."""

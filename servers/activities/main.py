@@ -3,7 +3,8 @@
 Rules: memory comes from the pool that an activity's owner has lent, and from no other, so this server's own is not used
 for it. A weak capability allocates, and decides nothing: it is another badge of another interface. A child has no pool
 of its own; what it allocates is charged to all above it. What clients can make this server keep is bounded:
-`MOST_ACTIVITIES` of one client, `MOST_PARTS` pieces of memory of one pool.
+`MOST_ACTIVITIES` of one client, `MOST_PARTS` pieces of memory of one pool, and `MOST_SLOTS` of this server's for all
+pieces of one client: a small piece of a large pool takes two for each halving.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from libsel4py.wire import put_failure
 
 MOST_ACTIVITIES: Final = 32
 MOST_PARTS: Final = 64
+MOST_SLOTS: Final = 256
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +75,7 @@ class Main(Activities, Activity):
     # --- for whoever decides
 
     def open(self, pool: Untyped) -> Endpoint:
-        for each in {each.bank: each for each in self._by_badge.values() if each.above is None}.values():
+        for each in self._roots():
             if not each.bank.is_alive:
                 self._end(each)
         self._ensure_room(self.caller.name)
@@ -114,6 +116,7 @@ class Main(Activities, Activity):
             raise NotEnoughMemory(
                 0, invocation="WeakActivity.memory", explanation=f"{MOST_PARTS} pieces were allocated under it already"
             )
+        self._ensure_slots(root, size_bits)
         try:
             slot = principal.bank.buy(ObjectType.UNTYPED, size_bits).start
         except BankDestroyed as error:
@@ -137,6 +140,21 @@ class Main(Activities, Activity):
         has = sum(each.owner == owner for badge, each in self._by_badge.items() if badge == each.badge)
         if has >= MOST_ACTIVITIES:
             raise TooManyActivities(f"{owner} has {MOST_ACTIVITIES} activities: destroy one")
+
+    def _ensure_slots(self, root: Principal, size_bits: int) -> None:
+        """Raises NotEnoughMemory: what the client has of this server's slots may not suffice for one piece more."""
+        used = sum(each.bank.slots for each in self._roots() if each.owner == root.owner)
+        largest = root.bank.statistics().largest_free_bytes.bit_length() - 1
+        if used + 2 * max(0, largest - size_bits) + 1 > MOST_SLOTS:
+            raise NotEnoughMemory(
+                0,
+                invocation="WeakActivity.memory",
+                explanation=f"what was allocated under {root.owner}'s activities takes {used} slots here already",
+            )
+
+    def _roots(self) -> list[Principal]:
+        """The activities that have pools."""
+        return [each for badge, each in self._by_badge.items() if badge == each.badge and each.above is None]
 
     def _begin(self, owner: str, bank: SpaceBank, limit: int, above: Principal | None) -> Endpoint:
         made = Principal(owner, bank, limit, self._badges.new(), self._badges.new(), above)
