@@ -25,6 +25,7 @@ from libsel4py.interfaces.data_space import (
     MOST_OPEN,
     PIECE_BYTES,
     DataGone,
+    DataSpaceError,
     DataSpaces,
     NoRoom,
     NoSuchData,
@@ -69,7 +70,7 @@ class Content:
         raise NotPossible("this data space has contents already")
 
     def close(self) -> None:
-        """It is used no more."""
+        """It is used no more. Who waits for it is to be let go (`DataGone`), as what comes then is for others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -160,7 +161,7 @@ class DataService(OpenData):
         except DataError as error:
             raise NoRoom(str(error)) from error
         badge = self._badges.new()
-        opened.objects.append(badge)
+        opened.objects = [*filter(self._objects.has, opened.objects), badge]
         self._objects.add(badge, source)
         self._served_by.add_client(badge, f"a pager of {opened.owner}'s", MemoryObject)
         return self._badges.directory(badge)
@@ -178,6 +179,17 @@ class DataService(OpenData):
         for badge in opened.objects:
             self._objects.forget(badge)
         opened.content.close()
+
+    def end_all(self, owner: str) -> None:
+        """Close all that a client has open. Raises what the first one raised that could not be closed in order."""
+        failures: list[DataSpaceError] = []
+        for each in self.of(owner):
+            try:
+                self.end(each)
+            except DataSpaceError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def _for(self, wanted: OpenFlags) -> Opened:
         opened = self._opened[self.caller.badge]
@@ -212,9 +224,7 @@ class DataServer(DataSpaces):
         return service.add(self.data_space(name, how, size), how, owner)
 
     def close_all(self) -> None:
-        service = self._service()
-        for each in service.of(self.caller.name):
-            service.end(each)
+        self._service().end_all(self.caller.name)
 
 
 class _Objects(MemoryObject):
@@ -227,6 +237,10 @@ class _Objects(MemoryObject):
 
     def add(self, badge: int, source: MemoryObject) -> None:
         self._by_badge[badge] = source
+
+    def has(self, badge: int) -> bool:
+        """Whether somebody may use it still."""
+        return badge in self._by_badge
 
     def forget(self, badge: int) -> None:
         """Nobody is to use it any more; nothing happens if that is so."""

@@ -83,7 +83,8 @@ class DataSpaces(Interface):
         """
 
     def close_all(self) -> None:
-        """Close all that this client has open: for one that begins anew, and has lost what a former life had."""
+        """Close all that this client has open: for one that begins anew, and has lost what a former life had. Raises what
+        the first one does that could not be closed in order; the others are closed."""
 
 
 class OpenData(Interface):
@@ -120,7 +121,8 @@ class OpenData(Interface):
         """
 
     def close(self) -> None:
-        """Give it up. What was written through a mapping that stands is written by then; the mapping ends."""
+        """Give it up. What was written through a mapping that stands is written by then; the mapping ends, and so do
+        calls that wait (`DataGone`)."""
 
     @local
     def read(self, offset: int, length: int) -> bytes:

@@ -18,6 +18,7 @@ kept as well, so that bytes which a dead console was being handed are its succes
 
 from __future__ import annotations
 
+import codecs
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from libsel4py.data_server import Content, DataServer
 from libsel4py.errors import RequestForgotten
 from libsel4py.interface import on_lane
 from libsel4py.interfaces.console import Console, EndOfInput, Interrupted
-from libsel4py.interfaces.data_space import OpenFlags
+from libsel4py.interfaces.data_space import DataGone, OpenFlags
 from libsel4py.interfaces.serial import Serial
 from libsel4py.request_ids import Lane
 from libsel4py.signature import Word
@@ -63,6 +64,7 @@ class Terminal(Content):
     def __init__(self, console: Main) -> None:
         self._console = console
         self.rest = b""  # of a line that was longer than what was asked for
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a piece may end within a character
 
     def read(self, offset: int, length: int) -> bytes:
         if self.rest:
@@ -75,8 +77,11 @@ class Terminal(Content):
         return piece
 
     def write(self, offset: int, data: bytes) -> int:
-        self._console.write_piece(data.decode(errors="replace"))
+        self._console.write_piece(self._decoder.decode(data))
         return len(data)
+
+    def close(self) -> None:
+        self._console.let_go(self)
 
 
 @component
@@ -132,6 +137,14 @@ class Main(Console, DataServer):
     def read_data(self, data: Terminal, most: int) -> None:
         """Wait for a line, for a reader of the data space."""
         self._read("", echo=True, history=False, data=data, most=most)
+
+    def let_go(self, data: Terminal) -> None:
+        """Who reads by this data space, if anybody does, is handed nothing any more."""
+        with self._lock:
+            reader = next((each for each in self._readers if each.data is data), None)
+            if reader is not None:
+                self._abandon(reader.token.caller.badge, DataGone("the data space was closed"))
+                self._go_on()
 
     def read_line(self, prompt: str, echo: bool = True, history: bool = True) -> str:
         self._read(prompt, echo=echo, history=history)
@@ -213,7 +226,7 @@ class Main(Console, DataServer):
         redraws, self._redraws = self._redraws, False
         return ERASE_ROW if redraws else ""
 
-    def _abandon(self, badge: int) -> None:
+    def _abandon(self, badge: int, why: Exception | None = None) -> None:
         """A client reads one line at a time: one that asks again was started anew, or has given up its former call.
 
         What was typed of that line is the next reader's.
@@ -227,7 +240,7 @@ class Main(Console, DataServer):
                     self._finish(NEW_LINE)
                 with self._kept.lock:
                     self._note()
-                    reader.token.fail(Interrupted("this client asked for another line"))
+                    reader.token.fail(why or Interrupted("this client asked for another line"))
                 return
 
     def _go_on(self) -> None:

@@ -22,7 +22,7 @@ from libsel4py import ServiceError, component, on_notification
 from libsel4py.capabilities import IOPort, IRQHandler
 from libsel4py.context import DEFER, ReplyToken
 from libsel4py.data_server import Content, DataServer
-from libsel4py.interfaces.data_space import OpenFlags
+from libsel4py.interfaces.data_space import DataGone, OpenFlags
 from libsel4py.interfaces.serial import WRITE_BYTES, Serial
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.state import ensure_state
@@ -53,13 +53,19 @@ class Line(Content):
 
     def __init__(self, driver: Main) -> None:
         self._driver = driver
+        self._reader: int | None = None  # its badge, once it has read
 
     def read(self, offset: int, length: int) -> bytes:
+        self._reader = self._driver.caller.badge
         return self._driver.take(length)
 
     def write(self, offset: int, data: bytes) -> int:
         self._driver.give(data, len(data))
         return DEFER
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._driver.let_go(self._reader)
 
 
 @component
@@ -118,6 +124,12 @@ class Main(Serial, DataServer):
             self._receive()
             self._enable_interrupts()
         return piece
+
+    def let_go(self, badge: int) -> None:
+        """Who reads by this badge, if anybody does, is handed nothing any more."""
+        token, _ = self._readers.pop(badge, (None, 0))
+        if token is not None:
+            token.fail(DataGone("the data space was closed"))
 
     @on_notification("uart")
     def on_uart(self) -> None:
