@@ -7,11 +7,18 @@ pages of files that are mapped. They are made from this server's pool, which mus
 
 A file that is open twice is two data spaces: what was written to one through a mapping is in the file when that is
 closed. Where the file system dies, the SDK goes on with the next life of it (`libsel4py.files`).
+
+Another server's data space that does not answer keeps all clients waiting. When what one client has named has done that
+`MOST_WAITS` times, none of it is asked any more.
 """
 
 from __future__ import annotations
 
 import io
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
@@ -40,7 +47,8 @@ from libsel4py.signature import Word
 
 MEMORY: Final = "memory"
 BYTES: Final = 256 << 10
-PATIENCE: Final = 5.0  # seconds, for another server's data space
+PATIENCE: Final = 5.0  # seconds, for a page of another server's data space
+MOST_WAITS: Final = 3  # that were as long, for what one client has named
 _OWN: Final = (DataError, KernelError, OutOfSlots, OutOfAddresses, VMFault)
 _FAILURES: Final = (DataSpaceError, ServerDied, TimeoutError, RemoteError, InvalidMessage, KernelError)
 
@@ -110,7 +118,8 @@ class Memory(Paged):
 
         def fetch(at: int, length: int) -> bytes:
             try:
-                return data.read(Word(offset + at), length)
+                with self._server.waiting_for(self._owner):
+                    return data.read(Word(offset + at), length)
             except _FAILURES as error:
                 raise DataError(f"the first contents cannot be had: {error}") from error
 
@@ -172,6 +181,7 @@ class Main(DataServer):
         self.frames = Frames(task.cnode, task.slots, task.memory, Window(task))
         self.most = int(str(task.environment.configuration.get("bytes", BYTES))) // PAGE_BYTES  # pages of one client
         self._contents: list[tuple[str, Paged]] = []  # with whose each is
+        self._waits: Counter[str] = Counter()  # by client
         self._files: dict[str, Files] = {}
 
     def data_space(self, name: str, how: OpenFlags, size: int) -> Content:
@@ -179,6 +189,17 @@ class Main(DataServer):
         content = Memory(self, size, owner) if name == MEMORY else self._file(name, how, owner)
         self._contents.append((owner, content))
         return content
+
+    @contextmanager
+    def waiting_for(self, owner: str) -> Iterator[None]:
+        """Around what another server is asked, which a client has named. Raises DataError: it may name none now."""
+        if self._waits[owner] >= MOST_WAITS:
+            raise DataError(f"what {owner} has named let all others wait {MOST_WAITS} times: it is asked nothing more")
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waits[owner] += time.monotonic() - begun >= PATIENCE
 
     def has_room(self, owner: str) -> bool:
         """Whether a client may have one page more."""

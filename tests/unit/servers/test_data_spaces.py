@@ -1,0 +1,78 @@
+"""The server of data spaces of memory and files: what clients leave behind, and what one of them can keep it from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from libsel4py.abi import ObjectType
+from libsel4py.capabilities import Endpoint
+from libsel4py.interfaces.data_space import DataGone, DataSpaces, NoRoom, OpenData, OpenFlags
+from libsel4py.interfaces.memory_object import MemoryObject
+from libsel4py.testing import connect
+from servers.dataspaces import main as module
+from servers.dataspaces.main import MOST_WAITS, Main, Memory
+
+BOTH = OpenFlags.READ | OpenFlags.WRITE
+PAGE = 4096
+
+
+@pytest.fixture
+def main() -> Main:
+    return Main()
+
+
+@pytest.fixture
+def server(main: Main) -> Iterator[DataSpaces]:
+    with connect(main, interface=DataSpaces) as made:
+        yield made
+
+
+def test_one_that_cannot_be_closed_in_order_keeps_no_other_open(
+    main: Main, server: DataSpaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (OpenData(server.open("memory", BOTH, PAGE)) for _ in range(2))
+    second.write(0, b"kept")
+    close = Memory.close
+
+    def close_badly(memory: Memory) -> None:
+        close(memory)
+        if not memory.pages.bytes % (2 * PAGE):
+            raise NoRoom("what was written is lost")
+
+    monkeypatch.setattr(Memory, "close", close_badly)
+    first.expand(2 * PAGE)
+    with pytest.raises(NoRoom, match="is lost"):
+        server.close_all()
+    for each in (first, second):
+        with pytest.raises(DataGone):
+            each.size()
+    assert main._charged("test") == 0
+
+
+def test_what_was_mapped_and_hidden_is_kept_in_mind_no_more(main: Main, server: DataSpaces) -> None:
+    space = OpenData(server.open("memory", BOTH, PAGE))
+    for _ in range(100):
+        shown = MemoryObject(space.memory(True))
+        shown.init(None)
+        shown.terminate()
+    assert main._data is not None
+    assert len(main._data.of("test")[0].objects) <= 1
+    assert len(main.server.connections) <= 6
+
+
+def test_sources_that_do_not_answer_are_asked_no_more(
+    main: Main, server: DataSpaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many data spaces are opened for them, by however many names."""
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    for number in range(MOST_WAITS + 2):
+        nobody = Endpoint(main.task.memory.allocate(ObjectType.ENDPOINT).start)
+        space = OpenData(server.open("memory", BOTH, PAGE))
+        space.init_data(nobody, 0)
+        with pytest.raises(NoRoom, match="cannot be had" if number < MOST_WAITS else "asked nothing more"):
+            space.read(0, 8)
+        space.close()
+    assert main._waits["test"] == MOST_WAITS
+    assert OpenData(server.open("memory", BOTH, PAGE)).read(0, 8) == bytes(8)
