@@ -83,8 +83,10 @@ class DataSpaces(Interface):
         """
 
     def close_all(self) -> None:
-        """Close all that this client has open: for one that begins anew, and has lost what a former life had. Raises what
-        the first one does that could not be closed in order; the others are closed."""
+        """Close all that this client has open: for one that begins anew, and has lost what a former life had.
+
+        Raises what the first one does that could not be closed in order; all are closed.
+        """
 
 
 class OpenData(Interface):

@@ -36,7 +36,7 @@ def left(terminal: Terminal) -> int:
 
 
 def kill(sel4py: Supervisor, terminal: Terminal, name: str) -> None:
-    """It is killed, and its next life answers, which holds nothing; the former one may still be asked, and die of it."""
+    """It is killed, and its next life answers, which holds nothing; the former may still be asked, and die of it."""
     sel4py.ok("kill", name)
     while not re.search(r"\n0\r", ask(terminal, f"call {name} held")):
         continue
