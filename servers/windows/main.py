@@ -9,7 +9,8 @@ A client names objects by capabilities that it holds, and they are invoked by co
 them this server cannot either. What such an object holds is not copied by this server, whoever asks. Whoever is to
 provide a window's contents gets a capability by which these are shown and hidden, and no other (`ProvidedWindow`).
 Objects of a task that have let this server wait `MOST_WAITS` times, in vain, are asked nothing more, and it shows no
-others until it begins anew: all of this server's tasks wait with it.
+others until it begins anew: all of this server's tasks wait with it. Those that others show in its windows count for
+themselves, so that who provides one window's contents does not cost the task what it shows itself.
 """
 
 from __future__ import annotations
@@ -61,6 +62,11 @@ class Window:
     by: int | None = None
 
     @property
+    def is_provided(self) -> bool:
+        """Whether its provider has shown what it shows."""
+        return self.by is not None and self.by == self.provider
+
+    @property
     def end(self) -> int:
         return self.address + self.size
 
@@ -85,7 +91,7 @@ class Main(Pager, Windows, MemoryWindow, ProvidedWindow):
         self._by_name: dict[str, Space] = {}
         self._parcels: dict[int, Parcel] = {}
         self._numbers = itertools.count(1)
-        self._waits: Counter[str] = Counter()  # by task
+        self._waits: Counter[tuple[str, bool]] = Counter()  # by task, and whether for what others show there
         self.server.provide(self, MemoryWindow)
         self.server.provide(self, ProvidedWindow)
         super().start()
@@ -93,7 +99,8 @@ class Main(Pager, Windows, MemoryWindow, ProvidedWindow):
     def attach(self, space: Space) -> None:
         """A task begins: it has no windows."""
         self._by_name[space.name] = space
-        del self._waits[space.name]
+        for is_provided in (False, True):
+            del self._waits[space.name, is_provided]
         for window in self._windows_of(space):
             self._forget(window)
         for number, parcel in list(self._parcels.items()):
@@ -167,18 +174,17 @@ class Main(Pager, Windows, MemoryWindow, ProvidedWindow):
 
     def show(self, memory: Endpoint, offset: int, can_write: bool) -> None:
         window = self._ensure_empty()
-        name = window.space.name
-        if self._waits[name] >= MOST_WAITS:
-            raise BadWindow(
-                f"objects that {name} shows let this pager wait {MOST_WAITS} times: it shows no more of them"
-            )
+        name, is_provided = window.space.name, self.caller.badge == window.provider
+        if self._waits[name, is_provided] >= MOST_WAITS:
+            who = f"{name}'s providers show" if is_provided else f"{name} shows"
+            raise BadWindow(f"objects that {who} let this pager wait {MOST_WAITS} times: no more of them are shown")
         shown = [each.object.cptr for each in self._windows.values() if each.object is not None]
         if any(is_same(memory.cptr, each) for each in shown):  # an object has one pager, for one region
             raise BadWindow("a window shows this object already: hide that first")
         try:
             self._show(window, MemoryObject(memory), offset, READ_WRITE if can_write else int(Rights.READ))
         except BadWindow as error:
-            self._waited(window.space, error.__cause__)
+            self._waited(window.space, is_provided, error.__cause__)
             raise
         self.task.receive.unclaimed.discard(memory.cptr)
         window.object = memory
@@ -221,17 +227,18 @@ class Main(Pager, Windows, MemoryWindow, ProvidedWindow):
         self._forget(window)
 
     def object_failed(self, region: Region, error: Exception) -> None:
-        self._waited(region.space, error)
+        window = next((each for each in self._windows_of(region.space) if each.region is region), None)
+        self._waited(region.space, window is not None and window.is_provided, error)
 
-    def _waited(self, space: Space, error: BaseException | None) -> None:
+    def _waited(self, space: Space, is_provided: bool, error: BaseException | None) -> None:
         """If an object did not answer in time: it is not for ever that all others wait for it."""
         if not isinstance(error, TimeoutError):
             return
-        self._waits[space.name] += 1
-        if self._waits[space.name] < MOST_WAITS:
+        self._waits[space.name, is_provided] += 1
+        if self._waits[space.name, is_provided] < MOST_WAITS:
             return
         for window in self._windows_of(space):
-            if window.object is not None and window.region is not None:
+            if window.object is not None and window.region is not None and window.is_provided == is_provided:
                 window.region.residence.abandon(f"objects that {space.name} shows do not answer")
 
     # --- what they have in common -----------------------------------------------------------------------------

@@ -79,10 +79,11 @@ def test_REF02_an_access_outside_of_all_windows_is_the_processs_fault(sel4py: Su
     assert "an essential task has ended" in text  # root
 
 
+@pytest.mark.parametrize("scene", ["silent", "silent_provider"])
 def test_a_task_whose_objects_do_not_answer_shows_no_more_of_them_and_others_go_on(
-    sel4py: Supervisor, tmp_path: Path
+    sel4py: Supervisor, tmp_path: Path, scene: str
 ) -> None:
-    status, text = boot(sel4py, tmp_path, "silent")
+    status, text = boot(sel4py, tmp_path, scene)
     assert status == 0, text
 
 

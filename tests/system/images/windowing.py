@@ -239,6 +239,22 @@ class Main(Component):
         assert self.memory.read(AT - PAGED_ADDRESS, 4) == b"kept"
         assert self.taker.read(self.taker.take(kept.send("taker", True)), 4) == b"kept"
 
+    def silent_provider(self) -> None:
+        """Who provides what a window shows, and does not answer, costs its task nothing that it shows itself."""
+        own = MemoryWindow(self.windows.create(AT, PAGE))
+        own.show(self.object, 0, True)
+        self.memory.write(AT - PAGED_ADDRESS, b"mine")
+        nobody = Endpoint(self.task.memory.allocate(ObjectType.ENDPOINT).start)
+        provider = ProvidedWindow(MemoryWindow(self.windows.create(AT + 8 * PAGE, PAGE)).provided())
+        for _ in range(3):
+            with pytest.raises(BadWindow):
+                provider.show(nobody, 0, True)
+        with pytest.raises(BadWindow, match="providers show let this pager wait 3 times"):
+            provider.show(nobody, 0, True)
+        assert self.memory.read(AT - PAGED_ADDRESS, 4) == b"mine"
+        own.hide()
+        assert self.store.read(0, 4) == b"mine"
+
     def stray(self) -> None:
         """An access that is not guarded, outside of all windows: this ends the process."""
         with memoryview(self.memory) as view:
