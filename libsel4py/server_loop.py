@@ -24,6 +24,7 @@ from libsel4py.dispatch import Entry
 from libsel4py.environment import SIGNAL_BADGE
 from libsel4py.errors import InvalidMessage, KernelError, UnknownMethod
 from libsel4py.interface import identity
+from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.machine import Answer, Words
 from libsel4py.lowlevel.syscalls import FOREVER_NS, Completion, listen, machine, unpack, wait_and_listen
 from libsel4py.results import EXTRA_CAPS
@@ -41,6 +42,7 @@ from libsel4py.wire import (
 
 if TYPE_CHECKING:
     from libsel4py.server import Alarm, Connection, Server
+    from libsel4py.task import ReceiveSlot
 
 LONGEST_WAIT: Final = 1e6  # seconds; an alarm that is later is none
 _NOBODY: Final = Caller(0, "nobody")
@@ -98,6 +100,7 @@ class ServerLoop:
         self._reply = reply
         self.entry: Entry | None = None
         self._token: Deferred | None = None
+        self._is_full = False  # no slot is left for what comes
 
     def run(self, to_the_end: bool = False) -> None:
         """Serve until the server stops. ``to_the_end``: the process ends then."""
@@ -118,7 +121,7 @@ class ServerLoop:
         answer: Answer | None = None
         while not server.stopping:
             if server.takes_capabilities:
-                receive.arm()
+                self._arm(receive)
             self._token = None
             watched = receive if server.takes_capabilities else None
             served, value, info = machine.serve(endpoint, answer, self._reply, self, server, watched)
@@ -146,7 +149,7 @@ class ServerLoop:
                 guarded(alarm.ring)
                 continue
             if server.takes_capabilities:
-                server.task.receive.arm()
+                self._arm(server.task.receive)
             if answer is not None:
                 request = machine.answer_recv(endpoint, answer, self._reply)
             else:
@@ -156,13 +159,24 @@ class ServerLoop:
         if answer is not None:
             self._reply_alone(answer)
 
+    def _arm(self, receive: ReceiveSlot) -> None:
+        """Have a slot ready for a capability. Where none is left what comes is not taken, and the server goes on."""
+        try:
+            receive.arm()
+        except OutOfSlots as error:
+            if not self._is_full:
+                _log.warning("capabilities that come are refused: %s", error)
+            self._is_full = True
+        else:
+            self._is_full = False
+
     def step(self) -> bool:
         """As `run`, for one message that waits already."""
         server = self._server
         former, per_thread.serving = per_thread.serving, self
         try:
             if server.takes_capabilities:
-                server.task.receive.arm()
+                self._arm(server.task.receive)
             completion = machine.trap(Syscall.NB_RECV, server.endpoint.cptr, *EMPTY, self._reply, 0, FOREVER_NS)
             if completion[0] == Status.EMPTY:
                 return False

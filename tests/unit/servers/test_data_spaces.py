@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
+from libsel4py import InvalidMessage
 from libsel4py.abi import ObjectType
 from libsel4py.capabilities import Endpoint
 from libsel4py.interfaces.data_space import DataGone, DataSpaces, NoRoom, OpenData, OpenFlags
 from libsel4py.interfaces.memory_object import MemoryObject
+from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.testing import connect
 from servers.dataspaces import main as module
 from servers.dataspaces.main import MOST_WAITS, Main, Memory
@@ -76,3 +79,20 @@ def test_sources_that_do_not_answer_are_asked_no_more(
         space.close()
     assert main._waits["test"] == MOST_WAITS
     assert OpenData(server.open("memory", BOTH, PAGE)).read(0, 8) == bytes(8)
+
+
+def test_a_server_whose_slots_are_used_up_goes_on_and_refuses_capabilities(main: Main, server: DataSpaces) -> None:
+    first, second = (OpenData(server.open("memory", BOTH, PAGE)) for _ in range(2))
+    nobody = Endpoint(main.task.memory.allocate(ObjectType.ENDPOINT).start)
+    slots, used = main.task.slots, list[int]()
+    with suppress(OutOfSlots):
+        while True:
+            used.append(slots.allocate())
+    first.init_data(nobody, 0)  # takes the last one
+    assert second.size() == PAGE
+    with pytest.raises(InvalidMessage, match="0 came"):
+        second.init_data(nobody, 0)
+    slots.free(used.pop())
+    second.init_data(nobody, 0)
+    for slot in used:
+        slots.free(slot)
