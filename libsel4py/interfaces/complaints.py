@@ -38,7 +38,8 @@ class Complaints(Interface):
     @idempotent
     @raises(NotPermitted)
     def life(self, task: str) -> Word:
-        """The number of the task's current life, or of its next one where none runs.
+        """The number of the task's current life, or of its next one where none runs; for some milliseconds behind an
+        end it may be that of the life that has ended, of which a complaint is late.
 
         Whoever asks before a call, and names that number in the complaint of its answer, complains of who answered: the
         life that was there before the call and is there behind it.

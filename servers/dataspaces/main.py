@@ -195,11 +195,14 @@ class Main(DataServer):
         """Around what another server is asked, which a client has named. Raises DataError: it may name none now."""
         if self._waits[owner] >= MOST_WAITS:
             raise DataError(f"what {owner} has named let all others wait {MOST_WAITS} times: it is asked nothing more")
-        begun = time.monotonic()
+        begun, in_vain = time.monotonic(), False
         try:
             yield
+        except TimeoutError:
+            in_vain = True
+            raise
         finally:
-            self._waits[owner] += time.monotonic() - begun >= PATIENCE
+            self._waits[owner] += in_vain or time.monotonic() - begun >= PATIENCE
 
     def has_room(self, owner: str) -> bool:
         """Whether a client may have one page more."""
