@@ -187,7 +187,7 @@ class Main(DataServer):
     def data_space(self, name: str, how: OpenFlags, size: int) -> Content:
         owner = self.caller.name
         content = Memory(self, size, owner) if name == MEMORY else self._file(name, how, owner)
-        self._contents.append((owner, content))
+        self._contents = [*self._still_open(), (owner, content)]
         return content
 
     @contextmanager
@@ -217,8 +217,10 @@ class Main(DataServer):
             raise NoRoom(f"{owner} has {has} of {self.most} pages, and asks for {_pages(size)}")
 
     def _charged(self, owner: str, but: Paged | None = None) -> int:
-        self._contents = [each for each in self._contents if each[1].is_open]
-        return sum(each.charged for name, each in self._contents if name == owner and each is not but)
+        return sum(each.charged for name, each in self._still_open() if name == owner and each is not but)
+
+    def _still_open(self) -> list[tuple[str, Paged]]:
+        return [each for each in self._contents if each[1].is_open]
 
     def _file(self, name: str, how: OpenFlags, owner: str) -> File:
         connection, _, path = name.partition("/")

@@ -10,12 +10,14 @@ import pytest
 from libsel4py import InvalidMessage
 from libsel4py.abi import ObjectType
 from libsel4py.capabilities import Endpoint
+from libsel4py.environment import Connection
 from libsel4py.interfaces.data_space import DataGone, DataSpaces, NoRoom, OpenData, OpenFlags
 from libsel4py.interfaces.memory_object import MemoryObject
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.testing import connect
 from servers.dataspaces import main as module
 from servers.dataspaces.main import MOST_WAITS, Main, Memory
+from servers.ramfs.main import Main as RamFS
 
 BOTH = OpenFlags.READ | OpenFlags.WRITE
 PAGE = 4096
@@ -96,3 +98,13 @@ def test_a_server_whose_slots_are_used_up_goes_on_and_refuses_capabilities(main:
     second.init_data(nobody, 0)
     for slot in used:
         slots.free(slot)
+
+
+def test_files_that_were_closed_leave_nothing_behind(main: Main) -> None:
+    with connect(main, interface=DataSpaces, uses={"files": RamFS}) as server:
+        main.task.environment.connections["files"] = Connection(0, "")
+        for _ in range(100):
+            OpenData(server.open("files/a", BOTH | OpenFlags.CREATE, 0)).close()
+        assert len(main._contents) <= 1
+        assert main._data is not None
+        assert main._data.of("test") == []
