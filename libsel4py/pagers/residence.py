@@ -25,7 +25,7 @@ from typing import Final
 
 from libsel4py.abi import FRAME_MIN_BITS, Rights, VMFault
 from libsel4py.capabilities import Frame, Notification
-from libsel4py.errors import InvalidMessage, KernelError, RemoteError, ServerDied
+from libsel4py.errors import InvalidMessage, KernelError, RemoteError, ServerDied, ServiceError
 from libsel4py.interface import is_declaration, with_timeout
 from libsel4py.interfaces.memory_object import (
     READ_WRITE,
@@ -43,8 +43,8 @@ from libsel4py.pagers.frames import Frames, Wanted
 from libsel4py.pagers.regions import Mapped, Region, Space
 from libsel4py.pagers.wanted import Unending, wanted_by
 
-# What another task's object can do to its caller: die, be slow, answer nonsense, or refuse.
-OBJECT_FAILURES: Final = (DataError, ServerDied, TimeoutError, RemoteError, InvalidMessage)
+# What another task's object can do to its caller: die, be slow, answer nonsense, or refuse, by whatever exception.
+OBJECT_FAILURES: Final = (ServiceError, ServerDied, TimeoutError, RemoteError, InvalidMessage)
 RETURN_FAILURES: Final = (*OBJECT_FAILURES, KernelError)
 _log = logging.getLogger(__name__)
 

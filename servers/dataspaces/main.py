@@ -25,12 +25,11 @@ from typing import Final
 from libsel4py import Endpoint, component
 from libsel4py.abi import VMFault
 from libsel4py.data_server import Content, DataServer
-from libsel4py.errors import InvalidMessage, KernelError, RemoteError, ServerDied
+from libsel4py.errors import KernelError
 from libsel4py.files import Files
 from libsel4py.files.raw import RawFile
 from libsel4py.interface import with_timeout
 from libsel4py.interfaces.data_space import (
-    DataSpaceError,
     NoRoom,
     NoSuchData,
     NotPossible,
@@ -42,6 +41,7 @@ from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.vspace import OutOfAddresses
 from libsel4py.pagers.data_pages import DataPages
 from libsel4py.pagers.frames import Frames
+from libsel4py.pagers.residence import OBJECT_FAILURES
 from libsel4py.pagers.window import Window
 from libsel4py.signature import Word
 
@@ -50,7 +50,7 @@ BYTES: Final = 256 << 10
 PATIENCE: Final = 5.0  # seconds, for a page of another server's data space
 MOST_WAITS: Final = 3  # that were as long, for what one client has named
 _OWN: Final = (DataError, KernelError, OutOfSlots, OutOfAddresses, VMFault)
-_FAILURES: Final = (DataSpaceError, ServerDied, TimeoutError, RemoteError, InvalidMessage, KernelError)
+_FAILURES: Final = (*OBJECT_FAILURES, KernelError)
 
 
 class Paged(Content):

@@ -23,7 +23,7 @@ from libsel4py.interfaces.data_space import (
     OpenFlags,
     Whence,
 )
-from libsel4py.interfaces.windows import MemoryWindow, Windows
+from libsel4py.interfaces.windows import BadWindow, MemoryWindow, Windows
 from libsel4py.mapping import map_memory
 
 PAGE = 4096
@@ -59,6 +59,8 @@ class Main(Component):
         for call in (space.size, space.close, lambda: space.read(0, 8)):
             with pytest.raises(DataGone):
                 call()
+        if kind in HAS_SIZE:
+            self.closed_while_shown(kind)
         self.flags(kind)
         many = [self.open(kind, BOTH, 1) for _ in range(MOST_OPEN)]
         with pytest.raises(NoRoom):
@@ -157,6 +159,27 @@ class Main(Component):
         assert self.view.read(5, 6) == b"mapped"
         for each in (window, other):
             each.delete()
+
+    def closed_while_shown(self, kind: str) -> None:
+        """What a window shows ends with the data space; the window can show something else."""
+        space, other = (
+            self.open(kind, size=12 * PAGE),
+            self.open(kind, size=12 * PAGE),
+        )
+        if kind == "file":
+            space.expand(12 * PAGE)
+        window = MemoryWindow(self.windows.create(PAGED_ADDRESS, 12 * PAGE))
+        space.map(window, 0, can_write=True)
+        self.view.write(0, b"stays")
+        space.close()
+        assert self.faults(0)
+        assert self.faults(11 * PAGE)
+        with pytest.raises(BadWindow):  # what it would give back nobody takes: the file has it already
+            window.hide()
+        other.map(window, 0)
+        assert self.view.read(0, 5) == (b"stays" if kind == "file" else bytes(5))
+        window.delete()
+        other.close()
 
     def flags(self, kind: str) -> None:
         """A capability does what it was opened for."""

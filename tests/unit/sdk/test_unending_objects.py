@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from libsel4py.capabilities import Frame
-from libsel4py.errors import Timeout
+from libsel4py.errors import RequestForgotten, ServerDied, Timeout, TooManyDeferred
 from libsel4py.interfaces.memory_object import MOST_REQUESTS, LockRequest
 from libsel4py.pagers import wanted
 from libsel4py.pagers.blob import Blob
+from libsel4py.pagers.residence import RETURN_FAILURES
 from libsel4py.task import as_task
 from tests.unit.sdk.paging import BASE, PAGE, PagingBoard, paging_board
 from tests.unit.sdk.test_remote_objects import TEXT, Remote
@@ -162,3 +163,24 @@ def test_an_object_that_is_given_up_is_asked_nothing_more_and_its_pages_are_erro
         assert remote.client.rights(BASE) == 0
         board.pager.detach(region)  # asks nothing: nothing is raised
         assert remote.file.getvalue() == TEXT
+
+
+@pytest.mark.parametrize("error", [TooManyDeferred("later"), RequestForgotten("gone"), ServerDied("dead")])
+def test_whatever_an_object_raises_the_thread_is_not_left_waiting(error: Exception) -> None:
+    """An exception of an interface that the pager knows for another reason is a refusal like any other."""
+    with paging_board() as board, as_task(board.task):
+        remote = Remote(board)
+        region = board.pager.attach(remote.client.space, BASE, 4 * PAGE, remote.stub)
+        remote.client.write(BASE, b"kept")
+
+        def fails(*_: object) -> None:
+            raise error
+
+        for name in ("data_request", "data_return", "terminate"):
+            setattr(region.residence.source, name, fails)
+        board.listen()
+        assert not remote.client.touch(BASE + PAGE)
+        assert board.heard() is not None  # its supervisor
+        with pytest.raises(RETURN_FAILURES):
+            board.pager.detach(region)
+        assert remote.client.rights(BASE) == 0
