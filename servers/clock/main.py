@@ -78,8 +78,9 @@ class Main(Clock, DataServer):
 
     def start(self) -> None:
         kept = self.kept(Began)
-        if not kept.value.at:
-            kept.value.at = time.monotonic_ns()
+        now = time.monotonic_ns()
+        if not 0 < kept.value.at <= now:  # resumed, and the host has begun anew since
+            kept.value.at = now
             kept.commit()
         self._began = kept.value.at
         self._waiting: list[Wait] = []  # the next one first

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
-from libsel4py import Endpoint
+from libsel4py import Endpoint, runtime
+from libsel4py.environment import Environment
 from libsel4py.errors import TooManyDeferred
 from libsel4py.interface import Interface, interfaces_of
 from libsel4py.interfaces.clock import Clock
 from libsel4py.interfaces.data_space import AT_POSITION, DataGone, DataSpaces, OpenData, OpenFlags
+from libsel4py.keeper import Keeper
 from libsel4py.signature import Word
 from libsel4py.testing import Events, TestSystem, connect, in_background, system
 from libsel4py.testing.fake_objects import FakeCap
+from servers.clock import main as clock_main
 from servers.clock.main import MOST_WAITS
 from servers.clock.main import Main as ClockMain
+from tests.unit.sdk.cut_memory import CutMemory
 from tests.unit.servers.serial_board import Board, board
 from tests.unit.servers.terminal import bench
 
@@ -138,6 +143,20 @@ def test_waits_that_were_given_up_keep_their_clients_next_life_from_nothing(cloc
     with pytest.raises(DataGone):
         last.result(SECONDS)
     assert len(clocks.main._waiting) == MOST_WAITS - 1
+
+
+@pytest.mark.parametrize(("host_ns", "now"), [(7_000, 2_000), (3_000, 0)])
+def test_a_next_life_goes_on_and_begins_anew_where_the_host_has(
+    monkeypatch: pytest.MonkeyPatch, host_ns: int, now: int
+) -> None:
+    memory = CutMemory(16 << 10)
+    for at, expected in ((5_000, 0), (host_ns, now)):
+        monkeypatch.setattr(clock_main, "time", SimpleNamespace(monotonic_ns=lambda at=at: at))
+        with system() as made:
+            task = made.task(Environment("clock"))
+            task.keeper = Keeper.open(memory)
+            with connect(runtime.make(ClockMain, task), interface=Clock) as clock:
+                assert clock.now() == expected
 
 
 def test_who_waits_longest_is_answered_last(clocks: Clocks) -> None:
