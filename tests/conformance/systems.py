@@ -1,7 +1,8 @@
 """Write docs/systems.md from the list below: ``python -m tests.conformance.systems [--check]``.
 
-sel4py has parts that are built after L4, Mach, RefOS, Genode, KeyKOS, QNX, EROS and Viengoos. Each has an id and a
-check; here stands which tests show it, and what is not shown. A test that is named here and does not exist is an error.
+sel4py has parts that are built after L4, Mach, RefOS, Genode, KeyKOS, MINIX 3, QNX, EROS and Viengoos. Each has an id
+and a check; here stands which tests show it, and what is not shown. A test that is named here and does not exist is an
+error.
 """
 
 from __future__ import annotations
@@ -128,6 +129,19 @@ CHECKS = (
         },
         "the make-send count is kept by the SDK, and no value of it is waited for: a server that hands out in several "
         "threads, or later than it answers, can be told while a copy is on its way",
+    ),
+    Check(
+        "MACH-13",
+        "Mach",
+        "receive-right rescue: the endpoint of a server that is killed stays, with its queue, and goes to its next "
+        "life; who waits there is answered by that, and holds what it held",
+        {
+            "system/test_server_restart.py": (
+                "test_a_server_killed_from_outside_comes_back_to_clients_that_wait_for_it",
+                "test_whatever_is_killed_in_turn_the_shell_stays_usable",
+            ),
+        },
+        "the right is root's all the time, so nothing is sent to it; none of the other notifications",
     ),
     Check(
         "MACH-14",
@@ -282,6 +296,118 @@ CHECKS = (
             ),
         },
         "the packet is memory alone, without a meter: processor time is donated by the call",
+    ),
+    Check(
+        "MNX-01",
+        "MINIX 3",
+        "reincarnation server ops: up, down, restart, update (led back where it does not come up), shutdown, and what "
+        "is known of each task",
+        {
+            "system/test_reincarnation.py": ("test_orders_stop_start_and_begin_anew",),
+            "system/test_versions.py": (
+                "test_clients_see_latency_alone",
+                "test_a_version_that_does_not_come_up_is_followed_by_the_former_one",
+                "test_no_image_is_loaded_that_the_description_does_not_permit",
+            ),
+        },
+        "CLONE is `standby`, FI is `sel4py chaos`, and EDIT has no counterpart: policies are the description's. "
+        "Updates are ordered by tasks (the shell), and by no command outside",
+    ),
+    Check(
+        "MNX-02",
+        "MINIX 3",
+        "crash detection, each within a bounded time: an exit, SIGKILL, an access to no memory, a fault of a call, "
+        "SIGSTOP and an endless loop (heartbeats), a complaint, also of an answer that does not decode, and an order",
+        {
+            "system/test_reincarnation.py": (
+                "test_each_way_to_end_is_noticed_and_followed_by_a_new_life",
+                "test_a_signal_of_the_hosts_is_an_end_too",
+                "test_orders_stop_start_and_begin_anew",
+            ),
+            "system/test_complaints.py": (
+                "test_the_sdk_complains_of_an_answer_that_does_not_decode",
+                "test_a_late_complaint_does_not_hit_the_successor",
+            ),
+        },
+        "a server that never comes to serve is found by its first heartbeat, and has no time-out of its own",
+    ),
+    Check(
+        "MNX-03",
+        "MINIX 3",
+        "restart policy: at once, then behind 2, 4, 8, 16, 30 and 30 s; what cannot live is given up; one that is "
+        "never started again; the end of an essential task is the system's",
+        {
+            "unit/servers/test_reincarnation_policy.py": (
+                "test_delays_are_minixs",
+                "test_a_long_life_is_no_failure_to_start",
+                "test_a_group_that_fails_too_often_is_given_up",
+                "test_one_that_is_never_started_again_ends_with_its_group_and_is_left",
+                "test_the_end_of_an_essential_task_is_the_systems",
+            ),
+            "system/test_reincarnation.py": ("test_what_cannot_live_is_given_up",),
+        },
+        "one that dies before it serves is started again as any other, and given up by its group's intensity",
+    ),
+    Check(
+        "MNX-04",
+        "MINIX 3",
+        "recovery scripts: a task is told of each end in its group (component, event, reason), and has the server "
+        "started, left, or its group begin anew; one that hangs or dies is not waited for; dependents start in order",
+        {
+            "system/test_recovery.py": (
+                "test_a_task_has_a_server_started_at_once_that_its_policy_would_keep_away",
+                "test_a_task_has_a_server_stay_down_and_its_clients_told",
+                "test_a_task_has_a_whole_group_begin_anew",
+                "test_one_that_hangs_or_dies_of_a_case_is_not_waited_for",
+            ),
+            "unit/servers/test_reincarnation_policy.py": (
+                "test_each_event_has_its_name",
+                "test_a_restart_waits_for_what_the_task_depends_on",
+            ),
+        },
+        "a task, and no shell script",
+    ),
+    Check(
+        "MNX-05",
+        "MINIX 3",
+        "stop protocol: a server is asked to stop, and ended behind 2 s",
+        {
+            "unit/servers/test_reincarnation_policy.py": (
+                "test_stop_asks_then_ends_and_nothing_starts_it_but_an_order",
+                "test_one_that_stops_by_itself_is_cleared_away_and_no_failure",
+            ),
+            "unit/servers/test_lifecycle.py": (
+                "test_asking_to_stop_signals_the_task_and_leaves_nothing_in_roots_cspace",
+            ),
+        },
+    ),
+    Check(
+        "MNX-07",
+        "MINIX 3",
+        "data store: publish, retrieve, delete, subscribe, what changed; private names; a name is its publisher's; "
+        "subscriptions outlive the store's death",
+        {
+            "unit/servers/test_datastore.py": (
+                "test_a_value_is_there_for_all_also_in_the_next_life",
+                "test_a_name_is_its_publishers",
+                "test_what_is_private_nobody_else_sees",
+                "test_subscribers_are_signalled_and_told_what_begins_so",
+                "test_subscriptions_outlive_the_store_which_signals_what_it_could_not",
+                "test_values_and_capabilities_are_asked_for_as_what_they_are",
+            ),
+            "system/test_server_restart.py": (
+                "test_what_stands_on_a_file_system_or_the_network_goes_on_with_its_next_life",
+            ),
+        },
+        "subscriptions are by a name's beginning, and no regular expression; values are bytes and capabilities. A file "
+        "system needs no event of its driver's: its endpoint is the same",
+    ),
+    Check(
+        "MNX-08",
+        "MINIX 3",
+        "state for a restart: what a server has counted is there, once, whenever it is killed",
+        {"system/test_exactly_once.py": ("test_what_was_counted_is_there_once_whenever_the_server_is_killed",)},
+        "kept in data spaces that outlive the process, and in no data store",
     ),
     Check(
         "QNX-10",
