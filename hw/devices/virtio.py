@@ -266,7 +266,7 @@ class VirtioDevice(Device):
                 queue.device = queue.device & _LOW | value << 32
 
     def _set_ready(self, queue: QueueRecord, value: int) -> None:
-        if value != 1 or queue.ready:
+        if not value & 1 or queue.ready:
             queue.ready = value & 1  # a driver may stop a queue; it goes on where it was
             return
         size = queue.size

@@ -98,6 +98,7 @@ def test_a_queue_is_what_the_driver_sets_up(guest: Guest) -> None:
     assert (guest.get(Register.QUEUE_SIZE_MAX), guest.get(Register.QUEUE_READY)) == (0, 0)
 
 
+@pytest.mark.parametrize("ready", [1, 3, 0xFFFF_FFFF])
 @pytest.mark.parametrize(
     ("size", "descriptors", "driver", "device"),
     [
@@ -110,10 +111,11 @@ def test_a_queue_is_what_the_driver_sets_up(guest: Guest) -> None:
     ],
 )
 def test_a_queue_that_is_none_stops_the_device(
-    guest: Guest, size: int, descriptors: int, driver: int, device: int
+    guest: Guest, size: int, descriptors: int, driver: int, device: int, ready: int
 ) -> None:
     guest.begin()
-    guest.set_up(1, size, descriptors, driver, device)
+    guest.set_up(1, size, descriptors, driver, device, ready)
+    assert guest.get(Register.QUEUE_READY) == 0
     assert cause(guest) is Cause.BAD_REGISTER
     assert guest.get(Register.INTERRUPT_STATUS) == 2
 

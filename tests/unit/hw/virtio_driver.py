@@ -82,7 +82,7 @@ class Guest:
             self.set_up(queue, size, *(AT + queue * 0x4000 + part for part in (0, 0x1000, 0x2000)))
         self.set(Register.STATUS, self.get(Register.STATUS) | Status.DRIVER_OK)
 
-    def set_up(self, queue: int, size: int, descriptors: int, driver: int, device: int) -> None:
+    def set_up(self, queue: int, size: int, descriptors: int, driver: int, device: int, ready: int = 1) -> None:
         self.set(Register.QUEUE_SEL, queue)
         self.set(Register.QUEUE_SIZE, size)
         for low, address in (
@@ -92,7 +92,7 @@ class Guest:
         ):
             self.set(low, address & 0xFFFF_FFFF)
             self.set(low + 4, address >> 32)
-        self.set(Register.QUEUE_READY, 1)
+        self.set(Register.QUEUE_READY, ready)
 
     # --- memory --------------------------------------------------------------------------------------------
 
