@@ -142,7 +142,8 @@ class DeviceQueue:
 
     def _recover(self) -> list[Chain]:
         queue = self._queue
-        if self._dma.load16(queue.device + 2) != queue.used:  # the interrupt may have come before what it is for
+        # The interrupt may have come before what it is for, or is still owed to a driver that has asked for it since.
+        if self._dma.load16(queue.device + 2) != queue.used or self._wants_interrupt():
             self._device.interrupt_used()
         heads = {head for head in range(MOST_ENTRIES) if self._is_marked(head)}
         return self._chains(self._in_order(heads), self._table()) if heads else []

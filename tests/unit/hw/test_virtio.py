@@ -247,6 +247,21 @@ def test_a_driver_that_asks_for_interrupts_meanwhile_gets_its_interrupt(guest: G
     assert guest.get(Register.INTERRUPT_STATUS) == 1
 
 
+def test_a_driver_that_asks_for_interrupts_as_the_kernel_dies_gets_its_interrupt(guest: Guest) -> None:
+    """It has seen no used chain, and sleeps; the kernel has shown the chain then, and died before it looked again."""
+    guest.begin()
+    guest.descriptor(0, AT + BUFFER, 1)
+    guest.offer(0)
+    guest.write(0x1000, struct.pack("<H", NO_INTERRUPT))
+    take(guest)
+    guest.bus.change(guest.device, lambda: queue(guest).give_back([(0, 5)]))
+    queue(guest).publish(guest.bus)
+    assert guest.get(Register.INTERRUPT_STATUS) == 0
+    guest.write(0x1000, struct.pack("<H", 0))
+    assert recover(guest) == []
+    assert guest.get(Register.INTERRUPT_STATUS) == 1
+
+
 def test_a_reset_forgets_everything(guest: Guest) -> None:
     guest.begin()
     guest.descriptor(0, AT + BUFFER, 1)
