@@ -13,6 +13,7 @@
 
 enum {
     TAKEN_HIGH = 256, /* system calls before Python has a look at its other work */
+    TURNS_NS_HIGH = 100000, /* of devices' turns, before the same: one is as long as hundreds of system calls */
     LOOKS_NS_HIGH = 1000000000,
     ANSWER_NS = 30000, /* what a pager in Python needs from a Map to its answer, twice */
     BURST = 16,       /* submissions of one ring while no other has one: about a microsecond, less than a slow system call */
@@ -87,6 +88,7 @@ struct service {
     uint64_t unwatched; /* a thread that got a completion and whose ring is not among the watched */
     const uint64_t *attention; /* not 0 once one of the host's threads has something for the event loop; or NULL */
     struct back_ends back_ends;
+    int64_t turns_ns; /* that their turns have taken */
     PyObject *pages; /* of channels; or NULL */
     PyObject *hands; /* what a Map's host part takes (hand.c); or None, or NULL */
     bool handed;     /* some were carried out, which Python has to note */
@@ -127,7 +129,9 @@ static bool leave_to_host(const struct service *s, uint64_t tcb)
 static bool ring(struct service *s, uint64_t device)
 {
     publish_told(s->ram, s->layout, 1);
+    const int64_t began = now_ns();
     const enum outcome outcome = back_ends_ring(&s->back_ends, device);
+    s->turns_ns += now_ns() - began;
     if (outcome == DONE)
         __atomic_store_n((uint64_t *)(void *)(s->ram->base + s->layout->outbox_length), 0, __ATOMIC_RELEASE);
     else
@@ -199,7 +203,7 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
                 return -1;
             if (outcome == SLOW)
                 return (int64_t)index;
-            if (s->host_is_due || s->unwatched || s->taken >= TAKEN_HIGH)
+            if (s->host_is_due || s->unwatched || s->taken >= TAKEN_HIGH || s->turns_ns >= TURNS_NS_HIGH)
                 return (int64_t)s->count;
         }
         if (found) {

@@ -5,12 +5,16 @@ The interface lies in a RAM of its own here: whose doorbell has it move its fram
 
 from __future__ import annotations
 
+import ctypes
 import os
+import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
 
+from hw import _net
 from hw.devices.block import Block
 from hw.devices.bus import IoBus
 from hw.devices.virtio_registers import Register
@@ -174,6 +178,31 @@ def test_a_kernel_killed_at_any_store_of_the_turn_is_told_of_it(made: bool) -> N
             return
         finally:
             scene.close()
+
+
+def test_a_driver_whose_turns_are_long_does_not_keep_python_from_its_work(scene: Scene) -> None:
+    """It rings before the last turn is over, each time with as much as a turn moves."""
+    root, known, ram = scene.machine.root, scene.machine.kernel.fast_layout, scene.machine.ram
+    assert known is not None
+    turns: list[int] = []
+
+    def turn(back_end: int, reads: bool) -> int:
+        turns.append(back_end)
+        time.sleep(0.001)
+        return _net.MOVED
+
+    kept = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_bool)(turn)
+    back_end, name = (ctypes.c_void_p * 1)(ctypes.cast(kept, ctypes.c_void_p)), ctypes.c_char_p(b"hw.kicked")
+    capsule = ctypes.pythonapi.PyCapsule_New
+    capsule.restype, capsule.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    kicked = {NUMBER: capsule(ctypes.addressof(back_end), name, None)}
+    for _ in range(8):
+        root.submit(Syscall.CALL, scene.port, abi.message_info(Label.IO_PORT_OUT32, 2), (BELL, 0))
+    frame = root.tcb.trap_frame
+    for rung in range(1, 9):
+        rings = array("Q", (frame, root.tcb.consumed, root.tcb.address, 1))
+        found, _, taken, _ = _fastpath.serve(ram, known, rings, 0, 0, array("Q", (0,)), {}, None, kicked)
+        assert (found, taken, len(turns), len(scene.machine.kernel.outbox)) == (-1, 1, rung, 0)
 
 
 def test_what_is_no_back_end_is_refused(scene: Scene) -> None:
