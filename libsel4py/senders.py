@@ -14,7 +14,9 @@ that is killed, that lets go, or whose memory is taken back.
 Rules: told is what is so. What has been handed out since the kernel told voids it: the kernel is asked again before
 `gone` is called, and so it is not called of a copy that is on its way, as long as the thread that answers is the one
 that takes the signals. A server that hands out in several threads, or later than it answers, can be told while a copy
-is on its way: it ends nothing before it knows that all of ``made`` have been answered with.
+is on its way: it ends nothing before it knows that all of ``made`` have been answered with. A request that a client had
+sent before it let go of its copy may come behind `gone`: no badge is given twice, or it is somebody else's request then
+(`CNode.cancel_badged_sends` sends it back).
 """
 
 from __future__ import annotations

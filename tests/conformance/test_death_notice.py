@@ -10,7 +10,18 @@ from kerneld.records import CapType, DeathNotice, KernelRecord
 from libsel4py import abi
 from libsel4py.abi import DeathNoticeState, Error, InitialSlot, Label, ObjectType, Rights, Syscall
 from tests.conformance.refusals import Refusal, Stock
-from tests.conformance.scenes import ENDPOINT, NOTIFICATION, bound, faulting, held, is_empty, poll, receive, resume
+from tests.conformance.scenes import (
+    ENDPOINT,
+    NOTIFICATION,
+    bound,
+    call,
+    faulting,
+    held,
+    is_empty,
+    poll,
+    receive,
+    resume,
+)
 from tests.harness import Machine
 
 IDLE, WATCHING = DeathNoticeState.IDLE, DeathNoticeState.WATCHING
@@ -444,3 +455,23 @@ def test_DEATHNOTICE0024_errors(machine: Machine) -> None:
         machine.retype(ObjectType.NOTIFICATION),
     )
     assert machine.root.invoke(notice, label, (), [sibling, bell]) == (Error.INVALID_CAPABILITY, (1,))
+
+
+def test_DEATHNOTICE0025_what_was_sent_is_no_copy(machine: Machine, bell: int) -> None:
+    """What was sent by the last copy is received behind the notice's signal, unless it is cancelled by the badge."""
+    endpoint = machine.retype(ObjectType.ENDPOINT)
+    session, client = machine.copy(endpoint, badge=7), machine.thread("client")
+    for cancelled in (False, True):
+        machine.grant(client, session, ENDPOINT)
+        notice = watch_copies(machine, session, bell)
+        assert call(client) is None
+        machine.root.call(client.cnode, Label.CNODE_DELETE, (ENDPOINT, 8))
+        assert (poll(machine, bell), read(machine, notice)) == (1, (NO_COPIES, 0))
+        if cancelled:
+            machine.root.call(InitialSlot.CNODE, Label.CNODE_CANCEL_BADGED_SENDS, (session, 64))
+        received = machine.root.syscall(Syscall.NB_RECV, endpoint, reply=machine.root.reply)
+        assert received is not None
+        assert received.badge == (0 if cancelled else 7)
+        if not cancelled:
+            machine.root.syscall(Syscall.SEND, machine.root.reply)
+            assert client.completion() is not None
