@@ -129,32 +129,6 @@ static uint64_t key_of(const struct survey *survey, const struct held *held)
     return kind->watchable && region_of(survey, held, &at, &bytes) > 0 ? held->word0 & kind->identity : 0;
 }
 
-static bool is_alive(const struct survey *survey, uint64_t key)
-{
-    FOR_EACH_SLOT(survey, held)
-        if (key_of(survey, held) == key)
-            return true;
-    return false;
-}
-
-/* Whether a notice watches the copies of the capability in this slot. */
-static bool is_place(const struct survey *survey, uint64_t key)
-{
-    const struct held *held = slot_at(survey, key);
-    return held && held->links & survey->rules->watched;
-}
-
-static bool is_watched(const struct survey *survey, const struct held *held)
-{
-    const struct object *object = survey->objects.items;
-    for (size_t i = 0; i < survey->objects.count; i++, object++) {
-        uint64_t at = object->at + survey->rules->notice_key;
-        if (object->kind == survey->rules->death_notice && inside(survey, at, 8) && word_at(survey, at) == held->at)
-            return true;
-    }
-    return false;
-}
-
 /* mdb.has_children, of an endpoint capability. */
 static bool has_copies(const struct survey *survey, const struct held *held)
 {
@@ -167,30 +141,58 @@ static bool has_copies(const struct survey *survey, const struct held *held)
     return !held->word1 || (child->word1 == held->word1 && !(child->links & rules->first_badged));
 }
 
+static bool is_in(const struct table *table, uint64_t key) { return table_find(table, key, 0, 0); }
+
+static bool add_once(struct survey *survey, struct table *table, uint64_t key)
+{
+    if (!key || is_in(table, key) || table_add(table, key, 0, 0, 0) == 0)
+        return true;
+    survey->failed = true;
+    return false;
+}
+
+/* What notices watch. */
+static bool find_watched(struct survey *survey, struct table *watched)
+{
+    const struct object *object = survey->objects.items;
+    for (size_t i = 0; i < survey->objects.count; i++, object++) {
+        const uint64_t at = object->at + survey->rules->notice_key;
+        if (object->kind != survey->rules->death_notice)
+            continue;
+        if (at % 8 || !inside(survey, at, 8) || !add_once(survey, watched, word_at(survey, at)))
+            return false;
+    }
+    return true;
+}
+
+/* Whether all of it is alive. */
+static bool are_alive(struct survey *survey, const struct table *watched, struct table *alive)
+{
+    FOR_EACH_SLOT(survey, held) {
+        const uint64_t key = key_of(survey, held);
+        if ((is_in(watched, key) && !add_once(survey, alive, key)) ||
+            (held->links & survey->rules->watched && is_in(watched, held->at) && !add_once(survey, alive, held->at)))
+            return false;
+    }
+    return alive->count == watched->count;
+}
+
 /* While rings are told, Python looks which of them watch still. */
-static bool holds_marks(const struct survey *survey)
+static bool holds_marks(const struct survey *survey, const struct table *watched)
 {
     FOR_EACH_SLOT(survey, held)
         if (held->links & survey->rules->watched &&
-            (word_at(survey, survey->rules->telling) || !has_copies(survey, held) || !is_watched(survey, held)))
+            (word_at(survey, survey->rules->telling) || !has_copies(survey, held) || !is_in(watched, held->at)))
             return false;
     return true;
 }
 
 bool holds_notice_target(struct survey *survey)
 {
-    if (!holds_marks(survey))
-        return false;
-    const struct object *object = survey->objects.items;
-    for (size_t i = 0; i < survey->objects.count; i++, object++) {
-        uint64_t at = object->at + survey->rules->notice_key;
-        if (object->kind != survey->rules->death_notice)
-            continue;
-        if (at % 8 || !inside(survey, at, 8))
-            return false;
-        uint64_t key = word_at(survey, at);
-        if (key && !is_place(survey, key) && !is_alive(survey, key))
-            return false;
-    }
-    return true;
+    struct table watched = {0}, alive = {0};
+    const bool holds =
+        find_watched(survey, &watched) && holds_marks(survey, &watched) && are_alive(survey, &watched, &alive);
+    PyMem_Free(watched.entries);
+    PyMem_Free(alive.entries);
+    return holds;
 }
