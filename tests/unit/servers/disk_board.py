@@ -50,7 +50,7 @@ class FrameDma(DmaPort):
     """DMA to the fake kernel's frames, by the IOSpace in the driver's slot."""
 
     def __init__(self, former: DmaPort, space: FakeIoSpace) -> None:
-        super().__init__(former._iommu, 0, former._counts)
+        super().__init__(former._iommu, 0, former.counts)
         self._space = space
 
     def gather(self, segments: Iterable[Segment]) -> bytes:
