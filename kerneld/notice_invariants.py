@@ -61,17 +61,20 @@ def _in_tree(found: Survey) -> list[tuple[TreeNode, int, int]]:
 
 @predicate("notice-ring", "Notices that watch one object are a ring with one first; the others watch nothing.")
 def _rings(found: Survey) -> Finding:
+    seen: set[int] = set()  # each ring is walked once
     for notice in _notices(found):
         before, behind = notice.before, notice.behind
         if not notice.key:
             if before or behind or notice.first_word or notice.state == DeathNoticeState.WATCHING:
                 yield f"the death notice 0x{notice.address:x} watches nothing, and is linked"
             continue
-        ring = _ring(found, notice, lambda each: each.behind)
         if before is None or behind is None or before.behind != notice or behind.before != notice:
             yield f"the neighbours of the death notice 0x{notice.address:x} do not name it as theirs"
-        elif len({each.key for each in ring}) != 1 or sum(each.is_first for each in ring) != 1:
-            yield f"the ring of the death notice 0x{notice.address:x} has not one object and one first"
+        elif notice.address not in seen:
+            ring = _ring(found, notice, lambda each: each.behind)
+            seen.update(each.address for each in ring)
+            if len({each.key for each in ring}) != 1 or sum(each.is_first for each in ring) != 1:
+                yield f"the ring of the death notice 0x{notice.address:x} has not one object and one first"
         if notice.state != DeathNoticeState.WATCHING:
             yield f"the death notice 0x{notice.address:x} watches, and is in state {notice.state}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -149,6 +150,20 @@ def test_damage_is_found(damage: Callable[[Watched], None]) -> None:
     with on.machine.ram.transaction():
         damage(on)
     assert DAMAGE[damage] in {violation.name for violation in invariants.check(on.machine.ram)}
+
+
+def test_a_ring_is_walked_once_however_many_are_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A started kernel looks at all of them, before it serves anybody."""
+    on, walked, ring = Watched(), list[int](), notice_invariants._ring
+
+    def counted(*arguments: Any) -> list[DeathNotice]:
+        found = ring(*arguments)
+        walked.append(len(found))
+        return found
+
+    monkeypatch.setattr(notice_invariants, "_ring", counted)
+    on.machine.assert_invariants()
+    assert sum(walked) == 6  # of three objects, and of copies
 
 
 def test_every_predicate_is_tried() -> None:
