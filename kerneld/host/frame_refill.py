@@ -1,8 +1,9 @@
 """A frame's memory is taken from those who have lost it, and those who still have it go on: a state machine a frame.
 
     SCHEDULED  losses of one turn (a revoke) make one refill
-    ASKING     those who still may write are told UNMAP: their threads fault and wait. Who does not run is kept stopped;
-               who has not said DONE after ASK_S is stopped, for as long as the bytes move
+    ASKING     those who still may write are told UNMAP: their threads fault and wait. Those who could write and may no
+               more have been told. Who does not run is kept stopped; who has not said DONE after ASK_S is stopped, for
+               as long as the bytes move
     MOVING     the bytes move to a new memfd (or to RAM, if nobody has the frame mapped any more), a chunk a piece
     WITHDRAWING  the old memfd is taken away from everybody
     DONE       the new one is handed to all who still have the frame mapped
@@ -22,7 +23,7 @@ from typing import Final
 from kerneld.host.chores import Chores
 from kerneld.host.frame_memory import FrameMemory, Move
 from kerneld.host.frame_use import FrameUse, Holding
-from kerneld.host.process import Process
+from kerneld.host.process import Phase, Process
 
 ASK_S: Final = 0.05
 MOST_ASKED: Final = 64  # mappings of the frame in one process; one with more is stopped
@@ -93,7 +94,16 @@ class Refill:
     def forget(self, process: Process) -> None:
         """The process ends: it stores nothing any more."""
         for holding in [each for each in self._asked if each.process is process]:
-            self._answered(holding)
+            self.answered(holding)
+
+    def asks(self, holding: Holding) -> bool:
+        """Whether the keeper is to say that nothing is stored by this mapping any more, and has not yet."""
+        return holding in self._asked
+
+    def answered(self, holding: Holding) -> None:
+        """Nothing is stored by this mapping any more."""
+        if self._asked.pop(holding, holding) is None and not self._asked and self._timer is not None:
+            self._start()
 
     def abandon(self) -> None:
         """The frame was destroyed."""
@@ -116,9 +126,13 @@ class Refill:
                 self._stop(process)
             if len(holdings) <= MOST_ASKED:
                 writers += holdings
-        self._asked = dict.fromkeys(writers)
+        leaving = [each for each in self.use.leaving.values() if each.process.phase is not Phase.ENDING]
+        for each in leaving:
+            if each.process.is_stopped:
+                self._stop(each.process)
+        self._asked = dict.fromkeys((*writers, *leaving))
         for each in writers:
-            each.process.map_mail.unmap(each.address, self.use.size, partial(self._answered, each))
+            each.process.map_mail.unmap(each.address, self.use.size, partial(self.answered, each))
         for each in [each for each in self._asked if each.process in self._stopped]:
             del self._asked[each]
         if self._state is State.ASKING:
@@ -126,10 +140,6 @@ class Refill:
                 self._timer = self._loop.call_later(ASK_S, self._late)
             else:
                 self._start()
-
-    def _answered(self, holding: Holding) -> None:
-        if self._asked.pop(holding, holding) is None and not self._asked and self._timer is not None:
-            self._start()
 
     def _late(self) -> None:
         """Who has not answered by now does not run while its memory is exchanged."""

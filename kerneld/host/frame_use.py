@@ -40,6 +40,8 @@ class FrameUse:
     Attributes:
         holdings: by process and address of the mapping. unhanded: those that can be reached and were not handed.
         writers: by process, those that can be written by and were handed: sent to the keeper, or waiting to be.
+        leaving: by process and address, those that could be written by and are no more, as long as the keeper has not
+            said so: what is stored by them meanwhile is the frame's as well.
         given: the most that each process has been handed of the memfd.
         noted: whether it is kept that something is under way, and whether somebody is to lose it.
         payer: whom its memory is charged to (frame_shares.py): one of those who can reach it.
@@ -50,6 +52,7 @@ class FrameUse:
     holdings: dict[tuple[Process, int], Holding] = field(default_factory=dict)
     unhanded: dict[Holding, None] = field(default_factory=dict)
     writers: dict[Process, dict[Holding, None]] = field(default_factory=dict)
+    leaving: dict[tuple[Process, int], Holding] = field(default_factory=dict)
     given: dict[Process, int] = field(default_factory=dict)
     refill: Refill | None = None
     noted: tuple[bool, bool] = (False, False)
@@ -109,6 +112,7 @@ class FrameUse:
         """The frame's memory is to be somewhere else: nobody has been handed it there."""
         self.given.clear()
         self.writers.clear()
+        self.leaving.clear()
         fewer, more = sorted((self.unhanded, self._handed), key=len)
         more.update(fewer)
         self.unhanded, self._handed = more, {}

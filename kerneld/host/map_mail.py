@@ -139,8 +139,8 @@ class MapMail:
 
     # --- sending
 
-    def start_over(self) -> None:
-        """Nothing that is between the bounds of what the kernel maps is mapped any more.
+    def start_over(self, done: Callable[[], None] | None = None) -> None:
+        """Nothing that is between the bounds of what the kernel maps is mapped any more. `done`: as of `unmap`.
 
         Nothing else is sent before the process has said so: one that is stopped while kernel after kernel ends has got
         one message more of each. The next number is left out: the kernel before this one may have sent a mapping by it
@@ -151,7 +151,15 @@ class MapMail:
         size = abi.MAPPING_END - abi.MAPPING_BASE
         self._there[abi.MAPPING_BASE] = size
         self._is_alone = True
-        self.unmap(abi.MAPPING_BASE, size)
+        self.unmap(abi.MAPPING_BASE, size, done)
+
+    def ask_whether_done(self, address: int, size: int, done: Callable[[], None]) -> None:
+        """Call `done` when the keeper has obeyed all that was sent before, by a kernel before this one too.
+
+        It is told to end what is mapped at an address where nothing is.
+        """
+        self._there[address] = size
+        self.unmap(address, size, done)
 
     def try_map(self, address: int, size: int, rights: int, descriptor: int) -> bool:
         """Map memory, over what may be there, where nothing waits to be sent. The descriptor stays the caller's.

@@ -33,11 +33,12 @@ from kerneld.host.frame_refill import Refill
 from kerneld.host.frame_room import FrameRoom
 from kerneld.host.frame_shares import FrameShares
 from kerneld.host.frame_stock import SIZE
-from kerneld.host.frame_use import READ, WRITE, FrameUse, Holding, access
+from kerneld.host.frame_use import READ, READ_AND_WRITE, WRITE, FrameUse, Holding, access
 from kerneld.host.map_mail import Handed
 from kerneld.host.process import Phase, Process
 from kerneld.host.withdrawals import Withdrawals
 from kerneld.records import Slot, VSpace
+from libsel4py import abi
 
 HANDED_AT_A_TIME: Final = 16  # mappings of one frame
 FORGOTTEN_AT_A_TIME: Final = 64  # of a process that ends
@@ -75,6 +76,9 @@ class Mappings:
         self._outliving: set[Process] = set()  # killed ones, as far as the barrier waits for them
         self._room = FrameRoom(self._memory, lambda address: self._attached(address))
         self._under_way: dict[int, tuple[int, bool]] = {}  # at a kernel before this one: bytes, whether to be lost
+        self._formerly: dict[
+            tuple[Process, int], Holding
+        ] = {}  # whatever a process had then, until it has done what it was told
         self.shares = FrameShares(loop, self._room.left)
         self.first_maps = FirstMaps(self._memory, self._uses, self._note_first)
         self._attached: Callable[[int], Collection[Process]] = lambda frame: ()
@@ -131,7 +135,7 @@ class Mappings:
             before = use.holdings[process, address]
             if (use.address, use.size, before.rights) == (frame, size, rights):
                 return
-            if use.address != frame:
+            if use.address != frame or before.rights & WRITE & ~rights:
                 self.unmap(process, address)
         use = self._uses.get(frame)
         if use is None:
@@ -182,9 +186,21 @@ class Mappings:
             return
         holding = use.remove(process, address)
         self.shares.settle(use)
-        if holding is not None and holding.rights:
+        if holding is not None and holding.rights & WRITE and not (use.refill is not None and use.refill.asks(holding)):
+            use.leaving[process, address] = holding
+            process.map_mail.unmap(address, use.size, partial(self._has_left, use, holding))
+        elif holding is not None and holding.rights:
             process.map_mail.unmap(address, use.size)
-        self._advance(use, process)
+        if self._uses.get(use.address) is use:
+            self._advance(use, process)
+
+    def _has_left(self, use: FrameUse, holding: Holding) -> None:
+        """The keeper says that nothing is mapped there any more, or never was; or the process ended."""
+        place = holding.process, holding.address
+        if use.leaving.get(place) is holding:
+            del use.leaving[place]
+        if use.refill is not None:
+            use.refill.answered(holding)
 
     def gone(self, address: int) -> None:
         """The frame was destroyed: whoever has it mapped loses it."""
@@ -320,11 +336,14 @@ class Mappings:
         space = VSpace(ram, process.vspace)
         held = self._held.setdefault(process, {})
         self.shares.begins(process)
+        former = Holding(process, 0, READ_AND_WRITE)  # which stands for all that it had
         if owed:
-            process.map_mail.start_over()
-        at = 0
+            self._formerly[process, 0] = former
+            process.map_mail.start_over(partial(self._has_left_all, former))
+        at, free = 0, abi.MAPPING_BASE
         while (mapping := mapping_table.following(space, at)) is not None:
             frame, size, at = Slot(ram, mapping.slot).object, 1 << mapping.size_bits, mapping.end
+            free = at if mapping.address == free else free
             use = held[mapping.address] = self._uses.setdefault(frame, FrameUse(frame, size))
             holding = use.add(process, mapping.address, mapping.rights)
             self.shares.settle(use)
@@ -334,6 +353,15 @@ class Mappings:
                 if not owed:
                     use.hand(holding)
                     process.map_mail.begins_with(mapping.address, size)
+        if not owed and free < abi.MAPPING_END and any(losing for _, losing in self._under_way.values()):
+            self._formerly[process, 0] = former
+            process.map_mail.ask_whether_done(free, SIZE, partial(self._has_left_all, former))
+
+    def _has_left_all(self, former: Holding) -> None:
+        """A process has done all that a kernel before this one told it, and has lost what it was to lose."""
+        self._formerly.pop((former.process, 0), None)
+        for use in [each for each in self._uses.values() if each.leaving.get((former.process, 0)) is former]:
+            self._has_left(use, former)
 
     def finish_restore(self) -> None:
         """All processes are restored: go on with what was under way."""
@@ -341,6 +369,7 @@ class Mappings:
             use = self._uses.get(address)
             if losing and address in self._memory:
                 use = self._uses.setdefault(address, FrameUse(address, size))
+                use.leaving.update(self._formerly)  # whoever had it mapped
                 use.refill = self._new_refill(use)
                 self._scheduled[use.refill] = None
                 self._chores.add(partial(self._begin, use.refill))

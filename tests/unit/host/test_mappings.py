@@ -170,22 +170,55 @@ def test_a_process_that_has_the_frame_elsewhere_too_loses_nothing() -> None:
     in_scene(work)
 
 
-def test_what_a_call_takes_of_one_small_frame_is_gone_without_waiting() -> None:
+def test_what_a_call_takes_of_one_small_frame_that_was_only_read_is_gone_without_waiting() -> None:
     async def work(scene: Scene) -> None:
         first, second = scene.task(), scene.task()
         for task in (first, second):
             scene.map(task, 0, BOTH, FRAME)
             task.told_ops()
-        scene.map(first, 1, BOTH, OTHER)
+        scene.map(first, 1, READ, OTHER)
         first.told_ops()
-        first.maps[BASE + PAGE][:4] = b"kept"
         scene.unmap(first, 1)
         assert os.fstat(first.kept[1]).st_size == PAGE
         assert not scene.mappings.wait(None, lambda: None)
         assert os.fstat(first.kept[1]).st_size == 0
-        assert scene.ram.read(OTHER, 4) == b"kept"
         scene.unmap(first, 0)
         assert scene.mappings.wait(None, lambda: None), "another process may be storing to it, and has to be asked"
+
+    in_scene(work)
+
+
+def test_what_is_stored_until_the_keeper_has_unmapped_is_the_frames() -> None:
+    """As by a machine's memory: who loses a page has stored to it until it is gone."""
+
+    async def work(scene: Scene) -> None:
+        loser = scene.task()
+        scene.map(loser, 0, BOTH, FRAME)
+        loser.told_ops()
+        scene.unmap(loser, 0)
+        seen: list[str] = []
+        assert scene.mappings.wait(None, lambda: seen.append("gone"))
+        await turn()
+        loser.maps[BASE][:4] = b"late"
+        assert loser.told_ops() == ["UNMAP"]
+        await scene.settled()
+        assert (seen, loser.has_lost_all, scene.ram.read(FRAME, 4)) == (["gone"], True, b"late")
+
+    in_scene(work)
+
+
+def test_so_it_is_where_it_may_only_read_from_now_on() -> None:
+    async def work(scene: Scene) -> None:
+        loser = scene.task()
+        scene.map(loser, 0, BOTH, FRAME)
+        loser.told_ops()
+        scene.map(loser, 0, READ, FRAME)
+        await turn()
+        loser.maps[BASE][:4] = b"late"
+        assert loser.told_ops() == ["UNMAP"]
+        await scene.settled()
+        assert loser.told_ops() == ["MAP"]
+        assert loser.maps[BASE][:4] == b"late"
 
     in_scene(work)
 
@@ -309,7 +342,7 @@ def test_a_process_that_is_killed_while_it_is_asked_is_not_waited_for(monkeypatc
             task.told_ops()
         scene.unmap(loser, 0)
         await turn()
-        assert holder.told_ops() == ["UNMAP"]
+        assert (loser.told_ops(), holder.told_ops()) == (["UNMAP"], ["UNMAP"])
         dying.kill()
         await scene.settled()
         assert holder.told_ops() == ["MAP"]
@@ -458,6 +491,9 @@ def test_who_waits_waits_for_what_began_before_and_for_what_its_own_process_is_t
         scene.unmap(young, 0)
         assert scene.mappings.wait(task.process, lambda: seen.append("gone"))
         await turn()
+        assert seen == ["told"]
+        assert young.told_ops() == ["MAP", "UNMAP"]
+        await scene.settled()
         assert seen == ["told", "gone"]
 
     in_scene(work)
