@@ -77,8 +77,10 @@ class Mappings:
         self._room = FrameRoom(self._memory, lambda address: self._attached(address))
         self._under_way: dict[int, tuple[int, bool]] = {}  # at a kernel before this one: bytes, whether to be lost
         self._formerly: dict[
-            tuple[Process, int], Holding
-        ] = {}  # whatever a process had then, until it has done what it was told
+            Process, Holding
+        ] = {}  # stands for all that it had then, until it has done what it was told
+        self._free: dict[Process, int] = {}  # where those have nothing mapped that do not begin anew
+        self._lost_before: list[FrameUse] = []  # frames that were to be lost then, as long as some are waited for
         self.shares = FrameShares(loop, self._room.left)
         self.first_maps = FirstMaps(self._memory, self._uses, self._note_first)
         self._attached: Callable[[int], Collection[Process]] = lambda frame: ()
@@ -336,10 +338,9 @@ class Mappings:
         space = VSpace(ram, process.vspace)
         held = self._held.setdefault(process, {})
         self.shares.begins(process)
-        former = Holding(process, 0, READ_AND_WRITE)  # which stands for all that it had
         if owed:
-            self._formerly[process, 0] = former
-            process.map_mail.start_over(partial(self._has_left_all, former))
+            self._formerly[process] = Holding(process, 0, READ_AND_WRITE)
+            process.map_mail.start_over(partial(self._has_left_all, process))
         at, free = 0, abi.MAPPING_BASE
         while (mapping := mapping_table.following(space, at)) is not None:
             frame, size, at = Slot(ram, mapping.slot).object, 1 << mapping.size_bits, mapping.end
@@ -353,23 +354,34 @@ class Mappings:
                 if not owed:
                     use.hand(holding)
                     process.map_mail.begins_with(mapping.address, size)
-        if not owed and free < abi.MAPPING_END and any(losing for _, losing in self._under_way.values()):
-            self._formerly[process, 0] = former
-            process.map_mail.ask_whether_done(free, SIZE, partial(self._has_left_all, former))
+        if not owed:
+            self._free[process] = free
 
-    def _has_left_all(self, former: Holding) -> None:
-        """A process has done all that a kernel before this one told it, and has lost what it was to lose."""
-        self._formerly.pop((former.process, 0), None)
-        for use in [each for each in self._uses.values() if each.leaving.get((former.process, 0)) is former]:
+    def _ask_all(self) -> None:
+        """Have all processes say when they have done what the kernel before this one told them."""
+        for process, free in self._free.items():
+            self._formerly[process] = Holding(process, 0, READ_AND_WRITE)
+            process.map_mail.ask_whether_done(free, SIZE, partial(self._has_left_all, process))
+
+    def _has_left_all(self, process: Process) -> None:
+        """It has done all that it was told then, and has lost what it was to lose."""
+        former = self._formerly.pop(process)
+        for use in self._lost_before:
             self._has_left(use, former)
+        if not self._formerly:
+            self._lost_before.clear()
 
     def finish_restore(self) -> None:
         """All processes are restored: go on with what was under way."""
+        if any(losing for _, losing in self._under_way.values()):
+            self._ask_all()
+        self._free.clear()
         for address, (size, losing) in self._under_way.items():
             use = self._uses.get(address)
             if losing and address in self._memory:
                 use = self._uses.setdefault(address, FrameUse(address, size))
-                use.leaving.update(self._formerly)  # whoever had it mapped
+                use.leaving.update({(process, 0): former for process, former in self._formerly.items()})
+                self._lost_before.append(use)
                 use.refill = self._new_refill(use)
                 self._scheduled[use.refill] = None
                 self._chores.add(partial(self._begin, use.refill))

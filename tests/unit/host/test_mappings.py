@@ -11,9 +11,11 @@ from typing import Any, NoReturn
 
 import pytest
 
+from kerneld import mapping_table
 from kerneld.host import frame_memory, frame_refill, frame_stock
 from kerneld.host.frame_refill import MOST_ASKED
 from kerneld.host.process import Process
+from kerneld.records import VSpace
 from tests.unit.host.keepers import BASE, BOTH, PAGE, READ, Scene, Task, in_scene, turn
 
 FRAME, OTHER = 0x100000, 0x200000
@@ -792,5 +794,28 @@ def test_who_loses_a_frame_when_another_kernel_has_begun_has_nothing(owed: bool)
             mappings.unmap(task.process, BASE)
             await scene.settled(mappings)
             assert task.has_lost_all
+
+    in_scene(work)
+
+
+@pytest.mark.parametrize("owed", [False, True])
+def test_what_is_stored_until_then_is_the_frames_where_another_kernel_has_begun(owed: bool) -> None:
+    """The table has the mapping no more, and the process has it until its keeper has done what it was told."""
+
+    async def work(scene: Scene) -> None:
+        task = scene.task()
+        scene.map(task, 0, BOTH, FRAME)
+        task.told_ops()
+        with scene.next_kernel(task, BASE, FRAME, PAGE) as mappings:
+            with scene.ram.transaction():
+                mapping_table.remove(VSpace(scene.ram, task.process.vspace), BASE)
+            mappings.lost(task.process, FRAME, PAGE)
+            mappings.restore(task.process, owed)
+            mappings.finish_restore()
+            await turn()
+            task.maps[BASE][:4] = b"late"
+            assert task.told_ops() == ["UNMAP"]
+            await scene.settled(mappings)
+            assert (task.has_lost_all, scene.ram.read(FRAME, 4)) == (True, b"late")
 
     in_scene(work)
