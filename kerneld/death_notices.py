@@ -39,7 +39,10 @@ def key_of(cap: Cap) -> int:
 
 
 def watch(core: Core, notice: DeathNotice, key: int) -> None:
-    """Let an idle notice watch what is found by the key, which is alive."""
+    """Let an idle notice watch what is found by the key, which is alive.
+
+    Where it is a slot's and there are no copies, it is told at once.
+    """
     path, node = balanced_tree.descend(core.ram, _root(core), key)
     notice.key = key
     notice.state = DeathNoticeState.WATCHING
@@ -53,15 +56,11 @@ def watch(core: Core, notice: DeathNotice, key: int) -> None:
         notice.before = notice.behind = notice
         notice.is_first = 1
         _set_root(core, balanced_tree.put_in(core.ram, path, notice.node))
-
-
-def watch_copies(core: Core, notice: DeathNotice, slot: Slot) -> None:
-    """Let an idle notice watch for the end of all that is derived from the slot's capability. Where nothing is, it is
-    told at once."""
-    watch(core, notice, slot.address)
-    slot.watched = 1
-    if not mdb.has_children(slot):
-        _end_place(core, slot, DeathNoticeState.NO_COPIES)
+    if is_place(key):
+        slot = core.slot(key)
+        slot.watched = 1
+        if not mdb.has_children(slot):
+            _end_place(core, slot, DeathNoticeState.NO_COPIES)
 
 
 def is_place(key: int) -> bool:

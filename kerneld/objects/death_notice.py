@@ -19,7 +19,7 @@ from libsel4py.abi import DeathNoticeState, Error, Label
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """``key``: what the target is found by. ``source``: the notification capability."""
+    """``key``: what the target is found by (`death_notices`). ``source``: the notification capability."""
 
     notice: DeathNotice
     key: int
@@ -33,25 +33,6 @@ class Watch:
         mdb.insert(core, cap, self.source, notice.slot)
         notice.status = 0
         death_notices.watch(core, notice, self.key)
-        return ()
-
-
-@dataclass(frozen=True, slots=True)
-class WatchCopies:
-    """``target``: the slot of the capability whose copies are watched. ``source``: the notification capability."""
-
-    notice: DeathNotice
-    target: Slot
-    source: Slot
-    caller: int
-
-    def perform(self, core: Core) -> Result:
-        notice, cap = self.notice, caps.read(self.source)
-        if not deletion.delete(core, notice.slot, Work(self.caller)):
-            return PREEMPTED
-        mdb.insert(core, cap, self.source, notice.slot)
-        notice.status = 0
-        death_notices.watch_copies(core, notice, self.target)
         return ()
 
 
@@ -110,7 +91,7 @@ def _decode_watch(call: Call, notice: DeathNotice) -> Watch:
     return Watch(notice, key, source, call.thread.address)
 
 
-def _decode_watch_copies(call: Call, notice: DeathNotice) -> WatchCopies:
+def _decode_watch_copies(call: Call, notice: DeathNotice) -> Watch:
     target, source = _two_capabilities(call, notice)
     if target.cap_type != CapType.ENDPOINT:
         raise invalid_capability(1, "those who hold copies of an endpoint capability are watched, and of no other")
@@ -120,7 +101,7 @@ def _decode_watch_copies(call: Call, notice: DeathNotice) -> WatchCopies:
             "copies of this capability are its siblings, not its children; watch the one that the badge was minted by",
         )
     _ensure_signals(source)
-    return WatchCopies(notice, target, source, call.thread.address)
+    return Watch(notice, target.address, source, call.thread.address)
 
 
 def _two_capabilities(call: Call, notice: DeathNotice) -> tuple[Slot, Slot]:

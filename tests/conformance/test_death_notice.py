@@ -427,7 +427,7 @@ def test_DEATHNOTICE0023_the_capability_goes_with_its_cnode(machine: Machine, be
     with machine.ram.transaction():
         core, made = machine.kernel.core, DeathNotice(machine.ram, held(machine, notice).object)
         death_notices.leave(core, made)
-        death_notices.watch_copies(core, made, core.slot(held(machine, inner).object))
+        death_notices.watch(core, made, held(machine, inner).object)
     machine.root.call(outer, Label.CNODE_MOVE, (3, 4, inner, 64), [own])
     machine.delete(outer)
     assert (poll(machine, bell), read(machine, notice)) == (1, (DESTROYED, 0))
