@@ -93,8 +93,6 @@ class Channels:
         match message.kind:
             case Tell.CHANNEL_OPEN:
                 self._open(Channel(self._ram, message.subject), message.detail, message.more)
-            case Tell.CHANNEL_GONE:
-                self.gone((message.subject,))
             case Tell.RECEIVER_DIED:
                 self._receiver_died(Channel(self._ram, message.subject), message.more)
 

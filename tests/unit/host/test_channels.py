@@ -24,7 +24,7 @@ from kerneld.host.channels import Channels
 from kerneld.host.control import MESSAGE
 from kerneld.host.fd_store import FdStore
 from kerneld.host.process import Phase, Process, Thread
-from kerneld.outbox import Message
+from kerneld.outbox import Message, Tell
 from libsel4py import abi
 from libsel4py.abi import ChannelRole, ChannelState, ControlOp, Label, Syscall
 from tests import harness
@@ -135,8 +135,15 @@ class Host:
         """Do what the kernel has told, as `System` does."""
         tells = self.scene.told()
         for message in tells:
-            self.channels.carry_out(message)
+            self.do(message)
         return tells
+
+    def do(self, message: Message) -> None:
+        """Ends of channels go the way of those that end together."""
+        if message.kind is Tell.CHANNEL_GONE:
+            self.channels.gone((message.subject,))
+        else:
+            self.channels.carry_out(message)
 
     def connect(self) -> None:
         assert self.scene.listen() == 1
@@ -386,7 +393,7 @@ def test_a_receivers_end_is_told_once_its_process_is_gone(run: Callable[[Work], 
         host.client.read()
         host.machine.died(host.scene.server, 9)
         for message in tells * host.scene.told():
-            host.channels.carry_out(message)
+            host.do(message)
         host.server.process.kill()
         assert host.client.told_of_receivers() == []
         host.server.process.close()
@@ -474,11 +481,11 @@ def test_tells_that_are_carried_out_twice_do_no_harm(run: Callable[[Work], None]
         assert host.scene.listen() == 1
         host.scene.connect()
         for message in 2 * host.scene.told():
-            host.channels.carry_out(message)
+            host.do(message)
         assert [len(keeper.read()) for keeper in (host.client, host.server)] == [1, 1]
         host.scene.client.call(CHANNEL, Label.CHANNEL_DISCONNECT)
         for message in 2 * host.scene.told():
-            host.channels.carry_out(message)
+            host.do(message)
         assert [len(keeper.read()) for keeper in (host.client, host.server)] == [1, 1]
 
     run(work)
