@@ -105,8 +105,8 @@ class Kernel:
         self.core = Core(ram, record, Outbox(ram), ports or NoPorts(), processor_time, now)
         self.outbox = self.core.outbox
         serves_fast = fast_path and not record.cores
-        layout_fast = fastpath.make_layout(record, self.core.ports.doorbells, self.core.ports.latches)
-        self.fast_layout = layout_fast if serves_fast else None
+        found = self.core.ports
+        self.fast_layout = fastpath.make_layout(record, found.doorbells, found.latches) if serves_fast else None
         self.core.fast_layout = self.fast_layout
 
     def take(self, tcb: Tcb) -> bool:

@@ -67,15 +67,14 @@ static bool signal_it(struct attempt *a, const struct effect *effect)
 {
     const struct layout *at = a->at;
     const uint64_t notification = object_of(a->cap), hint[4] = {at->outbox_hint, effect->hinted, 0, 0};
-    a->told = effect->bound || effect->hinted;
     if (effect->bound) {
-        a->told = 0;
         const bool woken = wake(a, effect);
         a->told = 1;
         return woken;
     }
     if (effect->hinted && !store_words(a, at->outbox_entries, hint, 4))
         return false;
+    a->told = effect->hinted != 0;
     STORE(notification + at->notification_signals, effect->signals | a->cap.word1);
     STORE(notification + at->notification_state, at->notification_active);
     return true;

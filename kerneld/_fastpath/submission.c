@@ -1,7 +1,8 @@
 /* The fast path of the kernel: Call and ReplyRecv of at most four words between threads that run on their own time, receives
  * that nobody has sent to, signals, page faults on their way to a pager, Map, Revoke of endpoint capabilities, writes to
  * doorbells of devices, and what a driver takes an interrupt by. As in seL4, it first checks everything and stores nothing;
- * past the point of no return it cannot fail. Whatever does not fit is left to the slow path (kerneld/syscall.py), of which this is a copy in effect: tests run both on the same state and compare all of RAM.
+ * past the point of no return it cannot fail. Whatever does not fit is left to the slow path (kerneld/syscall.py), of which
+ * this is a copy in effect: tests run both on the same state and compare all of RAM.
  *
  * One transaction a system call. An entry is copied once; what the task writes meanwhile does not matter.
  */
