@@ -201,6 +201,7 @@ def test_what_is_stored_until_the_keeper_has_unmapped_is_the_frames() -> None:
         seen: list[str] = []
         assert scene.mappings.wait(None, lambda: seen.append("gone"))
         await turn()
+        assert not loser.has_lost_all
         loser.maps[BASE][:4] = b"late"
         assert loser.told_ops() == ["UNMAP"]
         await scene.settled()
@@ -216,6 +217,7 @@ def test_so_it_is_where_it_may_only_read_from_now_on() -> None:
         loser.told_ops()
         scene.map(loser, 0, READ, FRAME)
         await turn()
+        assert not loser.has_lost_all
         loser.maps[BASE][:4] = b"late"
         assert loser.told_ops() == ["UNMAP"]
         await scene.settled()
@@ -813,6 +815,7 @@ def test_what_is_stored_until_then_is_the_frames_where_another_kernel_has_begun(
             mappings.restore(task.process, owed)
             mappings.finish_restore()
             await turn()
+            assert not task.has_lost_all
             task.maps[BASE][:4] = b"late"
             assert task.told_ops() == ["UNMAP"]
             await scene.settled(mappings)
