@@ -4,18 +4,22 @@
     ASKING     those who still may write are told UNMAP: their threads fault and wait. Those who could write and may no
                more have been told. Who does not run is kept stopped; who has not said DONE after ASK_S is stopped, for
                as long as the bytes move
+    RESTING    the host comes to stop those
     MOVING     the bytes move to a new memfd (or to RAM, if nobody has the frame mapped any more), a chunk a piece
     WITHDRAWING  the old memfd is taken away from everybody
     DONE       the new one is handed to all who still have the frame mapped
 
-So a process that obeys loses no store, and one that does not cannot keep the frame, nor anybody waiting. A frame that
-was in RAM so far moves to its first memfd in the same way, and there is nobody to ask.
+So a process that obeys loses no store, and one that does not cannot keep the frame, nor anybody waiting for long.
+Everybody who takes memory away waits for all that is being lost: so who has kept them is given HURRIED_S instead of
+ASK_S, for HURRIED_TIMES as long as that took. A frame that was in RAM so far moves to its first memfd in the same way,
+and there is nobody to ask.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import partial
 from typing import Final
@@ -26,15 +30,20 @@ from kerneld.host.frame_use import FrameUse, Holding
 from kerneld.host.process import Phase, Process
 
 ASK_S: Final = 0.05
+HURRIED_S: Final = 0.002  # many times what a keeper takes where a processor is free
+HURRIED_TIMES: Final = 100  # so it can keep others for one part in so many of the time, and HURRIED_S each time
+REST_S: Final = 0.05  # at most: a thread that waits for the host's disk, say, is not stopped before it has it
+LOOK_S: Final = 0.0002
 MOST_ASKED: Final = 64  # mappings of the frame in one process; one with more is stopped
 
 
 class State(Enum):
     SCHEDULED = 1
     ASKING = 2
-    MOVING = 3
-    WITHDRAWING = 4
-    DONE = 5
+    RESTING = 3
+    MOVING = 4
+    WITHDRAWING = 5
+    DONE = 6
 
 
 class Refill:
@@ -71,6 +80,8 @@ class Refill:
         self._asked: dict[Holding, None] = {}
         self._stopped: dict[Process, None] = {}  # tasks decide how many
         self._timer: asyncio.TimerHandle | None = None
+        self._since = 0.0  # by the loop's time, of the state
+        self._resting: list[Process] = []
         self._move: Move | None = None
 
     def begin(self) -> bool:
@@ -83,7 +94,13 @@ class Refill:
     def hurry(self) -> None:
         """Have moved when this returns: the frame becomes a trap frame, whose memory cannot be replaced."""
         self.begin()
-        self._late()
+        if self._state is State.ASKING:
+            self._are_late(self._asked)
+            self._rest()
+        while self._state is State.RESTING:
+            self._cancel_timer()
+            if not self._look():
+                os.sched_yield()
         self.finish_move()
 
     def finish_move(self) -> None:
@@ -103,7 +120,8 @@ class Refill:
     def answered(self, holding: Holding) -> None:
         """Nothing is stored by this mapping any more."""
         if self._asked.pop(holding, holding) is None and not self._asked and self._timer is not None:
-            self._start()
+            self._has_kept_waiting(holding.process)
+            self._rest()
 
     def abandon(self) -> None:
         """The frame was destroyed."""
@@ -135,19 +153,62 @@ class Refill:
             each.process.map_mail.unmap(each.address, self.use.size, partial(self.answered, each))
         for each in [each for each in self._asked if each.process in self._stopped]:
             del self._asked[each]
-        if self._state is State.ASKING:
-            if self._asked:
-                self._timer = self._loop.call_later(ASK_S, self._late)
-            else:
-                self._start()
+        if self._state is not State.ASKING:
+            return
+        if not self._asked:
+            self._rest()
+            return
+        self._since = now = self._loop.time()
+        if any(now < each.process.hurried_until for each in self._asked):
+            self._timer = self._loop.call_later(HURRIED_S, self._hurried_late)
+        else:
+            self._timer = self._loop.call_later(ASK_S, self._late)
+
+    def _hurried_late(self) -> None:
+        self._are_late([each for each in self._asked if self._since < each.process.hurried_until])
+        if self._asked:
+            self._timer = self._loop.call_later(ASK_S - HURRIED_S, self._late)
+        else:
+            self._rest()
 
     def _late(self) -> None:
-        """Who has not answered by now does not run while its memory is exchanged."""
-        if self._state is State.ASKING:
-            for each in self._asked:
+        self._are_late(self._asked)
+        self._rest()
+
+    def _are_late(self, asked: Iterable[Holding]) -> None:
+        """Who was to have answered by now does not run while its memory is exchanged."""
+        for each in tuple(asked):
+            del self._asked[each]
+            if each.process not in self._stopped:
+                self._has_kept_waiting(each.process)
                 self._stop(each.process)
-            self._asked.clear()
+
+    def _has_kept_waiting(self, process: Process) -> None:
+        now = self._loop.time()
+        if (waited := now - self._since) > HURRIED_S:
+            process.hurried_until = max(process.hurried_until, now + HURRIED_TIMES * waited)
+
+    def _rest(self) -> None:
+        self._cancel_timer()
+        self._resting = list(self._stopped)
+        if self._resting:
+            self._state = State.RESTING
+            self._since = self._loop.time()
+            self._chores.add(self._look)
+        else:
             self._start()
+
+    def _look(self) -> bool:
+        """Look at one of those that are being stopped. False if there is nothing left to do now."""
+        if self._state is not State.RESTING:
+            return False
+        if not self._resting[-1].is_at_rest and self._loop.time() < self._since + REST_S:
+            self._timer = self._loop.call_later(LOOK_S, self._chores.add, self._look)
+            return False
+        self._resting.pop()
+        if not self._resting:
+            self._start()
+        return bool(self._resting)
 
     def _stop(self, process: Process) -> None:
         if process not in self._stopped:

@@ -9,9 +9,10 @@ from typing import Final
 
 PR_SET_NAME: Final = 15
 _PF_EXITING: Final = 4
+_STOPPED: Final = (b"T", b"t", b"Z", b"X")
 _ABSOLUTE: Final = 1
 MOST_THREADS: Final = 64
-_FLAGS, _THREADS, _MEMORY, _CODE, _EXIT_CODE = 6, 17, 20, 23, 49  # of the fields behind the name
+_STATE, _FLAGS, _THREADS, _MEMORY, _CODE, _EXIT_CODE = 0, 6, 17, 20, 23, 49  # of the fields behind the name
 _LISTINGS: Final = 3  # a list ends early where a thread goes while it is made
 _NOT_TOLD: Final = 1  # where a program's code begins, for those who may not know
 
@@ -93,6 +94,17 @@ def runs_no_more(pid: int) -> bool:
         if seen == count:
             return True
     return False
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether no thread of a process runs, of one to which SIGSTOP was sent or that is gone: the host stops a thread
+    when that comes to look, which it tells the process's parent alone. None begins another once the signal is there."""
+    first = _stat(f"/proc/{pid}/stat")
+    if not first:
+        return True
+    threads = _threads(pid)
+    states = (_stat(f"/proc/{pid}/task/{tid}/stat") for tid in threads)
+    return len(threads) >= int(first[_THREADS]) and all(not each or each[_STATE] in _STOPPED for each in states)
 
 
 def tells_wait_status(pid: int) -> bool | None:

@@ -24,7 +24,7 @@ from kerneld.host.channel_mail import ChannelMail
 from kerneld.host.clocks import Clock, SharedClock, open_clock
 from kerneld.host.control import ControlSocket
 from kerneld.host.fd_store import FdStore
-from kerneld.host.linux import host_thread, processor_time_us, runs_no_more
+from kerneld.host.linux import host_thread, is_stopped, processor_time_us, runs_no_more
 from kerneld.host.map_mail import MapMail
 from kerneld.host.niceness import set_nice
 from kerneld.records import Tcb
@@ -119,6 +119,7 @@ class Process:
         self.former = ""  # why the process that had its name before has ended
         self.ended_by = ""  # what of the kernel's has ended it
         self.pidfd = array("q", (-1,))  # of one number, which the fast path sees (_fastpath/withdraw.c)
+        self.hurried_until = 0.0  # by the loop's time: others have waited for its keeper (frame_refill.py)
         self._kill_asked = False
         self._stopped = False
         self._held_still = 0
@@ -147,8 +148,13 @@ class Process:
 
     @property
     def is_stopped(self) -> bool:
-        """The host does not run it."""
+        """The host was told not to run it."""
         return self._stopped
+
+    @property
+    def is_at_rest(self) -> bool:
+        """No line of its program runs: it was stopped, and the host has come to do that; or it has none, or is gone."""
+        return self.is_gone or not self.pid or is_stopped(self.pid)
 
     def is_of(self, tcb: Tcb, vspace: int) -> bool:
         """Whether a new life of this TCB has to wait until the process is gone."""

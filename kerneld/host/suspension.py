@@ -18,6 +18,7 @@ from hw.clock import host_microseconds
 from hw.devices.disk import Disk as DiskBackend
 from kerneld import layout
 from kerneld.host.image import save_image
+from kerneld.host.linux import is_stopped
 from kerneld.host.operations import Refused
 from kerneld.host.process import Phase
 from kerneld.host.snapshot_format import Disk, Trailer, digests, pack
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 STOP_S: Final = 2.0  # for the host to stop what it was told to
 DISK_S: Final = 10.0  # for a disk to finish what it has begun
-STOPPED: Final = frozenset("TtZX")
 
 
 def suspend(system: System, request: Mapping[str, object]) -> object:
@@ -62,19 +62,10 @@ def _wait_stopped(processes: Iterable[Process]) -> None:
     """A task that ran on would change its memory while it is copied. The host tells nobody but the parent of a stop."""
     deadline = time.monotonic() + STOP_S
     for process in processes:
-        while not _is_stopped(process.pid):
+        while not is_stopped(process.pid):
             if time.monotonic() > deadline:
                 raise Refused(f"the host does not stop {process.name} (process {process.pid}); the system goes on")
             os.sched_yield()
-
-
-def _is_stopped(pid: int) -> bool:
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-        states = [Path(f"/proc/{pid}/task/{tid}/stat").read_text().rpartition(")")[2].split()[0] for tid in threads]
-    except (FileNotFoundError, ProcessLookupError):
-        return not os.path.exists(f"/proc/{pid}")
-    return all(state in STOPPED for state in states)
 
 
 def _finish_disks(system: System) -> None:

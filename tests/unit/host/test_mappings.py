@@ -254,6 +254,88 @@ def test_who_never_answers_is_stopped_while_the_memory_is_exchanged() -> None:
     in_scene(work)
 
 
+def test_who_has_kept_others_waiting_is_not_waited_for_so_long_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(scene: Scene) -> None:
+        loser, silent = scene.task(), scene.task()
+        for _ in range(3):
+            for task in (loser, silent):
+                scene.map(task, 0, BOTH, FRAME)
+                task.told_ops()
+            scene.unmap(loser, 0)
+            await scene.settled()
+            assert 0 < silent.process.hurried_until - scene.loop.time() < 3600
+            silent.told_ops()
+            monkeypatch.setattr(frame_refill, "ASK_S", 3600)
+
+    in_scene(work)
+
+
+def test_who_has_answered_at_once_is_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_refill, "HURRIED_S", 1.0)  # whatever else the host does
+
+    async def work(scene: Scene) -> None:
+        loser, holder = scene.task(), scene.task()
+        for _ in range(3):
+            for task in (loser, holder):
+                scene.map(task, 0, BOTH, FRAME)
+                task.told_ops()
+            scene.unmap(loser, 0)
+            await turn()
+            assert holder.told_ops() == ["UNMAP"]
+            await scene.settled()
+            assert holder.process.hurried_until == 0
+            holder.told_ops()
+
+    in_scene(work)
+
+
+def test_what_is_stored_until_the_host_has_stopped_a_process_is_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    async def work(scene: Scene) -> None:
+        loser, silent = scene.task(), scene.task()
+        for task in (loser, silent):
+            scene.map(task, 0, BOTH, FRAME)
+            task.told_ops()
+        silent.process.pid = 7
+
+        def is_stopped(pid: int) -> bool:
+            assert silent.process.is_stopped
+            silent.maps[BASE][:4] = b"%4d" % len(looks)
+            looks.append(pid)
+            return len(looks) == 5
+
+        monkeypatch.setattr("kerneld.host.process.is_stopped", is_stopped)
+        scene.unmap(loser, 0)
+        await scene.settled()
+        monkeypatch.undo()  # it knows what the process has mapped
+        assert (looks, scene.ram.read(FRAME, 4), silent.process.is_stopped) == ([7] * 5, b"   4", False)
+
+    in_scene(work)
+
+
+def test_a_process_that_the_host_does_not_stop_keeps_nobody_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kerneld.host.process.is_stopped", lambda pid: False)
+
+    async def work(scene: Scene) -> None:
+        loser, silent, trap = scene.task(), scene.task(), scene.task()
+        for task in (loser, silent):
+            scene.map(task, 0, BOTH, FRAME)
+            scene.map(task, 1, BOTH, OTHER)
+            task.told_ops()
+        silent.process.pid = 7
+        scene.unmap(loser, 0)
+        await scene.settled()
+        scene.unmap(loser, 1)
+        scene.mappings.map(trap.process, BASE, BOTH, OTHER, PAGE)
+        scene.mappings.frame_fd(OTHER, PAGE)
+        assert loser.has_lost_all or loser.told_ops()
+        await scene.settled()
+        assert loser.has_lost_all
+
+    in_scene(work)
+
+
 def test_who_answers_late_does_no_harm() -> None:
     async def work(scene: Scene) -> None:
         loser, late = scene.task(), scene.task()
@@ -550,10 +632,10 @@ def test_a_thousand_losses_leave_no_descriptor() -> None:
             loser.told_ops()
             scene.unmap(loser, 0)
             await turn()
-            assert holder.told_ops() == ["UNMAP"]
+            told = holder.told_ops()
             await scene.settled()
             loser.told_ops()
-            assert holder.told_ops() == ["MAP"]
+            assert told + holder.told_ops() == ["UNMAP", "MAP"]
             assert loser.has_lost_all
             assert holder.maps[BASE][:4] == number.to_bytes(4, "little")
             for task in (loser, holder):

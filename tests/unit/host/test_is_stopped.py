@@ -1,0 +1,58 @@
+"""A process that was told to stop is known to be stopped once no thread of it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from kerneld.host import linux
+from kerneld.host.linux import is_stopped
+
+
+@pytest.fixture
+def child() -> Iterator[int]:
+    """A process of two threads, of which the one sleeps and the other does not."""
+    pid = os.fork()
+    if pid == 0:
+        threading.Thread(target=signal.pause).start()
+        while True:
+            pass
+    yield pid
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_a_process_is_stopped_when_all_its_threads_are(child: int) -> None:
+    while len(os.listdir(f"/proc/{child}/task")) < 2:
+        time.sleep(0)
+    assert not is_stopped(child)
+    os.kill(child, signal.SIGSTOP)
+    os.waitid(os.P_PID, child, os.WSTOPPED)
+    assert is_stopped(child)
+    os.kill(child, signal.SIGCONT)
+    os.waitid(os.P_PID, child, os.WCONTINUED)
+    assert not is_stopped(child)
+
+
+def test_one_that_is_gone_is(child: int) -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert is_stopped(pid)
+    os.waitpid(pid, 0)
+    assert is_stopped(pid)
+
+
+def test_a_thread_that_is_not_listed_may_run(child: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    while len(os.listdir(f"/proc/{child}/task")) < 2:
+        time.sleep(0)
+    os.kill(child, signal.SIGSTOP)
+    os.waitid(os.P_PID, child, os.WSTOPPED)
+    monkeypatch.setattr(linux, "_threads", lambda pid: [str(pid)])
+    assert not is_stopped(child)
