@@ -154,3 +154,8 @@ class FrameUse:
 def access(rights: int) -> int:
     """What a descriptor gives that is opened for these rights: nobody can write a file and not read it."""
     return READ_AND_WRITE if rights & WRITE else rights & READ
+
+
+def kept_name(address: int) -> str:
+    """What the monitor keeps of the frame while something is under way: see former_mappings.py."""
+    return f"use:{address:x}"

@@ -8,9 +8,7 @@ when that is done (`wait`).
 A thread's trap frame cannot be exchanged under it: where another process loses a mapping of one, those threads'
 processes are ended.
 
-The monitor keeps, for a kernel that is started again, `use:ADDRESS` of a frame with which something is under way: its
-bytes, and whether somebody is to lose it. All else is known then: a process has what its table says, unless it is owed
-messages (map_mail.py), or a tell is not carried out yet.
+A kernel that is started again restores them by what RAM and the monitor have of them (former_mappings.py).
 """
 
 from __future__ import annotations
@@ -20,29 +18,26 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import islice
-from typing import Final, cast
+from typing import Final
 
 from hw.ram import Ram
-from kerneld import mapping_table
 from kerneld.host.barrier import Barrier
 from kerneld.host.chores import Chores, Piece
 from kerneld.host.fd_store import FdStore, Inheritance
 from kerneld.host.first_maps import FirstMaps
+from kerneld.host.former_mappings import UNKNOWN, FormerMappings
 from kerneld.host.frame_memory import CHUNK, FrameMemory
 from kerneld.host.frame_refill import Refill
 from kerneld.host.frame_room import FrameRoom
 from kerneld.host.frame_shares import FrameShares
 from kerneld.host.frame_stock import SIZE
-from kerneld.host.frame_use import READ, READ_AND_WRITE, WRITE, FrameUse, Holding, access
+from kerneld.host.frame_use import READ, WRITE, FrameUse, Holding, access, kept_name
 from kerneld.host.map_mail import Handed
 from kerneld.host.process import Phase, Process
 from kerneld.host.withdrawals import Withdrawals
-from kerneld.records import Slot, VSpace
-from libsel4py import abi
 
 HANDED_AT_A_TIME: Final = 16  # mappings of one frame
 FORGOTTEN_AT_A_TIME: Final = 64  # of a process that ends
-UNKNOWN: Final = (False, True)  # of FrameUse.noted: nothing is under way, and somebody is to lose it
 
 
 class Mappings:
@@ -75,14 +70,9 @@ class Mappings:
         self._scheduled: dict[Refill, None] = {}  # not begun yet: losses of one turn make one
         self._outliving: set[Process] = set()  # killed ones, as far as the barrier waits for them
         self._room = FrameRoom(self._memory, lambda address: self._attached(address))
-        self._under_way: dict[int, tuple[int, bool]] = {}  # at a kernel before this one: bytes, whether to be lost
-        self._formerly: dict[
-            Process, Holding
-        ] = {}  # stands for all that it had then, until it has done what it was told
-        self._free: dict[Process, int] = {}  # where those have nothing mapped that do not begin anew
-        self._lost_before: list[FrameUse] = []  # frames that were to be lost then, as long as some are waited for
         self.shares = FrameShares(loop, self._room.left)
         self.first_maps = FirstMaps(self._memory, self._uses, self._note_first)
+        self._former = FormerMappings(self._memory, store, self._uses, self._held, self.shares, self._has_left)
         self._attached: Callable[[int], Collection[Process]] = lambda frame: ()
         self._losing: Callable[[int], None] = lambda frame: None
 
@@ -223,7 +213,7 @@ class Mappings:
             if use.refill is not None:
                 use.refill.abandon()
             if use.noted[0]:
-                self._store.drop(_key(address))
+                self._store.drop(kept_name(address))
         self._room.is_used(address)
         self._memory.gone(address)
         self.shares.freed()
@@ -324,80 +314,27 @@ class Mappings:
     def restore_memory(self, inherited: Inheritance) -> None:
         """The frames' memory is as it was."""
         self._memory.restore(inherited)
-        for name, kept in inherited.take_all("use"):
-            self._under_way[int(name, 16)] = cast(tuple[int, bool], kept.note)
+        self._former.take(inherited)
 
     def lost(self, process: Process | None, frame: int, size: int) -> None:
         """The tell is not carried out that the process has a frame mapped no more."""
         if process is None or process not in self._attached(frame):
-            self._under_way[frame] = (size, True)
+            self._former.lost(frame, size)
 
     def restore(self, process: Process, owed: bool) -> None:
         """The process has mapped what its table says. ``owed``: it was not told all of that, or of what it has not."""
-        ram = self._memory.ram
-        space = VSpace(ram, process.vspace)
-        held = self._held.setdefault(process, {})
-        self.shares.begins(process)
-        if owed:
-            self._formerly[process] = Holding(process, 0, READ_AND_WRITE)
-            process.map_mail.start_over(partial(self._has_left_all, process))
-        at, free = 0, abi.MAPPING_BASE
-        while (mapping := mapping_table.following(space, at)) is not None:
-            frame, size, at = Slot(ram, mapping.slot).object, 1 << mapping.size_bits, mapping.end
-            free = at if mapping.address == free else free
-            use = held[mapping.address] = self._uses.setdefault(frame, FrameUse(frame, size))
-            holding = use.add(process, mapping.address, mapping.rights)
-            self.shares.settle(use)
-            if mapping.rights and frame in self._memory:
-                # Who is to begin anew has what it was handed before, and keeps it if it likes.
-                use.given[process] = use.given.get(process, 0) | access(mapping.rights)
-                if not owed:
-                    use.hand(holding)
-                    process.map_mail.begins_with(mapping.address, size)
-        if not owed:
-            self._free[process] = free
-
-    def _ask_all(self) -> None:
-        """Have all processes say when they have done what the kernel before this one told them."""
-        for process, free in self._free.items():
-            self._formerly[process] = Holding(process, 0, READ_AND_WRITE)
-            process.map_mail.ask_whether_done(free, SIZE, partial(self._has_left_all, process))
-
-    def _has_left_all(self, process: Process) -> None:
-        """It has done all that it was told then, and has lost what it was to lose."""
-        former = self._formerly.pop(process)
-        for use in self._lost_before:
-            self._has_left(use, former)
-        if not self._formerly:
-            self._lost_before.clear()
+        self._former.restore(process, owed)
 
     def finish_restore(self) -> None:
         """All processes are restored: go on with what was under way."""
-        if any(losing for _, losing in self._under_way.values()):
-            self._ask_all()
-        self._free.clear()
-        for address, (size, losing) in self._under_way.items():
-            use = self._uses.get(address)
-            if losing and address in self._memory:
-                use = self._uses.setdefault(address, FrameUse(address, size))
-                use.leaving.update({(process, 0): former for process, former in self._formerly.items()})
-                self._lost_before.append(use)
-                use.refill = self._new_refill(use)
-                self._scheduled[use.refill] = None
-                self._chores.add(partial(self._begin, use.refill))
-            elif use is not None:
-                use.replaced()
-            if use is None:
-                self._store.drop(_key(address))
-            else:
-                use.noted = UNKNOWN  # it is kept or not, and perhaps otherwise
+        for use in self._former.settle():
+            self._schedule(use)
         for use in tuple(self._uses.values()):
             if use.unhanded or use.noted == UNKNOWN:
                 self._advance(use)
         for address, _, size in self._memory.own_memory():
             if address not in self._uses:
                 self._room.is_idle(address, size)
-        self._under_way.clear()
 
     # --- one frame
 
@@ -419,9 +356,9 @@ class Mappings:
             return
         use.noted = now
         if now[0]:
-            self._store.note(_key(use.address), (use.size, now[1]))
+            self._store.note(kept_name(use.address), (use.size, now[1]))
         else:
-            self._store.drop(_key(use.address))
+            self._store.drop(kept_name(use.address))
 
     def _do_next(self, use: FrameUse, *changed: Process) -> None:
         lost = [process for process in changed if use.has_lost(process)]
@@ -429,9 +366,7 @@ class Mappings:
         for process in attached.intersection(lost):
             self._kept.setdefault(process, set()).add(use)
         if not attached.issuperset(lost):
-            refill = use.refill = self._new_refill(use)
-            self._scheduled[refill] = None
-            self._chores.add(partial(self._begin, refill))
+            self._schedule(use)
         elif use.is_wanted and use.address not in self._memory and self._ends_beyond(use):
             return
         elif use.is_wanted and use.address not in self._memory and use.size > CHUNK:
@@ -466,6 +401,12 @@ class Mappings:
             self._refuse(use, error)
             return False
         return True
+
+    def _schedule(self, use: FrameUse) -> None:
+        """Somebody is to lose it."""
+        refill = use.refill = self._new_refill(use)
+        self._scheduled[refill] = None
+        self._chores.add(partial(self._begin, refill))
 
     def _new_refill(self, use: FrameUse) -> Refill:
         refill = Refill(use, self._memory, self._loop, self._chores, self._losing, self._refilled, self._barrier.end)
@@ -517,7 +458,3 @@ class Mappings:
         for process in dict.fromkeys(each.process for each in use.unhanded):
             if process.phase is not Phase.ENDING:
                 process.refuse(f"the host has nothing for the memory at {use.address:#x} that it has mapped: {error}")
-
-
-def _key(address: int) -> str:
-    return f"use:{address:x}"
