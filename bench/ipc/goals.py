@@ -78,6 +78,8 @@ RATIOS = (
 )
 FAIREST = 0.25  # slowest pair over fastest
 SIGNALS_MILLION = 20.0
+REVOKE = "revoke of a live channel, peer refused"
+TRUNCATION = "page truncated under its callers, C"
 REVOKE_P99_US = 250.0
 REVOKE_MANY_MS = 50.0
 
@@ -121,9 +123,8 @@ def host_system_calls(counts: Sequence[float]) -> Goal:
     return Goal("host system calls of a warm call", median, best, 0.0, at_most=True, unit="")
 
 
-def revocation(where: str, rounds: Sequence[Sequence[float]], bound: float) -> list[Goal]:
+def revocation(name: str, rounds: Sequence[Sequence[float]], bound: float) -> list[Goal]:
     """From asking for the revocation of a channel in use to its peer's refusal; seconds, by rounds."""
-    name = f"revoke of a live channel, peer refused, {where}"
     everything = [seconds for each in rounds for seconds in each]
     best = min(percentile(each, 0.99) for each in rounds) * 1e6
     p99, median = percentile(everything, 0.99) * 1e6, statistics.median(everything) * 1e6
@@ -132,6 +133,17 @@ def revocation(where: str, rounds: Sequence[Sequence[float]], bound: float) -> l
         Goal(f"{name}: p99", p99, best, bound, at_most=True, unit="us", decides=False),
         Goal(f"{name}: median", median, fastest, STATED_LOW, at_most=True, unit="us"),
     ]
+
+
+def against_truncation(name: str, ours: Sequence[Sequence[float]], bare: Sequence[Sequence[float]]) -> list[Goal]:
+    """What bare C takes on this host for the same (`truncation.c`), and how many times that ours take, round by round:
+    the median, and what 90 % stay below, since of the hundred of a round 99 % says nothing."""
+    ratios = []
+    for share in (0.5, 0.9):
+        mine, theirs = (Series(name, tuple(percentile(each, share) for each in rounds)) for rounds in (ours, bare))
+        text = f"{name}: {share:.0%} against {TRUNCATION}"
+        ratios.append(ratio_goal(text, mine, theirs, STATED_LOW, faster=False))
+    return [*revocation(TRUNCATION, bare, STATED_LOW), *ratios]
 
 
 def revocation_of_many(seconds: Sequence[float], channels: int) -> Goal:

@@ -52,7 +52,7 @@ def run(sizes: Sizes, progress: Progress, plot: Path | None) -> Report:
         progress("host system calls of a warm call")
         _count(system, programs, report)
         progress("revocation")
-        report.goals.extend(_revocation(system, sizes))
+        report.goals.extend(_revocation(system, _truncation(stack, programs, report), sizes))
         if plot is not None:
             progress("round trip against message size")
             report.curves.update(measure_curves(contenders.curves(system, found, sizes), sizes))
@@ -90,12 +90,20 @@ def _count(system: System, programs: Path, report: Report) -> None:
         report.goals.append(goals.host_system_calls(counts))
 
 
-def _revocation(system: System, sizes: Sizes) -> list[Goal]:
+def _truncation(stack: ExitStack, programs: Path, report: Report) -> Peer | None:
+    if compiler() is None:
+        report.notes.append(f"{goals.TRUNCATION}: there is no C compiler (cc)")
+        return None
+    program = compile_program("truncation", programs)
+    return stack.enter_context(Peer([str(program), *(str(each) for each in processors())]))
+
+
+def _revocation(system: System, bare: Peer | None, sizes: Sizes) -> list[Goal]:
     """The client that is cut off shares a processor with its server, and the other is left to who revokes and to the
-    kernel; or client and server have one each, and all four meet there."""
+    kernel; or client and server have one each, and all four meet there. ``bare``: as the first."""
     first, second = processors()
     singles: dict[Placement, list[list[float]]] = {Placement.ONE: [], Placement.SPLIT: []}
-    many = []
+    truncations, many = [], []
     clients = min(sizes.clients, sizes.revoked_channels // CHANNELS_EACH)
     for _ in range(sizes.rounds):
         for where, found in singles.items():
@@ -103,14 +111,18 @@ def _revocation(system: System, sizes: Sizes) -> list[Goal]:
             system.pin(["hub"], {first if where is Placement.ONE else second})
             system.pin(["driver"], {second})
             found.append(system.order("revoke", sizes.revocations)["seconds"])
+        if bare is not None:
+            truncations.append(bare.order(f"revoke {sizes.revocations}"))
     for _ in range(max(1, sizes.rounds // ROUNDS_FOR_ONE_OF_MANY)):
         answer = system.order("revoke_many", clients, CHANNELS_EACH)
         if answer["answered"]:
             raise RuntimeError(f"{answer['answered']} calls were answered after their channel was revoked")
         many.append(float(answer["seconds"]))
+    one, two = (f"{goals.REVOKE}, {each.value}" for each in (Placement.ONE, Placement.SPLIT))
     return [
-        *goals.revocation("one CPU", singles[Placement.ONE], goals.REVOKE_P99_US),
-        *goals.revocation("two CPUs", singles[Placement.SPLIT], goals.STATED_LOW),
+        *goals.revocation(one, singles[Placement.ONE], goals.REVOKE_P99_US),
+        *(goals.against_truncation(one, singles[Placement.ONE], truncations) if truncations else ()),
+        *goals.revocation(two, singles[Placement.SPLIT], goals.STATED_LOW),
         goals.revocation_of_many(many, clients * CHANNELS_EACH),
     ]
 

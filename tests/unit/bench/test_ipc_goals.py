@@ -44,6 +44,16 @@ def test_revocation_is_judged_by_p99_and_its_best_round():
     assert not median.is_bounded
 
 
+def test_revocation_beside_bare_c_is_stated_round_by_round():
+    ours = [[100e-6] * 90 + [900e-6] * 10, [300e-6] * 100]
+    bare = [[50e-6] * 100, [100e-6] * 89 + [600e-6] * 11]
+    p99, median, half, most = goals.against_truncation("here", ours, bare)
+    assert (p99.value, median.value) == (pytest.approx(600), pytest.approx(75))
+    assert (half.value, half.best) == (pytest.approx(2.5), pytest.approx(2))
+    assert (most.value, most.best) == (pytest.approx(1.25), pytest.approx(0.5))
+    assert not any(each.is_bounded for each in (p99, median, half, most))
+
+
 def test_what_is_in_seconds_decides_nothing():
     slow = Series("", (1e-3,))
     for goal in (

@@ -25,6 +25,7 @@ def programs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programs")
     compile_program("pingpong", folder)
     compile_program("count_syscalls", folder)
+    compile_program("truncation", folder)
     return folder
 
 
@@ -40,6 +41,17 @@ def test_a_peer_answers_and_ends(kind, programs):
         peer.place(Placement.FREE)
         assert 0 < peer.order(SHORT)[0] < 1
         pids = peer._pids
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_page_is_truncated_under_its_callers_again_and_again(programs):
+    with Peer([str(programs / "truncation"), *map(str, processors())]) as peer:
+        for _ in range(3):
+            seconds = peer.order("revoke 20")
+            assert len(seconds) == 20
+            assert all(0 < each < 10 for each in seconds)
+        pids = peer._pids
+    assert len(pids) == 4
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
@@ -60,7 +72,7 @@ def test_a_peer_that_ends_by_itself_is_an_error(programs):
         peer.order("nonsense")
 
 
-@pytest.mark.parametrize("kind", [peers.SPIN, peers.PIPE], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [peers.SPIN, peers.PIPE, None])
 def test_a_stopped_peer_ends_with_the_bench(kind, programs):
     """Who runs the bench may kill it; nobody would ever continue the peers."""
     source = (
@@ -70,7 +82,8 @@ def test_a_stopped_peer_ends_with_the_bench(kind, programs):
         "print(*peer._pids, flush=True)\n"
         "input()"
     )
-    command = [sys.executable, "-c", source, *kind.command(programs)]
+    truncation = [str(programs / "truncation"), *map(str, processors())]
+    command = [sys.executable, "-c", source, *(kind.command(programs) if kind else truncation)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as bench:
         descriptors = [os.pidfd_open(int(pid)) for pid in bench.stdout.readline().split()]
         bench.kill()
