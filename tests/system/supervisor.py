@@ -104,10 +104,15 @@ class Terminal:
 
 
 class Supervisor:
-    """Runs `sel4py` with ``folder`` as its runtime folder, and one beside it for disks."""
+    """Runs `sel4py` with ``folder`` as its runtime folder, and one beside it for disks.
+
+    Attributes:
+        root: the tree whose code that is; this one, at first.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.root = ROOT
         self.environment = {**os.environ, "SEL4PY_RUNTIME_DIR": str(folder), "COLUMNS": "200"}
         self.environment["SEL4PY_STATE_DIR"] = str(folder.with_name(folder.name + "-state"))
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -159,14 +164,14 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self.environment,
-            cwd=ROOT,
+            cwd=self.root,
         )
         self._processes.append(process)
         return process
 
     def terminal(self, *arguments: str | Path) -> Terminal:
         """Starts the command on a terminal."""
-        terminal = Terminal(self._command(*arguments), self.environment, ROOT)
+        terminal = Terminal(self._command(*arguments), self.environment, self.root)
         self._processes.append(terminal.process)
         self._terminals.append(terminal)
         return terminal
