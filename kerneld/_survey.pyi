@@ -4,5 +4,10 @@ def plan(rules: dict[str, int], kinds: list[dict[str, int]], references: bytes, 
 def look(
     ram: Ram, plan: bytes, starts: list[tuple[int, int, int]], /
 ) -> tuple[
-    list[tuple[int, int, int, int, int, int]], list[tuple[int, int, int, int]], list[int], list[str], list[str]
+    list[tuple[int, int, int, int, int]],
+    list[int],
+    list[tuple[int, int, int, int]],
+    list[int],
+    list[str],
+    list[str],
 ]: ...

@@ -123,8 +123,8 @@ def _object_together(found: Survey) -> Finding:
 
 @predicate("free-index", "The free index of untyped memory is not larger than the memory.")
 def _free_index(found: Survey) -> Finding:
-    for held in found.slots.values():
-        if held.kind == CapType.UNTYPED and held.word1 > 1 << held.cap.size_bits:
+    for held in found.holding(CapType.UNTYPED):
+        if held.word1 > 1 << held.cap.size_bits:
             yield f"{describe(held)} has {1 << held.cap.size_bits} bytes and a free index of {held.word1}"
 
 
@@ -174,9 +174,7 @@ def _find_regions(found: Survey) -> Iterator[Region]:
 
 @predicate("zombie", "A zombie covers no more slots than its object has; those that it no longer covers are empty.")
 def _zombie(found: Survey) -> Finding:
-    for held in found.slots.values():
-        if held.kind != CapType.ZOMBIE:
-            continue
+    for held in found.holding(CapType.ZOMBIE):
         cap: Cap = held.cap
         total = cap.zombie_slots
         left = cap.word1
@@ -191,7 +189,7 @@ def _interrupts(found: Survey) -> Finding:
     if not found.is_complete:
         return
     kernel = KernelRecord.of(found.ram)
-    issued = {held.word1 for held in found.slots.values() if held.kind == CapType.IRQ_HANDLER}
+    issued = {held.word1 for held in found.holding(CapType.IRQ_HANDLER)}
     states = found.ram.words(kernel.address + KernelRecord.IRQ_STATES, abi.IRQS)
     for line, state in enumerate(states):
         if state & ~(IRQ_MASKED | IRQ_PENDING) != (IrqState.SIGNAL if line in issued else IrqState.INACTIVE):
@@ -206,9 +204,8 @@ def _io_ports(found: Survey) -> Finding:
     if not found.is_complete:
         return
     covered: set[int] = set()
-    for held in found.slots.values():
-        if held.kind == CapType.IO_PORT:
-            covered.update(range(held.cap.first_port, held.cap.last_port + 1))
+    for held in found.holding(CapType.IO_PORT):
+        covered.update(range(held.cap.first_port, held.cap.last_port + 1))
     bitmap = found.ram.read(KernelRecord.of(found.ram).address + KernelRecord.IO_PORT_BITMAP, abi.IO_PORTS // 8)
     if int.from_bytes(bitmap, "little") != sum(1 << port for port in covered):
         yield "the bitmap of ports differs from the capabilities"

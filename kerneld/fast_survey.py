@@ -41,11 +41,10 @@ def survey(ram: Ram) -> Survey:
     """As `survey.survey`, with `Survey.held`."""
     kernel = KernelRecord.of(ram)
     plan = _plan(kernel.address, kernel.user_base, kernel.ram_bytes)
-    slots, objects, stray, damage, held = _survey.look(ram, plan, starts(ram))
+    slots, owners, objects, stray, damage, held = _survey.look(ram, plan, starts(ram))
     found = Survey(ram, stray=stray, damage=damage, held=frozenset(held))
-    for row in slots:
-        found.slots[row[0]] = Held._make(row[:5])
-        found.owners[row[0]] = row[5]
+    found.slots = {row[0]: tuple.__new__(Held, row) for row in slots}  # as Held._make, in a third of the time
+    found.owners = dict(zip(found.slots, owners, strict=True))
     for kind, address, word0, word1 in objects:
         found.objects.setdefault(kind, {})[address] = Cap(word0, word1)
     return found

@@ -146,8 +146,8 @@ def _mapped_capability(found: Survey) -> Finding:
     in_tables = {
         (mapping.slot, space.address, mapping.address) for _, space in _spaces(found) for mapping in _mappings(space)
     }
-    for held in found.slots.values():
-        if held.kind != CapType.FRAME or not held.word1:
+    for held in found.holding(CapType.FRAME):
+        if not held.word1:
             continue
         cap = held.cap
         if cap.is_mapped and (held.address, cap.mapped_space, cap.mapped_address) not in in_tables:

@@ -97,12 +97,21 @@ class Survey:
     damage: list[str] = field(default_factory=list)
     held: frozenset[str] = frozenset()
     regions: list[Region] | None = None
+    _by_kind: dict[int, list[Held]] | None = None
     _pending: list[tuple[int, int, int]] = field(default_factory=list)
     _seen: set[tuple[int, int, int]] = field(default_factory=set)
 
     def of_type(self, kind: CapType) -> dict[int, Cap]:
         """Objects of a type that are alive: a capability names them. Address to capability."""
         return self.objects.get(kind, {})
+
+    def holding(self, kind: CapType) -> list[Held]:
+        """The slots that hold a capability of a type, in the order in which they were found."""
+        if self._by_kind is None:
+            self._by_kind = {}
+            for held in self.slots.values():
+                self._by_kind.setdefault(held.word0 >> TYPE_SHIFT, []).append(held)
+        return self._by_kind.get(kind, [])
 
     @property
     def is_complete(self) -> bool:

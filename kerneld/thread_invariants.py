@@ -276,10 +276,9 @@ def _address_spaces(found: Survey) -> Finding:
 
 def _space_capabilities(found: Survey) -> Finding:
     threads = found.of_type(CapType.TCB)
-    for held in found.slots.values():
-        if held.kind == CapType.VSPACE:
-            owner = held.address - TcbSlot.VSPACE * Slot.SIZE
-            # What a destroyed thread still holds is in no list.
-            inside = owner in threads and found.owners[held.address] == owner
-            if held.word1 != (owner if inside else 0):
-                yield f"the VSpace capability in 0x{held.address:x} stands for thread 0x{held.word1:x}"
+    for held in found.holding(CapType.VSPACE):
+        owner = held.address - TcbSlot.VSPACE * Slot.SIZE
+        # What a destroyed thread still holds is in no list.
+        inside = owner in threads and found.owners[held.address] == owner
+        if held.word1 != (owner if inside else 0):
+            yield f"the VSpace capability in 0x{held.address:x} stands for thread 0x{held.word1:x}"

@@ -96,13 +96,37 @@ static int run_checks(struct survey *survey, PyObject *held)
     return survey->failed ? -1 : 0;
 }
 
+/* A tuple of so many words, in their order. */
+static PyObject *row_of(const uint64_t *words, Py_ssize_t count)
+{
+    PyObject *row = PyTuple_New(count);
+    for (Py_ssize_t i = 0; row && i < count; i++) {
+        PyObject *word = PyLong_FromUnsignedLongLong(words[i]);
+        if (!word || PyTuple_SetItem(row, i, word) < 0)
+            Py_CLEAR(row);
+    }
+    return row;
+}
+
+_Static_assert(offsetof(struct held, owner) == 5 * sizeof(uint64_t), "a slot is a row of words, its owner the last");
+
 static PyObject *plain_slots(const struct survey *survey)
 {
     PyObject *list = PyList_New((Py_ssize_t)survey->slots.count);
     for (size_t i = 0; list && i < survey->slots.count; i++) {
-        const struct held *held = slot_number(survey, i);
-        PyObject *row = Py_BuildValue("(KKKKKK)", held->at, held->word0, held->word1, held->prev, held->links, held->owner);
+        PyObject *row = row_of(&slot_number(survey, i)->at, 5);
         if (!row || PyList_SetItem(list, (Py_ssize_t)i, row) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+static PyObject *plain_owners(const struct survey *survey)
+{
+    PyObject *list = PyList_New((Py_ssize_t)survey->slots.count);
+    for (size_t i = 0; list && i < survey->slots.count; i++) {
+        PyObject *owner = PyLong_FromUnsignedLongLong(slot_number(survey, i)->owner);
+        if (!owner || PyList_SetItem(list, (Py_ssize_t)i, owner) < 0)
             Py_CLEAR(list);
     }
     return list;
@@ -113,7 +137,7 @@ static PyObject *plain_objects(const struct survey *survey)
     PyObject *list = PyList_New((Py_ssize_t)survey->objects.count);
     const struct object *object = survey->objects.items;
     for (size_t i = 0; list && i < survey->objects.count; i++, object++) {
-        PyObject *row = Py_BuildValue("(KKKK)", object->kind, object->at, object->word0, object->word1);
+        PyObject *row = row_of(&object->kind, 4);
         if (!row || PyList_SetItem(list, (Py_ssize_t)i, row) < 0)
             Py_CLEAR(list);
     }
@@ -151,15 +175,15 @@ static PyObject *looked(struct survey *survey, PyObject *starts)
         PyErr_NoMemory();
     else if (held && survey->damage && read_starts(starts, ranges) == 0 && survey_walk(survey, ranges, count) == 0 &&
              run_checks(survey, held) == 0)
-        result = Py_BuildValue("(NNNOO)", plain_slots(survey), plain_objects(survey), plain_strays(survey), survey->damage,
-                               held);
+        result = Py_BuildValue("(NNNNOO)", plain_slots(survey), plain_owners(survey), plain_objects(survey),
+                               plain_strays(survey), survey->damage, held);
     PyMem_Free(ranges);
     Py_XDECREF(held);
     Py_XDECREF(survey->damage);
     return result;
 }
 
-/* look(ram, plan, starts) -> (slots, objects, stray, damage, names of predicates that hold). */
+/* look(ram, plan, starts) -> (slots, owners, objects, stray, damage, names of predicates that hold). */
 static PyObject *survey_look(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *ram, *plan, *starts;
@@ -195,7 +219,7 @@ static PyObject *survey_look(PyObject *Py_UNUSED(module), PyObject *args)
 
 static PyMethodDef methods[] = {
     {"plan", survey_plan, METH_VARARGS, "plan(rules, kinds, references) -> bytes."},
-    {"look", survey_look, METH_VARARGS, "look(ram, plan, starts) -> (slots, objects, stray, damage, held)."},
+    {"look", survey_look, METH_VARARGS, "look(ram, plan, starts) -> (slots, owners, objects, stray, damage, held)."},
     {NULL, NULL, 0, NULL},
 };
 
