@@ -192,6 +192,7 @@ int fault_stack_use(uint8_t *stack);
 void fault_stack_free(uint8_t *stack);
 /* The MAP or UNMAP of this number, or of the next one by 0, is done, and so are those before it. */
 void fault_mapping_done(uint32_t number);
+void fault_set_exchange(int64_t nanoseconds);
 uint32_t fault_mappings_done(void);
 
 /* mapping.c. -1 with an exception set. */

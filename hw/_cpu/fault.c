@@ -25,12 +25,14 @@
 
 /* A frame of the fault, one of a signal that comes meanwhile, and what they call. */
 enum { STACK_BYTES = 64 << 10, SIGNAL_FRAMES = 4, LINE_BYTES = 320 };
-static const int64_t EXCHANGE_NS = 3000000000; /* a frame of 1 GiB takes two thirds of that */
+static int64_t exchange_ns = 3000000000; /* a frame of 1 GiB takes two thirds of that */
 
 _Thread_local struct guard guard_self __attribute__((tls_model("initial-exec")));
 
 static uint32_t mappings_done; /* a futex word: MAP and UNMAP messages that are obeyed */
 static uint32_t mappings_awaited; /* how many threads sleep on it */
+
+void fault_set_exchange(int64_t nanoseconds) { __atomic_store_n(&exchange_ns, nanoseconds, __ATOMIC_RELAXED); }
 
 uint32_t fault_mappings_done(void) { return __atomic_load_n(&mappings_done, __ATOMIC_ACQUIRE); }
 
@@ -176,7 +178,7 @@ static bool wait_for_exchange(void)
     const uint32_t done = __atomic_load_n(&mappings_done, __ATOMIC_ACQUIRE);
     const uint64_t now_tried = (uint64_t)done + 1;
     if (guard_self.tried == now_tried) {
-        const int64_t deadline = now_ns() + EXCHANGE_NS;
+        const int64_t deadline = now_ns() + __atomic_load_n(&exchange_ns, __ATOMIC_RELAXED);
         while (__atomic_load_n(&mappings_done, __ATOMIC_ACQUIRE) == done)
             if (await_mappings(done, deadline) < 0 && errno == ETIMEDOUT)
                 return false;

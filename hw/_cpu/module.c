@@ -42,16 +42,31 @@ static PyObject *cpu_attach(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *cpu_set_spin_ns(PyObject *Py_UNUSED(module), PyObject *argument)
+/* Nanoseconds; -1 with an exception. */
+static long long bound_of(PyObject *argument)
 {
     long long nanoseconds = PyLong_AsLongLong(argument);
-    if (nanoseconds == -1 && PyErr_Occurred())
+    if (nanoseconds >= 0 || PyErr_Occurred())
+        return nanoseconds;
+    PyErr_SetString(PyExc_ValueError, "the bound is in nanoseconds and not negative; 0 means: not at all");
+    return -1;
+}
+
+static PyObject *cpu_set_spin_ns(PyObject *Py_UNUSED(module), PyObject *argument)
+{
+    long long nanoseconds = bound_of(argument);
+    if (nanoseconds < 0)
         return NULL;
-    if (nanoseconds < 0) {
-        PyErr_SetString(PyExc_ValueError, "the bound is in nanoseconds and not negative; 0 means: do not spin");
-        return NULL;
-    }
     ring_set_spin(nanoseconds);
+    Py_RETURN_NONE;
+}
+
+static PyObject *cpu_set_exchange_ns(PyObject *Py_UNUSED(module), PyObject *argument)
+{
+    long long nanoseconds = bound_of(argument);
+    if (nanoseconds < 0)
+        return NULL;
+    fault_set_exchange(nanoseconds);
     Py_RETURN_NONE;
 }
 
@@ -103,6 +118,9 @@ PyDoc_STRVAR(message_read_doc,
 PyDoc_STRVAR(spin_doc,
 "set_spin_ns(nanoseconds)\n\nHow long any thread of this process looks for a completion, at most, before it sleeps.\n"
 "50,000 at the start; 0 to sleep at once. Within the bound each thread adapts.");
+PyDoc_STRVAR(exchange_doc,
+"set_exchange_ns(nanoseconds)\n\nHow long a thread of this process that cannot ask the kernel waits for memory that is not there, after\n"
+"each message of its keeper's: it may be about to come, since another holder of the frame has lost it. 3 s at the start.");
 
 static PyMethodDef methods[] = {
     {"begin", cpu_begin, METH_VARARGS, "begin(parent, name, log_folder, log_name, descriptors, maps, has_rules)"},
@@ -110,6 +128,7 @@ static PyMethodDef methods[] = {
     {"await_order", cpu_await_order, METH_NOARGS, "await_order() -> (image, image_number, word0..word5)"},
     {"attach", cpu_attach, METH_VARARGS, "attach(frame_fd, doorbell_fd, control_fd)"},
     {"set_spin_ns", cpu_set_spin_ns, METH_O, spin_doc},
+    {"set_exchange_ns", cpu_set_exchange_ns, METH_O, exchange_doc},
     {"kernel_trap", (PyCFunction)(void (*)(void))cpu_kernel_trap, METH_FASTCALL,
      "kernel_trap(…)\n\nAs trap(), and never by a channel: for calls whose reply may bring a capability."},
     {"call", (PyCFunction)(void (*)(void))cpu_call, METH_FASTCALL,

@@ -34,6 +34,7 @@ from tests.unit.fault_peer import (
 
 CALL, EXIT, FAULT = Syscall.CALL, Syscall.EXIT, Syscall.FAULT
 USER, PRESENT, WRITE_FAULT = PageFault.USER, PageFault.PRESENT, PageFault.WRITE
+SOON_NS = 20_000_000
 
 
 def number_of(page: int) -> int:
@@ -277,8 +278,13 @@ def test_system_calls_go_on_around_faults() -> None:
 
 
 def ended(function: Callable[[], Any], serve: Callable[[Peer, Task], None] = lambda *_: None) -> tuple[int, str]:
-    """The signal that ended it, and its log."""
-    with logged(function) as (peer, task, log):
+    """The signal that ended it, and its log. Memory that is not there is not waited for at length."""
+
+    def run() -> Any:
+        cpu.set_exchange_ns(SOON_NS)
+        return function()
+
+    with logged(run) as (peer, task, log):
         serve(peer, task)
         return -os.waitstatus_to_exitcode(task.reap()), log()
 
@@ -441,6 +447,7 @@ def test_a_wild_pointer_in_a_fault_of_a_thread_without_a_trap_frame_is_told_as_a
 
 def test_a_guarded_access_while_a_system_call_is_under_way_raises() -> None:
     def run() -> Any:
+        cpu.set_exchange_ns(SOON_NS)
         signal.signal(signal.SIGALRM, lambda *_: cpu.Mapping(BASE, PAGE).read(0, 1))
         with pytest.raises(cpu.VMFault):
             wait_forever()

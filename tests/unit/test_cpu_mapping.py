@@ -256,6 +256,7 @@ def test_the_source_of_a_write_is_guarded_too() -> None:
 
 def test_a_thread_without_a_trap_frame_gets_the_exception() -> None:
     def run() -> Any:
+        cpu.set_exchange_ns(20_000_000)
         found: list[object] = []
 
         def read() -> None:
