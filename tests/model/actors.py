@@ -39,6 +39,7 @@ class Actors(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "pair"):
             self.pair.check_descendants()
+            self.pair.machine.assert_invariants(by_reference=True)
 
     # --- who acts
 

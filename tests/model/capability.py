@@ -59,6 +59,10 @@ class Capability:
     guard: int = 0
     guard_size: int = 0
 
+    def __reduce__(self) -> tuple[type[Capability], tuple[Kind | int, ...]]:
+        """A state of the specification is put aside and taken up again for each step of a search."""
+        return Capability, (self.kind, self.address, self.bits, self.rights, self.badge, self.guard, self.guard_size)
+
     @property
     def writable(self) -> bool:
         return bool(self.rights & WRITE)

@@ -74,21 +74,23 @@ def differences(ram: Ram, system: System) -> list[str]:
 
 def _capability_differences(ram: Ram, system: System) -> list[str]:
     found = []
+    expected: dict[int, dict[int, Holding]] = {container: {} for container in system.containers}
+    for holding in system.tree:
+        expected.setdefault(holding.place.container, {})[holding.place.number] = holding
     for container, slots in system.containers.items():
-        used = ram.read(container, slots * Slot.SIZE).rstrip(b"\0")
-        for index in range(-(-len(used) // Slot.SIZE)):
+        held = expected[container]
+        behind = max(held, default=-1) + 1  # the last one of the specification's
+        empty = bytes((slots - behind) * Slot.SIZE)
+        if ram.read(container + behind * Slot.SIZE, len(empty)) != empty:
+            behind = slots
+        for index in range(behind):
             slot = Slot(ram, container + index * Slot.SIZE)
             kernel = abstract(slot.word0, slot.word1)
-            spec = system.held(Place(container, index))
+            spec = held[index].capability if index in held else None
             if spec is not None and spec.kind is Kind.ZOMBIE:
                 spec = replace(spec, bits=0)
             if kernel != spec:
                 found.append(f"slot {index} of 0x{container:x}: kernel {kernel}, specification {spec}")
-        for holding in system.tree:
-            if holding.place.container == container and holding.place.number * Slot.SIZE >= len(used):
-                found.append(
-                    f"slot {holding.place.number} of 0x{container:x}: kernel None, specification {holding.capability}"
-                )
     return found
 
 

@@ -19,7 +19,8 @@ from tests.model.pair import Pair
 from tests.model.specification import Specification
 from tests.model.system import System
 
-PAGE = 4096
+PAGE, CHUNK = 1 << 12, 1 << 16
+Pages = dict[int, bytearray]
 Operation = Callable[[Pair], bool]  # whether it could be carried out
 
 
@@ -39,24 +40,26 @@ class Explorer:
 
     Attributes:
         states: how many were found. transitions: system calls carried out. complete: whether no state was left out.
+        at: the state that the pair is in, if it is a known one.
     """
 
     pair: Pair
     operations: Mapping[str, Operation]
-    used: int = 0
-    first: bytes = b""
-    normal: bytes = b""
+    first: list[bytes] = field(default_factory=list)
+    normal: Pages = field(default_factory=dict)
     states: int = 0
     transitions: int = 0
     complete: bool = False
     known: set[bytes] = field(default_factory=set)
+    at: Snapshot | None = None
 
     def __post_init__(self) -> None:
         machine = self.pair.machine
         memory = machine.slot(machine.untyped)
-        self.used = -(-(memory.object + memory.word1) // PAGE) * PAGE  # operations make no objects
-        self.first = machine.ram.read(0, self.used)
-        self.normal = self._normal()
+        used = range(0, memory.object + memory.word1, CHUNK)  # operations make no objects
+        self.first = [bytes(CHUNK)] * len(used)
+        self.normal = {at: bytearray(PAGE) for at in range(0, len(used) * CHUNK, PAGE)} | self._normal()
+        self.first = [machine.ram.read(at, CHUNK) for at in used]
 
     def explore(self, longest: int, most: int) -> None:
         """All sequences of at most ``longest`` operations, until there are ``most`` states."""
@@ -77,16 +80,18 @@ class Explorer:
 
     def _step(self, snapshot: Snapshot, name: str, operation: Operation) -> Snapshot | None:
         """The state behind one operation, if it is new."""
-        self._restore(snapshot)
+        if self.at is not snapshot:
+            self._restore(snapshot)
         path = (*snapshot.path, name)
         try:
             if not operation(self.pair):
                 return None
+            self.at = None
             self.transitions += 1
             fingerprint = self._fingerprint()
             if fingerprint in self.known:
                 return None
-            self.pair.machine.assert_invariants()
+            self.pair.machine.assert_invariants(by_reference=True)
             self.pair.check_descendants()
         except AssertionError as error:
             raise AssertionError(f"after {' → '.join(path)}: {error}") from error
@@ -96,13 +101,14 @@ class Explorer:
     # --- states
 
     def _snapshot(self, path: tuple[str, ...]) -> Snapshot:
-        pages = dict(_changed(self.pair.machine.ram.read(0, self.used), self.first))
+        pages = dict(self._changed())
         expected = tuple(thread.expected for thread in self.pair.machine.threads.values())
         return Snapshot(pages, pickle.dumps(self.pair.system), expected, path)
 
     def _restore(self, snapshot: Snapshot) -> None:
         machine = self.pair.machine
-        machine.ram.poke(0, self.first)
+        for number, chunk in enumerate(self.first):
+            machine.ram.poke(number * CHUNK, chunk)
         for at, page in snapshot.pages.items():
             machine.ram.poke(at, page)
         for thread, expected in zip(machine.threads.values(), snapshot.expected, strict=True):
@@ -111,52 +117,71 @@ class Explorer:
         system = pickle.loads(snapshot.system)
         assert isinstance(system, System)
         self.pair.specification = Specification(system)
+        self.at = snapshot
 
-    def _normal(self) -> bytes:
-        """Kernel memory without what cannot matter any more."""
+    def _changed(self) -> Iterator[tuple[int, bytes]]:
+        """The pages that differ from the first state's, with their addresses."""
+        for number, chunk in enumerate(self.first):
+            start = number * CHUNK
+            data = self.pair.machine.ram.read(start, CHUNK)
+            if data == chunk:
+                continue
+            for at in range(0, CHUNK, PAGE):
+                page = data[at : at + PAGE]
+                if page != chunk[at : at + PAGE]:
+                    yield start + at, page
+
+    def _normal(self) -> Pages:
+        """Changed pages of kernel memory, and those of threads, without what cannot matter any more."""
         machine = self.pair.machine
-        ram = bytearray(machine.ram.read(0, self.used))
-        outbox = layout.KERNEL_RECORD + KernelRecord.OUTBOX
-        _blank(ram, layout.UNDO_LOG, layout.UNDO_LOG_BYTES)
-        _blank(ram, outbox, layout.DEVICE_RECORDS - outbox)
+        pages = {at: bytearray(page) for at, page in self._changed()}
         for thread in machine.threads.values():
-            _blank_thread(ram, thread.tcb)
-        return bytes(ram)
+            for at in _pages_of(thread.tcb):
+                if at not in pages:
+                    pages[at] = bytearray(machine.ram.read(at, PAGE))
+        outbox = layout.KERNEL_RECORD + KernelRecord.OUTBOX
+        _blank(pages, layout.UNDO_LOG, layout.UNDO_LOG_BYTES)
+        _blank(pages, outbox, layout.DEVICE_RECORDS - outbox)
+        for thread in machine.threads.values():
+            _blank_thread(pages, thread.tcb)
+        return pages
 
     def _fingerprint(self) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
-        for at, page in _changed(self._normal(), self.normal):
-            digest.update(at.to_bytes(8, "little") + page)
+        for at, page in sorted(self._normal().items()):
+            if page != self.normal[at]:
+                digest.update(at.to_bytes(8, "little") + page)
         return digest.digest()
 
 
-def _changed(ram: bytes, first: bytes) -> Iterator[tuple[int, bytes]]:
-    """The pages that differ, with their addresses."""
-    for at in range(0, len(ram), PAGE):
-        page = ram[at : at + PAGE]
-        if page != first[at : at + PAGE]:
-            yield at, page
+def _pages_of(tcb: Tcb) -> list[int]:
+    """Of a thread's record and trap frame."""
+    frame = range(tcb.trap_frame, tcb.trap_frame + (1 << abi.TRAP_FRAME_BITS), PAGE) if tcb.trap_frame else ()
+    return [tcb.address // PAGE * PAGE, *frame]
 
 
-def _blank(ram: bytearray, address: int, size: int) -> None:
-    ram[address : address + size] = bytes(size)
+def _blank(pages: Pages, address: int, size: int) -> None:
+    for at in range(address // PAGE * PAGE, address + size, PAGE):
+        if at in pages:
+            start, end = max(address - at, 0), min(address + size - at, PAGE)
+            pages[at][start:end] = bytes(end - start)
 
 
-def _blank_thread(ram: bytearray, tcb: Tcb) -> None:
+def _blank_thread(pages: Pages, tcb: Tcb) -> None:
     """Leave out what the thread's record holds of things that are over."""
     at = tcb.address
     if tcb.trap_frame:
-        _blank(ram, tcb.trap_frame, 1 << abi.TRAP_FRAME_BITS)
+        _blank(pages, tcb.trap_frame, 1 << abi.TRAP_FRAME_BITS)
     if not tcb.in_trap:
-        _blank(ram, at + Tcb.TRAP, Tcb.consumed.offset - Tcb.TRAP)
-    _blank(ram, at + Tcb.consumed.offset, Tcb.TOLD - Tcb.consumed.offset)
+        _blank(pages, at + Tcb.TRAP, Tcb.consumed.offset - Tcb.TRAP)
+    _blank(pages, at + Tcb.consumed.offset, Tcb.TOLD - Tcb.consumed.offset)
     if not tcb.told_pending:
-        _blank(ram, at + Tcb.TOLD, Tcb.NAME - Tcb.TOLD)
+        _blank(pages, at + Tcb.TOLD, Tcb.NAME - Tcb.TOLD)
     else:
-        _blank(ram, at + Tcb.told_tag.offset, abi.WORD_BYTES)
+        _blank(pages, at + Tcb.told_tag.offset, abi.WORD_BYTES)
     if tcb.state != ThreadState.BLOCKED_ON_SEND:
-        _blank(ram, at + Tcb.block_badge.offset, abi.WORD_BYTES)
+        _blank(pages, at + Tcb.block_badge.offset, abi.WORD_BYTES)
         live = tcb.restart_queued << 3 | tcb.in_trap << 4 | tcb.told_pending << 5
-        ram[at + Tcb.block_word.offset : at + Tcb.block_word.offset + 1] = bytes([live])
+        pages[at // PAGE * PAGE][at % PAGE + Tcb.block_word.offset] = live
     if not tcb.fault_label:
-        _blank(ram, at + Tcb.FAULT_WORDS, 6 * abi.WORD_BYTES)
+        _blank(pages, at + Tcb.FAULT_WORDS, 6 * abi.WORD_BYTES)

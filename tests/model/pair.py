@@ -6,7 +6,7 @@ are taken from the kernel.
 
 from __future__ import annotations
 
-import copy
+import pickle
 from collections.abc import Sequence
 
 from kerneld import layout
@@ -148,12 +148,14 @@ class Origin:
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
         self.checkpoint = Checkpoint.of(pair.machine)
-        self.system = copy.deepcopy(pair.system)
+        self._system = pickle.dumps(pair.system)
 
     def begin(self, *, fast_path: bool = True) -> Pair:
         """The pair as it was, and nothing of what happened since."""
         self.checkpoint.restore(self.pair.machine, fast_path=fast_path)
-        self.pair.specification = Specification(copy.deepcopy(self.system))
+        system = pickle.loads(self._system)
+        assert isinstance(system, System)
+        self.pair.specification = Specification(system)
         return self.pair
 
 

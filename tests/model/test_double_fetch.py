@@ -20,7 +20,7 @@ from libsel4py.abi import Label, Syscall
 from tests.harness import Machine
 from tests.model.all_scenarios import SCENARIOS
 from tests.model.checkpoint import Checkpoint
-from tests.model.crash import image
+from tests.model.crash import Image
 from tests.model.scenarios import Scenario, Stage, Trap
 
 NOISE = b"\xa5"
@@ -71,7 +71,10 @@ def scribble_on_reads(of: Tcb, patch: pytest.MonkeyPatch) -> list[str]:
     return reads
 
 
-def carry_out(scenario: Scenario, patch: pytest.MonkeyPatch | None) -> tuple[bytes, Trap, list[str]]:
+Parts = list[tuple[int, bytearray]]
+
+
+def carry_out(scenario: Scenario, patch: pytest.MonkeyPatch | None) -> tuple[Parts, Trap, list[str]]:
     """Kernel memory after the scenario's system call, without its caller's trap frame; and what was read of that."""
     made, checkpoint = stage()
     checkpoint.restore(made.machine, fast_path=False)
@@ -81,8 +84,7 @@ def carry_out(scenario: Scenario, patch: pytest.MonkeyPatch | None) -> tuple[byt
     reads = [] if patch is None else scribble_on_reads(trap.thread.tcb, patch)
     made.machine.run()
     made.machine.assert_invariants()
-    ram = image(made.machine)
-    return ram[:frame] + ram[frame + (1 << abi.TRAP_FRAME_BITS) :], trap, reads
+    return Image(made.machine, (frame, 1 << abi.TRAP_FRAME_BITS)).parts, trap, reads
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda row: f"{row.covers.name}-{row.name}")
