@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import select
 import signal
@@ -99,6 +100,12 @@ class Nursery:
 
     def log(self, name: str = "task") -> str:
         return (self.logs / f"{name}.log").read_text()
+
+
+@pytest.fixture(autouse=True)
+def collected() -> None:
+    """What tests before have left does not end while a test counts descriptors."""
+    gc.collect()
 
 
 Work = Callable[[Nursery], Awaitable[None]]

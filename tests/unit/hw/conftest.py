@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -32,6 +33,12 @@ def describe(trigger: Trigger = Trigger.LEVEL) -> MachineDescription:
             DeviceDescription("entropy", DeviceKind.ENTROPY, ENTROPY_PORT, 9),
         ),
     )
+
+
+@pytest.fixture(autouse=True)
+def collected() -> None:
+    """What tests before have left does not end while a test counts descriptors."""
+    gc.collect()
 
 
 @pytest.fixture
