@@ -605,5 +605,6 @@ def test_MACH09_a_region_that_is_moved_is_gone_where_it_was_and_no_byte_is_copie
     assert sender.rights(BASE + PAGE) == 0
     assert receiver.read(BASE + 5 * PAGE, 5) == b"moved"
     assert receiver.physical(BASE + 5 * PAGE) == place
+    board.listen()
     assert not sender.touch(BASE + PAGE)
     assert sender.space.regions == ()
