@@ -13,6 +13,8 @@
 .PHONY: run test test-model test-unit test-slow test-long check protocol bench docs docs-check build ci clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
+# Bytecode lies beside its source, whatever the shell says: without it each process that is started compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 VENV ?= .venv
