@@ -10,7 +10,7 @@
 # Set-up writes to standard error alone, so that `printf 'ps\nexit\n' | make run` prints the system's output and no more.
 
 .SILENT:
-.PHONY: run test test-model test-unit test-slow test-long check protocol bench docs docs-check build ci clean
+.PHONY: run test test-model test-unit test-slow test-long check static protocol bench docs docs-check build ci clean
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 # Bytecode lies beside its source, whatever the shell says: without it each process that is started compiles all that it imports.
@@ -21,7 +21,7 @@ VENV ?= .venv
 SYSTEM ?= workstation
 REQUIRE_SPIN ?=
 ARGS ?=
-MODEL := tests/model tests/conformance tests/unit/kernel
+MODEL := tests/model tests/conformance tests/unit/kernel tests/unit/sdk
 BOOTING := tests/system tests/escape
 PY := $(VENV)/bin/python
 SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.h servers/network/_lwip/* servers/network/_lwip/arch/*) libsel4py/abi.py \
@@ -61,12 +61,15 @@ test-unit: build
 test-long: build
 	$(PY) -m pytest -m long $(ARGS)
 
+# Beside each other, since these keep one processor busy, and the protocol's tests now and then another one.
 check: build
+	$(MAKE) -k -j2 --output-sync=target static protocol ARGS=
+
+static: build
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
-	$(MAKE) protocol ARGS=
 
 # Prints states and depth of each search. Without Spin it says so and skips, unless REQUIRE_SPIN is set.
 protocol: build

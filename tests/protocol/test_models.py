@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from libsel4py import abi
 from tests.protocol import verifier
+from tests.protocol.verifier import Question, Search
 
 
 @pytest.fixture(autouse=True)
@@ -45,32 +48,32 @@ MAPPINGS_AHEAD = MAPPINGS_ONE | {"PAGES": 6, "ACCESSES": 1, "UNMAPS": 0, "AHEAD"
 MAPPINGS_AGAIN = MAPPINGS_ONE | {"UNMAPS": 2}
 
 QUICK = [
-    ("channel", CHANNEL_RACE, False),
-    ("channel", CHANNEL_SUCCESSION, False),
-    ("channel", CHANNEL_RIVALS, False),
-    ("channel", CHANNEL_ROUND, False),
-    ("channel", CHANNEL_SMALL | {"TOLD_TWICE": 0}, True),
-    ("receive", RECEIVE_CHANNELS, False),
-    ("receive", RECEIVE_KERNEL, False),
-    ("receive", RECEIVE_TIME_OUT, False),
-    ("receive", RECEIVE_REVOKED, False),
-    ("mappings", MAPPINGS_ONE, False),
-    ("mappings", MAPPINGS_TWO, False),
-    ("mappings", MAPPINGS_RESTARTED, False),
-    ("mappings", MAPPINGS_BESIDE, False),
-    ("mappings", MAPPINGS_AHEAD, False),
-    ("mappings", MAPPINGS_AGAIN, False),
-    ("mappings", MAPPINGS_ONE | {"ACCESSES": 1}, True),
+    Question("channel", CHANNEL_RACE),
+    Question("channel", CHANNEL_SUCCESSION),
+    Question("channel", CHANNEL_RIVALS),
+    Question("channel", CHANNEL_ROUND),
+    Question("channel", CHANNEL_SMALL | {"TOLD_TWICE": 0}, liveness=True),
+    Question("receive", RECEIVE_CHANNELS),
+    Question("receive", RECEIVE_KERNEL),
+    Question("receive", RECEIVE_TIME_OUT),
+    Question("receive", RECEIVE_REVOKED),
+    Question("mappings", MAPPINGS_ONE),
+    Question("mappings", MAPPINGS_TWO),
+    Question("mappings", MAPPINGS_RESTARTED),
+    Question("mappings", MAPPINGS_BESIDE),
+    Question("mappings", MAPPINGS_AHEAD),
+    Question("mappings", MAPPINGS_AGAIN),
+    Question("mappings", MAPPINGS_ONE | {"ACCESSES": 1}, liveness=True),
 ]
 SLOW = [
-    ("channel", CHANNEL_RACE | {"CALLS": 2}, False),
-    ("channel", CHANNEL_SUCCESSION | {"CALLS": 1, "FATES": 2, "TOLD_TWICE": 0}, False),
-    ("channel", CHANNEL_SUCCESSION | {"CALLS": 1, "RIVAL": 1, "TOLD_TWICE": 0}, False),
-    ("receive", RECEIVE_CHANNELS | {"REVOCATIONS": 1}, False),
-    ("receive", RECEIVE_KERNEL | {"WITHDRAWALS": 1, "TIME_OUTS": 1}, False),
-    ("mappings", MAPPINGS_AGAIN | {"ACCESSES": 1, "RESTARTS": 2}, False),
-    ("mappings", MAPPINGS_TWO | {"PAGES": 2, "DEATHS": 0}, False),
-    ("mappings", MAPPINGS_TWO | {"DEATHS": 0}, True),
+    Question("channel", CHANNEL_RACE | {"CALLS": 2}),
+    Question("channel", CHANNEL_SUCCESSION | {"CALLS": 1, "FATES": 2, "TOLD_TWICE": 0}),
+    Question("channel", CHANNEL_SUCCESSION | {"CALLS": 1, "RIVAL": 1, "TOLD_TWICE": 0}),
+    Question("receive", RECEIVE_CHANNELS | {"REVOCATIONS": 1}),
+    Question("receive", RECEIVE_KERNEL | {"WITHDRAWALS": 1, "TIME_OUTS": 1}),
+    Question("mappings", MAPPINGS_AGAIN | {"ACCESSES": 1, "RESTARTS": 2}),
+    Question("mappings", MAPPINGS_TWO | {"PAGES": 2, "DEATHS": 0}),
+    Question("mappings", MAPPINGS_TWO | {"DEATHS": 0}, liveness=True),
 ]
 
 CHANNEL_MUTANTS = {
@@ -141,49 +144,75 @@ MAPPINGS_MUTANTS = {
     "UNLOCKED": MAPPINGS_TWO,
     "UNMAPPING_NOT_COUNTED": MAPPINGS_TWO,
 }
-MUTANTS = [("channel", *item) for item in CHANNEL_MUTANTS.items()] + [
-    (model, *item)
-    for model, mutants in (("receive", RECEIVE_MUTANTS), ("mappings", MAPPINGS_MUTANTS))
-    for item in mutants.items()
+MUTANTS = [
+    Question(model, bounds, mutant)
+    for model, mutants in (
+        ("channel", CHANNEL_MUTANTS),
+        ("receive", RECEIVE_MUTANTS),
+        ("mappings", MAPPINGS_MUTANTS),
+    )
+    for mutant, bounds in mutants.items()
 ]
 
 
-def _holds(model: str, bounds: dict[str, int], liveness: bool, folder: Path) -> None:
-    found = verifier.search(model, bounds, folder, liveness=liveness)
-    setting = " ".join(f"{name}={value}" for name, value in bounds.items())
-    print(f"{model}{' (liveness)' if liveness else ''} {setting}: {found}")
-    assert not found.error, f"{found}\n{found.trail}"
+class Ahead:
+    """The searches of all tests that were chosen, as many at a time as there are processors, in the tests' order."""
+
+    def __init__(self, items: list[pytest.Item], folders: pytest.TempPathFactory) -> None:
+        self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        self._found: dict[str, Future[Search]] = {}
+        for item in items:
+            if isinstance(item, pytest.Function) and "ahead" in item.fixturenames:
+                question = item.callspec.params["question"]
+                self._found[item.nodeid] = self._threads.submit(verifier.search, question, folders.mktemp("search"))
+
+    def found(self, item: pytest.Item) -> Search:
+        return self._found[item.nodeid].result()
+
+    def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def ahead(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ahead]:
+    searches = Ahead(request.session.items, tmp_path_factory)
+    yield searches
+    searches.close()
 
 
 @pytest.mark.search
-@pytest.mark.parametrize(("model", "bounds", "liveness"), QUICK)
-def test_protocol_holds(model: str, bounds: dict[str, int], liveness: bool, tmp_path: Path) -> None:
-    _holds(model, bounds, liveness, tmp_path)
+@pytest.mark.timeout(600)  # some take a minute, on a processor of their own
+@pytest.mark.parametrize("question", QUICK, ids=str)
+def test_protocol_holds(question: Question, ahead: Ahead, request: pytest.FixtureRequest) -> None:
+    found = ahead.found(request.node)
+    print(f"{question}: {found}")
+    assert not found.error, f"{found}\n{found.trail}"
 
 
 @pytest.mark.search
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("model", "bounds", "liveness"), SLOW)
-def test_protocol_holds_with_larger_bounds(model: str, bounds: dict[str, int], liveness: bool, tmp_path: Path) -> None:
-    _holds(model, bounds, liveness, tmp_path)
+@pytest.mark.parametrize("question", SLOW, ids=str)
+def test_protocol_holds_with_larger_bounds(question: Question, tmp_path: Path) -> None:
+    """One at a time: these take gigabytes."""
+    found = verifier.search(question, tmp_path)
+    print(f"{question}: {found}")
+    assert not found.error, f"{found}\n{found.trail}"
 
 
 @pytest.mark.search
-@pytest.mark.parametrize(
-    ("model", "mutant", "bounds"), MUTANTS, ids=lambda value: value if isinstance(value, str) else ""
-)
-def test_planted_bug_is_found(model: str, mutant: str, bounds: dict[str, int], tmp_path: Path) -> None:
-    found = verifier.search(model, bounds, tmp_path, mutant=mutant)
-    print(f"{model} {mutant}: {found}")
+@pytest.mark.parametrize("question", MUTANTS, ids=str)
+def test_planted_bug_is_found(question: Question, ahead: Ahead, request: pytest.FixtureRequest) -> None:
+    found = ahead.found(request.node)
+    print(f"{question}: {found}")
     assert "assertion violated" in found.error or "invalid end state" in found.error
     assert "trail ends after" in found.trail
 
 
 @pytest.mark.search
-def test_call_that_never_returns_is_found(tmp_path: Path) -> None:
-    found = verifier.search("channel", CHANNEL_SMALL, tmp_path, mutant="NO_SECOND_LOOK", liveness=True)
-    assert "acceptance cycle" in found.error
+@pytest.mark.parametrize("question", [Question("channel", CHANNEL_SMALL, "NO_SECOND_LOOK", liveness=True)], ids=str)
+def test_call_that_never_returns_is_found(question: Question, ahead: Ahead, request: pytest.FixtureRequest) -> None:
+    assert "acceptance cycle" in ahead.found(request.node).error
 
 
 def test_every_mutant_is_listed() -> None:

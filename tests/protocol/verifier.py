@@ -18,6 +18,24 @@ MEMORY_LIMIT_MB = 6000
 
 
 @dataclass(frozen=True)
+class Question:
+    """A model, the bounds within which it is explored, and a bug that is planted in it.
+
+    With `liveness`, acceptance cycles under weak fairness are searched for instead of broken assertions: runs in which
+    a call never returns.
+    """
+
+    model: str
+    bounds: dict[str, int]
+    mutant: str = ""
+    liveness: bool = False
+
+    def __str__(self) -> str:
+        setting = " ".join(f"{name}={value}" for name, value in self.bounds.items())
+        return f"{self.model}{' (liveness)' if self.liveness else ''} {self.mutant or setting}"
+
+
+@dataclass(frozen=True)
 class Search:
     """What one search found. `trail` is Spin's account of the run that broke something, empty if none did."""
 
@@ -51,13 +69,10 @@ def _number(pattern: str, text: str) -> float:
     return float(match.group(1))
 
 
-def search(model: str, bounds: dict[str, int], folder: Path, *, mutant: str = "", liveness: bool = False) -> Search:
-    """Explores `model`.pml with these bounds in `folder` (a scratch one), to the first error.
-
-    With `liveness`, acceptance cycles under weak fairness are searched for instead of broken assertions: runs in which
-    a call never returns.
-    """
-    flags = [f"-D{name}={value}" for name, value in bounds.items()]
+def search(question: Question, folder: Path) -> Search:
+    """Explores the model in `folder` (a scratch one), to the first error."""
+    model, mutant, liveness = question.model, question.mutant, question.liveness
+    flags = [f"-D{name}={value}" for name, value in question.bounds.items()]
     flags += [f"-DMUTANT_{mutant}"] if mutant else []
     flags += ["-DLIVENESS"] if liveness else []
     for source in FOLDER.glob("*.pml"):
