@@ -11,7 +11,7 @@
 
 .SILENT:
 .PHONY: run test test-model test-unit test-slow test-long check static protocol bench docs docs-check build ci clean
-MAKEFLAGS += --no-print-directory
+MAKEFLAGS += --no-print-directory --no-builtin-rules
 SHELL := /bin/sh
 # Bytecode lies beside its source, whatever the shell says: without it each process that is started compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -24,8 +24,9 @@ ARGS ?=
 MODEL := tests/model tests/conformance tests/unit/kernel tests/unit/sdk
 BOOTING := tests/system tests/escape
 PY := $(VENV)/bin/python
-SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.h servers/network/_lwip/* servers/network/_lwip/arch/*) libsel4py/abi.py \
+SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.h servers/network/_lwip/*.* servers/network/_lwip/arch/*) libsel4py/abi.py \
     hw/header.py setup.py
+COMPILED := hw kerneld libsel4py servers apps deploy tests bench
 
 run: build
 	$(PY) -m deploy.cli up $(SYSTEM) $(ARGS)
@@ -91,7 +92,7 @@ docs-check: build
 ci:
 	.ci/run
 
-build: $(VENV)/extensions.stamp
+build: $(VENV)/extensions.stamp $(VENV)/bytecode.stamp
 	$(PY) -c '' 2> /dev/null || { echo "$$(id -un) cannot run $(PY), which belongs to another user's Python;" \
 	    "clone the tree for yourself" >&2; exit 1; }
 
@@ -123,6 +124,10 @@ $(VENV)/extensions.stamp: $(VENV)/environment.stamp $(SOURCES)
 	$(PY) setup.py -q build_ext --inplace > $(VENV)/build.log 2>&1 || { cat $(VENV)/build.log >&2; exit 1; }
 	grep -s 'is built without' $(VENV)/build.log >&2 || true
 	touch $@
+
+# What does not compile is told by whoever imports it; where nothing can be written here, nothing is.
+$(VENV)/bytecode.stamp: $(VENV)/extensions.stamp $(shell find $(COMPILED) -name '*.py')
+	$(PY) -m compileall -qq $(COMPILED) 2> /dev/null && touch $@ 2> /dev/null || :
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
