@@ -24,7 +24,7 @@ from deploy.scheduling import Scheduling, check_cores, check_devices, read_sched
 from deploy.sections import RAM_DEFAULT, RAM_HIGH, RAM_LOW, TaskDraft, UseDraft, read_devices, read_task
 from deploy.start_order import start_order
 from libsel4py import abi
-from libsel4py.description import System, Task, Use
+from libsel4py.description import FIRST_HEARTBEAT_US, System, Task, Use
 
 SYSTEMS: Final = Path(__file__).resolve().parent / "systems"
 _FILE_LIMIT: Final = 1 << 20  # bytes
@@ -196,6 +196,7 @@ def _resolve(draft: Draft, ordered: tuple[TaskDraft, ...]) -> tuple[Task, ...]:
             state_slots=task.state_slots,
             depends=task.depends,
             heartbeat_us=task.heartbeat_us,
+            first_heartbeat_us=task.first_heartbeat_us or FIRST_HEARTBEAT_US,
             stop_timeout_us=stop_timeout(task),
             standby=task.standby,
             core=task.core,

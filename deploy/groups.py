@@ -71,6 +71,9 @@ def check_supervision(tasks: Sequence[TaskDraft], groups: Sequence[GroupDraft], 
         if task.versions and not (task.heartbeat_us and Grant.LIFECYCLE not in task.grants):
             finding = f"{dotted(task.path)} has versions, and no heartbeat that the reincarnation server asks for"
             problems.add((*task.path, "versions"), finding, "add a heartbeat: the first answer is what shows it")
+        if task.first_heartbeat_us and not task.heartbeat_us:
+            finding = f"{dotted(task.path)} has a first_heartbeat, and no heartbeat"
+            problems.add((*task.path, "first_heartbeat"), finding, "say how often it is asked: add heartbeat")
         # Only a server's loop answers.
         if task.heartbeat_us and not task.provides:
             finding = f"{dotted(task.path)} has heartbeats, and provides nothing"

@@ -102,6 +102,7 @@ class TaskDraft:
     state_slots: int = 0
     depends: tuple[str, ...] = ()
     heartbeat_us: int = 0
+    first_heartbeat_us: int = 0
     stop_timeout_us: int | None = None
     standby: bool = False
     core: int = 0
@@ -192,6 +193,7 @@ def read_task(name: str, table: Table) -> TaskDraft:
         state_slots=table.integer("state_slots", 0, 0, STATE_SLOTS_HIGH),
         depends=table.strings("depends"),
         heartbeat_us=table.duration("heartbeat", 0, HEARTBEAT_LOW_US, HEARTBEAT_HIGH_US),
+        first_heartbeat_us=table.duration("first_heartbeat", 0, HEARTBEAT_LOW_US, HEARTBEAT_HIGH_US),
         stop_timeout_us=table.duration("stop_timeout", 0, 0, HEARTBEAT_HIGH_US) if table.has("stop_timeout") else None,
         standby=table.boolean("standby"),
         core=table.integer("core", 0, 0, CORES_HIGH - 1),

@@ -85,6 +85,7 @@ INTENSITY: Final = 10
 PERIOD_US: Final = 10_000_000
 BACKOFF_LIMIT_US: Final = 30_000_000  # MINIX's
 STOP_TIMEOUT_US: Final = 2_000_000  # MINIX's
+FIRST_HEARTBEAT_US: Final = 10_000_000  # MINIX's
 RECOVERY_TIMEOUT_US: Final = 1_000_000
 # Those that reach memory by an IOSpace.
 DMA_DEVICES: Final = (DeviceType.ENTROPY, DeviceType.VIRTIO_BLOCK, DeviceType.VIRTIO_NET)
@@ -161,13 +162,14 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     two, or 0) and the capabilities in ``state_slots`` slots of its CNode outlive its process.
 
     It is not started while one that it ``depends`` on is down. Every ``heartbeat_us`` it is asked whether it still
-    serves (0: never), and one that is to stop has ``stop_timeout_us`` to do so by itself. With ``standby`` a second
-    process of it, with as much memory, waits to take over. ``core`` is the virtual core that its threads run on, where
-    the system has any. ``host_calls`` names host system calls that the sandbox lets its boot image make although no
-    task needs them. ``images`` are boot images that it may start in threads which it makes itself. ``reply_rights`` are
-    those of its reply objects: without GRANT no capability goes along with its answers. It has ``spare_replies`` beside
-    the first, for calls that it answers later. ``complains_of`` are the tasks of whose answers it may complain to the
-    reincarnation server. ``versions`` are boot images that it can be updated to.
+    serves (0: never); for its first answer it has ``first_heartbeat_us`` from its start. One that is to stop has
+    ``stop_timeout_us`` to do so by itself. With ``standby`` a second process of it, with as much memory, waits to take
+    over. ``core`` is the virtual core that its threads run on, where the system has any. ``host_calls`` names host
+    system calls that the sandbox lets its boot image make although no task needs them. ``images`` are boot images that
+    it may start in threads which it makes itself. ``reply_rights`` are those of its reply objects: without GRANT no
+    capability goes along with its answers. It has ``spare_replies`` beside the first, for calls that it answers later.
+    ``complains_of`` are the tasks of whose answers it may complain to the reincarnation server. ``versions`` are boot
+    images that it can be updated to.
     """
 
     name: str
@@ -194,6 +196,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     state_slots: int = 0
     depends: tuple[str, ...] = ()
     heartbeat_us: int = 0
+    first_heartbeat_us: int = FIRST_HEARTBEAT_US
     stop_timeout_us: int = STOP_TIMEOUT_US
     standby: bool = False
     core: int = 0

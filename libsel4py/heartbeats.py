@@ -2,22 +2,24 @@
 
 Rules. A task is asked by a signal, and answers by signalling its pulse, which nobody waits for: it is looked at when
 the next question is due. Who has missed two in a row is hung. Until its first answer a life has `INIT_SECONDS` from
-its start: it loads, opens what it stands on, and cannot answer meanwhile. Whoever begins to ask later gives it no
-more: else an asker that ends again and again would find nobody hung. A hostile task can say that it serves, for itself
-alone.
+its start, unless its description says otherwise: it loads, opens what it stands on, and cannot answer meanwhile.
+Whoever begins to ask later gives it no more: else an asker that ends again and again would find nobody hung. A hostile
+task can say that it serves, for itself alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from libsel4py.capabilities import Notification
+from libsel4py.description import FIRST_HEARTBEAT_US
 from libsel4py.interfaces.lifecycle import FOREVER
 
 MISSES: Final = 2  # MINIX's: one may be lost to a busy machine
-INIT_SECONDS: Final = 10.0  # MINIX's
+INIT_SECONDS: Final = FIRST_HEARTBEAT_US / 1e6
 HUNG: Final = "hung: it answers no heartbeats"
 
 
@@ -48,16 +50,27 @@ class Pulse:
 class _Asked:
     question: Question
     period: float
+    init: float
     due: float
     misses: int = 0
     init_until: float = 0.0  # no answer counts as missed before; 0: it has answered
 
 
 class Heartbeats:
-    """Asks tasks, by number. Times are in seconds."""
+    """Asks tasks, by number. Times are in seconds.
 
-    def __init__(self, questions: Mapping[int, tuple[Question, float]]) -> None:
-        self._pulses = {number: _Asked(question, period, FOREVER) for number, (question, period) in questions.items()}
+    Args:
+        questions: how each is asked, and how often. first: how long a life has for its first answer, where that is not
+        `INIT_SECONDS`.
+    """
+
+    def __init__(
+        self, questions: Mapping[int, tuple[Question, float]], first: Mapping[int, float] = MappingProxyType({})
+    ) -> None:
+        self._pulses = {
+            number: _Asked(question, period, max(first.get(number, INIT_SECONDS), period), FOREVER)
+            for number, (question, period) in questions.items()
+        }
 
     def next_due(self) -> float:
         """The moment for `look`; FOREVER if nobody is to be asked."""
@@ -77,7 +90,7 @@ class Heartbeats:
         if pulse is None:
             return
         pulse.question.answered()  # what its former life has said
-        pulse.misses, pulse.init_until = 0, (now if started is None else started) + max(INIT_SECONDS, pulse.period)
+        pulse.misses, pulse.init_until = 0, (now if started is None else started) + pulse.init
         pulse.question.ask()
         pulse.due = now + pulse.period
 

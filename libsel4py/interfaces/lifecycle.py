@@ -119,6 +119,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
     depends: tuple[int, ...] = ()
     pager: int | None = None
     heartbeat_us: int = 0
+    first_heartbeat_us: int = 0
     stop_timeout_us: int = 0
     failures: int = 0
     due: float = 0.0

@@ -49,7 +49,8 @@ class Main(Supervision, Complaints, Recovery):
             {
                 number: (Pulse(Notification(each.notification), Notification(each.pulse)), periods[number])
                 for number, each in self.task.environment.heartbeats.items()
-            }
+            },
+            {record.number: record.first_heartbeat_us / SECOND_US for record in records},
         )
         now = time.monotonic()
         for record in records:

@@ -152,6 +152,7 @@ class LifecycleService(Lifecycle):
             depends=tuple(self._numbers[name] for name in task.depends),
             pager=self._numbers[task.pager] if task.pager else None,
             heartbeat_us=task.heartbeat_us,
+            first_heartbeat_us=task.first_heartbeat_us,
             stop_timeout_us=task.stop_timeout_us,
             failures=running.failures,
             due=running.due,

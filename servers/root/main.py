@@ -139,7 +139,9 @@ def heartbeats_of(authority: Authority, reincarnation: RunningTask | None) -> He
         return Heartbeats({})
     asked = _bell(authority, reincarnation, HEARTBEAT_SIGNAL)
     pulse = Notification(reincarnation.objects.placed[reincarnation.environment.pulse].cptr)
-    return Heartbeats({reincarnation.number: (Pulse(asked, pulse), reincarnation.task.heartbeat_us / SECOND_US)})
+    number, task = reincarnation.number, reincarnation.task
+    questions = {number: (Pulse(asked, pulse), task.heartbeat_us / SECOND_US)}
+    return Heartbeats(questions, {number: task.first_heartbeat_us / SECOND_US})
 
 
 def _bell(authority: Authority, reincarnation: RunningTask, signal: int) -> Notification:

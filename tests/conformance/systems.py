@@ -329,7 +329,7 @@ CHECKS = (
                 "test_a_late_complaint_does_not_hit_the_successor",
             ),
         },
-        "a server that never comes to serve is found by its first heartbeat, and has no time-out of its own",
+        "a server that never comes to serve is found by its first heartbeat, for which its description gives it time",
     ),
     Check(
         "MNX-03",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 
+from libsel4py.heartbeats import INIT_SECONDS
 from tests.system.shell import ask, at_prompt, leave
 from tests.system.supervisor import Supervisor, Terminal
 
@@ -75,8 +77,10 @@ def test_an_update_outlives_the_servers_death_and_its_standbys(terminal: Termina
 def test_a_version_that_does_not_come_up_is_followed_by_the_former_one(
     terminal: Terminal, sel4py: Supervisor, name: str, version: str, why: str
 ) -> None:
+    start = time.monotonic()
     ask(terminal, f"update {name} {IMAGES}_{version}")
     wait_shown(terminal, f"log {name}", f"{IMAGES}_{version} did not come up")
+    assert time.monotonic() - start < INIT_SECONDS  # as its `first_heartbeat` says, and not as it is without
     assert why in ask(terminal, f"log {name}")
     assert "version one" in ask(terminal, f"call {name} version")
     assert_nobody_saw(terminal, name)

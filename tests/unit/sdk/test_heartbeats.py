@@ -75,6 +75,13 @@ def test_a_life_that_begins_has_longer() -> None:
     assert task.asked == 1
 
 
+def test_how_much_longer_may_be_said() -> None:
+    for first, found in ((2.0, 102.0), (0.1, 101.0)):
+        heartbeats = Heartbeats({7: (Task(hangs=True), PERIOD)}, {7: first})
+        heartbeats.begin(7, 100.0)
+        assert looks(heartbeats, 200.0) == [(found, 7)]
+
+
 def test_whoever_asks_anew_gives_a_hung_one_no_more_time() -> None:
     task = Task(hangs=True)
     heartbeats = Heartbeats({7: (task, PERIOD)})
