@@ -11,12 +11,16 @@ the task's end; where the setting ``outlived`` is ``anew``, it finds the first c
 What tasks wrote to an object that does not take it back (dead, slow, unwilling) stays here, ``takes_over`` bytes at
 most (256 KiB), and is offered to the object again; an object that may be cached keeps its pages between two tasks.
 
+Whom an object, or a file system, lets wait waits ``patience`` seconds (5), and all tasks of this server wait with it.
+
 Connections of any other name lead to file systems: a task that it pages may map their files
 (`libsel4py.interfaces.mapped_files`), each ``files`` bytes of pages at one time (256 KiB), for which the pool must have
 room.
 """
 
 from __future__ import annotations
+
+import math
 
 from libsel4py import component, uses
 from libsel4py.abi import Rights, message_info
@@ -28,7 +32,7 @@ from libsel4py.interfaces.memory_object import PAGE_BYTES, MemoryObject
 from libsel4py.interfaces.pager import PagerStatistics, Paging
 from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.syscalls import Received
-from libsel4py.pager import Pager, Verdict
+from libsel4py.pager import PATIENCE, Pager, Verdict
 from libsel4py.pagers.anonymous import Anonymous
 from libsel4py.pagers.blob import Blob
 from libsel4py.pagers.faults import VmFault
@@ -60,7 +64,17 @@ class Main(PagerStatistics, MappedFiles):
         if self._has_object:
             wake = self._wake()
             taken_over = int(str(settings.get("takes_over", TAKEN_OVER_BYTES))) // PAGE_BYTES
-        self.pager = Pager(self.frames, wake, ended=self._renew, takes_over=taken_over, failed=self.object_failed)
+        self._patience = float(str(settings.get("patience", PATIENCE)))
+        if not 0 < self._patience < math.inf:
+            raise ValueError(f"patience = {self._patience:g}: for how many seconds an object is waited for")
+        self.pager = Pager(
+            self.frames,
+            wake,
+            patience=self._patience,
+            ended=self._renew,
+            takes_over=taken_over,
+            failed=self.object_failed,
+        )
         self._ahead = int(str(settings.get("ahead", AHEAD)))
         outlived = str(settings.get("outlived", END))
         if outlived not in (END, ANEW):
@@ -79,7 +93,7 @@ class Main(PagerStatistics, MappedFiles):
         task = self.task
         found = [getattr(self.uses, name) for name in task.environment.connections if name != "memory"]
         handles = MOST_MAPPINGS * max(1, len(task.environment.paged))
-        return [FileStore(each, task, handles) for each in found if isinstance(each, Directory)]
+        return [FileStore(each, task, handles, self._patience) for each in found if isinstance(each, Directory)]
 
     def _share(self) -> int:
         """Pages of files that each task may have. Raises ValueError: too few, or more than there are."""

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from libsel4py.environment import PAGED_ADDRESS
+from libsel4py.pager import PATIENCE
 from tests.system.supervisor import ROOT, Supervisor
+
+SHORT_PATIENCE = 1.0  # seconds, of a pager some of whose objects never answer
 
 SYSTEM = """
 [system]
@@ -22,6 +25,7 @@ image = "servers.windows.main"
 priority = 150
 pool = "4M"
 slot_bits = 12
+config = {{ patience = {patience} }}
 [task.windows.provides]
 windows = "libsel4py.interfaces.windows:Windows"
 pager = "libsel4py.interfaces.pager:PagerStatistics"
@@ -57,10 +61,10 @@ store = "store.contents"
 """
 
 
-def boot(sel4py: Supervisor, folder: Path, scene: str) -> tuple[int, str]:
+def boot(sel4py: Supervisor, folder: Path, scene: str, patience: float = PATIENCE) -> tuple[int, str]:
     """The system's exit status, and what its tasks have written where it is not 0."""
     description = folder / "windows.toml"
-    description.write_text(SYSTEM.format(root=ROOT, scene=scene))
+    description.write_text(SYSTEM.format(root=ROOT, scene=scene, patience=patience))
     ended = sel4py.run("up", description)
     logs = "" if not ended.status else sel4py.run("logs", "--system", "windows").output
     return ended.status, f"{ended}\n{logs}"
@@ -83,7 +87,7 @@ def test_REF02_an_access_outside_of_all_windows_is_the_processs_fault(sel4py: Su
 def test_a_task_whose_objects_do_not_answer_shows_no_more_of_them_and_others_go_on(
     sel4py: Supervisor, tmp_path: Path, scene: str
 ) -> None:
-    status, text = boot(sel4py, tmp_path, scene)
+    status, text = boot(sel4py, tmp_path, scene, SHORT_PATIENCE)
     assert status == 0, text
 
 
