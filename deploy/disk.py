@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from deploy.answers import AnswerError
 from hw.devices.disk_image import DiskImage, ImageError, open_image
 from libsel4py.interfaces.block import SECTOR_BYTES
 from libsel4py.interfaces.file import Entry, FileError, Kind, NoSpace
@@ -35,7 +36,7 @@ MOST_DEPTH: Final = 64
 PART_NAME: Final = ".import"  # of a copy that is not whole yet
 
 
-class DiskRefused(Exception):
+class DiskRefused(AnswerError):
     """The command cannot be done; the text says why, and what would work."""
 
 

@@ -14,6 +14,8 @@ from typing import Final
 import msgspec
 import zmq
 
+from deploy.answers import AnswerError
+
 REPLY_SECONDS: Final = 10.0  # a kernel answers within milliseconds; an inspection of a large RAM within seconds
 
 
@@ -22,7 +24,7 @@ MOST_CLOSING: Final = 200  # requests whose sockets may be closing: ZeroMQ does 
 _ONCE: Final = ("kill", "upgrade")  # what would meet somebody else the second time
 
 
-class ManagementError(Exception):
+class ManagementError(AnswerError):
     """A system did not do what it was asked; the text says why."""
 
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from deploy.answers import AnswerError
 from deploy.scanner import Path
 
 
@@ -22,7 +23,7 @@ class Problem:
         return f"{self.file}:{self.line}: {self.finding}; {self.remedy}"
 
 
-class BadDescription(Exception):
+class BadDescription(AnswerError):
     """A system description was refused. ``problems`` is never empty and stands in the order of lines."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from deploy.answers import AnswerError
 from deploy.reader import NAME_PATTERN, NAME_RULE
 from hw.runtime_folder import clean_folder
 
@@ -27,7 +28,7 @@ SOCKET_PATH_LIMIT: Final = 107  # bytes, sockaddr_un
 _FLOCK: Final = struct.Struct("hhqqi4x")  # l_type, l_whence, l_start, l_len, l_pid
 
 
-class RuntimeRefused(Exception):
+class RuntimeRefused(AnswerError):
     """The runtime folder cannot be used, or the named system is not there. The text says what would work."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from deploy.answers import AnswerError
 from deploy.authority import certificate
 from deploy.authority.closure import Closure, Rule, trusted_nodes
 from deploy.authority.declared import EVERYTHING, masks
@@ -41,7 +42,7 @@ class Verb(Enum):
     GRANT = "grant"
 
 
-class UnknownName(ValueError):
+class UnknownName(AnswerError, ValueError):
     """A question names what the system does not have; the text says what it has."""
 
 

@@ -17,6 +17,7 @@ from typing import Final, NoReturn, ParamSpec
 
 import click
 
+from deploy.answers import AnswerError
 from deploy.cli import JSON
 from deploy.cli.rendering import printable, show
 
@@ -38,7 +39,7 @@ class Report:
     error: str = ""
 
 
-class Failure(Exception):
+class Failure(AnswerError):
     """The command could not do its work; the text says why, and what would work."""
 
 
@@ -58,9 +59,7 @@ def reported(function: Callable[P, Report]) -> Callable[P, None]:
         as_json = wants_json()
         try:
             report = function(*arguments, **options)
-        except Exception as error:
-            if not isinstance(error, _expected()):
-                raise
+        except (AnswerError, OSError) as error:
             _fail(error, as_json)
         _write(lambda: _print(report, as_json))
         if not report.ok:
@@ -106,17 +105,6 @@ def console_output() -> int:
 
 def _remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     context.meta[_JSON] = value
-
-
-def _expected() -> tuple[type[Exception], ...]:
-    """Errors that are answers, not bugs. Looked up only when something was raised, so that commands load quickly."""
-    from deploy.authority.questions import UnknownName
-    from deploy.disk import DiskRefused
-    from deploy.management import ManagementError
-    from deploy.problems import BadDescription
-    from deploy.runtime import RuntimeRefused
-
-    return (Failure, UnknownName, DiskRefused, ManagementError, BadDescription, RuntimeRefused, OSError)
 
 
 def _fail(error: Exception, as_json: bool) -> NoReturn:
