@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NoReturn
 
+from deploy.answers import AnswerError
+from deploy.builder_digest import builder_digest
 from deploy.description import SYSTEMS, Description
 from deploy.host_devices import opened
-from deploy.management import Management, ManagementError
 from deploy.memory import ROOT_MEMORY
 from deploy.runtime import (
     RuntimeRefused,
@@ -62,7 +63,6 @@ Run = Callable[[LaunchOptions], int]
 
 def run_monitor(options: LaunchOptions) -> int:
     """Calls the monitor, which returns the system's exit status at its end. This process holds the system's lock."""
-    from deploy.snapshots import SnapshotRefused, builder_digest, resumed
     from hw.kernel_process import MOST_DEATHS
     from hw.monitor import MonitorOptions, run
 
@@ -96,11 +96,11 @@ def run_monitor(options: LaunchOptions) -> int:
         )
         try:
             if options.snapshot is not None:
+                from deploy.snapshots import resumed
+
                 ram = stack.enter_context(resumed(options.snapshot, monitor.machine(), description.pack()))
                 monitor = replace(monitor, ram=ram)
             return run(monitor)
-        except SnapshotRefused:
-            raise
         except ValueError as error:
             raise RuntimeRefused(f"the machine cannot be built: {error}") from error
 
@@ -145,6 +145,8 @@ def launch_detached(options: LaunchOptions, run: Run = run_monitor) -> None:
         child = os.fork()
         if child == 0:
             _become_monitor(options, run, folder, alive)
+        from deploy.management import Management, ManagementError  # loaded while the system starts
+
         os.close(alive)
         os.waitpid(child, 0)
         # Without the lock it would be another system of that name that answers.
@@ -153,7 +155,7 @@ def launch_detached(options: LaunchOptions, run: Run = run_monitor) -> None:
             raise ManagementError(first.decode(errors="replace").lstrip("\0") or "it ended before it was up")
         with Management(folder) as management:
             management.wait_up(life, UP_SECONDS)
-    except ManagementError as error:
+    except AnswerError as error:
         reason = _read_reason(life)
         end_at_once(folder.name)
         log = folder / "logs" / "monitor.log"

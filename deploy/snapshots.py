@@ -7,15 +7,14 @@ nobody has written since.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Final
 
+from deploy.builder_digest import builder_digest
 from deploy.description import Description, load
 from deploy.runtime import RuntimeRefused
 from hw.clock import host_microseconds
@@ -25,7 +24,6 @@ from hw.ram import RamError
 from kerneld import layout, resumption
 from kerneld.failures import KernelBug
 from kerneld.host.snapshot_format import BadSnapshot, Trailer, copy_ram, read
-from libsel4py import abi
 from libsel4py.description import Restart, System
 
 _WORD: Final = (1 << 64) - 1
@@ -44,17 +42,6 @@ _IMPOSSIBLE: Final = (
 
 class SnapshotRefused(RuntimeRefused):
     """The file cannot be resumed; the text says why, and what would have worked."""
-
-
-@cache
-def builder_digest() -> str:
-    """Of all code that decides where root makes what: a resumed root does that again (servers/root/replay.py)."""
-    digest, sdk = hashlib.sha256(), Path(abi.__file__).parent
-    root = sdk.parent / "servers" / "root"
-    named = [sdk / "abi.py", sdk / "description.py", sdk / "environment.py", *sdk.glob("lowlevel/*.py")]
-    for file in sorted([*named, *root.glob("*.py")]):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def without_restart_point(system: System) -> list[str]:

@@ -8,14 +8,16 @@ host's own buffer holds the rest.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import select
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hw.devices.serial_line import SerialLine
+
+if TYPE_CHECKING:
+    import asyncio  # the monitor has no loop
 
 ESCAPE: Final = 0x1D  # Ctrl-], as telnet's
 

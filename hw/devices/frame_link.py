@@ -6,13 +6,15 @@ first, and is told by `drained` when it may go on. Past ``most`` frames are drop
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hw.iommu import Buffer
+
+if TYPE_CHECKING:
+    import asyncio  # the monitor and `sel4py` have no loop
 
 FRAMES_A_TURN: Final = 64
 MOST_QUEUED: Final = 4096

@@ -5,15 +5,18 @@ At a terminal, Ctrl-] ends the system: in raw mode Ctrl-C is a byte for the cons
 
 from __future__ import annotations
 
-import asyncio
 import os
 import termios
 import tty
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from hw.devices.descriptors import DescriptorBackend
 from hw.devices.serial_line import SerialLine
+
+if TYPE_CHECKING:
+    import asyncio  # the monitor has no loop
 
 
 def stdio_backend(
