@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 
-import pytest
-
 from libsel4py import (
     Channel,
     Component,
@@ -26,6 +24,7 @@ from libsel4py.channels import THRESHOLD
 from libsel4py.interfaces.system import System
 from libsel4py.server_loop import listening
 from tests.system.images.called import Called, Refused
+from tests.system.images.failing import failing_with
 
 PATIENCE = 30.0  # seconds
 LIVES = 5
@@ -80,7 +79,7 @@ class Main(Component):
             data = bytes(index % 251 for index in range(size))
             assert service.echo(data) == data
         assert service.numbers(3000) == list(range(3000))
-        with pytest.raises(Refused) as refused:
+        with failing_with(Refused) as refused:
             service.refuse(7)
         assert refused.value.args == (7,)
         before = service.notes()
@@ -109,7 +108,7 @@ class Main(Component):
         """A call that is given up, and what comes behind it."""
         self.upgrade()
         for _ in range(3):
-            with pytest.raises(Timeout):
+            with failing_with(Timeout):
                 with_timeout(self.service, 0.05).wait_for_ring()
             given_up = self.calls
             self.call(2 * THRESHOLD)  # through the kernel, while the server has the request
@@ -192,7 +191,7 @@ class Main(Component):
             before = self.calls
             self.call(10)
             assert self.calls == before + 10, self.task.channels.statistics()
-            with pytest.raises(ServerDied):
+            with failing_with(ServerDied):
                 self.service.die()
             self.call_again()
         assert self.service.taken() > 0

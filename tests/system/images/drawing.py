@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import ctypes
 
-import pytest
-
 from libsel4py import Component, RemoteError, ServerDied, component, uses
 from libsel4py.abi import CapType, ObjectType, Rights
 from libsel4py.capabilities import TCB, CNode, Frame, IOSpace, Untyped, VSpace
@@ -17,6 +15,7 @@ from libsel4py.errors import IllegalOperation, InvalidArgument, InvalidCapabilit
 from libsel4py.framebuffer import MAGIC, Framebuffer
 from libsel4py.lowlevel.identify import identify
 from libsel4py.mapping import Mapping, map_memory
+from tests.system.images.failing import failing_with
 from tests.system.images.lent import Lent
 
 PAGE = 4096
@@ -56,7 +55,7 @@ class Main(Component):
             pass
         assert screen.acknowledge()
         assert (screen.shown, screen.presented) == (1, before + 1)
-        with pytest.raises(ValueError, match="no line 0 of picture 2"):
+        with failing_with(ValueError, match="no line 0 of picture 2"):
             screen.present(2)
         print("drawn", flush=True)
         while True:
@@ -128,22 +127,22 @@ class Main(Component):
         for kind in ObjectType:
             if kind in (ObjectType.FRAME, ObjectType.UNTYPED):
                 continue
-            with pytest.raises(InvalidArgument):
+            with failing_with(InvalidArgument):
                 self.untyped.retype(kind, SIZES.get(kind, 12), cnode, slot)
-        with pytest.raises(NotEnoughMemory):
+        with failing_with(NotEnoughMemory):
             self.untyped.retype(ObjectType.FRAME, self.device.memory_bytes.bit_length(), cnode, slot)
         self.untyped.retype(ObjectType.UNTYPED, 12, cnode, slot)
-        with pytest.raises(InvalidArgument):
+        with failing_with(InvalidArgument):
             Untyped(slot).retype(ObjectType.ENDPOINT, 0, cnode, self.task.slots.allocate())
         frame = self._frame()
         assert (identify(frame.cptr).type, identify(frame.cptr).is_device) == (CapType.FRAME.name, True)
         space = IOSpace(self.task.environment.devices["rng"].io_space)
-        with pytest.raises(InvalidCapability):
+        with failing_with(InvalidCapability):
             frame.map_io(0, io_space=space)
         thread = TCB(self.task.memory.allocate(ObjectType.TCB).start)
-        with pytest.raises(IllegalOperation):
+        with failing_with(IllegalOperation):
             thread.configure(CNode(Slot.CNODE), 0, VSpace(Slot.VSPACE), 0, 0x20_1000_0000, frame)
-        with pytest.raises(KernelError):
+        with failing_with(KernelError):
             thread.set_ipc_buffer(0x20_1000_0000, frame)
 
     # --- with another task
@@ -158,13 +157,13 @@ class Main(Component):
         screen.memory.drop(shared)
         assert screen.pixels.read(0, 8) == b"\x08\7\7\7" * 2
         screen.memory.revoke()
-        with pytest.raises(RemoteError, match=r"VMFault.*no memory at 0x"):
+        with failing_with(RemoteError, match=r"VMFault.*no memory at 0x"):
             self.service.read(0, 1)
         assert screen.pixels.read(0, 8) == b"\x08\7\7\7" * 2
         self.service.keep(screen.memory.share(READ))
         assert self.service.read(0, 4) == b"\x08\7\7\7"
         assert self.service.try_write(0, b"x") == "TypeError"
-        with pytest.raises(ServerDied):
+        with failing_with(ServerDied):
             self.service.store_in_c(0)
         assert screen.pixels.read(0, 8) == b"\x08\7\7\7" * 2
 
@@ -196,10 +195,10 @@ class Main(Component):
         if readable:
             assert memory.read(4, 4) == (64).to_bytes(4, "little")
         else:
-            with pytest.raises(VMFault):
+            with failing_with(VMFault):
                 memory.read(4, 4)
         if writable:
             memory.write(PAGE - 8, b"x")
         else:
-            with pytest.raises(VMFault):
+            with failing_with(VMFault):
                 memory.write(PAGE - 8, b"x")

@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
-import pytest
-
 from libsel4py import Component, Endpoint, component, uses
 from libsel4py.abi import MAPPING_BASE, MAPPING_END, Rights, VMFault
 from libsel4py.capabilities import Unwrapped
@@ -25,6 +23,7 @@ from libsel4py.interfaces.pager import PagerStatistics
 from libsel4py.interfaces.system import System
 from libsel4py.lending import lend
 from libsel4py.mapping import map_memory
+from tests.system.images.failing import failing_with
 from tests.system.images.file_mapped import Mapped
 from tests.system.images.file_server import Hold
 from tests.system.images.hostile_client import WIDE, Attack
@@ -79,17 +78,17 @@ class Main(Component):
                 assert bytes(view) == TEXT
             whole = map_memory(file.memory.address, 4 * PAGE, False)
             assert whole.read(len(TEXT), 4 * PAGE - len(TEXT)) == bytes(4 * PAGE - len(TEXT))
-            with pytest.raises(TypeError):
+            with failing_with(TypeError):
                 file.memory.write(0, b"x")
-            with pytest.raises(ValueError, match="mapped some of these bytes"):
+            with failing_with(ValueError, match="mapped some of these bytes"):
                 self.map()
         with self.disk.map("f", self.maps, 2 * PAGE, 100) as part:
             assert part.memory.read(0, 100) == TEXT[2 * PAGE : 2 * PAGE + 100]
         self.disk.path("empty").write_bytes(b"")
         for name, offset, length in (("empty", 0, None), ("f", 1, None), ("f", 4 * PAGE, None), ("f", 0, 4 * PAGE)):
-            with pytest.raises(ValueError, match="of the"):
+            with failing_with(ValueError, match="of the"):
                 self.disk.map(name, self.maps, offset, length)
-        with pytest.raises(FileNotFoundError):
+        with failing_with(FileNotFoundError):
             self.disk.map("nowhere", self.maps)
         self.task.addresses.free(self.task.addresses.allocate(1 << 40))
 
@@ -142,7 +141,7 @@ class Main(Component):
         with self.disk.map("long", self.maps, copy=True) as mine:
             for page in range(SHARE):
                 mine.memory.write(page * PAGE, b"mine %d" % page)
-            with pytest.raises(VMFault):
+            with failing_with(VMFault):
                 mine.memory.read(SHARE * PAGE, 1)
             assert all(mine.memory.read(page * PAGE, 8).startswith(b"mine %d" % page) for page in range(SHARE))
         assert self.disk.path("long").read_bytes() == bytes(2 * SHARE * PAGE)
@@ -155,12 +154,12 @@ class Main(Component):
             file.memory.write(3 * PAGE, b"at the end")
             assert self.other.read(3 * PAGE, 6) == b"at the"
             raw.truncate(PAGE + 10)
-            with pytest.raises(PermissionError) as lost:
+            with failing_with(PermissionError) as lost:
                 file.flush()
             assert "shorter" in lost.value.__notes__[0]
             file.flush()
             assert self.other.read(3 * PAGE, 6) is None
-            with pytest.raises(VMFault):
+            with failing_with(VMFault):
                 file.memory.write(3 * PAGE, b"again")
             file.refresh()
             assert self.other.read(2 * PAGE, 1) is None
@@ -171,7 +170,7 @@ class Main(Component):
             raw.truncate(len(TEXT))
             assert self.other.read(3 * PAGE, 6) == bytes(6)
             raw.truncate(PAGE)
-        with pytest.raises(ServerDied):
+        with failing_with(ServerDied):
             self.other.touch(2 * PAGE)
 
     def evicts(self) -> None:
@@ -303,7 +302,7 @@ class Main(Component):
         *arguments: object,
         kind: type[Exception] | tuple[type[Exception], ...] = FAILED,
     ) -> None:
-        with pytest.raises(kind):
+        with failing_with(kind):
             act(*arguments)
 
     def fakes(self) -> list[Endpoint]:
@@ -348,9 +347,9 @@ class Main(Component):
         self.system.kill("disk")
         file.memory.write(0, b"stored!")
         assert file.memory.read(0, 7) == b"stored!"
-        with pytest.raises(OSError, match=r"Stale|Input/output"):
+        with failing_with(OSError, match=r"Stale|Input/output"):
             file.flush()
-        with pytest.raises(OSError, match="Stale") as lost:
+        with failing_with(OSError, match="Stale") as lost:
             file.close()
         assert lost.value.errno == errno.ESTALE
         if not self.disk.exists("f"):  # it was in the server's memory
@@ -358,13 +357,13 @@ class Main(Component):
         with self.map() as again:
             assert again.memory.read(0, len(TEXT)) == b"flushed" + TEXT[7:]
             self.system.kill("pager")
-            with pytest.raises(VMFault):
+            with failing_with(VMFault):
                 again.memory.read(2 * PAGE, 1)
-            with pytest.raises(OSError, match="Stale"):
+            with failing_with(OSError, match="Stale"):
                 again.flush()
             with self.map() as third:
                 assert third.memory.read(0, len(TEXT)) == b"flushed" + TEXT[7:]
-            with pytest.raises(OSError, match="Stale"):
+            with failing_with(OSError, match="Stale"):
                 again.close()
 
     def killed(self) -> None:
@@ -375,9 +374,9 @@ class Main(Component):
             file = self.map(writable=False)
             self.hold.next_read(what)
             started = time.monotonic()
-            with pytest.raises(VMFault):
+            with failing_with(VMFault):
                 file.memory.read(0, 1)
-            with pytest.raises((ServerDied, KernelError, RemoteError)):
+            with failing_with((ServerDied, KernelError, RemoteError)):
                 self.other.touch(PAGE)  # in place: the task's end
             assert time.monotonic() - started < WAIT
             if what == "hangs":

@@ -7,8 +7,6 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 
-import pytest
-
 from libsel4py import Component, Endpoint, Interface, component, uses
 from libsel4py.capabilities import Untyped
 from libsel4py.dataspace import SharedMemory
@@ -36,6 +34,7 @@ from libsel4py.interfaces.system import System
 from libsel4py.lending import lend
 from libsel4py.lowlevel.syscalls import Message
 from libsel4py.testing.file_system import FILE_SYSTEM_CHECKS, NEEDS_RESTART, Subject, check_file_system
+from tests.system.images.failing import failing_with
 from tests.system.images.handing import Handing
 
 READ = OpenFlags.READ
@@ -69,11 +68,11 @@ class Main(Component):
             file.write(b"lost with the server")
             system.kill("disk")
             for what in (lambda: file.write(b"x"), file.sync, lambda: files.stat("f")):
-                with pytest.raises(OSError, match=r"Stale|No such file"):
+                with failing_with(OSError, match=r"Stale|No such file"):
                     what()
             files.path("f").write_text("there again")
             assert files.path("f").read_text() == "there again"
-            with pytest.raises(OSError, match="Stale"):
+            with failing_with(OSError, match="Stale"):
                 file.write(b"x")
 
     def goes_on(self) -> None:
@@ -125,7 +124,7 @@ class Main(Component):
                     watcher.wait(60.0)
             with files.open_raw("lock", "ab") as file:
                 assert not file.try_lock()
-                with pytest.raises(OSError, match="No space"):
+                with failing_with(OSError, match="No space"):
                     files.path("mine").write_bytes(bytes(5 << 20))
                 system.kill("holder")
                 file.lock(timeout=30.0)
@@ -199,19 +198,19 @@ class Attack:
         assert self.disk.stat("page").size == 5
         with Files(self.disk) as files:
             assert files.path("page").read_text() == "hello"
-            with pytest.raises(PermissionError):
+            with failing_with(PermissionError):
                 files.path("page").write_text("gone")
-            with pytest.raises(PermissionError):
+            with failing_with(PermissionError):
                 files.remove("page")
 
     def badges(self) -> None:
         """A capability that has a badge gives none with another one, and nobody can receive by it."""
         slot, endpoint = self.task.slots.allocate(), endpoint_of(self.disk)
         for badge in (0, 1, 2, 1 << 40, 1 << 63):
-            with pytest.raises(IllegalOperation):
+            with failing_with(IllegalOperation):
                 self.task.cnode.mint(slot, self.task.cnode, endpoint.cptr, badge)
         self.task.slots.free(slot)
-        with pytest.raises(InvalidCapability):
+        with failing_with(InvalidCapability):
             endpoint.listen()
 
     def paths(self) -> None:
@@ -227,7 +226,7 @@ class Attack:
                 lambda path=path: self.disk.narrow(path, Access.ALL),
             ):
                 self.harmless(act)
-        with pytest.raises((NoSuchFile, ServiceError)):
+        with failing_with((NoSuchFile, ServiceError)):
             self.disk.stat("../secret")
 
     def harmless(self, act: object) -> None:
@@ -238,7 +237,7 @@ class Attack:
         except (ServiceError, ValueError):
             return
         if isinstance(found, Endpoint):
-            with pytest.raises(NotPermitted):
+            with failing_with(NotPermitted):
                 Directory(found).make_directory("x")
             self.task.delete(found)
         elif isinstance(found, list):

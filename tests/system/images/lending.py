@@ -6,14 +6,13 @@ import asyncio
 import zlib
 from pathlib import Path
 
-import pytest
-
 from libsel4py import Component, RemoteError, aio, component, uses
 from libsel4py.abi import Rights, VMFault
 from libsel4py.bell import Bell
 from libsel4py.bulk import Layout, Producer
 from libsel4py.dataspace import DataSpace
 from libsel4py.interfaces.system import System
+from tests.system.images.failing import failing_with
 from tests.system.images.lent import Lent
 
 PAGE = 4096
@@ -71,13 +70,13 @@ class Main(Component):
                 self.service.keep(space.share(Rights.READ))
                 assert self.service.read(0, 4) == b"keep"
                 assert self.service.try_write(0, b"x") == "TypeError"
-                with pytest.raises(RemoteError, match="modify read-only memory"):
+                with failing_with(RemoteError, match="modify read-only memory"):
                     self.service.fill(1)
                 assert mapping.read(0, 4) == b"keep"
                 self.service.drop()
         with DataSpace.allocate(PAGE) as space:  # and one's own
             mapping = space.attach(Rights.READ)
-            with pytest.raises(TypeError):
+            with failing_with(TypeError):
                 mapping.write(0, b"x")
 
     def revoked(self) -> None:
@@ -91,18 +90,18 @@ class Main(Component):
                 space.drop(first)
                 assert self.service.read(size - 4, 4) == b"mine"
                 space.revoke()
-                with pytest.raises(RemoteError, match=r"VMFault.*no memory at 0x"):
+                with failing_with(RemoteError, match=r"VMFault.*no memory at 0x"):
                     self.service.read(size - 4, 4)
                 assert self.service.try_write(0, b"x") == "VMFault"
                 assert mapping.read(size - 4, 4) == b"mine"
                 self.service.keep(space.share())
                 assert self.service.read(size - 4, 4) == b"mine"
                 space.revoke()
-                with pytest.raises(RemoteError, match="VMFault"):
+                with failing_with(RemoteError, match="VMFault"):
                     self.service.read(0, 1)
                 mapping.write(0, b"still")
                 assert mapping.read(0, 5) == b"still"
-            with pytest.raises(ValueError, match="not in a mapping of 0 bytes"):
+            with failing_with(ValueError, match="not in a mapping of 0 bytes"):
                 mapping.read(0, 1)
 
     def detached(self) -> None:
@@ -111,9 +110,9 @@ class Main(Component):
             mapping = space.attach()
             mapping.write(0, b"1")
             space.frames[0].unmap()
-            with pytest.raises(VMFault):
+            with failing_with(VMFault):
                 mapping.read(0, 1)
-            with pytest.raises(VMFault):
+            with failing_with(VMFault):
                 mapping.load_word(0)
 
     def ring(self) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from libsel4py import Component, ServerDied, component, uses
 from libsel4py.environment import PAGED_ADDRESS
 from libsel4py.interfaces.mapper import NotTaken
 from libsel4py.pagers.flexpages import READ, WRITE, Flexpage
+from tests.system.images.failing import failing_with
 from tests.system.images.mapped_on import Member
 
 RW = READ | WRITE
@@ -57,7 +56,7 @@ class Main(Component):
     def unmap_middle(self) -> None:
         self.chain()
         self.a.accept(page(0), "c")
-        with pytest.raises(NotTaken, match="came of"):
+        with failing_with(NotTaken, match="came of"):
             self.c.map(page(0), "a", 0)
         assert self.b.unmap(page(0), False) == RW
         assert self.looks() == ["rw", "rw", "", ""]
@@ -92,22 +91,22 @@ class Main(Component):
     def consent(self) -> None:
         """Nothing appears where nobody asked for it, nor by the hand of one who has it not."""
         self.a.write(0, b"gift")
-        with pytest.raises(NotTaken, match="b takes no pages of a"):
+        with failing_with(NotTaken, match="b takes no pages of a"):
             self.a.map(page(0), "b", 0)
         self.b.accept(page(0), "c")
-        with pytest.raises(NotTaken, match="b takes no pages of a"):
+        with failing_with(NotTaken, match="b takes no pages of a"):
             self.a.grant(page(0), "b", 0)
         assert self.c.map(page(0), "b", 0) == 0  # c has no page
         self.b.accept(page(0), "")
         self.b.accept(0, "")
-        with pytest.raises(NotTaken, match="accept"):
+        with failing_with(NotTaken, match="accept"):
             self.a.map(page(0), "b", 0)
         for bad in (page(16), Flexpage(0x1000_0000_0000, 12).word(), 5, (1 << 64) - 1):
-            with pytest.raises(NotTaken):
+            with failing_with(NotTaken):
                 self.b.accept(bad, "")
-        with pytest.raises(NotTaken):
+        with failing_with(NotTaken):
             self.a.map(page(0), "nobody", 0)
-        with pytest.raises(NotTaken):
+        with failing_with(NotTaken):
             self.a.unmap(5, True)
         self.b.unmap(page(0), True)  # it is not b's to take
         assert self.looks() == ["rw", "", "", ""]
@@ -129,10 +128,10 @@ class Main(Component):
     def death(self) -> None:
         """A task that ends takes with it what it mapped on; its successor begins with nothing, and takes nothing."""
         self.chain()
-        with pytest.raises(ServerDied):
+        with failing_with(ServerDied):
             self.b.end()
         assert self.looks() == ["rw", "", "", ""]
-        with pytest.raises(NotTaken):
+        with failing_with(NotTaken):
             self.a.map(page(0), "b", 0)
         self.b.accept(page(0), "a")
         self.a.map(page(0), "b", 0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from libsel4py import Component, component, uses
 from libsel4py.abi import VMFault
 from libsel4py.environment import PAGED_ADDRESS
@@ -25,6 +23,7 @@ from libsel4py.interfaces.data_space import (
 )
 from libsel4py.interfaces.windows import BadWindow, MemoryWindow, Windows
 from libsel4py.mapping import map_memory
+from tests.system.images.failing import failing_with
 
 PAGE = 4096
 BOTH = OpenFlags.READ | OpenFlags.WRITE
@@ -50,25 +49,25 @@ class Main(Component):
         """The same for each kind: what it has works, and what it has not is refused in the same way."""
         server: DataSpaces = getattr(self.uses, kind)
         for name, flags in (("nothing of this name", BOTH), (kind, 0), (kind, 1 << 9)):
-            with pytest.raises(NoSuchData):
+            with failing_with(NoSuchData):
                 server.open(name, flags, PAGE)
         space = self.open(kind)
         getattr(self, f"bytes_of_{kind}")(space)
         self.sized(space) if kind in HAS_SIZE else self.streaming(space)
         space.close()
         for call in (space.size, space.close, lambda: space.read(0, 8)):
-            with pytest.raises(DataGone):
+            with failing_with(DataGone):
                 call()
         if kind in HAS_SIZE:
             self.closed_while_shown(kind)
         self.flags(kind)
         many = [self.open(kind, BOTH, 1) for _ in range(MOST_OPEN)]
-        with pytest.raises(NoRoom):
+        with failing_with(NoRoom):
             self.open(kind, BOTH, 1)
         many[0].close()
         self.open(kind, BOTH, 1)
         server.close_all()
-        with pytest.raises(DataGone):
+        with failing_with(DataGone):
             many[1].size()
         self.open(kind, BOTH, 1).close()
 
@@ -97,7 +96,7 @@ class Main(Component):
         assert space.seek(-2, Whence.END) == space.size() - 2
         assert [space.get_byte() is None for _ in range(3)] == [False, False, True]
         for offset, whence in ((-1, Whence.START), (-(1 << 40), Whence.END), (0, 9)):
-            with pytest.raises(NotPossible):
+            with failing_with(NotPossible):
                 space.seek(offset, whence)
 
     def bytes_of_timer(self, space: OpenData) -> None:
@@ -105,7 +104,7 @@ class Main(Component):
         space.write(0, (2 * MILLISECOND).to_bytes(8, "little"))
         assert int.from_bytes(space.read(0, 8), "little") >= before + 2 * MILLISECOND
         for call in (lambda: space.read(0, 7), lambda: space.write(0, b"soon"), space.get_byte):
-            with pytest.raises(NotPossible):
+            with failing_with(NotPossible):
                 call()
 
     def bytes_of_serial(self, space: OpenData) -> None:
@@ -130,15 +129,15 @@ class Main(Component):
             "map": lambda: space.map(window),
         }
         for name, call in calls.items():
-            with pytest.raises(NotPossible):
-                pytest.fail(f"{name} gave {call()!r}")
+            with failing_with(NotPossible):
+                raise AssertionError(f"{name} gave {call()!r}")
         window.delete()
 
     def sized(self, space: OpenData) -> None:
         assert space.size() == 3 * PAGE
-        with pytest.raises(NotPossible):
+        with failing_with(NotPossible):
             space.expand(3 * PAGE)
-        with pytest.raises(NotPossible):
+        with failing_with(NotPossible):
             space.write(3 * PAGE, b"behind the end")
         space.expand(4 * PAGE)
         assert space.read(3 * PAGE, 2 * PAGE) == bytes(PAGE)
@@ -174,7 +173,7 @@ class Main(Component):
         space.close()
         assert self.faults(0)
         assert self.faults(11 * PAGE)
-        with pytest.raises(BadWindow):  # what it would give back nobody takes: the file has it already
+        with failing_with(BadWindow):  # what it would give back nobody takes: the file has it already
             window.hide()
         other.map(window, 0)
         assert self.view.read(0, 5) == (b"stays" if kind == "file" else bytes(5))
@@ -184,17 +183,17 @@ class Main(Component):
     def flags(self, kind: str) -> None:
         """A capability does what it was opened for."""
         reads, writes = self.open(kind, OpenFlags.READ), self.open(kind, OpenFlags.WRITE)
-        with pytest.raises(NotPossible):
+        with failing_with(NotPossible):
             reads.write(0, bytes(8))
-        with pytest.raises(NotPossible):
+        with failing_with(NotPossible):
             writes.read(0, 8)
         if kind in HAS_SIZE:
-            with pytest.raises(NotPossible):
+            with failing_with(NotPossible):
                 reads.memory(True)
-            with pytest.raises(NotPossible):
+            with failing_with(NotPossible):
                 writes.memory(False)
             self.initialised(kind)
-        with pytest.raises((NotPossible, InvalidMessage)):
+        with failing_with((NotPossible, InvalidMessage)):
             reads.init_data(endpoint_of(writes), 0)
         reads.close()
         writes.close()
@@ -212,7 +211,7 @@ class Main(Component):
         assert self.view.read(PAGE + 5, 6) == b"mapped"
         self.view.write(8, b"by copy")
         assert (memory.read(8, 7), source.read(PAGE + 8, 7)) == (b"by copy", b"BY CALL")
-        with pytest.raises(NotPossible):
+        with failing_with(NotPossible):
             memory.init_data(endpoint_of(source), 0)
         source.close()
         assert self.faults(11 * PAGE)  # which nobody has touched, nor a pager ahead of him

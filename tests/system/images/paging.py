@@ -5,13 +5,12 @@ from __future__ import annotations
 import ctypes
 import time
 
-import pytest
-
 from libsel4py import Component, component, uses
 from libsel4py.abi import VMFault
 from libsel4py.environment import PAGED_ADDRESS
 from libsel4py.interfaces.pager import PagerStatistics
 from libsel4py.mapping import map_memory
+from tests.system.images.failing import failing_with
 from tests.system.images.paged import Peek
 from tests.system.images.stacked_pager import NIL_REPLIES
 from tests.system.images.store import Contents
@@ -72,9 +71,9 @@ class Main(Component):
     def outside(self) -> None:
         """Behind the region's end a guarded access fails, and everything goes on."""
         beyond = map_memory(PAGED_ADDRESS, self.size + PAGE, True)
-        with pytest.raises(VMFault):
+        with failing_with(VMFault):
             beyond.read(self.size, 1)
-        with pytest.raises(VMFault):
+        with failing_with(VMFault):
             beyond.write(self.size - 1, b"xy")
         assert self.memory.read(self.size - 1, 1) in (b"\0", b"x")
         assert self.pager.statistics().refused == 2
@@ -134,7 +133,7 @@ class Main(Component):
     def deadly(self) -> None:
         """The pager dies while it holds the fault: the access fails, soon."""
         started = time.monotonic()
-        with pytest.raises(VMFault):
+        with failing_with(VMFault):
             self.memory.read(0, 1)
         assert time.monotonic() - started < 10
 

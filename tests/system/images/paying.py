@@ -6,8 +6,6 @@ import statistics
 import threading
 import time
 
-import pytest
-
 from libsel4py import Component, NotEnoughMemory, Word, component, set_thread_entry, uses
 from libsel4py.environment import DEATH_BITS
 from libsel4py.interfaces.activity import Activity, ActivityGone, WeakActivity
@@ -15,6 +13,7 @@ from libsel4py.lending import donate, lend, lend_enough
 from libsel4py.session import SessionEnded
 from libsel4py.session_slots import LEAST_SLOT_BITS, NotEnoughSlots
 from tests.system.images.donor import FIRST_BITS, LEAST, MOST_BYTES, WANTED_BITS
+from tests.system.images.failing import failing_with
 from tests.system.images.flooding import SMALL_BITS
 from tests.system.images.pooled import Pooled
 
@@ -67,7 +66,7 @@ class Main(Component):
         free = [server.free_slots() for server in self.servers]
         for _ in range(TIMES):
             packet = self.uses.bank.packet(POOL_BITS)
-            with pytest.raises(SessionEnded):
+            with failing_with(SessionEnded):
                 self.service.chain(packet, DEPTH - 1)
             assert [server.sessions() for server in self.servers] == [0] * DEPTH
             self.task.delete(packet)
@@ -87,22 +86,22 @@ class Main(Component):
             assert [server.own_memory() for server in self.servers] == own
             for principal in (whole, part, WeakActivity(weak)):
                 assert principal.usage()[0] == DEPTH << PART_BITS
-            with pytest.raises(NotEnoughMemory):
+            with failing_with(NotEnoughMemory):
                 self.service.charge(weak, PART_BITS, 0)
             assert self.service.overreach(weak) == []
             assert part.usage() == (DEPTH << PART_BITS, DEPTH << PART_BITS)
-            with pytest.raises(NotEnoughMemory):
+            with failing_with(NotEnoughMemory):
                 self.service.charge(weak, PART_BITS, 0)
             part.set_limit(Word(1 << POOL_BITS))
             assert self.service.charge(weak, PART_BITS, 0) == 1
             part.destroy()
-            with pytest.raises(ActivityGone):
+            with failing_with(ActivityGone):
                 self.service.charge(weak, PART_BITS, 0)
             assert whole.usage() == (0, 1 << POOL_BITS)
             assert self.service.overreach(whole.weak()) == []
             assert self.service.charge(whole.weak(), PART_BITS, DEPTH - 1) == DEPTH
             pool.take_back()
-            with pytest.raises(ActivityGone):
+            with failing_with(ActivityGone):
                 WeakActivity(whole.weak()).memory(PART_BITS)
         assert self.task.memory.statistics().free_bytes == mine
 
@@ -115,7 +114,7 @@ class Main(Component):
                 request = whole.child(Word(1 << POOL_BITS))
                 weak = Activity(request).weak()
                 self.uses.bank.destroys(request)
-                with pytest.raises(SessionEnded):
+                with failing_with(SessionEnded):
                     self.service.charge(weak, PART_BITS, DEPTH - 1)
                 assert [server.sessions() for server in self.servers] == [0] * DEPTH
                 assert whole.usage() == (0, 1 << POOL_BITS)
@@ -142,7 +141,7 @@ class Main(Component):
         before = self.task.memory.statistics()
         number, donation = donate(self.task, FIRST_BITS, MOST_BYTES, self.service.open)
         with donation:
-            with pytest.raises(NotEnoughMemory):
+            with failing_with(NotEnoughMemory):
                 self.service.grow(number, WANTED_BITS)
             grown = donation.call(
                 lambda: self.service.grow(number, WANTED_BITS), lambda more: self.service.upgrade(number, more)
@@ -168,7 +167,7 @@ class Main(Component):
             self.task, FIRST_BITS, MOST_BYTES, lambda pool: self.service.open_shelf(pool, LEAST_SLOT_BITS), slots=LEAST
         )
         assert [self.service.keep(mine) for _ in range(LEAST)] == list(range(1, LEAST + 1))
-        with pytest.raises(NotEnoughSlots):
+        with failing_with(NotEnoughSlots):
             self.service.keep(mine)
         assert self.service.wait_ended(0) == 0  # the server has made its second reply object
         free = self.service.free_slots()
@@ -176,7 +175,7 @@ class Main(Component):
             assert self.uses.donor.keep(KEPT) == KEPT
             self.uses.system.kill("donor")
             assert self.service.wait_ended(number) == number
-            with pytest.raises(NotEnoughSlots):
+            with failing_with(NotEnoughSlots):
                 self.service.keep(mine)
         assert self.service.sessions() == 1
         assert self.service.free_slots() >= free - DEATH_BITS  # at most so many bells ring for its notices

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from libsel4py import Component, component, uses
 from libsel4py.errors import RemoteError
 from libsel4py.interfaces.system import System
+from tests.system.images.failing import failing_with
 from tests.system.images.paged import Peek
 
 
@@ -19,7 +18,7 @@ class Main(Component):
         self.peek.write(0, b"written")
         assert self.peek.read(0, 7) == b"written"
         self.system.kill("pager")
-        with pytest.raises(RemoteError, match="VMFault"):
+        with failing_with(RemoteError, match="VMFault"):
             self.peek.read(0, 7)
         self.system.kill("client")
         assert self.peek.read(0, 7) == bytes(7)
