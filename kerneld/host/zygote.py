@@ -414,6 +414,7 @@ def main() -> None:
     os.dup2(null, 0)
     os.close(null)
     folder = os.open(options.log_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    gc.disable()  # what is loaded stays: the collector looks at it once, below
     images = load_images([name for name in options.preload.split(",") if name])
     import_modules([name for name in options.modules.split(",") if name])
     rehearse = load_rehearsal(options.rehearse)
@@ -423,6 +424,7 @@ def main() -> None:
     # Objects that are never looked at by the collector are pages that parent and child go on sharing.
     gc.collect()
     gc.freeze()
+    gc.enable()
     # Behind the images too: they may be imported by what is in no tree of a task's. Process 1 is to be in it.
     if Layer.TREE not in options.without and (
         "mount" in refused or not code_tree.enter(code_places(options.path), options.log_folder)
