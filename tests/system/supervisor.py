@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import functools
 import gc
 import json
 import os
@@ -226,6 +227,7 @@ def watched(folder: Path) -> Iterator[Supervisor]:
     """A supervisor, and the check that it leaves nothing."""
     folder.mkdir(mode=0o700, exist_ok=True)
     folder.chmod(0o700)
+    _set_aside_what_stays()
     gc.collect()  # what former tests left to it would be closed at any moment
     before, open_before = descendants(), open_descriptors()
     set_subreaper(True)
@@ -245,6 +247,13 @@ def watched(folder: Path) -> Iterator[Supervisor]:
     assert open_descriptors() == open_before
     assert supervisor.left_behind() == []
     assert supervisor.damaged() == []
+
+
+@functools.cache
+def _set_aside_what_stays() -> None:
+    """The tests themselves, and all modules: the collector's looks around each test leave them out from now on."""
+    gc.collect()
+    gc.freeze()
 
 
 def open_descriptors() -> set[tuple[int, str]]:
