@@ -51,7 +51,6 @@ def main() -> int:
     # The host reaps what it forks: who waits for a kernel has its pidfd.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # What was made so far lives as long as the kernel: the collector need not look at it again and again.
-    gc.collect()
     gc.freeze()
     return serve(channel)
 

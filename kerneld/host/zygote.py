@@ -414,7 +414,7 @@ def main() -> None:
     os.dup2(null, 0)
     os.close(null)
     folder = os.open(options.log_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    gc.disable()  # what is loaded stays: the collector looks at it once, below
+    gc.disable()  # nearly all that is loaded stays
     images = load_images([name for name in options.preload.split(",") if name])
     import_modules([name for name in options.modules.split(",") if name])
     rehearse = load_rehearsal(options.rehearse)
@@ -422,7 +422,6 @@ def main() -> None:
     # A task finds none of it by name; and nothing secret in its memory (hw/module_path.py). Once, not in each child.
     os.environ.clear()
     # Objects that are never looked at by the collector are pages that parent and child go on sharing.
-    gc.collect()
     gc.freeze()
     gc.enable()
     # Behind the images too: they may be imported by what is in no tree of a task's. Process 1 is to be in it.
