@@ -44,14 +44,14 @@ def _addresses(session: Session, host: str) -> list[str]:
         raise CommandError(f"{host}: {error.args[-1]}") from error
 
 
-def ping_host(session: Session, host: str, count: int) -> None:
+def ping_host(session: Session, host: str, count: int, limit: float = SECONDS) -> None:
     """Send echo requests to a host, one after the other. Raises CommandError: none was answered."""
     address = _addresses(session, host)[0]
     answered = 0
     for at in range(count):
-        taken = session.net.ping(address)
+        taken = session.net.ping(address, timeout=limit)
         if taken is None:
-            session.write(f"{address}: no answer within {SECONDS:.0f} s\n")
+            session.write(f"{address}: no answer within {limit:.0f} s\n")
         else:
             answered += 1
             session.write(f"{address}: answer {at + 1} in {seconds(int(taken * 1e9))}\n")

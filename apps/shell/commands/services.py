@@ -9,13 +9,14 @@ from typing import Final
 from apps.shell import command as words
 from apps.shell.call import call, show
 from apps.shell.command import command
-from apps.shell.commands.network import ping_host
+from apps.shell.commands.network import SECONDS, ping_host
 from apps.shell.session import CommandError, Session
 from apps.shell.table import seconds, table
 from libsel4py.interfaces.ping import Ping
 
 MAX_PINGS: Final = 1_000_000
 MOST_ECHOES: Final = 100
+MOST_SECONDS: Final = 60
 
 
 @command("", "the services that this shell can find")
@@ -30,13 +31,17 @@ def run_call(session: Session, arguments: list[str]) -> None:
     session.write(text + "\n" if text else "")
 
 
-@command("[N or HOST] [NAME or N]", "call a Ping service N times (1, pong), or send N echo requests (3) to a host")
+@command("[N or HOST] [NAME or N] [SECONDS]", "call a Ping service N times (1, pong), or send N echo requests (3)")
 def run_ping(session: Session, arguments: list[str]) -> None:
-    """Ping 1000 calls pong, ping 1000 echo another service that speaks Ping; ping 10.0.2.2 goes out on the network."""
+    """Ping 1000 calls pong, ping 1000 echo another service that speaks Ping; ping 10.0.2.2 goes out on the network, and
+    waits SECONDS (5) for each answer."""
     if arguments and not arguments[0].isdigit():
         echoes = words.number(arguments[1], 1, MOST_ECHOES, "the number of requests") if arguments[1:] else 3
-        ping_host(session, arguments[0], echoes)
+        limit = words.number(arguments[2], 1, MOST_SECONDS, "how many seconds to wait") if arguments[2:] else SECONDS
+        ping_host(session, arguments[0], echoes, limit)
         return
+    if arguments[2:]:
+        raise CommandError(f"a service's answer is waited for in any case: {arguments[2]!r} is a word too many")
     count = words.number(arguments[0], 1, MAX_PINGS, "the number of calls") if arguments else 1
     name = arguments[1] if len(arguments) > 1 else "pong"
     service = session.service(name)

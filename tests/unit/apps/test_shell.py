@@ -186,6 +186,8 @@ def test_history_has_the_lines_that_were_typed(shell: Shell) -> None:
         ("log pong 0", "the number of lines is a number from 1 to 1000, not '0'"),
         ("log pong many", "the number of lines is a number from 1 to 1000, not 'many'"),
         ("ping 0", "the number of calls is a number from 1 to 1000000, not '0'"),
+        ("ping 3 pong 5", "a service's answer is waited for in any case: '5' is a word too many"),
+        ("ping host 3 0", "how many seconds to wait is a number from 1 to 60, not '0'"),
         ("ping ²", "the number of calls is a number from 1 to 1000000, not '²'"),
         ("ping 1 nobody", "shell may find pong, odd, and 'nobody' is not among it"),
         ("exit 256", "the exit status is a number from 0 to 255, not '256'"),
