@@ -257,7 +257,7 @@ def ram_descriptor(pid: int) -> str:
     return next(each for each in os.listdir(folder) if "sel4py-ram" in os.readlink(folder / each))
 
 
-CODE = ("hw", "kerneld", "libsel4py", "deploy", "servers", "apps", "tests")
+CODE = ("hw", "kerneld", "libsel4py", "deploy", "servers", "apps")
 
 
 class Tree:
@@ -267,7 +267,7 @@ class Tree:
         self._folder = folder
         self._sel4py = sel4py
         for name in CODE:
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name)  # with the byte code of what is not changed
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "deploy.cli", *arguments]
