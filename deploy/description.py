@@ -17,8 +17,9 @@ from deploy.crosscheck import Draft, badges, check
 from deploy.groups import read_group, resolve, stop_timeout
 from deploy.host_devices import HostPart
 from deploy.modules import ModulePath
+from deploy.names import NAME_PATTERN, NAME_RULE
 from deploy.problems import BadDescription, Problems, dotted
-from deploy.reader import NAME_PATTERN, NAME_RULE, Table
+from deploy.reader import Table
 from deploy.scanner import line_numbers
 from deploy.scheduling import Scheduling, check_cores, check_devices, read_scheduling
 from deploy.sections import RAM_DEFAULT, RAM_HIGH, RAM_LOW, TaskDraft, UseDraft, read_devices, read_task

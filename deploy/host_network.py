@@ -20,8 +20,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from deploy.names import NAME_PATTERN, NAME_RULE
 from deploy.problems import dotted
-from deploy.reader import NAME_PATTERN, NAME_RULE, Table
+from deploy.reader import Table
 from deploy.runtime import SOCKET_PATH_LIMIT, RuntimeRefused, ensure_private, runtime_folder
 from hw.devices.frame_link import pair_of_sockets
 from hw.devices.net import HIGHEST_MTU, LOWEST_MTU

@@ -6,16 +6,14 @@ reports the keys that nobody asked for.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from deploy.names import NAME_PATTERN, NAME_RULE
 from deploy.problems import Problems, dotted, suggest
 from deploy.quantities import format_duration, format_size, parse_duration, parse_size
 from deploy.scanner import Path
 
-NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-NAME_RULE: Final = "a name is a small letter, then up to 31 small letters, digits, - or _"
 _KINDS: Final = {bool: "a boolean", int: "a whole number", float: "a fraction", str: "a string", list: "an array"}
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.answers import AnswerError
-from deploy.reader import NAME_PATTERN, NAME_RULE
+from deploy.names import NAME_PATTERN, NAME_RULE
 from hw.runtime_folder import clean_folder
 
 SOCKET_PATH_LIMIT: Final = 107  # bytes, sockaddr_un

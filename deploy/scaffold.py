@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from deploy.reader import NAME_PATTERN
+from deploy.names import NAME_PATTERN
 from deploy.runtime import RuntimeRefused
 from hw.module_path import TREE
 

@@ -31,7 +31,7 @@ def _ram(context: click.Context, parameter: click.Parameter, value: str | None) 
 
 
 def _name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    from deploy.reader import NAME_PATTERN, NAME_RULE
+    from deploy.names import NAME_PATTERN, NAME_RULE
 
     if value is not None and not NAME_PATTERN.fullmatch(value):
         raise click.BadParameter(NAME_RULE)
