@@ -8,12 +8,14 @@ metadata that names them, and each commit by itself. It does not wait for each s
 programmed are written. Erasing a block does nothing, and what it holds goes on to be what littlefs reads: behind each
 commit it looks at what comes there, and chooses a mark that tells the commit's end from it. So what it is shown must be
 what the medium has, or old commits could come back to life behind a new one. Reading goes ahead where a file is read
-all over. What `Heads` has is not read from the store, and is kept as it must be. littlefs' callbacks cannot raise: what
-fails is kept in ``error``, and nothing is written from then on.
+all over. What `Heads` has is not read from the store, and is kept as it must be. littlefs' callbacks cannot raise: from
+one that does, littlefs goes on as if all were well, with whatever bytes it has. So whatever is raised here, the store's
+failures or any other, is kept in ``error``, and nothing is written from then on.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import Final
@@ -29,6 +31,7 @@ RECENT: Final = 12
 ERR_IO: Final = -5
 
 Piece = tuple[int, bytes | bytearray | memoryview]
+_log: Final = logging.getLogger(__name__)
 
 
 class BlockCache:
@@ -74,7 +77,7 @@ class BlockCache:
                 return head[off : off + size]
         try:
             return self._load(block)[off : off + size]
-        except StoreFailed as error:
+        except Exception as error:
             self._fail(error)
             return bytearray(size)
 
@@ -93,7 +96,7 @@ class BlockCache:
             self._dirty[block] = (first, end) if known is None else (min(first, known[0]), max(end, known[1]))
             if len(self._dirty) > self._most_dirty:
                 self._write_out()
-        except StoreFailed as error:
+        except Exception as error:
             self._fail(error)
             return ERR_IO
         return 0
@@ -120,7 +123,7 @@ class BlockCache:
         if self.error is None:
             try:
                 self._commit()
-            except StoreFailed as error:
+            except Exception as error:
                 self._fail(error)
 
     def _flush(self) -> None:
@@ -130,12 +133,15 @@ class BlockCache:
             self._heads.flushes()
             self.store.flush()
             self._flushed()
-        except StoreFailed as error:
+        except Exception as error:
             self._fail(error)
 
     # --- inside --------------------------------------------------------------------------------------------
 
-    def _fail(self, error: StoreFailed) -> None:
+    def _fail(self, error: Exception) -> None:
+        if not isinstance(error, StoreFailed):
+            _log.error("the store, or what is done with it, has raised", exc_info=error)
+            error = StoreFailed(f"{type(error).__name__}: {error}")
         self.error = self.error or error
         self._heads.clear()
 

@@ -7,23 +7,15 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from libsel4py.dataspace import DataSpace
-from libsel4py.errors import ServerDied
-from libsel4py.interfaces.block import (
-    MOST_EPOCHS,
-    MOST_REQUESTS,
-    SECTOR_BYTES,
-    BadRequest,
-    Block,
-    DiskError,
-    ReadOnlyDisk,
-    Request,
-)
+from libsel4py.errors import KernelError, RemoteError, ServerDied, ServiceError, Timeout
+from libsel4py.interfaces.block import MOST_EPOCHS, MOST_REQUESTS, SECTOR_BYTES, BadRequest, Block, Request
 from libsel4py.littlefs import StoreFailed
 
 BUFFER_BYTES: Final = 1 << 20
 Piece = tuple[int, bytes | bytearray | memoryview]
 MOST_TRIES: Final = 16  # of one request, each of which a driver has died with
-_ERRORS: Final = (BadRequest, DiskError, ReadOnlyDisk, ServerDied)
+# Whatever a call to another task raises: that one may have ended for good, or have a bug.
+_ERRORS: Final = (ServiceError, ServerDied, RemoteError, KernelError, Timeout)
 Result = TypeVar("Result")
 
 
@@ -40,7 +32,7 @@ class DiskStore:
     Attributes:
         driver_life: the number of the driver's life at the beginning.
     Raises:
-        StoreFailed: the disk fails, or its driver dies again and again.
+        StoreFailed: the disk fails, or its driver does, or dies again and again.
     """
 
     def __init__(self, disk: Block) -> None:
@@ -169,5 +161,5 @@ class DiskStore:
         """
         buffer, self._buffer = self._buffer, 0
         if buffer:
-            with suppress(BadRequest, ServerDied):
+            with suppress(*_ERRORS):
                 self._disk.detach(buffer)

@@ -11,6 +11,7 @@ from littlefs import LittleFS, lfs
 from littlefs.context import UserContext
 
 from libsel4py import component
+from libsel4py.errors import InvalidCapability, RemoteError
 from libsel4py.filesystem import FileSystemServer
 from libsel4py.interfaces.file import DeviceFailed, FileError, Kind, NoSpace, NoSuchFile, StaleHandle
 from libsel4py.littlefs import Geometry, LittleFsVolume, MemoryStore, NoFileSystem, StoreFailed, format_store
@@ -24,9 +25,10 @@ ONE_REPLY = 32  # which the server keeps for the next one that waits; here both 
 
 
 class FailingStore(MemoryStore):
-    """Fails while it is told to."""
+    """Fails while it is told to, by this exception."""
 
     failing = False
+    failure: Exception = StoreFailed("the disk is gone")
 
     def read(self, offset: int, size: int, /) -> bytes:
         self._ensure()
@@ -42,7 +44,7 @@ class FailingStore(MemoryStore):
 
     def _ensure(self) -> None:
         if self.failing:
-            raise StoreFailed("the disk is gone")
+            raise self.failure
 
 
 def made(size: int = SIZE) -> FailingStore:
@@ -129,6 +131,39 @@ def test_what_is_not_synced_is_not_written_and_what_is_written_is_flushed() -> N
     store.log = []
     file.sync()
     assert store.log == []
+
+
+FAILURES = [StoreFailed("gone"), RemoteError("KeyError", "7"), InvalidCapability(0), MemoryError("no more")]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda each: type(each).__name__)
+def test_whatever_the_store_raises_no_byte_is_made_up_and_no_sync_said_to_be_done(failure: Exception) -> None:
+    """littlefs hears of no exception: it would go on as if the store had done what it was asked."""
+    store = made()
+    store.failure = failure
+    volume = LittleFsVolume(store)
+    former, new = (random.Random(seed).randbytes(1_000_000) for seed in (1, 2))
+    file = volume.open("f", create=True, exclusive=True)
+    file.write(0, former)
+    volume.close()
+    for at in range(0, len(former), 100_000):
+        file = LittleFsVolume(store).open("f", create=False, exclusive=False)  # of which nothing is in memory
+        store.failing = True
+        with pytest.raises(DeviceFailed):
+            file.read(at, 4096)
+        store.failing = False
+        with pytest.raises(StaleHandle):
+            file.read(at, 4096)
+    file = LittleFsVolume(store).open("f", create=False, exclusive=False)
+    file.write(0, new)
+    store.failing = True
+    with pytest.raises(DeviceFailed):
+        file.sync()
+    store.failing = False
+    with pytest.raises(StaleHandle):
+        file.sync()
+    again = LittleFsVolume(store).open("f", create=False, exclusive=False)
+    assert bytes(again.read(0, len(former))) == former
 
 
 def test_a_file_keeps_its_bytes_when_it_is_renamed_and_is_stale_when_it_is_replaced() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from libsel4py.errors import ServerDied, ServiceError
+from libsel4py.errors import InvalidCapability, RemoteError, ServerDied, ServiceError, TooManyDeferred, WrongAnswer
 from libsel4py.interfaces.block import MOST_BUFFERS, SECTOR_BYTES, BadRequest, Block, DiskError, Request
 from libsel4py.littlefs import StoreFailed
 from libsel4py.signature import Word
@@ -94,6 +94,32 @@ def test_a_disk_that_fails_again_and_again_has_the_buffer_once(refusal: type[Ser
                 with pytest.raises(StoreFailed):
                     store.read(0, SECTOR_BYTES)
             assert store.read(0, SECTOR_BYTES) == bytes(SECTOR_BYTES)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [InvalidCapability(0), RemoteError("KeyError", "7"), WrongAnswer("nonsense"), TooManyDeferred("64")],
+    ids=lambda each: type(each).__name__,
+)
+def test_whatever_its_driver_does_is_a_failure_of_the_store(failure: Exception) -> None:
+    """A driver that was given up, whose capability names nothing any more; and one that has a bug, or is full."""
+    with connect(RamDisk(SECTORS)) as client, pytest.MonkeyPatch.context() as patch:
+        store = DiskStore(client)
+
+        def fail(*_: object) -> None:
+            raise failure
+
+        for name in ("read", "write", "transfer", "commit", "flush", "detach"):
+            patch.setattr(client, name, fail)
+        piece = (0, bytes(SECTOR_BYTES))
+        with pytest.raises(StoreFailed):
+            store.read(0, SECTOR_BYTES)
+        with pytest.raises(StoreFailed):
+            store.write([piece])
+        with pytest.raises(StoreFailed):
+            store.commit([[piece], [piece]])
+        with pytest.raises(StoreFailed):
+            store.flush()
 
 
 def test_epochs_that_share_no_sector_go_by_one_call() -> None:
