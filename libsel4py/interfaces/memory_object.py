@@ -94,12 +94,13 @@ class Attributes(msgspec.Struct, frozen=True):
 class MemoryObject(Interface):
     """Contents of memory, by pages."""
 
+    @borrows
     def init(self, wake: Notification | None) -> Word:
         """A pager begins to use the object; returns its size in bytes.
 
         Args:
             wake: signalled when `lock_next` has something, `attributes` have changed, or what was `Supply.LATER` is
-                there. None: it just asks.
+                there. None: it just asks. An object that signals keeps it (`pagers.states.Wake`); else it goes.
         Raises:
             DataError: the object is terminated, or has a pager already. A pager in another task that died and was
                 started again may begin again: all that it had is returned, and is not resident any more.

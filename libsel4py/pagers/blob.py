@@ -35,7 +35,7 @@ from libsel4py.interfaces.memory_object import (
     unlocked,
 )
 from libsel4py.pagers.frames import Frames
-from libsel4py.pagers.states import Life
+from libsel4py.pagers.states import Life, Wake
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Blob(MemoryObject):
         self._size = self._length if size is None else size
         self._held: dict[int, Frame | None] = {}  # by offset; None: the pager made the frame itself
         self._granted: dict[int, int] = {}  # bytes of those pages, by offset, that somebody may have written to
-        self._wake: Notification | None = None
+        self._wake = Wake()
         self._requests: deque[LockRequest] = deque()
         self._in_a_row = 0  # requests that the pager has been given since it was last told that there are none
         self._tickets = 0
@@ -81,8 +81,7 @@ class Blob(MemoryObject):
         """Ask the pager (Mach: memory_object_lock_request); returns the ticket, which `is_completed` knows."""
         self._tickets += 1
         self._requests.append(LockRequest(self._tickets, offset, length, clean, flush, prohibited))
-        if self._wake is not None:
-            self._wake.signal()
+        self._wake.signal()
         return self._tickets
 
     def is_completed(self, ticket: int) -> bool:
@@ -92,8 +91,7 @@ class Blob(MemoryObject):
     def change_attributes(self, *, may_cache: bool, copy_strategy: CopyStrategy = CopyStrategy.DELAY) -> None:
         """Say how the pager may treat the object (Mach: memory_object_change_attributes); see `in_force`."""
         self._attributes = Attributes(may_cache, copy_strategy)
-        if self._wake is not None:
-            self._wake.signal()
+        self._wake.signal()
 
     @property
     def in_force(self) -> Attributes | None:
@@ -105,7 +103,8 @@ class Blob(MemoryObject):
     def init(self, wake: Notification | None) -> int:
         if self._life.begin():
             self._settle()
-        self._wake, self._in_force = wake, None
+        self._wake.begin(wake)
+        self._in_force = None
         return self._size
 
     def _settle(self) -> None:
@@ -201,11 +200,11 @@ class Blob(MemoryObject):
         self._source.flush()
 
     def lock_next(self) -> LockRequest | None:
-        if self._requests and (self._wake is None or self._in_a_row < MOST_REQUESTS):
+        if self._requests and (not self._wake or self._in_a_row < MOST_REQUESTS):
             self._in_a_row += 1
             return self._requests.popleft()
         self._in_a_row = 0
-        if self._requests and self._wake is not None:
+        if self._requests:
             self._wake.signal()  # the rest: there is an end to what a pager does behind one signal
         return None
 
@@ -227,7 +226,8 @@ class Blob(MemoryObject):
                     self._frames.free(frame)
             self._held.clear()
             self._granted.clear()
-            self._wake = self._in_force = None
+            self._wake.end()
+            self._in_force = None
 
     def _ensure(self, offset: int, length: int, access: int) -> None:
         self._life.ensure_in_use()

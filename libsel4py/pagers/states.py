@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+from libsel4py.capabilities import Notification
 from libsel4py.context import per_thread
 from libsel4py.interfaces.memory_object import DataError
+from libsel4py.task import Task, current_task
 
 
 def client() -> int | None:
     """Whose call runs on this thread, by its badge; None if it is the task's own."""
     return per_thread.serving.caller.badge if per_thread.serving is not None else None
+
+
+class Wake:
+    """What an object signals its pager by; nothing at first. What came with the request of a pager in another task is
+    the object's own from then on, and deleted with the next one's coming or by `end`."""
+
+    def __init__(self) -> None:
+        self._notification: Notification | None = None
+        self._task: Task | None = None  # whose the capability is, if it is to be deleted
+
+    def __bool__(self) -> bool:
+        return self._notification is not None
+
+    def begin(self, notification: Notification | None) -> None:
+        """Signal this one, in the place of a former one."""
+        self.end()
+        self._notification = notification
+        if notification is None or client() is None:
+            return
+        task = current_task()
+        if notification.cptr in task.receive.unclaimed:
+            task.receive.unclaimed.discard(notification.cptr)
+            self._task = task
+
+    def signal(self) -> None:
+        """Tell the pager, if there is one to be told."""
+        if self._notification is not None:
+            self._notification.signal()
+
+    def end(self) -> None:
+        """Signal nobody any more."""
+        notification, task = self._notification, self._task
+        self._notification = self._task = None
+        if notification is not None and task is not None:
+            task.delete(notification)
 
 
 class Life:

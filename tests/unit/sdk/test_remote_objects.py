@@ -9,6 +9,7 @@ import pytest
 
 from libsel4py import Endpoint, Reply, Untyped
 from libsel4py.abi import ObjectType, Rights
+from libsel4py.capabilities import Notification
 from libsel4py.environment import Environment
 from libsel4py.interfaces.memory_object import READ_ONLY, READ_WRITE, Answer, DataError, MemoryObject, Supply
 from libsel4py.pager import Pager
@@ -160,6 +161,20 @@ def test_what_could_not_be_written_back_then_is_asked_of_the_next_pager(remote: 
     remote.served.is_full = False
     remote.stub.data_return(0, PAGE, frame, True, False)
     assert remote.file.getvalue()[:4] == b"full"
+
+
+def test_what_pagers_are_to_be_signalled_by_takes_one_slot_and_goes_with_the_last(remote: Remote) -> None:
+    """However often one begins again."""
+    bell, slots = Notification(remote.board.machine.retype(ObjectType.NOTIFICATION)), remote.served.task.slots
+    remote.stub.init(None)
+    free = slots.free_count
+    for _ in range(20):
+        remote.stub.init(bell)
+        assert slots.free_count == free - 1
+    with pytest.raises(DataError, match="has a pager already"):
+        remote.other.init(bell)
+    remote.stub.terminate()
+    assert slots.free_count == free
 
 
 def test_another_pager_is_refused_while_the_first_one_has_the_object(remote: Remote) -> None:

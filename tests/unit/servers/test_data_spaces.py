@@ -9,7 +9,7 @@ import pytest
 
 from libsel4py import InvalidMessage
 from libsel4py.abi import ObjectType
-from libsel4py.capabilities import Endpoint
+from libsel4py.capabilities import Endpoint, Notification
 from libsel4py.environment import Connection
 from libsel4py.interfaces.data_space import DataGone, DataSpaces, NoRoom, OpenData, OpenFlags
 from libsel4py.interfaces.memory_object import MemoryObject
@@ -65,6 +65,27 @@ def test_what_was_mapped_and_hidden_is_kept_in_mind_no_more(main: Main, server: 
     assert main._data is not None
     assert len(main._data.of("test")[0].objects) <= 1
     assert len(main.server.connections) <= 6
+
+
+def test_pagers_that_begin_again_and_again_take_no_slots(main: Main, server: DataSpaces) -> None:
+    """Each brings what it is to be signalled by, which memory of this server has no use for."""
+    task = main.task
+    bell = Notification(task.memory.allocate(ObjectType.NOTIFICATION).start)
+    space = OpenData(server.open("memory", BOTH, PAGE))
+    shown = MemoryObject(space.memory(True))
+    shown.init(bell)
+    free = task.slots.free_count
+    for _ in range(100):
+        shown.init(bell)
+    assert task.slots.free_count == free
+    shown.terminate()
+    for _ in range(100):
+        memory = space.memory(True)
+        other = MemoryObject(memory)
+        other.init(bell)
+        other.terminate()
+        task.delete(memory)
+    assert task.slots.free_count >= free - 1  # a receive slot stands ready
 
 
 def test_sources_that_do_not_answer_are_asked_no_more(
