@@ -112,6 +112,11 @@ class Session(Generic[State]):
         self._users = 0
         self._ended = False
 
+    @property
+    def own_slots(self) -> int:
+        """How many of the task's slots it takes: for what is made, and its memory."""
+        return len(self._all_slots) + 2 * len(self._memory) - 1
+
     def make(self, object_type: ObjectType, size_bits: int = 0, count: int = 1) -> range:
         """Make objects from the pool; their slots, which follow each other. They go with the session, not before.
 

@@ -73,6 +73,11 @@ class SessionBuffer:
         self._most_bytes = most_bytes
         self._space: DataSpace | None = None
 
+    @property
+    def slots(self) -> int:
+        """How many of the task's slots it takes."""
+        return len(self._space.frames) if self._space is not None else 0
+
     def attach(self, memory: SharedMemory) -> None:
         """Take this one in the place of a former one. Raises NotADataSpace, OutOfSlots, KernelError."""
         space = DataSpace.receive(memory, self._most_bytes, self._task)

@@ -155,7 +155,7 @@ class FileSystemServer(Directory):
 
     def attach(self, memory: SharedMemory) -> None:
         _, session = self._in_session()
-        self._sessions.ensure_slots()
+        self._sessions.ensure_slots(session.origin)
         try:
             session.attach(memory)
         except (KernelError, OutOfSlots, OutOfAddresses) as error:
@@ -389,7 +389,7 @@ class FileSystemServer(Directory):
 
     def watch(self, path: str, wake: Notification) -> int:
         grant, session = self._in_session(READ)
-        self._sessions.ensure_slots()
+        self._sessions.ensure_slots(session.origin)
         self._volume.stat(join(grant.root, checked(path)))
         return session.watch(grant, path, wake)
 

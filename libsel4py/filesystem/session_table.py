@@ -26,7 +26,7 @@ from libsel4py.session import Session, Sessions, TooManySessions
 SESSIONS_OF_A_GRANT: Final = 16
 TENANTS: Final = 8  # of whom each may have its part of all sessions (`grants.Grant.tenant`)
 MOST_DEPTH: Final = 16  # of sessions that were opened by sessions
-LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs
+LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs; of the others one client has half
 
 
 class SessionTable:
@@ -64,6 +64,7 @@ class SessionTable:
         )
         self._most_of_a_tenant = max(1, most // TENANTS)
         self._of_tenant: Counter[tuple[str, int]] = Counter()
+        self._slots = server.task.slots.free_count - LEAST_FREE_SLOTS  # of all sessions together
         self._ending: list[FileSession] = []
         self._is_ending = False
 
@@ -73,7 +74,7 @@ class SessionTable:
         Raises:
             TooManyOpen, and as `Session.open`.
         """
-        self.ensure_slots()
+        self.ensure_slots(origin)
         if origin.sessions >= SESSIONS_OF_A_GRANT:
             self.sweep()
         if origin.sessions >= SESSIONS_OF_A_GRANT:
@@ -134,9 +135,30 @@ class SessionTable:
         self._end(dead)
         return len(dead)
 
-    def ensure_slots(self) -> None:
-        """Raises TooManyOpen: the server needs the slots that are left for itself."""
-        if self._server.task.slots.free_count < LEAST_FREE_SLOTS:
+    def ensure_slots(self, origin: Grant) -> None:
+        """Before something takes some for who has this grant.
+
+        Raises:
+            TooManyOpen: the server needs the slots that are left for itself, or the client has its part of them.
+        """
+        if self._lacking(origin):
             self.sweep()
+        lacking = self._lacking(origin)
+        if lacking:
+            raise TooManyOpen(lacking)
+
+    def _lacking(self, origin: Grant) -> str:
+        """Why there are no slots for it; "" if there are."""
         if self._server.task.slots.free_count < LEAST_FREE_SLOTS:
-            raise TooManyOpen("the server has no slots left: close sessions, or give it a larger CNode")
+            return "the server has no slots left: close sessions, or give it a larger CNode"
+        owner, tenant = origin.owner, origin.tenant_below
+        of_owner = [each for each in self.by_badge.values() if each.origin.owner == owner]
+        of_tenant = [each for each in of_owner if tenant and each.origin.tenant_below == tenant]
+        for sessions, most in ((of_owner, self._slots // 2), (of_tenant, self._slots // TENANTS)):
+            taken = sum(each.slots for each in sessions)
+            if taken > most:
+                return (
+                    f"{len(sessions)} sessions with their buffers and watches take {taken} slots of the server, of "
+                    f"{most}: close some, attach buffers of fewer frames, or give the server a larger CNode"
+                )
+        return ""

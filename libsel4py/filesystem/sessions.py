@@ -70,6 +70,7 @@ class FileSession:
         self._handles: dict[int, Handle] = {}
         self._watches: dict[int, Watch] = {}
         self._last = int.from_bytes(os.urandom(4), "little") << 16  # no number of another session, or life
+        self._lent_slots = lent.own_slots
         self._limit = min(MOST_HANDLES, ((1 << lent.size_bits) - PAGE_BYTES) // HANDLE_BYTES)
         self._buffer = SessionBuffer(self._task, MOST_BUFFER_BYTES)
         self._life = Life(lent, self._task)  # type: ignore[arg-type]  # it makes a page of it, and knows no state
@@ -95,6 +96,11 @@ class FileSession:
         if not self.is_alive():
             self.close()
             raise StaleHandle("the session is over: its memory was taken back")
+
+    @property
+    def slots(self) -> int:
+        """How many of the server's slots it takes."""
+        return self._lent_slots + self._buffer.slots + len(self._watches)
 
     def ensure_room(self) -> None:
         """Raises TooManyOpen: the memory that was lent is used up."""

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 ANY_HOST: Final = {4: "0.0.0.0", 6: "::"}
 MOST_SESSIONS: Final = 256
 MOST_DEFERRED: Final = 1024  # of all clients
-LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs
+LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs; of the others one client has half
 _ALL_EVENTS: Final = Events.READABLE | Events.WRITABLE | Events.ERROR | Events.CLOSED
 Texts = list[str]
 AllReady = list[Ready]
@@ -102,6 +102,7 @@ class NetworkServer(Network):
             most=most,
             client_of=lambda caller: caller.name,
         )
+        self._slots = self.task.slots.free_count - LEAST_FREE_SLOTS  # of all sessions together
         self._waiting: Counter[str] = Counter()
         self.server.allow_deferred(MOST_DEFERRED)
         self._handed_on = SocketService(self.server, turns)
@@ -143,7 +144,7 @@ class NetworkServer(Network):
 
     def session(self, pool: Untyped) -> Endpoint:
         origin = self._grant()
-        self._ensure_slots()
+        self._ensure_slots(origin.owner)
         if origin.sessions >= SESSIONS_OF_A_GRANT:
             self._sessions.sweep()
         if origin.sessions >= SESSIONS_OF_A_GRANT:
@@ -189,15 +190,30 @@ class NetworkServer(Network):
         self._turns.dropped(sock)
         self._handed_on.ended(sock)
 
-    def _ensure_slots(self) -> None:
-        if self.task.slots.free_count < LEAST_FREE_SLOTS:
+    def _ensure_slots(self, owner: str) -> None:
+        """Raises TooManySockets: the server needs the slots that are left, or the client has its part of them."""
+        if self._lacking(owner):
             self._sessions.sweep()
+        lacking = self._lacking(owner)
+        if lacking:
+            raise TooManySockets(lacking)
+
+    def _lacking(self, owner: str) -> str:
+        """Why there are no slots for this client; "" if there are."""
         if self.task.slots.free_count < LEAST_FREE_SLOTS:
-            raise TooManySockets("the server has no slots left: close sessions, or give it a larger CNode")
+            return "the server has no slots left: close sessions, or give it a larger CNode"
+        grants = [each for each in self._by_badge.values() if each.is_session and each.owner == owner]
+        taken, most = sum(each.session.slots for each in grants if each.session is not None), self._slots // 2
+        if taken <= most:
+            return ""
+        return (
+            f"{len(grants)} sessions with their buffers take {taken} slots of the server, of {most}: close some, "
+            "attach buffers of fewer frames, or give the server a larger CNode"
+        )
 
     def attach(self, memory: SharedMemory) -> None:
-        _, session = self._in_session()
-        self._ensure_slots()
+        grant, session = self._in_session()
+        self._ensure_slots(grant.owner)
         try:
             session.attach(memory)
         except (KernelError, OutOfSlots, OutOfAddresses) as error:
@@ -378,8 +394,8 @@ class NetworkServer(Network):
     # --- many at once
 
     def watch(self, wake: Notification) -> None:
-        _, session = self._in_session()
-        self._ensure_slots()
+        grant, session = self._in_session()
+        self._ensure_slots(grant.owner)
         session.watch(wake)
 
     def arm(self, socket: int, events: int) -> None:

@@ -69,6 +69,7 @@ class NetworkSession:
         self._dropped = dropped
         self._sockets: dict[int, NetSocket] = {}
         self._last = 0
+        self._lent_slots = lent.own_slots
         self._limit = min(MOST_SOCKETS, ((1 << lent.size_bits) - PAGE_BYTES) // SOCKET_BYTES)
         self._buffer = SessionBuffer(task, MOST_BUFFER_BYTES)
         self._wake: Notification | None = None
@@ -81,6 +82,11 @@ class NetworkSession:
         if not self._life.is_there():
             self.close()
             raise StaleSocket("the session is over: its memory was taken back")
+
+    @property
+    def slots(self) -> int:
+        """How many of the server's slots it takes."""
+        return self._lent_slots + self._buffer.slots + (self._wake is not None)
 
     # --- the buffer
 

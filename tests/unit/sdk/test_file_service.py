@@ -8,18 +8,21 @@ from typing import Any
 
 import pytest
 
-from libsel4py import Endpoint, component
+from libsel4py import Endpoint, Notification, component
+from libsel4py.abi import ObjectType
 from libsel4py.badges import FIRST_BADGE, Badges
 from libsel4py.filesystem import FileSystemServer, grants
 from libsel4py.filesystem.grants import MOST_NARROWED
 from libsel4py.filesystem.paths import checked, is_within, join, moved, parent_of, relative
 from libsel4py.filesystem.session_table import LEAST_FREE_SLOTS, MOST_DEPTH, TENANTS
 from libsel4py.filesystem.waiting import MOST_OF_A_CLIENT
+from libsel4py.filesystem.watches import MOST_WATCHES
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.file import Access, BadPath, Directory, File, Locked, StaleHandle, TooManyOpen
 from libsel4py.lending import lend
 from libsel4py.lowlevel.syscalls import Message
 from libsel4py.testing import TestSystem, connect, in_background, system
+from libsel4py.testing.fake_objects import FakeCap
 from libsel4py.testing.file_system import Subject
 from libsel4py.testing.file_system.subject import NEW, READ
 from servers.ramfs.main import Main
@@ -141,6 +144,31 @@ def test_a_server_keeps_slots_for_itself(subject: Subject, made: TestSystem) -> 
         for slot in slots:
             made.slots.free(slot)
         stack.enter_context(subject.client())
+
+
+def test_one_client_leaves_half_of_the_slots_to_others(made: TestSystem) -> None:
+    """By sessions, buffers and watches, each of which takes some; the second client's are as its own."""
+    for _ in range(made.slots.free_count - 500):
+        made.slots.allocate()
+    main = Main()
+    with connect(main) as directory, ExitStack() as stack:
+        subject, task = Subject(directory, made.first_task), made.first_task
+        bell = Notification(task.memory.allocate(ObjectType.NOTIFICATION).start)
+
+        def take() -> None:
+            while True:
+                client = stack.enter_context(subject.client())
+                for _ in range(MOST_WATCHES):
+                    client.directory.watch("", bell)
+
+        with pytest.raises(TooManyOpen, match="slots of the server, of"):
+            take()
+        main.server.add_client(99, "other", Directory)
+        other = made.slots.allocate()
+        made.kernel.objects.caps[other] = FakeCap(made.kernel.objects.caps[endpoint_of(directory).cptr].object, 99)
+        with subject.client(Directory(Endpoint(other))) as second:
+            second.directory.watch("", bell)
+            second.put("f", b"there is room")
 
 
 def test_narrowed_capabilities_come_to_an_end_and_those_to_nothing_make_room(subject: Subject) -> None:
