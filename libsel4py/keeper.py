@@ -6,9 +6,9 @@ was; there is no third.
 
 Rules. A client is known by its badge, which the kernel delivers, and by its name; the rest of a request's id is its
 own word, which can make it get its own former answers, and nothing else. What is remembered is bounded: `MOST_LANES`
-answers of each client, and together half of the journal; beyond that whoever has most loses its oldest. Without a
-journal all this lasts as long as the process, and a request that was repeated across that is refused:
-`RequestForgotten`.
+answers of each client, and together half of the journal; beyond that whoever has most loses its oldest. From then on
+a repeated request of that client's of which there is no record may have been carried out, or not. Without a journal all
+this lasts as long as the process. What was repeated and may be forgotten is refused: `RequestForgotten`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from libsel4py.wire import EMPTY, UNDECODABLE, Outcome, pack_failure, put
 Value = TypeVar("Value")
 
 MOST_LANES: Final = 64  # of one client: a task has 64 threads, and each makes one call at a time
+MOST_NAMES: Final = 16  # of clients that have lost an answer; beyond them all count as such
+EVERYBODY: Final = ""
 _log = logging.getLogger(__name__)
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -65,10 +67,11 @@ class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True):
-    """One commit: the value if it has changed, and answers."""
+    """One commit: the value if it has changed, and answers; of a checkpoint, who has lost some as well."""
 
     value: bytes | None
     answers: list[KeptAnswer]
+    losers: list[str] = []
 
 
 _decode_record: Final = msgspec.msgpack.Decoder(_Record).decode
@@ -180,10 +183,12 @@ class Keeper:
         self._answers: dict[tuple[int, int], KeptAnswer] = {}  # by badge and lane, the oldest first
         self._bytes = 0
         self._lanes: Counter[str] = Counter()
+        self._losers: set[str] = set()  # clients of whom an answer was dropped for want of room
         self._under_way: dict[tuple[int, int], Request] = {}
         for data in journal.records if journal is not None else ():
             record = _decode_record(data)
             self.value = self.value if record.value is None else record.value
+            self._losers.update(record.losers)
             for answer in record.answers:
                 self._add(answer)
 
@@ -208,7 +213,7 @@ class Keeper:
 
         Raises:
             InvalidMessage: the client has gone on from this request, or it is under way. RequestForgotten: it was sent
-                before, to a life that left no record of anything.
+                before, to a life that left no record of anything, or whose record of it may have been dropped.
         """
         repeated, count, key = bool(count & REPEATED), count & ~REPEATED, (badge, lane)
         with self.lock:
@@ -224,7 +229,7 @@ class Keeper:
                 raise InvalidMessage(
                     f"{method.full_name}: this request is under way, or the client has gone on from it"
                 )
-            if repeated and self._forgets:
+            if repeated and (self._forgets or (kept is None and not self._losers.isdisjoint((client, EVERYBODY)))):
                 raise RequestForgotten(method.full_name)
             # Where it is under way, its sender's former life will not hear the answer: this one does, and counts.
             self._under_way[key] = request = Request(self, method, client, key, count)
@@ -269,7 +274,7 @@ class Keeper:
             return
         news = {(answer.badge, answer.lane) for answer in answers}
         kept = [answer for key, answer in self._answers.items() if key not in news]
-        journal.checkpoint(_encode(_Record(value, [*kept, *answers])))
+        journal.checkpoint(_encode(_Record(value, [*kept, *answers], sorted(self._losers))))
 
     # --- answers, within their bounds ---------------------------------------------------------------------------
 
@@ -293,6 +298,7 @@ class Keeper:
             del self._lanes[answer.client]
 
     def _drop_oldest(self, client: str) -> None:
+        self._losers.add(client if len(self._losers) < MOST_NAMES else EVERYBODY)
         self._drop(next(key for key, answer in self._answers.items() if answer.client == client))
 
     def _largest(self) -> str:
