@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
 from libsel4py import component, on_notification
 from libsel4py.context import ReplyToken
 from libsel4py.dataspace import DataSpace, SharedMemory
-from libsel4py.errors import KernelError
+from libsel4py.errors import KernelError, NotEnoughMemory, TooManyDeferred
 from libsel4py.interfaces.block import (
     MOST_BUFFER_BYTES,
     MOST_BUFFER_FRAMES,
@@ -38,6 +39,8 @@ from servers.block.disk import Disk
 from servers.block.lives import Lives
 from servers.block.requests import Extent, checked
 from servers.block.tables import extents
+
+LEAST_CLIENTS: Final = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -123,6 +126,7 @@ class Main(Block):
     def start(self) -> None:
         """Look after the device, whose interrupts may be lost."""
         self.server.alarm = watchdog(lambda: self._disk.is_busy, self._disk.interrupted)
+        self.server.allow_deferred(MOST_CALLS * max(LEAST_CLIENTS, len(self.server.connections)))
         self._disk.flush_lost = self._doubt
 
     def geometry(self) -> Geometry:
@@ -220,11 +224,20 @@ class Main(Block):
         return _Call(client, count, over)
 
     def _finish(self, call: _Call) -> None:
-        """Let the disk work; the caller is answered now, or when the disk has done."""
+        """Let the disk work; the caller is answered now, or when the disk has done.
+
+        Not before, whatever is lacking here: until then the device reads and writes its memory.
+        """
         self._disk.kick(lambda: call.is_over)
         if not call.is_over:
-            call.token = self.defer_reply()
-        elif call.error is not None:
+            try:
+                call.token = self.defer_reply()
+                return
+            except (TooManyDeferred, NotEnoughMemory, OutOfSlots) as error:
+                self.log.warning("all wait for a request of %s, who cannot be answered later: %s", self.caller, error)
+            while not call.is_over:
+                self._disk.interrupted()
+        if call.error is not None:
             raise call.error
 
     def _doubt(self) -> None:

@@ -30,7 +30,7 @@ from libsel4py.data_server import Content, DataServer
 from libsel4py.errors import RequestForgotten
 from libsel4py.interface import on_lane
 from libsel4py.interfaces.console import Console, EndOfInput, Interrupted
-from libsel4py.interfaces.data_space import DataGone, OpenFlags
+from libsel4py.interfaces.data_space import MOST_OPEN, DataGone, OpenFlags
 from libsel4py.interfaces.serial import Serial
 from libsel4py.request_ids import Lane
 from libsel4py.signature import Word
@@ -42,6 +42,7 @@ from servers.console.line_editor import ERASE_ROW, NEW_LINE, Ending, Line, LineE
 MAX_TYPED_AHEAD: Final = 4096  # bytes
 MAX_UNFINISHED: Final = 4096  # characters of all clients' output that wait for their newline
 COLUMNS: Final = 80
+LEAST_CLIENTS: Final = 4
 
 
 @dataclass(slots=True)
@@ -110,6 +111,9 @@ class Main(Console, DataServer):
         self._closed = False
 
     def start(self) -> None:
+        clients = {each.caller.name for each in self.server.connections.values()}
+        # Each may wait for Ctrl-C, and for a line by itself and by each of its data spaces.
+        self.server.allow_deferred((MOST_OPEN + 2) * max(LEAST_CLIENTS, len(clients)))
         set_thread_entry(self.read_terminal)
 
     def columns(self) -> int:

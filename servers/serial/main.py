@@ -2,8 +2,8 @@
 
 Must be given: a device named ``uart`` (ports, interrupt). Holds at most `MAX_BUFFERED` received bytes and a FIFO more;
 what comes on top of them stays in the device, whose flow control holds the other end back. Writers wait until the
-device has taken their bytes. A client has one read at a time: one that reads again was started anew, or has given up
-its former call, and what comes must not be lost on that.
+device has taken their bytes, `MOST_WRITES` of one client. A client has one read at a time: one that reads again was
+started anew, or has given up its former call, and what comes must not be lost on that.
 
 The line is a data space as well (`libsel4py.interfaces.data_space`), by the name ``serial``: each open one reads as a
 client of its own. With ``state`` (128K), received bytes outlive this process from the moment that they are
@@ -22,7 +22,8 @@ from libsel4py import ServiceError, component, on_notification
 from libsel4py.capabilities import IOPort, IRQHandler
 from libsel4py.context import DEFER, ReplyToken
 from libsel4py.data_server import Content, DataServer
-from libsel4py.interfaces.data_space import DataGone, OpenFlags
+from libsel4py.errors import TooManyDeferred
+from libsel4py.interfaces.data_space import MOST_OPEN, DataGone, OpenFlags
 from libsel4py.interfaces.serial import WRITE_BYTES, Serial
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.state import ensure_state
@@ -31,6 +32,8 @@ from servers.serial import uart16550 as uart
 
 READER_LOOK_S: Final = 1.0
 MAX_BUFFERED: Final = 16384  # bytes
+MOST_WRITES: Final = 16  # of one client that wait, those included that it has given up
+LEAST_CLIENTS: Final = 4
 
 
 STATE_BYTES: Final = 1 << 17  # for `MAX_BUFFERED` and remembered answers, twice
@@ -90,6 +93,8 @@ class Main(Serial, DataServer):
 
     def start(self) -> None:
         """Set the line up: 8 bits, FIFOs on; and serve the device, which may be in the midst of things."""
+        clients = {each.caller.name for each in self.server.connections.values()}
+        self.server.allow_deferred((MOST_WRITES + MOST_OPEN + 1) * max(LEAST_CLIENTS, len(clients)))
         self._out(uart.LINE_CONTROL, uart.EIGHT_BITS)
         self._out(uart.FIFO_CONTROL, uart.FIFO_ENABLE_64)
         self.on_uart()
@@ -102,7 +107,13 @@ class Main(Serial, DataServer):
         self.give(data, None)
 
     def give(self, data: bytes, answer: int | None) -> None:
-        """Send bytes; the caller waits for the answer until the device has taken them."""
+        """Send bytes; the caller waits for the answer until the device has taken them.
+
+        Raises TooManyDeferred: so many of its own wait already.
+        """
+        name = self.caller.name
+        if sum(token.caller.name == name for _, token, _ in self._to_send) >= MOST_WRITES:
+            raise TooManyDeferred(f"{MOST_WRITES} pieces of {name} wait for the device already; send more later")
         self._to_send.append((data, self.defer_reply(), answer))
         self._transmit()
         self._enable_interrupts()

@@ -300,6 +300,47 @@ def test_calls_under_way_are_bounded_by_client(machine: Board, disk: Block, spac
     disk.read(mine, 0, 0, 1)
 
 
+def test_a_driver_that_can_owe_nobody_an_answer_waits_for_its_device(
+    machine: Board, disk: Block, space: DataSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device has the client's memory until it is done: who was told of a failure before would use that for more."""
+    number = disk.attach(space.share())
+    machine.contents[512:1024] = b"\7" * 512
+    machine.holds = True
+    server, device = machine.main.server, machine.main._disk
+    server.allow_deferred(0)
+    interrupted, looks = device.interrupted, []
+
+    def late() -> None:
+        looks.append(len(machine.held))
+        if len(looks) == 3:
+            machine.finish()
+        interrupted()
+
+    monkeypatch.setattr(device, "interrupted", late)
+    disk.read(number, 0, 1, 1)
+    assert looks == [1, 1, 1]
+    assert read(space, 0, 512) == b"\7" * 512
+
+
+def test_many_clients_may_all_have_calls_under_way(machine: Board) -> None:
+    clients = {f"client{number}": number for number in range(20)}
+    with machine.driver() as disk, DataSpace.allocate(1 << 16) as space:
+        for name, badge in clients.items():
+            machine.main.server.add_client(100 + badge, name, Block)
+        machine.main.start()
+        machine.holds = True
+        calls = []
+        for badge in clients.values():
+            client = machine.client(disk, 100 + badge)
+            number = client.attach(space.share())
+            calls += [machine.calling(client.read, number, 0, at, 1) for at in range(4)]
+        while machine.held:
+            machine.work()
+        for call in calls:
+            call.result(SECONDS)
+
+
 def test_frames_of_a_client_are_bounded_and_lost_ones_do_not_count(machine: Board, disk: Block) -> None:
     with DataSpace.allocate(31 * 4096) as many, DataSpace.allocate(4096) as one:
         assert len(many.frames) == 5

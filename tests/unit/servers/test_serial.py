@@ -11,13 +11,14 @@ import pytest
 
 from hw.devices import uart as chip
 from libsel4py.environment import Environment
+from libsel4py.errors import TooManyDeferred
 from libsel4py.interface import on_lane
 from libsel4py.interfaces.serial import WRITE_BYTES, Serial
 from libsel4py.request_ids import Lane
 from libsel4py.state import ensure_state
 from libsel4py.watchdog import LOOK_S
 from servers.serial import main as driver_main
-from servers.serial.main import READER_LOOK_S, STATE_BYTES, Main, ReadAgain
+from servers.serial.main import MOST_WRITES, READER_LOOK_S, STATE_BYTES, Main, ReadAgain
 from tests.unit.sdk.cut_memory import CutMemory
 from tests.unit.servers.serial_board import IRQ, Board, board
 
@@ -175,6 +176,28 @@ def test_readers_take_turns(uart: Board, serial: Serial) -> None:
     uart.feed(b"a")
     uart.feed(b"b")
     assert [future.result(SECONDS) for future in futures] == [b"a", b"b"]
+
+
+def test_who_sends_without_waiting_keeps_no_other_from_the_line(uart: Board, serial: Serial) -> None:
+    """The other end takes nothing: all that was sent waits, however often its sender has given up."""
+    hostile, other = uart.client(serial, 11), uart.client(serial, 12)
+    uart.wire.waits = True
+    uart.calling(hostile.write, bytes(WRITE_BYTES))  # what the device takes now
+    given_up = [uart.calling(hostile.write, b"x") for _ in range(MOST_WRITES - 1)]
+    for _ in range(70):
+        with pytest.raises(TooManyDeferred, match="#11"):
+            hostile.write(b"x")
+    reading, writing = uart.calling(other.read), uart.calling(other.write, b"y")
+    uart.feed(b"typed")
+    assert reading.result(SECONDS) == b"typed"
+    uart.wire.waits = False
+    uart.wire.move()
+    uart.settle()
+    writing.result(SECONDS)
+    for each in given_up:
+        each.result(SECONDS)
+    hostile.write(b"z")
+    assert uart.wire.sent.endswith(b"yz")
 
 
 def test_a_client_that_was_started_anew_gets_what_its_dead_self_waited_for(uart: Board, serial: Serial) -> None:
