@@ -251,7 +251,10 @@ class Network(Interface):
         """
 
     def ping(self, host: str, size: int, time_limit: int) -> int:
-        """Send an ICMP echo request of ``size`` bytes; the nanoseconds until its answer came, or -1: none in time."""
+        """Send an ICMP echo request of ``size`` bytes; the nanoseconds until its answer came, or -1: none in time.
+
+        Nobody waits longer than a minute.
+        """
 
     # --- sockets, by number
 

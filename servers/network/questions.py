@@ -1,6 +1,7 @@
 """What is asked of the network without a socket: names and echoes.
 
-Rule: a client has at most `MOST_OF_ONE` questions that are not answered, all together `MOST`.
+Rules: a client has at most `MOST_OF_ONE` questions that are not answered, all together `MOST`. None waits for ever,
+whatever its client says, who may have ended: the stack gives names up, and an echo is waited for `MOST_PING_SECONDS`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ MOST_OF_ONE: Final = 8
 MOST: Final = 32
 MOST_NAME_BYTES: Final = 253
 MOST_PING_BYTES: Final = 1400
+MOST_PING_SECONDS: Final = 60.0
 LATE: Final = -1
 
 
@@ -49,7 +51,8 @@ class Questions:
         """Nanoseconds until the echo came; the caller waits. Raises BadAddress, Unreachable, TooManySockets."""
         if not 0 <= size <= MOST_PING_BYTES:
             raise BadAddress(f"an echo request has 0 to {MOST_PING_BYTES} bytes, and not {size}")
-        question = self._question(owner, until, defer, LATE)
+        longest = time.monotonic() + MOST_PING_SECONDS
+        question = self._question(owner, longest if until is None else min(until, longest), defer, LATE)
         began = time.monotonic_ns()
         try:
             question.forget = self._stack.ping(host, size, lambda: question.answer(time.monotonic_ns() - began))

@@ -24,6 +24,7 @@ from libsel4py.net_session import Life
 from libsel4py.sockets import Net, NetSocket
 from libsel4py.task import current_task
 from libsel4py.testing import connect, in_background
+from servers.network import questions
 from servers.network.rules import MOST_LAYERS
 from servers.network.service import NetworkServer
 from servers.network.timers import Timers
@@ -213,6 +214,21 @@ def test_names_and_echoes() -> None:
         late = in_background(made.ping, "127.0.0.1", 56, 1e6)
         time_passes(server, client, late)
         assert late.result(WAIT) is None
+
+
+def test_an_echo_is_not_waited_for_without_end() -> None:
+    """Whoever asks may have ended long ago; so that client's next life would hear of no names or echoes any more."""
+    with served() as (server, client), opened(client) as made:
+        server.stack.answers_pings = False
+        asked = [in_background(made.ping, "127.0.0.1", 56, None) for _ in range(questions.MOST_OF_ONE)]
+        while server._questions._open.total() < questions.MOST_OF_ONE:
+            client.rules()
+        with pytest.raises(OSError, match="waits for 8 answers"):
+            made.lookup("here.example")
+        assert len(server.turns.timers) == questions.MOST_OF_ONE
+        time_passes(server, client, asked[0])
+        assert [each.result(WAIT) for each in asked] == [None] * questions.MOST_OF_ONE
+        assert made.lookup("here.example") == ["127.0.0.1"]
 
 
 def test_an_http_client_and_server_need_only_their_sockets_made() -> None:
