@@ -1,7 +1,7 @@
-"""The bytes of a file in memory: pieces of 64 KiB, of which those that were never written do not exist.
+"""The bytes of a file in memory: pieces of up to 64 KiB, of which those that were never written do not exist.
 
 What is written in whole pieces is kept as it came, without a copy; a piece that is written in part becomes one that can
-be changed. `Budget` counts the pieces of all files.
+be changed. `Budget` counts the pieces of all files, each with what it takes beside its bytes: a piece may have one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 CHUNK_BYTES: Final = 1 << 16
+PIECE_BYTES: Final = 256  # about what a piece takes beside its bytes
 _ZEROES: Final = bytes(CHUNK_BYTES)
 
 
@@ -86,8 +87,8 @@ class Contents:
         first, last = offset // CHUNK_BYTES, (end - 1) // CHUNK_BYTES
         growth = 0
         for index in range(first, last + 1):
-            needed = min(end - index * CHUNK_BYTES, CHUNK_BYTES)
-            growth += max(0, needed - len(self._chunks.get(index, b"")))
+            needed, chunk = min(end - index * CHUNK_BYTES, CHUNK_BYTES), self._chunks.get(index)
+            growth += needed + PIECE_BYTES if chunk is None else max(0, needed - len(chunk))
         return growth
 
     def _changeable(self, index: int, length: int) -> bytearray:
@@ -107,7 +108,7 @@ class Contents:
         if size < self.size:
             last, kept = divmod(size, CHUNK_BYTES)
             for index in [index for index in self._chunks if index > last or (index == last and not kept)]:
-                self._budget.give_back(len(self._chunks.pop(index)))
+                self._budget.give_back(len(self._chunks.pop(index)) + PIECE_BYTES)
             chunk = self._chunks.get(last)
             if chunk is not None and len(chunk) > kept:
                 self._budget.give_back(len(chunk) - kept)

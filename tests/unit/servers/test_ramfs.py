@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import tracemalloc
+
 import pytest
 
 from libsel4py.environment import Value
 from libsel4py.interfaces.file import NoSpace, NotPermitted
 from libsel4py.testing import connect, in_background, restart, system
 from libsel4py.testing.file_system import FILE_SYSTEM_CHECKS, NEEDS_RESTART, Subject, check_file_system
+from servers.ramfs.contents import CHUNK_BYTES, PIECE_BYTES, Budget, Contents
 from servers.ramfs.main import Main
 from servers.ramfs.volume import NODE_BYTES
 
@@ -64,6 +68,24 @@ def test_sparse_files_take_what_was_written_and_no_more() -> None:
                 file.write_piece(1 << 62, b"further than a file reaches")
             file.truncate(0)
             assert directory.space().free_blocks >= 200_000 // 4096
+
+
+def test_pieces_of_a_byte_take_no_more_memory_than_there_is() -> None:
+    contents, total = Contents(Budget(1 << 16)), 1 << 16
+
+    def fill() -> None:
+        for piece in itertools.count():
+            contents.write(piece * CHUNK_BYTES, b"x")
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(NoSpace):
+            fill()
+        assert tracemalloc.get_traced_memory()[0] < 2 * total
+    finally:
+        tracemalloc.stop()
+    contents.clear()
+    contents.write(0, bytes(total - PIECE_BYTES))  # all of it is there again
 
 
 @pytest.mark.parametrize("clients", [{"test": "rx /"}, {"test": "r /a/../b"}, "rw"])
