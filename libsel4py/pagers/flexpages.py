@@ -92,10 +92,12 @@ class Node:
     children: list[Node] = field(default_factory=list)
 
     def below(self) -> Iterator[Node]:
-        """All that came of it, each before what came of that."""
-        for child in self.children:
-            yield child
-            yield from child.below()
+        """All that came of it, each before what came of that. (Tasks decide how deep it goes.)"""
+        left = self.children[::-1]
+        while left:
+            node = left.pop()
+            yield node
+            left += reversed(node.children)
 
 
 class NotMapped(LookupError):

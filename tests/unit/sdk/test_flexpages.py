@@ -9,8 +9,10 @@ from contextlib import suppress
 import pytest
 
 from libsel4py import Frame
+from libsel4py.capabilities import VSpace
 from libsel4py.errors import InvalidArgument
 from libsel4py.pagers.flexpages import READ, WRITE, Flexpage, MappingDatabase, NotMapped, SpaceId, overlap
+from libsel4py.pagers.frames import Wanted
 from tests.unit.sdk.paging import BASE, PAGE, Client, PagingBoard, paging_board
 
 A, B, C, D = (SpaceId(number) for number in range(4))
@@ -49,6 +51,47 @@ class Spaces:
 def spaces() -> Iterator[Spaces]:
     with paging_board() as board:
         yield Spaces(board)
+
+
+class Anything:
+    """Frames that the kernel refuses nothing of."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+
+    def map(self, wanted: list[Wanted]) -> list[Frame]:
+        return [Frame(each.address >> 12) for each in wanted]
+
+    def remap(self, changes: list[tuple[Frame, Wanted]]) -> list[None]:
+        return [None for _ in changes]
+
+    def drop_all(self, frames: list[Frame]) -> None:
+        self.dropped += len(frames)
+
+
+def test_however_long_a_page_is_mapped_to_and_fro_it_is_taken_back() -> None:
+    """Two tasks that map it to each other again and again, so that its owner could not have it back, nor end."""
+    frames, often = Anything(), 3000
+    database = MappingDatabase(frames)  # type: ignore[arg-type]  # what is called of it
+    for number in (A, B, C):
+        database.add_space(number, VSpace(0))
+
+    def map_to_and_fro() -> None:
+        database.map(A, ONE, B, BASE)
+        for turn in range(1, often):
+            source, target = (B, C) if turn % 2 else (C, B)
+            come, gone = BASE + (turn - 1) // 2 * PAGE, BASE + turn // 2 * PAGE
+            assert database.map(source, Flexpage(come, 12), target, gone) == 1
+
+    page = Frame(1)
+    database.insert(page, A, BASE, RW)
+    map_to_and_fro()
+    assert database.unmap(A, ONE) == RW
+    assert frames.dropped == often
+    map_to_and_fro()
+    database.remove_space(A)
+    assert frames.dropped == 2 * often + 1
+    assert database.take_unused() == [page]
 
 
 def _chain(spaces: Spaces) -> Frame:
