@@ -169,7 +169,13 @@ class File(Paged):
         except _OWN as error:
             raise NoRoom(f"what was written through a mapping is lost: {error}") from error
         finally:
+            self._close_file()
+
+    def _close_file(self) -> None:
+        try:
             self._file.close()
+        except OSError as error:
+            raise NoRoom(f"what was written is lost: {error}") from error
 
 
 @component

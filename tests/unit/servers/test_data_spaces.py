@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -11,6 +12,7 @@ from libsel4py import InvalidMessage
 from libsel4py.abi import ObjectType
 from libsel4py.capabilities import Endpoint, Notification
 from libsel4py.environment import Connection
+from libsel4py.files import RawFile
 from libsel4py.interfaces.data_space import DataGone, DataSpaces, NoRoom, OpenData, OpenFlags
 from libsel4py.interfaces.memory_object import MemoryObject
 from libsel4py.lowlevel.cspace import OutOfSlots
@@ -119,6 +121,28 @@ def test_a_server_whose_slots_are_used_up_goes_on_and_refuses_capabilities(main:
     second.init_data(nobody, 0)
     for slot in used:
         slots.free(slot)
+
+
+def test_a_file_that_cannot_be_closed_in_order_keeps_no_other_open(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its medium fails when it is to have what was written last."""
+    close = RawFile.close
+
+    def close_badly(file: RawFile) -> None:
+        was_open = not file.closed
+        close(file)
+        if was_open and file.name == "a":
+            raise OSError(errno.EIO, "Input/output error", "a")
+
+    with connect(main, interface=DataSpaces, uses={"files": RamFS}) as server:
+        main.task.environment.connections["files"] = Connection(0, "")
+        bad, good = (OpenData(server.open(f"files/{name}", BOTH | OpenFlags.CREATE, 0)) for name in ("a", "b"))
+        monkeypatch.setattr(RawFile, "close", close_badly)
+        with pytest.raises(NoRoom, match="Input/output error"):
+            server.close_all()
+        for each in (bad, good):
+            with pytest.raises(DataGone):
+                each.size()
+        assert main._charged("test") == 0
 
 
 def test_files_that_were_closed_leave_nothing_behind(main: Main) -> None:
