@@ -12,7 +12,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Final, NamedTuple, TypeVar
 
@@ -72,14 +72,18 @@ class NetSession:
             raise ValueError(f"a window of {window_bytes} bytes: give up to {MOST_TRANSFER}")
         self.window_bytes = window_bytes
         self._task = task = task or current_task()
-        self._pool = Untyped(task.memory.allocate(ObjectType.UNTYPED, pool_bits).start)
-        self._space = DataSpace.allocate(windows * window_bytes, task)
         self._network = network
         self._lock = threading.Lock()
         self.returning = threading.Lock()
-        with as_os_error():
-            self.life = Life(self._begin(), 0)
-        self.mapping = self._space.attach()
+        with ExitStack() as undo:
+            self._pool = Untyped(task.memory.allocate(ObjectType.UNTYPED, pool_bits).start)
+            undo.callback(task.memory.free, self._pool.cptr)
+            self._space = DataSpace.allocate(windows * window_bytes, task)
+            undo.callback(self._space.close)
+            self.mapping = self._space.attach()
+            with as_os_error():
+                self.life = Life(self._begin(), 0)
+            undo.pop_all()
         self._windows: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.leftovers = Leftovers()
         for number in range(windows):
@@ -97,13 +101,16 @@ class NetSession:
 
     def _begin(self) -> Network:
         endpoint: Endpoint = self._network.session(self._pool)
-        self._task.channels.offer(endpoint, ChannelUse.AUTO)
-        session = Network(endpoint)
-        shared = self._space.share()
-        try:
-            session.attach(shared)
-        finally:
-            self._space.drop(shared)
+        with ExitStack() as undo:
+            undo.callback(self._task.delete, endpoint)
+            self._task.channels.offer(endpoint, ChannelUse.AUTO)
+            session = Network(endpoint)
+            shared = self._space.share()
+            try:
+                session.attach(shared)
+            finally:
+                self._space.drop(shared)
+            undo.pop_all()
         return session
 
     def ask(self, act: Callable[[Network], Result]) -> Result:

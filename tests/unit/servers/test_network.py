@@ -15,9 +15,9 @@ import pytest
 
 from libsel4py.abi import ObjectType
 from libsel4py.capabilities import Untyped
-from libsel4py.dataspace import DataSpace
-from libsel4py.environment import Value
-from libsel4py.errors import InvalidMessage, NotEnoughMemory
+from libsel4py.dataspace import DataSpace, SharedMemory
+from libsel4py.environment import DEATH_BITS, Value
+from libsel4py.errors import InvalidMessage, NotEnoughMemory, ServerDied
 from libsel4py.interfaces import network as net
 from libsel4py.interfaces.network import AGAIN, FOREVER, MOST_HEARD, Address, Events, Kind, Network, Socket
 from libsel4py.net_session import Life
@@ -201,6 +201,50 @@ def test_an_answer_whose_receiver_is_heard_again_while_it_is_refused_is_lost_and
             with pytest.raises(PermissionError):
                 sock.sendto(b"answer", unheard)
         del sock._ask  # type: ignore[method-assign]
+
+
+def test_a_session_that_cannot_be_had_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a server that refuses, and of one that dies again and again between the two calls that it takes."""
+    task, attach = current_task, Network.attach
+
+    def left() -> tuple[int, int]:
+        return task().memory.statistics().free_bytes, task().slots.free_count
+
+    def refuse(*_: object) -> None:
+        raise net.TooManySockets("no room for the buffer")
+
+    deaths = 0
+
+    def die(self: Network, memory: SharedMemory) -> None:
+        nonlocal deaths
+        if deaths:
+            deaths -= 1
+            raise ServerDied("again")
+        attach(self, memory)
+
+    def be_refused(client: Network) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Network, "attach", refuse)
+            for _ in range(4):
+                with pytest.raises(OSError, match="no room"):
+                    Net(client, pool_bits=18, windows=2)
+        with opened(client):  # the server finds out that the last one is over
+            pass
+
+    with served() as (_, client):
+        for _ in range(2):  # what is allocated once, too: by what the server is told of deaths
+            be_refused(client)
+        before = left()
+        be_refused(client)
+        assert left() == before
+        with opened(client) as made:
+            before, deaths = left(), 20
+            task().cnode.revoke(made._pool.cptr)
+            monkeypatch.setattr(Network, "attach", die)
+            assert made.renew(0)
+            memory, slots = left()
+            assert (deaths, memory) == (0, before[0])
+            assert before[1] - slots <= DEATH_BITS
 
 
 def test_names_and_echoes() -> None:
