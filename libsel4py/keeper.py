@@ -6,7 +6,8 @@ was; there is no third.
 
 Rules. A client is known by its badge, which the kernel delivers, and by its name; the rest of a request's id is its
 own word, which can make it get its own former answers, and nothing else. What is remembered is bounded: `MOST_LANES`
-answers of each client, and together half of the journal; beyond that whoever has most loses its oldest. From then on
+answers of each client, and together half of the journal, and no more than the value leaves room for; beyond that
+whoever has most loses its oldest. From then on
 a repeated request of that client's of which there is no record may have been carried out, or not. Without a journal all
 this lasts as long as the process. What was repeated and may be forgotten is refused: `RequestForgotten`.
 """
@@ -272,22 +273,44 @@ class Keeper:
         if journal.has_room(len(record)):
             journal.append(record)
             return
-        news = {(answer.badge, answer.lane) for answer in answers}
-        kept = [answer for key, answer in self._answers.items() if key not in news]
-        journal.checkpoint(_encode(_Record(value, [*kept, *answers], sorted(self._losers))))
+        least = len(self._checkpoint(value, answers))
+        if least > journal.most_bytes:
+            raise JournalFull(
+                f"the value, and what is answered, take {least} bytes, and the state has {journal.most_bytes}"
+            )
+        for answer in answers:
+            self._supersede(answer)
+        record = self._checkpoint(value, [*self._answers.values(), *answers])
+        while len(record) > journal.most_bytes and self._answers:
+            self._make_room(len(record) - journal.most_bytes)
+            record = self._checkpoint(value, [*self._answers.values(), *answers])
+        journal.checkpoint(record)
+
+    def _checkpoint(self, value: bytes, answers: list[KeptAnswer]) -> bytes:
+        return _encode(_Record(value, answers, sorted(self._losers)))
 
     # --- answers, within their bounds ---------------------------------------------------------------------------
 
     def _add(self, answer: KeptAnswer) -> None:
-        key = (answer.badge, answer.lane)
-        if key in self._answers:
-            self._drop(key)
-        self._answers[key] = answer
+        self._supersede(answer)
+        self._answers[answer.badge, answer.lane] = answer
         self._bytes += answer.size
         self._lanes[answer.client] += 1
         if self._lanes[answer.client] > MOST_LANES:
             self._drop_oldest(answer.client)
         while self._journal is not None and self._bytes > self._journal.most_bytes // 2 and len(self._answers) > 1:
+            self._drop_oldest(self._largest())
+
+    def _supersede(self, answer: KeptAnswer) -> None:
+        """Its client has gone on to it from the former one on its lane."""
+        key = (answer.badge, answer.lane)
+        if key in self._answers:
+            self._drop(key)
+
+    def _make_room(self, size: int) -> None:
+        """Drop answers that take about so many bytes: they make room for the value, and for a new one."""
+        wanted = max(0, self._bytes - size)
+        while self._answers and self._bytes >= wanted:
             self._drop_oldest(self._largest())
 
     def _drop(self, key: tuple[int, int]) -> None:

@@ -212,6 +212,26 @@ def test_a_request_whose_answer_was_dropped_is_not_carried_out_again() -> None:
     assert forgotten
 
 
+def test_answers_make_room_for_the_value() -> None:
+    """A client that has many long answers kept would have all changes of the others refused, also of later lives."""
+    lives, eve = Lives(), Caller(8, "eve")
+    lives.state.value |= {f"{number:060}": number for number in range(24)}
+    lives.keeper.commit()
+    for lane in range(200):
+        request = lives.keeper.begin(METHODS["add_odd"], eve.name, eve.badge, lane, 1)
+        assert isinstance(request, Request)
+        request.fail(InvalidMessage("x" * 180))
+    for life in range(1, 10):
+        lives.begin()
+        del lives.state.value[f"{life:060}"]
+        lives.keeper.commit()
+        assert lives.carry_out(1, life) == life
+    lives.state.value |= {f"{number:060}": number for number in range(100)}
+    with pytest.raises(JournalFull, match="the state has"):
+        lives.keeper.commit()
+    assert lives.carry_out(1, 10) == 10
+
+
 def test_who_has_lost_no_answer_is_served_as_ever() -> None:
     lives = Lives()
     for badge in range(1, 30):
