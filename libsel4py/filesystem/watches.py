@@ -1,6 +1,7 @@
 """Who is told of changes. A watch keeps a bounded list, and signals when it becomes one.
 
-A signal never waits for anybody, whatever capability the client has given for it.
+A signal never waits for anybody, whatever capability the client has given for it. All who look from one root are told
+one and the same change: a client that watches often does not have the server keep as many paths.
 """
 
 from __future__ import annotations
@@ -27,9 +28,8 @@ class Watch:
     wake: Notification
     changes: list[Change] = field(default_factory=list)
 
-    def tell(self, kind: ChangeKind, path: str) -> None:
+    def tell(self, change: Change) -> None:
         """Note a change within what is watched."""
-        change = Change(kind, relative(path, self.grant.root))
         if self.changes and self.changes[-1] == change:
             return
         if len(self.changes) >= MOST_CHANGES:
@@ -90,10 +90,15 @@ class Watches:
         """Something has happened to a path. (None: the file has no name, so nobody is told.)"""
         if path is None or not self._watches:
             return
+        changes: dict[str, Change] = {}  # by the root from which they are seen
         above = path
         while True:
             for watch in self._by_path.get(above, ()):
-                watch.tell(kind, path)
+                root = watch.grant.root
+                change = changes.get(root)
+                if change is None:
+                    change = changes[root] = Change(kind, relative(path, root))
+                watch.tell(change)
             if not above:
                 return
             above = parent_of(above)

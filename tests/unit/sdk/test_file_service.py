@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -16,7 +17,7 @@ from libsel4py.filesystem.grants import MOST_NARROWED
 from libsel4py.filesystem.paths import checked, is_within, join, moved, parent_of, relative
 from libsel4py.filesystem.session_table import LEAST_FREE_SLOTS, MOST_DEPTH, TENANTS
 from libsel4py.filesystem.waiting import MOST_OF_A_CLIENT
-from libsel4py.filesystem.watches import MOST_WATCHES
+from libsel4py.filesystem.watches import MOST_CHANGES, MOST_WATCHES
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.file import Access, BadPath, Directory, File, Locked, StaleHandle, TooManyOpen
 from libsel4py.lending import lend
@@ -169,6 +170,30 @@ def test_one_client_leaves_half_of_the_slots_to_others(made: TestSystem) -> None
         with subject.client(Directory(Endpoint(other))) as second:
             second.directory.watch("", bell)
             second.put("f", b"there is room")
+
+
+def test_what_many_watches_are_told_is_kept_once(made: TestSystem) -> None:
+    """A path has up to 700 bytes, and each watch keeps 64 changes: of a session's 16 that is more than was lent."""
+    with connect(Main, configuration={"clients": {"test": "rw /root"}, "bytes": 1 << 20}) as directory:
+        subject, task = Subject(directory, made.first_task), made.first_task
+        bell = Notification(task.memory.allocate(ObjectType.NOTIFICATION).start)
+        deep = "/".join("d" * 200 for _ in range(3))
+        for end in (200, 401, 602):
+            directory.make_directory(deep[:end])
+        with subject.client() as client:
+            watches = [client.directory.watch("", bell) for _ in range(MOST_WATCHES)]
+            tracemalloc.start()
+            try:
+                for number in range(MOST_CHANGES // 2):
+                    directory.make_directory(f"{deep}/{number}")
+                    directory.remove(f"{deep}/{number}")
+                assert tracemalloc.get_traced_memory()[0] < 2 * MOST_CHANGES * 1024
+            finally:
+                tracemalloc.stop()
+            told = [client.directory.changes(each) for each in watches]
+            assert all(each == told[0] for each in told)
+            assert len(told[0]) == MOST_CHANGES
+            assert told[0][0].path == f"{deep}/0"
 
 
 def test_narrowed_capabilities_come_to_an_end_and_those_to_nothing_make_room(subject: Subject) -> None:
