@@ -210,7 +210,9 @@ def take_capability(info: int, value: Value, what: str) -> Capability | None:
         return value.capability(current_task().receive.take())
     if count == 0 and value.optional:
         return None
+    why = "Does the sender hold it, and does its endpoint capability have the Grant right?"
+    if current_task().receive.slot is None:
+        why = "The receiver has no slot free for one: ask again when others have given theirs back, or give it more"
     raise InvalidMessage(
-        f"{what}: {value.name} must come with one {value.capability.__name__} capability, and {count} came. "
-        "Does the sender hold it, and does its endpoint capability have the Grant right?"
+        f"{what}: {value.name} must come with one {value.capability.__name__} capability, and {count} came. {why}"
     )

@@ -115,7 +115,7 @@ def test_a_server_whose_slots_are_used_up_goes_on_and_refuses_capabilities(main:
             used.append(slots.allocate())
     first.init_data(nobody, 0)  # takes the last one
     assert second.size() == PAGE
-    with pytest.raises(InvalidMessage, match="0 came"):
+    with pytest.raises(InvalidMessage, match="no slot free"):
         second.init_data(nobody, 0)
     slots.free(used.pop())
     second.init_data(nobody, 0)
