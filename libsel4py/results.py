@@ -148,7 +148,7 @@ def unpacker(method: Method) -> Callable[[Words, FetchMore], Any]:
     def unpack_with_capability(words: Words, fetch: FetchMore) -> Any:
         value = method.result_capability
         assert value is not None
-        capability = judged(take_capability, words[0], value, what)
+        capability = _answered_with(words[0], value, what)
         try:
             rest = iter(judged(decode, decode_whole, judged(get, *words), what) if method.result_data else ())
         except InvalidMessage:
@@ -161,6 +161,14 @@ def unpacker(method: Method) -> Callable[[Words, FetchMore], Any]:
     if method.result_capability is not None:
         return unpack_with_capability
     return unpack_register if method.result_in_register else unpack_data
+
+
+def _answered_with(info: int, value: Value, what: str) -> Capability | None:
+    """The capability that an answer has brought. Raises WrongAnswer; InvalidMessage where none has come, of which the
+    server may know nothing: whoever made the capability can take it back at any moment."""
+    if not info & EXTRA_CAPS:
+        return take_capability(info, value, what)
+    return judged(take_capability, info, value, what)
 
 
 def decoder(method: Method) -> Callable[[bytes], Any]:

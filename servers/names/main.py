@@ -12,9 +12,11 @@ from __future__ import annotations
 import msgspec
 
 from libsel4py import JournalFull, component
+from libsel4py.abi import CapType
 from libsel4py.capabilities import Endpoint
 from libsel4py.interfaces.names import Names, NameTaken, Service, UnknownName
 from libsel4py.lowlevel.cspace import OutOfSlots
+from libsel4py.lowlevel.identify import identify
 from libsel4py.state import StateSlots
 
 
@@ -54,6 +56,8 @@ class Main(Names):
         if found is None:
             known = ", ".join(sorted(self._visible())) or "nothing"
             raise UnknownName(f"{self.caller.name} may find {known}, and {name!r} is not among it")
+        if identify(found.slot).type == CapType.NULL.name:
+            raise UnknownName(f"what was registered as {name!r} was revoked: its task may register another one")
         return found.interface, Endpoint(found.slot)
 
     def services(self) -> list[Service]:

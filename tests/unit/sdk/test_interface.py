@@ -20,6 +20,7 @@ from libsel4py import (
     Timeout,
     UnknownMethod,
     Untyped,
+    WrongAnswer,
     component,
     verify,
     with_timeout,
@@ -191,8 +192,9 @@ def test_results_can_be_capabilities(studio: Studio, painter: Painter, fake: Tes
 
 
 def test_a_missing_result_capability_is_an_error(studio: Studio) -> None:
-    with pytest.raises(InvalidMessage, match="must come with one Endpoint capability, and 0 came"):
+    with pytest.raises(InvalidMessage, match="must come with one Endpoint capability, and 0 came") as refused:
         studio.open("nobody put one there")
+    assert not isinstance(refused.value, WrongAnswer)  # which others may have brought about
 
 
 def test_the_caller_is_known_by_badge_and_name(studio: Studio, painter: Painter) -> None:

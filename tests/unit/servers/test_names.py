@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from libsel4py import Endpoint, runtime
+from libsel4py.abi import ObjectType
 from libsel4py.environment import Connection, Environment, Value
 from libsel4py.interfaces.names import Names, NameTaken, Service, UnknownName
 from libsel4py.interfaces.ping import Ping
@@ -70,6 +71,18 @@ def test_a_lookup_gives_the_interface_and_a_capability_of_this_clients_own(names
         assert interface == PING
         found[client] = names.object_of(endpoint)
     assert found[names.alice] is not found[names.other]
+
+
+def test_what_was_revoked_is_known_no_more_and_no_fault_of_the_server(names: Directory) -> None:
+    task = names.made.first_task
+    service = Endpoint(task.memory.allocate(ObjectType.ENDPOINT).start)
+    names.alice.register("printer", PING, service)
+    assert names.other.lookup("printer")[0] == PING
+    task.cnode.revoke(service.cptr)
+    with pytest.raises(UnknownName, match="was revoked"):
+        names.other.lookup("printer")
+    names.alice.register("printer", PING, service)
+    assert names.other.lookup("printer")[0] == PING
 
 
 @pytest.mark.parametrize("name", ["secret", "plain", "bob/secret", "", "clock ", "printer"])
