@@ -39,6 +39,7 @@ from libsel4py.pagers.faults import VmFault
 from libsel4py.pagers.file_mappings import LEAST_PAGES, FileMappings
 from libsel4py.pagers.file_store import FileStore
 from libsel4py.pagers.frames import Frames
+from libsel4py.pagers.in_use import failures_logged
 from libsel4py.pagers.regions import Region, Space
 from libsel4py.pagers.window import Window
 
@@ -145,7 +146,8 @@ class Main(PagerStatistics, MappedFiles):
                 self.pager.rest(space.regions[0])
             return
         for region in space.regions:
-            self.pager.detach(region)
+            with failures_logged(f"an object that {space.name} had seen"):
+                self.pager.detach(region)
         self.attach(space)
 
     def on_stranger(self, badge: int, label: int, words: tuple[int, ...]) -> Words | None:
