@@ -16,7 +16,7 @@ from libsel4py.bell import server_bell
 from libsel4py.bulk import Buffer, Consumer, HostilePeer, Producer
 from libsel4py.dataspace import DataSpace
 from libsel4py.deaths import Watch
-from libsel4py.errors import InvalidCapability, RemoteError, ServerDied, ServiceError, Timeout
+from libsel4py.errors import InvalidCapability, KernelError, RemoteError, ServerDied, ServiceError, Timeout
 from libsel4py.interface import with_timeout
 from libsel4py.interfaces.ethernet import (
     HEADROOM,
@@ -29,6 +29,8 @@ from libsel4py.interfaces.ethernet import (
     receive_offset,
     ring_layout,
 )
+from libsel4py.lowlevel.cspace import OutOfSlots
+from libsel4py.lowlevel.vspace import OutOfAddresses
 from libsel4py.mapping import Mapping, map_memory
 from libsel4py.task import Task
 
@@ -136,7 +138,8 @@ class Link:
         A driver that does not answer in time is busy, or begins: nothing is done about it now. Frames that it does not
         take are lost, as on a wire.
 
-        Raises as `open`; the link is closed then.
+        Raises as `open`, and ServerDied also where the driver was given up, or there is nothing for its rings; the link
+        is closed then.
         """
         try:
             try:
@@ -150,6 +153,9 @@ class Link:
         except (ServiceError, RemoteError, ServerDied, Timeout):
             self.close()
             raise
+        except (KernelError, OutOfSlots, OutOfAddresses) as error:
+            self.close()
+            raise ServerDied(f"the card cannot be opened: {error}") from error
         return True
 
     def transmit(self, frame: bytes) -> None:

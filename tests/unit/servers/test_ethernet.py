@@ -20,6 +20,7 @@ from libsel4py.dataspace import DataSpace, SharedMemory
 from libsel4py.deaths import DEATH_SIGNALS
 from libsel4py.environment import Slot
 from libsel4py.errors import ServerDied, Timeout
+from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.ethernet import (
     HEADROOM,
     BadOpening,
@@ -296,6 +297,16 @@ def test_a_driver_that_comes_back_is_opened_again() -> None:
         link.flush()
         pump(driver)
         assert len(driver.card.offered(QUEUE_BYTES)) == 1
+
+
+def test_a_driver_that_was_given_up_is_one_that_has_ended() -> None:
+    """Its endpoint is gone, and the capability to it names nothing."""
+    with linked() as (_, link):
+        current_task().cnode.delete(endpoint_of(link._card).cptr)
+        for _ in range(2):
+            with pytest.raises(ServerDied, match="cannot be opened"):
+                link.look()
+            assert not link.is_open
 
 
 def test_the_drivers_end_is_told_and_its_next_life_is_watched_as_well() -> None:
