@@ -207,7 +207,11 @@ class AsyncNet:
     def _ready(self) -> list[Ready]:
         try:
             return self.session.ready()
-        except (ServiceError, ServerDied):  # the session is over: each socket is told so when it is looked for
+        except (
+            ServiceError,
+            ServerDied,
+            InvalidCapability,
+        ):  # the session is over: each socket is told so when it is looked for
             self.doubt()
             return []
 

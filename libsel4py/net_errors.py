@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from libsel4py.errors import TooManyDeferred
+from libsel4py.errors import InvalidCapability, ServerDied, TooManyDeferred
 from libsel4py.interfaces import network
 from libsel4py.interfaces.network import NetworkError
 
+# The last one: the server was given up, and its endpoint is gone; or it has another one since.
+FAILURES: Final = (NetworkError, TooManyDeferred, ServerDied, InvalidCapability)
 ERRNO: Final[dict[type[NetworkError], int]] = {
     network.NotPermitted: errno.EACCES,
     network.BadAddress: errno.EINVAL,
@@ -35,10 +37,12 @@ NAME_ERRNO: Final[dict[type[NetworkError], int]] = {
 }
 
 
-def os_error(error: NetworkError | TooManyDeferred | OSError) -> OSError:
+def os_error(error: NetworkError | TooManyDeferred | InvalidCapability | OSError) -> OSError:
     """The OSError (of the subclass of its errno; `socket.gaierror` for names) that means the same."""
     if isinstance(error, OSError):
         return error
+    if isinstance(error, InvalidCapability):
+        return OSError(errno.ENETDOWN, f"the network server is gone: {error}")
     if isinstance(error, TooManyDeferred):
         return OSError(errno.ENOBUFS, str(error))
     text = str(error.args[0]) if error.args else type(error).__name__
@@ -49,8 +53,8 @@ def os_error(error: NetworkError | TooManyDeferred | OSError) -> OSError:
 
 @contextmanager
 def as_os_error() -> Iterator[None]:
-    """Raise the block's NetworkErrors as OSErrors. (`Timeout` and `ServerDied` are OSErrors already.)"""
+    """Raise the block's `FAILURES` as OSErrors. (`Timeout` and `ServerDied` are OSErrors already.)"""
     try:
         yield
-    except (NetworkError, TooManyDeferred) as error:
+    except (NetworkError, TooManyDeferred, InvalidCapability) as error:
         raise os_error(error) from error

@@ -20,11 +20,11 @@ from libsel4py.abi import ObjectType
 from libsel4py.capabilities import Endpoint, Untyped
 from libsel4py.dataspace import DataSpace
 from libsel4py.environment import ChannelUse
-from libsel4py.errors import ServerDied, TooManyDeferred
+from libsel4py.errors import InvalidCapability, ServerDied
 from libsel4py.interface import endpoint_of
-from libsel4py.interfaces.network import FOREVER, MOST_TRANSFER, InterfaceState, Network, NetworkError, StaleSocket
+from libsel4py.interfaces.network import FOREVER, MOST_TRANSFER, InterfaceState, Network, StaleSocket
 from libsel4py.lowlevel.collecting import Leftovers
-from libsel4py.net_errors import as_os_error, os_error
+from libsel4py.net_errors import FAILURES, as_os_error, os_error
 from libsel4py.task import Task, current_task
 
 Result = TypeVar("Result")
@@ -119,7 +119,7 @@ class NetSession:
             session, seen = self.life
             try:
                 return act(session)
-            except (NetworkError, TooManyDeferred, ServerDied) as error:
+            except FAILURES as error:
                 if not left or not self.is_over(error, seen):
                     raise os_error(error) from error
         raise AssertionError("the last try has raised")
@@ -129,7 +129,7 @@ class NetSession:
 
         Raises OSError: there is none to be had.
         """
-        return isinstance(error, (StaleSocket, ServerDied)) and self.renew(seen)
+        return isinstance(error, (StaleSocket, ServerDied, InvalidCapability)) and self.renew(seen)
 
     def renew(self, seen: int) -> bool:
         """Whether there is another session than that of generation ``seen``; one is opened if that one is over.
@@ -145,7 +145,7 @@ class NetSession:
                         return False
                     self._task.cnode.revoke(self._pool.cptr)
                     session = self._begin()
-                except (NetworkError, TooManyDeferred, ServerDied) as error:
+                except FAILURES as error:
                     if left and isinstance(error, (StaleSocket, ServerDied)):
                         continue
                     raise os_error(error) from error
@@ -154,10 +154,10 @@ class NetSession:
         return True
 
     def _has_ended(self) -> bool:
-        """Whether the server knows nothing of the session. Raises NetworkError, ServerDied."""
+        """Whether the server knows nothing of the session, or has another endpoint. Raises NetworkError, ServerDied."""
         try:
             self.session.rules()
-        except StaleSocket:
+        except (StaleSocket, InvalidCapability):
             return True
         return False
 
@@ -190,7 +190,7 @@ class NetSession:
     def close(self) -> None:
         """End the session with all its sockets, and take the memory back."""
         try:
-            with as_os_error(), suppress(StaleSocket, ServerDied):  # the server that knew of it has died
+            with as_os_error(), suppress(StaleSocket, ServerDied, InvalidCapability):  # who knew of it has died
                 self.session.close()
         finally:
             self._task.delete(endpoint_of(self.session))

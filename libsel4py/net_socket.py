@@ -15,7 +15,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
-from libsel4py.errors import ServerDied, TooManyDeferred
 from libsel4py.interfaces.network import (
     AGAIN,
     FOREVER,
@@ -30,7 +29,7 @@ from libsel4py.interfaces.network import (
     Shut,
 )
 from libsel4py.lowlevel.collecting import is_collecting
-from libsel4py.net_errors import os_error
+from libsel4py.net_errors import FAILURES, os_error
 from libsel4py.net_files import open_file
 from libsel4py.net_session import MOST_TRIES, Life, NetSession, time_limit
 
@@ -128,7 +127,7 @@ class NetSocket:
                 if self._number < 0:
                     raise OSError(errno.EBADF, "the socket is closed")
                 return act(self._life.session, self._number)
-            except (NetworkError, TooManyDeferred, ServerDied) as error:
+            except FAILURES as error:
                 if not left or not self._net.is_over(error, self._life.generation):
                     raise os_error(error) from error
         raise AssertionError("the last try has raised")
@@ -323,7 +322,7 @@ class NetSocket:
                 return
             try:
                 self._life.session.close_socket(number)
-            except (NetworkError, ServerDied):
+            except FAILURES:
                 return  # it ended before: with its session, most often
 
     def send_later(self, data: bytes) -> None:

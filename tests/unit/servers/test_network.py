@@ -18,6 +18,7 @@ from libsel4py.capabilities import Untyped
 from libsel4py.dataspace import DataSpace, SharedMemory
 from libsel4py.environment import DEATH_BITS, Value
 from libsel4py.errors import InvalidMessage, NotEnoughMemory, ServerDied
+from libsel4py.interface import endpoint_of
 from libsel4py.interfaces import network as net
 from libsel4py.interfaces.network import AGAIN, FOREVER, MOST_HEARD, Address, Events, Kind, Network, Socket
 from libsel4py.net_session import Life
@@ -245,6 +246,26 @@ def test_a_session_that_cannot_be_had_leaves_nothing_behind(monkeypatch: pytest.
             memory, slots = left()
             assert (deaths, memory) == (0, before[0])
             assert before[1] - slots <= DEATH_BITS
+
+
+def test_a_server_that_was_given_up_is_a_network_that_is_down_until_there_is_another() -> None:
+    """Its endpoint goes, and with it all capabilities; the connection of the description leads to another one."""
+    with served() as (_, client), opened(client) as made:
+        listener = made.create_server(("127.0.0.1", 80))
+        near = made.create_connection(("127.0.0.1", 80))
+        former, task = endpoint_of(client), current_task()
+        kept = task.slots.allocate()
+        task.cnode.move(kept, task.cnode, former.cptr)
+        task.cnode.delete(endpoint_of(made.session).cptr)
+        for act in (lambda: near.send(b"x"), lambda: listener.accept(), lambda: made.lookup("x"), made.interfaces):
+            with pytest.raises(OSError, match="gone") as down:
+                act()
+            assert down.value.errno == errno.ENETDOWN
+        task.cnode.move(former.cptr, task.cnode, kept)
+        assert made.lookup("here.example") == ["127.0.0.1"]
+        with pytest.raises(ConnectionResetError):
+            near.send(b"x")
+        assert made.create_connection(listener.getsockname())
 
 
 def test_names_and_echoes() -> None:
