@@ -63,7 +63,11 @@ class AsyncNet:
         return self.net.session
 
     async def __aenter__(self) -> AsyncNet:
-        self.net.ask(self._watch)
+        try:
+            self.net.ask(self._watch)
+        except BaseException:
+            self._free()
+            raise
         self._waits = asyncio.get_running_loop().create_task(self._wait())
         self._looks = asyncio.get_running_loop().create_task(self._look())
         return self
@@ -77,6 +81,9 @@ class AsyncNet:
         if waits is not None:
             self._bell.peer.signal()  # the thread that waits returns
             await waits
+        self._free()
+
+    def _free(self) -> None:
         self._task.memory.free(self._notice.cptr)
         self._bell.close()
 

@@ -11,10 +11,11 @@ import pytest
 
 from libsel4py import aio, net_aio
 from libsel4py.errors import ServerDied
-from libsel4py.interfaces.network import Network, StaleSocket
+from libsel4py.interfaces.network import Network, StaleSocket, TooManySockets
 from libsel4py.life import Life
 from libsel4py.net_aio import AsyncNet
 from libsel4py.sockets import AF_INET6, Net
+from libsel4py.task import current_task
 from libsel4py.testing import worker_threads
 from tests.loopback_stack import WINDOW
 from tests.unit.servers.test_network import opened, served
@@ -245,3 +246,21 @@ def test_the_servers_end_is_told() -> None:
 
     with served() as (server, client), opened(client, 19) as made, worker_threads(2):
         aio.run(begin(made))
+
+
+def test_one_that_the_server_refuses_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise TooManySockets("no room")
+
+    async def enter() -> None:
+        async with AsyncNet(made):
+            raise AssertionError("it is refused")
+
+    with served() as (_, client), opened(client) as made:
+        monkeypatch.setattr(Network, "watch", refuse)
+        task = current_task()
+        before = task.slots.free_count, task.memory.statistics().free_bytes
+        for _ in range(3):
+            with pytest.raises(OSError, match="no room"):
+                aio.run(enter())
+        assert (task.slots.free_count, task.memory.statistics().free_bytes) == before
