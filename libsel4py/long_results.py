@@ -1,8 +1,8 @@
 """Results that are longer than a message: kept at the server until their client has fetched the last piece.
 
-Rules: what is kept is bounded, by 4 results of at most 1 MiB for each badge and 16 MiB in all; who never fetches loses
-its own oldest result, or that of whoever keeps most: clients are told apart by name here, since one with many badges
-is still one.
+Rules: what is kept is bounded, by 64 results of 4 MiB together for each badge and 16 MiB in all; who never fetches
+loses its own oldest result, or that of whoever keeps most: clients are told apart by name here, since one with many
+badges is still one. A client of many threads fetches as many at once.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from libsel4py.context import per_thread
 from libsel4py.errors import InvalidMessage
 from libsel4py.results import piece_at
 
-LONG_RESULTS_PER_CLIENT: Final = 4
+MOST_OF_CLIENT: Final = 64
+MOST_BYTES_OF_CLIENT: Final = 4 << 20
 MOST_BYTES: Final = 16 << 20
 
 
 class LongResults:
-    """Packed results that clients fetch piece by piece: at most 4 a client, the oldest forgotten first."""
+    """Packed results that clients fetch piece by piece; of too many, the oldest is forgotten first."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
@@ -41,7 +42,7 @@ class LongResults:
             token = next(self._tokens)
             kept = self._kept.setdefault(badge, OrderedDict())
             kept[token] = data
-            while len(kept) > LONG_RESULTS_PER_CLIENT:
+            while len(kept) > MOST_OF_CLIENT or self._bytes(badge) > MOST_BYTES_OF_CLIENT:
                 kept.popitem(last=False)
             while sum(map(self._bytes, self._kept)) > self._most_bytes:
                 self._drop_oldest()

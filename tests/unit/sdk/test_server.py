@@ -27,7 +27,7 @@ from libsel4py.environment import (
     Slot,
 )
 from libsel4py.errors import TooManyDeferred
-from libsel4py.long_results import LONG_RESULTS_PER_CLIENT, LongResults
+from libsel4py.long_results import MOST_OF_CLIENT, LongResults
 from libsel4py.lowlevel import syscalls
 from libsel4py.lowlevel.syscalls import Message, Received
 from libsel4py.server import Alarm
@@ -213,7 +213,7 @@ def test_a_servers_own_endpoint_is_no_pool(up: Running) -> None:
 
 def test_long_results_are_kept_within_bounds() -> None:
     kept = LongResults()
-    tokens = [kept.keep(bytes([index]) * 2000) for index in range(LONG_RESULTS_PER_CLIENT + 1)]
+    tokens = [kept.keep(bytes([index]) * 2000) for index in range(MOST_OF_CLIENT + 1)]
     with pytest.raises(InvalidMessage, match="make the call again"):
         kept.fetch(0, tokens[0], 0)
     with pytest.raises(InvalidMessage):
@@ -225,8 +225,24 @@ def test_long_results_are_kept_within_bounds() -> None:
         piece = kept.fetch(0, tokens[1], offset)
         data, offset = data + piece, offset + len(piece)
     assert data == bytes([1]) * 2000
+    assert all(kept.fetch(0, token, 0) for token in tokens[2:])
     with pytest.raises(InvalidMessage):
         kept.fetch(0, tokens[1], 0)
+
+
+def test_one_client_keeps_no_more_bytes_than_it_may() -> None:
+    kept = LongResults()
+    largest = [kept.keep(bytes([index]) * (1 << 20)) for index in range(6)]
+    for token in largest[:2]:
+        with pytest.raises(InvalidMessage, match="make the call again"):
+            kept.fetch(0, token, 0)
+    assert [kept.fetch(0, token, 0)[0] for token in largest[2:]] == [2, 3, 4, 5]
+
+
+def test_many_threads_of_a_client_have_their_long_results(painter: Painter) -> None:
+    with connect(painter) as studio:
+        calls = [in_background(studio.repeat, "0123456789", 20_000 + index) for index in range(16)]
+        assert [len(call.result(10)) for call in calls] == [20_000 + index for index in range(16)]
 
 
 class Calling:
