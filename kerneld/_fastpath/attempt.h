@@ -105,7 +105,8 @@ bool look_up(struct attempt *a, uint64_t cptr, struct slot *found);
 /* deletions.c */
 void deletions_add(const RamObject *ram, uint64_t thread, struct slot slot);
 
-/* call.c. Whether a thread that is made runnable runs at once, on time of its own that is held to no budget, in a live process. */
+/* call.c. Whether a thread that is made runnable runs at once, on time of its own that is held to no budget, in a live process, and
+ * is told at once that its system call has ended: it has taken no memory from processes. */
 bool runs(struct attempt *a, uint64_t tcb);
 /* queues.remove, of an endpoint's queue: the thread waits there no more. */
 bool leave_queue(struct attempt *a, uint64_t endpoint, uint64_t tcb);

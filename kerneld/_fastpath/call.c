@@ -7,7 +7,8 @@ bool runs(struct attempt *a, uint64_t tcb)
 {
     uint64_t context = load(a, tcb + a->at->tcb_sched_context);
     return context && load(a, context + a->at->context_refill_max) && !load(a, context + a->at->context_period) &&
-           load(a, tcb + a->at->tcb_process) == a->at->process_live;
+           load(a, tcb + a->at->tcb_process) == a->at->process_live &&
+           !(load(a, tcb + a->at->tcb_block_word) & a->at->takes_memory);
 }
 
 bool leave_queue(struct attempt *a, uint64_t endpoint, uint64_t tcb)
@@ -98,9 +99,8 @@ static bool is_answered(struct attempt *a, uint64_t caller)
     const uint64_t fault = load(a, caller + at->tcb_fault_label);
     if (!fault)
         return true;
-    const uint64_t flags = load(a, caller + at->tcb_block_word);
-    return fault == SEL4PY_FAULTLABEL_VM_FAULT && !(a->entry.info >> 12) && flags & at->in_trap &&
-           !(flags & at->takes_memory);
+    return fault == SEL4PY_FAULTLABEL_VM_FAULT && !(a->entry.info >> 12) &&
+           load(a, caller + at->tcb_block_word) & at->in_trap;
 }
 
 static bool end_wait(struct attempt *a, uint64_t caller)

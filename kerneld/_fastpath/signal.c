@@ -19,7 +19,7 @@ static bool look_at_waiter(struct attempt *a, struct effect *effect, uint64_t bo
     effect->endpoint = load(a, bound + at->tcb_blocked_on);
     effect->reply = load(a, bound + at->tcb_reply);
     if (!runs(a, bound) || load(a, bound + at->tcb_fault_label) ||
-        (flags & (at->in_trap | at->told_pending | at->takes_memory)) != at->in_trap)
+        (flags & (at->in_trap | at->told_pending)) != at->in_trap)
         return false;
     (void)load(a, effect->endpoint + at->endpoint_tail); /* it and the reply object lie in RAM */
     (void)load(a, effect->reply + at->reply_tcb);

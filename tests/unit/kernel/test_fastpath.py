@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from kerneld.outbox import Message, Tell
 from kerneld.records import Tcb, ThreadState
+from kerneld.work import WORK_UNITS
 from libsel4py import abi
-from libsel4py.abi import ObjectType, Rights, Syscall
+from libsel4py.abi import InitialSlot, Label, ObjectType, Rights, Syscall
 from tests.harness import Machine, Thread, TwinKernel, take_fast_after_each_store
 
-ENDPOINT, REPLY, SIGNAL = 100, 101, 102
+ENDPOINT, REPLY, SIGNAL, TAKEN = 100, 101, 102, 103
 
 
 @pytest.fixture
@@ -90,6 +92,65 @@ def test_without_the_rights_for_a_call_it_is_slow(machine: Machine, rights: Righ
     server.syscall(Syscall.RECV, ENDPOINT, reply=REPLY)
     before = fast_takes()
     client.syscall(Syscall.CALL, ENDPOINT, words=(1,))
+    assert fast_takes() == before
+
+
+def delivered_to(thread: Thread) -> Message:
+    """How the host was told of the thread's last completion."""
+    return [tell for tell in thread.machine.deliveries if tell.subject == thread.tcb.address][-1]
+
+
+def test_a_receive_that_has_taken_memory_ends_when_it_is_gone(pair: tuple[Thread, Thread]) -> None:
+    """Its first phase was an Unmap: the call that ends it is the slow path's."""
+    _, client = pair
+    machine = client.machine
+    endpoint, frame = machine.retype(ObjectType.ENDPOINT), machine.retype(ObjectType.FRAME, abi.FRAME_MIN_BITS)
+    owner = machine.thread("owner")
+    machine.grant(owner, endpoint, ENDPOINT)
+    machine.grant(owner, frame, TAKEN)
+    machine.grant(client, endpoint, TAKEN)
+    words = {"dest": TAKEN, "reply": owner.reply, "label": Label.FRAME_UNMAP}
+    assert owner.syscall(Syscall.NB_SEND_RECV, ENDPOINT, **words) is None
+    before = fast_takes()
+    assert client.syscall(Syscall.CALL, TAKEN, words=(1,)) is None
+    assert owner.completion() is not None
+    assert delivered_to(owner) == Message(Tell.DELIVER, owner.tcb.address, 1)
+    assert not owner.tcb.takes_memory
+    assert fast_takes() == before
+
+
+def test_a_call_that_has_taken_memory_ends_when_it_is_gone(pair: tuple[Thread, Thread]) -> None:
+    """It was a Revoke, until another capability came to be at its address: the reply is the slow path's."""
+    server, client = pair
+    machine = client.machine
+    frame = machine.retype(ObjectType.FRAME, abi.FRAME_MIN_BITS)
+    for _ in range(2 * WORK_UNITS):
+        machine.copy(frame)
+    machine.grant(client, InitialSlot.CNODE, TAKEN)
+    client.submit(Syscall.CALL, TAKEN, abi.message_info(Label.CNODE_REVOKE, 2), (frame, abi.WORD_BITS))
+    assert machine.kernel.take(client.tcb)
+    machine.settle()
+    assert client.state is ThreadState.RESTART
+    depth = 8
+    for label, words in (
+        (Label.CNODE_DELETE, (TAKEN, depth)),
+        (Label.CNODE_COPY, (TAKEN, depth, ENDPOINT, depth, Rights.ALL)),
+    ):
+        caps = (client.cnode,) if label == Label.CNODE_COPY else ()
+        machine.root.submit(
+            Syscall.CALL, client.cnode, abi.message_info(label, len(words), len(caps)), words, caps=caps
+        )
+        assert machine.kernel.take(machine.root.tcb)
+        machine.settle()
+        assert machine.root.completion() is not None
+    machine.run()
+    assert client.state is ThreadState.BLOCKED_ON_REPLY
+    assert server.completion() is not None
+    before = fast_takes()
+    assert server.syscall(Syscall.REPLY_RECV, ENDPOINT, words=(1,), reply=REPLY) is None
+    assert client.completion() is not None
+    assert delivered_to(client) == Message(Tell.DELIVER, client.tcb.address, 1)
+    assert not client.tcb.takes_memory
     assert fast_takes() == before
 
 
