@@ -34,8 +34,8 @@ class Configure:
         in_use = context.refill_max and tcb is not None and tcb.state in scheduler.RUNNABLE
         lay_out = refills.change if in_use and context.core == self.core else refills.lay_out
         if self.budget == self.period:
-            # round robin: what was used may be used again at once, so two refills are all that it needs
-            lay_out = refills.lay_out if context.postponed else lay_out
+            # round robin: what was used may be used again at once; two refills are all that it needs, none is to come
+            lay_out = lay_out if refills.is_released(core, context) and not context.postponed else refills.lay_out
             lay_out(core, context, refills.MIN_REFILLS, self.budget, 0)
         else:
             lay_out(core, context, self.extra_refills + refills.MIN_REFILLS, self.budget, self.period)

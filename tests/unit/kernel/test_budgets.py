@@ -57,6 +57,17 @@ def test_round_robin_has_no_alarm() -> None:
     assert not machine.told(Tell.WATCH)
 
 
+def test_round_robin_waits_for_no_refill() -> None:
+    """Nor does one who had used more than time has passed: threads of a process count together."""
+    machine = Machine()
+    thread = held(machine, "side by side", 5000, 10_000)
+    machine.pass_time(1000, thread)
+    machine.used[thread.tcb.address] += 1000
+    give(machine, thread, 5000, 5000)
+    assert scheduler.may_run(thread.tcb)
+    assert not context_of(machine, thread).postponed
+
+
 def test_what_was_used_too_much_is_taken_from_the_next_refill() -> None:
     machine = Machine()
     thread = held(machine, "late", 1000, 10_000)
