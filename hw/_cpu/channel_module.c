@@ -16,13 +16,13 @@ static enum wait wait_event(struct cpu_thread *thread, int64_t deadline)
     return errno == ETIMEDOUT ? WAIT_TIMEOUT : WAIT_INTERRUPTED;
 }
 
-/* The channel with this number, once the keeper has it; NULL with an exception set. */
-static struct channel *await_channel(struct cpu_thread *thread, uint32_t number, int64_t timeout_ns)
+/* The channel with this number, once the keeper has it; NULL with an exception set. *seen: as channel_of_thread(). */
+static struct channel *await_channel(struct cpu_thread *thread, uint32_t number, int64_t timeout_ns, uint32_t *seen)
 {
     int64_t deadline = deadline_after(timeout_ns);
     for (;;) {
         thread->awaited_event = __atomic_load_n(&thread->event, __ATOMIC_ACQUIRE);
-        struct channel *channel = channel_of_thread(thread, number);
+        struct channel *channel = channel_of_thread(thread, number, seen);
         if (channel)
             return channel;
         enum wait result = without_gil(thread, deadline, wait_event);
@@ -41,17 +41,18 @@ static PyObject *channel_bind(PyObject *Py_UNUSED(module), PyObject *args)
     unsigned int number;
     long long timeout_ns = 1000000000;
     uint64_t cptr;
+    uint32_t seen;
     if (!PyArg_ParseTuple(args, "OI|L:channel_bind", &address, &number, &timeout_ns) || !as_u64(address, &cptr))
         return NULL;
     struct cpu_thread *thread = thread_ready();
-    struct channel *channel = thread ? await_channel(thread, number, timeout_ns) : NULL;
+    struct channel *channel = thread ? await_channel(thread, number, timeout_ns, &seen) : NULL;
     if (!channel)
         return NULL;
     if (channel_is_received(channel))
         return PyErr_Format(PyExc_LookupError, "channel %u is one that this thread receives by", number);
     if (channel == calls_find(thread, cptr))
         Py_RETURN_NONE;
-    if (!channel_use(channel))
+    if (!channel_use(channel, seen))
         return PyErr_Format(PyExc_LookupError, "channel %u is bound to another address, or gone", number);
     struct channel *before = calls_unbind(thread, cptr);
     if (before)

@@ -92,41 +92,67 @@ static int reserve(void)
     return 0;
 }
 
-bool channel_is_held(const struct channel *channel)
+static uint32_t look_at(const struct channel *channel) { return __atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE); }
+
+static uint32_t state_of(uint32_t seen) { return seen % PLACE_STATES; }
+
+static bool is_held(uint32_t seen) { return state_of(seen) == PLACE_HANDED || state_of(seen) == PLACE_USED; }
+
+uint32_t channel_generation(const struct channel *channel) { return look_at(channel) / PLACE_STATES; }
+
+static void set_state(struct channel *channel, enum place state)
 {
-    uint32_t place = __atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE);
-    return place == PLACE_HANDED || place == PLACE_USED;
+    const uint32_t before = look_at(channel);
+    __atomic_store_n(&channel->in_use, before - state_of(before) + state, __ATOMIC_RELEASE);
 }
 
-/* One that is handed out becomes `next`, whoever of thread and keeper is first. */
-static bool claim(struct channel *channel, uint32_t next)
+/* One that was seen to be handed out becomes `next`, whoever of thread and keeper is first. */
+static bool claim(struct channel *channel, uint32_t seen, enum place next)
 {
-    uint32_t handed = PLACE_HANDED;
-    return __atomic_compare_exchange_n(&channel->in_use, &handed, next, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    return state_of(seen) == PLACE_HANDED &&
+           __atomic_compare_exchange_n(&channel->in_use, &seen, seen - PLACE_HANDED + next, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_RELAXED);
 }
 
-bool channel_use(struct channel *channel) { return claim(channel, PLACE_USED); }
+bool channel_use(struct channel *channel, uint32_t seen) { return claim(channel, seen, PLACE_USED); }
 
-static struct channel *find(uint32_t thread, uint32_t number)
+bool channel_keep(struct channel *channel, uint32_t seen)
+{
+    return state_of(seen) == PLACE_USED || channel_use(channel, seen);
+}
+
+static bool is_of(const struct channel *channel, uint32_t thread, uint32_t *seen)
+{
+    *seen = look_at(channel);
+    return is_held(*seen) && channel->thread == thread;
+}
+
+bool channel_is_of(const struct channel *channel, const struct cpu_thread *thread, uint32_t *seen)
+{
+    return is_of(channel, thread->id, seen);
+}
+
+static struct channel *find(uint32_t thread, uint32_t number, uint32_t *seen)
 {
     for (unsigned i = 0; i < channel_places(); i++)
-        if (channel_is_held(&table[i]) && table[i].thread == thread && table[i].number == number &&
+        if (is_of(&table[i], thread, seen) && table[i].number == number &&
             !__atomic_load_n(&table[i].gone, __ATOMIC_ACQUIRE))
             return &table[i];
     return NULL;
 }
 
-struct channel *channel_of_thread(const struct cpu_thread *thread, uint32_t number)
+struct channel *channel_of_thread(const struct cpu_thread *thread, uint32_t number, uint32_t *seen)
 {
-    return find(thread->id, number);
+    return find(thread->id, number, seen);
 }
 
 /* Those that are gone do not count: however busy the thread is with other things, there is room for those that come. */
 static unsigned received_by(uint32_t thread)
 {
     unsigned count = 0;
+    uint32_t seen;
     for (unsigned i = 0; i < channel_places(); i++)
-        count += channel_is_held(&table[i]) && table[i].thread == thread && channel_is_received(&table[i]) &&
+        count += is_of(&table[i], thread, &seen) && channel_is_received(&table[i]) &&
                  !__atomic_load_n(&table[i].gone, __ATOMIC_ACQUIRE);
     return count;
 }
@@ -164,9 +190,8 @@ static int fill(struct channel *channel, const struct sel4py_control *request, i
     channel->owed = 0;
     channel->spin_ns = INT64_MAX;
     channel->ease = (struct ease){0};
-    channel->generation++;
     __atomic_store_n(&channel->gone, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&channel->in_use, PLACE_HANDED, __ATOMIC_RELEASE);
+    __atomic_store_n(&channel->in_use, look_at(channel) - PLACE_KEEPERS + PLACE_FILLED + PLACE_HANDED, __ATOMIC_RELEASE);
     return 0;
 }
 
@@ -174,9 +199,10 @@ int channel_open(const struct sel4py_control *request, int fd)
 {
     struct cpu_thread *thread = thread_find(request->thread);
     int error = arena ? 0 : reserve();
+    uint32_t seen;
     if (error || !thread)
         return error ? error : ESRCH;
-    const struct channel *known = find(request->thread, (uint32_t)request->words[0]);
+    const struct channel *known = find(request->thread, (uint32_t)request->words[0], &seen);
     if (known && !channel_is_gone(known))
         return 0; /* told again */
     uint64_t role = request->words[1];
@@ -184,15 +210,14 @@ int channel_open(const struct sel4py_control *request, int fd)
         received_by(request->thread) >= MOST_RECEIVED)
         return EMFILE;
     for (unsigned i = 0; i < CHANNEL_PLACES; i++) {
-        uint32_t unused = PLACE_FREE;
-        if (!__atomic_compare_exchange_n(&table[i].in_use, &unused, PLACE_KEEPERS, false, __ATOMIC_ACQ_REL,
-                                         __ATOMIC_RELAXED))
-            continue;
+        if (state_of(look_at(&table[i])) != PLACE_FREE)
+            continue; /* and one that is free stays that until it is filled here */
+        set_state(&table[i], PLACE_KEEPERS);
         if (i >= places)
             __atomic_store_n(&places, i + 1, __ATOMIC_RELEASE);
         error = fill(&table[i], request, fd);
         if (error)
-            __atomic_store_n(&table[i].in_use, PLACE_FREE, __ATOMIC_RELEASE);
+            set_state(&table[i], PLACE_FREE);
         tell(thread);
         return error;
     }
@@ -202,7 +227,7 @@ int channel_open(const struct sel4py_control *request, int fd)
 /* An errno value. */
 static int close_place(const struct cpu_thread *thread, struct channel *channel)
 {
-    if (!thread || claim(channel, PLACE_KEEPERS)) {
+    if (!thread || claim(channel, look_at(channel), PLACE_KEEPERS)) {
         channel_give_back(channel);
         return 0;
     }
@@ -214,7 +239,8 @@ static int close_place(const struct cpu_thread *thread, struct channel *channel)
 
 static int close_one(const struct cpu_thread *thread, uint32_t thread_id, uint32_t number)
 {
-    struct channel *channel = find(thread_id, number);
+    uint32_t seen;
+    struct channel *channel = find(thread_id, number, &seen);
     return channel ? close_place(thread, channel) : ESRCH;
 }
 
@@ -231,7 +257,7 @@ int channels_look(void)
     int error = 0;
     for (unsigned i = 0; i < channel_places(); i++) {
         struct channel *channel = &table[i];
-        if (!channel_is_held(channel) || __atomic_load_n(&channel->gone, __ATOMIC_ACQUIRE) ||
+        if (!is_held(look_at(channel)) || __atomic_load_n(&channel->gone, __ATOMIC_ACQUIRE) ||
             !channel_page_is_gone(channel->page))
             continue;
         struct cpu_thread *thread = thread_find(channel->thread);
@@ -258,7 +284,8 @@ int channel_close(const struct sel4py_control *request)
 
 int channel_receiver_died(const struct sel4py_control *request)
 {
-    struct channel *channel = find(request->thread, (uint32_t)request->words[0]);
+    uint32_t seen;
+    struct channel *channel = find(request->thread, (uint32_t)request->words[0], &seen);
     if (!channel)
         return ESRCH;
     channel_end_taken(channel->page, (uint32_t)request->words[1]);
@@ -275,15 +302,15 @@ void channel_give_back(struct channel *channel)
     /* Who has met with the fault has an empty page there already. */
     if (!__atomic_load_n(&emptied[channel - table], __ATOMIC_ACQUIRE))
         empty((size_t)(channel - table));
-    __atomic_store_n(&channel->in_use, PLACE_FREE, __ATOMIC_RELEASE);
+    set_state(channel, PLACE_FREE);
 }
 
 void channels_of_deaf(const struct cpu_thread *thread)
 {
+    uint32_t seen;
     for (unsigned i = 0; i < channel_places(); i++) {
         struct channel *channel = &table[i];
-        if (!channel_is_held(channel) || channel->thread != thread->id || !channel_is_received(channel) ||
-            (!channel_use(channel) && __atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE) != PLACE_USED))
+        if (!channel_is_of(channel, thread, &seen) || !channel_is_received(channel) || !channel_keep(channel, seen))
             continue;
         if (!__atomic_load_n(&channel->owed, __ATOMIC_ACQUIRE)) {
             channel_give_back(channel);
@@ -297,7 +324,8 @@ void channels_of_deaf(const struct cpu_thread *thread)
 
 void channels_of_ended(const struct cpu_thread *thread)
 {
+    uint32_t seen;
     for (unsigned i = 0; i < channel_places(); i++)
-        if (channel_is_held(&table[i]) && table[i].thread == thread->id)
+        if (channel_is_of(&table[i], thread, &seen) && channel_keep(&table[i], seen))
             channel_give_back(&table[i]);
 }

@@ -27,8 +27,9 @@ enum park { PARK_RUNNING, PARK_REQUESTED, PARK_STOPPED, PARK_DEFERRED };
 /* What the kernel has handed to one thread: a channel. channel_table.c */
 enum { CHANNEL_PLACES = 2048, MOST_RECEIVED = 124 /* with two words of its own, what futex_waitv takes */ };
 /* Whose a place is: the keeper fills those that are free, and takes one that is handed to a thread back by itself as long as
- * the thread does not use it; from then on the thread alone gives it back. */
-enum place { PLACE_FREE, PLACE_HANDED, PLACE_USED, PLACE_KEEPERS };
+ * the thread does not use it; from then on the thread alone gives it back. The word's other bits count how often the place
+ * has been filled: who takes it takes what he has looked at, and not what has come there since. */
+enum place { PLACE_FREE, PLACE_HANDED, PLACE_USED, PLACE_KEEPERS, PLACE_STATES, PLACE_FILLED = PLACE_STATES };
 
 /* How long to linger before the first look at what the peer is about to write (look.c), and how often that look has found it
  * since this was changed. */
@@ -37,7 +38,7 @@ struct ease {
 };
 
 struct channel {
-    uint32_t in_use; /* enum place */
+    uint32_t in_use; /* enum place, and how often it has been filled */
     uint32_t gone;   /* the kernel has taken the page away */
     uint32_t number;
     uint32_t role;
@@ -45,11 +46,10 @@ struct channel {
     uint32_t listener; /* a server's number */
     uint64_t badge;
     uint8_t *page;
-    uint32_t generation; /* of the place */
-    uint32_t owed;       /* answers that were put off */
-    int64_t spin_ns;     /* how long looking has paid lately */
-    uint16_t sequence;   /* the client's, of the last request */
-    bool abandoned;      /* the client has not waited for the answer to it */
+    uint32_t owed;     /* answers that were put off */
+    int64_t spin_ns;   /* how long looking has paid lately */
+    uint16_t sequence; /* the client's, of the last request */
+    bool abandoned;    /* the client has not waited for the answer to it */
     struct ease ease;    /* before the answer */
 };
 
@@ -208,12 +208,16 @@ bool channel_page_is_missing(uint64_t address);
 struct channel *channel_place(unsigned index);
 /* No place from this index on has ever been filled. */
 unsigned channel_places(void);
-/* Whether it has been handed to a thread, and not been given back. */
-bool channel_is_held(const struct channel *channel);
-struct channel *channel_of_thread(const struct cpu_thread *thread, uint32_t number);
+/* How often the place has been filled. */
+uint32_t channel_generation(const struct channel *channel);
+/* Both say in *seen what was looked at. Whether it has been handed to the thread, and not been given back; the one of a number. */
+bool channel_is_of(const struct channel *channel, const struct cpu_thread *thread, uint32_t *seen);
+struct channel *channel_of_thread(const struct cpu_thread *thread, uint32_t number, uint32_t *seen);
 bool channel_is_gone(const struct channel *channel);
-/* From now on the calling thread uses it. False if it does so already, or the kernel has taken it away. */
-bool channel_use(struct channel *channel);
+/* From now on the calling thread, whose it was when it was seen, uses it. False if it does so already, or the kernel has taken it
+ * away; channel_keep(): only then. */
+bool channel_use(struct channel *channel, uint32_t seen);
+bool channel_keep(struct channel *channel, uint32_t seen);
 void channel_give_back(struct channel *channel);
 /* The thread that the channel is for looks at the table again. */
 void channel_look_again(const struct channel *channel);

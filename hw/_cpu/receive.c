@@ -178,14 +178,14 @@ uint64_t receive_detach(struct cpu_thread *thread)
         return 0;
     __atomic_add_fetch(&channel->owed, 1, __ATOMIC_SEQ_CST);
     receiver->serving = NULL;
-    return (uint64_t)channel->generation << 32 | (uint64_t)(channel - channel_place(0) + 1) << 16 | receiver->sequence;
+    return (uint64_t)channel_generation(channel) << 32 | (uint64_t)(channel - channel_place(0) + 1) << 16 | receiver->sequence;
 }
 
 bool receive_answer(struct cpu_thread *thread, uint64_t handle, const struct channel_message *answer)
 {
     uint64_t index = (handle >> 16 & 0xffff) - 1;
     struct channel *channel = index < CHANNEL_PLACES ? channel_place((unsigned)index) : NULL;
-    if (!channel || channel->generation != handle >> 32 || !__atomic_load_n(&channel->owed, __ATOMIC_ACQUIRE))
+    if (!channel || channel_generation(channel) != handle >> 32 || !__atomic_load_n(&channel->owed, __ATOMIC_ACQUIRE))
         return false;
     channel_answer(channel->page, (uint16_t)handle, answer, receive_message_area(thread));
     __atomic_sub_fetch(&channel->owed, 1, __ATOMIC_SEQ_CST);

@@ -11,12 +11,11 @@ APART static void refresh(struct cpu_thread *thread, uint32_t event)
     receiver->event_seen = event;
     receiver->count = receiver->waiters = 0;
     const unsigned places = channel_places();
+    uint32_t seen;
     for (unsigned i = 0; i < places && receiver->count < MOST_RECEIVED; i++) {
         struct channel *channel = channel_place(i);
-        if (!channel_is_held(channel) || channel->thread != thread->id || !channel_is_received(channel))
-            continue;
-        if (!channel_use(channel) && __atomic_load_n(&channel->in_use, __ATOMIC_ACQUIRE) != PLACE_USED)
-            continue; /* taken back before it was looked at */
+        if (!channel_is_of(channel, thread, &seen) || !channel_is_received(channel) || !channel_keep(channel, seen))
+            continue; /* or taken back while it was looked at */
         if (!channel_is_gone(channel)) {
             receiver->channels[receiver->count++] = channel;
             receiver->waiters += channel->role == SEL4PY_CHANNELROLE_WAITER;

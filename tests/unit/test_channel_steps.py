@@ -1,8 +1,9 @@
-"""hw/_cpu/channel.c, interrupted between two given steps by a peer that does what it may do there."""
+"""hw/_cpu/channel.c and channel_table.c, interrupted between two given steps by who does what he may do there."""
 
 from __future__ import annotations
 
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program
 
 
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    program = tmp_path_factory.mktemp("steps") / "table_steps"
+    sources = ("tests/stress/table_steps.c", "hw/_cpu/channel_table.c", "hw/_cpu/channel.c")
+    headers = f"-I{sysconfig.get_path('include')}"
+    subprocess.run(["gcc", *FLAGS, headers, "-o", program, *sources], cwd=TREE, check=True)
+    return program
+
+
 @pytest.mark.parametrize(
     "case",
     [
@@ -32,4 +42,12 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_interrupted_step(steps: Path, case: str) -> None:
     done = subprocess.run([steps, case], stdout=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "case", ["filled_anew_before_it_is_received_by", "filled_anew_before_it_is_bound", "left_alone"]
+)
+def test_a_place_that_the_keeper_takes_back_meanwhile(table: Path, case: str) -> None:
+    done = subprocess.run([table, case], stdout=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
