@@ -35,6 +35,8 @@ from kerneld.records import IrqState, KernelRecord, Tcb
 
 POLL_NS: Final = 50_000
 TURN_NS: Final = 300_000
+CLOCK_EVERY: Final = 8  # times that the fast path has come back, after which a turn looks at the clock
+TAKEN_SHORT: Final = 32  # system calls of the fast path that take as long as coming back
 COOL_EVERY: Final = 4096  # system calls after which rings that had none of them are not polled any more
 U32: Final = 0xFFFFFFFF
 RING_WORDS: Final = 4  # of a watched ring (kerneld/_fastpath/serve.c, struct watched)
@@ -280,10 +282,12 @@ class Entry:
                     return True
                 if not self._time.idle():
                     return self._cannot_sleep()
-            count += 1
+            count += 1 + taken // TAKEN_SHORT
             # A unit of a long operation is much of a turn by itself; of what is short, the clock is the greater part.
-            if (restarts or not count & 7) and time.monotonic_ns() > end:
-                return True
+            if restarts or count >= CLOCK_EVERY:
+                if time.monotonic_ns() > end:
+                    return True
+                count = 0
         return False
 
     def _served(self, found: int, taken: int, unwatched: int) -> None:

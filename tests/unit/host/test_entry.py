@@ -74,6 +74,28 @@ def test_a_turn_ends_in_time_though_each_unit_of_work_is_long(
     assert (again, units) == (True, 2)
 
 
+def test_a_turn_ends_in_time_though_rings_are_full_all_the_time(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fast path comes back after 256 system calls, and by then others have waited."""
+    clock = times = 0
+
+    def serve(*arguments: object) -> tuple[int, int, int, int]:
+        nonlocal clock, times
+        clock += TURN_NS * 9 // 10
+        times += 1
+        return -1, 0, 256, 0
+
+    loop = asyncio.new_event_loop()
+    entry = Entry(machine.kernel, IoBus(machine.ram, []), loop, lambda message: None, lambda error: None)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: clock)
+    monkeypatch.setattr(_fastpath, "serve", serve)
+    again = entry._serve()
+    monkeypatch.undo()
+    loop.close()
+    assert (again, times) == (True, 2)
+
+
 def test_those_that_the_host_told_run_before_rings_are_polled(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
