@@ -4,10 +4,11 @@ Each process's first thread holds a robust mutex of the C library's in its trap 
 and wakes who waits for it as the first thing at the thread's end (set_robust_list(2)). A thread of the kernel's process
 waits for all of them, `futex_waitv(2)`, and does nothing but say so to the loop.
 
-Rules. The word is the task's to write: what it says is a hint, and the loop asks Linux (`Processes.hinted`). A word
-that changes without a death more than `MOST_CHANGES` times is looked at no more; so is every one beyond `MOST_WORDS`:
-their ends are heard of a little later. Words are looked at through RAM's window, which always shows something there,
-and nothing is held of the frame: it may be destroyed at any moment, and other words may come to lie there.
+Rules. The word is the task's to write, and to wake who waits for it: what it says is a hint, and the loop asks Linux
+(`Processes.hinted`). A word that has changed, or woken this thread, more than `MOST_CHANGES` times without a death is
+looked at no more; so is every one beyond `MOST_WORDS`: their ends are heard of a little later. Words are looked at
+through RAM's window, which always shows something there, and nothing is held of the frame: it may be destroyed at any
+moment, and other words may come to lie there.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ MOST_CHANGES: Final = 8
 _WORD_BYTES: Final = 4
 _OWNER_DIED: Final = 0x4000_0000  # FUTEX_OWNER_DIED
 _FUTEX_32: Final = 2
-_FUTEX_WAKE: Final = 1
+_FUTEX_WAIT, _FUTEX_WAKE = 0, 1
 _SYS_FUTEX: Final = {"x86_64": 202, "aarch64": 98}.get(os.uname().machine, -1)
 _SYS_FUTEX_WAITV: Final = 449
 _ENTRY: Final = struct.Struct("<QQII")  # struct futex_waitv
@@ -125,16 +126,20 @@ class DeathHints:
             for word in dead:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
                     self._loop.call_soon_threadsafe(self._hinted, word.start)
-            _wait(own, ctypes.addressof(self._own), words)
+            woken = _wait(own, ctypes.addressof(self._own), words)
+            if woken is not None:
+                woken.changes += 1
 
 
-def _wait(own: int, own_address: int, words: list[_Word]) -> None:
-    """Sleep until one of the words is not what it was, or is woken. May end for no reason."""
+def _wait(own: int, own_address: int, words: list[_Word]) -> _Word | None:
+    """Sleep until one of the words is not what it was, or is woken: returns that one. May end for no reason."""
     entries = _ENTRY.pack(own, own_address, _FUTEX_32, 0) + b"".join(
         _ENTRY.pack(word.value, word.address, _FUTEX_32, 0) for word in words
     )
-    if _libc.syscall(_SYS_FUTEX_WAITV, entries, 1 + len(words), 0, None, 0) >= 0:
-        return
+    woken: int = _libc.syscall(_SYS_FUTEX_WAITV, entries, 1 + len(words), 0, None, 0)
+    if woken >= 0:
+        return words[woken - 1] if woken else None
     if ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
         # A host without it: ends are heard of by pidfds alone, and this thread has nothing to do.
-        _libc.syscall(_SYS_FUTEX, own_address, 0, own, None, None, 0)
+        _libc.syscall(_SYS_FUTEX, ctypes.c_void_p(own_address), _FUTEX_WAIT, own, None, None, 0)
+    return None

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import mmap
 import os
 import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+import pytest
 
 import hw.cpu
 from hw.ram import Ram
 from hw.window import map_fixed
+from kerneld.host import death_hints
 from kerneld.host.death_hints import MOST_CHANGES, DeathHints
 from kerneld.host.linux import runs_no_more, tells_wait_status, wait_status_of_ending
 from libsel4py.abi import DEATH_WORD, TRAP_FRAME_BITS
@@ -20,6 +25,10 @@ from libsel4py.abi import DEATH_WORD, TRAP_FRAME_BITS
 HOLDS = 0x8000_0000  # FUTEX_WAITERS
 FRAME = 1 << TRAP_FRAME_BITS
 CAP_SYS_PTRACE = 1 << 19
+FUTEX_WAKE = 1
+NO_CALL = 9999
+SYS_FUTEX = {"x86_64": 202, "aarch64": 98}[os.uname().machine]
+libc = ctypes.CDLL(None)
 
 
 class Frames:
@@ -61,6 +70,12 @@ def with_frames(work: Callable[[Frames], Awaitable[None]]) -> None:
             frames.close()
 
     asyncio.run(within())
+
+
+def wake(at: ctypes.c_uint32) -> int:
+    """Wakes one who sleeps on a word; how many there were."""
+    woken: int = libc.syscall(SYS_FUTEX, ctypes.byref(at), FUTEX_WAKE, 1, None, None, 0)
+    return woken
 
 
 def word(of: int) -> int:
@@ -180,6 +195,42 @@ def test_a_word_that_changes_all_the_time_is_looked_at_no_more() -> None:
         os.waitpid(pid, 0)
 
     with_frames(work)
+
+
+def test_a_word_by_which_it_is_woken_all_the_time_is_looked_at_no_more() -> None:
+    """As one that changes: what a task writes there, or that it writes nothing, keeps the kernel busy a few times."""
+
+    async def work(frames: Frames) -> None:
+        (lying, file), (honest, own) = frames.frame(), frames.frame()
+        frames.hints.watch(1, lying)
+        frames.hints.watch(2, honest)
+        woken = 0
+        with mmap.mmap(file, FRAME) as seen:
+            at = ctypes.c_uint32.from_buffer(seen, DEATH_WORD)
+            while frames.heard.empty():
+                woken += wake(at)
+                await asyncio.sleep(0)
+            del at
+        assert woken > MOST_CHANGES
+        assert await frames.heard.get() == 1
+        pid = attached(own)
+        os.kill(pid, signal.SIGKILL)
+        assert await frames.heard.get() == 2
+        os.waitpid(pid, 0)
+
+    with_frames(work)
+
+
+def test_where_the_host_cannot_wait_for_several_words_it_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(death_hints, "_SYS_FUTEX_WAITV", NO_CALL)
+    own = ctypes.c_uint32(0)
+    sleeper = threading.Thread(target=death_hints._wait, args=(0, ctypes.addressof(own), []))
+    sleeper.start()
+    woken = 0
+    while sleeper.is_alive():
+        woken += wake(own)
+    sleeper.join()
+    assert woken == 1
 
 
 def test_what_is_forgotten_is_not_told() -> None:
