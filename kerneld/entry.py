@@ -269,6 +269,7 @@ class Entry:
                 first_maps.shared if first_maps is not None else None,
                 self.kicked,
             )
+            handed = len(first_maps.notes) if first_maps is not None else 0
             self._served(found, taken, unwatched)
             if restarts:
                 self._kernel.continue_one()
@@ -282,7 +283,7 @@ class Entry:
                     return True
                 if not self._time.idle():
                     return self._cannot_sleep()
-            count += 1 + taken // TAKEN_SHORT
+            count += 1 + handed + taken // TAKEN_SHORT
             # A unit of a long operation is much of a turn by itself; of what is short, the clock is the greater part.
             if restarts or count >= CLOCK_EVERY:
                 if time.monotonic_ns() > end:

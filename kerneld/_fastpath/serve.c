@@ -13,6 +13,7 @@
 
 enum {
     TAKEN_HIGH = 256, /* system calls before Python has a look at its other work */
+    MAP_TAKES = 8,    /* beside the one, of a Map with its host part: 16 for a fault, and its answer, are fewer */
     TURNS_NS_HIGH = 100000, /* of devices' turns, before the same: one is as long as hundreds of system calls */
     LOOKS_NS_HIGH = 1000000000,
     ANSWER_NS = 30000, /* what a pager in Python needs from a Map to its answer, twice */
@@ -83,7 +84,7 @@ struct service {
     const struct layout *layout;
     struct watched *rings;
     size_t count, next;
-    uint64_t taken;
+    uint64_t taken, worked; /* system calls; and what they come to */
     bool host_is_due;   /* the outbox tells it something */
     uint64_t unwatched; /* a thread that got a completion and whose ring is not among the watched */
     const uint64_t *attention; /* not 0 once one of the host's threads has something for the event loop; or NULL */
@@ -154,6 +155,7 @@ static bool carry_out(struct service *s, uint64_t tcb)
             publish_told(s->ram, s->layout, 1);
         __atomic_store_n((uint64_t *)(void *)(s->ram->base + s->layout->outbox_length), 0, __ATOMIC_RELEASE);
         s->handed = s->maps_last = true;
+        s->worked += MAP_TAKES;
         return true;
     }
     s->host_is_due = true;
@@ -173,6 +175,7 @@ static enum outcome serve_ring(struct service *s, size_t index)
     ring->served = 1;
     s->maps_last = false;
     s->taken += burst.taken;
+    s->worked += burst.taken;
     uint32_t *consumed = (uint32_t *)(void *)(s->ram->base + ring->frame + SEL4PY_SUBMIT_CONSUMED);
     __atomic_store_n(consumed, (uint32_t)ring->consumed, __ATOMIC_RELEASE);
     if (burst.tells_host)
@@ -203,7 +206,7 @@ static int64_t serve(struct service *s, int64_t nanoseconds)
                 return -1;
             if (outcome == SLOW)
                 return (int64_t)index;
-            if (s->host_is_due || s->unwatched || s->taken >= TAKEN_HIGH || s->turns_ns >= TURNS_NS_HIGH)
+            if (s->host_is_due || s->unwatched || s->worked >= TAKEN_HIGH || s->turns_ns >= TURNS_NS_HIGH)
                 return (int64_t)s->count;
         }
         if (found) {

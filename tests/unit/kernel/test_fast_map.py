@@ -229,6 +229,36 @@ def test_the_host_s_part_of_a_simple_one_is_done_in_the_loop(own: bool) -> None:
     keepers.close()
 
 
+def test_the_loop_comes_back_after_some_whose_host_s_part_it_has_done() -> None:
+    """Each takes as long as many other system calls, and others wait for the event loop meanwhile."""
+    scene, many = MappingScene(), 32
+    machine, root = scene.machine, scene.machine.root
+    machine.check = False
+    frames, vspace = scene.frame(count=many), machine.slot(scene.space).object
+    ours, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ram, *memories = (os.memfd_create("memory") for _ in range(1 + many))
+    for memory in memories:
+        os.ftruncate(memory, PAGE)
+    mail = array("Q", (many, ours.fileno(), 7, 0, 41, NO_SOCKET, 0, 0))
+    for number in range(many):
+        words = (ADDRESS + number * PAGE, READ_WRITE, 0)
+        info = abi.message_info(Label.FRAME_MAP, 3, 1)
+        root.submit(Syscall.CALL, frames + number, info, words, caps=(scene.space,), inline=True)
+    rings = array("Q", (root.tcb.trap_frame, root.tcb.consumed, root.tcb.address, 0))
+    notes: list[tuple[int, int, int, int]] = []
+    table = memoryview(bytearray(8 * many))
+    hands = ({vspace: mail}, notes, {}, list(enumerate(memories)), table, {}, {}, many, ram)
+    assert machine.kernel.fast_layout is not None
+    found, _, taken, _ = _fastpath.serve(
+        machine.ram, machine.kernel.fast_layout, rings, 0, 0, array("Q", (0,)), {}, hands
+    )
+    assert (found, taken, len(notes)) == (-1, 29, 29)
+    for each in (ram, *memories):
+        os.close(each)
+    ours.close()
+    keepers.close()
+
+
 def test_what_the_fast_path_takes_of_the_host_must_make_sense() -> None:
     with pytest.raises(TypeError):
         serve(MappingScene(), InitialSlot.VSPACE, ())
