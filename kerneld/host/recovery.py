@@ -129,7 +129,8 @@ class Recovery:
             if message.kind is Tell.RECEIVER_DIED and message.detail in by_tcb:
                 pages.was_handed(message.subject, by_tcb[message.detail], message.more)
         pages.restore_ends(self._inherited, lambda start, number: by_number.get((start, number)))
-        severed = any(message.kind is Tell.CHANNEL_GONE for message in pending)
+        severed = [message.subject for message in pending if message.kind is Tell.CHANNEL_GONE]
+        pages.gone(severed)  # first: a page that is there when its keeper looks is one that stays
         for process in running if severed else self._owed:
             process.channel_mail.look()
 

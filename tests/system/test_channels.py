@@ -25,6 +25,8 @@ essential = {essential}
 config = {{ scene = "{scene}" }}
 {more}
 """
+SEVERED = """uses = { service = "server.called", slow = { from = "server.called", channel = "never" } }
+threads = 1"""
 GRANTING = '{ from = "server.called", rights = "wgp" }'
 
 
@@ -53,6 +55,7 @@ def client(scene: str, more: str = "", name: str = "client", essential: bool = T
         ),
         ("time_limits", ""),
         ("deferred", "threads = 1"),
+        ("severed", SEVERED),
         ("signals", "threads = 1"),
         ("restarted", 'grants = ["system-information"]'),
     ],

@@ -24,6 +24,8 @@ from tests.system.images import mapper
 from tests.system.images.adding import COUNTED
 from tests.system.kernel_storm import SPARE, Storm
 from tests.system.supervisor import PROMPT, ROOT, Supervisor, Terminal
+from tests.system.test_channels import SERVER, SEVERED
+from tests.system.test_channels import client as caller
 from tests.system.test_littlefs import DESCRIPTION as FILES
 
 KILLS = 5
@@ -280,6 +282,26 @@ class Tree:
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
+
+
+GONE = "        ends: dict[Thread, list[int]] = {}\n"  # what it begins with
+DIES_FIRST = """        if not os.path.exists("{mark}"):
+            open("{mark}", "w").close()
+            os.kill(os.getpid(), 9)
+"""
+
+
+def test_who_waits_by_a_channel_that_a_killed_kernel_was_about_to_take_away_is_told(
+    sel4py: Supervisor, tmp_path: Path
+) -> None:
+    """The next one finds the page where it was, and nobody's."""
+    tree, mark = Tree(tmp_path / "tree", sel4py), tmp_path / "killed"
+    tree.change("kerneld/host/channels.py", GONE, DIES_FIRST.format(mark=mark) + GONE)
+    description = tmp_path / "channels.toml"
+    description.write_text(SERVER.format(root=tmp_path / "tree") + caller("severed", SEVERED))
+    ended = tree.run("up", str(description))
+    assert ended.returncode == 0, (ended, sel4py.run("logs", "--system", "channels").output)
+    assert mark.exists()
 
 
 def test_the_kernel_is_upgraded_while_tasks_go_on(sel4py: Supervisor, tmp_path: Path) -> None:

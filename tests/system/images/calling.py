@@ -8,6 +8,7 @@ import threading
 from libsel4py import (
     Channel,
     Component,
+    InvalidCapability,
     Notification,
     ServerDied,
     Timeout,
@@ -138,6 +139,25 @@ class Main(Component):
         assert value == 41
         assert calls > THRESHOLD
         assert self.calls > 1
+
+    def severed(self) -> None:
+        """The only channel ends while a thread waits there for its answer."""
+        slow = self.uses.slow
+        self.call(1, slow)  # the server listens
+
+        def wait() -> None:
+            self.upgrade()
+            with pytest.raises(InvalidCapability):
+                self.service.wait_for_ring()
+
+        async def both() -> None:
+            waiting = asyncio.ensure_future(aio.call(wait))
+            while not (waiting.done() or slow.waiting()):
+                await asyncio.sleep(0)
+            self.task.channels.forget(self.task.environment.connections["service"].cptr)
+            await waiting
+
+        aio.run(both())
 
     def signals(self) -> None:
         """Another thread waits for what this one signals, by channel and through the kernel."""
