@@ -147,7 +147,7 @@ class Main(Component):
 
         def wait() -> None:
             self.upgrade()
-            with pytest.raises(InvalidCapability):
+            with failing_with(InvalidCapability):
                 self.service.wait_for_ring()
 
         async def both() -> None:
