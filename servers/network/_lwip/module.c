@@ -157,12 +157,23 @@ static FUNCTION(begin)
     Py_RETURN_NONE;
 }
 
+/* Nagle's algorithm has lwIP keep back the last piece of what it sends until all before is acknowledged, and with that piece
+ * its own acknowledgement, which its timer then forgets. Two sides that do so both wait until one sends again what the other
+ * has. */
+static void acknowledge(void)
+{
+    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next)
+        if (pcb->unsent && pcb->flags & (TF_ACK_DELAY | TF_ACK_NOW) && !tcp_do_output_nagle(pcb))
+            tcp_send_empty_ack(pcb);
+}
+
 /* Do what is due. Returns the milliseconds to the next timer, and whether those that are left only let things age. */
 static FUNCTION(poll_timers)
 {
     (void)module, (void)arguments, (void)count;
     tcp_close_rest();
     netif_poll_all();
+    acknowledge();
     sys_check_timeouts();
     net_forget_servers();
     netif_poll_all();

@@ -509,6 +509,47 @@ def test_what_is_lost_at_once_is_sent_again_at_once() -> None:
     alone(work)
 
 
+def checksum(data: bytes) -> int:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def test_who_keeps_back_a_last_piece_acknowledges_what_it_has_got() -> None:
+    """By a peer that sends, and acknowledges nothing."""
+    mac, other = bytes((2, 0, 0, 0, 0, 7)), bytes((2, 0, 0, 0, 0, 8))
+    ours, theirs = bytes((10, 9, 0, 1)), bytes((10, 9, 0, 2))
+
+    def frame(port: int, number: int, acknowledged: int, flags: int, data: bytes = b"") -> bytes:
+        head = struct.pack("!HHIIBBHHH", PORT, port, number, acknowledged, 5 << 4, flags, 0xFFFF, 0, 0)
+        length = len(head) + len(data)
+        total = checksum(theirs + ours + struct.pack("!BBH", 0, 6, length) + head + data)
+        packet = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + length, 0, 0, 64, 6, 0, theirs, ours)
+        packet = packet[:10] + checksum(packet).to_bytes(2, "big") + packet[12:]
+        return mac + other + b"\x08\0" + packet + head[:16] + total.to_bytes(2, "big") + head[18:] + data
+
+    def work(stack: Stack) -> None:
+        frames: list[bytes] = []
+        made = stack.add_interface(mac, 1500, frames.append)
+        made.set_up(True)
+        made.add_address("10.9.0.1/24")
+        sock = stack.stream(4)
+        sock.connect("10.9.0.2", PORT)
+        _lwip.input(1, mac + other + b"\x08\x06" + bytes.fromhex("0001 0800 0604 0002") + other + theirs + mac + ours)
+        port, number = struct.unpack("!H2xI", frames[-1][34:42])
+        _lwip.input(1, frame(port, 1000, number + 1, 0x12))
+        assert (sock.send(b"first"), sock.send(b"kept back")) == (5, 9)
+        before = len(frames)
+        assert frames[-1].endswith(b"first")
+        for at in (1001, 2001):
+            _lwip.input(1, frame(port, at, number + 1, 0x10, bytes(1000)))
+        stack.poll()
+        assert 3001 in [int.from_bytes(each[42:46], "big") for each in frames[before:]]
+
+    alone(work)
+
+
 def test_a_process_has_one_stack() -> None:
     def work(stack: Stack) -> None:
         assert stack.interfaces()[0].addresses[0] == f"{ADDRESSES[0]}/24"
