@@ -73,8 +73,17 @@ class Journal:
 
     @classmethod
     def fresh(cls, memory: Memory) -> Journal:
-        """An empty journal, whatever was there before."""
-        for area in (0, memory.size // 2 & -WORD_BYTES):
+        """An empty journal, whatever was there before.
+
+        What tells of the damage goes last, so that nothing older comes back: a head that is none, or else what has the
+        higher number.
+        """
+
+        def rank(area: int) -> tuple[bool, int]:
+            valid, number = memory.load_word(area), memory.load_word(area + WORD_BYTES)
+            return valid not in (0, _valid(number)), number
+
+        for area in sorted((0, memory.size // 2 & -WORD_BYTES), key=rank):
             memory.store_word(area, 0)
             memory.store_word(area + WORD_BYTES, 0)
         return cls(memory)

@@ -170,16 +170,16 @@ class Keeper:
     """See the module. Made by `libsel4py.state.keeper_of`.
 
     Args:
-        journal: None if the task has no state. lost: what it had was damaged.
+        journal: None if the task has no state.
     Attributes:
         value: the kept value's bytes at the last commit. lock: held while something is committed.
     """
 
-    def __init__(self, journal: Journal | None = None, *, lost: bool = False) -> None:
+    def __init__(self, journal: Journal | None = None) -> None:
         self.lock = threading.RLock()
         self.value = b""
         self._journal = journal
-        self._forgets = journal is None or lost
+        self._forgets = journal is None
         self._kept: Kept[Any] | None = None
         self._answers: dict[tuple[int, int], KeptAnswer] = {}  # by badge and lane, the oldest first
         self._bytes = 0
@@ -200,7 +200,8 @@ class Keeper:
             return cls(Journal(memory))
         except (CorruptJournal, *UNDECODABLE) as error:
             _log.error("what this task kept is lost, it begins anew: %s", error)
-            return cls(Journal.fresh(memory), lost=True)
+            Journal.fresh(memory).checkpoint(_encode(_Record(None, [], [EVERYBODY])))  # for its next lives as well
+            return cls(Journal(memory))
 
     def keep(self, kind: Callable[[], Value]) -> Kept[Value]:
         """The kept value; ``kind()`` where there is none yet. Raises ValueError: it is asked for twice."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -93,6 +94,25 @@ def test_ended_at_any_store_the_last_step_was_done_or_not_done(
         assert next_life.records == old, f"ended at store {left} of {memory.stores}"
         write(next_life, [last])  # and it goes on
         assert Journal(cut).records == new
+
+
+@pytest.mark.parametrize("damaged", [0, 8, 24])  # the head, the number, a record
+@pytest.mark.parametrize("checkpoints", [2, 3])
+def test_what_was_there_before_the_damaged_area_does_not_come_back(checkpoints: int, damaged: int) -> None:
+    memory = CutMemory(LEAST_BYTES)
+    journal = Journal(memory)
+    for _ in range(checkpoints):
+        journal.checkpoint(b"state")
+    memory.bytes[damaged + (LEAST_BYTES // 2 if checkpoints % 2 == 0 else 0)] ^= 3
+    for left in range(4):
+        cut = CutMemory(LEAST_BYTES)
+        cut.bytes[:] = memory.bytes
+        cut.left = left
+        with pytest.raises(Cut):
+            Journal.fresh(cut)
+        cut.left = None
+        with suppress(CorruptJournal):
+            assert Journal(cut).records == [], f"ended at store {left}"
 
 
 @settings(max_examples=100, deadline=None)
