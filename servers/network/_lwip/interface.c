@@ -14,6 +14,8 @@ struct interface {
     PyObject *transmit;
     uint8_t mac[6];
     uint16_t mtu;
+    struct eth_addr heard; /* who has sent the last frame */
+    bool is_answering;     /* what is sent now goes there */
 };
 
 static struct interface *interfaces[MOST_NETIFS];
@@ -58,13 +60,43 @@ static err_t transmit(struct netif *netif, struct pbuf *packet)
     return done ? ERR_OK : ERR_IF;
 }
 
+static err_t output4(struct netif *netif, struct pbuf *packet, const ip4_addr_t *to)
+{
+    const struct interface *interface = netif->state;
+    if (!interface->is_answering)
+        return etharp_output(netif, packet, to);
+    return ethernet_output(netif, packet, (const struct eth_addr *)netif->hwaddr, &interface->heard, ETHTYPE_IP);
+}
+
+static err_t output6(struct netif *netif, struct pbuf *packet, const ip6_addr_t *to)
+{
+    const struct interface *interface = netif->state;
+    if (!interface->is_answering)
+        return ethip6_output(netif, packet, to);
+    return ethernet_output(netif, packet, (const struct eth_addr *)netif->hwaddr, &interface->heard, ETHTYPE_IPV6);
+}
+
+/* Who is many can be nobody's neighbour: to look for each of them would take the places of those who are. */
+void net_answer(struct pbuf *packet)
+{
+    struct netif *netif = ip_current_input_netif();
+    struct interface *interface = netif->linkoutput == transmit ? netif->state : NULL;
+    if (interface && interface->heard.addr[0] & 1)
+        return; /* no answer goes to a group */
+    if (interface)
+        interface->is_answering = true;
+    ip_output_if(packet, ip_current_dest_addr(), ip_current_src_addr(), TCP_TTL, 0, IP_PROTO_TCP, netif);
+    if (interface)
+        interface->is_answering = false;
+}
+
 static err_t prepare(struct netif *netif)
 {
     struct interface *interface = netif->state;
     netif->name[0] = 'e';
     netif->name[1] = 'n';
-    netif->output = etharp_output;
-    netif->output_ip6 = ethip6_output;
+    netif->output = output4;
+    netif->output_ip6 = output6;
     netif->linkoutput = transmit;
     netif->mtu = interface->mtu;
     netif->mtu6 = interface->mtu;
@@ -138,8 +170,10 @@ FUNCTION(net_input)
     struct pbuf *packet = NULL;
     if (frame.len >= 14 && frame.len <= 65535)
         packet = pbuf_alloc(PBUF_RAW, (u16_t)frame.len, PBUF_RAM);
-    if (packet)
+    if (packet) {
         pbuf_take(packet, frame.buf, (u16_t)frame.len);
+        memcpy(&interface->heard, (const char *)packet->payload + sizeof interface->heard, sizeof interface->heard);
+    }
     PyBuffer_Release(&frame);
     if (packet && interface->netif.input(packet, &interface->netif) != ERR_OK)
         pbuf_free(packet);

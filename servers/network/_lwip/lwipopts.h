@@ -110,7 +110,8 @@ uint32_t shim_random(void);
 #define LWIP_RAND() shim_random()
 #define LWIP_HOOK_FILENAME "hooks.h"
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port) shim_random()
-#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, option_bytes, first_bytes, second, data) shim_arrives(pcb, header)
+#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, option_bytes, first_bytes, second, segment) \
+    shim_arrives(pcb, header, option_bytes, first_bytes, segment)
 #define LWIP_HOOK_ND6_GET_GW(netif, dest) shim_gateway6(netif, dest)
 
 #endif

@@ -30,6 +30,8 @@
 #include "netif/ethernet.h"
 
 enum { MOST_SOCKETS = 4096, MOST_NETIFS = 4, MOST_PACKETS = 2048, MOST_MTU = 65520, MOST_DATAGRAMS = 128, MOST_DATAGRAM_BYTES = 512 << 10 };
+/* What lwIP counts of a listener's connections is twice its backlog at most, and has eight bits. */
+enum { MOST_BACKLOG = 127 };
 enum kind { FREE, TCP, LISTENER, UDP };
 
 /* What came in one piece. Not joined to one chain: a chain's length has 16 bits, and a window has more. */
@@ -60,8 +62,9 @@ struct sock {
     size_t bytes_in, bytes_out;   /* so much has gone that way while it was not */
     bool is_deaf; /* nobody reads any more: what comes is let go */
     int8_t error;
-    int32_t *accepted;           /* LISTENER: sockets that came, oldest first */
+    int32_t *accepted;           /* LISTENER: sockets that came, oldest first; twice the backlog */
     uint32_t accepted_count, backlog;
+    uint64_t cookie_key[2];
     struct datagram *datagrams;  /* UDP: a ring */
     uint32_t first, count;
     size_t bytes;
@@ -77,8 +80,15 @@ PyObject *raise_error(err_t error);            /* OSError with lwIP's number */
 int address_of(PyObject *text, ip_addr_t *address);
 PyObject *text_of(const ip_addr_t *address);
 
+/* Of the socket that lwIP's callbacks are told of; -1: none. */
+static inline int32_t number_of(void *argument)
+{
+    return (int32_t)(intptr_t)argument - 1; /* 0 is lwIP's for none */
+}
+
 uint64_t shim_now_ms(void);                     /* of a clock that never goes back */
 void net_forget_servers(void);                 /* what routers have told of, when it is over */
+void net_answer(struct pbuf *packet);          /* TCP's, to whom the segment in hand came from; no neighbour is asked for */
 bool net_is_quiet(void);                       /* no connection, and no address being asked for */
 
 #define FUNCTION(name) PyObject *name(PyObject *module, PyObject *const *arguments, Py_ssize_t count)

@@ -34,11 +34,6 @@ static bool widens(const struct tcp_pcb *pcb, bool *is_wide, size_t *bytes, size
     return *is_wide = true;
 }
 
-static int32_t number_of(void *argument)
-{
-    return (int32_t)(intptr_t)argument - 1; /* 0 is lwIP's for none */
-}
-
 static void part(struct tcp_pcb *pcb)
 {
     tcp_arg(pcb, NULL);
@@ -52,34 +47,6 @@ static void let_go(struct sock *sock)
 {
     part(sock->pcb.tcp);
     sock->pcb.tcp = NULL;
-}
-
-enum { SILENT_MS = 1000 };
-
-/* The oldest of those whose SYN a listener has answered, and who have not answered that within a second. */
-static struct tcp_pcb *oldest_silent(const struct tcp_pcb_listen *listener)
-{
-    struct tcp_pcb *oldest = NULL;
-    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) /* new ones come first */
-        if (pcb->state == SYN_RCVD && pcb->listener == listener && (tcp_ticks - pcb->tmr) * TCP_SLOW_INTERVAL >= SILENT_MS &&
-            (!oldest || tcp_ticks - pcb->tmr >= tcp_ticks - oldest->tmr))
-            oldest = pcb;
-    return oldest;
-}
-
-/* lwIP's hook: a segment is for this PCB. A SYN to a listener that has as many connections as it may, half open ones among
- * them, takes the place of the oldest that has been silent for a while, so that who sends SYNs and no more keeps others out
- * for a second and not for twenty. No sooner: of many who come at once each is about to answer, and would be reset. Of a
- * listener's own segment lwIP looks at no list behind this. */
-err_t shim_arrives(const struct tcp_pcb *pcb, const struct tcp_hdr *header)
-{
-    if (pcb->state != LISTEN || (TCPH_FLAGS(header) & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
-        return ERR_OK;
-    const struct tcp_pcb_listen *listener = (const struct tcp_pcb_listen *)pcb;
-    struct tcp_pcb *oldest = listener->accepts_pending >= listener->backlog ? oldest_silent(listener) : NULL;
-    if (oldest)
-        tcp_abandon(oldest, 0);
-    return ERR_OK;
 }
 
 static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *data, err_t error)
@@ -162,7 +129,7 @@ static err_t on_accept(void *argument, struct tcp_pcb *pcb, err_t error)
     struct sock *listener = at < 0 ? NULL : shim_socks[at];
     if (!listener || error != ERR_OK || !pcb)
         return ERR_VAL;
-    int32_t number = listener->accepted_count < listener->backlog ? sock_new(TCP) : -1;
+    int32_t number = listener->accepted_count < 2 * listener->backlog ? sock_new(TCP) : -1;
     if (number < 0)
         return ERR_MEM; /* lwIP aborts the connection */
     struct sock *sock = shim_socks[number];
@@ -305,9 +272,9 @@ FUNCTION(tcp_listen_at)
     long backlog = PyLong_AsLong(arguments[1]);
     if (sock->kind != TCP || sock->connected || sock->connecting)
         return raise_error(ERR_ISCONN);
-    if (backlog < 1 || backlog > 255)
-        backlog = backlog < 1 ? 1 : 255;
-    int32_t *accepted = calloc((size_t)backlog, sizeof *accepted);
+    if (backlog < 1 || backlog > MOST_BACKLOG)
+        backlog = backlog < 1 ? 1 : MOST_BACKLOG;
+    int32_t *accepted = calloc(2 * (size_t)backlog, sizeof *accepted);
     err_t error = ERR_MEM;
     struct tcp_pcb *listening = NULL;
     if (accepted)
@@ -320,6 +287,8 @@ FUNCTION(tcp_listen_at)
     sock->pcb.tcp = listening;
     sock->accepted = accepted;
     sock->backlog = (uint32_t)backlog;
+    for (unsigned at = 0; at < 2; at++)
+        sock->cookie_key[at] = (uint64_t)shim_random() << 32 | shim_random();
     tcp_arg(listening, (void *)(intptr_t)(PyLong_AsLong(arguments[0]) + 1));
     tcp_accept(listening, on_accept);
     Py_RETURN_NONE;

@@ -16,7 +16,13 @@ ROOT = Path(__file__).resolve().parents[3]
 # Of lwIP's source as it is: addresses in frames that stand at odd places, which x86 and AArch64 read as any other.
 FLAGS = "-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all"
 NEEDED = ("libsel4py", "servers", "hw", "kerneld", "tests", "setup.py", "pyproject.toml", "build")
-TESTS = ("test_stack.py", "test_syn_flood.py", "test_stack_with_linux.py", "test_stack_served.py")
+TESTS = (
+    "test_stack.py",
+    "test_syn_flood.py",
+    "test_syn_cookies.py",
+    "test_stack_with_linux.py",
+    "test_stack_served.py",
+)
 SECONDS = 900
 
 

@@ -16,6 +16,7 @@ from servers.network.stack import Stack, TcpSocket, is_built
 from tests.network_namespace import WHY_NOT
 from tests.unit.servers.stack_pair import ADDRESSES, SIX, Link, Peer, linux, run_pair
 from tests.unit.servers.test_stack import PORT, connected, echoes, exchange, listening, received, sent, soon, until
+from tests.unit.servers.wire import beside_a_flood
 
 pytestmark = [
     pytest.mark.skipif(not is_built(), reason="this tree was built without lwIP's source (make build says why)"),
@@ -96,6 +97,12 @@ def linux_serves(size: int, host: str = ADDRESSES[1]) -> tuple[Callable[[Stack],
 @pytest.mark.parametrize("scene", [linux_asks, linux_serves])
 def test_bytes_go_both_ways(scene: Callable[[int], tuple[Callable[[Stack], Work], Peer]], mtu: int) -> None:
     run_pair(*scene(4 << 20), mtu=mtu)
+
+
+@pytest.mark.parametrize("host", [ADDRESSES[0], SIX[0]], ids=["IPv4", "IPv6"])
+def test_bytes_go_both_ways_while_others_flood_the_port_with_syns(host: str) -> None:
+    server, client = linux_asks(1 << 20, host)
+    run_pair(beside_a_flood(server, host, PORT), client)
 
 
 @pytest.mark.slow

@@ -1,41 +1,40 @@
-"""Who sends SYNs to a port and answers nothing keeps nobody else out for long: the oldest half-open connection that is
-silent makes room. Many who come at once reset nobody."""
+"""Who sends SYNs to a port and answers nothing keeps nobody else out. Many who come at once reset nobody."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Generator
 
 import pytest
 
-from servers.network.stack import Stack, is_built
-from tests.unit.servers.stack_pair import ADDRESSES, MACS, run_pair
-from tests.unit.servers.test_stack import PORT, connected, listening, received, sent, until
+from servers.network.stack import Stack, TcpSocket, is_built
+from tests.unit.servers.stack_pair import ADDRESSES, SIX, run_pair
+from tests.unit.servers.test_stack import PORT, connected, exchange, listening, received, sent, until
+from tests.unit.servers.wire import beside_a_flood, forged
 
 pytestmark = pytest.mark.skipif(
     not is_built(), reason="this tree was built without lwIP's source (make build says why)"
 )
 Work = Generator[None, None, None]
 BACKLOG = 64
-SOON = 10  # seconds: half of what lwIP waits for an answer to its own
-
-
-def checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total ^ 0xFFFF
+SOON = 2.5  # seconds: before a client sends its SYN again, after 3
 
 
 def syn(number: int) -> bytes:
-    """A frame of somebody's on another network who is not there, another one each time."""
-    source, target = bytes((192, 0, 2, 1 + number % 250)), bytes(int(part) for part in ADDRESSES[0].split("."))
-    segment = struct.pack("!HHIIBBHHH", 1024 + number, PORT, number, 0, 5 << 4, 2, 0xFFFF, 0, 0)
-    total = checksum(source + target + struct.pack("!BBH", 0, 6, len(segment)) + segment)
-    segment = segment[:16] + total.to_bytes(2, "big") + segment[18:]
-    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(segment), 0, 0, 64, 6, 0, source, target)
-    header = header[:10] + checksum(header).to_bytes(2, "big") + header[12:]
-    return MACS[0] + MACS[1] + b"\x08\x00" + header + segment
+    return forged(number, ADDRESSES[0], PORT).frame()
+
+
+def soon_connected(stack: Stack, host: str) -> Generator[None, None, TcpSocket]:
+    sock = stack.stream(6 if ":" in host else 4)
+    sock.connect(host, PORT)
+    yield from until(lambda: sock.writable or sock.error, SOON)
+    assert sock.error is None
+    return sock
+
+
+@pytest.mark.parametrize("host", [ADDRESSES[0], SIX[0]], ids=["IPv4", "IPv6"])
+def test_while_a_port_is_flooded_others_come_and_bytes_go_both_ways(host: str) -> None:
+    server, client = exchange(1 << 20, host, soon_connected)
+    run_pair(beside_a_flood(server, host, PORT), client)
 
 
 def test_a_port_that_was_flooded_with_syns_serves_others_and_goes_on_with_those_it_had() -> None:

@@ -1,0 +1,223 @@
+/* How connections come to a socket that listens: half open ones, and cookies for those for whom there is no room.
+ *
+ * Rules. Half open are as many as the backlog says at most. Who comes when there are no fewer is answered all the same, and
+ * nothing is kept (RFC 4987, 3.6): the first sequence number of the answer is a cookie, and who brings it back has heard it,
+ * at the address that he gave. It is SipHash-2-4 of both ends, his first sequence number and the time, with a key of the
+ * listening socket's own, plus a number that says which of a few segment sizes he has told of; other options than that are
+ * neither kept nor offered. So of 2^32 numbers twelve are good at a time. What makes a connection of a cookie is lwIP, as
+ * of any that is half open. */
+#include "shim.h"
+
+#include <string.h>
+
+#include "lwip/inet_chksum.h"
+#include "siphash.h"
+
+enum {
+    STEP_MS = 64000, /* a cookie is good in the step of its making, and in the next */
+    STEPS = 2,
+    SILENT_MS = 4000, /* lwIP has answered the SYN again after 3 s, and for a second nobody has heard it */
+    MOST_PENDING = MEMP_NUM_TCP_PCB / 2, /* at all listening sockets */
+    MSS_OPTION_BYTES = 4,
+    WINDOW = 0xFFFF, /* what lwIP has of it without the option to scale */
+};
+static const uint16_t sizes[] = {536, 1220, 1440, 1460, 8940, 65460};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+static struct sock *sock_of(const struct tcp_pcb_listen *listener)
+{
+    int32_t number = number_of(listener->callback_arg);
+    return number < 0 ? NULL : shim_socks[number];
+}
+
+/* --- cookies --------------------------------------------------------------------------------------------------- */
+
+static void add_address(uint64_t words[2], const ip_addr_t *address)
+{
+    if (IP_IS_V6(address))
+        memcpy(words, ip_2_ip6(address)->addr, 2 * sizeof *words);
+    else
+        words[0] = ip_2_ip4(address)->addr;
+}
+
+/* Of the segment that lwIP has in hand, by a peer whose first sequence number was `theirs`. */
+static uint32_t hash_of(const struct sock *sock, const struct tcp_hdr *header, uint32_t theirs, uint64_t step)
+{
+    uint64_t words[6] = {0};
+    add_address(words, ip_current_src_addr());
+    add_address(words + 2, ip_current_dest_addr());
+    words[4] = (uint64_t)theirs << 32 | (uint32_t)header->src << 16 | header->dest;
+    words[5] = step;
+    return (uint32_t)siphash(sock->cookie_key, words, sizeof words / sizeof *words);
+}
+
+/* The greatest of our sizes that is not above what a SYN's options tell, or the least. */
+static uint32_t size_index(const uint8_t *options, unsigned length)
+{
+    uint32_t told = sizes[0], index = 0;
+    for (unsigned at = 0; at + 1 < length && options[at] != LWIP_TCP_OPT_EOL;) {
+        unsigned bytes = options[at] == LWIP_TCP_OPT_NOP ? 1 : options[at + 1];
+        if (!bytes || bytes > length - at)
+            break;
+        if (options[at] == LWIP_TCP_OPT_MSS && bytes == LWIP_TCP_OPT_LEN_MSS)
+            told = (uint32_t)options[at + 2] << 8 | options[at + 3];
+        at += bytes;
+    }
+    while (index + 1 < SIZES && sizes[index + 1] <= told)
+        index++;
+    return index;
+}
+
+/* Answer a SYN by a cookie, and keep nothing. */
+static void answer(struct sock *sock, const struct tcp_hdr *header, unsigned option_bytes)
+{
+    uint64_t step = shim_now_ms() / STEP_MS;
+    uint32_t index = size_index((const uint8_t *)(header + 1), option_bytes);
+    uint32_t cookie = hash_of(sock, header, header->seqno, step) + index;
+    struct pbuf *packet = pbuf_alloc(PBUF_IP, TCP_HLEN + MSS_OPTION_BYTES, PBUF_RAM);
+    if (!packet)
+        return;
+    uint16_t size = tcp_eff_send_mss_netif(TCP_MSS, ip_current_input_netif(), ip_current_src_addr());
+    struct tcp_hdr *reply = packet->payload;
+    *reply = (struct tcp_hdr){
+        .src = lwip_htons(header->dest),
+        .dest = lwip_htons(header->src),
+        .seqno = lwip_htonl(cookie),
+        .ackno = lwip_htonl(header->seqno + 1),
+        .wnd = lwip_htons(WINDOW),
+    };
+    TCPH_HDRLEN_FLAGS_SET(reply, (TCP_HLEN + MSS_OPTION_BYTES) / 4, TCP_SYN | TCP_ACK);
+    uint32_t option = lwip_htonl((uint32_t)LWIP_TCP_OPT_MSS << 24 | LWIP_TCP_OPT_LEN_MSS << 16 | size);
+    memcpy(reply + 1, &option, sizeof option);
+    reply->chksum = ip_chksum_pseudo(packet, IP_PROTO_TCP, packet->tot_len, ip_current_dest_addr(), ip_current_src_addr());
+    net_answer(packet);
+    pbuf_free(packet);
+}
+
+/* The segment size that a cookie of this socket's tells, which the segment in hand brings back; 0 if it brings none. */
+static uint16_t size_of_cookie(const struct sock *sock, const struct tcp_hdr *header)
+{
+    uint64_t step = shim_now_ms() / STEP_MS;
+    for (unsigned age = 0; age < STEPS; age++) {
+        uint32_t index = header->ackno - 1 - hash_of(sock, header, header->seqno - 1, step - age);
+        if (index < SIZES)
+            return sizes[index];
+    }
+    return 0;
+}
+
+/* A connection that is half open, as lwIP would have it of the SYN that the cookie has answered (`tcp_listen_input`). */
+static bool open_half(struct tcp_pcb_listen *listener, const struct tcp_hdr *header, uint16_t size)
+{
+    struct tcp_pcb *pcb = tcp_alloc(listener->prio);
+    if (!pcb)
+        return false;
+    ip_addr_copy(pcb->local_ip, *ip_current_dest_addr());
+    ip_addr_copy(pcb->remote_ip, *ip_current_src_addr());
+    pcb->local_port = header->dest;
+    pcb->remote_port = header->src;
+    pcb->netif_idx = listener->netif_idx;
+    pcb->so_options = listener->so_options & SOF_INHERITED;
+    pcb->callback_arg = listener->callback_arg;
+    pcb->listener = listener;
+    tcp_backlog_delayed(pcb);
+    pcb->state = SYN_RCVD;
+    pcb->lastack = pcb->snd_wl2 = header->ackno - 1;
+    pcb->snd_nxt = pcb->snd_lbb = header->ackno;
+    pcb->snd_wnd = pcb->snd_wnd_max = header->wnd;
+    pcb->snd_wl1 = header->seqno - 1; /* so that the segment's window counts */
+    pcb->rcv_nxt = header->seqno;
+    pcb->rcv_ann_right_edge = pcb->rcv_nxt + pcb->rcv_ann_wnd;
+    pcb->mss = tcp_eff_send_mss(size, &pcb->local_ip, &pcb->remote_ip);
+    TCP_REG_ACTIVE(pcb);
+    return true;
+}
+
+/* Have lwIP take the segment in hand once more, as it came. */
+static void take_again(struct tcp_hdr *header, struct pbuf *segment)
+{
+    header->src = lwip_htons(header->src);
+    header->dest = lwip_htons(header->dest);
+    header->seqno = lwip_htonl(header->seqno);
+    header->ackno = lwip_htonl(header->ackno);
+    header->wnd = lwip_htons(header->wnd);
+    pbuf_ref(segment); /* for who has it in hand and lets go of it */
+    tcp_input(segment, ip_current_input_netif());
+}
+
+/* An ACK for which there is no connection, or one half open (`other`) whose answer it does not know: it makes one if it
+ * brings a cookie back. Where there is no room it is dropped, as on its way: its sender sends again what it has to say. */
+static err_t on_ack(
+    struct tcp_pcb_listen *listener, struct tcp_pcb *other, struct tcp_hdr *header, unsigned option_bytes,
+    unsigned first_bytes, struct pbuf *segment)
+{
+    struct sock *sock = sock_of(listener);
+    uint16_t size = sock ? size_of_cookie(sock, header) : 0;
+    if (!size)
+        return ERR_OK; /* lwIP resets it */
+    if (other)
+        tcp_abandon(other, 0); /* its SYN has come twice: this is what the first one's answer has brought */
+    if (listener->accepts_pending >= 2 * sock->backlog || sock->accepted_count >= 2 * sock->backlog)
+        return ERR_MEM;
+    if (first_bytes != option_bytes || pbuf_add_header(segment, TCP_HLEN + option_bytes) != 0)
+        return ERR_BUF; /* in pieces that end amid the header: nobody sends such */
+    if (open_half(listener, header, size))
+        take_again(header, segment);
+    return ERR_ABRT;
+}
+
+/* --- half open ones -------------------------------------------------------------------------------------------- */
+
+/* The oldest of those whose SYN a listener has answered, and who have not answered that for a while. */
+static struct tcp_pcb *oldest_silent(const struct tcp_pcb_listen *listener)
+{
+    struct tcp_pcb *oldest = NULL;
+    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) /* new ones come first */
+        if (pcb->state == SYN_RCVD && pcb->listener == listener && (tcp_ticks - pcb->tmr) * TCP_SLOW_INTERVAL >= SILENT_MS &&
+            (!oldest || tcp_ticks - pcb->tmr >= tcp_ticks - oldest->tmr))
+            oldest = pcb;
+    return oldest;
+}
+
+/* A flood of many ports leaves connections to others, and to those who bring cookies back. */
+static bool has_room(const struct tcp_pcb_listen *listener)
+{
+    unsigned pending = 0;
+    for (const struct tcp_pcb_listen *each = tcp_listen_pcbs.listen_pcbs; each; each = each->next)
+        pending += each->accepts_pending;
+    return listener->accepts_pending < listener->backlog && pending < MOST_PENDING;
+}
+
+/* A SYN. The oldest that has been silent for a while makes room, so that others have their options again soon after a flood.
+ * Where nobody accepts it is dropped: a cookie would let its sender think itself connected. */
+static err_t on_syn(const struct tcp_pcb_listen *listener, const struct tcp_hdr *header, unsigned option_bytes)
+{
+    struct sock *sock = sock_of(listener);
+    if (!sock || sock->accepted_count >= sock->backlog)
+        return ERR_MEM;
+    if (has_room(listener))
+        return ERR_OK;
+    struct tcp_pcb *oldest = oldest_silent(listener);
+    if (oldest)
+        tcp_abandon(oldest, 0);
+    if (oldest && has_room(listener))
+        return ERR_OK;
+    answer(sock, header, option_bytes);
+    return ERR_MEM;
+}
+
+/* lwIP's hook: a segment is for this PCB. But for ERR_OK lwIP lets go of the segment, and does not look at the PCB, which
+ * may be gone. Of a listener's own segment lwIP looks at no list behind this. */
+err_t shim_arrives(
+    struct tcp_pcb *pcb, struct tcp_hdr *header, unsigned option_bytes, unsigned first_bytes, struct pbuf *segment)
+{
+    if (pcb->state != LISTEN && pcb->state != SYN_RCVD)
+        return ERR_OK;
+    struct tcp_pcb_listen *listener = pcb->state == LISTEN ? (struct tcp_pcb_listen *)pcb : pcb->listener;
+    unsigned flags = TCPH_FLAGS(header) & (TCP_SYN | TCP_ACK | TCP_RST);
+    if (pcb->state == LISTEN && flags == TCP_SYN)
+        return on_syn(listener, header, first_bytes);
+    if (listener && flags == TCP_ACK && (pcb->state == LISTEN || header->ackno != pcb->snd_nxt))
+        return on_ack(listener, pcb->state == LISTEN ? NULL : pcb, header, option_bytes, first_bytes, segment);
+    return ERR_OK;
+}
