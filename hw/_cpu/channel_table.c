@@ -2,7 +2,8 @@
  *
  * Rules. The keeper fills a place, and says when its page is gone; the thread that the channel is for alone uses it, and
  * gives the place back. One that the thread has not begun to use the keeper takes back itself: clients that come and go
- * while the thread has other things to do leave nothing behind. Pages lie in one reserved piece of the address space, so
+ * while the thread has other things to do leave nothing behind. A place whose thread ends while another one writes an answer
+ * there is not filled before that is done. Pages lie in one reserved piece of the address space, so
  * that whether a fault is a channel's is a comparison, and a page that is gone can be touched for ever: it reads as zeroes.
  */
 #include "cpu.h"
@@ -132,6 +133,19 @@ bool channel_is_of(const struct channel *channel, const struct cpu_thread *threa
     return is_of(channel, thread->id, seen);
 }
 
+bool channel_answer_begin(struct channel *channel, uint32_t generation)
+{
+    __atomic_add_fetch(&channel->answering, 1, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    const uint32_t seen = look_at(channel);
+    if (is_held(seen) && seen / PLACE_STATES == generation && __atomic_load_n(&channel->owed, __ATOMIC_ACQUIRE))
+        return true;
+    channel_answer_end(channel);
+    return false;
+}
+
+void channel_answer_end(struct channel *channel) { __atomic_sub_fetch(&channel->answering, 1, __ATOMIC_SEQ_CST); }
+
 static struct channel *find(uint32_t thread, uint32_t number, uint32_t *seen)
 {
     for (unsigned i = 0; i < channel_places(); i++)
@@ -213,6 +227,11 @@ int channel_open(const struct sel4py_control *request, int fd)
         if (state_of(look_at(&table[i])) != PLACE_FREE)
             continue; /* and one that is free stays that until it is filled here */
         set_state(&table[i], PLACE_KEEPERS);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST); /* who is about to answer sees this, or is seen */
+        if (__atomic_load_n(&table[i].answering, __ATOMIC_ACQUIRE)) {
+            set_state(&table[i], PLACE_FREE);
+            continue;
+        }
         if (i >= places)
             __atomic_store_n(&places, i + 1, __ATOMIC_RELEASE);
         error = fill(&table[i], request, fd);

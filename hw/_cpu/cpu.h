@@ -46,7 +46,8 @@ struct channel {
     uint32_t listener; /* a server's number */
     uint64_t badge;
     uint8_t *page;
-    uint32_t owed;     /* answers that were put off */
+    uint32_t owed;      /* answers that were put off */
+    uint32_t answering; /* threads that are about to write one of them */
     int64_t spin_ns;   /* how long looking has paid lately */
     uint16_t sequence; /* the client's, of the last request */
     bool abandoned;    /* the client has not waited for the answer to it */
@@ -218,6 +219,10 @@ bool channel_is_gone(const struct channel *channel);
  * away; channel_keep(): only then. */
 bool channel_use(struct channel *channel, uint32_t seen);
 bool channel_keep(struct channel *channel, uint32_t seen);
+/* An answer that was put off when the place had been filled so often: until channel_answer_end() it is filled no more, whoever
+ * gives it back. False, and nothing is to be ended, where it was given back, or is owed none. */
+bool channel_answer_begin(struct channel *channel, uint32_t generation);
+void channel_answer_end(struct channel *channel);
 void channel_give_back(struct channel *channel);
 /* The thread that the channel is for looks at the table again. */
 void channel_look_again(const struct channel *channel);

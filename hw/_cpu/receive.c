@@ -185,7 +185,7 @@ bool receive_answer(struct cpu_thread *thread, uint64_t handle, const struct cha
 {
     uint64_t index = (handle >> 16 & 0xffff) - 1;
     struct channel *channel = index < CHANNEL_PLACES ? channel_place((unsigned)index) : NULL;
-    if (!channel || channel_generation(channel) != handle >> 32 || !__atomic_load_n(&channel->owed, __ATOMIC_ACQUIRE))
+    if (!channel || !channel_answer_begin(channel, (uint32_t)(handle >> 32)))
         return false;
     channel_answer(channel->page, (uint16_t)handle, answer, receive_message_area(thread));
     __atomic_sub_fetch(&channel->owed, 1, __ATOMIC_SEQ_CST);
@@ -193,6 +193,7 @@ bool receive_answer(struct cpu_thread *thread, uint64_t handle, const struct cha
     /* The thread that it was for can give its place back now, or take what was posted since the answer. */
     if (__atomic_load_n(&channel->gone, __ATOMIC_SEQ_CST) || channel_has_request(channel->page))
         channel_look_again(channel);
+    channel_answer_end(channel);
     return true;
 }
 

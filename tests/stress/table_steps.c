@@ -62,6 +62,30 @@ static int filled_anew_before_it_is_bound(void)
     return !channel_use(place, seen) && is_the_others(place);
 }
 
+/* Who writes an answer that was put off writes it to the page that it was for, or to an empty one, and to no other's. */
+static int given_back_while_it_is_answered(void)
+{
+    struct channel *place = channel_place(0), *next = channel_place(1);
+    uint32_t seen;
+    if (open_for(FIRST, SEL4PY_CHANNELROLE_SERVER) || !channel_is_of(place, &threads[0], &seen) || !channel_keep(place, seen))
+        return 0;
+    const uint32_t generation = channel_generation(place);
+    if (channel_answer_begin(place, generation) || place->answering)
+        return 0; /* none is owed */
+    place->owed = 1;
+    if (channel_answer_begin(place, generation + 1) || !channel_answer_begin(place, generation))
+        return 0;
+    channels_of_ended(&threads[0]);
+    if (open_for(SECOND, SEL4PY_CHANNELROLE_SERVER) || channel_is_of(place, &threads[1], &seen) ||
+        !channel_is_of(next, &threads[1], &seen))
+        return 0;
+    channel_answer_end(place);
+    if (channel_answer_begin(place, generation) || close_for(SECOND) || open_for(SECOND, SEL4PY_CHANNELROLE_SERVER))
+        return 0;
+    place->owed = 1;
+    return channel_is_of(place, &threads[1], &seen) && !channel_answer_begin(place, generation) && !place->answering;
+}
+
 /* And one that nobody has taken meanwhile is the thread's. */
 static int left_alone(void)
 {
@@ -79,6 +103,7 @@ int main(int count, char **arguments)
         int (*run)(void);
     } cases[] = {{"filled_anew_before_it_is_received_by", filled_anew_before_it_is_received_by},
                  {"filled_anew_before_it_is_bound", filled_anew_before_it_is_bound},
+                 {"given_back_while_it_is_answered", given_back_while_it_is_answered},
                  {"left_alone", left_alone}};
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++)
         if (count == 2 && !strcmp(arguments[1], cases[i].name)) {

@@ -46,7 +46,13 @@ def test_interrupted_step(steps: Path, case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["filled_anew_before_it_is_received_by", "filled_anew_before_it_is_bound", "left_alone"]
+    "case",
+    [
+        "filled_anew_before_it_is_received_by",
+        "filled_anew_before_it_is_bound",
+        "given_back_while_it_is_answered",
+        "left_alone",
+    ],
 )
 def test_a_place_that_the_keeper_takes_back_meanwhile(table: Path, case: str) -> None:
     done = subprocess.run([table, case], stdout=subprocess.PIPE, text=True, check=False)
