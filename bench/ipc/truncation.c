@@ -41,7 +41,7 @@ struct page {
 
 /* What outlives the page. Each round has a number: who has come to its end says so. */
 struct control {
-    _Alignas(64) _Atomic uint32_t round, cut_off[2], called;
+    _Alignas(64) _Atomic uint32_t round, cut_off[2], called, bound; /* bound: how many end with who asks */
     double refused_at;
 };
 
@@ -194,6 +194,8 @@ static pid_t begin(int processor, int role, pid_t client, pid_t server)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         exit(1);
+    atomic_fetch_add(&control->bound, 1);
+    syscall(SYS_futex, &control->bound, FUTEX_WAKE, 1, NULL, NULL, 0);
     run_on(processor);
     if (role == 2)
         take_away(client, server);
@@ -218,6 +220,8 @@ int main(int count, char **arguments)
     pid_t client = begin(first, 0, 0, 0), server = begin(first, 1, 0, 0), keeper = begin(second, 2, client, server);
     if (client < 0 || server < 0 || keeper < 0)
         return 1;
+    for (uint32_t bound; (bound = atomic_load(&control->bound)) < 3;) /* who hears of them may stop them */
+        wait_while(&control->bound, bound);
     printf("%d %d %d %d\n", client, server, getpid(), keeper);
     fflush(stdout);
     take_orders();
