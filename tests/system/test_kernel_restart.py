@@ -263,12 +263,12 @@ CODE = ("hw", "kerneld", "libsel4py", "deploy", "servers", "apps")
 
 
 class Tree:
-    """A copy of the code, which a test changes while a system of it runs."""
+    """A copy of the code, which a test changes while a system of it runs. ``more``: folders beside that."""
 
-    def __init__(self, folder: Path, sel4py: Supervisor) -> None:
+    def __init__(self, folder: Path, sel4py: Supervisor, *more: str) -> None:
         self._folder = folder
         self._sel4py = sel4py
-        for name in CODE:
+        for name in (*CODE, *more):
             shutil.copytree(ROOT / name, folder / name)  # with the byte code of what is not changed
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -295,7 +295,7 @@ def test_who_waits_by_a_channel_that_a_killed_kernel_was_about_to_take_away_is_t
     sel4py: Supervisor, tmp_path: Path
 ) -> None:
     """The next one finds the page where it was, and nobody's."""
-    tree, mark = Tree(tmp_path / "tree", sel4py), tmp_path / "killed"
+    tree, mark = Tree(tmp_path / "tree", sel4py, "tests"), tmp_path / "killed"
     tree.change("kerneld/host/channels.py", GONE, DIES_FIRST.format(mark=mark) + GONE)
     description = tmp_path / "channels.toml"
     description.write_text(SERVER.format(root=tmp_path / "tree") + caller("severed", SEVERED))

@@ -17,6 +17,7 @@ enum {
     STEP_MS = 64000, /* a cookie is good in the step of its making, and in the next */
     STEPS = 2,
     SILENT_MS = 4000, /* lwIP has answered the SYN again after 3 s, and for a second nobody has heard it */
+    CROWDED_MS = 4000, /* longer than what was sent with an ACK that had no room is on its way */
     MOST_PENDING = MEMP_NUM_TCP_PCB / 2, /* at all listening sockets */
     MSS_OPTION_BYTES = 4,
     WINDOW = 0xFFFF, /* what lwIP has of it without the option to scale */
@@ -145,8 +146,16 @@ static void take_again(struct tcp_hdr *header, struct pbuf *segment)
     tcp_input(segment, ip_current_input_netif());
 }
 
+/* There is no room for one who has brought a cookie back: it is dropped, as on its way, and its sender sends again what he
+ * has to say. The segments that he has sent behind it bring none, and are dropped as well. */
+static err_t turn_away(struct sock *sock)
+{
+    sock->crowded_until_ms = shim_now_ms() + CROWDED_MS;
+    return ERR_MEM;
+}
+
 /* An ACK for which there is no connection, or one half open (`other`) whose answer it does not know: it makes one if it
- * brings a cookie back. Where there is no room it is dropped, as on its way: its sender sends again what it has to say. */
+ * brings a cookie back. */
 static err_t on_ack(
     struct tcp_pcb_listen *listener, struct tcp_pcb *other, struct tcp_hdr *header, unsigned option_bytes,
     unsigned first_bytes, struct pbuf *segment)
@@ -154,15 +163,16 @@ static err_t on_ack(
     struct sock *sock = sock_of(listener);
     uint16_t size = sock ? size_of_cookie(sock, header) : 0;
     if (!size)
-        return ERR_OK; /* lwIP resets it */
+        return sock && shim_now_ms() < sock->crowded_until_ms ? ERR_MEM : ERR_OK; /* lwIP resets it */
     if (other)
         tcp_abandon(other, 0); /* its SYN has come twice: this is what the first one's answer has brought */
     if (listener->accepts_pending >= 2 * sock->backlog || sock->accepted_count >= 2 * sock->backlog)
-        return ERR_MEM;
+        return turn_away(sock);
     if (first_bytes != option_bytes || pbuf_add_header(segment, TCP_HLEN + option_bytes) != 0)
         return ERR_BUF; /* in pieces that end amid the header: nobody sends such */
-    if (open_half(listener, header, size))
-        take_again(header, segment);
+    if (!open_half(listener, header, size))
+        return turn_away(sock);
+    take_again(header, segment);
     return ERR_ABRT;
 }
 

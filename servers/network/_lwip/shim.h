@@ -65,6 +65,7 @@ struct sock {
     int32_t *accepted;           /* LISTENER: sockets that came, oldest first; twice the backlog */
     uint32_t accepted_count, backlog;
     uint64_t cookie_key[2];
+    uint64_t crowded_until_ms; /* an ACK with a good cookie had no room: what its sender has sent behind it is not reset */
     struct datagram *datagrams;  /* UDP: a ring */
     uint32_t first, count;
     size_t bytes;

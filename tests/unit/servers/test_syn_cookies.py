@@ -304,6 +304,29 @@ def test_connections_that_nobody_accepts_are_bounded_and_who_is_too_many_is_let_
     run_alone(work)
 
 
+def test_what_was_sent_behind_one_that_had_no_room_is_not_reset() -> None:
+    """Its sender takes itself for connected, and sends all that its window takes."""
+
+    def work(wire: Wire) -> None:
+        listener = flooded(wire)
+        replies = [answer_to(cookie(wire, asking(number=number)), b"question", ACK | PSH) for number in range(20)]
+        wire.give(*replies)
+        for first in replies[2 * BACKLOG :]:
+            behind = replace(first, sequence=(first.sequence + len(first.data)) % SEQUENCE, data=b" and more")
+            assert wire.ask(behind) == []
+            while listener.accept() is not None:
+                pass
+            wire.give(first)
+            wire.give(behind)
+            sock = listener.accept()
+            assert sock is not None
+            assert sock.recv(100) == b"question and more"
+        _lwip.let_go_by(5000)
+        resets(wire, replace(replies[0], source_port=1))
+
+    run_alone(work)
+
+
 def test_of_those_who_were_half_open_none_is_reset_for_those_who_bring_cookies() -> None:
     def work(wire: Wire) -> None:
         listener = listening(wire)
