@@ -22,7 +22,7 @@ class Places:
 
     def __init__(self, folder: Path, sel4py: Supervisor) -> None:
         self.root = folder / "tree"
-        self.tree = Tree(self.root, sel4py)
+        self.tree = Tree(self.root, sel4py, "tests")
         self._record = folder / "places"
         self._record.touch()
         text = (ROOT / "tests/system/kernel_sites.py").read_text().replace('"RECORD"', f'"{self._record}"')
