@@ -14,7 +14,8 @@ import pytest
 from tests.system.conftest import Boot
 from tests.system.images.adding import COUNTED
 from tests.system.supervisor import ROOT, Supervisor
-from tests.system.test_kernel_restart import COUNTING, MANY, SCENES, Tree, client
+from tests.system.test_kernel_restart import COUNTING, MANY, SCENES, client
+from tests.system.tree import Tree
 
 
 class Places:

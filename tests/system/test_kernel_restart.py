@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
-import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +24,7 @@ from tests.system.supervisor import PROMPT, ROOT, Supervisor, Terminal
 from tests.system.test_channels import SERVER, SEVERED
 from tests.system.test_channels import client as caller
 from tests.system.test_littlefs import DESCRIPTION as FILES
+from tests.system.tree import Tree
 
 KILLS = 5
 MANY = 1_000_000
@@ -257,31 +255,6 @@ def test_a_kernel_does_not_go_on_with_records_that_cannot_be(boot: Boot) -> None
 def ram_descriptor(pid: int) -> str:
     folder = Path(f"/proc/{pid}/fd")
     return next(each for each in os.listdir(folder) if "sel4py-ram" in os.readlink(folder / each))
-
-
-CODE = ("hw", "kerneld", "libsel4py", "deploy", "servers", "apps")
-
-
-class Tree:
-    """A copy of the code, which a test changes while a system of it runs. ``more``: folders beside that."""
-
-    def __init__(self, folder: Path, sel4py: Supervisor, *more: str) -> None:
-        self._folder = folder
-        self._sel4py = sel4py
-        for name in (*CODE, *more):
-            shutil.copytree(ROOT / name, folder / name)  # with the byte code of what is not changed
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "deploy.cli", *arguments]
-        return subprocess.run(
-            command, cwd=self._folder, env=self._sel4py.environment, capture_output=True, text=True, check=False
-        )
-
-    def change(self, file: str, old: str, new: str) -> None:
-        path = self._folder / file
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
 
 
 GONE = "        ends: dict[Thread, list[int]] = {}\n"  # what it begins with

@@ -13,7 +13,7 @@ import pytest
 
 from tests.system.supervisor import ROOT, Supervisor
 from tests.system.test_guides import blocks
-from tests.system.test_kernel_restart import Tree
+from tests.system.tree import Tree
 
 PAGE = "teaching.md"
 pytestmark = pytest.mark.slow
