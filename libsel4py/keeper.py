@@ -7,9 +7,9 @@ was; there is no third.
 Rules. A client is known by its badge, which the kernel delivers, and by its name; the rest of a request's id is its
 own word, which can make it get its own former answers, and nothing else. What is remembered is bounded: `MOST_LANES`
 answers of each client, and together half of the journal, and no more than the value leaves room for; beyond that
-whoever has most loses its oldest. From then on
-a repeated request of that client's of which there is no record may have been carried out, or not. Without a journal all
-this lasts as long as the process. What was repeated and may be forgotten is refused: `RequestForgotten`.
+whoever has most loses its oldest. From then on a repeated request of that client's of which there is no record may have
+been carried out, or not. Without a journal all this lasts as long as the process. What was repeated and may be
+forgotten is refused: `RequestForgotten`.
 """
 
 from __future__ import annotations

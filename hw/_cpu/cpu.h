@@ -48,10 +48,10 @@ struct channel {
     uint8_t *page;
     uint32_t owed;      /* answers that were put off */
     uint32_t answering; /* threads that are about to write one of them */
-    int64_t spin_ns;   /* how long looking has paid lately */
-    uint16_t sequence; /* the client's, of the last request */
-    bool abandoned;    /* the client has not waited for the answer to it */
-    struct ease ease;    /* before the answer */
+    int64_t spin_ns;    /* how long looking has paid lately */
+    uint16_t sequence;  /* the client's, of the last request */
+    bool abandoned;     /* the client has not waited for the answer to it */
+    struct ease ease;   /* before the answer */
 };
 
 struct receiver;

@@ -18,7 +18,6 @@ from hw.clock import host_microseconds
 from hw.devices.disk import Disk as DiskBackend
 from kerneld import layout
 from kerneld.host.image import save_image
-from kerneld.host.linux import is_stopped
 from kerneld.host.operations import Refused
 from kerneld.host.process import Phase
 from kerneld.host.snapshot_format import Disk, Trailer, digests, pack
@@ -43,7 +42,7 @@ def suspend(system: System, request: Mapping[str, object]) -> object:
         process.hold_still(True)
     ends = False
     try:
-        _wait_stopped(process for process in processes if process.pid)
+        _wait_stopped(processes)
         _finish_disks(system)
         size = _save(system, Path(file))
         ends = end
@@ -62,7 +61,7 @@ def _wait_stopped(processes: Iterable[Process]) -> None:
     """A task that ran on would change its memory while it is copied. The host tells nobody but the parent of a stop."""
     deadline = time.monotonic() + STOP_S
     for process in processes:
-        while not is_stopped(process.pid):
+        while not process.is_at_rest:
             if time.monotonic() > deadline:
                 raise Refused(f"the host does not stop {process.name} (process {process.pid}); the system goes on")
             os.sched_yield()
