@@ -22,11 +22,11 @@ from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.vspace import OutOfAddresses
 from libsel4py.server import Server
 from libsel4py.session import Session, Sessions, TooManySessions
+from libsel4py.slot_shares import OF_A_CLIENT, SlotShares
 
 SESSIONS_OF_A_GRANT: Final = 16
 TENANTS: Final = 8  # of whom each may have its part of all sessions (`grants.Grant.tenant`)
 MOST_DEPTH: Final = 16  # of sessions that were opened by sessions
-LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs; of the others one client has half
 
 
 class SessionTable:
@@ -64,7 +64,7 @@ class SessionTable:
         )
         self._most_of_a_tenant = max(1, most // TENANTS)
         self._of_tenant: Counter[tuple[str, int]] = Counter()
-        self._slots = server.task.slots.free_count - LEAST_FREE_SLOTS  # of all sessions together
+        self._slots = SlotShares(server.task, "buffers and watches")
         self._ending: list[FileSession] = []
         self._is_ending = False
 
@@ -149,16 +149,7 @@ class SessionTable:
 
     def _lacking(self, origin: Grant) -> str:
         """Why there are no slots for it; "" if there are."""
-        if self._server.task.slots.free_count < LEAST_FREE_SLOTS:
-            return "the server has no slots left: close sessions, or give it a larger CNode"
         owner, tenant = origin.owner, origin.tenant_below
         of_owner = [each for each in self.by_badge.values() if each.origin.owner == owner]
         of_tenant = [each for each in of_owner if tenant and each.origin.tenant_below == tenant]
-        for sessions, most in ((of_owner, self._slots // 2), (of_tenant, self._slots // TENANTS)):
-            taken = sum(each.slots for each in sessions)
-            if taken > most:
-                return (
-                    f"{len(sessions)} sessions with their buffers and watches take {taken} slots of the server, of "
-                    f"{most}: close some, attach buffers of fewer frames, or give the server a larger CNode"
-                )
-        return ""
+        return self._slots.lacking((of_owner, OF_A_CLIENT), (of_tenant, TENANTS))

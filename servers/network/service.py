@@ -45,6 +45,7 @@ from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.machine import Words
 from libsel4py.lowlevel.vspace import OutOfAddresses
 from libsel4py.session import Session, Sessions, TooManySessions
+from libsel4py.slot_shares import OF_A_CLIENT, SlotShares
 from libsel4py.wire import put_failure
 from servers.network.grants import MOST_NARROWED, SESSIONS_OF_A_GRANT, Grant, Grants
 from servers.network.questions import Questions
@@ -71,7 +72,6 @@ if TYPE_CHECKING:
 ANY_HOST: Final = {4: "0.0.0.0", 6: "::"}
 MOST_SESSIONS: Final = 256
 MOST_DEFERRED: Final = 1024  # of all clients
-LEAST_FREE_SLOTS: Final = 64  # kept for what the server itself needs; of the others one client has half
 _ALL_EVENTS: Final = Events.READABLE | Events.WRITABLE | Events.ERROR | Events.CLOSED
 Texts = list[str]
 AllReady = list[Ready]
@@ -102,7 +102,7 @@ class NetworkServer(Network):
             most=most,
             client_of=lambda caller: caller.name,
         )
-        self._slots = self.task.slots.free_count - LEAST_FREE_SLOTS  # of all sessions together
+        self._slots = SlotShares(self.task, "buffers")
         self._waiting: Counter[str] = Counter()
         self.server.allow_deferred(MOST_DEFERRED)
         self._handed_on = SocketService(self.server, turns)
@@ -200,16 +200,9 @@ class NetworkServer(Network):
 
     def _lacking(self, owner: str) -> str:
         """Why there are no slots for this client; "" if there are."""
-        if self.task.slots.free_count < LEAST_FREE_SLOTS:
-            return "the server has no slots left: close sessions, or give it a larger CNode"
         grants = [each for each in self._by_badge.values() if each.is_session and each.owner == owner]
-        taken, most = sum(each.session.slots for each in grants if each.session is not None), self._slots // 2
-        if taken <= most:
-            return ""
-        return (
-            f"{len(grants)} sessions with their buffers take {taken} slots of the server, of {most}: close some, "
-            "attach buffers of fewer frames, or give the server a larger CNode"
-        )
+        sessions = [each.session for each in grants if each.session is not None]
+        return self._slots.lacking((sessions, OF_A_CLIENT))
 
     def attach(self, memory: SharedMemory) -> None:
         grant, session = self._in_session()

@@ -15,13 +15,14 @@ from libsel4py.badges import FIRST_BADGE, Badges
 from libsel4py.filesystem import FileSystemServer, grants
 from libsel4py.filesystem.grants import MOST_NARROWED
 from libsel4py.filesystem.paths import checked, is_within, join, moved, parent_of, relative
-from libsel4py.filesystem.session_table import LEAST_FREE_SLOTS, MOST_DEPTH, TENANTS
+from libsel4py.filesystem.session_table import MOST_DEPTH, TENANTS
 from libsel4py.filesystem.waiting import MOST_OF_A_CLIENT
 from libsel4py.filesystem.watches import MOST_CHANGES, MOST_WATCHES
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.file import Access, BadPath, Directory, File, Locked, StaleHandle, TooManyOpen
 from libsel4py.lending import lend
 from libsel4py.lowlevel.syscalls import Message
+from libsel4py.slot_shares import LEAST_FREE_SLOTS
 from libsel4py.testing import TestSystem, connect, in_background, system
 from libsel4py.testing.fake_objects import FakeCap
 from libsel4py.testing.file_system import Subject
