@@ -76,29 +76,31 @@ def serve(channel: socket.socket) -> int:
 
 def fork_kernel(channel: socket.socket, end: int, nursery: int) -> tuple[int, int]:
     """A process that waits at its end of a socket to be made the kernel: its pid and pidfd. Raises OSError."""
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
     while True:
         pid = os.fork()
         if pid == 0:
             channel.close()
-            be_kernel(socket.socket(fileno=end), nursery)
+            be_kernel(socket.socket(fileno=end), nursery, nice)
         # One that was killed at once is reaped already.
         with contextlib.suppress(ProcessLookupError):
             return pid, os.pidfd_open(pid)
 
 
-def be_kernel(monitor: socket.socket, nursery: int) -> None:
+def be_kernel(monitor: socket.socket, nursery: int, nice: int) -> None:
     """In a process that was just forked. Never returns: what the nursery would clean up is not this process's."""
     status = 1
     try:
         die_with_parent(nursery)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         set_process_name("sel4py-spare")
-        haste = Haste()
+        haste = Haste(nice)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.get_loop()
             have_pages(monitor)
             haste.begin()
             turn = wait_for_turn(monitor)
+            haste.go_first()
             set_process_name("sel4py-kerneld")
             status = 0 if turn is None else runner.run(run(*turn, monitor, haste.end))
     except BaseException:

@@ -62,19 +62,27 @@ def _areas() -> Iterator[Area]:
 
 
 class Haste:
-    """From the order until all is as it was: no look for garbage, and the priority that the monitor has given.
+    """From the order until all is as it was: no look for garbage, and the priority that the monitor gives.
 
     Before, a process that may become the kernel is nicer than others, if the host lets it take that back.
+
+    Args:
+        nice: what it goes back to, the nursery's. Its own says nothing: an order may have come, and a priority.
     """
 
-    def __init__(self) -> None:
-        self._nice = os.getpriority(os.PRIO_PROCESS, 0)
+    def __init__(self, nice: int) -> None:
+        self._nice = nice
         with contextlib.suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, max(self._nice - 1, FIRST))
             os.setpriority(os.PRIO_PROCESS, 0, self._nice + LATER)
 
     def begin(self) -> None:
         gc.disable()
+
+    def go_first(self) -> None:
+        """The order is here. Who gave it has done so too, for one that sleeps; but it may have begun to wait since."""
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, FIRST)
 
     def end(self) -> None:
         """What was made meanwhile is not looked at by the collector again: it stays."""
