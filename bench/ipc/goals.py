@@ -79,6 +79,7 @@ RATIOS = (
 FAIREST = 0.25  # slowest pair over fastest
 SIGNALS_MILLION = 20.0
 REVOKE = "revoke of a live channel, peer refused"
+REVOKE_OF_CROWD = "revoke of one of many live channels of a server, peer refused"
 TRUNCATION = "page truncated under its callers, C"
 REVOKE_P99_US = 250.0
 REVOKE_MANY_MS = 50.0

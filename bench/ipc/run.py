@@ -100,17 +100,21 @@ def _truncation(stack: ExitStack, programs: Path, report: Report) -> Peer | None
 
 def _revocation(system: System, bare: Peer | None, sizes: Sizes) -> list[Goal]:
     """The client that is cut off shares a processor with its server, and the other is left to who revokes and to the
-    kernel; or client and server have one each, and all four meet there. ``bare``: as the first."""
+    kernel; or client and server have one each, and all four meet there. ``bare``: as the first. A server that has many
+    clients besides is measured as the first."""
     first, second = processors()
-    singles: dict[Placement, list[list[float]]] = {Placement.ONE: [], Placement.SPLIT: []}
+    one, two = (f"{goals.REVOKE}, {each.value}" for each in (Placement.ONE, Placement.SPLIT))
+    crowd = goals.REVOKE_OF_CROWD
+    singles: dict[str, list[list[float]]] = {one: [], two: [], crowd: []}
     truncations, many = [], []
     clients = min(sizes.clients, sizes.revoked_channels // CHANNELS_EACH)
     for _ in range(sizes.rounds):
-        for where, found in singles.items():
+        for name, found in singles.items():
+            server = "hub" if name == crowd else "lone"
             system.pin(["client0"], {first})
-            system.pin(["hub"], {first if where is Placement.ONE else second})
+            system.pin([server], {second if name == two else first})
             system.pin(["driver"], {second})
-            found.append(system.order("revoke", sizes.revocations)["seconds"])
+            found.append(system.order("revoke", sizes.revocations, server)["seconds"])
         if bare is not None:
             truncations.append(bare.order(f"revoke {sizes.revocations}"))
     for _ in range(max(1, sizes.rounds // ROUNDS_FOR_ONE_OF_MANY)):
@@ -118,11 +122,11 @@ def _revocation(system: System, bare: Peer | None, sizes: Sizes) -> list[Goal]:
         if answer["answered"]:
             raise RuntimeError(f"{answer['answered']} calls were answered after their channel was revoked")
         many.append(float(answer["seconds"]))
-    one, two = (f"{goals.REVOKE}, {each.value}" for each in (Placement.ONE, Placement.SPLIT))
     return [
-        *goals.revocation(one, singles[Placement.ONE], goals.REVOKE_P99_US),
-        *(goals.against_truncation(one, singles[Placement.ONE], truncations) if truncations else ()),
-        *goals.revocation(two, singles[Placement.SPLIT], goals.STATED_LOW),
+        *goals.revocation(one, singles[one], goals.REVOKE_P99_US),
+        *(goals.against_truncation(one, singles[one], truncations) if truncations else ()),
+        *goals.revocation(two, singles[two], goals.STATED_LOW),
+        *goals.revocation(crowd, singles[crowd], goals.STATED_LOW),
         goals.revocation_of_many(many, clients * CHANNELS_EACH),
     ]
 

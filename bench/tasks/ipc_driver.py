@@ -8,7 +8,7 @@ bytes S SIZE                  messages of SIZE bytes there and back          sec
 add S, object S W             interface calls                                seconds a call
 signal S SIZE                 signals, SIZE by one call                      seconds a signal
 load COUNT SERVER S           COUNT clients call SERVER for S seconds        calls of each
-revoke N                      revokes a channel that is in use, N times      seconds to the peer's refusal, each
+revoke N SERVER               revokes a channel to it, in use, N times       seconds to the peer's refusal, each
 revoke_many CLIENTS COUNT     revokes COUNT live channels of each client     seconds in all
 """
 
@@ -167,8 +167,8 @@ class Main(Component):
                 return {"calls": calls}
             lead *= 2
 
-    def _revoke(self, count: str) -> Answer:
-        return revoking.one_by_one(self.task, self._clients[0], int(count))
+    def _revoke(self, count: str, server: str) -> Answer:
+        return revoking.one_by_one(self.task, self._clients[0], server, int(count))
 
     def _revoke_many(self, clients: str, count: str) -> Answer:
         return revoking.many(self.task, self._clients[: int(clients)], int(count))

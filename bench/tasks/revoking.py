@@ -11,13 +11,13 @@ from libsel4py.task import Task
 WARM_SECONDS = 0.002  # of calls before the revocation
 
 
-def one_by_one(task: Task, client: Load, count: int) -> dict[str, object]:
-    """Give the client a copy, let it call, and revoke, so many times.
+def one_by_one(task: Task, client: Load, server: str, count: int) -> dict[str, object]:
+    """Give the client a copy of the capability for ``server``, let it call, and revoke, so many times.
 
     The seconds count from before the revocation is asked for to the client's first refused call. Where the client had
     not come to call by then, nothing was cut off, and it is done once more.
     """
-    endpoint = Endpoint(task.environment.connections["revoked"].cptr)
+    endpoint = Endpoint(task.environment.connections[server].cptr)
     seconds: list[float] = []
     while len(seconds) < count:
         client.hold(endpoint)

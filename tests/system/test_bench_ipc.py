@@ -44,8 +44,9 @@ def test_every_client_of_a_crowd_calls(system, clients, server):
     assert all(count > 0 for count in calls)
 
 
-def test_a_revoked_client_is_refused_after_it_was_asked_for(system):
-    seconds = system.order("revoke", 3)["seconds"]
+@pytest.mark.parametrize("server", ["lone", "hub"])
+def test_a_revoked_client_is_refused_after_it_was_asked_for(system, server):
+    seconds = system.order("revoke", 3, server)["seconds"]
     assert len(seconds) == 3
     assert all(0 < each < 10 for each in seconds)
 
