@@ -73,13 +73,13 @@ static bool empty(size_t place)
 bool channel_page_is_missing(uint64_t address)
 {
     uint64_t first = (uintptr_t)__atomic_load_n(&arena, __ATOMIC_ACQUIRE);
-    bool ours = first && address - first < (uint64_t)CHANNEL_PLACES * SEL4PY_CHANNEL_BYTES;
-    if (!ours || !empty((address - first) / SEL4PY_CHANNEL_BYTES))
+    if (!first || address - first >= (uint64_t)CHANNEL_PLACES * SEL4PY_CHANNEL_BYTES)
         return false;
+    const size_t place = (address - first) / SEL4PY_CHANNEL_BYTES;
     /* Who waits for an answer is to hear first that none comes, also on a processor that it shares with who serves. */
-    if (table[(address - first) / SEL4PY_CHANNEL_BYTES].role == SEL4PY_CHANNELROLE_SERVER)
+    if (table[place].role == SEL4PY_CHANNELROLE_SERVER)
         sched_yield();
-    return true;
+    return empty(place);
 }
 
 static int reserve(void)
