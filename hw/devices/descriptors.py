@@ -3,7 +3,8 @@
 It never blocks. The descriptors may be shared with other processes, so their O_NONBLOCK is left alone: it reads what
 poll(2) says is there, and writes at most 64 bytes at a time to what poll(2) says takes them. A descriptor that
 epoll(7) refuses (a regular file, /dev/null) is always ready. Bytes are read only as far as the UART has room: the
-host's own buffer holds the rest.
+host's own buffer holds the rest. What a file has no room for is lost, as on a line that nobody listens to: it is for no
+driver to wait for the host's disk.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import asyncio  # the monitor has no loop
 
 ESCAPE: Final = 0x1D  # Ctrl-], as telnet's
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a file's; there may be some again later
 
 
 class DescriptorBackend:
@@ -115,7 +117,7 @@ class DescriptorBackend:
         self._stop_writing()
 
     def _write_some(self, data: bytes) -> int:
-        """How many bytes are gone; 0 if it has to wait. Where nobody can read any more, all are."""
+        """How many bytes are gone; 0 if it has to wait. All are where nobody can read, or a file has no room."""
         if self._target is None:
             return len(data)
         try:
@@ -124,10 +126,9 @@ class DescriptorBackend:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.EBADF):
-                raise
-            self._stop_writing()
-            self._target = None
+            if error.errno not in NO_ROOM:
+                self._stop_writing()
+                self._target = None
             return len(data)
         if not self._writing:
             self._writing = True

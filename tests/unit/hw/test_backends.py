@@ -146,6 +146,25 @@ def test_output_that_nobody_can_read_is_dropped(machine: Machine) -> None:
     run(machine, work)
 
 
+def test_a_file_without_room_loses_output_and_takes_it_again_later(machine: Machine, tmp_path: Path) -> None:
+    async def work(driver: Driver) -> None:
+        place = os.open(tmp_path / "output", os.O_RDWR | os.O_CREAT)
+        full = os.open("/dev/full", os.O_WRONLY)
+        target = os.dup(full)
+        nothing, feed = os.pipe()
+        backend = DescriptorBackend(asyncio.get_running_loop(), driver.line, nothing, target)
+        driver.kick = backend.kicked
+        await driver.send(b"lost")
+        os.dup2(place, target)
+        await driver.send(b"kept")
+        assert os.pread(place, 100, 0) == b"kept"
+        backend.close()
+        for descriptor in (place, full, target, nothing, feed):
+            os.close(descriptor)
+
+    run(machine, work)
+
+
 def test_the_escape_byte_is_heard_and_not_passed_on(machine: Machine) -> None:
     async def work(driver: Driver) -> None:
         source, feed = os.pipe()
