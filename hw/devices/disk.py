@@ -4,7 +4,9 @@ Rules. A turn of the event loop is bounded: `CHAINS_A_TURN` chains are taken, an
 most about `MOST_BYTES` are with the thread. What the medium does without blocking is done in the turn; all else is done
 by a thread of the disk's own, one request after the other, so a flush comes after all writes that were done before it.
 Requests may be finished in another order than they came in, but none passes a barrier: while the thread has one, it
-gets all that comes.
+gets all that comes. None passes a reset either: what the thread has then is done before anything behind the reset is
+taken. So no read finds what an earlier driver's write is about to change, and a driver that resets its device again and
+again has the thread hold no more than one that does not.
 
 A write that the driver is told of is with the medium, which outlives the kernel; a flush that it is told of is on the
 medium for good. What was under way when a kernel died is done again by the next one (`DeviceQueue.recover`): reading,
@@ -53,6 +55,8 @@ class Disk:
         self._changed = changed
         self._bytes = 0  # of what the thread has
         self._barriers = 0  # that the thread has
+        self._given = 0  # requests that the thread has
+        self._is_behind_reset = False  # and has had since before the last reset
         self._given_back = 0  # in this turn
         self._failing = 0  # of the next requests
         self._soon: asyncio.Handle | None = None
@@ -88,14 +92,15 @@ class Disk:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            if self._bytes or self._barriers:
-                select.select([self._thread.bell], [], [], left)
+            if self._given and select.select([self._thread.bell], [], [], left)[0]:
                 self._thread.answer_bell()
         return True
 
     def _is_busy(self) -> bool:
-        more = self._device.is_live and (bool(self._waiting) or self._requests.has_more())
-        return more or bool(self._bytes) or bool(self._barriers)
+        return bool(self._given) or (self._device.is_live and self._has_more())
+
+    def _has_more(self) -> bool:
+        return bool(self._waiting) or self._requests.has_more()
 
     def close(self) -> None:
         """End the thread, after what it was given; what it finishes is not told any more."""
@@ -118,7 +123,7 @@ class Disk:
         self._bus.change(self._device, self._work)
         if self._given_back:
             self._requests.publish(self._bus)
-        if self._bytes < MOST_BYTES and (self._waiting or self._requests.has_more()):
+        if self._bytes < MOST_BYTES and not self._is_behind_reset and self._has_more():
             self.kicked()
         if self._given_back or not self._device.is_live:
             self._changed()
@@ -128,11 +133,13 @@ class Disk:
     def _work(self) -> None:
         answers = self._thread.finished_nowait()
         for answer in answers:
+            self._given -= 1
             self._bytes -= answer.request.size
             self._barriers -= answer.request.is_barrier
         for request in self._requests_nowait():
             answered = self._at_once(request)
             if answered is None:
+                self._given += 1
                 self._bytes += request.size
                 self._barriers += request.is_barrier
                 self._thread.carry_out(request)
@@ -148,7 +155,11 @@ class Disk:
         device = self._device
         if self._resets != device.own.resets or not device.is_live:
             self._waiting.clear()
+            self._is_behind_reset = self._is_behind_reset or self._resets != device.own.resets
             self._resets = device.own.resets
+        self._is_behind_reset = self._is_behind_reset and bool(self._given)
+        if self._is_behind_reset:
+            return
         if not self._waiting:
             self._waiting.extend(self._requests.take(CHAINS_A_TURN))
         budget = min(BYTES_A_TURN, MOST_BYTES - self._bytes)

@@ -9,6 +9,7 @@ import random
 import struct
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +107,11 @@ class System:
         self.guest.set(Register.QUEUE_NOTIFY, 0)
         self.loop.run_until_complete(asyncio.wait_for(finished(), 20))
         return self.guest.used()
+
+    def turn(self) -> None:
+        """Notify, and let the disk have its turn."""
+        self.guest.set(Register.QUEUE_NOTIFY, 0)
+        self.loop.run_until_complete(asyncio.sleep(0))
 
     def status(self, slot: int = 0) -> int:
         return self.guest.read(HEADERS + 64 * slot + 16, 1)[0]
@@ -279,6 +285,46 @@ def test_what_is_under_way_at_a_reset_changes_nothing_afterwards(system: System,
     system.request(Kind.GET_ID, incoming=20, slot=1)
     assert system.run(1) == [(3, 21)]
     assert system.guest.read(DATA, 512) == bytes(512)
+
+
+def test_a_read_behind_a_reset_finds_what_was_written_before_it(system: System, medium: Recorder) -> None:
+    medium.reads_now = True
+    medium.gate.clear()
+    system.request(Kind.FLUSH, slot=0)
+    system.request(Kind.OUT, 2, b"w" * 512, slot=1)
+    system.turn()  # the thread has both, and is at the first
+    system.guest.set(Register.STATUS, 0)
+    system.guest.begin(FLUSH, size=16)
+    system.request(Kind.IN, 2, incoming=512, slot=2)
+    system.turn()
+    assert system.guest.used() == []
+    medium.gate.set()
+    assert system.run(1) == [(6, 513)]
+    assert system.guest.read(DATA + 0x2000, 512) == b"w" * 512
+
+
+def test_a_driver_that_resets_again_and_again_has_the_thread_hold_no_more(system: System, medium: Recorder) -> None:
+    medium.gate.clear()
+    for _ in range(50):
+        for slot in range(5):
+            system.request(Kind.FLUSH, slot=slot)
+        system.turn()
+        system.guest.set(Register.STATUS, 0)
+        system.guest.begin(FLUSH, size=16)
+    system.request(Kind.FLUSH, slot=0)
+    medium.gate.set()
+    assert system.run(1) == [(0, 1)]
+    assert medium.log == ["flush"] * 6
+
+
+def test_a_flush_that_is_under_way_is_waited_for(system: System, medium: Recorder) -> None:
+    medium.gate.clear()
+    system.request(Kind.FLUSH)
+    system.turn()
+    assert not system.disk.finish(time.monotonic() + 0.001)
+    medium.gate.set()
+    assert system.disk.finish(time.monotonic() + 20)
+    assert system.guest.used() == [(0, 1)]
 
 
 def test_a_kernel_that_comes_after_does_again_what_was_under_way(system: System, medium: Recorder) -> None:
