@@ -1,12 +1,12 @@
 """A disk's back end: carries out the block device's requests on a medium.
 
-Rules. A turn of the event loop is bounded: `CHAINS_A_TURN` chains are taken, and about `BYTES_A_TURN` are moved; at
-most about `MOST_BYTES` are with the thread. What the medium does without blocking is done in the turn; all else is done
-by a thread of the disk's own, one request after the other, so a flush comes after all writes that were done before it.
-Requests may be finished in another order than they came in, but none passes a barrier: while the thread has one, it
-gets all that comes. None passes a reset either: what the thread has then is done before anything behind the reset is
-taken. So no read finds what an earlier driver's write is about to change, and a driver that resets its device again and
-again has the thread hold no more than one that does not.
+Rules. A turn of the event loop is bounded: `CHAINS_A_TURN` chains are taken, and about `BYTES_A_TURN` and
+`SEGMENTS_A_TURN` are moved each way; at most about `MOST_BYTES` are with the thread. What the medium does without
+blocking is done in the turn; all else is done by a thread of the disk's own, one request after the other, so a flush
+comes after all writes that were done before it. Requests may be finished in another order than they came in, but none
+passes a barrier: while the thread has one, it gets all that comes. None passes a reset either: what the thread has then
+is done before anything behind the reset is taken. So no read finds what an earlier driver's write is about to change,
+and a driver that resets its device again and again has the thread hold no more than one that does not.
 
 A write that the driver is told of is with the medium, which outlives the kernel; a flush that it is told of is on the
 medium for good. What was under way when a kernel died is done again by the next one (`DeviceQueue.recover`): reading,
@@ -27,7 +27,7 @@ from hw.devices.block import ENDED, ID_BYTES, SECTOR_BYTES, Block, Kind, Outcome
 from hw.devices.bus import IoBus
 from hw.devices.medium import Answer, Medium, Worker
 from hw.devices.virtio_registers import Cause
-from hw.devices.virtqueue import Chain
+from hw.devices.virtqueue import SEGMENTS_A_TURN, Chain
 from hw.iommu import DmaFault
 
 CHAINS_A_TURN: Final = 32
@@ -53,9 +53,11 @@ class Disk:
         self._requests = device.requests
         self._medium = medium
         self._changed = changed
-        self._bytes = 0  # of what the thread has
-        self._barriers = 0  # that the thread has
-        self._given = 0  # requests that the thread has
+        # What the thread has, or has finished and the driver was not told of:
+        self._bytes = 0
+        self._barriers = 0
+        self._given = 0  # requests
+        self._finished: deque[Answer] = deque()
         self._is_behind_reset = False  # and has had since before the last reset
         self._given_back = 0  # in this turn
         self._failing = 0  # of the next requests
@@ -92,7 +94,7 @@ class Disk:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            if self._given and select.select([self._thread.bell], [], [], left)[0]:
+            if self._given and not self._finished and select.select([self._thread.bell], [], [], left)[0]:
                 self._thread.answer_bell()
         return True
 
@@ -123,7 +125,7 @@ class Disk:
         self._bus.change(self._device, self._work)
         if self._given_back:
             self._requests.publish(self._bus)
-        if self._bytes < MOST_BYTES and not self._is_behind_reset and self._has_more():
+        if self._finished or (self._bytes < MOST_BYTES and not self._is_behind_reset and self._has_more()):
             self.kicked()
         if self._given_back or not self._device.is_live:
             self._changed()
@@ -131,11 +133,8 @@ class Disk:
     # --- inside the transaction ----------------------------------------------------------------------------
 
     def _work(self) -> None:
-        answers = self._thread.finished_nowait()
-        for answer in answers:
-            self._given -= 1
-            self._bytes -= answer.request.size
-            self._barriers -= answer.request.is_barrier
+        self._finished.extend(self._thread.finished_nowait())
+        answers = self._finished_nowait()
         for request in self._requests_nowait():
             answered = self._at_once(request)
             if answered is None:
@@ -150,6 +149,20 @@ class Disk:
         if answers:
             self._requests.give_back(self._delivered(answers))
 
+    def _finished_nowait(self) -> list[Answer]:
+        """What the thread has finished, as much as a turn may deliver."""
+        answers: list[Answer] = []
+        budget, segments = BYTES_A_TURN, SEGMENTS_A_TURN
+        while self._finished and budget > 0 and segments > 0:
+            answer = self._finished.popleft()
+            answers.append(answer)
+            budget -= len(answer.data)
+            segments -= answer.request.chain.segments
+            self._given -= 1
+            self._bytes -= answer.request.size
+            self._barriers -= answer.request.is_barrier
+        return answers
+
     def _requests_nowait(self) -> Iterator[Request]:
         """Requests that begin now. A chain that is none stops the device."""
         device = self._device
@@ -162,10 +175,12 @@ class Disk:
             return
         if not self._waiting:
             self._waiting.extend(self._requests.take(CHAINS_A_TURN))
-        budget = min(BYTES_A_TURN, MOST_BYTES - self._bytes)
-        while self._waiting and budget > 0:
+        budget, segments = min(BYTES_A_TURN, MOST_BYTES - self._bytes), SEGMENTS_A_TURN
+        while self._waiting and budget > 0 and segments > 0:
+            chain = self._waiting.popleft()
+            segments -= chain.segments
             try:
-                request = device.read_request(self._waiting.popleft())
+                request = device.read_request(chain)
             except DmaFault:
                 device.fail(Cause.DMA_FAULT)
                 return

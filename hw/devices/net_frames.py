@@ -2,10 +2,11 @@
 
 A descriptor of frames gives and takes an Ethernet frame a read and a write: a SOCK_SEQPACKET socket, or a tap device.
 
-Rules. Nothing blocks, and a turn of the event loop is bounded: `FRAMES_A_TURN` and about `BYTES_A_TURN` each way. The
-descriptor is read only while the driver has offered buffers, so what waits stays with the host; a frame for which the
-buffer is too small is dropped, counted, and the buffer is used for the next one. What the descriptor does not take
-waits with its chain. When the other side has gone the link is down: what is sent is dropped, as on a cable that hangs.
+Rules. Nothing blocks, and a turn of the event loop is bounded: `FRAMES_A_TURN`, about `BYTES_A_TURN`, and as many
+segments as the queue gives at a time, each way. The descriptor is read only while the driver has offered buffers, so
+what waits stays with the host; a frame for which the buffer is too small is dropped, counted, and the buffer is used
+for the next one. What the descriptor does not take waits with its chain. When the other side has gone the link is down:
+what is sent is dropped, as on a cable that hangs.
 
 What is in the commonest form (each frame in one descriptor, all of a turn's mapped and as they should be) C moves,
 between RAM and the descriptor without a copy here (`hw/_net`). It takes no chain that it does not give back in the same

@@ -3,8 +3,8 @@
 Source: VIRTIO 1.2, section 2.7. All of it lies in the driver's memory, and is reached by DMA.
 
 Rules. The available ring and the descriptor table are copied once for each `take`, and the copies are checked; what the
-driver writes later changes nothing. Work of a turn is bounded by ``most`` chains of `MOST_SEGMENTS` each. What makes no
-sense ends in `VirtioDevice.fail`, and the queue gives nothing more.
+driver writes later changes nothing. Work of a turn is bounded by ``most`` chains, and `SEGMENTS_A_TURN` of all of them.
+What makes no sense ends in `VirtioDevice.fail`, and the queue gives nothing more.
 
 The queue's record in RAM says what was done, and the driver sees it after the commit alone: `take` and `give_back` run
 inside a transaction, `publish` behind it. So a kernel that dies in between is followed by one that finds the record,
@@ -30,6 +30,7 @@ NO_NOTIFY: Final = 1  # flag of the used ring
 DESCRIPTOR: Final = struct.Struct("<QIHH")  # address, length, flags, next
 USED: Final = struct.Struct("<II")  # head, bytes written
 MOST_SEGMENTS: Final = MOST_ENTRIES
+SEGMENTS_A_TURN: Final = MOST_SEGMENTS  # of all chains: each may lie in a mapping of its own, which is looked up
 _INDEX: Final = (1 << 16) - 1
 _WORDS: Final = MOST_ENTRIES // 64
 
@@ -40,6 +41,11 @@ class Chain(NamedTuple):
     head: int
     readable: tuple[Segment, ...]
     writable: tuple[Segment, ...]
+
+    @property
+    def segments(self) -> int:
+        """How many it has."""
+        return len(self.readable) + len(self.writable)
 
 
 class _BadChain(Exception):
@@ -57,7 +63,7 @@ class DeviceQueue:
         self._marks = self._queue.address + QueueRecord.in_flight
 
     def take(self, most: int) -> list[Chain]:
-        """Up to ``most`` chains that the driver has made available, in order."""
+        """Up to ``most`` chains that the driver has made available, in order; fewer where they are long."""
         return self._guarded(lambda: self._take(most))
 
     def give_back(self, used: Iterable[tuple[int, int]]) -> None:
@@ -146,7 +152,10 @@ class DeviceQueue:
         if self._dma.load16(queue.device + 2) != queue.used or self._wants_interrupt():
             self._device.interrupt_used()
         heads = {head for head in range(MOST_ENTRIES) if self._is_marked(head)}
-        return self._chains(self._in_order(heads), self._table()) if heads else []
+        if not heads:
+            return []
+        table = self._table()
+        return [self._chain(head, table) for head in self._in_order(heads)]
 
     def _in_order(self, heads: set[int]) -> list[int]:
         """These as the driver made them available. (It may have changed that; then any order will do.)"""
@@ -174,16 +183,21 @@ class DeviceQueue:
         copied = self._dma.gather((Segment(queue.driver + 4, 2 * size), Segment(queue.descriptors, 16 * size)))
         ring = memoryview(copied)[: 2 * size].cast("H")
         heads = [ring[taken + at & size - 1] for at in range(count)]
-        chains = self._chains(heads, memoryview(copied)[2 * size :])
-        self._mark(heads)
-        queue.taken = taken + count & _INDEX
+        table = memoryview(copied)[2 * size :]
+        chains: list[Chain] = []
+        left = SEGMENTS_A_TURN
+        for head in heads:
+            chain = self._chain(head, table)
+            left -= chain.segments
+            if left < 0:
+                break
+            chains.append(chain)
+        self._mark([chain.head for chain in chains])
+        queue.taken = taken + len(chains) & _INDEX
         return chains
 
     def _table(self) -> memoryview:
         return memoryview(self._dma.read(self._queue.descriptors, 16 * self._queue.size))
-
-    def _chains(self, heads: Sequence[int], table: memoryview) -> list[Chain]:
-        return [self._chain(head, table) for head in heads]
 
     def _chain(self, head: int, table: memoryview) -> Chain:
         if head >= self._queue.size:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from hw.devices.block import BARRIER, BARRIER_TYPE, FLUSH, RO, Block, Kind, Outcome
+from hw.devices.block import BARRIER, BARRIER_TYPE, FLUSH, RO, Block, Kind, Outcome, Request
 from hw.devices.disk import IDENTITY, Disk
 from hw.devices.disk_image import DiskImage, ImageError, open_image
-from hw.devices.medium import SWITCH_S, Medium
-from hw.devices.virtio_registers import Cause, Register, Status
-from hw.devices.virtqueue import NEXT, WRITE
+from hw.devices.medium import SWITCH_S, Answer, Medium
+from hw.devices.virtio_registers import Cause, Feature, Register, Status
+from hw.devices.virtqueue import INDIRECT, NEXT, SEGMENTS_A_TURN, WRITE
 from hw.iommu import Buffer
 from tests.unit.hw.virtio_driver import AT, FRAME_BYTES, IRQ, NUMBER, PORT, RECORD, Guest
 
@@ -61,6 +61,40 @@ class Recorder(Medium):
     def _ensure(self) -> None:
         if self.broken:
             raise OSError("the disk is gone")
+
+
+class HeldMedium(Recorder):
+    """With a worker of its own, itself, which finishes all that it has when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.held: list[Request] = []
+        self._finished: list[Answer] = []
+
+    def worker(self) -> HeldMedium:
+        return self
+
+    def carry_out(self, request: Request) -> None:
+        self.held.append(request)
+
+    def begin(self) -> None:
+        """It begins when it is told to."""
+
+    def let_go(self) -> None:
+        for request in self.held:
+            self._finished.append(Answer(request, bytes(request.size) if request.kind is Kind.IN else b""))
+        os.eventfd_write(self.bell, 1)
+
+    def finished_nowait(self) -> list[Answer]:
+        finished, self._finished = self._finished, []
+        return finished
+
+    def answer_bell(self) -> None:
+        os.eventfd_read(self.bell)
+
+    def close(self) -> None:
+        os.close(self.bell)
 
 
 class System:
@@ -364,6 +398,31 @@ def test_a_chain_that_is_no_request_stops_the_device(system: System) -> None:
     system.guest.offer(0)
     system.run(1)
     assert system.device.state.cause == Cause.BAD_REQUEST
+
+
+@pytest.mark.parametrize("kind", [Kind.IN, Kind.OUT])
+def test_many_requests_in_many_pieces_share_turns(kind: Kind) -> None:
+    medium = HeldMedium()
+    system = System(medium)
+    system.guest.begin(FLUSH | int(Feature.INDIRECT_DESC), size=16)
+    system.guest.write(HEADERS, struct.pack("<IIQ", kind, 0, 0))
+    flags = WRITE if kind is Kind.IN else 0
+    sizes = [2] * 253 + [6]
+    table = struct.pack("<QIHH", AT + HEADERS, 16, NEXT, 1)
+    for number, size in enumerate(sizes, 2):
+        table += struct.pack("<QIHH", AT + DATA, size, NEXT | flags, number)
+    system.guest.write(0x20000, table + struct.pack("<QIHH", AT + HEADERS + 16, 1, WRITE, 0))
+    for head in range(15):
+        system.guest.descriptor(head, AT + 0x20000, 16 * 256, INDIRECT)
+        system.guest.offer(head)
+    lookups = system.guest.lookups()
+    system.guest.set(Register.QUEUE_NOTIFY, 0)
+    while len(medium.held) < 15:
+        system.loop.run_until_complete(asyncio.sleep(0))
+    medium.let_go()
+    assert len(system.run(15)) == 15
+    assert max(lookups) < 2 * (SEGMENTS_A_TURN + 16)
+    system.close()
 
 
 def test_random_requests_never_end_the_disk(system: System, medium: Recorder) -> None:

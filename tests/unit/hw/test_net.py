@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import struct
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from hw.devices.device import Device
 from hw.devices.net import HEADER, MAC, MTU, RECEIVED, STATUS, Net
 from hw.devices.net_frames import FRAMES_A_TURN, NetFrames
-from hw.devices.virtio_registers import CONFIG_INTERRUPT, USED_INTERRUPT, Cause, Register, Status
-from hw.devices.virtqueue import NEXT, NO_NOTIFY, WRITE
+from hw.devices.virtio_registers import CONFIG_INTERRUPT, USED_INTERRUPT, Cause, Feature, Register, Status
+from hw.devices.virtqueue import INDIRECT, NEXT, NO_NOTIFY, SEGMENTS_A_TURN, WRITE
 from tests.unit.hw.virtio_driver import AT, FRAME_BYTES, IRQ, NUMBER, PORT, RECORD, Guest
 
 OWN_MAC = bytes.fromhex("525400123456")
@@ -364,3 +365,23 @@ def test_hostile_rings(system: System) -> None:
 def test_what_no_interface_is(mac: bytes, mtu: int) -> None:
     with pytest.raises(ValueError, match=r"address|MTU"):
         Guest(lambda ram, dma: Net(ram, RECORD, NUMBER, PORT, IRQ, dma, mac, mtu))
+
+
+def test_frames_in_many_pieces_share_turns() -> None:
+    system = System(size=64)
+    system.guest.set(Register.STATUS, 0)
+    system.guest.begin(FEATURES | int(Feature.INDIRECT_DESC), size=64, queues=2)
+    system.offered = [0, 0]
+    for queue, place, flags in ((RX, BUFFERS, WRITE), (TX, OUTGOING, 0)):
+        parts = [struct.pack("<QIHH", AT + place, 1, NEXT | flags, number) for number in range(1, 256)]
+        system.guest.write(place, b"".join(parts) + struct.pack("<QIHH", AT + place, 1, flags, 0))
+        for head in range(32):
+            system.guest.descriptor(head, AT + place, 16 * 256, INDIRECT, queue=queue)
+            system.offer(queue, head)
+    for _ in range(32):
+        system.there.send(bytes(60))
+    lookups = system.guest.lookups()
+    system.guest.set(Register.QUEUE_NOTIFY, TX)
+    system.until(lambda: system.used(TX) == 32)
+    assert max(lookups) < 2 * (SEGMENTS_A_TURN + 16)
+    system.close()

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 
 from hw.devices.bus import IoBus
+from hw.devices.device import Device
 from hw.devices.virtio import VirtioDevice
 from hw.devices.virtio_registers import CONFIG, REQUIRED, Register, Status
 from hw.iommu import DmaPort, Iommu, Span
@@ -50,6 +51,24 @@ class Guest:
     def _translate(self, device: int, address: int) -> Span | None:
         into = address - AT
         return Span(FRAME + into, self.mapped - into, True, True, into) if 0 <= into < self.mapped else None
+
+    def lookups(self) -> list[int]:
+        """Of the device's work from now on, how many mappings each turn looks up."""
+        found: list[int] = []
+        translate, change = self.iommu.translate, self.bus.change
+
+        def count(device: int, address: int) -> Span | None:
+            found[-1] += 1
+            return translate(device, address)
+
+        def begin(device: Device, work: Callable[[], None]) -> None:
+            found.append(0)
+            change(device, work)
+
+        self.iommu.use_translation(count)
+        self.bus.change = begin  # type: ignore[method-assign]
+        found.append(0)
+        return found
 
     # --- registers -----------------------------------------------------------------------------------------
 
