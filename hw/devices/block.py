@@ -65,6 +65,7 @@ class BlockRecord(Record):
     __slots__ = ()
 
     resets = Word(0)  # what was begun before the last reset is not finished
+    flush_lost = Word(8)  # 0, or one has failed behind one reset less than that, and none has ended well since
 
 
 class Request(NamedTuple):
@@ -127,6 +128,25 @@ class Block(VirtioDevice):
 
     def was_reset(self) -> None:
         self.own.resets = self.own.resets + 1
+
+    def flush_failed(self, resets: int) -> None:
+        """A flush that was begun behind so many resets has failed. Inside a transaction."""
+        self.own.flush_lost = resets + 1
+
+    def flush_ended(self, alone: bool) -> Outcome:
+        """What is to be said of a flush that has ended well, ``alone`` or in a commit. Inside a transaction.
+
+        IOERR: one before it has failed for a driver that may have told nobody, since it was reset. What the host has
+        lost then it says to the first flush alone. A commit speaks of its own writes, which are there.
+        """
+        own = self.own
+        lost, now = own.flush_lost, own.resets + 1
+        if lost == now:
+            own.flush_lost = 0  # its driver has gone on
+        elif lost and alone:
+            own.flush_lost = now
+            return Outcome.IOERR
+        return Outcome.OK
 
     def read_request(self, chain: Chain) -> Request | None:
         """What a chain asks for, its data copied. None: it is no request at all.

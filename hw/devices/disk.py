@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from hw.devices.block import ENDED, ID_BYTES, SECTOR_BYTES, Block, Kind, Outcome, Request
+from hw.devices.block import ENDED, ID_BYTES, SECTOR_BYTES, STEP, Block, Kind, Outcome, Request
 from hw.devices.bus import IoBus
 from hw.devices.medium import Answer, Medium, Worker
 from hw.devices.virtio_registers import Cause
@@ -134,7 +134,7 @@ class Disk:
 
     def _work(self) -> None:
         self._finished.extend(self._thread.finished_nowait())
-        answers = self._finished_nowait()
+        answers = [self._after_failures(answer) for answer in self._finished_nowait()]
         for request in self._requests_nowait():
             answered = self._at_once(request)
             if answered is None:
@@ -162,6 +162,16 @@ class Disk:
             self._bytes -= answer.request.size
             self._barriers -= answer.request.is_barrier
         return answers
+
+    def _after_failures(self, answer: Answer) -> Answer:
+        """The same; an error where a flush has ended well, and no driver may have heard of one that had failed."""
+        request, device = answer.request, self._device
+        if answer.outcome is not Outcome.OK:
+            if _is_flush(answer):
+                device.flush_failed(request.resets)
+        elif request.kind in (Kind.FLUSH, Kind.COMMIT) and request.resets == device.own.resets:
+            return answer._replace(outcome=device.flush_ended(alone=request.kind is Kind.FLUSH))
+        return answer
 
     def _requests_nowait(self) -> Iterator[Request]:
         """Requests that begin now. A chain that is none stops the device."""
@@ -228,3 +238,12 @@ class Disk:
                 device.fail(Cause.DMA_FAULT)
                 return
             yield request.chain.head, written + 1
+
+
+def _is_flush(answer: Answer) -> bool:
+    """Whether it was a flush that has failed, alone or as a step of a commit."""
+    kind, steps = answer.request.kind, answer.request.steps
+    if kind is not Kind.COMMIT:
+        return kind is Kind.FLUSH
+    (ended,) = ENDED.unpack(answer.data)
+    return not STEP.unpack_from(steps, STEP.size * ended)[1]

@@ -37,6 +37,7 @@ class Recorder(Medium):
         self.log: list[object] = []
         self.reads_now = False
         self.broken = False
+        self.fails = 0  # so many flushes do, and those behind them do not, as on Linux
         self.gate = threading.Event()  # flushes wait for it
         self.gate.set()
 
@@ -56,6 +57,9 @@ class Recorder(Medium):
     def flush(self) -> None:
         self._ensure()
         assert self.gate.wait(20)
+        if self.fails:
+            self.fails -= 1
+            raise OSError("what was written is lost")
         self.log.append("flush")
 
     def _ensure(self) -> None:
@@ -349,6 +353,43 @@ def test_a_driver_that_resets_again_and_again_has_the_thread_hold_no_more(system
     medium.gate.set()
     assert system.run(1) == [(0, 1)]
     assert medium.log == ["flush"] * 6
+
+
+def flush(system: System) -> int:
+    """A flush's outcome."""
+    before = len(system.guest.used())
+    system.request(Kind.FLUSH)
+    system.run(before + 1)
+    return system.status()
+
+
+def test_a_flush_that_fails_while_its_driver_is_reset_fails_the_next_driver_s_first(
+    system: System, medium: Recorder
+) -> None:
+    medium.gate.clear()
+    medium.fails = 1
+    system.request(Kind.FLUSH, slot=0)
+    system.request(Kind.FLUSH, slot=1)  # of the same driver, which is told of neither
+    system.turn()
+    system.guest.set(Register.STATUS, 0)
+    system.guest.begin(FLUSH, size=16)
+    medium.gate.set()
+    assert [flush(system), flush(system)] == [Outcome.IOERR, Outcome.OK]
+
+
+def test_a_driver_that_is_reset_behind_a_flush_that_failed_may_have_told_nobody(
+    system: System, medium: Recorder
+) -> None:
+    medium.fails = 1
+    assert flush(system) == Outcome.IOERR
+    for _ in range(2):
+        system.guest.set(Register.STATUS, 0)
+        system.guest.begin(FLUSH, size=16)
+        assert flush(system) == Outcome.IOERR
+    assert flush(system) == Outcome.OK
+    system.guest.set(Register.STATUS, 0)
+    system.guest.begin(FLUSH, size=16)
+    assert flush(system) == Outcome.OK
 
 
 def test_a_flush_that_is_under_way_is_waited_for(system: System, medium: Recorder) -> None:

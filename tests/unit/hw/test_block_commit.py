@@ -217,3 +217,25 @@ class Logged(Recorder):
     def flush(self) -> None:
         super().flush()
         self.cut.append(None)
+
+
+@pytest.mark.parametrize(("at", "outcome"), [(0, Outcome.OK), (1, Outcome.IOERR)])
+def test_a_commit_whose_flush_fails_for_a_driver_that_is_reset_fails_the_next_one_s_flush(
+    at: int, outcome: Outcome
+) -> None:
+    medium = FailingAt(at)
+    system = begun(medium)
+    offer_commit(system, [(1, 1), (0, 0)], b"a" * 512)
+    system.run(1)
+    assert answer(system) == (at, Outcome.IOERR)
+    medium.log.clear()
+    medium.log += ["more"] * 2  # from here on it fails no more
+    system.guest.set(Register.STATUS, 0)
+    system.guest.begin(FLUSH | COMMIT, size=16)
+    offer_commit(system, [(2, 1), (0, 0)], b"b" * 512)
+    system.run(1)
+    assert answer(system) == (2, Outcome.OK)
+    system.request(Kind.FLUSH, slot=1)
+    system.run(2)
+    assert system.status(1) == outcome
+    system.close()
