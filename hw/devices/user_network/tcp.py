@@ -35,6 +35,7 @@ DOUBT_SECONDS: Final = 0.005  # a guest that begins anew more often has its conn
 YOUNG_SECONDS: Final = 0.5  # for what listens in a guest to find out that its stack has begun anew
 FIRST_PORT, LAST_PORT = 49152, 65535
 ACCEPTS_A_TURN: Final = 16
+ACCEPT_AGAIN_SECONDS: Final = 0.25  # after there was no descriptor for who has connected
 _MASK: Final = 0xFFFF_FFFF
 
 SendIp = Callable[[bytes, bytes, int, bytes, Buffer], None]  # source, target, protocol, header, data
@@ -140,7 +141,7 @@ class Tcp:
         listener.setblocking(False)
         urgent_in_line(listener)  # what is accepted is so from its first byte on
         self._listeners.append(listener)
-        self._loop.add_reader(listener, self._accept, listener, guest_port)
+        self._listen(listener, guest_port)
 
     def doubt(self) -> None:
         """The guest's stack may have been started again: ask it of each connection, now."""
@@ -224,11 +225,19 @@ class Tcp:
         size = len(segment.data) + bool(segment.flags & SYN) + bool(segment.flags & FIN)
         self.transmit(key, 0, ahead(segment.sequence, size), RST | ACK, 0, b"", b"")
 
+    def _listen(self, listener: socket.socket, guest_port: int) -> None:
+        if listener in self._listeners:
+            self._loop.add_reader(listener, self._accept, listener, guest_port)
+
     def _accept(self, listener: socket.socket, guest_port: int) -> None:
         for _ in range(ACCEPTS_A_TURN):
             try:
                 host, _ = listener.accept()
-            except OSError:  # none left, or no more descriptors
+            except BlockingIOError:
+                return
+            except OSError:  # no more descriptors: it would go on to be readable
+                self._loop.remove_reader(listener)
+                self._loop.call_later(ACCEPT_AGAIN_SECONDS, self._listen, listener, guest_port)
                 return
             slot = self._memory.take()
             if slot is None:

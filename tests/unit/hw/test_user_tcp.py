@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -325,6 +326,40 @@ def test_a_forwarded_port(guest: UserGuest) -> None:
         peer.send(DATA, b"answer")
         guest.run(peer.segment())
         assert client.recv(100) == b"answer"
+
+
+class FullListener(socket.socket):
+    """Finds no descriptor for who has connected, while it is full."""
+
+    is_full = True
+    tries = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.tries += 1
+        if self.is_full:
+            raise OSError(errno.EMFILE, "too many open files")
+        return super().accept()
+
+
+def test_who_connects_while_there_is_no_descriptor_is_not_asked_for_all_the_time(
+    guest: UserGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Forward.parse("tcp::0-80").listen()
+    listener = FullListener(fileno=made.detach())
+    again: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+    monkeypatch.setattr(guest.loop, "call_later", lambda delay, work, *arguments: again.append((work, arguments)))
+    guest.network.tcp.forward(listener, 80)
+    with socket.create_connection(listener.getsockname()):
+        while not listener.tries:
+            guest.loop.run_until_complete(asyncio.sleep(0))
+        for _ in range(20):
+            guest.loop.run_until_complete(asyncio.sleep(0))
+        assert listener.tries == 1
+        monkeypatch.undo()
+        listener.is_full = False
+        ((work, arguments),) = again
+        work(*arguments)
+        assert guest.run(TcpPeer(guest, 80, (GATEWAY, 49152)).segment()).flags == SYN
 
 
 def test_a_forwarded_port_that_the_guest_does_not_have(guest: UserGuest) -> None:
