@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -70,6 +70,15 @@ class Segment(NamedTuple):
 
     address: int
     size: int
+
+
+def first_bytes(segments: Iterable[Segment], size: int) -> Iterator[Segment]:
+    """The first bytes of a scatter list, so many or all: a device need not reach what it has nothing for."""
+    for address, part in segments:
+        if size <= 0:
+            return
+        yield Segment(address, min(part, size))
+        size -= part
 
 
 Buffer = bytes | bytearray | memoryview

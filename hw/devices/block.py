@@ -23,7 +23,7 @@ from hw.devices.virtio import VirtioDevice
 from hw.devices.virtio_registers import VirtioRecord
 from hw.devices.virtqueue import MOST_SEGMENTS, Chain, DeviceQueue
 from hw.interrupts import Trigger
-from hw.iommu import MAX_TRANSFER, Buffer, DmaFault, DmaPort, Segment
+from hw.iommu import MAX_TRANSFER, Buffer, DmaFault, DmaPort, Segment, first_bytes
 from hw.ram import Ram, Record, Word
 
 SECTOR_BYTES: Final = 512
@@ -73,9 +73,9 @@ class Request(NamedTuple):
 
     Attributes:
         chain: to be given back. kind: None for one that is refused with ``outcome``. sector: the first. size: of the
-        data, in bytes. into: where data is written to, and ``status`` where the status byte is. resets: the device's
-        count of resets when the request was taken. is_barrier: it stays in its place among the others. steps: a
-        commit's, `STEP` each.
+        data, in bytes, also where it was looked for in vain. into: where data is written to, and ``status`` where the
+        status byte is. resets: the device's count of resets when the request was taken. is_barrier: it stays in its
+        place among the others. steps: a commit's, `STEP` each.
     """
 
     chain: Chain
@@ -176,7 +176,7 @@ class Block(VirtioDevice):
             copied = self.dma.gather(chain.readable)
         except DmaFault:
             self.dma.ensure(chain.readable[0].address, min(HEADER.size, chain.readable[0].size), write=False)
-            return Request(chain, None, 0, 0, into, status, resets, outcome=Outcome.IOERR)
+            return Request(chain, None, 0, outgoing, into, status, resets, outcome=Outcome.IOERR)
         number, count, sector = HEADER.unpack_from(copied)
         is_barrier = bool(number & BARRIER_TYPE and self.features & BARRIER)
         if is_barrier:
@@ -210,7 +210,7 @@ class Block(VirtioDevice):
             left -= sectors * SECTOR_BYTES
         if left:
             return request._replace(kind=None, outcome=Outcome.IOERR)
-        return request._replace(data=data, steps=steps)
+        return request._replace(data=data, steps=steps, into=tuple(first_bytes(request.into, ENDED.size)))
 
     def _makes_sense(self, kind: Kind, sector: int, size: int) -> bool:
         match kind:

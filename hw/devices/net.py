@@ -14,7 +14,7 @@ from hw.devices.virtio import VirtioDevice
 from hw.devices.virtio_registers import VirtioRecord
 from hw.devices.virtqueue import Chain, DeviceQueue
 from hw.interrupts import Trigger
-from hw.iommu import DmaFault, DmaPort, Segment
+from hw.iommu import DmaFault, DmaPort, Segment, first_bytes
 from hw.ram import Bits, Ram, Record, Word
 
 MTU, MAC, STATUS = 1 << 3, 1 << 5, 1 << 16  # feature bits
@@ -149,7 +149,7 @@ class Net(VirtioDevice):
             own.dropped = own.dropped + 1
             return DROPPED
         try:
-            written = self.dma.scatter(chain.writable, RECEIVED + frame)
+            written = self.dma.scatter(first_bytes(chain.writable, HEADER.size + len(frame)), RECEIVED + frame)
         except DmaFault:
             own.dropped = own.dropped + 1
             return 0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.devices.block import BARRIER, BARRIER_TYPE, FLUSH, RO, Block, Kind, Outcome, Request
+from hw.devices.block import BARRIER, BARRIER_TYPE, COMMIT, FLUSH, RO, Block, Kind, Outcome, Request
 from hw.devices.disk import IDENTITY, Disk
 from hw.devices.disk_image import DiskImage, ImageError, open_image
 from hw.devices.medium import SWITCH_S, Answer, Medium
@@ -463,6 +463,26 @@ def test_many_requests_in_many_pieces_share_turns(kind: Kind) -> None:
     medium.let_go()
     assert len(system.run(15)) == 15
     assert max(lookups) < 2 * (SEGMENTS_A_TURN + 16)
+    system.close()
+
+
+@pytest.mark.parametrize("kind", [Kind.OUT, Kind.GET_ID, Kind.COMMIT])
+def test_requests_for_more_pages_than_they_move_bytes_share_turns(medium: Recorder, kind: Kind) -> None:
+    system = System(medium)
+    system.guest.begin(FLUSH | COMMIT, size=64)
+    pages = system.guest.scatter_pages()
+    for slot in range(16):
+        head, header = 3 * slot, HEADERS + 64 * slot
+        system.guest.write(header, struct.pack("<IIQ", kind, 1, 0) + bytes(16) + b"\xff")
+        is_read = kind is Kind.OUT  # by the device, up to a page that is not there
+        size = pages.size - 32 if is_read else pages.size - 4096
+        system.guest.descriptor(head, AT + header, 32 if kind is Kind.COMMIT else 16, NEXT, head + 1)
+        system.guest.descriptor(head + 1, pages.address, size, NEXT if is_read else NEXT | WRITE, head + 2)
+        system.guest.descriptor(head + 2, AT + header + 32, 1, WRITE)
+        system.guest.offer(head)
+    lookups = system.guest.lookups()
+    assert len(system.run(16)) == 16
+    assert max(lookups) < 2 * (SEGMENTS_A_TURN + 64)
     system.close()
 
 

@@ -385,3 +385,17 @@ def test_frames_in_many_pieces_share_turns() -> None:
     system.until(lambda: system.used(TX) == 32)
     assert max(lookups) < 2 * (SEGMENTS_A_TURN + 16)
     system.close()
+
+
+def test_buffers_of_more_pages_than_a_frame_has_share_turns() -> None:
+    system = System(size=64)
+    pages = system.guest.scatter_pages()
+    for head in range(32):
+        system.guest.descriptor(head, pages.address, pages.size - 4096, WRITE, queue=RX)
+        system.offer(RX, head)
+        system.there.send(bytes(60))
+    lookups = system.guest.lookups()
+    system.guest.set(Register.QUEUE_NOTIFY, RX)
+    system.until(lambda: system.used(RX) == 32)
+    assert max(lookups) < 2 * (SEGMENTS_A_TURN + 16)
+    system.close()

@@ -13,7 +13,7 @@ from hw.devices.bus import IoBus
 from hw.devices.device import Device
 from hw.devices.virtio import VirtioDevice
 from hw.devices.virtio_registers import CONFIG, REQUIRED, Register, Status
-from hw.iommu import DmaPort, Iommu, Span
+from hw.iommu import DmaPort, Iommu, Segment, Span
 from hw.ram import Ram
 
 LOG, LOG_BYTES = 0x1000, 0x4000
@@ -51,6 +51,20 @@ class Guest:
     def _translate(self, device: int, address: int) -> Span | None:
         into = address - AT
         return Span(FRAME + into, self.mapped - into, True, True, into) if 0 <= into < self.mapped else None
+
+    def scatter_pages(self) -> Segment:
+        """Where the device sees a MiB, each page of which is a mapping of its own. The last one is none."""
+        pages = Segment(2 * AT, 1 << 20)
+        translate = self.iommu.translate
+
+        def page(device: int, address: int) -> Span | None:
+            into = address - pages.address
+            if not 0 <= into < pages.size - 4096:
+                return translate(device, address)
+            return Span(FRAME + 0x30000 + into % 4096, 4096 - into % 4096, True, True)
+
+        self.iommu.use_translation(page)
+        return pages
 
     def lookups(self) -> list[int]:
         """Of the device's work from now on, how many mappings each turn looks up."""
