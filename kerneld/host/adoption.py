@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from hw.ram import Ram
 from kerneld.host.fd_store import FdStore, Inheritance, Kept
 from kerneld.host.process import Process, Thread
-from kerneld.host.process_notes import ProcessNote, ThreadNote
+from kerneld.host.process_notes import ProcessNote, ProcessNotes, ThreadNote
 from kerneld.host.zygote_link import Census
 from kerneld.records import ProcessState, Tcb
 
@@ -62,9 +62,13 @@ class Adoption:
         self._disobeyed = disobeyed
         self._told = told
         self._lives = lives
+        self._notes = ProcessNotes(store)
 
     def find(self, inherited: Inheritance, census: Census) -> list[Adopted]:
-        """All that the zygote knows. Takes theirs out of both; what is left in the census nobody knows."""
+        """All that the zygote knows. Takes theirs out of both; what is left in the census nobody knows.
+
+        The monitor forgets what it keeps of others.
+        """
         threads: dict[int, list[tuple[int, Kept]]] = {}
         for name, kept in inherited.take_all("thread"):
             of, _, number = name.partition(":")
@@ -81,9 +85,11 @@ class Adoption:
                 found.append(adopted)
             else:
                 os.close(kept.descriptor)
+                self._notes.forget(start, ())
         for each in threads.values():
             for _, kept in each:
                 os.close(kept.descriptor)
+                self._store.drop(kept.key)
         return found
 
     def _make(self, start: int, kept: Kept, threads: list[tuple[int, Kept]]) -> Adopted:

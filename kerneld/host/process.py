@@ -68,6 +68,11 @@ class Thread:
     tid: int = 0
     waits: Clock | None = None
 
+    @property
+    def key(self) -> str:
+        """What the monitor keeps it under (process_notes.py)."""
+        return f"thread:{self.process.start}:{self.number}"
+
     def close(self) -> None:
         """Close what is ours of it. Twice does no harm."""
         self.process.map_mail.disarm()
@@ -237,7 +242,8 @@ class Process:
         for thread in self.threads:
             if thread.held != thread.parked:
                 thread.parked = thread.held
-                (self.control.park if thread.held else self.control.unpark)(thread.number, self._parked)
+                parked = partial(self._parked, thread)
+                (self.control.park if thread.held else self.control.unpark)(thread.number, parked)
         if self._stopped:
             self._stopped = False
             self._signal(signal.SIGCONT)
@@ -320,9 +326,14 @@ class Process:
             return False
         return True
 
-    def _parked(self, error: int, word: int) -> None:
+    def _parked(self, thread: Thread, error: int, word: int) -> None:
         if error not in _OBEYED:
             self.refuse(f"a thread does not stop when it is told to ({errno.errorcode.get(error, error)})")
+        elif thread.orphan and thread.number and thread in self.threads:
+            # It is told nothing any more. A process may have any number of such threads, one after the other.
+            self.threads.remove(thread)
+            if self._store is not None:
+                self._store.drop(thread.key)
 
     def _owes(self, kind: str, owes: bool) -> None:
         """Have it kept whether the process is owed anything that a kernel after this one would not know."""

@@ -6,8 +6,8 @@ store.
     ending:START               the process was told to end
     mail:START                 its keeper is owed messages (map_mail.py, channel_mail.py)
 
-Rules. What is kept is kept before the host is asked for what it is of. It is dropped when the process is reaped; what
-the zygote does not know any more was dropped.
+Rules. What is kept is kept before the host is asked for what it is of. It is dropped when the process is reaped, of a
+further thread when its TCB is gone and the keeper has stopped it; what the zygote does not know any more was dropped.
 """
 
 from __future__ import annotations
@@ -71,17 +71,22 @@ class ProcessNotes:
 
     def thread(self, thread: Thread) -> None:
         """It is about to be asked for."""
-        self._store.keep(_thread_key(thread), thread.doorbell, _thread_note(thread))
+        self._store.keep(thread.key, thread.doorbell, _thread_note(thread))
         if thread.number:
             self._store.note(f"process:{thread.process.start}", _process_note(thread.process))
 
     def identified(self, thread: Thread) -> None:
         """The keeper has started it, and it is known which thread of the host it is, or that nobody knows."""
-        self._store.note(_thread_key(thread), _thread_note(thread))
+        self._store.note(thread.key, _thread_note(thread))
 
     def orphaned(self, thread: Thread) -> None:
         """Its TCB is about to be something else, or to have another life."""
-        self._store.note(_thread_key(thread), _thread_note(thread))
+        self._store.note(thread.key, _thread_note(thread))
+
+    def refused(self, thread: Thread) -> None:
+        """It was not started."""
+        self.orphaned(thread)
+        self._store.drop(thread.key)
 
     def ending(self, process: Process) -> None:
         """It is about to be killed."""
@@ -93,10 +98,6 @@ class ProcessNotes:
             self._store.drop(f"{key}:{start}")
         for number in numbers:
             self._store.drop(f"thread:{start}:{number}")
-
-
-def _thread_key(thread: Thread) -> str:
-    return f"thread:{thread.process.start}:{thread.number}"
 
 
 def _process_note(process: Process) -> ProcessNote:

@@ -414,7 +414,7 @@ class Processes:
             self._close_rings(thread)
             thread.process.threads.remove(thread)
             thread.orphan = True
-            self._notes.orphaned(thread)
+            self._notes.refused(thread)
             thread.close()
         if (unused := self._by_vspace.get(vspace_of(tcb))) is not None and not unused.threads:
             self._leave(unused)

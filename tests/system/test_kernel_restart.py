@@ -16,8 +16,8 @@ from deploy.description import SYSTEMS, load
 from deploy.management import Management
 from kerneld import layout
 from kerneld.records import KernelRecord
-from tests.system.conftest import Boot
-from tests.system.images import mapper
+from tests.system.conftest import Boot, Booted
+from tests.system.images import family, mapper
 from tests.system.images.adding import COUNTED
 from tests.system.kernel_storm import SPARE, Storm
 from tests.system.supervisor import PROMPT, ROOT, Supervisor, Terminal
@@ -188,6 +188,42 @@ def weather(boot: Boot, scene: tuple[str, str, str], seed: int, most: int) -> in
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: f"{scene[0]}-{scene[1]}")
 def test_scene_in_a_storm(boot: Boot, scene: tuple[str, str, str]) -> None:
     weather(boot, scene, 3, 40)
+
+
+def test_a_process_that_has_had_many_threads_lives_on(boot: Boot) -> None:
+    """They leave nothing behind for the monitor to keep, nor for a kernel that is started again to tell the keeper."""
+    system = boot("succession", "tests.system.images.behaviour", image="tests.system.images.family")
+    system.ask("status")
+    before = descriptors(system.process.pid)
+    while family.SUCCEEDED not in system.log("root"):
+        assert system.process.poll() is None, system.logs()
+    # The store forgets a moment later, and the last thread's end is seen when it is started again.
+    assert descriptors(system.process.pid) < before + family.SUCCESSION // 2
+    (row,) = [row for row in rows(system) if row["name"] == "behaviour" and row["thread"] == 0]
+    killed = int(str(status(system)["pid"]))
+    os.kill(killed, signal.SIGKILL)
+    while status(system)["pid"] == killed:
+        continue
+    assert row["pid"] in {each["pid"] for each in rows(system)}
+    assert "is ended" not in system.log("kerneld")
+    os.kill(int(str(row["pid"])), signal.SIGKILL)
+    assert system.wait() == 42, system.logs()
+
+
+def rows(system: Booted) -> list[dict[str, object]]:
+    found = system.ask("ps")
+    assert isinstance(found, list)
+    return found
+
+
+def status(system: Booted) -> dict[str, object]:
+    found = system.ask("status")
+    assert isinstance(found, dict)
+    return found
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def test_files_on_a_disk_conform_in_a_storm(sel4py: Supervisor, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from tests.system.images import behaviour
 
 VSPACE_BITS = 24
 BUDGET_US = 10_000
+SUCCESSION = 400  # more than a control socket has room for
+SUCCEEDED = "all threads have had their time"
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,18 @@ def threads(parent: Parent) -> None:
         assert parent.wait_death() == (number, (50 + number) << 8)
 
 
+def succession(parent: Parent) -> None:
+    """A process goes on while one thread of its follows the other; ends with 42 where it is killed then."""
+    first = parent.child()
+    first.start(behaviour.WAIT)
+    thread = parent.child(first.vspace)
+    for _ in range(SUCCESSION):
+        thread.start(behaviour.RETURN)
+        assert parent.wait_death() == (2, 0)
+    print(SUCCEEDED, flush=True)
+    raise SystemExit(42 if parent.wait_death()[1] == 9 else 1)
+
+
 def suspend(parent: Parent) -> None:
     """A suspended process stays suspended, and goes on when it is resumed."""
     child = parent.child()
@@ -191,8 +205,11 @@ def hostile(parent: Parent) -> None:
     assert parent.wait_death() == (5, 0)
 
 
+SCENES = (restart, replace, threads, succession, suspend, clocks, wait, many, hostile)
+
+
 def main(boot_info_address: int, *_: int) -> None:
     info = bootinfo.parse(ctypes.string_at(boot_info_address, 1 << abi.BOOT_INFO_FRAME_BITS))
     parent = Parent(info)
-    scenes = {scene.__name__: scene for scene in (restart, replace, threads, suspend, clocks, wait, many, hostile)}
+    scenes = {scene.__name__: scene for scene in SCENES}
     scenes[info.system_description.decode()](parent)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from kerneld.host.fd_store import FdStore
 from kerneld.host.kernel_log import LineKind
 from kerneld.host.process import Process, Thread
 from kerneld.host.processes import Processes
@@ -156,12 +157,12 @@ class Frames:
 class Table:
     """A machine, its processes, and all that these talk to. Close it."""
 
-    def __init__(self, loop: AbstractEventLoop, reports: Reports | None = None) -> None:
+    def __init__(self, loop: AbstractEventLoop, reports: Reports | None = None, store: FdStore | None = None) -> None:
         self.machine = Machine(check=False)
         self.zygote = Zygote()
         self.reports = reports or Reports()
         self.frames = Frames()
-        self.processes = Processes(self.machine.ram, loop, self.frames, IMAGES, NoRings(), self.reports)  # type: ignore[arg-type]
+        self.processes = Processes(self.machine.ram, loop, self.frames, IMAGES, NoRings(), self.reports, store)  # type: ignore[arg-type]
         self.processes.use_zygote(self.zygote)  # type: ignore[arg-type]
 
     def tell(self, kind: Tell, thread: harness.Thread) -> None:

@@ -13,11 +13,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
+import msgpack
 import pytest
 
+from hw.fd_store import FdStore as Monitor
+from hw.kernel_process import MESSAGE_BYTES
 from kerneld.host import control
 from kerneld.host.clocks import ThreadClock
 from kerneld.host.control import ANSWER_S, MESSAGE, ControlSocket
+from kerneld.host.fd_store import FdStore
 from kerneld.host.linux import wait_status_of_ending
 from kerneld.host.lives import KEPT, Lives
 from kerneld.host.process import Process
@@ -235,6 +239,42 @@ def test_a_process_whose_keeper_does_not_obey_is_ended(what: str, monkeypatch: p
         assert process.returncode == -signal.SIGKILL
         assert table.reports.lines == [f"task (process {process.pid}) is ended: {reason}"]
         table.close()
+
+    asyncio.run(asyncio.wait_for(within(), 30))
+
+
+@pytest.mark.parametrize("answer", [0, errno.EINPROGRESS, errno.ESRCH])
+def test_threads_one_behind_the_other_leave_nothing_in_a_process_that_goes_on(answer: int) -> None:
+    """Neither here nor at the monitor, whatever the keeper says has become of the last one."""
+
+    async def within() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        monitor = Monitor()
+        store = FdStore(ours, loop)
+        table = Table(loop, store=store)
+        first, second = table.machine.thread("task"), table.machine.thread("second")
+        asked = table.start(first)
+        (process,) = table.processes
+        with ours, theirs, socket.socket(fileno=os.dup(asked.control)) as channel:
+            async with running(asked) as child:
+                for _ in range(3):
+                    table.tell(Tell.START, second)
+                    done(channel, 0)
+                    table.tell(Tell.KILL, second)
+                    assert len(process.threads) == 2
+                    done(channel, answer)
+                    while len(process.threads) > 1:
+                        await asyncio.sleep(0)
+                store.note("last", None)  # what was dropped is told before
+                while "last" not in monitor.kept:
+                    data, descriptors, _, _ = socket.recv_fds(theirs, MESSAGE_BYTES, 4)
+                    monitor.take(msgpack.unpackb(data), descriptors)
+                assert set(monitor.kept) == {f"process:{process.start}", f"thread:{process.start}:0", "last"}
+                child.kill()
+        table.close()
+        store.close()
+        monitor.close()
 
     asyncio.run(asyncio.wait_for(within(), 30))
 
