@@ -53,6 +53,7 @@ IN_FLIGHT_GAP_S: Final = 0.001
 BEGINNING_S: Final = 0.005
 """From a start to the next fork ahead of need: whoever waits for what begins has both processors until then. Where
 starts come one behind the other there is no pause, and no rehearsal: the next one comes before it would be over."""
+REASON_CHARACTERS: Final = 500  # that are told of why a start fails: all of it fits in a message to the kernel
 NO_DESCRIPTOR: Final = "the zygote has no descriptor left"
 
 
@@ -249,6 +250,7 @@ class Zygote:
 
     def _fail(self, number: int, error: str) -> None:
         """A process was not started, or is no more, and the kernel never hears that it was."""
+        error = reason(error)
         print(f"start {number}: {error}", flush=True)
         self._tell({"op": "failed", "id": number, "error": error})
 
@@ -334,6 +336,12 @@ def _host_calls(text: str) -> tuple[str, tuple[int, ...]]:
     if None in numbers:
         raise ValueError(f"{text}: a call that has no number here")
     return image, tuple(number for number in numbers if number is not None)
+
+
+def reason(text: str) -> str:
+    """As much of it as can be told. A boot image's error says what it likes, as long as it likes."""
+    told = text if len(text) <= REASON_CHARACTERS else f"{text[:REASON_CHARACTERS]}…"
+    return told.encode(errors="backslashreplace").decode()
 
 
 def load_images(names: list[str]) -> dict[str, ModuleType | str]:

@@ -21,6 +21,8 @@ from libsel4py import abi
 ROOT = Path(__file__).resolve().parents[3]
 BEHAVIOUR = "tests.system.images.behaviour"
 BROKEN = "tests.system.images.broken"
+BROKEN_AT_LENGTH = "tests.system.images.broken_at_length"
+PRELOADED = (BEHAVIOUR, BROKEN, BROKEN_AT_LENGTH)
 SECONDS = 30
 
 
@@ -119,7 +121,7 @@ def nursery(tmp_path: Path) -> Iterator[Callable[[Work], None]]:
     arguments = ["--fd", str(theirs.fileno()), "--log-folder", str(tmp_path), "--parent", str(os.getpid())]
     with open(tmp_path / "zygote-output", "wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "kerneld.host.zygote", *arguments, "--preload", f"{BEHAVIOUR},{BROKEN}"],
+            [sys.executable, "-m", "kerneld.host.zygote", *arguments, "--preload", ",".join(PRELOADED)],
             cwd=ROOT,
             pass_fds=[theirs.fileno()],
             stdout=output,

@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from kerneld.host.child import NOT_STARTED
+from kerneld.host.zygote_link import MESSAGE_BYTES
 from tests.system.images import behaviour
-from tests.unit.host.conftest import BROKEN, ROOT, SECONDS, Nursery, Work, has_ended, kill
+from tests.unit.host.conftest import BROKEN, BROKEN_AT_LENGTH, ROOT, SECONDS, Nursery, Work, has_ended, kill
 
 Run = Callable[[Work], None]
 
@@ -70,6 +71,16 @@ def test_an_image_that_does_not_load_or_is_unknown_is_refused(nursery: Run) -> N
             await zygote.start(image=BROKEN)
         with pytest.raises(RuntimeError, match="no boot image is called os"):
             await zygote.start(image="os")
+
+    nursery(work)
+
+
+def test_an_image_that_says_much_of_why_it_does_not_load_is_refused_like_others(nursery: Run) -> None:
+    async def work(zygote: Nursery) -> None:
+        with pytest.raises(RuntimeError, match="does not load, on purpose") as told:
+            await zygote.start(image=BROKEN_AT_LENGTH)
+        assert len(str(told.value).encode()) < MESSAGE_BYTES
+        assert await zygote.run(behaviour.RETURN, 3) == 3
 
     nursery(work)
 
