@@ -7,6 +7,7 @@
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -37,7 +38,9 @@
 const struct condition conditions[] = {
     LEGACY({SYS_open, 1, LOW, IF_ANY_BIT, WRITES, ALL_BITS}, ) {SYS_openat, 2, LOW, IF_ANY_BIT, WRITES, ALL_BITS},
     ONE_OF(clone, 0, THREAD), ONE_OF(clone, 0, THREAD | CLONE_DETACHED),
+    /* Who is stopped stays stopped: none of its threads takes the stop back before the last of them has obeyed. */
     {SYS_tgkill, 0, LOW, IF_OTHER, FILLED_IN, ALL_BITS},
+    {SYS_tgkill, 2, LOW, IF_EQUAL, SIGCONT, ALL_BITS},
     /* The control socket, as the keeper does it, and the one for whoever is awake; and once, before the image runs, who is told
      * of forbidden calls. */
     {SYS_recvmsg, 2, LOW, IF_OTHER, MSG_CMSG_CLOEXEC, ALL_BITS},
@@ -73,7 +76,6 @@ const struct condition conditions[] = {
     {SYS_clock_getres, 0, LOW, IF_EQUAL, OF_PROCESS, OF_PROCESS | OF_THREAD},
     {SYS_clock_gettime, 0, LOW, IF_EQUAL, OF_PROCESS, OF_PROCESS | OF_THREAD},
     {SYS_clock_nanosleep, 0, LOW, IF_EQUAL, OF_PROCESS, OF_PROCESS | OF_THREAD},
-    {SYS_timer_create, 0, LOW, IF_EQUAL, OF_PROCESS, OF_PROCESS | OF_THREAD},
     /* Memory that RLIMIT_DATA does not count: a file without a name, stacks. */
     {SYS_mmap, 3, LOW, IF_NOT_PRIVATE, MAP_ANONYMOUS, ALL_BITS},
     {SYS_mmap, 3, LOW, IF_ANY_BIT, MAP_GROWSDOWN, ALL_BITS},

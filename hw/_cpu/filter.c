@@ -112,7 +112,7 @@ static void search(struct program *program, const struct run *runs, unsigned cou
 /* A descriptor is -1, which is none, where there is none. */
 static uint32_t value_of(const struct condition *condition, const struct filter_wish *wish)
 {
-    if (condition->number == SYS_tgkill)
+    if (condition->number == SYS_tgkill && condition->argument == 0)
         return (uint32_t)getpid();
     if (condition->number == SYS_recvmsg && condition->argument == 0)
         return (uint32_t)(condition->value == FILLED_IN ? wish->control_fd : wish->awake_fd);

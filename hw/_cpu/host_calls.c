@@ -76,8 +76,7 @@ static const struct host_call allowed[] = {
     LEGACY(CALL(arch_prctl), CALL(pause), CALL(getpgrp), )
     /* signals of its own */
     CALL(rt_sigprocmask), CALL(rt_sigreturn), CALL(rt_sigpending), CALL(rt_sigsuspend), CALL(rt_sigtimedwait),
-    CALL(sigaltstack), CALL(setitimer), CALL(getitimer), CALL(timer_create), CALL(timer_settime),
-    CALL(timer_gettime), CALL(timer_getoverrun), CALL(timer_delete), LEGACY(CALL(alarm), )
+    CALL(sigaltstack), CALL(setitimer), CALL(getitimer), LEGACY(CALL(alarm), )
     /* clocks */
     CALL(clock_gettime), CALL(clock_getres), CALL(clock_nanosleep), CALL(nanosleep), CALL(gettimeofday), CALL(times),
     LEGACY(CALL(time), )
@@ -100,6 +99,8 @@ static const struct host_call refused[] = {
     CALL(execve), CALL(execveat), LEGACY(CALL(fork), CALL(vfork), ) CALL(kill), CALL(tkill), CALL(pidfd_open),
     CALL(setpgid), CALL(setsid), CALL(setpriority), CALL(ioprio_set), CALL(ioprio_get), CALL(capget),
     CALL(sched_setscheduler), CALL(sched_setparam), CALL(sched_setattr), CALL(sched_setaffinity), CALL(personality),
+    /* timers whose signal is any: for SIGCONT the host lets a process go on that was stopped */
+    CALL(timer_create), CALL(timer_settime), CALL(timer_gettime), CALL(timer_getoverrun), CALL(timer_delete),
     /* memory behind a name, the length of memory that others map, where memory lies, what stays in it */
     CALL(memfd_create), CALL(memfd_secret), CALL(truncate), CALL(ftruncate), CALL(fallocate), CALL(copy_file_range),
     CALL(splice), CALL(vmsplice), CALL(tee), CALL(mlock), CALL(mlock2), CALL(mlockall), CALL(munlock), CALL(munlockall), CALL(msync),

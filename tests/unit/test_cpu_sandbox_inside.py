@@ -1,12 +1,15 @@
 """Inside the sandbox: ordinary Python goes on, traps and the keeper too, limits hold, and nothing of root is left."""
 
 import contextlib
+import ctypes
 import errno
 import mmap
 import os
 import signal
 import socket
+import struct
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +128,24 @@ def test_the_filter_holds_for_threads_that_run_already() -> None:
 
     with running(enter_beside_a_thread) as (_, task):
         assert task.result() == [errno.EPERM]
+
+
+def test_nobody_lets_a_stopped_process_go_on_but_who_stopped_it() -> None:
+    """Linux continues it for SIGCONT, whoever sends that: a thread that runs still, or a timer, which runs always."""
+
+    def enter_and_send() -> Any:
+        import threading
+
+        libc, timer = ctypes.CDLL(None, use_errno=True), ctypes.c_void_p()
+        # struct sigevent: a value, the signal, how it is told of
+        event = struct.pack("<Qii", 0, signal.SIGCONT, 0).ljust(64, b"\0")
+        cpu.enter_sandbox()
+        made = libc.timer_create(time.CLOCK_MONOTONIC, event, ctypes.byref(timer)), ctypes.get_errno()
+        sent = tried(lambda: signal.pthread_kill(threading.get_ident(), signal.SIGCONT))
+        return made, sent, tried(lambda: signal.raise_signal(signal.SIGCHLD))
+
+    with running(enter_and_send) as (_, task):
+        assert task.result() == ((-1, errno.EPERM), errno.EPERM, 0)
 
 
 def test_private_memory_is_limited() -> None:
