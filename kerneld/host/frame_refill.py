@@ -27,6 +27,7 @@ from typing import Final
 from kerneld.host.chores import Chores
 from kerneld.host.frame_memory import FrameMemory, Move
 from kerneld.host.frame_use import FrameUse, Holding
+from kerneld.host.linux import Stopping
 from kerneld.host.process import Phase, Process
 
 ASK_S: Final = 0.05
@@ -82,6 +83,7 @@ class Refill:
         self._timer: asyncio.TimerHandle | None = None
         self._since = 0.0  # by the loop's time, of the state
         self._resting: list[Process] = []
+        self._stopping: Stopping | None = None  # the last of these
         self._move: Move | None = None
 
     def begin(self) -> bool:
@@ -199,13 +201,19 @@ class Refill:
             self._start()
 
     def _look(self) -> bool:
-        """Look at one of those that are being stopped. False if there is nothing left to do now."""
+        """Look at some threads of one of those that are being stopped. False if there is nothing left to do now."""
         if self._state is not State.RESTING:
             return False
-        if not self._resting[-1].is_at_rest and self._loop.time() < self._since + REST_S:
+        if self._stopping is None:
+            self._stopping = self._resting[-1].stopping
+        at_rest = self._stopping.look()
+        if not at_rest and self._loop.time() < self._since + REST_S:
+            if at_rest is None:
+                return True
             self._timer = self._loop.call_later(LOOK_S, self._chores.add, self._look)
             return False
         self._resting.pop()
+        self._stopping = None
         if not self._resting:
             self._start()
         return bool(self._resting)

@@ -12,6 +12,7 @@ _PF_EXITING: Final = 4
 _STOPPED: Final = (b"T", b"t", b"Z", b"X")
 _ABSOLUTE: Final = 1
 MOST_THREADS: Final = 64
+LOOKED_AT: Final = 8  # threads at a time: some 100 us
 _STATE, _FLAGS, _THREADS, _MEMORY, _CODE, _EXIT_CODE = 0, 6, 17, 20, 23, 49  # of the fields behind the name
 _LISTINGS: Final = 3  # a list ends early where a thread goes while it is made
 _NOT_TOLD: Final = 1  # where a program's code begins, for those who may not know
@@ -96,15 +97,38 @@ def runs_no_more(pid: int) -> bool:
     return False
 
 
+class Stopping:
+    """A process to which SIGSTOP was sent, as long as it is not let go on: the host stops a thread when that comes to
+    look, which it tells the process's parent alone. None begins another once the signal is there, and which was seen
+    to be stopped stays so: each is looked at until then, some at a time, since a task may have thousands."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._left: list[str] | None = None  # threads that were not seen to be stopped
+
+    def look(self) -> bool | None:
+        """Whether no thread runs, or it is gone. None: none was found that does, and there are more to look at."""
+        if self._left is None:
+            first, threads = _stat(f"/proc/{self._pid}/stat"), _threads(self._pid)
+            if not first:
+                return True
+            if len(threads) < int(first[_THREADS]):
+                return False
+            self._left = threads
+        for _ in range(min(len(self._left), LOOKED_AT)):
+            state = _stat(f"/proc/{self._pid}/task/{self._left[-1]}/stat")
+            if state and state[_STATE] not in _STOPPED:
+                return False
+            self._left.pop()
+        return None if self._left else True
+
+
 def is_stopped(pid: int) -> bool:
-    """Whether no thread of a process runs, of one to which SIGSTOP was sent or that is gone: the host stops a thread
-    when that comes to look, which it tells the process's parent alone. None begins another once the signal is there."""
-    first = _stat(f"/proc/{pid}/stat")
-    if not first:
-        return True
-    threads = _threads(pid)
-    states = (_stat(f"/proc/{pid}/task/{tid}/stat") for tid in threads)
-    return len(threads) >= int(first[_THREADS]) and all(not each or each[_STATE] in _STOPPED for each in states)
+    """Whether no thread of a process runs, of one to which SIGSTOP was sent or that is gone."""
+    process = Stopping(pid)
+    while (stopped := process.look()) is None:
+        continue
+    return stopped
 
 
 def tells_wait_status(pid: int) -> bool | None:

@@ -24,7 +24,7 @@ from kerneld.host.channel_mail import ChannelMail
 from kerneld.host.clocks import Clock, SharedClock, open_clock
 from kerneld.host.control import ControlSocket
 from kerneld.host.fd_store import FdStore
-from kerneld.host.linux import host_thread, is_stopped, processor_time_us, runs_no_more
+from kerneld.host.linux import Stopping, host_thread, is_stopped, processor_time_us, runs_no_more
 from kerneld.host.map_mail import MapMail
 from kerneld.host.niceness import set_nice
 from kerneld.records import Tcb
@@ -160,6 +160,11 @@ class Process:
     def is_at_rest(self) -> bool:
         """No line of its program runs: it was stopped, and the host has come to do that; or it has none, or is gone."""
         return self.is_gone or not self.pid or is_stopped(self.pid)
+
+    @property
+    def stopping(self) -> Stopping:
+        """To be asked whether it is at rest, some threads at a time."""
+        return Stopping(0 if self.is_gone else self.pid)
 
     def is_of(self, tcb: Tcb, vspace: int) -> bool:
         """Whether a new life of this TCB has to wait until the process is gone."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from kerneld.host import linux
-from kerneld.host.linux import is_stopped
+from kerneld.host.linux import LOOKED_AT, Stopping, is_stopped
 
 
 @pytest.fixture
@@ -37,6 +37,30 @@ def test_a_process_is_stopped_when_all_its_threads_are(child: int) -> None:
     os.kill(child, signal.SIGCONT)
     os.waitid(os.P_PID, child, os.WCONTINUED)
     assert not is_stopped(child)
+
+
+def test_thousands_of_threads_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks has others to serve: a task may have as many threads as the host lets it."""
+    threads = list(map(str, range(4096)))
+    running = {"17"}
+    looked: list[str] = []
+
+    def stat(path: str) -> list[bytes]:
+        looked.append(path)
+        return [b"R" if path.split("/")[-2] in running else b"T"] + [b"4096"] * linux._THREADS
+
+    monkeypatch.setattr(linux, "_stat", stat)
+    monkeypatch.setattr(linux, "_threads", lambda pid: threads.copy())
+    process = Stopping(7)
+    while (stopped := process.look()) is None:
+        assert len(looked) <= 1 + LOOKED_AT
+        looked.clear()
+    assert stopped is False
+    running.clear()
+    looked.clear()
+    while process.look() is None:
+        continue
+    assert set(looked) <= {f"/proc/7/task/{tid}/stat" for tid in threads[:18]}, "one that is stopped stays so"
 
 
 def test_one_that_is_gone_is(child: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 from kerneld import mapping_table
 from kerneld.host import frame_memory, frame_refill, frame_stock
 from kerneld.host.frame_refill import MOST_ASKED
+from kerneld.host.linux import Stopping
 from kerneld.host.process import Process
 from kerneld.records import VSpace
 from tests.unit.host.keepers import BASE, BOTH, PAGE, READ, Scene, Task, in_scene, turn
@@ -299,13 +300,18 @@ def test_what_is_stored_until_the_host_has_stopped_a_process_is_the_frames(monke
             task.told_ops()
         silent.process.pid = 7
 
-        def is_stopped(pid: int) -> bool:
-            assert silent.process.is_stopped
-            silent.maps[BASE][:4] = b"%4d" % len(looks)
-            looks.append(pid)
-            return len(looks) == 5
+        class Slow(Stopping):
+            """It has more threads than are looked at at once, and two of them run on for a while."""
 
-        monkeypatch.setattr("kerneld.host.process.is_stopped", is_stopped)
+            def look(self) -> bool | None:
+                if not self._pid:
+                    return True
+                assert silent.process.is_stopped
+                silent.maps[BASE][:4] = b"%4d" % len(looks)
+                looks.append(silent.process.pid)
+                return (False, None, False, None, True)[len(looks) - 1]
+
+        monkeypatch.setattr("kerneld.host.process.Stopping", Slow)
         scene.unmap(loser, 0)
         await scene.settled()
         monkeypatch.undo()  # it knows what the process has mapped
@@ -315,7 +321,7 @@ def test_what_is_stored_until_the_host_has_stopped_a_process_is_the_frames(monke
 
 
 def test_a_process_that_the_host_does_not_stop_keeps_nobody_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kerneld.host.process.is_stopped", lambda pid: False)
+    monkeypatch.setattr(Stopping, "look", lambda self: False)
 
     async def work(scene: Scene) -> None:
         loser, silent, trap = scene.task(), scene.task(), scene.task()
