@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
@@ -23,7 +24,7 @@ from libsel4py.environment import ChannelUse
 from libsel4py.errors import InvalidCapability, ServerDied
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.network import FOREVER, MOST_TRANSFER, InterfaceState, Network, StaleSocket
-from libsel4py.lowlevel.collecting import Leftovers
+from libsel4py.lowlevel.collecting import Leftovers, is_collecting
 from libsel4py.net_errors import FAILURES, as_os_error, os_error
 from libsel4py.task import Task, current_task
 
@@ -56,7 +57,7 @@ class NetSession:
     Attributes:
         life: the session, which is another one after the server's death. window_bytes: of each window.
         returning: held by who makes a socket again.
-        leftovers: of the finalizers of its sockets.
+        leftovers: of the finalizers of its sockets, and of former sessions.
     """
 
     def __init__(
@@ -150,8 +151,21 @@ class NetSession:
                         continue
                     raise os_error(error) from error
                 former, self.life = self.life, Life(session, seen + 1)
-                self._task.delete(endpoint_of(former.session))
+                self._retire(former.session)
         return True
+
+    def _retire(self, session: Network) -> None:
+        """Delete a former session's capability."""
+        endpoint = endpoint_of(session)
+        self._task.empty(endpoint)
+        weakref.finalize(session, self._give_back, endpoint.cptr).atexit = False
+
+    def _give_back(self, slot: int) -> None:
+        """Nobody has the client any more that called by this slot."""
+        if is_collecting():  # whoever has the allocator's lock may be this thread
+            self.leftovers.leave(lambda: self._task.slots.free(slot))
+        else:
+            self._task.slots.free(slot)
 
     def _has_ended(self) -> bool:
         """Whether the server knows nothing of the session, or has another endpoint. Raises NetworkError, ServerDied."""

@@ -56,7 +56,7 @@ class NetSocket:
         self._number = number
         self._bound: Place | None = None
         self._peer: Place | None = None  # of one for datagrams
-        self._heard: OrderedDict[Place, Life] = OrderedDict()  # from whom datagrams came last, and in which session
+        self._heard: OrderedDict[Place, int] = OrderedDict()  # from whom datagrams came last, and in which generation
         self._backlog = 0  # of one that listens
         self._timeout: float | None = None
         self._limit = FOREVER
@@ -260,7 +260,7 @@ class NetSocket:
             try:
                 sent = self._ask(lambda session, number: session.send_to(number, len(view), at, to))
             except PermissionError:
-                if heard_by is None or heard_by is self._life:
+                if heard_by is None or heard_by == self._life.generation:
                     raise
                 sent = True
             if not sent:
@@ -276,7 +276,7 @@ class NetSocket:
                 life, came = self._receive_from(size, at, limit)
                 if came.length != AGAIN:
                     peer = _place(came.peer)
-                    self._note_heard(peer, life)
+                    self._note_heard(peer, life.generation)
                     return self._net.mapping.read(at, came.length), peer
             self._wait_without_window(Events.READABLE, limit, until)
 
@@ -284,8 +284,8 @@ class NetSocket:
         """A datagram, and whose session it came by."""
         return self._ask(lambda session, number: (self._life, session.receive_from(number, size, at, limit)))
 
-    def _note_heard(self, peer: Place, life: Life) -> None:
-        self._heard[peer] = life
+    def _note_heard(self, peer: Place, generation: int) -> None:
+        self._heard[peer] = generation
         with suppress(KeyError):  # another thread has noted so many meanwhile that this one is not there any more
             self._heard.move_to_end(peer)
         if len(self._heard) > MOST_HEARD:

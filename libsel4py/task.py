@@ -114,10 +114,14 @@ class Task:
         Raises:
             ValueError: the slot is none that this task gave out.
         """
+        self.empty(capability)
+        self.slots.free(capability.cptr)
+
+    def empty(self, capability: Capability) -> None:
+        """As `delete`, but the slot stays empty until the caller gives it back: others may be about to call by it."""
         self.channels.forget(capability.cptr)  # the slot's next capability is another
         self.receive.unclaimed.discard(capability.cptr)
         self.cnode.delete(capability.cptr)
-        self.slots.free(capability.cptr)
 
 
 class _PerThread(threading.local):

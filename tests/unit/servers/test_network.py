@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from libsel4py.abi import ObjectType
+from libsel4py.bell import Bell
 from libsel4py.capabilities import Untyped
 from libsel4py.dataspace import DataSpace, SharedMemory
 from libsel4py.environment import DEATH_BITS, Value
@@ -21,7 +22,6 @@ from libsel4py.errors import InvalidMessage, NotEnoughMemory, ServerDied
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces import network as net
 from libsel4py.interfaces.network import AGAIN, FOREVER, MOST_HEARD, Address, Events, Kind, Network, Socket
-from libsel4py.net_session import Life
 from libsel4py.sockets import Net, NetSocket
 from libsel4py.task import current_task
 from libsel4py.testing import connect, in_background
@@ -190,10 +190,10 @@ def test_who_is_heard_again_may_be_answered_however_many_come_between() -> None:
 def test_an_answer_whose_receiver_is_heard_again_while_it_is_refused_is_lost_and_no_error() -> None:
     with served() as (_, client), opened(client) as made, made.socket(type=socket.SOCK_DGRAM) as sock:
         place, now = ("127.0.0.1", 7), made.life
-        sock._note_heard(place, Life(now.session, now.generation - 1))
+        sock._note_heard(place, now.generation - 1)
 
         def refuse(act: object) -> bool:
-            sock._note_heard(place, now)  # by another thread
+            sock._note_heard(place, now.generation)  # by another thread
             raise PermissionError
 
         sock._ask = refuse  # type: ignore[method-assign, assignment]
@@ -246,6 +246,28 @@ def test_a_session_that_cannot_be_had_leaves_nothing_behind(monkeypatch: pytest.
             memory, slots = left()
             assert (deaths, memory) == (0, before[0])
             assert before[1] - slots <= DEATH_BITS
+
+
+def test_a_call_that_another_thread_is_about_to_make_by_a_former_session_meets_nothing_else() -> None:
+    """The slot of that session's capability is given out again when nobody has its client any more."""
+    with served() as (_, client), opened(client) as made:
+        task = current_task()
+        asked, taken = [], []
+
+        def lookup(session: Network) -> list[str]:
+            asked.append(session)
+            if len(asked) == 1:  # another thread finds out meanwhile, and what this task gets takes each free slot
+                task.cnode.revoke(made._pool.cptr)
+                assert made.renew(0)
+                taken.extend(Bell.allocate() for _ in range(20))
+            return session.lookup("here.example", 0)
+
+        assert made.ask(lookup) == ["127.0.0.1"]
+        assert [each is made.session for each in asked] == [False, True]
+        former = endpoint_of(asked.pop(0)).cptr
+        assert task.slots.is_free(former)
+        for each in taken:
+            each.close()
 
 
 def test_a_server_that_was_given_up_is_a_network_that_is_down_until_there_is_another() -> None:
