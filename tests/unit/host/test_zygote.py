@@ -134,11 +134,25 @@ def test_a_task_starts_while_many_descriptors_of_its_user_are_on_their_way(nurse
     nursery(work)
 
 
+async def waits_ahead(zygote: int, *others: int) -> int:
+    """The process that waits to be the next task, once there is one that is none of the others."""
+    while True:
+        for pid in map(int, Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()):
+            with contextlib.suppress(OSError):  # it ends
+                if pid not in others and Path(f"/proc/{pid}/comm").read_text() == "sel4py-ahead\n":
+                    return pid
+        await asyncio.sleep(0)
+
+
 def test_without_a_descriptor_a_start_fails_and_the_next_one_does_not(nursery: Run) -> None:
     """The limit rises, until it has descriptors for what a process begins with, and for the process itself."""
 
     async def work(zygote: Nursery) -> None:
         assert await zygote.run(behaviour.RETURN, 3) == 3
+        # One made between two limits takes descriptors, which are back if it ends by the limit that it inherits.
+        await waits_ahead(zygote.pid)
+        with pytest.raises(RuntimeError):
+            await zygote.start(image="os")  # the answer comes once the zygote is done with what it has made
         told = []
         before = resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE)
         for limit in range(64):
@@ -193,16 +207,6 @@ def test_tasks_die_with_the_zygote(nursery: Run) -> None:
             os.close(pidfd)
 
     nursery(work)
-
-
-async def waits_ahead(zygote: int, *others: int) -> int:
-    """The process that waits to be the next task, once there is one that is none of the others."""
-    while True:
-        for pid in map(int, Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()):
-            with contextlib.suppress(OSError):  # it ends
-                if pid not in others and Path(f"/proc/{pid}/comm").read_text() == "sel4py-ahead\n":
-                    return pid
-        await asyncio.sleep(0)
 
 
 def test_a_start_takes_the_process_that_waits_and_one_that_is_killed_is_replaced(nursery: Run) -> None:
