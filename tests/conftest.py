@@ -1,5 +1,8 @@
 """What stays to the end is no garbage collection's matter any more: what the collection of tests has made, and what is
-to be told of tests that are over. Otherwise each garbage collection of a long run takes a tenth of a second."""
+to be told of tests that are over. Otherwise each garbage collection of a long run takes a tenth of a second.
+
+And no example of a property fails because it, or its making, took long: the host has others' work to do, too.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,10 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def _put_aside() -> None:
