@@ -100,6 +100,7 @@ def test_traps_and_the_keeper_go_on() -> None:
         assert ended is not None
         assert (ended.op, ended.mr0) == (abi.Syscall.EXIT, 6)
         assert task.ask(abi.ControlOp.MAP, words=(address, 4096, abi.Rights.READ), fds=(other.frame_fd,)) == 0
+        peer.wait_asleep()  # elsewhere it is not stopped beside another thread that is about to end
         assert task.ask(abi.ControlOp.PARK) == 0
         assert task.ask(abi.ControlOp.UNPARK) == 0
         assert task.ask(abi.ControlOp.UNMAP, words=(address, 4096)) == 0
