@@ -123,6 +123,10 @@ class FrameMemory:
             if move.target is not None:
                 yield address, move.target.descriptor, move.at
 
+    def size(self, address: int) -> int:
+        """Bytes of a frame that has memory of its own. Raises KeyError: it has none."""
+        return self._frames[address].size
+
     def descriptor(self, address: int, size: int) -> int:
         """The memfd of a frame that has one. It stays ours: duplicate it, or attach it to a message.
 

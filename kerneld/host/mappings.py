@@ -117,6 +117,11 @@ class Mappings:
         self._room.give_own(address, size)
         return self._memory.descriptor(address, size)
 
+    def detached(self, address: int) -> None:
+        """A thread has the frame as its trap frame no more. Its memory is given back if need be, as others' is."""
+        if address in self._memory and address not in self._uses:
+            self._room.is_idle(address, self._memory.size(address))
+
     # --- what the kernel tells
 
     def map(self, process: Process, address: int, rights: int, frame: int, size: int) -> None:

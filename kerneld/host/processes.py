@@ -223,6 +223,7 @@ class Processes:
             return
         self._rings.close(thread)
         self._attached.remove(thread)
+        self._mappings.detached(thread.frame)
 
     def _hold(self, tcb: int, held: bool) -> None:
         thread = self.threads.get(tcb)

@@ -682,6 +682,35 @@ def test_where_no_descriptors_are_left_a_process_is_ended_and_one_that_nobody_ne
     in_scene(work)
 
 
+def test_memory_of_former_trap_frames_is_given_back_where_no_descriptors_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are charged to nobody: who has had many threads would keep all others from having frames."""
+    monkeypatch.setattr(frame_stock, "FIRST_MADE", 1)
+    monkeypatch.setattr(frame_stock, "MOST_MADE", 1)  # nothing is there ahead
+
+    async def work(scene: Scene) -> None:
+        thread = scene.task()
+        attached: dict[int, set[Process]] = {}
+        scene.mappings.use_attached(lambda frame: attached.get(frame, set()), lambda frame: None)
+        for frame in (OTHER, LARGE):
+            attached[frame] = {thread.process}
+            scene.mappings.frame_fd(frame, PAGE)
+            scene.ram.poke(frame, b"trap")
+        scene.mappings.detached(LARGE)  # it has another one yet
+        del attached[OTHER]
+        scene.mappings.detached(OTHER)
+        below = [0, 0, 1 << 20]
+        monkeypatch.setattr(frame_stock, "below_for_frames", lambda: below.pop(0))
+        task = scene.task()
+        scene.map(task, 0, BOTH, FRAME)
+        assert (task.told_ops(), task.ended) == (["MAP"], [])
+        assert {address for address, _, _ in scene.mappings.own_memory()} == {LARGE, FRAME}
+        assert scene.ram.read(OTHER, 4) == scene.ram.read(LARGE, 4) == b"trap"
+
+    in_scene(work)
+
+
 def test_what_is_lost_is_taken_away_even_where_no_descriptor_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(scene: Scene) -> None:
         loser, holder = scene.task(), scene.task()
