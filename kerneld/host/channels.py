@@ -51,11 +51,13 @@ class Page:
     Attributes:
         handed: to which threads, as which listener, in order.
         ending: whom of these it is being taken back from.
+        died: listeners of whose end the client is to be told, as is kept.
     """
 
     descriptor: int
     handed: dict[tuple[Thread, int], None] = field(default_factory=dict)
     ending: set[tuple[Thread, int]] = field(default_factory=set)
+    died: set[int] = field(default_factory=set)
 
 
 class Channels:
@@ -106,6 +108,8 @@ class Channels:
                 continue
             channel = Channel(self._ram, address)
             number = channel.number
+            for listener in tuple(page.died):
+                self._forget_end(channel, page, listener)
             if page.descriptor >= 0:
                 if self._ends.pop(address, None) is not None:
                     os.ftruncate(page.descriptor, 0)
@@ -203,6 +207,7 @@ class Channels:
         holders = [each for each in page.handed if each[1] == listener and not each[0].process.is_gone]
         if page.descriptor >= 0:
             who = [(thread.process.start, thread.number) for thread, _ in holders]
+            page.died.add(listener)
             self._store.note(_end_key(channel, listener), (os.fstat(page.descriptor).st_ino, who))
         if not holders:
             self._tell_client(channel, page, listener)
@@ -220,13 +225,19 @@ class Channels:
             self._tell_client(channel, page, listener)
 
     def _tell_client(self, channel: Channel, page: Page, listener: int) -> None:
-        told = partial(self._store.drop, _end_key(channel, listener))
+        told = partial(self._forget_end, channel, page, listener)
         clients = [thread for thread, role in page.handed if role == CLIENT and not _has_ended(thread)]
         for thread in clients:
             failed = partial(self._fail, channel, page)
             thread.process.channel_mail.receiver_died(thread.number, channel.number, listener, failed, told)
         if not clients:
             told()
+
+    def _forget_end(self, channel: Channel, page: Page, listener: int) -> None:
+        """The client knows, or is connected no more: what lies at the channel's address may be another one by then."""
+        if listener in page.died:
+            page.died.discard(listener)
+            self._store.drop(_end_key(channel, listener))
 
     # --- pages
 

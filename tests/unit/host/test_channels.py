@@ -16,8 +16,10 @@ from array import array
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import msgpack
 import pytest
 
+from hw.fd_store import FdStore as Monitor
 from kerneld.host import channels as host_channels
 from kerneld.host.channel_mail import MOST_WAITING, WINDOW
 from kerneld.host.channels import Channels
@@ -96,6 +98,7 @@ class Host:
         self.kept, monitor = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.monitor = monitor
         self.store = FdStore(self.kept, self.loop)
+        self.kept_entries = Monitor()
         self.ends: dict[int, tuple[int, array[int]]] = {}
         self.channels = Channels(self.machine.ram, self.loop, self.store, self.threads, self._fail, self.ends)
         self.server = self.keeper(self.scene.server, 0)
@@ -157,6 +160,7 @@ class Host:
             keeper.end.close()
         self.channels.close()
         self.store.close()
+        self.kept_entries.close()
         self.kept.close()
         self.monitor.close()
 
@@ -402,6 +406,35 @@ def test_a_receivers_end_is_told_once_its_process_is_gone(run: Callable[[Work], 
         assert not host.failed
 
     run(work)
+
+
+def test_a_receivers_end_is_kept_no_longer_than_its_channel(run: Callable[[Work], None]) -> None:
+    """The client may never say that it knows, and a next channel at the same address has ends of its own."""
+
+    async def work(host: Host) -> None:
+        host.connect()
+        host.client.read()
+        host.machine.died(host.scene.server, 9)
+        host.carry_out()
+        host.server.process.kill()
+        host.server.process.close()
+        (told,) = host.client.read()
+        assert told.op == ControlOp.RECEIVER_DIED
+        assert [key for key in kept_by_monitor(host) if key.startswith("died:")]
+        host.channels.gone((host.scene.channel().address,))
+        assert not [key for key in kept_by_monitor(host) if not key.startswith("mail:")]
+
+    run(work)
+
+
+def kept_by_monitor(host: Host) -> list[str]:
+    """The keys that are with the monitor, once what was dropped is told."""
+    host.store.note("asked", None)
+    while "asked" not in host.kept_entries.kept:
+        data, descriptors, _, _ = socket.recv_fds(host.monitor, 4096, 4)
+        host.kept_entries.take(msgpack.unpackb(data), descriptors)
+    del host.kept_entries.kept["asked"]
+    return list(host.kept_entries.kept)
 
 
 def siblings(host: Host) -> tuple[harness.Thread, Keeper]:
