@@ -99,9 +99,18 @@ class FdStore:
             return
         self._dropped.append(key)
         if len(self._dropped) >= DROPPED_TOGETHER:
-            self._tell_dropped()
+            self.tell_dropped()
         elif self._timer is None:
-            self._timer = self._loop.call_later(DROP_S, self._tell_dropped)
+            self._timer = self._loop.call_later(DROP_S, self.tell_dropped)
+
+    def tell_dropped(self) -> None:
+        """Have the monitor forget now what was dropped: nothing else would say that it is nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._dropped:
+            dropped, self._dropped = self._dropped, []
+            self._send({"op": "drop", "keys": dropped})
 
     def say(self, op: str, **more: object) -> None:
         """Tell the monitor something that is no matter of what it keeps: "runs", "ended" (hw/monitor.py)."""
@@ -111,19 +120,11 @@ class FdStore:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _tell_dropped(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._dropped:
-            dropped, self._dropped = self._dropped, []
-            self._send({"op": "drop", "keys": dropped})
-
     def _send(self, message: dict[str, object], descriptors: Sequence[int] = ()) -> None:
         if self._channel is None:
             return
         if self._dropped:
-            self._tell_dropped()
+            self.tell_dropped()
         data = msgpack.packb(message)
         while not self._try_send(self._channel, data, descriptors):
             continue

@@ -334,6 +334,8 @@ class Processes:
             assert self._zygote is not None
             tried = self._zygote.tried(start)
             self._ended(start, signal.SIGSYS if tried else status, tried)
+            # The zygote knows it still: a kernel after this one would adopt it, with a TCB that may be gone by then.
+            self._store.tell_dropped()
 
     def _is_initial(self, process: Process) -> bool:
         initial = KernelRecord.of(self._ram).initial_tcb

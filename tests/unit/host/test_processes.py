@@ -350,6 +350,35 @@ def test_how_the_initial_task_ends_is_the_zygotes_to_say(initial: bool) -> None:
     with_table(work)
 
 
+def test_nothing_is_kept_of_one_that_is_known_to_have_ended_before_it_is_reaped() -> None:
+    """The zygote would still tell a kernel that is started again that it runs."""
+
+    async def within() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        monitor = Monitor()
+        store = FdStore(ours, loop)
+        table = Table(loop, store=store)
+        thread = table.machine.thread("task", own_vspace=True)
+        asked = table.start(thread)
+        with ours, theirs, subprocess.Popen(["sleep", "60"]) as child:
+            asked.started(child.pid, os.pidfd_open(child.pid))
+            child.kill()
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+            table.processes.hinted(asked.request.number)
+            assert table.reports.deaths == [(thread.tcb.address, signal.SIGKILL)]
+            theirs.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while received := socket.recv_fds(theirs, MESSAGE_BYTES, 4):
+                    monitor.take(msgpack.unpackb(received[0]), received[1])
+            assert not monitor.kept
+        table.close()
+        store.close()
+        monitor.close()
+
+    asyncio.run(within())
+
+
 def test_one_that_seems_to_have_ended_is_killed_before_anything_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """What Linux lists of threads may lack one that runs."""
     monkeypatch.setattr("kerneld.host.process.runs_no_more", lambda pid: True)
