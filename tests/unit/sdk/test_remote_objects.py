@@ -165,8 +165,9 @@ def test_what_could_not_be_written_back_then_is_asked_of_the_next_pager(remote: 
 
 def test_what_pagers_are_to_be_signalled_by_takes_one_slot_and_goes_with_the_last(remote: Remote) -> None:
     """However often one begins again."""
-    bell, slots = Notification(remote.board.machine.retype(ObjectType.NOTIFICATION)), remote.served.task.slots
+    bell = Notification(remote.board.task.memory.allocate(ObjectType.NOTIFICATION).start)
     remote.stub.init(None)
+    slots = remote.served.task.slots  # of its own task: it serves by now
     free = slots.free_count
     for _ in range(20):
         remote.stub.init(bell)
