@@ -127,7 +127,8 @@ class AsyncNet:
             try:
                 events = await ready
             finally:
-                self.forget(number)
+                if sock.is_here:  # or the number is another one's, in the next session
+                    self.forget(number)
             if events & Events.ERROR:
                 self.session.connect(sock.number, host, port, 0)  # it raises what has happened
                 raise OSError(f"no connection to {host} port {port}")

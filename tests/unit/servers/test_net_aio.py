@@ -220,6 +220,27 @@ def test_a_server_that_dies_within_a_call_is_followed_to_its_next_life(
     run(main)
 
 
+def test_one_that_was_connecting_when_the_server_died_takes_no_listener_its_events() -> None:
+    """The socket that listens may have the other one's number in the next session."""
+
+    async def main(network: AsyncNet) -> None:
+        former = network.session
+        former.connect = lambda *_: False  # type: ignore[method-assign, assignment]  # its answer is on its way
+        connecting = asyncio.create_task(network.open_connection("127.0.0.1", 7))
+        while not network._handlers:
+            await asyncio.sleep(0)
+        (number,) = network._handlers
+        async with await network.start_server(echo, "127.0.0.1", 7) as server:
+            die_within(former, "ready")
+            network._bell.peer.signal()
+            with pytest.raises(ConnectionResetError):
+                await connecting
+            assert server._listener.number == number
+            assert await answered(network) == b"?"
+
+    run(main)
+
+
 def test_the_servers_end_is_told() -> None:
     """Nothing is asked of the session when its server ends: a stream that waits is reset all the same."""
 
