@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
+import struct
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.snapshots import SnapshotRefused, builder_digest, resumed
+from deploy.snapshots import SnapshotRefused, builder_digest, description_of, resumed
 from hw.devices.framebuffer import MAGIC, DisplayMode
 from hw.machine import DeviceDescription, DeviceKind, MachineDescription, create_ram
 from hw.ram import Ram
 from kerneld import boot, invariants, layout
-from kerneld.host.snapshot_format import CHUNK, FOOTER, BadSnapshot, Disk, Trailer, copy_ram, digests, pack, read
+from kerneld.host.snapshot_format import (
+    CHUNK,
+    FOOTER,
+    VERSION,
+    BadSnapshot,
+    Disk,
+    Trailer,
+    copy_ram,
+    digests,
+    pack,
+    read,
+)
+from kerneld.host.snapshot_format import MAGIC as MAGIC_OF_FILE
 from kerneld.records import KernelRecord, ProcessState
 from libsel4py import abi
 
@@ -132,6 +149,47 @@ def test_another_version_is_named(tmp_path: Path) -> None:
         os.pwrite(file.fileno(), (9).to_bytes(4, "little"), path.stat().st_size - FOOTER.size + 8)
     with pytest.raises(BadSnapshot, match="format 9"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"disks": [{"name": "disk0", "size": math.inf, "inode": 7, "mtime_ns": 1}]},
+        {"chunks": [(math.inf, bytes(32))]},
+        {"chunks": [(0, 1 << 50)]},  # of so many bytes a digest was made
+        {"source": "a\0b"},
+    ],
+)
+def test_what_stands_behind_ram_is_of_its_types(tmp_path: Path, changed: dict[str, object]) -> None:
+    """With the right checksum: whoever writes a file can make it."""
+    path = tmp_path / "file"
+    trailer = save(path, bytearray(RAM_BYTES))
+    behind(path, msgpack.packb(asdict(trailer) | changed))
+    with pytest.raises(SnapshotRefused, match="nothing that sel4py writes"):
+        description_of(path)
+
+
+def test_what_has_no_place_behind_ram_costs_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    trailer = save(path, bytearray(RAM_BYTES))
+    behind(path, msgpack.packb(asdict(trailer) | {"more": [{}] * (1 << 20)}))
+    with opened(path) as descriptor:
+        read(descriptor)  # loads what it needs
+        tracemalloc.start()
+        try:
+            assert read(descriptor) == trailer
+            assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        finally:
+            tracemalloc.stop()
+
+
+def behind(path: Path, body: bytes) -> None:
+    """Put this behind RAM, with a footer that fits."""
+    head = struct.pack("<8sIIQ", MAGIC_OF_FILE, VERSION, 0, len(body))
+    with path.open("r+b") as file:
+        file.truncate(RAM_BYTES)
+        file.seek(RAM_BYTES)
+        file.write(body + head + hashlib.sha256(head + body).digest())
 
 
 @pytest.fixture
