@@ -42,12 +42,17 @@ def opened(path: Path) -> Iterator[Ram]:
 
 
 def ensure_replaceable(path: Path) -> None:
-    """Raises ManagementError if there is a file that a saved image would destroy, and that is none itself."""
+    """Raises ManagementError if there is a file that a saved image would destroy, and that is none itself.
+
+    A suspended system's file is one, too.
+    """
     if not path.exists():
         return
-    with path.open("rb") as file:
-        if not _begins_as_ram(file.read(layout.HEADER_MAGIC + WORD_BYTES)):
-            raise ManagementError(f"{path} exists, is no image, and would be lost; remove it, or choose another name")
+    if path.is_file():  # to open a pipe would wait
+        with path.open("rb") as file:
+            if _begins_as_ram(file.read(layout.HEADER_MAGIC + WORD_BYTES)):
+                return
+    raise ManagementError(f"{path} exists, is no image, and would be lost; remove it, or choose another name")
 
 
 def _begins_as_ram(header: bytes | mmap.mmap) -> bool:

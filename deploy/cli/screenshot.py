@@ -23,15 +23,14 @@ def command(file: Path, device: str | None, system_name: str | None) -> Report:
     from deploy.management import Management
     from deploy.runtime import select_running
 
-    if file.exists() and not file.read_bytes()[: len(png.SIGNATURE)] == png.SIGNATURE:
-        raise Failure(f"{file} exists, is no picture, and would be lost; remove it, or choose another name")
+    png.ensure_replaceable(file)
     with TemporaryDirectory(prefix="sel4py-") as folder, Management(select_running(system_name).folder) as management:
         pixels = Path(folder) / "pixels"
         answer = management.request("picture", file=str(pixels), device=device)
         found = cast(dict[str, Any], answer)
         data = png.of_pixels(pixels.read_bytes(), found["width"], found["height"])
     try:
-        file.write_bytes(data)
+        png.save(file, data)
     except OSError as error:
         raise Failure(f"{file}: {error.strerror}") from error
     result = found | {"file": str(file.absolute()), "bytes": len(data)}

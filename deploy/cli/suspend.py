@@ -25,11 +25,13 @@ def command(file: Path, keep_running: bool, force: bool, system_name: str | None
     Each task begins its next life then, with the capabilities and the state that it had. If FILE cannot be written, the
     system goes on.
     """
+    from deploy.images import ensure_replaceable
     from deploy.management import Management, ManagementError
     from deploy.runtime import select_running, wait_ended
     from deploy.snapshots import without_restart_point
     from libsel4py.description import unpack
 
+    ensure_replaceable(file)
     running = select_running(system_name)
     with Management(running.folder, seconds=SECONDS) as management:
         lost = without_restart_point(unpack(cast(bytes, management.request("description"))))

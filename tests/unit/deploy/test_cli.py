@@ -188,6 +188,20 @@ def test_image_is_saved(systems: FakeSystems, tmp_path: Path) -> None:
     assert (tmp_path / "ram").read_bytes() == b"RAM"
 
 
+@pytest.mark.parametrize("command", ["image", "suspend", "screenshot"])
+def test_what_is_no_file_and_what_is_another_file_stays(systems: FakeSystems, tmp_path: Path, command: str) -> None:
+    systems.start("one")
+    kept, pipe = tmp_path / "notes", tmp_path / "pipe"
+    kept.write_text("what nobody wants to lose")
+    os.mkfifo(pipe)
+    for path in (kept, pipe):
+        refused = sel4py(command, str(path))
+        assert refused.exit_code == 1
+        assert "would be lost; remove it, or choose another name" in refused.stderr
+    assert kept.read_text() == "what nobody wants to lose"
+    assert pipe.is_fifo()
+
+
 def test_an_image_takes_the_place_of_an_image_alone(systems: FakeSystems, tmp_path: Path) -> None:
     systems.start("one")
     kept = tmp_path / "notes"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +38,21 @@ def test_pixels_are_lines_of_red_green_and_blue() -> None:
 def test_another_number_of_pixels_is_no_picture(size: int, width: int, height: int) -> None:
     with pytest.raises(ValueError, match="no picture"):
         png.of_pixels(bytes(size), width, height)
+
+
+def test_a_picture_that_finds_no_room_leaves_the_former_one(tmp_path: Path) -> None:
+    path, link = tmp_path / "shown.png", tmp_path / "link.png"
+    link.symlink_to(path)
+    png.save(link, png.of_pixels(RED, 1, 1))
+    png.ensure_replaceable(link)
+    former = path.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            png.save(link, png.of_pixels(RED + GREEN, 2, 1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == former
+    assert sorted(tmp_path.iterdir()) == [link, path]
+    assert link.is_symlink()
