@@ -137,9 +137,12 @@ def image(system: System, request: Request) -> object:
     path = Path(_text(request, "file")) if file is not None else system.options.folder / "image"
     if not path.is_absolute():
         raise Refused(f"{path} is no absolute path: the kernel's working folder is not yours")
+    part = path.with_name(path.name + ".part")
     try:
-        size = save_image(system.options.ram_fd, system.mappings, path)
+        size = save_image(system.options.ram_fd, system.mappings, part)
+        part.replace(path)  # where there was no room, the former one stays
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise Refused(f"{path}: {error.strerror}") from error
     return {"file": str(path), "bytes": size}
 

@@ -111,8 +111,15 @@ def test_there_is_no_room(sel4py: Supervisor, tmp_path: Path) -> None:
     sel4py.ok("suspend", file, "--keep-running")
     before = file.stat()
     ram_bytes = ensure_whole(file)
+    image = tmp_path / "image"
+    sel4py.ok("image", image)
+    saved = image.stat()
     pid = kernel(sel4py)
     former = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (ram_bytes // 2, former[1]))
+    assert sel4py.run("image", image).status
+    assert (image.stat().st_ino, image.stat().st_mtime_ns) == (saved.st_ino, saved.st_mtime_ns)
+    assert not (tmp_path / "image.part").exists()
     for room in (ram_bytes // 2, ram_bytes + BEHIND):
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, former[1]))
         refused = sel4py.run("suspend", file)
