@@ -72,20 +72,24 @@ class Journal:
         self.records, self._end = self._read_records()
 
     @classmethod
-    def fresh(cls, memory: Memory) -> Journal:
-        """An empty journal, whatever was there before.
+    def fresh(cls, memory: Memory, record: bytes | None = None) -> Journal:
+        """A journal of this record, or an empty one, whatever was there before.
 
-        What tells of the damage goes last, so that nothing older comes back: a head that is none, or else what has the
-        higher number.
+        What tells of the damage goes last, behind the record, so that nothing older comes back and no life finds an
+        empty journal in the place of the record: a head that is none, or else what has the higher number.
         """
 
         def rank(area: int) -> tuple[bool, int]:
             valid, number = memory.load_word(area), memory.load_word(area + WORD_BYTES)
             return valid not in (0, _valid(number)), number
 
-        for area in sorted((0, memory.size // 2 & -WORD_BYTES), key=rank):
-            memory.store_word(area, 0)
-            memory.store_word(area + WORD_BYTES, 0)
+        first, last = sorted((0, memory.size // 2 & -WORD_BYTES), key=rank)
+        memory.store_word(first, 0)
+        memory.store_word(first + WORD_BYTES, 0)
+        if record is not None:
+            _write_area(memory, first, 1, record)
+        memory.store_word(last, 0)
+        memory.store_word(last + WORD_BYTES, 0)
         return cls(memory)
 
     def append(self, record: bytes) -> None:
@@ -95,31 +99,19 @@ class Journal:
         if not self._number:
             self.checkpoint(record)
             return
-        self._end = self._put(self._area, self._number, self._end, record)
+        self._end = _put(self._memory, self._area, self._number, self._end, record)
 
     def checkpoint(self, record: bytes) -> None:
         """Let one record stand in the place of all. Raises JournalFull: nothing was changed."""
         if len(record) > self.most_bytes:
             raise JournalFull(f"a checkpoint of {len(record)} bytes; the journal's memory takes {self.most_bytes}")
-        memory, number = self._memory, self._number + 1
-        area = self._area_bytes if self._area == 0 else 0
-        memory.store_word(area, 0)
-        end = self._put(area, number, _HEAD, record)
-        memory.store_word(area + WORD_BYTES, number)
-        memory.store_word(area, _valid(number))
+        number, area = self._number + 1, self._area_bytes if self._area == 0 else 0
+        end = _write_area(self._memory, area, number, record)
         self._number, self._area, self._end = number, area, end
 
     def has_room(self, length: int) -> bool:
         """Whether a record of so many bytes can be appended."""
         return self._end + _record_bytes(length) + WORD_BYTES <= self._area_bytes
-
-    def _put(self, area: int, number: int, at: int, record: bytes) -> int:
-        memory, end = self._memory, at + _record_bytes(len(record))
-        memory.store_word(area + end, 0)
-        if record:
-            memory.write(area + at + WORD_BYTES, record)
-        memory.store_word(area + at, _record_word(record, number, at))
-        return end
 
     def _find_current(self) -> tuple[int, int]:
         """The current area's number and offset; number 0 if nothing was ever written."""
@@ -149,6 +141,24 @@ class Journal:
             records.append(record)
             at = end
         return records, at
+
+
+def _write_area(memory: Memory, area: int, number: int, record: bytes) -> int:
+    """Make an area one that has this record alone; where the record ends. It is valid by its last store."""
+    memory.store_word(area, 0)
+    end = _put(memory, area, number, _HEAD, record)
+    memory.store_word(area + WORD_BYTES, number)
+    memory.store_word(area, _valid(number))
+    return end
+
+
+def _put(memory: Memory, area: int, number: int, at: int, record: bytes) -> int:
+    end = at + _record_bytes(len(record))
+    memory.store_word(area + end, 0)
+    if record:
+        memory.write(area + at + WORD_BYTES, record)
+    memory.store_word(area + at, _record_word(record, number, at))
+    return end
 
 
 def _valid(number: int) -> int:

@@ -200,8 +200,8 @@ class Keeper:
             return cls(Journal(memory))
         except (CorruptJournal, *UNDECODABLE) as error:
             _log.error("what this task kept is lost, it begins anew: %s", error)
-            Journal.fresh(memory).checkpoint(_encode(_Record(None, [], [EVERYBODY])))  # for its next lives as well
-            return cls(Journal(memory))
+            # The record is there before the damage is gone: whatever ends this life, the next one knows of it.
+            return cls(Journal.fresh(memory, _encode(_Record(None, [], [EVERYBODY]))))
 
     def keep(self, kind: Callable[[], Value]) -> Kept[Value]:
         """The kept value; ``kind()`` where there is none yet. Raises ValueError: it is asked for twice."""

@@ -34,7 +34,7 @@ from libsel4py.context import Caller
 from libsel4py.environment import Slot
 from libsel4py.errors import RequestForgotten
 from libsel4py.interface import endpoint_of, fingerprint, on_lane
-from libsel4py.journal import LEAST_BYTES, JournalFull
+from libsel4py.journal import LEAST_BYTES, CorruptJournal, Journal, JournalFull
 from libsel4py.keeper import MOST_LANES, Keeper, KeptAnswer, Request
 from libsel4py.lowlevel.syscalls import Message
 from libsel4py.testing import connect, in_background, system
@@ -304,6 +304,40 @@ def test_damaged_memory_is_an_error_in_the_log_and_a_fresh_start(caplog: pytest.
     assert lives.carry_out(1, 2) == 1
     lives.begin()
     assert lives.state.value == {"sum": 1}
+
+
+HEADS = 0, LEAST_BYTES // 2
+RECORDS = 40, LEAST_BYTES // 2 + 40
+
+
+@pytest.mark.parametrize(
+    ("count", "places"),
+    [(1, RECORDS[:1]), *((count, each) for count in (1, 80) for each in (HEADS[:1], HEADS[1:], HEADS, RECORDS))],
+    ids=str,
+)
+def test_ended_at_any_store_of_its_fresh_start_a_life_knows_what_was_lost(count: int, places: tuple[int, ...]) -> None:
+    """``count``: of requests, which change the areas. ``places``: of damaged bytes."""
+    damaged = Lives()
+    for number in range(1, count + 1):
+        damaged.carry_out(1, number)
+    for place in places:
+        damaged.memory.bytes[place] ^= 1
+    begun, stores = bytes(damaged.memory.bytes), 0
+    with pytest.raises(CorruptJournal):
+        Journal(damaged.memory)
+    while True:
+        damaged.memory.bytes[:], damaged.memory.left = begun, stores
+        try:
+            damaged.begin()
+            break
+        except Cut:
+            damaged.memory.left = None
+        damaged.begin()
+        assert damaged.state.value == {}
+        with pytest.raises(RequestForgotten):
+            damaged.carry_out(1, count | ids.REPEATED)
+        stores += 1
+    assert stores > 4
 
 
 def test_a_value_of_another_type_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
