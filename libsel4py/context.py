@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, Protocol, TypeVar, cast, overload
 
 from libsel4py.keeper import Kept
+from libsel4py.lowlevel.machine import Answer
 from libsel4py.state import keeper_of
 from libsel4py.task import Task, current_task
 
@@ -45,12 +46,22 @@ class ReplyToken(Protocol):
         """Answer with an exception, as if the method had raised it."""
 
 
+class OwedReply(ReplyToken, Protocol):
+    """What the runtime itself can do with a reply that is owed."""
+
+    def relay(self, answer: Answer) -> None:
+        """Answer with what another request of this method was answered, as it was packed."""
+
+    def hand_over(self, heir: Any) -> bool:
+        """Owe this reply to the caller of another one from now on, if it is not answered yet."""
+
+
 class Serving(Protocol):
     """The server loop's state for the request that runs on this thread."""
 
     caller: Caller
 
-    def defer(self) -> ReplyToken: ...
+    def defer(self) -> OwedReply: ...
 
 
 class _PerThread(threading.local):

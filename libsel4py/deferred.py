@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from libsel4py.abi import Syscall
 from libsel4py.context import Caller, per_thread
 from libsel4py.dispatch import Entry
+from libsel4py.errors import InvalidMessage
 from libsel4py.keeper import current
-from libsel4py.lowlevel.machine import Words
+from libsel4py.lowlevel.machine import Answer, Words
 from libsel4py.lowlevel.syscalls import FOREVER_NS, machine
 from libsel4py.wire import as_words, put_failure
 
@@ -69,7 +70,7 @@ class Deferred:
         self._caller = caller
         self._request = current.request
         if self._request is not None:
-            self._request.deferred = True
+            self._request.deferred = self
         self._done = False
         self._lock = threading.Lock()
 
@@ -96,6 +97,24 @@ class Deferred:
             raise
         finally:
             per_thread.serving = former
+
+    def relay(self, answer: Answer) -> None:
+        """Answer with what another request of this method was answered. Raises RuntimeError, as `complete`."""
+        self._finish()
+        self._way_back.send(as_words(answer))
+
+    def hand_over(self, heir: Deferred) -> bool:
+        """Owe this reply to the caller of ``heir`` from now on, who has sent the request again; its own is refused.
+
+        Returns:
+            Whether that was possible: it was not answered yet.
+        """
+        with self._lock:
+            if self._done:
+                return False
+            self._way_back, heir._way_back = heir._way_back, self._way_back
+        heir.fail(InvalidMessage(f"{self._entry.method.full_name}: this request was sent again, and is answered there"))
+        return True
 
     def fail(self, error: Exception) -> None:
         """Answer with an exception. Raises RuntimeError if it has been answered already."""

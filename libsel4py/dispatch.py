@@ -22,7 +22,7 @@ from libsel4py.abi import ValueKind
 from libsel4py.capabilities import Capability, Unwrapped
 from libsel4py.context import DEFER, per_thread
 from libsel4py.errors import InvalidMessage
-from libsel4py.keeper import Keeper, Request, current
+from libsel4py.keeper import Keeper, Request, UnderWay, current
 from libsel4py.lowlevel.machine import Answer
 from libsel4py.lowlevel.syscalls import machine
 from libsel4py.results import (
@@ -138,18 +138,21 @@ def _once(
             raise RuntimeError("nobody is calling: remembered methods are called by a server's loop")
         caller = serving.caller
         request = keeper.begin(method, caller.name, caller.badge, lane, count)
+        if isinstance(request, UnderWay):
+            request.wait(serving.defer())
+            return EMPTY
         if not isinstance(request, Request):
             return request
         former, current.request = current.request, request
         try:
             answer = pack(function(*arguments, **keywords))
         except Exception as error:
-            if not request.deferred:
+            if request.deferred is None:
                 request.fail(error)
             raise
         finally:
             current.request = former
-        if not request.deferred:
+        if request.deferred is None:
             request.complete(answer)
         return answer
 

@@ -9,7 +9,8 @@ own word, which can make it get its own former answers, and nothing else. What i
 answers of each client, and together half of the journal, and no more than the value leaves room for; beyond that
 whoever has most loses its oldest. From then on a repeated request of that client's of which there is no record may have
 been carried out, or not. Without a journal all this lasts as long as the process. What was repeated and may be
-forgotten is refused: `RequestForgotten`.
+forgotten is refused: `RequestForgotten`. What is repeated while its former self is under way is not carried out beside
+it, and gets the answer of that one, once there is one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -52,19 +54,23 @@ class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
 
     def answer(self) -> Answer:
         """As it was given at first."""
-        match self.payload:
-            case bytes(data) if self.outcome == Outcome.OK:
-                return data
-            case bytes(data):
-                return put(self.outcome, data, "a kept answer")
-            case int(word):
-                return (1, word & WORD_MASK, 0, 0, 0)
-        return EMPTY
+        return _answer(self.outcome, self.payload)
 
     @property
     def size(self) -> int:
         """About how many bytes of a journal it takes."""
         return 64 + len(self.client) + (len(self.payload) if isinstance(self.payload, bytes) else 0)
+
+
+def _answer(outcome: int, payload: bytes | int | None) -> Answer:
+    match payload:
+        case bytes(data) if outcome == Outcome.OK:
+            return data
+        case bytes(data):
+            return put(outcome, data, "a kept answer")
+        case int(word):
+            return (1, word & WORD_MASK, 0, 0, 0)
+    return EMPTY
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True):
@@ -102,7 +108,7 @@ class Kept(Generic[Value]):
                 remembered method its end raises that, to the client.
         """
         request = current.request
-        if request is not None and request.keeper is self._keeper and not request.deferred:
+        if request is not None and request.keeper is self._keeper and request.deferred is None:
             request.then += [then] if then is not None else []
             return
         self._keeper.commit()
@@ -119,14 +125,23 @@ class Kept(Generic[Value]):
         return self._kind()
 
 
+class Owed(Protocol):
+    """A reply that is owed, to a request or to whoever has sent it once more. See `libsel4py.context.OwedReply`."""
+
+    def relay(self, answer: Answer) -> None: ...
+    def fail(self, error: Exception) -> None: ...
+    def hand_over(self, heir: Any) -> bool: ...
+
+
 class Request:
     """A remembered request that is being carried out.
 
     Attributes:
-        deferred: its answer comes later. then: what is to be done when it is durable.
+        deferred: the reply, if its answer comes later. then: what is to be done when it is durable. heir: who hears the
+            answer too.
     """
 
-    __slots__ = ("client", "count", "deferred", "keeper", "key", "method", "then")
+    __slots__ = ("client", "count", "deferred", "heir", "keeper", "key", "method", "then")
 
     def __init__(self, keeper: Keeper, method: Method, client: str, key: tuple[int, int], count: int) -> None:
         self.keeper = keeper
@@ -134,8 +149,9 @@ class Request:
         self.client = client
         self.key = key
         self.count = count
-        self.deferred = False
+        self.deferred: Owed | None = None
         self.then: list[Callable[[], None]] = []
+        self.heir: Owed | None = None
 
     def complete(self, answer: Answer) -> None:
         """Remember what it is answered, and commit. Raises JournalFull: it is not, and the value is as it was."""
@@ -152,10 +168,32 @@ class Request:
         self._remember(*pack_failure(error, self.method.raises))
 
     def _remember(self, outcome: Outcome, payload: bytes | int | None) -> None:
-        self.keeper.remember(self, outcome, payload)
-        then, self.then = self.then, []
-        for action in then:
-            action()
+        try:
+            self.keeper.remember(self, outcome, payload)
+            then, self.then = self.then, []
+            for action in then:
+                action()
+        except Exception as error:
+            if self.heir is not None:
+                heir, self.heir = self.heir, None
+                heir.fail(error)
+            raise
+        if self.heir is not None:
+            heir, self.heir = self.heir, None
+            heir.relay(_answer(outcome, payload))
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A request that was sent again while it is carried out."""
+
+    request: Request
+
+    def wait(self, heir: Owed) -> None:
+        """Have it answered as the request will be, or was. One at a time waits so: its client's last life."""
+        deferred = self.request.deferred
+        if deferred is None or not deferred.hand_over(heir):
+            self.request.keeper.bequeath(self.request, heir)
 
 
 class _PerThread(threading.local):
@@ -210,8 +248,8 @@ class Keeper:
         self._kept = kept = Kept(self, kind)
         return kept
 
-    def begin(self, method: Method, client: str, badge: int, lane: int, count: int) -> Request | Answer:
-        """A request to carry out; or, if that was done, its answer.
+    def begin(self, method: Method, client: str, badge: int, lane: int, count: int) -> Request | UnderWay | Answer:
+        """A request to carry out; or, if that was done, its answer; or, if it is repeated, that it is being done.
 
         Raises:
             InvalidMessage: the client has gone on from this request, or it is under way. RequestForgotten: it was sent
@@ -227,15 +265,31 @@ class Keeper:
                     )
                 return kept.answer()
             former = self._under_way.get(key)
-            if former is not None and former.count >= count and not (repeated and former.count == count):
+            if former is not None and former.count >= count:
+                if repeated and former.count == count and former.method.label == method.label:
+                    return UnderWay(former)
                 raise InvalidMessage(
                     f"{method.full_name}: this request is under way, or the client has gone on from it"
                 )
             if repeated and (self._forgets or (kept is None and not self._losers.isdisjoint((client, EVERYBODY)))):
                 raise RequestForgotten(method.full_name)
-            # Where it is under way, its sender's former life will not hear the answer: this one does, and counts.
             self._under_way[key] = request = Request(self, method, client, key, count)
         return request
+
+    def bequeath(self, request: Request, heir: Owed) -> None:
+        """See `UnderWay`."""
+        with self.lock:
+            if self._under_way.get(request.key) is request:
+                former, request.heir = request.heir, heir
+                kept = None
+            else:
+                former, kept = heir, self._answers.get(request.key)
+        if former is None:
+            return
+        if kept is not None and kept.count == request.count:
+            former.relay(kept.answer())
+        else:
+            former.fail(RequestForgotten(request.method.full_name))
 
     def remember(self, request: Request, outcome: Outcome, payload: bytes | int | None) -> None:
         """Commit an answer with the value; for a request that the client has gone on from, the value alone."""

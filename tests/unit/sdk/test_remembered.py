@@ -29,13 +29,16 @@ from libsel4py import (
     with_timeout,
 )
 from libsel4py import request_ids as ids
+from libsel4py.abi import WORD_MASK, info_label, message_info
 from libsel4py.capabilities import Reply
-from libsel4py.context import Caller
+from libsel4py.context import Caller, per_thread
+from libsel4py.dispatch import bind
 from libsel4py.environment import Slot
 from libsel4py.errors import RequestForgotten
 from libsel4py.interface import endpoint_of, fingerprint, on_lane
 from libsel4py.journal import LEAST_BYTES, CorruptJournal, Journal, JournalFull
-from libsel4py.keeper import MOST_LANES, Keeper, KeptAnswer, Request
+from libsel4py.keeper import MOST_LANES, Keeper, KeptAnswer, Request, UnderWay
+from libsel4py.lowlevel.machine import Answer
 from libsel4py.lowlevel.syscalls import Message
 from libsel4py.testing import connect, in_background, system
 from libsel4py.testing.fake_objects import FakeEndpoint
@@ -61,6 +64,9 @@ class Till(Interface):
     @remembered
     def add_later(self, amount: int) -> int: ...
 
+    @remembered
+    def add_slowly(self, amount: int) -> int: ...
+
     @idempotent
     def total(self) -> int: ...
 
@@ -74,7 +80,9 @@ class Till(Interface):
 @component
 class Main(Till):
     later: ReplyToken | None = None
-    waits = threading.Event()
+
+    def __init__(self) -> None:
+        self.waits, self.goes_on = threading.Event(), threading.Event()
 
     def start(self) -> None:
         self.state = self.kept(dict[str, int])
@@ -95,6 +103,13 @@ class Main(Till):
         self.waits.set()
         return DEFER
 
+    def add_slowly(self, amount: int) -> int:
+        self.waits.set()
+        assert self.goes_on.wait(10)
+        if amount < 0:
+            raise Odd(amount)
+        return self.add(amount)
+
     def total(self) -> int:
         return self.state.value.get("sum", 0)
 
@@ -103,6 +118,22 @@ class Main(Till):
 
     def plain(self) -> int:
         return 1
+
+
+class OwedByHand:
+    """A reply that is owed, and what it was answered by."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def relay(self, answer: Answer) -> None:
+        self.heard.append(answer)
+
+    def fail(self, error: Exception) -> None:
+        self.heard.append(error)
+
+    def hand_over(self, heir: OwedByHand) -> bool:
+        raise AssertionError("it is nobody's but an heir's")
 
 
 METHODS = Till.interface_methods
@@ -275,12 +306,97 @@ def test_a_request_that_is_under_way_is_not_begun_again() -> None:
 def test_a_client_that_goes_on_in_its_next_life_hears_what_its_former_one_waited_for() -> None:
     lives = Lives()
     former = lives.keeper.begin(METHODS["add"], "ada", 7, 1, 1)
-    later = lives.keeper.begin(METHODS["add"], "ada", 7, 1, 1 | ids.REPEATED)
     assert isinstance(former, Request)
-    assert isinstance(later, Request)
+    heirs = [OwedByHand() for _ in range(3)]
+    for heir in heirs[:2]:
+        again = lives.keeper.begin(METHODS["add"], "ada", 7, 1, 1 | ids.REPEATED)
+        assert again == UnderWay(former)
+        again.wait(heir)
+    assert [type(each) for each in heirs[0].heard] == [RequestForgotten], "its sender died, too"
+    with pytest.raises(InvalidMessage, match="under way"):
+        lives.keeper.begin(METHODS["add_many"], "ada", 7, 1, 1 | ids.REPEATED)
     former.complete((1, 98, 0, 0, 0))
-    later.complete((1, 99, 0, 0, 0))
-    assert lives.carry_out(1, 1 | ids.REPEATED) == 99
+    UnderWay(former).wait(heirs[2])
+    assert heirs[1].heard == heirs[2].heard == [(1, 98, 0, 0, 0)]
+    assert lives.carry_out(1, 1 | ids.REPEATED) == 98
+
+
+def test_what_cannot_be_remembered_who_repeated_it_hears_too() -> None:
+    lives = Lives()
+    request = lives.keeper.begin(METHODS["add"], "ada", 7, 1, 1)
+    assert isinstance(request, Request)
+    heir, late = OwedByHand(), OwedByHand()
+    UnderWay(request).wait(heir)
+    with pytest.raises(JournalFull) as full:
+        request.complete(bytes(LEAST_BYTES))
+    UnderWay(request).wait(late)
+    assert heir.heard == [full.value]
+    assert [type(each) for each in late.heard] == [RequestForgotten]
+
+
+def test_what_is_repeated_before_its_deferred_answer_is_not_begun_again() -> None:
+    main = Main()
+    with connect(main) as till:
+        first = in_background(on_lane(till, ids.Lane(7)).add_later, 3)
+        assert main.waits.wait(10)
+        former, owed = main.later, threading.Event()
+        owe = main.server.owe
+
+        def noted() -> None:
+            owe()
+            owed.set()
+
+        main.server.owe = noted  # type: ignore[method-assign]
+        second = in_background(on_lane(till, ids.Lane(7, 1, unanswered=True)).add_later, 3)
+        assert owed.wait(10)
+        with pytest.raises(InvalidMessage, match="sent again"):
+            first.result(10)
+        assert main.later is former is not None
+        former.complete(main.add(3))
+        assert (second.result(10), till.total()) == (3, 3)
+        assert main.server._deferred_count == 0
+        assert on_lane(till, ids.Lane(7, 1, unanswered=True)).add_later(3) == 3
+
+
+class ServedByHand:
+    """A client whose request runs on this thread."""
+
+    caller = ADA
+
+    def __init__(self) -> None:
+        self.owed = OwedByHand()
+
+    def defer(self) -> OwedByHand:
+        return self.owed
+
+
+@pytest.mark.parametrize("amount", [3, -3], ids=["answered", "raised"])
+def test_what_is_repeated_while_another_thread_does_it_is_done_once(amount: int) -> None:
+    with system():
+        main, keeper = Main(), Keeper()
+        main.state = keeper.keep(dict[str, int])
+        entry = bind(METHODS, main, lambda data: 0, lambda: keeper)[METHODS["add_slowly"].label]
+        info = message_info(entry.method.label, 3)
+
+        def ask(count: int) -> tuple[Answer, list[object]]:
+            former, per_thread.serving = per_thread.serving, (serving := ServedByHand())
+            try:
+                return entry.handle(info, 7, count, amount & WORD_MASK, 0), serving.owed.heard
+            finally:
+                per_thread.serving = former
+
+        first = in_background(ask, 1)
+        assert main.waits.wait(10)
+        _, heard = ask(1 | ids.REPEATED)
+        assert heard == []
+        main.goes_on.set()
+        if amount > 0:
+            assert [first.result(10)[0]] == heard == [(1, amount, 0, 0, 0)]
+        else:
+            with pytest.raises(Odd):
+                first.result(10)
+            assert [info_label(words[0]) for words in heard if isinstance(words, tuple)] == [Outcome.DECLARED]
+        assert main.total() == max(0, amount)
 
 
 def test_without_a_journal_a_repeated_request_is_not_carried_out() -> None:

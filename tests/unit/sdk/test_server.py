@@ -16,7 +16,7 @@ from libsel4py import (
     abi,
 )
 from libsel4py.capabilities import Notification
-from libsel4py.context import Caller, ReplyToken, per_thread
+from libsel4py.context import Caller, OwedReply, per_thread
 from libsel4py.deaths import DEATH_SIGNALS
 from libsel4py.environment import (
     HEARTBEAT_SIGNAL,
@@ -251,7 +251,7 @@ class Calling:
     def __init__(self, badge: int, name: str) -> None:
         self.caller = Caller(badge, name)
 
-    def defer(self) -> ReplyToken:
+    def defer(self) -> OwedReply:
         raise RuntimeError("nothing is deferred here")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from hw.devices import uart as chip
 from libsel4py.environment import Environment
-from libsel4py.errors import TooManyDeferred
+from libsel4py.errors import InvalidMessage, TooManyDeferred
 from libsel4py.interface import on_lane
 from libsel4py.interfaces.serial import WRITE_BYTES, Serial
 from libsel4py.request_ids import Lane
@@ -294,7 +294,7 @@ def test_a_client_that_died_while_it_waited_hears_what_came_meanwhile(uart: Boar
         assert again.read() == b"early"
         second = uart.calling(again.read)
         third = uart.calling(on_lane(serial, Lane(7, 2, unanswered=True)).read)
-        with pytest.raises(ReadAgain):
+        with pytest.raises(InvalidMessage, match="sent again"):
             second.result(SECONDS)
         uart.feed(b"late")
         assert third.result(SECONDS) == b"late"
