@@ -98,6 +98,11 @@ class Kept(Generic[Value]):
         self.lock = keeper.lock
         self.value: Value = self.decoded(keeper.value)
 
+    @property
+    def most_bytes(self) -> int | None:
+        """What value and answer together can be packed to at most; None without ``state``."""
+        return self._keeper.most_bytes
+
     def commit(self, then: Callable[[], None] | None = None) -> None:
         """Make the value durable as it is now, and do ``then`` what must not be done before.
 
@@ -240,6 +245,11 @@ class Keeper:
             _log.error("what this task kept is lost, it begins anew: %s", error)
             # The record is there before the damage is gone: whatever ends this life, the next one knows of it.
             return cls(Journal.fresh(memory, _encode(_Record(None, [], [EVERYBODY]))))
+
+    @property
+    def most_bytes(self) -> int | None:
+        """See `Kept`."""
+        return self._journal.most_bytes if self._journal is not None else None
 
     def keep(self, kind: Callable[[], Value]) -> Kept[Value]:
         """The kept value; ``kind()`` where there is none yet. Raises ValueError: it is asked for twice."""

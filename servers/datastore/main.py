@@ -1,7 +1,8 @@
 """The data store: named values and capabilities that outlive their publishers, and this process.
 
 Must be given: ``state``, and in ``state_slots`` a slot for each capability that is to be published and for each
-subscription; without, all ends with this process. Who publishes and subscribes needs the right to grant (``"wgp"``)
+subscription; without, all ends with this process. Where a store has several clients, one of them takes half of its
+slots and of its state at most. Who publishes and subscribes needs the right to grant (``"wgp"``)
 for what brings a capability.
 
 A change, and what subscribers are to be told of it, are one record. A subscriber is signalled after that; one that
@@ -19,8 +20,9 @@ from libsel4py.interfaces.data_store import Changed, DataStore, Publish, Publish
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.lowlevel.identify import identify
 from libsel4py.signature import Word
+from libsel4py.slot_shares import OF_A_CLIENT
 from libsel4py.state import StateSlots
-from servers.datastore.contents import Contents, Entry, Subscription, size_of
+from servers.datastore.contents import UNBOUNDED, Contents, Entry, Share, Subscription, size_of
 
 
 @component
@@ -30,6 +32,7 @@ class Main(DataStore):
     def __init__(self) -> None:
         self._slots = StateSlots(self.task)
         self._kept: Kept[Contents] = self.kept(Contents)
+        self._slot_count = self.task.environment.state_slots or self.task.slots.free_count
         self._contents.forget_others(self._slots.begin(self._contents.slots()))
         self._kept.commit()
 
@@ -44,12 +47,13 @@ class Main(DataStore):
 
     def publish_value(self, name: str, value: Value, flags: Word) -> None:
         owner = self.caller.badge
-        self._contents.ensure_publishable(name, owner, size_of(value), flags)
+        self._contents.ensure_publishable(name, owner, size_of(value), flags, self._share())
         self._put(name, Entry(owner, bool(flags & Publish.PRIVATE), value))
 
     def publish_capability(self, name: str, capability: Capability, flags: Word) -> None:
         owner = self.caller.badge
-        self._contents.ensure_publishable(name, owner, 0, flags | Publish.OVERWRITE)
+        flags |= Publish.OVERWRITE
+        self._contents.ensure_publishable(name, owner, size_of(None), flags, self._share(), slots=1)
         slot = self._keep(capability)
         try:
             self._put(name, Entry(owner, bool(flags & Publish.PRIVATE), None, slot))
@@ -75,7 +79,7 @@ class Main(DataStore):
 
     def subscribe(self, prefix: str, wake: Notification) -> None:
         contents, owner = self._contents, self.caller.badge
-        contents.ensure_subscribable(prefix, owner)
+        contents.ensure_subscribable(prefix, owner, self._share())
         if identify(wake.cptr).type != CapType.NOTIFICATION.name:
             raise TooMuch("what is signalled is a notification, and this is none")
         slot = self._keep(wake)
@@ -104,6 +108,13 @@ class Main(DataStore):
 
     # --- what they do -----------------------------------------------------------------------------------------
 
+    def _share(self) -> Share:
+        """What the caller may take: all, if there is nobody else."""
+        client = self.caller.badge
+        parts = 1 if self.server.connections.keys() <= {client} and self._contents.is_alone(client) else OF_A_CLIENT
+        most_bytes = self._kept.most_bytes
+        return Share(self._slot_count // parts, UNBOUNDED if most_bytes is None else most_bytes // parts)
+
     def _put(self, name: str, entry: Entry) -> None:
         former = self._contents.entries.get(name)
         self._contents.entries[name] = entry
@@ -111,7 +122,7 @@ class Main(DataStore):
 
     def _tell(self, name: str, entry: Entry, emptied: int) -> None:
         """Commit a change of this name; then empty the slot that is used no more, and signal who wants to know."""
-        told = [Notification(subscription.slot) for subscription in self._contents.note(name, entry)]
+        told = [Notification(subscription.slot) for subscription in self._contents.note(name, entry, self._share())]
 
         def then() -> None:
             if emptied:

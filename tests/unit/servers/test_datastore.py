@@ -221,12 +221,53 @@ def test_a_client_has_so_much_and_no_more_and_others_go_on(store: Store) -> None
 
 
 def test_there_is_room_for_so_many_capabilities_and_subscriptions(store: Store) -> None:
-    for number in range(6):
+    """Of which one client takes half at most, where there are others."""
+    store.eve.subscribe("", store.bell()[0])
+    for number in range(2):
         store.eve.publish_capability(f"{number}", store.memory(), Publish.NEW)
+    with pytest.raises(TooMuch, match="at most 3 of the store's slots"):
+        store.eve.subscribe("more", store.bell()[0])
+    with pytest.raises(TooMuch, match="at most 3 of the store's slots"):
+        store.eve.publish_capability("2", store.memory(), Publish.NEW)
+    store.eve.publish_capability("1", store.memory(), Publish.NEW)
+    store.eve.subscribe("", store.bell()[0])
+    for number in range(3):
+        store.ada.publish_capability(f"ada's {number}", store.memory(), Publish.NEW)
     with pytest.raises(TooMuch, match="no room for another"):
-        store.eve.subscribe("", store.bell()[0])
-    with pytest.raises(TooMuch, match="no room for another"):
-        store.eve.publish_capability("6", store.memory(), Publish.NEW)
+        store.client(EVE + 1).publish_capability("third", store.memory(), Publish.NEW)
+
+
+def test_the_only_client_has_all_slots_and_all_room() -> None:
+    with system() as made:
+        store = Store(made, state=4096)
+        for number in range(6):
+            store.ada.publish_capability(f"{number}", store.memory(), Publish.NEW)
+        with pytest.raises(TooMuch, match="at most 6 of the store's slots"):
+            store.ada.subscribe("", store.bell()[0])
+        for number in range(6):
+            store.ada.delete(f"{number}")
+        for number in range(2):
+            store.ada.publish(f"{number}", b"x" * MOST_VALUE_BYTES, Publish.NEW)
+
+
+def test_one_clients_names_subscriptions_and_changes_leave_room_for_others() -> None:
+    """All that one client can have the store hold, where the state is that of one client."""
+    with system() as made:
+        store = Store(made, slots=20, state=1 << 14)
+        for number in range(MOST_SUBSCRIPTIONS):
+            store.eve.subscribe("x" * number, store.bell()[0])
+        refused = 0
+        for number in range(MOST_NAMES):
+            try:
+                store.eve.publish(f"{number}".rjust(MOST_NAME_BYTES, "x"), b"x" * 100, Publish.NEW)
+            except TooMuch:
+                refused += 1
+        assert 0 < refused < MOST_NAMES
+        assert store.eve.changed("").all
+        for number in range(25):
+            store.ada.publish(f"{number}".rjust(MOST_NAME_BYTES, "y"), b"", Publish.NEW)
+        store.begin()
+        assert len(store.ada.names("y")) == 25
 
 
 def test_a_client_has_so_many_subscriptions() -> None:
@@ -251,9 +292,11 @@ def test_a_store_that_is_full_keeps_what_it_has() -> None:
         store = Store(made, state=4096)
         store.ada.publish("a", 1, Publish.NEW)
         for number in range(3):
-            store.eve.publish(f"{number}", b"x" * MOST_VALUE_BYTES, Publish.NEW)
+            store.client(EVE + number).publish(f"{number}", b"x" * 500, Publish.NEW)
+        with pytest.raises(TooMuch, match="bytes of the store's state"):
+            store.eve.publish("3", b"x" * 500, Publish.NEW)
         with pytest.raises(JournalFull):
-            store.eve.publish("3", b"x" * MOST_VALUE_BYTES, Publish.NEW)
+            store.client(EVE + 3).publish("3", b"x" * MOST_VALUE_BYTES, Publish.NEW)
         store.begin()
         assert store.ada.retrieve("a") == 1
         store.ada.publish("a", 2, Publish.OVERWRITE)
