@@ -284,8 +284,9 @@ class Entry:
                 if not self._time.idle():
                     return self._cannot_sleep()
             count += 1 + handed + taken // TAKEN_SHORT
-            # A unit of a long operation is much of a turn by itself; of what is short, the clock is the greater part.
-            if restarts or count >= CLOCK_EVERY:
+            # A unit of a long operation is much of a turn by itself, and so are some calls that the fast path leaves;
+            # of what is short, the clock is the greater part.
+            if restarts or found >= 0 or count >= CLOCK_EVERY:
                 if time.monotonic_ns() > end:
                     return True
                 count = 0

@@ -96,6 +96,26 @@ def test_a_turn_ends_in_time_though_rings_are_full_all_the_time(
     assert (again, times) == (True, 2)
 
 
+def test_a_turn_ends_in_time_though_each_system_call_is_slow(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever chooses them, as a Retype of 256 objects, chooses how long others wait for the event loop."""
+    clock = taken = 0
+
+    def take(self: Entry, index: int) -> None:
+        nonlocal clock, taken
+        clock += TURN_NS * 9 // 10
+        taken += 1
+
+    loop = asyncio.new_event_loop()
+    entry = Entry(machine.kernel, IoBus(machine.ram, []), loop, lambda message: None, lambda error: None)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: clock)
+    monkeypatch.setattr(_fastpath, "serve", lambda *arguments: (0, 0, 0, 0))
+    monkeypatch.setattr(Entry, "_take", take)
+    again = entry._serve()
+    monkeypatch.undo()
+    loop.close()
+    assert (again, taken) == (True, 2)
+
+
 def test_those_that_the_host_told_run_before_rings_are_polled(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,9 +313,12 @@ def test_what_the_fast_path_cannot_do_behind_a_doorbell_ends_the_kernel(rung: Ru
     assert not rung.entry.statistics().turns
 
 
-def test_what_will_be_needed_is_made_while_no_submission_waits(machine: Machine, doorbell: int) -> None:
+def test_what_will_be_needed_is_made_while_no_submission_waits(
+    machine: Machine, doorbell: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Once the host was told something; a little at a time, and rings are looked at in between."""
     taken: list[int] = []
+    monkeypatch.setattr(time, "monotonic_ns", lambda: 0)  # all in one turn, however slow the host
 
     def ahead() -> bool:
         if not taken:
