@@ -1,4 +1,5 @@
-"""A server is killed at random points while it counts: each increment is there, once, and no call fails of it."""
+"""A server is killed at random points while it counts, or at each step: every increment is there, once, and no call
+fails of it."""
 
 from __future__ import annotations
 
@@ -122,4 +123,53 @@ def test_what_is_published_and_registered_is_there_whenever_the_servers_are_kill
     description.write_text(STORING.format(root=ROOT))
     ended = sel4py.run("up", description)
     logs = "" if not ended.status else sel4py.run("logs", "--system", "storing").output
+    assert ended.status == 0, f"{ended}\n{logs[-4000:]}"
+
+
+STEPPING = """
+[system]
+name = "stepping"
+paths = ["{root}"]
+
+[machine]
+ram = "1G"
+
+[task.reincarnation]
+image = "servers.reincarnation.main"
+priority = 250
+restart = "always"
+grants = ["lifecycle"]
+provides = {{ supervision = "libsel4py.interfaces.supervision:Supervision" }}
+
+[task.counter]
+image = "tests.system.images.stepping"
+restart = "always"
+state = "16K"
+provides = {{ counter = "tests.system.images.stepping:Stepping" }}
+
+[group.counting]
+tasks = ["counter"]
+strategy = "one_for_one"
+intensity = 1000
+period = "1s"
+
+[task.client]
+image = "tests.system.images.stepping_through"
+essential = true
+config = {{ method = "{method}" }}
+uses = {{ counter = {{ from = "counter.counter", channel = "{channel}" }} }}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["step", "step_text", "step_oddly", "step_deferred"])
+@pytest.mark.parametrize("channel", ["never", "auto"])
+def test_a_request_whose_server_ends_at_any_step_of_it_is_carried_out_once(
+    sel4py: Supervisor, tmp_path: Path, channel: str, method: str
+) -> None:
+    """At each line of Python between the request's taking and its answer, one after the other."""
+    description = tmp_path / "stepping.toml"
+    description.write_text(STEPPING.format(root=ROOT, channel=channel, method=method))
+    ended = sel4py.run("up", description)
+    logs = "" if not ended.status else sel4py.run("logs", "--system", "stepping").output
     assert ended.status == 0, f"{ended}\n{logs[-4000:]}"
