@@ -141,10 +141,11 @@ def launch_detached(options: LaunchOptions, run: Run = run_monitor) -> None:
     if any(system.name == folder.name for system in running()):
         raise already_running(folder.name)
     life, alive = os.pipe()
+    waits = True
     try:
         child = os.fork()
         if child == 0:
-            _become_monitor(options, run, folder, alive)
+            _become_monitor(options, run, folder, life, alive)
         from deploy.management import Management, ManagementError  # loaded while the system starts
 
         os.close(alive)
@@ -161,11 +162,15 @@ def launch_detached(options: LaunchOptions, run: Run = run_monitor) -> None:
         log = folder / "logs" / "monitor.log"
         raise ManagementError(f"the system did not start: {reason or error}; its log is {log}") from error
     except BaseException:
-        # Whoever waits has given up (Ctrl-C): what is half started is of no use to anybody.
+        # Whoever waits has given up (Ctrl-C): what is half started is of no use to anybody. What has no lock yet is not
+        # found here, and ends when it finds that nobody waits.
+        waits = False
+        os.close(life)
         end_at_once(folder.name)
         raise
     finally:
-        os.close(life)
+        if waits:
+            os.close(life)
 
 
 def end_at_once(name: str) -> None:
@@ -177,13 +182,14 @@ def end_at_once(name: str) -> None:
                 clean_after(system)
 
 
-def _become_monitor(options: LaunchOptions, run: Run, folder: Path, alive: int) -> NoReturn:
+def _become_monitor(options: LaunchOptions, run: Run, folder: Path, life: int, alive: int) -> NoReturn:
     """In the first child: leaves the caller's session and process group for good, and never returns."""
-    os.setsid()
-    if os.fork():
-        os._exit(0)
     status = 1
     try:
+        os.close(life)  # so that what is written to nobody fails
+        os.setsid()
+        if os.fork():
+            os._exit(0)
         nothing = os.open(os.devnull, os.O_RDWR)
         log = folder / "logs" / "monitor.log"
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)

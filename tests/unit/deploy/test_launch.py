@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import deploy.launch as launching
 from deploy.description import SYSTEMS, Description, load
 from deploy.launch import LaunchOptions, interface_modules, launch, launch_detached
 from deploy.management import Management, ManagementError
-from deploy.runtime import RuntimeRefused, end_forcibly, running, select_running, system_folder, wait_ended
+from deploy.runtime import RuntimeRefused, end_forcibly, running, select_running, system_folder, take, wait_ended
 from libsel4py.description import System
 from tests.unit.deploy.fake_system import serve
 
@@ -70,6 +71,41 @@ def test_giving_up_leaves_nothing_running(runtime: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Management, "wait_up", interrupted)
     with pytest.raises(KeyboardInterrupt):
         launch_detached(OPTIONS, monitor_that_comes_up)
+    assert running() == []
+
+
+def test_giving_up_before_the_lock_is_taken_leaves_nothing_that_comes_up(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, gone = os.pipe()  # ended by the test; by the process that was to become the monitor
+    ended, ends = os.pipe()
+    began = tmp_path / "began"
+
+    def take_late(folder: Path) -> int:
+        os.close(gone)
+        os.close(ended)
+        os.read(go, 1)
+        return take(folder)
+
+    def monitor(options: LaunchOptions) -> int:
+        began.touch()
+        return 0
+
+    def interrupted(pid: int, options: int) -> tuple[int, int]:
+        reap(pid, options)
+        raise KeyboardInterrupt
+
+    reap = os.waitpid
+    monkeypatch.setattr(launching, "take", take_late)
+    monkeypatch.setattr(os, "waitpid", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        launch_detached(OPTIONS, monitor)
+    for each in (gone, ends):
+        os.close(each)
+    assert os.read(ended, 1) == b""  # its end
+    for each in (go, ended):
+        os.close(each)
+    assert not began.exists()
     assert running() == []
 
 
