@@ -25,6 +25,8 @@ from typing import Final, NamedTuple
 
 import msgpack
 
+from hw.descriptor_passing import send_descriptors
+
 TAKEN_TOGETHER: Final = 32  # descriptors of a message of the kernel's
 ENTRIES_TOGETHER: Final = 64  # of one message; SCM_MAX_FD is 253
 
@@ -67,18 +69,19 @@ class FdStore:
                 self._forget(keys)
         close_all(descriptors)
 
-    def hand(self, channel: socket.socket, more: Mapping[str, int]) -> None:
+    def hand(self, channel: socket.socket, more: Mapping[str, int], seconds: float) -> None:
         """Send all entries, and ``more`` descriptors by their keys, to a kernel that takes over.
 
         Raises:
-            OSError: it has ended, or the host has no room for so many descriptors on their way.
+            OSError: it has ended, or the host has no room for so many descriptors on their way, for ``seconds``.
         """
         entries = [(key, Entry(descriptor, None)) for key, descriptor in more.items()] + list(self.kept.items())
         for start in range(0, len(entries), ENTRIES_TOGETHER):
             some = entries[start : start + ENTRIES_TOGETHER]
             plain = [(key, entry.note, entry.descriptor >= 0) for key, entry in some]
             data = msgpack.packb({"op": "have", "entries": plain})
-            socket.send_fds(channel, [data], [entry.descriptor for _, entry in some if entry.descriptor >= 0])
+            descriptors = [entry.descriptor for _, entry in some if entry.descriptor >= 0]
+            send_descriptors(channel, data, descriptors, seconds)
 
     def close(self) -> None:
         self._forget(list(self.kept))

@@ -22,6 +22,7 @@ other, or `most_deaths` within `DEATHS_S`, the system ends. A bug that meets eac
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -35,6 +36,7 @@ from typing import Final
 
 import msgpack
 
+from hw.descriptor_passing import send_descriptors
 from hw.fd_store import TAKEN_TOGETHER, FdStore, close_all
 
 DEATHS_S: Final = 10.0
@@ -67,13 +69,13 @@ class KernelProcess:
     def hand(self, store: FdStore, more: Mapping[str, int], order: Mapping[str, object]) -> None:
         """Make it the kernel, before all others where the host permits; it goes back to its own nice value.
 
-        Raises OSError where it has ended, or takes nothing.
+        Raises OSError where it has ended, or takes nothing, or descriptors cannot be sent.
         """
         with contextlib.suppress(PermissionError, ProcessLookupError):
             os.setpriority(os.PRIO_PROCESS, self.pid, FIRST)
         self.channel.settimeout(HANDING_S)
         try:
-            store.hand(self.channel, more)
+            store.hand(self.channel, more, HANDING_S)
             self.channel.send(msgpack.packb(order))
         finally:
             self.channel.setblocking(False)
@@ -135,7 +137,7 @@ class Nursery:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                socket.send_fds(channel, [msgpack.packb({"op": "fork"})], [theirs.fileno()])
+                send_descriptors(channel, msgpack.packb({"op": "fork"}), [theirs.fileno()], HANDING_S)
             except BaseException:
                 ours.close()
                 raise
@@ -345,14 +347,17 @@ class Kernels:
         self._hand(self._running, noticed_ns)  # one that ends meanwhile is replaced as soon as that is seen
 
     def _hand(self, process: KernelProcess, noticed_ns: int) -> bool:
-        """Make it the kernel. False: it has ended, or is ended for taking nothing."""
+        """Make it the kernel. False: it has ended, or is ended for taking nothing, or since nothing could be sent."""
         order = {"op": "run", "restarts": self.restarts, "noticed_ns": noticed_ns}
         order |= {"upgrades": self.upgrades, "failed_upgrades": self.failed_upgrades}
         try:
             process.hand(self._store, self._more, order)
         except (BrokenPipeError, ConnectionResetError):
             return False
-        except TimeoutError:
-            signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
+        except OSError as error:
+            if not isinstance(error, TimeoutError) and error.errno != errno.ETOOMANYREFS:
+                raise
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
             return False
         return True

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import signal
@@ -25,6 +26,7 @@ import msgpack
 import uvloop
 
 from hw.cpu import hide_memory
+from hw.descriptor_passing import send_descriptors
 from hw.parent_death import die_with_parent
 from kerneld.host.linux import set_process_name
 from kerneld.host.options import wait_for_turn
@@ -32,6 +34,7 @@ from kerneld.host.readiness import Haste, have_pages
 from kerneld.host.system import run
 
 MESSAGE_BYTES = 4096
+SENDING_S = 2.0  # less than the monitor waits for an answer
 
 
 def main() -> int:
@@ -70,8 +73,15 @@ def serve(channel: socket.socket) -> int:
             continue
         finally:
             os.close(end)
-        socket.send_fds(channel, [msgpack.packb({"op": "forked", "pid": pid})], [pidfd])
-        os.close(pidfd)
+        try:
+            send_descriptors(channel, msgpack.packb({"op": "forked", "pid": pid}), [pidfd], SENDING_S)
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:
+                raise
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            channel.send(msgpack.packb({"op": "failed", "error": str(error)}))
+        finally:
+            os.close(pidfd)
 
 
 def fork_kernel(channel: socket.socket, end: int, nursery: int) -> tuple[int, int]:

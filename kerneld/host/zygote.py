@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import gc
 import importlib
 import os
@@ -34,6 +33,7 @@ import msgpack
 
 from hw import code_tree, control_group, namespaces, process_namespace
 from hw.cpu import file_rules, hide_memory
+from hw.descriptor_passing import send_descriptors
 from hw.host_calls import number_of
 from hw.layers import Layer
 from hw.oom_score import OomScore
@@ -49,7 +49,6 @@ MESSAGE_BYTES: Final = 1 << 14
 DESCRIPTORS_HIGH: Final = 3 + 64
 IN_FLIGHT_S: Final = 1.0
 """For as long as this is waited until others have taken descriptors that are on their way to them."""
-IN_FLIGHT_GAP_S: Final = 0.001
 BEGINNING_S: Final = 0.005
 """From a start to the next fork ahead of need: whoever waits for what begins has both processors until then. Where
 starts come one behind the other there is no pause, and no rehearsal: the next one comes before it would be over."""
@@ -317,17 +316,10 @@ class Zygote:
     def _tell(self, message: dict[str, object], descriptor: int | None = None) -> None:
         """Raises OSError (ETOOMANYREFS) for a descriptor where more of this user's are on their way than the host lets
         be, for `IN_FLIGHT_S`."""
-        until = time.monotonic() + IN_FLIGHT_S
+        descriptors = [] if descriptor is None else [descriptor]
         # A kernel that has ended closes its end: the next receive says so.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            while True:
-                try:
-                    socket.send_fds(self._channel, [msgpack.packb(message)], [] if descriptor is None else [descriptor])
-                    return
-                except OSError as error:
-                    if error.errno != errno.ETOOMANYREFS or time.monotonic() > until:
-                        raise
-                time.sleep(IN_FLIGHT_GAP_S)  # the host tells nobody when others have taken theirs
+            send_descriptors(self._channel, msgpack.packb(message), descriptors, IN_FLIGHT_S)
 
 
 def _host_calls(text: str) -> tuple[str, tuple[int, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import resource
@@ -14,10 +15,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import pytest
 
-from hw.kernel_process import KernelProcess, Nursery
+from hw import kernel_process
+from hw.fd_store import Entry, close_all
+from hw.fd_store import FdStore as Store
+from hw.kernel_process import KernelProcess, Kernels, Nursery
 from hw.module_path import python_command, python_environment
 from kerneld.host.fd_store import FdStore
 from tests.system.kernel_storm import children
@@ -121,3 +126,83 @@ def test_a_nursery_that_was_killed_is_started_again(nursery: Nursery) -> None:
     nursery.fork().end()
     nursery.fork().end()
     assert len(started) == 2
+
+
+class Crowd:
+    """More of this user's descriptors are on their way than the host lets be, until some tries have failed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
+        self.left = failing
+        self._send = socket.send_fds
+        monkeypatch.setattr(socket, "send_fds", self._try)
+
+    def _try(self, channel: socket.socket, data: Sequence[bytes], descriptors: Sequence[int]) -> int:
+        if descriptors and self.left:
+            self.left -= 1
+            raise OSError(errno.ETOOMANYREFS, os.strerror(errno.ETOOMANYREFS))
+        return self._send(channel, data, descriptors)
+
+
+def receive(channel: socket.socket) -> list[int]:
+    _, descriptors, _, _ = socket.recv_fds(channel, 4096, 10)
+    return descriptors
+
+
+def test_what_is_kept_is_handed_over_when_there_is_room_for_it_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store({"one": Entry(os.dup(0), None)})
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, contextlib.closing(store):
+        Crowd(monkeypatch, 5)
+        store.hand(ours, {}, 60.0)
+        close_all(receive(theirs))
+        Crowd(monkeypatch, sys.maxsize)
+        with pytest.raises(OSError, match=os.strerror(errno.ETOOMANYREFS)):
+            store.hand(ours, {}, 0.01)
+
+
+def test_a_nursery_is_asked_when_there_is_room_for_a_descriptor(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = Crowd(monkeypatch, 5)
+    nursery.fork().end()
+    assert crowd.left == 0
+
+
+class Sleepers:
+    """Where processes come from that take nothing and do nothing."""
+
+    def __init__(self) -> None:
+        self._others: list[socket.socket] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def fork(self) -> KernelProcess:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+        self._others.append(theirs)
+        self._processes.append(process)
+        return KernelProcess(process.pid, os.pidfd_open(process.pid), ours)
+
+    def close(self) -> None:
+        for other, process in zip(self._others, self._processes, strict=True):
+            other.close()
+            process.wait()
+
+
+def test_no_room_for_descriptors_on_their_way_does_not_end_a_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_process, "HANDING_S", 0.01)
+    crowd = Crowd(monkeypatch, sys.maxsize)
+    store = Store({"one": Entry(os.dup(0), None)})
+    with contextlib.closing(store):
+        kernels = Kernels(lambda: cast(Nursery, Sleepers()), store, {}, 20)
+        try:
+            kernels.begin()
+            ended = select.poll()
+            ended.register(kernels.running.pidfd, select.POLLIN)
+            ended.poll()  # it is ended, as one that takes nothing
+            crowd.left = 0
+            assert kernels.replace(0) is None
+            ended = select.poll()
+            ended.register(kernels.running.pidfd, select.POLLIN)
+            assert not ended.poll(0)
+        finally:
+            kernels.close()
