@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import IO, Final, NoReturn
 
 from deploy.answers import AnswerError
 from deploy.builder_digest import builder_digest
@@ -141,11 +141,11 @@ def launch_detached(options: LaunchOptions, run: Run = run_monitor) -> None:
     if any(system.name == folder.name for system in running()):
         raise already_running(folder.name)
     life, alive = os.pipe()
-    waits = True
+    waiting = os.fdopen(life, "rb", buffering=0)
     try:
         child = os.fork()
         if child == 0:
-            _become_monitor(options, run, folder, life, alive)
+            _become_monitor(options, run, folder, waiting, alive)
         from deploy.management import Management, ManagementError  # loaded while the system starts
 
         os.close(alive)
@@ -164,13 +164,11 @@ def launch_detached(options: LaunchOptions, run: Run = run_monitor) -> None:
     except BaseException:
         # Whoever waits has given up (Ctrl-C): what is half started is of no use to anybody. What has no lock yet is not
         # found here, and ends when it finds that nobody waits.
-        waits = False
-        os.close(life)
+        waiting.close()
         end_at_once(folder.name)
         raise
     finally:
-        if waits:
-            os.close(life)
+        waiting.close()
 
 
 def end_at_once(name: str) -> None:
@@ -182,11 +180,11 @@ def end_at_once(name: str) -> None:
                 clean_after(system)
 
 
-def _become_monitor(options: LaunchOptions, run: Run, folder: Path, life: int, alive: int) -> NoReturn:
+def _become_monitor(options: LaunchOptions, run: Run, folder: Path, waiting: IO[bytes], alive: int) -> NoReturn:
     """In the first child: leaves the caller's session and process group for good, and never returns."""
     status = 1
     try:
-        os.close(life)  # so that what is written to nobody fails
+        waiting.close()  # so that what is written to nobody fails
         os.setsid()
         if os.fork():
             os._exit(0)
