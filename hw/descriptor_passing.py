@@ -19,7 +19,7 @@ def send_descriptors(channel: socket.socket, data: bytes, descriptors: Sequence[
     """`socket.send_fds`, which waits up to ``seconds`` until there is room for them on their way.
 
     Raises:
-        OSError: ETOOMANYREFS, if there is none; and what the socket raises, which keeps its own time-out.
+        TimeoutError: there is none, ETOOMANYREFS. And what the socket raises, which keeps its own time-out.
     """
     until = time.monotonic() + seconds
     while True:
@@ -27,6 +27,8 @@ def send_descriptors(channel: socket.socket, data: bytes, descriptors: Sequence[
             socket.send_fds(channel, [data], descriptors)
             return
         except OSError as error:
-            if error.errno != errno.ETOOMANYREFS or time.monotonic() > until:
+            if error.errno != errno.ETOOMANYREFS:
                 raise
+            if time.monotonic() > until:
+                raise TimeoutError(error.errno, error.strerror) from error
         time.sleep(GAP_S)

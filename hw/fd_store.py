@@ -17,6 +17,7 @@ The kernel's half is kerneld/host/fd_store.py.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -69,19 +70,20 @@ class FdStore:
                 self._forget(keys)
         close_all(descriptors)
 
-    def hand(self, channel: socket.socket, more: Mapping[str, int], seconds: float) -> None:
+    def hand(self, channel: socket.socket, more: Mapping[str, int]) -> None:
         """Send all entries, and ``more`` descriptors by their keys, to a kernel that takes over.
 
         Raises:
-            OSError: it has ended, or the host has no room for so many descriptors on their way, for ``seconds``.
+            OSError: it has ended, or the host has had no room for descriptors on their way for the channel's time-out.
         """
+        limit = channel.gettimeout()
         entries = [(key, Entry(descriptor, None)) for key, descriptor in more.items()] + list(self.kept.items())
         for start in range(0, len(entries), ENTRIES_TOGETHER):
             some = entries[start : start + ENTRIES_TOGETHER]
             plain = [(key, entry.note, entry.descriptor >= 0) for key, entry in some]
             data = msgpack.packb({"op": "have", "entries": plain})
             descriptors = [entry.descriptor for _, entry in some if entry.descriptor >= 0]
-            send_descriptors(channel, data, descriptors, seconds)
+            send_descriptors(channel, data, descriptors, math.inf if limit is None else limit)
 
     def close(self) -> None:
         self._forget(list(self.kept))

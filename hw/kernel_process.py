@@ -22,7 +22,6 @@ other, or `most_deaths` within `DEATHS_S`, the system ends. A bug that meets eac
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import select
 import signal
@@ -75,7 +74,7 @@ class KernelProcess:
             os.setpriority(os.PRIO_PROCESS, self.pid, FIRST)
         self.channel.settimeout(HANDING_S)
         try:
-            store.hand(self.channel, more, HANDING_S)
+            store.hand(self.channel, more)
             self.channel.send(msgpack.packb(order))
         finally:
             self.channel.setblocking(False)
@@ -354,9 +353,7 @@ class Kernels:
             process.hand(self._store, self._more, order)
         except (BrokenPipeError, ConnectionResetError):
             return False
-        except OSError as error:
-            if not isinstance(error, TimeoutError) and error.errno != errno.ETOOMANYREFS:
-                raise
+        except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
             return False

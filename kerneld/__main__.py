@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import errno
 import gc
 import os
 import signal
@@ -75,9 +74,7 @@ def serve(channel: socket.socket) -> int:
             os.close(end)
         try:
             send_descriptors(channel, msgpack.packb({"op": "forked", "pid": pid}), [pidfd], SENDING_S)
-        except OSError as error:
-            if error.errno != errno.ETOOMANYREFS:
-                raise
+        except TimeoutError as error:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             channel.send(msgpack.packb({"op": "failed", "error": str(error)}))
         finally:

@@ -12,20 +12,20 @@ given what was dropped before: whoever drops leaves a sign in RAM, or in the mem
 from __future__ import annotations
 
 import asyncio
-import errno
+import math
 import os
 import select
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgpack
 
+from hw.descriptor_passing import send_descriptors
+
 DROP_S: Final = 0.005
 KEPT_TOGETHER: Final = 32  # descriptors of a message (hw/fd_store.py, TAKEN_TOGETHER)
 DROPPED_TOGETHER: Final = 64  # keys; a message has room for them (hw/monitor.py, MESSAGE_BYTES)
-CROWDED_S: Final = 0.001  # as many descriptors are on their way as the host allows
 
 
 class Kept(NamedTuple):
@@ -132,7 +132,7 @@ class FdStore:
     def _try_send(self, channel: socket.socket, data: bytes, descriptors: Sequence[int]) -> bool:
         try:
             if descriptors:
-                socket.send_fds(channel, [data], descriptors)
+                send_descriptors(channel, data, descriptors, math.inf)
             else:
                 channel.send(data)
         except BlockingIOError:
@@ -142,9 +142,4 @@ class FdStore:
             return False
         except (BrokenPipeError, ConnectionResetError):
             return True  # without its monitor this process ends as well
-        except OSError as error:
-            if error.errno != errno.ETOOMANYREFS:
-                raise
-            time.sleep(CROWDED_S)  # until somebody has taken some of those: the host says to nobody when
-            return False
         return True

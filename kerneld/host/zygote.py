@@ -314,7 +314,7 @@ class Zygote:
         self._tell({"op": "census", "id": census})
 
     def _tell(self, message: dict[str, object], descriptor: int | None = None) -> None:
-        """Raises OSError (ETOOMANYREFS) for a descriptor where more of this user's are on their way than the host lets
+        """Raises TimeoutError for a descriptor where more of this user's are on their way than the host lets
         be, for `IN_FLIGHT_S`."""
         descriptors = [] if descriptor is None else [descriptor]
         # A kernel that has ended closes its end: the next receive says so.

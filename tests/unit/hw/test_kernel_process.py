@@ -153,11 +153,12 @@ def test_what_is_kept_is_handed_over_when_there_is_room_for_it_on_its_way(monkey
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, contextlib.closing(store):
         Crowd(monkeypatch, 5)
-        store.hand(ours, {}, 60.0)
+        store.hand(ours, {})
         close_all(receive(theirs))
         Crowd(monkeypatch, sys.maxsize)
+        ours.settimeout(0.01)
         with pytest.raises(OSError, match=os.strerror(errno.ETOOMANYREFS)):
-            store.hand(ours, {}, 0.01)
+            store.hand(ours, {})
 
 
 def test_a_nursery_is_asked_when_there_is_room_for_a_descriptor(
