@@ -2,7 +2,8 @@
 
 Both read pages in order of their addresses, each missing at first. Ours has twice the hops: the fault goes to the
 kernel, to the pager, whose mapping goes to the kernel and on to the process; Linux's goes to the handler and back.
-Linux's is taken where it is fastest, and with a processor for each side.
+Linux's is taken with a processor for each side, as ours has them, and where it is fastest. A single fault's goal is
+against the first; beside the second, two switches of one processor, it is stated.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from bench.rounds import Goal, Series, ratio_goal
 FAULT: Final = "page fault, a pager in Python"
 AHEAD: Final = "page of a sequential read, 1 MiB mapped for a fault"
 AHEAD_SMALL: Final = "page of a sequential read, 16 frames mapped for a fault"
-LINUX: Final = "page fault, userfaultfd"
-LINUX_SPLIT: Final = "page fault, userfaultfd, two CPUs"
+LINUX: Final = "page fault, userfaultfd where it is fastest"
+LINUX_SPLIT: Final = "page fault, userfaultfd, a CPU for each side"
 MAP: Final = "frame retyped and mapped, by batches"
 REVOKE: Final = "revoke of a frame that 100 tasks have mapped, a task"
+STATED: Final = float("inf")  # at most so much: always so
 PAGE_BITS, LARGE_BITS, FRAMES_AHEAD = 12, 20, 16
 SHARERS: Final = 100
 
@@ -56,13 +58,13 @@ def contenders(
 
 
 def goals(series: Mapping[str, Series]) -> list[Goal]:
-    """At most 3 times its time for a fault (README.md says where not), and faster where the pager maps ahead."""
+    """At most 3 times its time for a fault, each side with a processor, and faster where the pager maps ahead."""
     if LINUX not in series:
         return []
     found = []
-    for linux in (LINUX, LINUX_SPLIT):
+    for linux, bound in ((LINUX_SPLIT, 3.0), (LINUX, STATED)):
         theirs = series[linux]
         against = f", against {linux}"
-        found.append(ratio_goal(FAULT + against, series[FAULT], theirs, 3.0, faster=False, decides=False))
+        found.append(ratio_goal(FAULT + against, series[FAULT], theirs, bound, faster=False))
         found.append(ratio_goal(AHEAD + against, series[AHEAD], theirs, 1.0, faster=True))
     return found
