@@ -7,6 +7,7 @@ on an empty ISA bus. An access wider than a device's registers is made byte by b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from hw.devices.device import Device, Latch
@@ -21,7 +22,8 @@ class IoBus:
 
     Attributes:
         devices: by device number. doorbells: of those that have one. latches: of those that have one, and a level on a
-        line of their own. lines: their interrupt lines.
+        line of their own. lines: their interrupt lines. turn_of: entered while a device, by number, does its work on
+        the host's side, by whoever wants to know how long that takes.
     """
 
     def __init__(self, ram: Ram, devices: Iterable[Device]) -> None:
@@ -37,6 +39,7 @@ class IoBus:
         self.latches = list(self._latches())
         self.lines = InterruptLines(self.devices.values())
         self._edges = {device.irq for device in self.devices.values() if device.trigger is Trigger.EDGE}
+        self.turn_of: Callable[[int], AbstractContextManager[None]] = lambda number: nullcontext()
         self._losing: dict[int, int] = {}  # how many of a line's next interrupts are lost
 
     def _latches(self) -> Iterator[Latch]:
@@ -70,7 +73,7 @@ class IoBus:
 
     def change(self, device: Device, change: Callable[[], None]) -> None:
         """Change a device's state from the host's side, in a transaction of its own."""
-        with self.ram.transaction():
+        with self.turn_of(device.number), self.ram.transaction():
             change()
             device.sample()
         self.lines.update(device.irq)

@@ -142,7 +142,8 @@ class NetFrames:
 
     def _turn_in_c(self) -> int:
         try:
-            return self._mover.turn(self._readable)
+            with self._bus.turn_of(self._device.number):
+                return self._mover.turn(self._readable)
         except BaseException:
             self._device.ram.recover()
             raise

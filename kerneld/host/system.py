@@ -112,7 +112,8 @@ class System:
         if not options.step_us:
             self.kernel.core.service = Service(lambda: time.thread_time_ns() // 1000)
             self.kernel.core.waiting_time = lambda tcb: self.processes.waiting_time(tcb)
-        self.machine.bus.set_kick(lambda number: self.kernel.outbox.tell(Tell.DEVICE, number))
+        self.machine.bus.set_kick(self._kick)
+        self.machine.bus.turn_of = self.kernel.core.service.turn_of
         self.initial = self.kernel.core.kernel.initial_tcb
         self.was_up = False
         self.entry = Entry(
@@ -304,6 +305,10 @@ class System:
                     self.entry.host_is_due()
             case _:
                 self.processes.carry_out(message)
+
+    def _kick(self, number: int) -> None:
+        self.kernel.outbox.tell(Tell.DEVICE, number)
+        self.kernel.core.service.rang(number)
 
     def _device_failed(self, name: str, cause: Cause) -> None:
         text = f"device {name} needs a reset, for what its driver has done: {cause.explanation}"

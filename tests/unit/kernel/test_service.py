@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kerneld import scheduler
 from kerneld.records import CapType
 from kerneld.service import Service
@@ -130,3 +132,70 @@ def test_a_context_that_is_made_where_another_was_owes_nothing() -> None:
     machine.settle()
     assert machine.slot(thread.sched_context).cap_type == CapType.NULL
     assert machine.kernel.core.service.take(address) == 0
+
+
+class Device:
+    """A device of a machine whose clock stands still but where a test moves it."""
+
+    NUMBER = 5
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.service = Service(lambda: self.now)
+
+    def rung_by(self, context: int) -> None:
+        """By a thread on the context at this address; 0: on one without a budget."""
+        if context:
+            self.service.begin(context)
+        self.service.rang(self.NUMBER)
+        self.service.end()
+
+    def works(self, us: int, *, rings: bool = False, fails: bool = False) -> None:
+        with self.service.turn_of(self.NUMBER):
+            self.now += us
+            if rings:
+                self.service.rang(self.NUMBER)
+            if fails:
+                raise OSError("full")
+
+
+def test_a_device_works_for_who_has_rung_it() -> None:
+    device = Device()
+    device.works(10)
+    device.rung_by(64)
+    device.works(20, rings=True)
+    device.works(5)
+    with device.service.turn_of(device.NUMBER + 1):
+        device.now += 100
+    assert device.service.take(64) == 25
+    assert device.service.take(64) == 0
+
+
+def test_a_device_works_for_who_has_rung_it_last() -> None:
+    device = Device()
+    device.rung_by(64)
+    device.rung_by(128)
+    device.works(20)
+    assert (device.service.take(64), device.service.take(128)) == (0, 20)
+    device.rung_by(0)
+    device.works(20)
+    assert device.service.take(128) == 0
+
+
+def test_nobody_pays_for_a_device_whose_ringer_s_context_is_gone() -> None:
+    device = Device()
+    device.rung_by(64)
+    with device.service.turn_of(device.NUMBER):
+        device.now += 7
+        device.service.forget(64)
+    device.works(20)
+    assert device.service.take(64) == 0
+
+
+def test_a_turn_that_fails_is_paid_for() -> None:
+    device = Device()
+    device.rung_by(64)
+    with pytest.raises(OSError, match="full"):
+        device.works(7, fails=True)
+    device.works(3)
+    assert device.service.take(64) == 10
