@@ -7,11 +7,12 @@ told because of it, and the completion. It is charged when the context is charge
 that is killed between forgets it, which is one system call at most. A server's time is its own, and so is the kernel's
 for what the server asks.
 
-What a device does, moving bytes between RAM and the host above all, is done by the kernel for whoever has rung it last:
-a driver that does nothing but ask for large transfers would else use almost nothing of its budget and all of the
-kernel. Frames that come in count as well, since the buffers that they come into are the driver's. A kernel that is
-started again has forgotten who rang, until the next time; a driver begins by a reset of its device, which rings, so no
-former one pays for it.
+So does what is done later (`Errand`). What the host does in pieces, copying a frame above all, is done for whoever made
+the call that began it. What a device does is done for whoever has rung it last: a driver that does nothing but ask for
+large transfers would else use almost nothing of its budget and all of the kernel. Frames that come in count as well,
+since the buffers that they come into are the driver's. A kernel that is started again has forgotten for whom it does
+what is left of such work, and who rang, until the next time; a driver begins by a reset of its device, which rings, so
+no former one pays for it.
 
 Round robin is not held to anything, and its calls are not timed. Virtual time has its own step for a system call.
 
@@ -20,11 +21,21 @@ Source: SEL4 `updateTimestamp` at each entry into the kernel: what passes from t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
 from typing import Final
 
-NOBODY: Final = nullcontext()
+NOBODY_S: Final = nullcontext()
+
+
+class Account:
+    """What a context owes, in microseconds. That of a context which is gone is nobody's."""
+
+    __slots__ = ("owed",)
+
+    def __init__(self) -> None:
+        self.owed = 0
 
 
 class Service:
@@ -34,64 +45,85 @@ class Service:
         time: microseconds that the kernel has run.
     """
 
-    __slots__ = ("_is_for_device", "_owed", "_payer", "_ringers", "_since", "_time")
+    __slots__ = ("_accounts", "_payer", "_ringers", "_since", "errand_payer", "time")
 
     def __init__(self, time: Callable[[], int] = lambda: 0) -> None:
-        self._time = time
-        self._payer = 0
+        self.time = time
+        self.errand_payer: Account | None = None  # of the errand that is being done
+        self._payer: Account | None = None
         self._since = 0
-        self._owed: dict[int, int] = {}
-        self._ringers: dict[int, int] = {}  # contexts, by device
-        self._is_for_device = False
+        self._accounts: dict[int, Account] = {}  # by context
+        self._ringers: dict[int, Account] = {}  # by device
 
     def begin(self, context: int) -> None:
         """A thread that runs on the context at this address has entered the kernel."""
-        self._payer = context
-        self._since = self._time()
+        payer = self._accounts.get(context)
+        if payer is None:
+            payer = self._accounts[context] = Account()
+        self._payer = payer
+        self._since = self.time()
 
     def end(self) -> None:
         """What was done for it is done. No harm where it was for nobody."""
         payer = self._payer
-        if not payer:
-            return
-        self._payer = 0
-        self._owe(payer, self._time() - self._since)
+        if payer is not None:
+            self._payer = None
+            payer.owed += self.time() - self._since
 
-    def _owe(self, payer: int, spent: int) -> None:
-        if spent:
-            self._owed[payer] = self._owed.get(payer, 0) + spent
+    def errand(self) -> AbstractContextManager[None]:
+        """What is done within it, as often as it is entered, is done for whom the kernel works for now."""
+        payer = self._payer or self.errand_payer
+        return NOBODY_S if payer is None else Errand(self, payer)
 
     def rang(self, device: int) -> None:
         """Whoever the kernel works for now has this device look: what that does from now on is done for it. A device
         that has itself look changes nothing."""
-        if self._payer:
+        if self._payer is not None:
             self._ringers[device] = self._payer
-        elif not self._is_for_device:
+        elif self.errand_payer is None:
             self._ringers.pop(device, None)
 
     def turn_of(self, device: int) -> AbstractContextManager[None]:
-        """Meanwhile the kernel works for this device."""
-        return self._turn(device) if device in self._ringers else NOBODY
-
-    @contextmanager
-    def _turn(self, device: int) -> Iterator[None]:
-        since = self._time()
-        self._is_for_device = True
-        try:
-            yield
-        finally:
-            self._is_for_device = False
-            payer = self._ringers.get(device)  # the context may be gone by now
-            if payer is not None:
-                self._owe(payer, self._time() - since)
+        """What is done within it is done for whoever has rung this device."""
+        payer = self._ringers.get(device)
+        return NOBODY_S if payer is None else Errand(self, payer)
 
     def take(self, context: int) -> int:
         """The microseconds that it owes, and owes no more."""
-        return self._owed.pop(context, 0)
+        account = self._accounts.get(context)
+        if account is None:
+            return 0
+        owed, account.owed = account.owed, 0
+        return owed
 
     def forget(self, context: int) -> None:
         """There is none at this address any more: what was done for it, and is being done, is nobody's."""
-        self._owed.pop(context, None)
-        if self._payer == context:
-            self._payer = 0
-        self._ringers = {device: payer for device, payer in self._ringers.items() if payer != context}
+        account = self._accounts.pop(context, None)
+        if account is None:
+            return
+        if self._payer is account:
+            self._payer = None
+        self._ringers = {device: payer for device, payer in self._ringers.items() if payer is not account}
+
+
+class Errand:
+    """Work outside of system calls that somebody pays for. It is not entered within itself."""
+
+    __slots__ = ("_before", "_payer", "_service", "_since")
+
+    def __init__(self, service: Service, payer: Account) -> None:
+        self._service = service
+        self._payer = payer
+        self._before: Account | None = None
+        self._since = 0
+
+    def __enter__(self) -> None:
+        self._before = self._service.errand_payer
+        self._service.errand_payer = self._payer
+        self._since = self._service.time()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._service.errand_payer = self._before
+        self._payer.owed += self._service.time() - self._since

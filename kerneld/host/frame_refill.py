@@ -74,6 +74,7 @@ class Refill:
         self._memory = memory
         self._loop = loop
         self._chores = chores
+        self._errand = chores.errand()  # who has the frame exchanged
         self._losing = losing
         self._done = done
         self._ended = ended
@@ -196,7 +197,7 @@ class Refill:
         if self._resting:
             self._state = State.RESTING
             self._since = self._loop.time()
-            self._chores.add(self._look)
+            self._chores.add(self._look, self._errand)
         else:
             self._start()
 
@@ -210,7 +211,7 @@ class Refill:
         if not at_rest and self._loop.time() < self._since + REST_S:
             if at_rest is None:
                 return True
-            self._timer = self._loop.call_later(LOOK_S, self._chores.add, self._look)
+            self._timer = self._loop.call_later(LOOK_S, self._chores.add, self._look, self._errand)
             return False
         self._resting.pop()
         self._stopping = None
@@ -238,7 +239,7 @@ class Refill:
         if self._move is None:
             self._finish()
         elif self._piece():
-            self._chores.add(self._piece)
+            self._chores.add(self._piece, self._errand)
 
     def _new_move(self) -> Move | None:
         use = self.use

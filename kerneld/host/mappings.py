@@ -35,6 +35,7 @@ from kerneld.host.frame_use import READ, WRITE, FrameUse, Holding, access, kept_
 from kerneld.host.map_mail import Handed
 from kerneld.host.process import Phase, Process
 from kerneld.host.withdrawals import Withdrawals
+from kerneld.service import Service
 
 HANDED_AT_A_TIME: Final = 16  # mappings of one frame
 FORGOTTEN_AT_A_TIME: Final = 64  # of a process that ends
@@ -44,7 +45,7 @@ class Mappings:
     """The frames that processes have mapped, and their memory.
 
     Args:
-        devices_from: of `FrameMemory`.
+        devices_from: of `FrameMemory`. service: by which long work is paid for.
     Attributes:
         first_maps: mappings that the fast path makes.
         shares: who pays for the frames' memory.
@@ -57,9 +58,10 @@ class Mappings:
         store: FdStore,
         loop: asyncio.AbstractEventLoop,
         devices_from: int | None = None,
+        service: Service | None = None,
     ) -> None:
         self._loop = loop
-        self._chores = Chores(loop)
+        self._chores = Chores(loop, service or Service())
         self._barrier = Barrier()
         self._store = store
         self._withdrawals = Withdrawals(self._chores, self._barrier, store)

@@ -101,7 +101,8 @@ class System:
         self.machine = Machine.on_memory(options.machine, options.ram_fd, RAM_LAYOUT, now)
         self.ram = self.machine.ram
         self.store = FdStore(monitor, loop)
-        self.mappings = Mappings(self.ram, options.ram_fd, self.store, loop, options.machine.ram_bytes)
+        service = Service() if options.step_us else Service(lambda: time.thread_time_ns() // 1000)
+        self.mappings = Mappings(self.ram, options.ram_fd, self.store, loop, options.machine.ram_bytes, service)
         self.mappings.restore_memory(inherited)
         self.ram.recover()
         self._boot(options.description)
@@ -109,11 +110,11 @@ class System:
         self.mappings.shares.use_limit(self._limit)
         self.machine.iommu.use_translation(lambda device, address: translate(self.ram, device, address), keep=True)
         self.kernel.core.io_changed = self.machine.iommu.forget
+        self.kernel.core.service = service
         if not options.step_us:
-            self.kernel.core.service = Service(lambda: time.thread_time_ns() // 1000)
             self.kernel.core.waiting_time = lambda tcb: self.processes.waiting_time(tcb)
         self.machine.bus.set_kick(self._kick)
-        self.machine.bus.turn_of = self.kernel.core.service.turn_of
+        self.machine.bus.turn_of = service.turn_of
         self.initial = self.kernel.core.kernel.initial_tcb
         self.was_up = False
         self.entry = Entry(
