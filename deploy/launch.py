@@ -7,10 +7,11 @@ start returns only when the system is up or has failed, and tells which; a faile
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final, NoReturn
@@ -38,6 +39,7 @@ from libsel4py.description import Backend, System
 REHEARSAL: Final = "libsel4py.rehearsal"
 UP_SECONDS: Final = 30.0
 _LOCKED: Final = b"\0"
+_NOBODY: Final = -1
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,15 @@ def launch_detached(options: LaunchOptions, run: Run = run_monitor) -> None:
     ensure_private(folder / "logs")
     if any(system.name == folder.name for system in running()):
         raise already_running(folder.name)
+    with ended_in_order():
+        _start_and_wait(options, run, folder)
+
+
+def _start_and_wait(options: LaunchOptions, run: Run, folder: Path) -> None:
     life, alive = os.pipe()
     waiting = os.fdopen(life, "rb", buffering=0)
+    child = _NOBODY  # it leads the session of all that is started
+    first = b""
     try:
         child = os.fork()
         if child == 0:
@@ -158,26 +167,57 @@ def launch_detached(options: LaunchOptions, run: Run = run_monitor) -> None:
             management.wait_up(life, UP_SECONDS)
     except AnswerError as error:
         reason = _read_reason(life)
-        end_at_once(folder.name)
-        log = folder / "logs" / "monitor.log"
-        raise ManagementError(f"the system did not start: {reason or error}; its log is {log}") from error
+        end_at_once(folder.name, child)
+        where = f"; its log is {folder / 'logs' / 'monitor.log'}" if first.startswith(_LOCKED) else ""
+        raise ManagementError(f"the system did not start: {reason or error}{where}") from error
     except BaseException:
         # Whoever waits has given up (Ctrl-C): what is half started is of no use to anybody. What has no lock yet is not
         # found here, and ends when it finds that nobody waits.
         waiting.close()
-        end_at_once(folder.name)
+        end_at_once(folder.name, child)
         raise
     finally:
         waiting.close()
 
 
-def end_at_once(name: str) -> None:
-    """Ends a system without asking it, and cleans up behind it. Nothing happens where none of that name runs."""
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """What ends this process leaves no system behind: SIGTERM, and a terminal that goes, raise SystemExit as Ctrl-C
+    raises KeyboardInterrupt. What is ignored (nohup) stays so.
+    """
+    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in former.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(number, _exit)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            if handler is signal.SIG_DFL:
+                signal.signal(number, handler)
+
+
+def _exit(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def end_at_once(name: str, session: int | None = None) -> None:
+    """Ends a system without asking it, and cleans up behind it. Nothing happens where none of that name runs.
+
+    ``session``: only if its monitor is of that session. One that somebody else has started meanwhile is his.
+    """
     for system in running():
-        if system.name == name:
+        if system.name == name and session in (None, _session(system.pid)):
             end_forcibly(system)
             if wait_ended(system, UP_SECONDS):
                 clean_after(system)
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return _NOBODY
 
 
 def _become_monitor(options: LaunchOptions, run: Run, folder: Path, waiting: IO[bytes], alive: int) -> NoReturn:
@@ -189,12 +229,14 @@ def _become_monitor(options: LaunchOptions, run: Run, folder: Path, waiting: IO[
         if os.fork():
             os._exit(0)
         nothing = os.open(os.devnull, os.O_RDWR)
-        log = folder / "logs" / "monitor.log"
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        for descriptor, source in ((0, nothing), (1, output), (2, output)):
-            os.dup2(source, descriptor)
+        for descriptor in range(3):
+            os.dup2(nothing, descriptor)
         sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
         lock = take(folder)
+        log = folder / "logs" / "monitor.log"  # another system's, until the lock is taken
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        for descriptor in (1, 2):
+            os.dup2(output, descriptor)
         os.write(alive, _LOCKED)
         try:
             status = run(options)

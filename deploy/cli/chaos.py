@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -111,7 +110,7 @@ def command(
     from deploy.chaos.disks import with_empty_disks
     from deploy.chaos.workloads import HostWorkload
     from deploy.description import find, load
-    from deploy.launch import LaunchOptions, launch_detached
+    from deploy.launch import LaunchOptions, ended_in_order, launch_detached
     from deploy.runtime import already_running, running, state_folder, system_folder
     from libsel4py.description import Backend
 
@@ -127,7 +126,7 @@ def command(
     if not keep_disks:
         description, disks = with_empty_disks(description, state_folder(own) / "chaos")
     with ExitStack() as stack:
-        stack.enter_context(_ended_in_order())
+        stack.enter_context(ended_in_order())
         launch_detached(LaunchOptions(description, Backend.PTY, most_kernel_deaths=MOST_KERNEL_DEATHS))
         stack.callback(_take_down, own)
         host = None
@@ -138,16 +137,6 @@ def command(
         outcome = Campaign(description.system, plan, system_folder(own), host).run(show)
         outcome.disks = [str(each) for each in disks]
     return Report(outcome.plain(), lambda: _show(outcome), outcome.ok)
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """SIGTERM leaves no system behind either: it ends the command by an exception, as an interrupt does."""
-    former = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 def _check_targets(system: System, chosen: tuple[str, ...], faults: dict[Fault, float]) -> None:
@@ -168,12 +157,14 @@ def _take_down(name: str) -> None:
     from deploy.management import Management, ManagementError
     from deploy.runtime import running, wait_ended
 
-    for system in running():
-        if system.name == name:
-            with suppress(ManagementError), Management(system.folder) as management:
-                management.request("down")
-                wait_ended(system, END_SECONDS)
-    end_at_once(name)
+    try:
+        for system in running():
+            if system.name == name:
+                with suppress(ManagementError), Management(system.folder) as management:
+                    management.request("down")
+                    wait_ended(system, END_SECONDS)
+    finally:  # also for who does not wait for that: another Ctrl-C
+        end_at_once(name)
 
 
 class _Progress:

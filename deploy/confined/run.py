@@ -62,7 +62,9 @@ def run(
 ) -> Outcome:
     """Run it. Raises BadRequest, DiskRefused, BadDescription, RuntimeRefused, OSError."""
     name = f"run-{os.getpid()}"
-    signal.signal(signal.SIGTERM, _interrupted)  # as Ctrl-C: nothing of the run is left behind
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: nothing of the run is left behind
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _interrupted)
     with tempfile.TemporaryDirectory(prefix="sel4py-run-") as made:
         folder = Path(made)
         disk.fill(folder / "files.img", script, program.name, program.gifts, room)

@@ -112,11 +112,12 @@ def test_a_run_is_told_for_programs_and_leaves_nothing(sel4py: Supervisor, tmp_p
     assert sel4py.rows("systems") == []
 
 
-def test_a_run_that_is_ended_by_a_signal_leaves_no_system(sel4py: Supervisor) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_by_a_signal_leaves_no_system(number: signal.Signals, sel4py: Supervisor) -> None:
     process = sel4py.start("chaos", NAME, "--targets", "pong", "--faults", "slow", "--rate", "1")
     with Management(sel4py.folder / NAME, SECONDS) as management:  # which is only starting
         management.request("status")
-    process.terminate()
+    process.send_signal(number)
     process.communicate(timeout=SECONDS)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number
     assert sel4py.rows("systems") == []

@@ -117,14 +117,15 @@ def test_files_that_have_not_all_that_was_written_replace_none(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_told_to_end_leaves_nothing(sel4py: Supervisor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_told_to_end_leaves_nothing(number: signal.Signals, sel4py: Supervisor, tmp_path: Path) -> None:
     script, target = tmp_path / "s.py", tmp_path / "target"
     script.write_text("open('out', 'w').write('half')\nprint('here', flush=True)\ninput()\n")
     target.write_text("former")
     process = sel4py.start("run", "--confined", script, "--give", f"out={target}:rw")
     assert process.stdout is not None
     assert process.stdout.readline() == b"here\n"
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     assert process.wait(30) == 130
     assert target.read_text() == "former"
     assert list(sel4py.folder.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -22,13 +23,15 @@ from deploy.chaos.reliability import page, read
 from deploy.chaos.schedule import CHANGES_BITS, Injection, NoTarget, schedule, standing_on, targets_of
 from deploy.chaos.workloads import Counts, HostWorkload, TaskWorkloads
 from deploy.cli import main
-from deploy.cli.chaos import _show
+from deploy.cli.chaos import _show, _take_down
 from deploy.description import find, load
 from deploy.host_devices import DiskFile
 from deploy.management import Management, Refused
+from deploy.runtime import Running, running
 from kerneld.fault_kinds import Fault
 from libsel4py.description import Group, System
 from libsel4py.workload import MARK, Workload, bucket, percentile
+from tests.unit.deploy.conftest import FakeSystems
 
 SYSTEM = load(find("workstation")).system
 EVEN = dict.fromkeys(Fault, 1.0)
@@ -290,6 +293,22 @@ def test_a_system_that_has_ended_is_asked_no_more(tmp_path: Path, monkeypatch: p
     campaign = Campaign(SYSTEM, Plan({Fault.SLOW: 1.0}, 1.0, 1, 5.0), tmp_path / "run" / "gone")
     with Management(tmp_path / "run" / "gone", 0.01) as management, pytest.raises(Refused, match="ended by itself"):
         campaign._inject(Injector(management), Injection(1, 0.0, Fault.SLOW, "pong"))
+
+
+def test_who_does_not_wait_for_an_orderly_end_leaves_no_system(
+    systems: FakeSystems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = systems.start("one")
+
+    def interrupted(system: Running, seconds: float) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Management, "request", lambda self, op: None)
+    monkeypatch.setattr("deploy.runtime.wait_ended", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _take_down("one")
+    assert fake.process.wait(10) == -signal.SIGKILL
+    assert running() == []
 
 
 def test_a_run_begins_with_empty_disks_and_touches_no_other(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,16 @@ import deploy.launch as launching
 from deploy.description import SYSTEMS, Description, load
 from deploy.launch import LaunchOptions, interface_modules, launch, launch_detached
 from deploy.management import Management, ManagementError
-from deploy.runtime import RuntimeRefused, end_forcibly, running, select_running, system_folder, take, wait_ended
+from deploy.runtime import (
+    Running,
+    RuntimeRefused,
+    end_forcibly,
+    running,
+    select_running,
+    system_folder,
+    take,
+    wait_ended,
+)
 from libsel4py.description import System
 from tests.unit.deploy.fake_system import serve
 
@@ -72,6 +82,55 @@ def test_giving_up_leaves_nothing_running(runtime: Path, monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         launch_detached(OPTIONS, monitor_that_comes_up)
     assert running() == []
+
+
+def test_who_comes_second_leaves_the_first_alone(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_detached(OPTIONS, monitor_that_comes_up)
+    first = select_running("one")
+    looked: list[bool] = []
+
+    def before_the_lock() -> list[Running]:
+        looked.append(True)
+        return running() if len(looked) > 1 else []
+
+    monkeypatch.setattr(launching, "running", before_the_lock)
+    try:
+        with pytest.raises(ManagementError, match="did not start: a system named one is running already") as refused:
+            launch_detached(OPTIONS, monitor_that_raises)
+        assert select_running("one") == first
+        with Management(first.folder, 2) as management:
+            assert management.request("status")
+        assert "the monitor's output" in (runtime / "one" / "logs" / "monitor.log").read_text()
+        assert "its log" not in str(refused.value)
+    finally:
+        end_forcibly(first)
+        assert wait_ended(first, 10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_wait_leaves_nothing_running(
+    number: signal.Signals, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hit(self: Management, died: int, seconds: float) -> None:
+        assert [system.name for system in running()] == ["one"]
+        assert signal.getsignal(number) is not signal.SIG_DFL
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(Management, "wait_up", hit)
+    with pytest.raises(SystemExit) as ended:
+        launch_detached(OPTIONS, monitor_that_comes_up)
+    assert ended.value.code == 128 + number
+    assert running() == []
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_an_ignored_hangup_ends_nothing() -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with launching.ended_in_order():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, former)
 
 
 def test_giving_up_before_the_lock_is_taken_leaves_nothing_that_comes_up(
