@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import sys
 from typing import Any, Final
 
 import click
@@ -80,6 +82,15 @@ class _Commands(Listed):
         assert isinstance(command, click.Command)
         return command
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        ensure_standard_streams()
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # of what click prints: help, and wrong usage
+            from deploy.cli.output import tell_not_written
+
+            tell_not_written(error)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Before it is known what is wrong with them.
         ctx.meta[_ASKED] = JSON in args[: args.index("--") if "--" in args else None]
@@ -93,6 +104,22 @@ class _Commands(Listed):
                 raise
             click.echo(json.dumps({"ok": False, "error": error.format_message()}))
             raise SystemExit(error.exit_code) from None
+
+
+def ensure_standard_streams() -> None:
+    """Where standard streams are closed, no file that is opened later takes their numbers.
+
+    Nothing comes from such an input. What is written to such an output fails, and an exit status says so; what is said
+    to such a standard error nobody wants.
+    """
+    for descriptor, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest number that is free
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

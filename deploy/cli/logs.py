@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import click
 
-from deploy.cli.output import Failure, Report, reported, system_option, wants_json
+from deploy.cli.output import Failure, Report, reported, system_option, wants_json, written
 from deploy.cli.rendering import line
 
 _FOLLOW_SECONDS = 0.2
@@ -38,14 +39,14 @@ def command(task: str | None, follow: bool, system_name: str | None) -> Report:
     tasks = [task] if task else None
     if system is not None:
         for each in read_logs(folder, tasks, lambda: wait_ended(system, _FOLLOW_SECONDS)):
-            write(each)
+            written(partial(write, each))
         return Report(None, lambda: None)
-    found = list(read_logs(folder, tasks))
 
     def show() -> None:
-        for each in found:
+        for each in read_logs(folder, tasks):
             write(each)
 
+    found = read_logs(folder, tasks) if wants_json() else iter(())  # of people's, no more than a line at a time
     return Report([{"task": each.task, "text": each.text} for each in found], show)
 
 

@@ -59,26 +59,35 @@ def reported(function: Callable[P, Report]) -> Callable[P, None]:
         as_json = wants_json()
         try:
             report = function(*arguments, **options)
+        except BrokenPipeError:  # of what it has printed as it went
+            raise
         except (AnswerError, OSError) as error:
             _fail(error, as_json)
-        _write(lambda: _print(report, as_json))
+        written(lambda: _print(report, as_json))
         if not report.ok:
             raise SystemExit(report.status)
 
     return command
 
 
-def _write(output: Callable[[], None]) -> None:
+def written(output: Callable[[], None]) -> None:
+    """Prints by ``output``. Where that cannot be the command ends; a pipe that nobody reads ends it silently."""
     try:
         output()
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read it has seen enough: click's
         raise
     except OSError as error:
-        with open(os.devnull, "w") as nowhere:  # what is left of it is not tried again when the interpreter ends
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        click.echo(f"sel4py: the output cannot be written: {error.strerror}", err=True)
-        raise SystemExit(1) from None
+        tell_not_written(error)
+
+
+def tell_not_written(error: OSError) -> NoReturn:
+    """Ends the command, whose output cannot be written; or cannot be read from a file, where the error names one."""
+    text = f"the output cannot be written: {error.strerror}" if error.filename is None else _text(error)
+    with open(os.devnull, "w") as nowhere:  # what is left of it is not tried again when the interpreter ends
+        os.dup2(nowhere.fileno(), 1)
+    click.echo(f"sel4py: {printable(text)}", err=True)
+    raise SystemExit(1) from None
 
 
 def _print(report: Report, as_json: bool) -> None:
@@ -116,7 +125,7 @@ def _fail(error: Exception, as_json: bool) -> NoReturn:
         if isinstance(error, BadDescription):
             fields = ("file", "line", "finding", "remedy")
             answer["problems"] = [{name: getattr(each, name) for name in fields} for each in error.problems]
-        _write(lambda: click.echo(json.dumps(answer)))
+        written(lambda: click.echo(json.dumps(answer)))
     elif isinstance(error, BadDescription):
         click.echo(printable(text), err=True)
     else:

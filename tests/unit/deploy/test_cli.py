@@ -259,6 +259,64 @@ def test_where_nothing_can_be_written_that_is_told(systems: FakeSystems, is_ther
     assert found.stderr.decode() == "sel4py: the output cannot be written: No space left on device\n"
 
 
+@pytest.mark.parametrize("words", [["--help"], ["nonsense", "--json"], ["logs", "-f"], ["logs"]])
+def test_what_is_printed_by_others_or_on_the_way_is_told_of_as_well(systems: FakeSystems, words: list[str]) -> None:
+    logs = systems.start("one").folder / "logs"
+    logs.mkdir()
+    (logs / "shell.log").write_text("a line\n")
+    with open("/dev/full", "w") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "deploy.cli", *words], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert found.returncode == 1
+    assert found.stderr.decode() == "sel4py: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("follow", [[], ["-f"]])
+def test_a_pipe_that_nobody_reads_ends_logs_silently(systems: FakeSystems, follow: list[str]) -> None:
+    logs = systems.start("one").folder / "logs"
+    logs.mkdir()
+    (logs / "shell.log").write_text("a line\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as unread:
+        found = subprocess.run(
+            [sys.executable, "-m", "deploy.cli", "logs", *follow], stdout=unread, stderr=subprocess.PIPE, check=False
+        )
+    assert (found.returncode, found.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("closed", "status", "output", "error"),
+    [
+        ("<&-", 0, b"name", b""),
+        (">&-", 1, b"", b"sel4py: the output cannot be written: Bad file descriptor\n"),
+        ("2>&-", 0, b"name", b""),
+        ("<&- >&- 2>&-", 1, b"", b""),
+    ],
+)
+def test_standard_streams_may_be_closed(
+    systems: FakeSystems, closed: str, status: int, output: bytes, error: bytes
+) -> None:
+    systems.start("one")
+    found = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -m deploy.cli systems {closed}', sys.executable],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert (found.returncode, found.stdout[:4], found.stderr) == (status, output, error)
+
+
+def test_no_file_takes_the_number_of_a_stream_that_is_closed() -> None:
+    program = (
+        "import os; from deploy.cli import ensure_standard_streams; ensure_standard_streams();"
+        "raise SystemExit(os.open(os.devnull, os.O_RDONLY))"
+    )
+    found = subprocess.run(["/bin/sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, program], check=False)
+    assert found.returncode == 3
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_system_that_fails_in_the_foreground_is_told_of(
     good: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
