@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy import saved_files
 from deploy.management import ManagementError
 from deploy.problems import suggest
+from deploy.saved_files import target_of
 from hw.ram import Ram, RamError
 from kerneld import inspection, invariants, layout
+from kerneld.host.image import PART
 from kerneld.host.snapshot_format import BadSnapshot, memory_bytes_of
 from libsel4py.abi import WORD_BYTES
 
@@ -41,18 +44,16 @@ def opened(path: Path) -> Iterator[Ram]:
         raise ManagementError(f"{path} is no image of RAM, or is damaged: {error}") from error
 
 
-def ensure_replaceable(path: Path) -> None:
-    """Raises ManagementError if there is a file that a saved image would destroy, and that is none itself.
+def ensure_replaceable(path: Path) -> Path:
+    """The file that is saved where this path leads. A suspended system's file is an image, too.
 
-    A suspended system's file is one, too.
+    Raises NotReplaced if there is a file that a saved image would destroy, and that is none itself: there, or beside
+    it, where the kernel writes what is not whole yet (kerneld/host/image.py).
     """
-    if not path.exists():
-        return
-    if path.is_file():  # to open a pipe would wait
-        with path.open("rb") as file:
-            if _begins_as_ram(file.read(layout.HEADER_MAGIC + WORD_BYTES)):
-                return
-    raise ManagementError(f"{path} exists, is no image, and would be lost; remove it, or choose another name")
+    target = target_of(path)
+    for each in (target, target.with_name(target.name + PART)):
+        saved_files.ensure_replaceable(each, "image", layout.HEADER_MAGIC + WORD_BYTES, _begins_as_ram)
+    return target
 
 
 def _begins_as_ram(header: bytes | mmap.mmap) -> bool:

@@ -70,6 +70,14 @@ class Management:
             NotAnswering: nothing came within ``seconds``, or the kernel died, and may have done what is done only once.
             Refused: the system said no.
         """
+        return self._request(op, self.seconds, fields)
+
+    def request_long(self, op: str, seconds: float, **fields: object) -> object:
+        """As ``request``, of what takes up to ``seconds``. A system that answers nothing is not waited for so long."""
+        self.request("status")
+        return self._request(op, seconds, fields)
+
+    def _request(self, op: str, seconds: float, fields: Mapping[str, object]) -> object:
         self._asked += 1
         if self._asked % MOST_CLOSING == 0:
             self._asking.term()  # waits for them
@@ -84,7 +92,7 @@ class Management:
             # The empty frame is what a REQ socket would send; a reply is taken with or without it.
             question = [b"", msgspec.msgpack.encode({"op": op, **fields})]
             socket.send_multipart(question)
-            self._wait_reply(op, question, socket, monitor)
+            self._wait_reply(op, seconds, question, socket, monitor)
             return self._result(socket.recv_multipart()[-1])
         finally:
             socket.disable_monitor()
@@ -92,9 +100,9 @@ class Management:
             socket.close()
 
     def _wait_reply(
-        self, op: str, question: list[bytes], socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]
+        self, op: str, seconds: float, question: list[bytes], socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]
     ) -> None:
-        deadline = time.monotonic() + self.seconds
+        deadline = time.monotonic() + seconds
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
         poller.register(monitor, zmq.POLLIN)
@@ -106,7 +114,7 @@ class Management:
                 raise NotAnswering(f"the kernel of {self.folder.name} died while it was asked to {op}; see what it did")
             socket.send_multipart(question)
         raise NotAnswering(
-            f"the system {self.folder.name} did not answer {op!r} within {self.seconds:g} s; "
+            f"the system {self.folder.name} did not answer {op!r} within {seconds:g} s; "
             f"see `sel4py logs kerneld --system {self.folder.name}`, or end it with `sel4py down --force`"
         )
 

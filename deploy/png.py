@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-from deploy.answers import AnswerError
+from deploy import saved_files
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER: Final = struct.Struct(">2I5B")
@@ -16,24 +16,14 @@ _TRUE_COLOUR: Final = 2
 _NAME_LETTERS: Final = 50  # of a file's, in that of the one beside it
 
 
-class NotReplaced(AnswerError):
-    """There is what a picture would destroy; the text says what would work."""
-
-
 def ensure_replaceable(path: Path) -> None:
     """Raises NotReplaced if something is there that a saved picture would destroy, and that is none itself."""
-    if not path.exists():
-        return
-    if path.is_file():  # to open a pipe would wait, and a device may not end
-        with path.open("rb") as file:
-            if file.read(len(SIGNATURE)) == SIGNATURE:
-                return
-    raise NotReplaced(f"{path} exists, is no picture, and would be lost; remove it, or choose another name")
+    saved_files.ensure_replaceable(path, "picture", len(SIGNATURE), SIGNATURE.__eq__)
 
 
 def save(path: Path, picture: bytes) -> None:
     """Write a whole file, in one step: where it cannot be written the former one stays. Raises OSError."""
-    path = path.resolve()
+    path = saved_files.target_of(path)
     beside = path.with_name(f".{path.name[:_NAME_LETTERS]}.{os.getpid()}.new")
     file = beside.open("xb")
     try:

@@ -9,6 +9,8 @@ import click
 from deploy.cli.output import Report, reported, system_option
 from deploy.cli.rendering import line
 
+SECONDS = 120.0
+
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
@@ -20,7 +22,7 @@ def command(file: Path, system_name: str | None) -> Report:
     from deploy.management import Management
     from deploy.runtime import select_running
 
-    ensure_replaceable(file)
-    with Management(select_running(system_name).folder, seconds=120) as management:
-        result = management.request("image", file=str(file.absolute()))
+    target = ensure_replaceable(file)
+    with Management(select_running(system_name).folder) as management:
+        result = management.request_long("image", SECONDS, file=str(target))
     return Report(result, lambda: line(f"saved {file} ({file.stat().st_size} bytes, sparse)"))

@@ -23,6 +23,8 @@ _WHAT = (
     "kernel",
 )
 
+SECONDS = 60.0
+
 
 @click.command()
 @click.argument("what", type=click.Choice(_WHAT), default="memory")
@@ -49,8 +51,8 @@ def command(what: str, image: Path | None, system_name: str | None) -> Report:
     from deploy.management import Management
     from deploy.runtime import select_running
 
-    with Management(select_running(system_name).folder, seconds=60) as management:
-        return _report(what, management.request("inspect", what=what))
+    with Management(select_running(system_name).folder) as management:
+        return _report(what, management.request_long("inspect", SECONDS, what=what))
 
 
 def _report(what: str, result: object) -> Report:

@@ -31,16 +31,16 @@ def command(file: Path, keep_running: bool, force: bool, system_name: str | None
     from deploy.snapshots import without_restart_point
     from libsel4py.description import unpack
 
-    ensure_replaceable(file)
+    target = ensure_replaceable(file)
     running = select_running(system_name)
-    with Management(running.folder, seconds=SECONDS) as management:
+    with Management(running.folder) as management:
         lost = without_restart_point(unpack(cast(bytes, management.request("description"))))
         if lost and not force:
             raise ManagementError(
                 f"{', '.join(lost)}: no restart point, so what they know would be lost; give them state and restart ="
                 ' "always" in the description, or let them begin anew with --force'
             )
-        result = management.request("suspend", file=str(file.absolute()), end=not keep_running)
+        result = management.request_long("suspend", SECONDS, file=str(target), end=not keep_running)
     if not keep_running:
         wait_ended(running, SECONDS)
     what = "saved; it goes on" if keep_running else "suspended"

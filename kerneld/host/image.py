@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+PART: Final = ".part"  # behind the name of a file that is not whole yet
 _CHUNK: Final = 1 << 20
 
 

@@ -14,7 +14,7 @@ from hw.clock import host_microseconds
 from hw.devices.framebuffer import Framebuffer
 from kerneld import explain, inspection, invariants, scheduler
 from kerneld.host.device_view import devices
-from kerneld.host.image import FLAGS, save_image
+from kerneld.host.image import FLAGS, PART, save_image
 from kerneld.host.linux import processor_time_us
 from kerneld.records import CapType, SchedContext, Tcb, ThreadState
 from kerneld.survey import survey
@@ -137,7 +137,7 @@ def image(system: System, request: Request) -> object:
     path = Path(_text(request, "file")) if file is not None else system.options.folder / "image"
     if not path.is_absolute():
         raise Refused(f"{path} is no absolute path: the kernel's working folder is not yours")
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + PART)
     try:
         size = save_image(system.options.ram_fd, system.mappings, part)
         part.replace(path)  # where there was no room, the former one stays

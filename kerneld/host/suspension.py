@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from hw.clock import host_microseconds
 from hw.devices.disk import Disk as DiskBackend
 from kerneld import layout
-from kerneld.host.image import save_image
+from kerneld.host.image import PART, save_image
 from kerneld.host.operations import Refused
 from kerneld.host.process import Phase
 from kerneld.host.snapshot_format import Disk, Trailer, digests, pack
@@ -76,7 +76,7 @@ def _finish_disks(system: System) -> None:
 
 
 def _save(system: System, path: Path) -> int:
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + PART)
     saved = save_image(system.options.ram_fd, system.mappings, part)
     try:
         target = os.open(part, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -202,6 +202,26 @@ def test_what_is_no_file_and_what_is_another_file_stays(systems: FakeSystems, tm
     assert pipe.is_fifo()
 
 
+@pytest.mark.parametrize("command", ["image", "suspend"])
+def test_what_lies_where_the_kernel_writes_first_stays(systems: FakeSystems, tmp_path: Path, command: str) -> None:
+    systems.start("one")
+    kept = tmp_path / "ram.part"
+    kept.write_text("what nobody wants to lose")
+    refused = sel4py(command, str(tmp_path / "ram"))
+    assert refused.exit_code == 1
+    assert f"{kept} exists, is no image, and would be lost" in refused.stderr
+
+
+def test_a_link_stays_and_leads_to_the_image(systems: FakeSystems, tmp_path: Path) -> None:
+    systems.start("one")
+    link, folder = tmp_path / "link", tmp_path / "images"
+    folder.mkdir()
+    link.symlink_to(folder / "ram")
+    result = sel4py("image", str(link), "--json")
+    assert json.loads(result.stdout)["result"] == {"file": str(folder / "ram")}
+    assert (folder / "ram").read_bytes() == b"RAM"
+
+
 def test_an_image_takes_the_place_of_an_image_alone(systems: FakeSystems, tmp_path: Path) -> None:
     systems.start("one")
     kept = tmp_path / "notes"

@@ -97,6 +97,32 @@ def test_silence_is_an_error_that_says_what_to_do(runtime: Path) -> None:
         management.request("ps")
 
 
+def test_what_takes_long_is_not_waited_for_where_nothing_is_answered(runtime: Path) -> None:
+    folder = system_folder("one")
+    with (
+        router(folder, lambda _: None),
+        Management(folder, seconds=0.1) as management,
+        pytest.raises(NotAnswering, match=r"did not answer 'status' within 0.1 s"),
+    ):
+        management.request_long("suspend", 600.0)
+
+
+def test_what_takes_long_is_waited_for_where_something_is(runtime: Path) -> None:
+    folder, asked = system_folder("one"), []
+
+    def answer(request: dict[str, object]) -> bytes | None:
+        asked.append(request)
+        return packed(ok=True) if request["op"] == "status" else None
+
+    with (
+        router(folder, answer),
+        Management(folder, seconds=10.0) as management,
+        pytest.raises(NotAnswering, match=r"did not answer 'image' within 0.1 s"),
+    ):
+        management.request_long("image", 0.1, file="/ram")
+    assert asked == [{"op": "status"}, {"op": "image", "file": "/ram"}]
+
+
 def test_wait_up_asks_until_the_system_is_up(runtime: Path) -> None:
     folder = system_folder("one")
     states = iter(["starting", "starting", "up"])

@@ -56,3 +56,10 @@ def test_a_picture_that_finds_no_room_leaves_the_former_one(tmp_path: Path) -> N
     assert path.read_bytes() == former
     assert sorted(tmp_path.iterdir()) == [link, path]
     assert link.is_symlink()
+
+
+def test_a_link_that_leads_nowhere_is_replaced(tmp_path: Path) -> None:
+    link = tmp_path / "link.png"
+    link.symlink_to(link)
+    png.save(link, png.of_pixels(RED, 1, 1))
+    assert link.is_file()
