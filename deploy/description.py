@@ -7,6 +7,7 @@ names is imported or run here.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -118,6 +119,10 @@ def _parse(path: Path) -> tuple[str, dict[str, object]]:
         line = int(place[1]) if place and place[1] else max(1, len(text.splitlines()))
         problems.lines = {(): line}
         problems.add((), f"this is not TOML: {str(error)[: place.start() if place else None]}", "see toml.io")
+    except ValueError:  # Python reads none of more than some thousand digits
+        number = re.search(r"[0-9_]{1000,}", text)
+        problems.lines = {(): text.count("\n", 0, number.start() if number else 0) + 1}
+        problems.add((), "a number has too many digits", "TOML's numbers have 64 bits")
     except RecursionError:
         problems.add((), "tables or arrays are nested too deeply", "a description needs a depth of five")
     raise BadDescription(problems.found)
@@ -130,9 +135,9 @@ def _read_system(table: Table, path: Path, name: str | None) -> tuple[str, tuple
         table.report("name", f"is {own!r}", NAME_RULE)
     folders = []
     for index, folder in enumerate(table.strings("paths")):
-        resolved = (path.parent / folder).resolve()
+        resolved = Path(os.path.realpath(path.parent / folder))
         key = (*table.path, "paths", index)
-        if not resolved.is_dir():
+        if not os.path.isdir(resolved):  # which no name is too long for
             table.problems.add(
                 key, f"{dotted(key)} is {folder!r}, which is no folder", "folders count from this file's"
             )

@@ -16,6 +16,7 @@ from typing import Final
 from hw.module_path import TREE, module_path
 
 _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_NAME_LIMIT: Final = 255  # letters, as of a file's name
 _SOURCE_LIMIT: Final = 1 << 20  # bytes; larger files are nobody's component
 
 
@@ -59,7 +60,7 @@ class ModulePath:
 
 
 def _find(module: str, folders: Iterable[Path]) -> Path | None:
-    if not _MODULE.fullmatch(module):
+    if len(module) > _NAME_LIMIT or not _MODULE.fullmatch(module):
         raise ValueError(f"{module!r} is no module name")
     parts = module.split(".")
     path = [str(folder) for folder in folders]

@@ -14,6 +14,7 @@ from deploy.problems import Problems, dotted, suggest
 from deploy.quantities import format_duration, format_size, parse_duration, parse_size
 from deploy.scanner import Path
 
+_INTEGER_BITS: Final = 64  # TOML 1.0.0, Integer; Python writes none of more than some thousand digits
 _KINDS: Final = {bool: "a boolean", int: "a whole number", float: "a fraction", str: "a string", list: "an array"}
 
 
@@ -46,6 +47,9 @@ class Table:
         """The value of ``key`` if it is there and of the expected type; None, with a report if it is there."""
         self._asked.append(key)
         value = self.values.get(key)
+        if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
+            self.report(key, f"is a number of {value.bit_length()} bits", f"it must be {words}")
+            return None
         if value is None or type(value) is expected:
             return value
         self.report(key, f"is {kind(value)}", f"it must be {words}")
@@ -59,10 +63,14 @@ class Table:
             self.report("", f"has no {key!r}", f"add {key} = {example}")
         return False
 
-    def string(self, key: str, fallback: str = "", choices: tuple[str, ...] = ()) -> str:
+    def string(self, key: str, fallback: str = "", choices: tuple[str, ...] = (), example: str = "") -> str:
+        """With an ``example`` it may not be empty, either."""
         words = "one of " + ", ".join(map(repr, choices)) if choices else "a string"
         value = self._value(key, str, words)
         if not isinstance(value, str):
+            return fallback
+        if example and not value:
+            self.report(key, "is empty", f"write {example}")
             return fallback
         if choices and value not in choices:
             self.report(key, f"is {value!r}", f"it must be {words}")

@@ -34,6 +34,8 @@ from libsel4py.description import (
 from libsel4py.environment import SIGNAL_BADGE, ChannelUse
 
 KIB: Final = 1 << 10
+_IMAGE: Final = "'package.module'"
+_INTERFACE: Final = "'package.module:Class'"
 MIB: Final = 1 << 20
 RAM_DEFAULT: Final = 256 * MIB
 RAM_LOW, RAM_HIGH = 128 * MIB, 1 << abi.UNTYPED_MAX_BITS
@@ -164,13 +166,13 @@ def _device_type(table: Table) -> tuple[DeviceType, bool]:
 
 
 def read_task(name: str, table: Table) -> TaskDraft:
-    table.require("image", "'package.module'")
+    table.require("image", _IMAGE)
     priority = table.integer("priority", PRIORITY_DEFAULT, 0, PRIORITY_HIGH)
     budget, period = _times(table)
     draft = TaskDraft(
         name=name,
         path=table.path,
-        image=table.string("image"),
+        image=table.string("image", example=_IMAGE),
         priority=priority,
         max_priority=table.integer("max_priority", priority, 0, PRIORITY_HIGH),
         memory=table.size("memory", MEMORY_DEFAULT, MEMORY_LOW, RAM_HIGH),
@@ -220,7 +222,7 @@ def _times(table: Table) -> tuple[int, int]:
 
 
 def _provides(table: Table) -> tuple[Provide, ...]:
-    return tuple(Provide(name, table.string(name)) for name in table.names())
+    return tuple(Provide(name, table.string(name, example=_INTERFACE)) for name in table.names())
 
 
 def _assigned(table: Table) -> tuple[Assigned, ...]:
