@@ -6,12 +6,13 @@ start returns only when the system is up or has failed, and tells which; a faile
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final, NoReturn
@@ -105,6 +106,11 @@ def run_monitor(options: LaunchOptions) -> int:
             return run(monitor)
         except ValueError as error:
             raise RuntimeRefused(f"the machine cannot be built: {error}") from error
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            remedy = "make room there, or set SEL4PY_RUNTIME_DIR to a folder elsewhere"
+            raise RuntimeRefused(f"{monitor.folder}: {error.strerror}; {remedy}") from error
 
 
 def _disk_folder(description: Description) -> Path:
@@ -244,12 +250,20 @@ def _become_monitor(options: LaunchOptions, run: Run, folder: Path, waiting: IO[
             release(folder, lock)
     except BaseException as error:
         # This process ends here whatever it was; the reason goes to the waiting parent and to the log.
-        traceback.print_exc()
-        os.write(alive, str(error).encode()[:4096])
+        with suppress(OSError):  # nobody waits
+            os.write(alive, str(error).encode()[:4096])
+        with suppress(OSError):  # there is no room for it
+            traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        end_process(status)
+
+
+def end_process(status: int) -> NoReturn:
+    """Ends a process that has been forked: it never comes back to who forked it, also where no log has room."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(status)
 
 
 def _read_reason(life: int) -> str:

@@ -6,7 +6,8 @@ Rules: one request, one reply, each with a time limit; what comes back is checke
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -78,6 +79,10 @@ class Management:
         return self._request(op, seconds, fields)
 
     def _request(self, op: str, seconds: float, fields: Mapping[str, object]) -> object:
+        with self._told():
+            return self._exchange(op, seconds, fields)
+
+    def _exchange(self, op: str, seconds: float, fields: Mapping[str, object]) -> object:
         self._asked += 1
         if self._asked % MOST_CLOSING == 0:
             self._asking.term()  # waits for them
@@ -126,6 +131,10 @@ class Management:
         Raises:
             NotAnswering: it is not up after ``seconds``. ManagementError: ``died`` became readable.
         """
+        with self._told():
+            self._wait_up(died, seconds)
+
+    def _wait_up(self, died: int, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         asked, told = self._context.socket(zmq.DEALER), self._context.socket(zmq.SUB)
         for socket, name in ((told, "events"), (asked, "management")):
@@ -162,7 +171,16 @@ class Management:
 
     def listen(self) -> Listener:
         """Hear what the system tells from now on. Close it before this."""
-        return Listener(self._context, self.folder)
+        with self._told():
+            return Listener(self._context, self.folder)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the host refuses, a socket or its descriptor, is an answer too."""
+        try:
+            yield
+        except zmq.ZMQError as error:
+            raise ManagementError(f"the system {self.folder.name} cannot be asked: {error.strerror}") from error
 
     def _result(self, data: bytes) -> object:
         try:

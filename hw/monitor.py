@@ -58,14 +58,16 @@ def run(options: MonitorOptions) -> int:
     prepare_folder(options.folder)
     source = 0 if options.script is None else options.script
     status = KILLED
-    with contextlib.ExitStack() as stack:
-        monitor = stack.enter_context(contextlib.closing(Monitor(options, machine)))
-        if any(device.backend is BackendKind.STDIO for device in machine.devices):
-            stack.enter_context(RawTerminal(source))
-        console = tuple(stack.enter_context(_above_standard(each)) for each in (source, options.output))
-        monitor.start(console)
-        status = monitor.wait()
-    clean_folder(options.folder, keep_logs=status != 0)
+    try:
+        with contextlib.ExitStack() as stack:
+            monitor = stack.enter_context(contextlib.closing(Monitor(options, machine)))
+            if any(device.backend is BackendKind.STDIO for device in machine.devices):
+                stack.enter_context(RawTerminal(source))
+            console = tuple(stack.enter_context(_above_standard(each)) for each in (source, options.output))
+            monitor.start(console)
+            status = monitor.wait()
+    finally:
+        clean_folder(options.folder, keep_logs=status != 0)
     if status not in (0, KILLED) and status < 64:
         return status
     if status:

@@ -25,7 +25,7 @@ from deploy.confined.relay import Relay, TimeIsUp
 from deploy.confined.system import LINE, PROGRAM, Program, describe
 from deploy.description import Description, load
 from deploy.host_network import NetworkLink
-from deploy.launch import LaunchOptions, launch
+from deploy.launch import LaunchOptions, end_process, launch
 from deploy.runtime import ensure_private, system_folder
 from hw.parent_death import die_with_parent
 from libsel4py.streams import Stream
@@ -183,7 +183,7 @@ def _become_system(description: Description, folder: Path, parent: int) -> NoRet
         sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
         status = launch(LaunchOptions(description))
     except BaseException as error:
-        print(f"sel4py: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # there is no room for it
+            print(f"sel4py: {error}", file=sys.stderr)
     finally:
-        sys.stderr.flush()
-        os._exit(status)
+        end_process(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -22,6 +23,7 @@ from deploy.runtime import (
     take,
     wait_ended,
 )
+from hw.monitor import MonitorOptions
 from libsel4py.description import System
 from tests.unit.deploy.fake_system import serve
 
@@ -65,6 +67,23 @@ def test_tells_why_the_monitor_failed(runtime: Path) -> None:
 def test_tells_that_the_monitor_ended(runtime: Path) -> None:
     with pytest.raises(ManagementError, match="ended before it was up"):
         launch_detached(OPTIONS, monitor_that_ends)
+    assert running() == []
+
+
+def test_tells_why_the_monitor_failed_where_its_log_is_full(runtime: Path) -> None:
+    test = os.getpid()
+
+    def monitor(options: LaunchOptions) -> int:
+        with open("/dev/full", "w") as full:
+            os.dup2(full.fileno(), 2)
+        raise OSError("no memory for RAM")
+
+    try:
+        with pytest.raises(ManagementError, match="did not start: no memory for RAM"):
+            launch_detached(OPTIONS, monitor)
+    finally:
+        if os.getpid() != test:  # the monitor's process, which has come back to who started it
+            os._exit(1)
     assert running() == []
 
 
@@ -122,6 +141,16 @@ def test_a_signal_that_ends_the_wait_leaves_nothing_running(
     assert ended.value.code == 128 + number
     assert running() == []
     assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_runtime_folder_without_room_is_told_of(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(options: MonitorOptions) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("hw.monitor.run", full)
+    monkeypatch.setenv("SEL4PY_STATE_DIR", str(runtime / "state"))
+    with pytest.raises(RuntimeRefused, match=r"/minimal: No space left on device; make room there, or set SEL4PY_RUNT"):
+        launch(LaunchOptions(load(SYSTEMS / "minimal.toml")))
 
 
 def test_an_ignored_hangup_ends_nothing() -> None:
