@@ -8,13 +8,16 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import importlib
+import mmap
 import os
 import platform
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +26,9 @@ _FUTEX: Final = {"x86_64": 202, "aarch64": 98}
 _SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
 _LANDLOCK_CREATE_RULESET: Final = 444  # the same on every architecture, as all since 2019
 _FUTEX_WAITV: Final = 449
+_CLOSE_RANGE: Final = 436
+_NO_DESCRIPTOR: Final = 0xFFFFFFFF
+_FALLOC_HOLE: Final = 3  # FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE
 _LANDLOCK_VERSION: Final = 1
 _SECCOMP_GET_ACTION_AVAIL: Final = 2
 _SECCOMP_RET_KILL_PROCESS: Final = 0x80000000
@@ -200,8 +206,41 @@ def _dumpable() -> tuple[bool, str]:
 
 
 def _pidfd() -> tuple[bool, str]:
-    os.close(os.pidfd_open(os.getpid()))
-    return True, "pidfd_open"
+    descriptor = os.pidfd_open(os.getpid())
+    try:
+        signal.pidfd_send_signal(descriptor, 0)
+    finally:
+        os.close(descriptor)
+    return True, "pidfd_open, pidfd_send_signal"
+
+
+def _close_range() -> tuple[bool, str]:
+    # Of numbers that no descriptor has.
+    _system_call(_CLOSE_RANGE, ctypes.c_uint(_NO_DESCRIPTOR), ctypes.c_uint(_NO_DESCRIPTOR), 0)
+    return True, "present"
+
+
+def _timerfd() -> tuple[bool, str]:
+    if (descriptor := _libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC)) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    os.close(descriptor)
+    return True, "present"
+
+
+def _holes() -> tuple[bool, str]:
+    descriptor = os.memfd_create("sel4py-doctor", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(descriptor, mmap.PAGESIZE)
+        if _libc.fallocate(descriptor, _FALLOC_HOLE, ctypes.c_long(0), ctypes.c_long(mmap.PAGESIZE)) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return True, "fallocate"
+    finally:
+        os.close(descriptor)
+
+
+def _proc() -> tuple[bool, str]:
+    with open("/proc/self/maps", "rb") as maps:
+        return bool(maps.readline()), "/proc/self/maps"
 
 
 def _eventfd() -> tuple[bool, str]:
@@ -286,6 +325,10 @@ _PROBES: Final = (
     _Probe("futex_waitv", False, "a server that sleeps on many channels at once", _futex_waitv),
     _Probe("eventfd", True, "doorbells", _eventfd),
     _Probe("pidfd", True, "noticing deaths; stops a signal from reaching a reused process id", _pidfd),
+    _Probe("close_range", True, "stops a task from keeping a descriptor that it was not given", _close_range),
+    _Probe("timerfd", True, "budgets and timers", _timerfd),
+    _Probe("memfd holes", True, "memory of RAM that is given back to the host", _holes),
+    _Probe("/proc", True, "what the kernel knows of its own and of tasks' processes", _proc),
     _Probe("open files", True, "descriptors for a thousand tasks", _descriptors),
     _Probe("no_new_privs", True, "stops a task from gaining rights through a setuid program", _no_new_privileges),
     _Probe(

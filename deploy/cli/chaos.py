@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deploy.cli.numbers import SECONDS, Finite
-from deploy.cli.output import Failure, Report, reported, wants_json
+from deploy.cli.output import Failure, Report, name_option, reported, wants_json
 from deploy.cli.rendering import line, table
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _targets(context: click.Context, parameter: click.Parameter, value: str | No
     "--targets", callback=_targets, help="The tasks and devices to hit, by commas, instead of all that may be."
 )
 @click.option("--workload", metavar="COMMAND", help="Run COMMAND beside it, again and again; it fails by its status.")
-@click.option("--name", metavar="NAME", help="Call the system NAME, to run it beside others.")
+@name_option
 @click.option("--keep-disks", is_flag=True, help="Go on with the description's own disks, not with empty ones.")
 @reported
 def command(

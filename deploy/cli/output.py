@@ -48,6 +48,19 @@ system_option = click.option(
 )
 
 
+def _name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    from deploy.names import NAME_PATTERN, NAME_RULE
+
+    if value is not None and not NAME_PATTERN.fullmatch(value):
+        raise click.BadParameter(NAME_RULE)
+    return value
+
+
+name_option = click.option(
+    "--name", metavar="NAME", callback=_name, help="Call the system NAME, to run it beside others."
+)
+
+
 def reported(function: Callable[P, Report]) -> Callable[P, None]:
     """Makes a command of a function that returns a ``Report``: adds ``--json``, tells errors, sets the exit status."""
 

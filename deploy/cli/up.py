@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy.cli.output import Failure, Report, console_output, reported
+from deploy.cli.output import Failure, Report, console_output, name_option, reported
 from deploy.cli.rendering import line
 
 if TYPE_CHECKING:
@@ -30,19 +30,11 @@ def _ram(context: click.Context, parameter: click.Parameter, value: str | None) 
     return size
 
 
-def _name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    from deploy.names import NAME_PATTERN, NAME_RULE
-
-    if value is not None and not NAME_PATTERN.fullmatch(value):
-        raise click.BadParameter(NAME_RULE)
-    return value
-
-
 @click.command()
 @click.argument("system")
 @click.option("--detach", is_flag=True, help="Run in the background; return when the system is up.")
 @click.option("--script", metavar="FILE", help="Feed FILE (- is standard input) to the console, then end its input.")
-@click.option("--name", metavar="NAME", callback=_name, help="Call the system NAME, to run it beside others.")
+@name_option
 @click.option("--ram", metavar="SIZE", callback=_ram, help="Bytes of RAM, such as 512M, instead of the description's.")
 @click.option(
     "--kernel-deaths",

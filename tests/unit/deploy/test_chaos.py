@@ -159,6 +159,7 @@ def test_percentiles() -> None:
         (["--rate", "0"], "0"),
         (["--faults", "kill=0"], "kill=0: a weight is a number above 0"),
         (["--faults", "kill=much"], "kill=much: a weight is a number above 0"),
+        (["--name", "../one"], "Invalid value for '--name'"),
     ],
 )
 def test_bad_options_are_refused_with_what_would_work(arguments: list[str], complaint: str) -> None:

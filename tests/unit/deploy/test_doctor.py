@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -45,3 +47,21 @@ def test_a_missing_required_feature_fails(monkeypatch: pytest.MonkeyPatch) -> No
     assert told["result"][0]["detail"] == "[Errno 1] Operation not permitted"
     monkeypatch.setattr(host_checks, "_PROBES", (optional,))
     assert CliRunner().invoke(main, ["doctor"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "feature"),
+    [
+        ("pidfd_send_signal", "pidfd"),
+        ("close_range", "close_range"),
+        ("timerfd_create", "timerfd"),
+        ("fallocate", "memfd holes"),
+    ],
+)
+def test_a_call_without_which_no_system_starts_is_missed(call: str, feature: str) -> None:
+    doctor = (sys.executable, "-m", "deploy.cli", "doctor", "--json")
+    command = (sys.executable, "-m", "tests.unit.deploy.without_call", call, *doctor)
+    found = subprocess.run(command, capture_output=True, check=False)
+    told = json.loads(found.stdout)
+    assert (found.returncode, told["ok"]) == (1, False)
+    assert [each["feature"] for each in told["result"] if each["required"] and not each["found"]] == [feature]
