@@ -6,7 +6,8 @@ with it: the kernel and the zygote have asked the host to be killed when it ends
 no kernel: it starts `python -m kerneld` and `python -m kerneld.host.zygote`, and speaks msgpack with the one and
 nothing with the other. How a kernel is replaced: hw/kernel_process.py.
 
-SIGINT, SIGTERM and SIGHUP end the system in order; a second one ends it at once.
+SIGINT, SIGTERM and SIGHUP end the system in order; a second one ends it at once. A SIGHUP that is ignored stays so
+(nohup).
 """
 
 from __future__ import annotations
@@ -318,6 +319,8 @@ class Monitor:
     def _catch_signals(self) -> None:
         self._saved_wakeup = signal.set_wakeup_fd(self._wakeup_end, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._saved[number] = signal.signal(number, _woken)
 
     def _restore_signals(self) -> None:

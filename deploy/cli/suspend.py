@@ -11,6 +11,7 @@ from deploy.cli.output import Report, reported, system_option
 from deploy.cli.rendering import line
 
 SECONDS = 600.0
+END_SECONDS = 30.0  # for a system that has been saved
 
 
 @click.command()
@@ -41,7 +42,8 @@ def command(file: Path, keep_running: bool, force: bool, system_name: str | None
                 ' "always" in the description, or let them begin anew with --force'
             )
         result = management.request_long("suspend", SECONDS, file=str(target), end=not keep_running)
-    if not keep_running:
-        wait_ended(running, SECONDS)
+    if not keep_running and not wait_ended(running, END_SECONDS):
+        still = f"{running.name} is saved, and still runs after {END_SECONDS:g} s; end it with `sel4py down --force`"
+        raise ManagementError(still)
     what = "saved; it goes on" if keep_running else "suspended"
     return Report(result, lambda: line(f"{running.name} is {what}: sel4py resume {file}"))

@@ -151,6 +151,21 @@ def test_a_system_that_is_ended_while_its_kernel_starts_has_ended_in_order(sel4p
     assert (process.returncode, error) == (0, b"")
 
 
+def test_a_system_that_was_started_to_outlive_its_terminal_does(sel4py: Supervisor) -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup(1), for what is started
+    try:
+        process = sel4py.start("up", "minimal")
+    finally:
+        signal.signal(signal.SIGHUP, former)
+    written = sel4py.folder / "minimal" / "monitor.pid"
+    while not written.exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    output, error = process.communicate(b"exit\n", SECONDS)
+    assert (process.returncode, error) == (0, b"")
+    assert b"sel4py> exit" in output
+
+
 def test_an_essential_tasks_death_is_the_systems(detached: Supervisor) -> None:
     detached.ok("kill", "shell")
     detached.wait_ended("workstation")

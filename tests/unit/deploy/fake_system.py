@@ -22,6 +22,7 @@ ANSWERS: dict[str, object] = {
     "fsck": [],
     "why": "ping waits for a message on pong.pong",
     "inspect": {"untyped": [{"address": 0, "bits": 28}]},
+    "suspend": {"file": "/ram", "bytes": 3},  # and it goes on
     "down": None,
 }
 

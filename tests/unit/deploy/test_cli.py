@@ -212,6 +212,16 @@ def test_what_lies_where_the_kernel_writes_first_stays(systems: FakeSystems, tmp
     assert f"{kept} exists, is no image, and would be lost" in refused.stderr
 
 
+def test_a_suspended_system_that_does_not_end_is_not_waited_for_as_its_file_is(
+    systems: FakeSystems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systems.start("one")
+    monkeypatch.setattr("deploy.cli.suspend.END_SECONDS", 0.05)
+    result = sel4py("suspend", str(tmp_path / "ram"), "--force")
+    assert result.exit_code == 1
+    assert "one is saved, and still runs after 0.05 s; end it with `sel4py down --force`" in result.stderr
+
+
 def test_a_link_stays_and_leads_to_the_image(systems: FakeSystems, tmp_path: Path) -> None:
     systems.start("one")
     link, folder = tmp_path / "link", tmp_path / "images"
