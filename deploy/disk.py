@@ -154,6 +154,10 @@ def listed(volume: LittleFsVolume, path: str) -> list[Entry]:
 
 def inside(text: str) -> str:
     """A path in an image, as the volume takes it. Raises DiskRefused."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DiskRefused(f"{text!r} is not UTF-8, and no name in an image") from None
     names = [name for name in text.split("/") if name]
     if any(name in (".", "..") or "\0" in name or len(name.encode()) > 255 for name in names):
         raise DiskRefused(f"{text!r} is no path in an image: names have at most 255 bytes, and none is '.' or '..'")

@@ -181,6 +181,8 @@ class Management:
             yield
         except zmq.ZMQError as error:
             raise ManagementError(f"the system {self.folder.name} cannot be asked: {error.strerror}") from error
+        except UnicodeEncodeError as error:
+            raise ManagementError(f"{error.object!r} is not UTF-8, and cannot be handed over") from error
 
     def _result(self, data: bytes) -> object:
         try:

@@ -36,6 +36,8 @@ def prepare_folder(folder: Path) -> None:
     _remove_switches(folder)
     (folder / SWITCHES).mkdir(mode=0o700)
     logs = folder / "logs"
+    if logs.is_symlink():
+        raise PermissionError(f"{logs} is a link, and logs that it leads to would be removed; remove it")
     logs.mkdir(mode=0o700, exist_ok=True)
     for log in logs.glob("*.log"):
         if log.name != "monitor.log":  # a detached monitor's own output, open already

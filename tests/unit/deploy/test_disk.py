@@ -242,3 +242,12 @@ def test_a_medium_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         file.truncate(40_000)
         with pytest.raises(StoreFailed, match="shorter"):
             store.read(36_864, 8192)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    image, folder = tmp_path / "disk.img", tmp_path / "folder"
+    run("create", image, "--size", "4M")
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff")).touch()
+    assert "is not UTF-8, and no name in an image" in run("import", image, folder, "/copy", status=1)
+    assert "is not UTF-8, and no name in an image" in run("ls", image, os.fsdecode(b"/\xff"), status=1)

@@ -87,6 +87,14 @@ def test_garbage_is_an_error_that_says_so(runtime: Path, garbage: bytes) -> None
         management.request("ps")
 
 
+def test_what_is_no_text_is_refused_before_it_is_sent(runtime: Path) -> None:
+    with (
+        Management(system_folder("one"), 0.1) as management,
+        pytest.raises(ManagementError, match=r"'/tmp/\\udcff' is not UTF-8, and cannot be handed over"),
+    ):
+        management.request("image", file=os.fsdecode(b"/tmp/\xff"))
+
+
 def test_silence_is_an_error_that_says_what_to_do(runtime: Path) -> None:
     folder = system_folder("one")
     with (

@@ -10,6 +10,7 @@ import pytest
 
 from hw import monitor
 from hw.monitor import Monitor, MonitorOptions, run
+from hw.runtime_folder import prepare_folder
 
 
 def test_a_system_that_cannot_be_started_leaves_its_logs_and_nothing_else(
@@ -27,3 +28,14 @@ def test_a_system_that_cannot_be_started_leaves_its_logs_and_nothing_else(
     with pytest.raises(OSError, match="Too many open files"):
         run(MonitorOptions("one", folder, 1 << 28, ("servers.root.main",)))
     assert [each.name for each in folder.iterdir()] == ["logs"]
+
+
+def test_logs_of_another_place_stay(tmp_path: Path) -> None:
+    folder, other = tmp_path / "one", tmp_path / "other"
+    folder.mkdir(mode=0o700)
+    other.mkdir()
+    (other / "kept.log").touch()
+    (folder / "logs").symlink_to(other)
+    with pytest.raises(PermissionError, match="is a link, and logs that it leads to would be removed"):
+        prepare_folder(folder)
+    assert (other / "kept.log").exists()
