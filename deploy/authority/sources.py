@@ -10,6 +10,7 @@ from deploy.images import inspect
 from libsel4py.description import System
 
 _WHAT = "holdings"
+_SECONDS = 60.0
 
 
 def described(system: System) -> Graph:
@@ -22,8 +23,8 @@ def live(name: str | None) -> Graph:
     from deploy.management import Management
     from deploy.runtime import select_running
 
-    with Management(select_running(name).folder, seconds=60) as management:
-        return graph.of(holdings.read(management.request("inspect", what=_WHAT)))
+    with Management(select_running(name).folder) as management:
+        return graph.of(holdings.read(management.request_long("inspect", _SECONDS, what=_WHAT)))
 
 
 def saved(image: Path) -> Graph:
