@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from deploy.authority import paper
 from deploy.authority.closure import Closure
 from deploy.authority.graph import READABLE, Authority, Graph
-from deploy.authority.holdings import Held, Holdings
+from deploy.authority.holdings import DEVICE, Held, Holdings
 from libsel4py.description import System
 
 Object = tuple[str, str]  # kind, and the kernel's or the page's name of it
@@ -140,8 +140,8 @@ def _is_part(held: Held, known: Object, of: Authority) -> bool:
 
 def _is_inside(made: str, memory: str) -> bool:
     """Whether an object's address, of names as the kernel gives them, lies in memory. Lines and ports lie nowhere."""
-    start, size_bits = (int(word, 0) for word in memory.split("/"))
-    address, _, rest = made.partition("-")
+    start, size_bits = (int(word, 0) for word in memory.removeprefix(DEVICE).split("/"))
+    address, _, rest = made.removeprefix(DEVICE).partition("-")
     return (
         address.startswith("0x") and not rest and start <= int(address.partition("/")[0], 16) < start + (1 << size_bits)
     )

@@ -83,6 +83,18 @@ def test_a_system_that_works_stays_within_its_description(
 
 
 @pytest.mark.slow
+def test_a_system_that_holds_device_memory_stays_within_its_description(sel4py: Supervisor) -> None:
+    sel4py.ok("up", "picture", "--detach")
+    system = load(SYSTEMS / "picture.toml").system
+    with Management(sel4py.folder / "picture", SECONDS) as management:
+        bound = Bound(system, built(management, system))
+        for _ in range(20):
+            assert not bound.violations(holds(management))
+    assert bound.most > 50
+    sel4py.ok("down")
+
+
+@pytest.mark.slow
 def test_nodes_that_work_with_each_other_stay_within_their_descriptions(sel4py: Supervisor) -> None:
     beta = sel4py.terminal("up", SYSTEMS / "two-nodes" / "beta.toml")
     beta.until(PROMPT)
