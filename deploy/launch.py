@@ -249,11 +249,11 @@ def _become_monitor(options: LaunchOptions, run: Run, folder: Path, waiting: IO[
         finally:
             release(folder, lock)
     except BaseException as error:
-        # This process ends here whatever it was; the reason goes to the waiting parent and to the log.
-        with suppress(OSError):  # nobody waits
-            os.write(alive, str(error).encode()[:4096])
+        # This process ends here whatever it was; the reason goes to the log, and then to the waiting parent.
         with suppress(OSError):  # there is no room for it
             traceback.print_exc()
+        with suppress(OSError):  # nobody waits
+            os.write(alive, str(error).encode(errors="replace")[:4096])
     finally:
         end_process(status)
 
