@@ -117,6 +117,11 @@ class Lives:
         again: answers, what is cleared, what it is given, and whether it goes on.
 
         The kernel has told of the end: nothing changes in the task's CNode meanwhile.
+
+        The entries of a batch are not carried out as one: what the new life asks comes between those behind the signal
+        that lets it go on. So before that stands all that it may use: it receives by the reply objects that callers
+        still wait at, makes things of the pool and in free slots, and acts on what its own slots name; and who receives
+        already is not woken by a signal that came before its notification was bound.
         """
         objects = running.objects
         occupied, replies = leftovers.occupied_slots(objects)

@@ -206,6 +206,23 @@ def test_the_only_thread_of_what_has_ended_is_followed_by_one_trap(
     assert after[Fixed.TCB].object == tcb_of(alone, chosen).address
 
 
+def test_it_goes_on_when_all_that_it_may_use_is_its_own(alone: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen, sent = alone.running("it").objects.spare, list[BatchEntry]()
+    assert chosen is not None
+    assert chosen.waiting is not None
+    real = machine.batch
+
+    def batch(entries: Sequence[BatchEntry]) -> list[Completion]:
+        sent.extend(entries)
+        return real(entries)
+
+    monkeypatch.setattr(machine, "batch", batch, raising=False)
+    alone.lose("it", SIGKILLED)
+    alone.ended("it", SIGKILLED)
+    signal = [entry[1] for entry in sent].index(chosen.waiting.takeover.cptr)
+    assert [entry[0] for entry in sent[signal + 1 :]] == [Syscall.IDENTIFY]  # other calls may come behind each entry
+
+
 def test_what_nobody_waits_for_is_done_when_the_next_one_is_made(alone: Root) -> None:
     running = alone.running("it")
     ended, chosen = running.objects.body, running.objects.spare
