@@ -87,12 +87,16 @@ class DataSpace:
 
         Raises:
             NotEnoughMemory: the pool has not got it, or only in more than 64 pieces. OutOfSlots.
-            ValueError: ``size`` is below 1.
+            ValueError: ``size`` is below 1, or takes more than 64 frames even so: some sizes above 46 GiB do.
         """
         task = task or current_task()
         if size < 1:
             raise ValueError(f"cannot allocate a data space of {size} bytes: ask for 1 or more")
         wanted = list(_frame_bits(size))[::-1]  # the next one last
+        if len(wanted) > MOST_FRAMES:
+            raise ValueError(
+                f"{size} bytes in one data space: it would have {len(wanted)} frames, and {MOST_FRAMES} travel"
+            )
         made: list[tuple[int, Frame]] = []
         with ExitStack() as undo:
             while wanted:

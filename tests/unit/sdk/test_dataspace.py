@@ -120,6 +120,12 @@ def test_memory_that_is_not_there_takes_nothing(pool: TestSystem) -> None:
         DataSpace.allocate(0)
 
 
+def test_what_no_receiver_would_take_whole_is_not_made(pool: TestSystem) -> None:
+    """Of 64 GiB and one page there would be 65 frames, and a taker takes 64."""
+    with nothing_left(pool), pytest.raises(ValueError, match="it would have 65 frames"):
+        DataSpace.allocate((64 << 30) + PAGE)
+
+
 def test_it_is_seen_in_one_piece_and_without_copying(pool: TestSystem) -> None:
     with nothing_left(pool), DataSpace.allocate(5 << 20) as space:
         mapping = space.attach()
