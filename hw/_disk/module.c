@@ -34,9 +34,9 @@ static void drop(struct python_job *job)
 
 static PyObject *worker_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords))
 {
-    int descriptor;
+    int descriptor, witness;
     Py_buffer attention;
-    if (!PyArg_ParseTuple(args, "iw*", &descriptor, &attention))
+    if (!PyArg_ParseTuple(args, "iw*i", &descriptor, &attention, &witness))
         return NULL;
     if ((size_t)attention.len < sizeof(uint64_t) || (uintptr_t)attention.buf % sizeof(uint64_t)) {
         PyBuffer_Release(&attention);
@@ -51,7 +51,7 @@ static PyObject *worker_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
     }
     self->attention = attention;
     self->worker.bell = -1;
-    int error = worker_start(&self->worker, descriptor, attention.buf);
+    int error = worker_start(&self->worker, descriptor, witness, attention.buf);
     if (error) {
         Py_DECREF(self);
         errno = error;
@@ -269,7 +269,7 @@ static PyType_Slot slots[] = {
     {Py_tp_dealloc, worker_dealloc},
     {Py_tp_methods, methods},
     {Py_tp_getset, attributes},
-    {Py_tp_doc, "Worker(descriptor, attention): a thread that carries out requests to a file, one after the other."},
+    {Py_tp_doc, "Worker(descriptor, attention, witness): a thread that carries out requests to a file, one after the other."},
     {0, NULL},
 };
 

@@ -38,19 +38,27 @@ static int move_bytes(int descriptor, bool writes, char *at, size_t left, off_t 
     return 0;
 }
 
-static int flush(int descriptor)
+/* The host tells each opening of a file once that it has lost what was written. */
+static int flush(struct worker *worker)
 {
-    return fdatasync(descriptor) ? errno : 0;
+    if (fdatasync(worker->descriptor))
+        return errno;
+    if (worker->witness < 0)
+        return 0;
+    int witness = worker->witness;
+    worker->witness = -1;
+    return fdatasync(witness) ? errno : 0;
 }
 
 /* One step after the other; none behind one that fails. */
-static int commit(int descriptor, struct job *job)
+static int commit(struct worker *worker, struct job *job)
 {
     char *at = job->data;
     for (job->ended = 0; job->ended < job->count; job->ended++) {
         const struct step *step = &job->steps[job->ended];
         size_t size = step->sectors * SECTOR_BYTES;
-        int error = size ? move_bytes(descriptor, true, at, size, (off_t)(step->sector * SECTOR_BYTES)) : flush(descriptor);
+        off_t offset = (off_t)(step->sector * SECTOR_BYTES);
+        int error = size ? move_bytes(worker->descriptor, true, at, size, offset) : flush(worker);
         if (error)
             return error;
         at += size;
@@ -58,15 +66,15 @@ static int commit(int descriptor, struct job *job)
     return 0;
 }
 
-static int carry_out(int descriptor, struct job *job)
+static int carry_out(struct worker *worker, struct job *job)
 {
     switch (job->kind) {
     case JOB_FLUSH:
-        return flush(descriptor);
+        return flush(worker);
     case JOB_COMMIT:
-        return commit(descriptor, job);
+        return commit(worker, job);
     default:
-        return move_bytes(descriptor, job->kind == JOB_WRITE, job->data, job->size, job->offset);
+        return move_bytes(worker->descriptor, job->kind == JOB_WRITE, job->data, job->size, job->offset);
     }
 }
 
@@ -87,7 +95,7 @@ static void carry_out_all(struct worker *worker, struct job *job)
     while (job) {
         struct job *next = job->next;
         pthread_mutex_unlock(&worker->lock);
-        job->error = carry_out(worker->descriptor, job);
+        job->error = carry_out(worker, job);
         pthread_mutex_lock(&worker->lock);
         append(&worker->finished, job);
         quiet += job->size;
@@ -114,9 +122,10 @@ static void *work(void *argument)
     return NULL;
 }
 
-int worker_start(struct worker *worker, int descriptor, uint64_t *attention)
+int worker_start(struct worker *worker, int descriptor, int witness, uint64_t *attention)
 {
     worker->descriptor = descriptor;
+    worker->witness = witness;
     worker->attention = attention;
     worker->waiting.end = &worker->waiting.first;
     worker->finished.end = &worker->finished.first;

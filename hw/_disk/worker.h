@@ -43,6 +43,7 @@ struct job_list {
 
 struct worker {
     int descriptor; /* of the file */
+    int witness;    /* another opening of it, which the first flush that ends well asks as well; or -1 */
     int bell;       /* an eventfd: something was finished; -1 once closed */
     uint64_t *attention; /* set to 1 then, for who does not look at the bell; or NULL */
     pthread_t thread;
@@ -53,7 +54,7 @@ struct worker {
 };
 
 /* Returns errno, or 0: then it is to be closed. */
-int worker_start(struct worker *worker, int descriptor, uint64_t *attention);
+int worker_start(struct worker *worker, int descriptor, int witness, uint64_t *attention);
 /* The thread takes all that was submitted at once, and may leave it until `worker_kick`. */
 void worker_submit(struct worker *worker, struct job *job);
 void worker_kick(struct worker *worker);

@@ -71,10 +71,13 @@ class DiskImage:
 
     Args:
         attention: a word that is set to 1 whenever the worker's bell was rung, for who polls and looks at no bell.
+        witness: another opening of the image, older than a kernel that was killed. The host tells each opening once of
+            what it has lost: what it may have told that kernel, and nobody else, the first flush hears from this one.
     """
 
-    def __init__(self, descriptor: int, attention: array[int] | None = None) -> None:
+    def __init__(self, descriptor: int, attention: array[int] | None = None, witness: int = -1) -> None:
         self._descriptor = descriptor
+        self._witness = witness
         self._attention = array("Q", (0,)) if attention is None else attention
         self.size = os.fstat(descriptor).st_size
         self.read_only = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
@@ -112,7 +115,7 @@ class DiskImage:
         os.fdatasync(self._descriptor)
 
     def worker(self) -> ImageThread:
-        return ImageThread(self._descriptor, self._attention)
+        return ImageThread(self._descriptor, self._attention, self._witness)
 
     def _rest(self, offset: int, size: int) -> bytes:
         parts = []

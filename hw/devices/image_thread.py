@@ -15,10 +15,14 @@ from hw.devices.medium import Answer
 
 
 class ImageThread:
-    """A `hw.devices.medium.Worker` on an image's descriptor, which must stay open until `close`."""
+    """A `hw.devices.medium.Worker` on an image's descriptor, which must stay open until `close`.
 
-    def __init__(self, descriptor: int, attention: array[int]) -> None:
-        self._worker: Worker[Request] = Worker(descriptor, attention)
+    Args:
+        witness: -1, or another opening of the image, to be asked by the first flush that ends well (`DiskImage`).
+    """
+
+    def __init__(self, descriptor: int, attention: array[int], witness: int = -1) -> None:
+        self._worker: Worker[Request] = Worker(descriptor, attention, witness)
         self.bell = self._worker.bell
 
     def carry_out(self, request: Request, /) -> None:

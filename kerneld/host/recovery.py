@@ -52,7 +52,7 @@ class Recovery:
 
     def run(self) -> None:
         """Do all of it."""
-        system, inherited = self._system, self._inherited
+        system = self._system
         self._ensure_sound()
         system.capabilities = digest(self._found)
         census = system.zygote.census(self._census)
@@ -75,7 +75,6 @@ class Recovery:
         system.processes.finish_adoption(found, list(self._tcbs()))
         system.entry.settle()
         system.entry.go_on(list(self._tcbs()))
-        inherited.forget_all(system.store)
 
     def _ensure_sound(self) -> None:
         version = self._system.ram.word(layout.HEADER_VERSION)

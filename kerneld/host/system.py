@@ -164,6 +164,7 @@ class System:
             self._restored()
             for number, device in enumerate(self.options.machine.devices):
                 self._join_backend(number, device)
+            self._inherited.forget_all(self.store)
             self.entry.settle()
             if self.options.restarts:
                 self.loop.call_soon(self.management.open)  # tasks wait for the first turn already
@@ -266,7 +267,8 @@ class System:
         elif isinstance(device, Framebuffer):
             self._backends[number] = Refresh(self.loop, self.machine.bus, device, self.entry.settle)
         elif isinstance(device, Block):
-            medium = DiskImage(description.descriptor, self.entry.attention)
+            witness = kept_witness(description, self.store, self._inherited, self.log)
+            medium = DiskImage(description.descriptor, self.entry.attention, witness)
             self._backends[number] = Disk(self.loop, self.machine.bus, device, medium, self.entry.settle)
         elif isinstance(device, Net):
             frames = description.descriptor
@@ -392,6 +394,24 @@ def kept_terminal(name: str, store: FdStore, inherited: Inheritance) -> tuple[in
     for key, descriptor in zip(keys, made, strict=True):
         store.keep(key, descriptor)
     return made
+
+
+def kept_witness(
+    disk: DeviceDescription, store: FdStore, inherited: Inheritance, log: Callable[[LineKind, str], None]
+) -> int:
+    """A disk's witness (`DiskImage`) that a kernel before this one has left; -1: there was none, or it left none."""
+    key = f"witness:{disk.name}"
+    kept = inherited.take(key)
+    if kept is not None:
+        return kept.descriptor
+    try:
+        opened = os.open(f"/proc/self/fd/{disk.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        log(LineKind.DEVICE, f"{disk.name}: a flush that fails while the kernel dies may not be told of: {error}")
+        return -1
+    store.keep(key, opened)
+    os.close(opened)
+    return -1
 
 
 async def run(

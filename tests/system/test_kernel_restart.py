@@ -105,6 +105,22 @@ def test_an_idle_system_does_not_notice(sel4py: Supervisor, terminal: Terminal) 
     assert f"kernel restarts: {KILLS}; " in sel4py.ok("ps")
 
 
+def test_a_disk_and_a_terminal_are_what_they_were(sel4py: Supervisor) -> None:
+    """Who has the console open goes on with it; and what the host tells one opening of an image once, another knows."""
+    sel4py.ok("up", "--detach", "workstation")
+    folder, kernel = sel4py.folder / "workstation", Kernel(sel4py)
+    wait_begun(folder, SYSTEMS / "workstation.toml")
+    console = os.readlink(folder / "console")
+    for _ in range(2):
+        kernel.kill()
+        assert os.readlink(folder / "console") == console
+        descriptors = Path(f"/proc/{kernel.status()['pid']}/fd")
+        opened = [each for each in descriptors.iterdir() if os.readlink(each).endswith("/workstation.img")]
+        positions = {(descriptors.parent / "fdinfo" / each.name).read_text().splitlines()[1] for each in opened}
+        assert len(positions) == 2, "one opening to write, and the witness, which is to read"
+    sel4py.ok("down")
+
+
 COUNTING = """
 [system]
 name = "counting"

@@ -65,6 +65,45 @@ def test_an_error_is_the_request_s_own(descriptor: int) -> None:
     thread.close()
 
 
+@pytest.fixture
+def lost() -> Iterator[int]:
+    """An opening that the host tells of a loss: what cannot be flushed stands for it."""
+    reader, writer = os.pipe()
+    yield writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_what_the_host_may_have_told_a_killed_kernel_is_told_by_the_first_flush(descriptor: int, lost: int) -> None:
+    thread = ImageThread(descriptor, array("Q", (0,)), lost)
+    for kind in (Kind.OUT, Kind.FLUSH, Kind.FLUSH):
+        thread.carry_out(request(kind, data=b"a" * 512 if kind is Kind.OUT else b""))
+    thread.begin()
+    assert [answer.outcome for answer in answers(thread, 3)] == [Outcome.OK, Outcome.IOERR, Outcome.OK]
+    thread.close()
+
+
+def test_it_is_told_by_the_first_flush_of_a_commit(descriptor: int, lost: int) -> None:
+    thread = ImageThread(descriptor, array("Q", (0,)), lost)
+    thread.carry_out(commit((1, 1), (0, 0), (2, 1), data=b"a" * 512 + b"b" * 512))
+    thread.carry_out(commit((1, 1), (0, 0), (2, 1), data=b"a" * 512 + b"b" * 512))
+    thread.begin()
+    first, second = answers(thread, 2)
+    assert (first.outcome, ENDED.unpack(first.data)) == (Outcome.IOERR, (1,))
+    assert (second.outcome, ENDED.unpack(second.data)) == (Outcome.OK, (3,))
+    thread.close()
+
+
+def test_an_opening_that_was_told_nothing_changes_nothing(descriptor: int) -> None:
+    witness = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY)
+    thread = ImageThread(descriptor, array("Q", (0,)), witness)
+    thread.carry_out(request(Kind.FLUSH))
+    thread.begin()
+    assert [answer.outcome for answer in answers(thread, 1)] == [Outcome.OK]
+    thread.close()
+    os.close(witness)
+
+
 def test_closing_waits_for_what_was_given(descriptor: int) -> None:
     thread = ImageThread(descriptor, array("Q", (0,)))
     for sector in range(100):
