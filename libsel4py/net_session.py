@@ -204,6 +204,7 @@ class NetSession:
     def close(self) -> None:
         """End the session with all its sockets, and take the memory back."""
         try:
+            self.leftovers.settle()  # what finalizers had to send, while there is a session
             with as_os_error(), suppress(StaleSocket, ServerDied, InvalidCapability):  # who knew of it has died
                 self.session.close()
         finally:
