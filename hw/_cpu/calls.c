@@ -96,7 +96,9 @@ static enum wait sleep_for_answer(struct cpu_thread *thread, int64_t deadline)
     struct channel *channel = thread->bindings->calling;
     uint32_t seen;
     thread->counters.sleeps++;
-    while (!is_there(channel)) {
+    for (int attempts = 0; !is_there(channel); attempts++) {
+        if (attempts == SLEEP_ATTEMPTS)
+            return now_ns() >= deadline ? WAIT_TIMEOUT : WAIT_INTERRUPTED;
         if (!channel_announce_client(channel->page, channel->sequence, &seen))
             continue;
         if (futex_wait_until(channel_done_word(channel->page), seen, deadline, true) == 0 || errno == EAGAIN ||

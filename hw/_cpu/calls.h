@@ -13,6 +13,10 @@ enum route { BY_KERNEL, BY_CHANNEL, CANCELLED, FAILED };
 /* Looks with the GIL held: no longer than giving it away and taking it back may cost where another thread wants it. */
 enum { LOOKS_WITH_GIL = 64, LOOKS_A_CHECK = 16, YIELDS = 2 };
 
+/* A peer can change the word that is slept on whenever that is tried. After so many attempts the deadline is looked at, and
+ * the handlers of signals have their turn. */
+enum { SLEEP_ATTEMPTS = 64 };
+
 /* A look that takes so long was itself preempted. */
 enum { PREEMPTED_NS = 30000, CROWDED_WAITS = 64 };
 

@@ -99,7 +99,7 @@ enum wait receive_end(struct cpu_thread *thread, int64_t Py_UNUSED(deadline))
 enum wait receive_sleep(struct cpu_thread *thread, int64_t deadline)
 {
     struct receiver *receiver = thread->receiver;
-    for (;;) {
+    for (int attempts = 0; attempts < SLEEP_ATTEMPTS; attempts++) {
         enum wait result = receive_look_once(thread, MOST_RECEIVED);
         if (result == WAIT_READY)
             spin_learn(&receiver->spin_ns, look_limit_ns(), now_ns() - receiver->looked_from);
@@ -111,6 +111,7 @@ enum wait receive_sleep(struct cpu_thread *thread, int64_t deadline)
         if (result != WAIT_AGAIN)
             return result;
     }
+    return now_ns() >= deadline ? receive_end(thread, deadline) : WAIT_INTERRUPTED;
 }
 
 uint32_t receive_peer_cpu(const struct receiver *receiver)
