@@ -86,26 +86,36 @@ static bool take_from(struct cpu_thread *thread, unsigned at)
     return true;
 }
 
-/* Looks at the channel that was served last, which is the likeliest, and at `most` of the others, whose turn it is. One
- * client alone cannot keep the others waiting: after STREAK of its requests the others are looked at first. */
-static bool take_request(struct cpu_thread *thread, unsigned most)
+/* The next one that has a request, of `most` that are not `former`, from behind the one that was looked at last. */
+static bool take_from_others(struct cpu_thread *thread, unsigned former, unsigned most)
 {
     struct receiver *receiver = thread->receiver;
     const unsigned count = receiver->count;
-    if (receiver->streak < STREAK && receiver->last_served < count && take_from(thread, receiver->last_served)) {
-        receiver->streak++;
-        return true;
-    }
-    if (receiver->streak >= STREAK)
-        most = count;
-    receiver->streak = 0;
     for (unsigned i = 0; i < most && i < count; i++) {
         unsigned at = receiver->next < count ? receiver->next : 0;
         receiver->next = at + 1;
-        if (take_from(thread, at))
+        if (at != former && take_from(thread, at)) {
+            receiver->streak = 1;
             return true;
+        }
     }
     return false;
+}
+
+/* Looks at the channel that was served last, which is the likeliest, and at `most` of the others, whose turn it is. One
+ * client alone cannot keep the others waiting: after STREAK of its requests all others are looked at first. */
+static bool take_request(struct cpu_thread *thread, unsigned most)
+{
+    struct receiver *receiver = thread->receiver;
+    const unsigned former = receiver->last_served;
+    const bool is_over = receiver->streak >= STREAK;
+    if (is_over && take_from_others(thread, former, receiver->count))
+        return true;
+    if (former < receiver->count && take_from(thread, former)) {
+        receiver->streak = is_over ? 1 : receiver->streak + 1;
+        return true;
+    }
+    return !is_over && take_from_others(thread, former, most);
 }
 
 bool receive_poll_channels(struct cpu_thread *thread, unsigned most)

@@ -1,9 +1,12 @@
 """Receiving by channels and from the kernel at once: hints, posted receives, turns, signals, and sleep."""
 
+import itertools
 import os
 import select
 import struct
 from typing import Any
+
+import pytest
 
 from hw import cpu, ring
 from libsel4py import abi
@@ -148,6 +151,46 @@ def test_requests_that_always_wait_do_not_starve_the_kernels_messages() -> None:
         scene.serve_until(server)
         server.task.result()
         assert sum(served()) - before <= 4
+
+
+@pytest.mark.parametrize("clients", [2, 3, 12])
+def test_no_client_is_served_more_than_16_times_in_a_row_while_others_wait(clients: int) -> None:
+    """All have posted whenever the server receives: who was served last is looked at first, and not for ever."""
+    pages, offset = [make_page() for _ in range(clients)], abi.CHANNEL_POSTED
+
+    def post(client: int, sequence: int) -> None:
+        os.pwrite(pages[client], struct.pack("<I", sequence << abi.CHANNEL_SEQUENCE_SHIFT | abi.CHANNEL_VALID), offset)
+
+    def server() -> list[int]:
+        listen()
+        cpu.trap(Syscall.NB_RECV, ENDPOINT, 0, 0, 0, 0, 0, REPLY)
+        os.write(told, b"x")
+        os.read(hold, 1)
+        sequences = [1] * clients
+        for client in range(clients):
+            post(client, 1)
+        served = [receive()[1]]
+        for _ in range(40 * clients):
+            sequences[served[-1]] += 1
+            post(served[-1], sequences[served[-1]])
+            served.append(receive()[1])
+        return served
+
+    tell, told = os.pipe()
+    hold, go = os.pipe()
+    with pair() as scene:
+        serving = scene.task(server)
+        while not select.select([tell], [], [], 0)[0]:
+            scene.pump()
+        for client, page in enumerate(pages):
+            assert not scene.open(serving, page, ChannelRole.SERVER, NUMBER + client, client, 1)
+        os.write(go, b"x")
+        served = serving.task.result()
+    for descriptor in (tell, told, hold, go, *pages):
+        os.close(descriptor)
+    runs = [len(list(run)) for _, run in itertools.groupby(served)]
+    assert set(served) == set(range(clients))
+    assert max(runs) == 16
 
 
 def test_never_two_messages_at_once() -> None:
