@@ -49,6 +49,9 @@ static void prepare(unsigned offset, void (*during)(void))
 
 static void interrupt(void) { mprotect(memory + HOST_PAGE, HOST_PAGE, PROT_NONE); }
 
+/* Looks pass: a word that was looked at is interrupted where it is exchanged. */
+static void interrupt_writes(void) { mprotect(memory + HOST_PAGE, HOST_PAGE, PROT_READ); }
+
 static void rival_announces(void)
 {
     uint32_t seen;
@@ -191,6 +194,61 @@ static int looked_at_during_two_calls(void)
            *channel_state_word(page) == state_word(2, SUCCESSOR, SEL4PY_CHANNELSTATE_TAKEN);
 }
 
+static void request_is_answered(void) { *channel_done_word(page) = 1 << 16 | SEL4PY_CHANNEL_VALID; }
+
+/* The answer comes between the client's look and its announcement. */
+static int answered_while_client_announces(void)
+{
+    uint32_t seen;
+    prepare(SEL4PY_CHANNEL_REPLY, request_is_answered);
+    interrupt_writes();
+    return !channel_announce_client(page, 1, &seen) && interrupted &&
+           *channel_done_word(page) == (1 << 16 | SEL4PY_CHANNEL_VALID);
+}
+
+static void request_is_taken(void) { *channel_state_word(page) = state_word(1, DEAD, SEL4PY_CHANNELSTATE_TAKEN); }
+
+static int taken_while_client_withdraws(void)
+{
+    prepare(SEL4PY_CHANNEL_REPLY, request_is_taken);
+    interrupt_writes();
+    return !channel_withdraw(page, 1) && interrupted && *channel_done_word(page) == SEL4PY_CHANNEL_VALID &&
+           *channel_state_word(page) == state_word(1, DEAD, SEL4PY_CHANNELSTATE_TAKEN);
+}
+
+/* A number that was withdrawn is used up: no older answer is met when it comes round. */
+static int withdrawn_with_its_number(void)
+{
+    prepare(SEL4PY_CHANNEL_REPLY, rival_announces);
+    return channel_withdraw(page, 1) && *channel_done_word(page) == (1 << 16 | SEL4PY_CHANNEL_VALID) &&
+           *channel_state_word(page) == state_word(1, 0, SEL4PY_CHANNELSTATE_IDLE);
+}
+
+static void page_goes(void) { memset(page, 0, SEL4PY_CHANNEL_BYTES); }
+
+static int gone_while_request_is_copied(void)
+{
+    const struct channel_message message = {.info = 5};
+    uint64_t words[SEL4PY_MESSAGE_MAX_LENGTH] = {0};
+    struct channel_message copy;
+    uint16_t sequence;
+    prepare(SEL4PY_CHANNEL_REQUEST_WORDS, page_goes);
+    channel_post(page, 1, &message, words);
+    interrupt();
+    return !channel_take(page, DEAD, &sequence, &copy, words) && interrupted;
+}
+
+static int gone_while_answer_is_copied(void)
+{
+    const struct channel_message message = {.info = 5};
+    uint64_t words[SEL4PY_MESSAGE_MAX_LENGTH] = {0};
+    struct channel_message copy;
+    prepare(SEL4PY_CHANNEL_REPLY_WORDS, page_goes);
+    channel_answer(page, 1, &message, words);
+    interrupt();
+    return !channel_read_answer(page, 1, &copy, words) && interrupted;
+}
+
 int main(int count, char **arguments)
 {
     static const struct {
@@ -201,7 +259,12 @@ int main(int count, char **arguments)
                  {"death_between_answer_and_wake", death_between_answer_and_wake},
                  {"announced_between_post_and_wake", announced_between_post_and_wake},
                  {"announced_before_and_after_a_wake", announced_before_and_after_a_wake},
-                 {"looked_at_during_two_calls", looked_at_during_two_calls}};
+                 {"looked_at_during_two_calls", looked_at_during_two_calls},
+                 {"answered_while_client_announces", answered_while_client_announces},
+                 {"taken_while_client_withdraws", taken_while_client_withdraws},
+                 {"withdrawn_with_its_number", withdrawn_with_its_number},
+                 {"gone_while_request_is_copied", gone_while_request_is_copied},
+                 {"gone_while_answer_is_copied", gone_while_answer_is_copied}};
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++)
         if (count == 2 && !strcmp(arguments[1], cases[i].name)) {
             int right = cases[i].run();

@@ -38,6 +38,11 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "announced_between_post_and_wake",
         "announced_before_and_after_a_wake",
         "looked_at_during_two_calls",
+        "answered_while_client_announces",
+        "taken_while_client_withdraws",
+        "withdrawn_with_its_number",
+        "gone_while_request_is_copied",
+        "gone_while_answer_is_copied",
     ],
 )
 def test_interrupted_step(steps: Path, case: str) -> None:
