@@ -10,7 +10,7 @@
 # Set-up writes to standard error alone, so that `printf 'ps\nexit\n' | make run` prints the system's output and no more.
 
 .SILENT:
-.PHONY: run test test-model test-unit test-slow test-long check static protocol bench docs docs-check build ci clean
+.PHONY: run test test-model test-unit test-first test-second test-slow test-long check static protocol bench docs docs-check build ci clean
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 SHELL := /bin/sh
 # Bytecode lies beside its source, whatever the shell says: without it each process that is started compiles all that it imports.
@@ -22,7 +22,9 @@ SYSTEM ?= workstation
 REQUIRE_SPIN ?=
 ARGS ?=
 MODEL := tests/model tests/conformance tests/unit/kernel tests/unit/sdk
-BOOTING := tests/system tests/escape
+# What boots systems, in two parts that take about as long as each other.
+FIRST := $(wildcard tests/system/test_[a-l]*.py tests/system/test_ma*.py)
+SECOND := $(filter-out $(FIRST),$(wildcard tests/system/test_*.py)) tests/escape
 PY := $(VENV)/bin/python
 SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.h servers/network/_lwip/*.* servers/network/_lwip/arch/*) libsel4py/abi.py \
     hw/header.py setup.py
@@ -31,24 +33,24 @@ COMPILED := hw kerneld libsel4py servers apps deploy tests bench
 run: build
 	$(PY) -m deploy.cli up $(SYSTEM) $(ARGS)
 
-# All of a kind ($(1) selects it): first what boots no system, in two parts beside each other, since each of these keeps
-# one processor busy; then the others.
+# All of a kind ($(1) selects it), two parts beside each other, since each of them keeps one processor busy: first what
+# boots no system, then the others. Those of minutes ($(2)) measure shares of processors, and boot their systems alone.
 define test-all
 	echo "two parts run beside each other, some minutes; what each says comes at its end" >&2
 	status=0; $(MAKE) -k -j2 --output-sync=target test-model test-unit SELECT='$(1)' || status=1; \
-	    $(PY) -m pytest $(1) $(BOOTING) || status=1; exit $$status
+	    $(2); exit $$status
 endef
 
 test: build
 ifeq ($(ARGS),)
-	$(call test-all)
+	$(call test-all,,$(MAKE) -k -j2 --output-sync=target test-first test-second || status=1)
 else
 	$(PY) -m pytest $(ARGS)
 endif
 
 test-slow: build
 ifeq ($(ARGS),)
-	$(call test-all,-m slow)
+	$(call test-all,-m slow,$(PY) -m pytest -m slow $(FIRST) $(SECOND) || status=1)
 else
 	$(PY) -m pytest -m slow $(ARGS)
 endif
@@ -57,7 +59,13 @@ test-model: build
 	$(PY) -m pytest $(SELECT) $(MODEL)
 
 test-unit: build
-	$(PY) -m pytest $(SELECT) tests $(addprefix --ignore ,$(MODEL) $(BOOTING))
+	$(PY) -m pytest $(SELECT) tests $(addprefix --ignore ,$(MODEL) tests/system tests/escape)
+
+test-first: build
+	$(PY) -m pytest $(FIRST)
+
+test-second: build
+	$(PY) -m pytest $(SECOND)
 
 test-long: build
 	$(PY) -m pytest -m long $(ARGS)
