@@ -55,7 +55,7 @@ async def serve(reader: Reader, writer: Writer, answer: Answer) -> int:
     count = 0
     try:
         while True:
-            request = await _request(connection, reader)
+            request = await _request(connection, reader, writer)
             response = answer(request.method, request.target, dict(request.headers))
             await _respond(connection, writer, request, response)
             count += 1
@@ -81,7 +81,7 @@ async def _linger(reader: Reader) -> None:
                 left -= len(data)
 
 
-async def _request(connection: h11.Connection, reader: Reader) -> h11.Request:
+async def _request(connection: h11.Connection, reader: Reader, writer: Writer) -> h11.Request:
     """The next request, its body thrown away."""
     found: h11.Request | None = None
     body_bytes = 0
@@ -89,6 +89,9 @@ async def _request(connection: h11.Connection, reader: Reader) -> h11.Request:
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
+                if connection.they_are_waiting_for_100_continue:
+                    go_on = h11.InformationalResponse(status_code=HTTPStatus.CONTINUE.value, headers=[])
+                    await _send(connection, writer, [go_on])
                 connection.receive_data(await reader.read(READ_BYTES))
             elif isinstance(event, h11.Request):
                 found = event
@@ -104,7 +107,7 @@ async def _request(connection: h11.Connection, reader: Reader) -> h11.Request:
 
 
 async def _respond(connection: h11.Connection, writer: Writer, request: h11.Request | None, response: Response) -> None:
-    length = response.length if response.file else len(response.body)
+    length = response.length or len(response.body)
     headers = [("Server", SERVER), ("Content-Length", str(length)), *response.headers]
     head = h11.Response(status_code=response.status.value, reason=response.status.phrase, headers=headers)
     is_head = request is not None and request.method == b"HEAD"

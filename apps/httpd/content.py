@@ -23,6 +23,7 @@ from libsel4py.interfaces.file import Kind, Stat
 INDEX: Final = "index.html"
 MOST_LISTED: Final = 10_000
 _TYPES: Final = mimetypes.MimeTypes(filenames=())  # the built-in table: a task opens no files of the host
+_WHOLE: Final = re.compile(rb"^https?://[^/]*", re.IGNORECASE)
 _RANGE: Final = re.compile(rb"bytes=(\d{0,18})-(\d{0,18})")
 _ERRORS: Final = {
     errno.ENOENT: HTTPStatus.NOT_FOUND,
@@ -46,7 +47,10 @@ class Tree(Protocol):
 
 @dataclass(slots=True)
 class Response:
-    """Status, headers, and a body: bytes, or ``length`` bytes of a file from where it stands; its sender closes it."""
+    """Status, headers, and a body: bytes, or ``length`` bytes of a file from where it stands; its sender closes it.
+
+    ``length`` without a file is what a whole response would have: of one that says that nothing has changed.
+    """
 
     status: HTTPStatus
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -66,7 +70,7 @@ def answer(tree: Tree, method: bytes, target: bytes, headers: dict[bytes, bytes]
         response.headers.append(("Allow", "GET, HEAD"))
         return response
     try:
-        return _found(tree, _path(target), headers)
+        return _found(tree, _path(target), headers, is_get=method == b"GET")
     except BadTarget as error:
         return problem(HTTPStatus.BAD_REQUEST, str(error))
     except OSError as error:
@@ -82,6 +86,7 @@ def problem(status: HTTPStatus, text: str) -> Response:
 
 def _path(target: bytes) -> str:
     path, _, _ = target.partition(b"?")
+    path = _WHOLE.sub(b"", path) or b"/"  # a proxy's form of a target, RFC 9112 3.2.2
     if not path.startswith(b"/"):
         raise BadTarget("a target begins with /")
     try:
@@ -90,35 +95,39 @@ def _path(target: bytes) -> str:
         raise BadTarget("a path is UTF-8") from None
 
 
-def _found(tree: Tree, path: str, headers: dict[bytes, bytes]) -> Response:
+def _found(tree: Tree, path: str, headers: dict[bytes, bytes], *, is_get: bool) -> Response:
     known = tree.stat(path.rstrip("/") or "/")
     if known.kind != Kind.DIRECTORY:
-        return _file(tree, path, known, headers) if not path.endswith("/") else _gone()
-    if not path.endswith("/"):
-        return Response(HTTPStatus.MOVED_PERMANENTLY, [("Location", quote(path) + "/")])
+        return _file(tree, path, known, headers, is_get=is_get) if not path.endswith("/") else _gone()
+    if not path.endswith("/"):  # one slash at its front: what stands behind two of them is a host's name
+        return Response(HTTPStatus.MOVED_PERMANENTLY, [("Location", "/" + quote(path.lstrip("/")) + "/")])
     try:
         index = tree.stat(path + INDEX)
     except FileNotFoundError:
         return _listing(path, tree.names(path.rstrip("/") or "/"))
-    return _file(tree, path + INDEX, index, headers)
+    return _file(tree, path + INDEX, index, headers, is_get=is_get)
 
 
 def _gone() -> Response:
     return problem(HTTPStatus.NOT_FOUND, "this is a file, and no directory")
 
 
-def _file(tree: Tree, path: str, known: Stat, headers: dict[bytes, bytes]) -> Response:
+def _file(tree: Tree, path: str, known: Stat, headers: dict[bytes, bytes], *, is_get: bool) -> Response:
     told = [("Content-Type", _type(path)), ("Accept-Ranges", "bytes")]
+    tag = ""
     if known.modified_ns:
         tag = f'"{known.modified_ns:x}-{known.size:x}"'
         told += [("Last-Modified", formatdate(known.modified_ns // 10**9, usegmt=True)), ("ETag", tag)]
-        if tag.encode() in headers.get(b"if-none-match", b""):
-            return Response(HTTPStatus.NOT_MODIFIED, told)
+    unless = headers.get(b"if-none-match", b"")
+    if unless.strip() == b"*" or (tag and tag.encode() in unless):
+        return Response(HTTPStatus.NOT_MODIFIED, told, length=known.size)
     status, start, length = HTTPStatus.OK, 0, known.size
     if (
-        (wanted := headers.get(b"range")) is not None
+        is_get  # a range of anything else is none, RFC 9110 14.2
+        and (wanted := headers.get(b"range")) is not None
         and (match := _RANGE.fullmatch(wanted))
         and match.group(0) != b"bytes=-"
+        and _is_of(headers.get(b"if-range"), tag)
     ):
         start, length = _span(match, known.size)
         if length <= 0:
@@ -130,6 +139,13 @@ def _file(tree: Tree, path: str, known: Stat, headers: dict[bytes, bytes]) -> Re
     file = tree.open(path)
     file.seek(start)
     return Response(status, told, file=file, length=length)
+
+
+def _is_of(wanted: bytes | None, tag: str) -> bool:
+    """Whether a range may be had alone: it is asked for of any file, or of this very one. A date is no proof of that:
+    a file may have changed twice within a second.
+    """
+    return wanted is None or (bool(tag) and wanted.strip() == tag.encode())
 
 
 def _span(match: re.Match[bytes], size: int) -> tuple[int, int]:

@@ -8,6 +8,8 @@ import hashlib
 import http.client
 import io
 import random
+import re
+import socket
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -143,6 +145,48 @@ def test_what_the_client_has_is_not_sent_again() -> None:
     tag = get("/big")[1]["ETag"]
     assert get("/big", If_None_Match=tag)[::2] == (304, b"")
     assert get("/big", If_None_Match='"other"')[0] == 200
+
+
+def test_of_what_has_not_changed_the_length_is_that_of_the_whole() -> None:
+    assert get("/big", If_None_Match="*")[0] == 304
+    _, headers, _ = get("/big", If_None_Match=get("/big")[1]["ETag"])
+    assert headers["Content-Length"] == "3000001"
+
+
+def test_a_part_of_another_file_is_not_sent() -> None:
+    tag = get("/big")[1]["ETag"]
+    assert get("/big", Range="bytes=5-9", If_Range=tag)[::2] == (206, BIG[5:10])
+    for other in ('"other"', "W/" + tag, get("/big")[1]["Last-Modified"]):
+        assert get("/big", Range="bytes=5-9", If_Range=other)[::2] == (200, BIG)
+
+
+def test_a_head_has_no_range() -> None:
+    status, headers, _ = get("/big", "HEAD", Range="bytes=5-9")
+    assert (status, headers["Content-Length"]) == (200, "3000001")
+
+
+def test_a_redirection_stays_at_this_host() -> None:
+    for path in ("//docs", "/%2Fdocs", "///docs"):
+        assert get(path)[1]["Location"] == "/docs/"
+
+
+def test_a_target_may_name_the_host() -> None:
+    assert get("http://other/docs/x")[::2] == (200, b"x")
+    assert get("HTTP://other")[0] == 200
+    assert get("ftp://other/docs/x")[0] == 400
+
+
+def test_a_client_that_waits_to_be_told_to_go_on_is_told() -> None:
+    def client(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as link:
+            link.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+            told = link.recv(4096)
+            link.sendall(b"abc")
+            return told + link.recv(4096)
+
+    answered = ask(client)
+    assert isinstance(answered, bytes)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answered) == [b"100", b"501"]
 
 
 def test_directories_have_an_index_or_a_listing() -> None:
