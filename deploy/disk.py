@@ -18,7 +18,7 @@ import msgspec
 from deploy.answers import AnswerError
 from hw.devices.disk_image import DiskImage, ImageError, open_image
 from libsel4py.interfaces.block import SECTOR_BYTES
-from libsel4py.interfaces.file import Entry, FileError, Kind, NoSpace
+from libsel4py.interfaces.file import NAME_BYTES, PATH_BYTES, Entry, FileError, Kind, NoSpace
 from libsel4py.littlefs import (
     BlockStore,
     Geometry,
@@ -32,7 +32,6 @@ from libsel4py.littlefs.check import Health, check
 from libsel4py.partitions import BadTable, Partition, one_partition, read_table
 
 PIECE_BYTES: Final = 1 << 20
-MOST_DEPTH: Final = 64
 PART_NAME: Final = ".import"  # of a copy that is not whole yet
 
 
@@ -159,9 +158,22 @@ def inside(text: str) -> str:
     except UnicodeEncodeError:
         raise DiskRefused(f"{text!r} is not UTF-8, and no name in an image") from None
     names = [name for name in text.split("/") if name]
-    if any(name in (".", "..") or "\0" in name or len(name.encode()) > 255 for name in names):
-        raise DiskRefused(f"{text!r} is no path in an image: names have at most 255 bytes, and none is '.' or '..'")
-    return "/".join(names)
+    path = "/".join(names)
+    if any(name in (".", "..") or "\0" in name or _is_long(name, NAME_BYTES) for name in names):
+        raise DiskRefused(
+            f"{text!r} is no path in an image: names are text of at most {NAME_BYTES} bytes, and none is '.' or '..'"
+        )
+    if _is_long(path, PATH_BYTES):
+        raise DiskRefused(f"{text[:80]!r}… is no path in an image: it has more than {PATH_BYTES} bytes")
+    return path
+
+
+def _is_long(text: str, most: int) -> bool:
+    """Whether it has more bytes than that, or is a name of the host's that is no text."""
+    try:
+        return len(text.encode()) > most
+    except UnicodeEncodeError:
+        return True
 
 
 def put(volume: LittleFsVolume, source: Path, target: str) -> int:
@@ -177,14 +189,19 @@ def put(volume: LittleFsVolume, source: Path, target: str) -> int:
     folder = target.rpartition("/")[0]
     if folder and _kind(volume, folder) is not Kind.DIRECTORY:
         raise DiskRefused(f"the disk has no directory {folder}; importing a folder makes one, of that name")
-    return _put(volume, source, target)
+    return _put(volume, source, target, ())
 
 
-def _put(volume: LittleFsVolume, source: Path, target: str) -> int:
+def _put(volume: LittleFsVolume, source: Path, target: str, above: tuple[Path, ...]) -> int:
+    """``above``: the folders that it is in, as they are called without links."""
     if source.is_dir():
+        folder = source.resolve()
+        if folder in above:
+            raise DiskRefused(f"{source} is a link to a folder that it is in: a copy of it would have no end")
+        above += (folder,)
         if _kind(volume, target) is not Kind.DIRECTORY:
             volume.make_directory(target)
-        return sum(_put(volume, each, inside(f"{target}/{each.name}")) for each in sorted(source.iterdir()))
+        return sum(_put(volume, each, inside(f"{target}/{each.name}"), above) for each in sorted(source.iterdir()))
     mode = source.stat().st_mode
     if not stat.S_ISREG(mode):
         raise DiskRefused(f"{source} is neither a file nor a folder")
@@ -215,14 +232,14 @@ def get(volume: LittleFsVolume, source: str, target: Path) -> int:
     kind = volume.stat(source).kind
     if target.is_dir() and source:
         target /= PurePosixPath(source).name
-    return _get(volume, source, target, kind, 0)
+    return _get(volume, source, target, kind)
 
 
-def _get(volume: LittleFsVolume, source: str, target: Path, kind: Kind, depth: int) -> int:
+def _get(volume: LittleFsVolume, source: str, target: Path, kind: Kind) -> int:
     if kind is Kind.DIRECTORY:
-        if depth == MOST_DEPTH:
+        if _is_long(source, PATH_BYTES):
             raise DiskRefused(
-                f"{source[:80]}… lies {depth} directories deep; sel4py disk check tells whether they go round"
+                f"{source[:80]}… has more than {PATH_BYTES} bytes; sel4py disk check tells whether directories go round"
             )
         target.mkdir(exist_ok=True)
         count = 0
@@ -230,7 +247,7 @@ def _get(volume: LittleFsVolume, source: str, target: Path, kind: Kind, depth: i
             if "/" in entry.name or "\0" in entry.name or entry.name in ("", ".", ".."):
                 raise DiskRefused(f"{source}: {entry.name!r} is a name that no file can have; nothing more is copied")
             below = f"{source}/{entry.name}" if source else entry.name
-            count += _get(volume, below, target / entry.name, entry.kind, depth + 1)
+            count += _get(volume, below, target / entry.name, entry.kind)
         return count
     file = volume.open(source, create=False, exclusive=False)
     with target.open("wb") as writer:

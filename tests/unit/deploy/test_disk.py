@@ -136,6 +136,36 @@ def test_what_cannot_be_is_told(image: Path, tmp_path: Path) -> None:
     assert "whole" in run("check", image)
 
 
+def test_an_import_leaves_a_whole_disk_whatever_the_folder_has(image: Path, tmp_path: Path) -> None:
+    """A name that is no text, a link back to where it is, folders deeper than any path: each is told."""
+    (tmp_path / "odd").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path / "odd") + b"/x\xffy")).write_bytes(b"x")
+    (tmp_path / "round").mkdir()
+    (tmp_path / "round" / "up").symlink_to(tmp_path / "round")
+    (tmp_path / "deep" / "/".join(["d" * 20] * 40)).mkdir(parents=True)
+    assert "is no path in an image: names are text" in run("import", image, tmp_path / "odd", "/", status=1)
+    assert "a copy of it would have no end" in run("import", image, tmp_path / "round", "/", status=1)
+    assert "it has more than 700 bytes" in run("import", image, tmp_path / "deep", "/", status=1)
+    assert "the file system is whole" in run("check", image)
+
+
+def test_a_folder_that_stands_at_two_places_is_copied_twice(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs" / "one").mkdir(parents=True)
+    (tmp_path / "docs" / "one" / "f").write_bytes(b"x")
+    (tmp_path / "docs" / "two").symlink_to("one")
+    assert "copied 2 files" in run("import", image, tmp_path / "docs", "/")
+
+
+def test_a_deep_folder_comes_out_again(image: Path, tmp_path: Path) -> None:
+    names = "/".join(["d"] * 100)
+    (tmp_path / "deep" / names).mkdir(parents=True)
+    (tmp_path / "deep" / names / "f").write_bytes(b"x")
+    assert "copied 1 file" in run("import", image, tmp_path / "deep", "/")
+    assert "the file system is whole" in run("check", image)
+    run("export", image, "deep", tmp_path / "out")
+    assert (tmp_path / "out" / names / "f").read_bytes() == b"x"
+
+
 @pytest.mark.parametrize("path", ["../x", "a/../b", "a\0b", "n" * 256])
 def test_a_path_that_leads_out_is_refused(path: str) -> None:
     with pytest.raises(DiskRefused, match="is no path in an image"):
