@@ -131,6 +131,12 @@ def _read(path: Path) -> list[str]:
     if (size := path.stat().size) > MAX_BYTES:
         raise CommandError(f"{path} has {size} bytes; this editor takes {MAX_BYTES}")
     try:
-        return path.read_bytes().decode().splitlines()
+        return _lines(path.read_bytes().decode())
     except UnicodeDecodeError:
         raise CommandError(f"{path} is no text; hexdump shows it") from None
+
+
+def _lines(text: str) -> list[str]:
+    """Lines end at a line feed alone: whatever else may end one is kept, so that a line that nobody changed stays."""
+    lines = text.split("\n")
+    return lines if lines[-1] else lines[:-1]

@@ -6,7 +6,7 @@ import socket
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from apps.shell.command import command
 from apps.shell.session import CommandError, Session
@@ -15,6 +15,7 @@ from libsel4py.sockets import Net
 
 SECONDS: Final = 5.0
 PORTS: Final = {"http": 80}
+IN_ADDRESSES: Final = "%/?#[]@!$&'()*+,;=:~"  # signs that mean something there, RFC 3986 2.2
 
 
 @command("", "the network interfaces, their addresses, and what went through them")
@@ -61,24 +62,37 @@ def ping_host(session: Session, host: str, count: int, limit: float = SECONDS) -
 
 @command("URL", "get a page by HTTP, and put out its body")
 def run_fetch(session: Session, arguments: list[str]) -> None:
-    parts = urlsplit(arguments[0])
-    if parts.scheme not in PORTS or not parts.hostname:
-        raise CommandError(f"{arguments[0]!r} is no address of a page: write http://HOST[:PORT]/PATH")
-    client = HTTPConnection(parts.hostname, parts.port or PORTS[parts.scheme], timeout=SECONDS)
-    client.sock = _connect(session.net, parts.hostname, client.port)  # a socket of ours
+    host, port, target = _page(arguments[0])
+    client = HTTPConnection(host, port, timeout=SECONDS)
+    client.sock = _connect(session.net, host, port)  # a socket of ours
     try:
-        client.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+        client.request("GET", target)
         response = client.getresponse()
         while piece := response.read(65536):
             session.send(piece)
     except HTTPException as error:
-        raise CommandError(f"{parts.hostname} answers with something that is no HTTP: {error!r}") from error
+        raise CommandError(f"{host} answers with something that is no HTTP: {error!r}") from error
     finally:
         client.close()
     if response.length:  # of what was announced, so much did not come: `read` of a part does not say so
-        raise CommandError(f"{parts.hostname} has ended the page {response.length} bytes before its end")
+        raise CommandError(f"{host} has ended the page {response.length} bytes before its end")
     if response.status != HTTPStatus.OK:
-        raise CommandError(f"{parts.hostname} answers {response.status} {response.reason}")
+        elsewhere = response.getheader("Location")
+        where = f", and that the page is at {elsewhere!r}" if elsewhere else ""
+        raise CommandError(f"{host} answers {response.status} {response.reason}{where}")
+
+
+def _page(url: str) -> tuple[str, int, str]:
+    """Host, port and request target of an address. What is no part of one as it stands is written by its bytes."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in PORTS or not parts.hostname or port == 0:
+        raise CommandError(f"{url!r} is no address of a page: write http://HOST[:PORT]/PATH")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return parts.hostname, port or PORTS[parts.scheme], quote(target, safe=IN_ADDRESSES)
 
 
 def _connect(net: Net, host: str, port: int) -> object:

@@ -149,6 +149,12 @@ class TestEditor:
         path = "new" if contents == "one\ntwo\n" else "old"
         assert shell.run(*start, f"edit {path}", *commands, f"cat {path}")[4] == contents
 
+    @pytest.mark.parametrize("sign", ["\f", "\v", "\x1c", "\x85", "\u2028"])
+    def test_lines_that_nobody_changed_stay(self, shell: FileShell, sign: str) -> None:
+        line = f"one{sign}two"
+        assert shell.answer(f"write f '{line}'", "edit f", "0a", "new", ".", "w", "q").count("2 lines written") == 1
+        assert shell.answer("cat f") == f"new\n{line}\n"
+
     def test_it_shows_lines_and_says_what_is_wrong(self, shell: FileShell) -> None:
         answer = shell.answer("write f only", "edit f", "p", "9p", "x", "h", "q")
         assert "   1  only\n" in answer

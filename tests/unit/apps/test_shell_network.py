@@ -57,6 +57,31 @@ def test_a_page_that_is_cut_is_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
         fetched(monkeypatch, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 12)
 
 
+@pytest.mark.parametrize(
+    ("url", "page"),
+    [
+        ("http://host", ("host", 80, "/")),
+        ("http://[::1]:8080/a?b=c&d", ("::1", 8080, "/a?b=c&d")),
+        ("http://host/a b/é%20?ö", ("host", 80, "/a%20b/%C3%A9%20?%C3%B6")),
+    ],
+)
+def test_an_address_is_taken_apart(url: str, page: tuple[str, int, str]) -> None:
+    assert network._page(url) == page
+
+
+@pytest.mark.parametrize(
+    "url", ["", "host", "ftp://host/", "http:///a", "http://[::1/", "http://h:99999/", "http://h:0/"]
+)
+def test_what_is_no_address_of_a_page_is_told(url: str) -> None:
+    with pytest.raises(CommandError, match="is no address of a page"):
+        network.run_fetch(Session(), [url])  # type: ignore[arg-type]
+
+
+def test_where_a_page_is_instead_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CommandError, match="301 Moved, and that the page is at '/docs/'"):
+        fetched(monkeypatch, b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\nLocation: /docs/\r\n\r\n")
+
+
 def test_a_host_that_nobody_knows_is_named() -> None:
     session: Any = Session()
     with pytest.raises(CommandError, match="nowhere: the name is not known"):
