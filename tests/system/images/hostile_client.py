@@ -13,8 +13,8 @@ import itertools
 import random
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, get_args, get_origin
 
 import msgspec
 
@@ -38,7 +38,7 @@ from libsel4py.interfaces.data_space import DataSpaces, OpenData
 from libsel4py.interfaces.file import Directory, File
 from libsel4py.interfaces.memory_object import MemoryObject
 from libsel4py.interfaces.namespace import Namespace
-from libsel4py.interfaces.network import Network, Socket
+from libsel4py.interfaces.network import Accepted, Network, Socket
 from libsel4py.lending import LentPool, lend
 from libsel4py.lowlevel.syscalls import Message
 from libsel4py.signature import Kind, Method, Value
@@ -118,6 +118,34 @@ ENDS: Final = (
     "unwatch",
     "unmount",
 )
+FIT: Final = 0.6
+# Methods whose result is a number by which others are called, and what those call it.
+NUMBERED: Final = frozenset(("open_number", "socket", "accept", "attach", "watch"))
+HANDLES: Final = frozenset(("file", "socket", "buffer", "watch"))
+PATHS: Final = ("a", "d", "d/e", "a/b", "")
+# Values that get past the first checks of a method, by its name (any, where that is empty) and its parameter's.
+FITTING: Final[dict[tuple[str, str], tuple[object, ...]]] = {
+    ("", "path"): PATHS,
+    ("rename", "old"): PATHS,
+    ("rename", "new"): PATHS,
+    ("", "flags"): (1, 3, 7, 7, 7, 15, 23, 39),
+    ("", "rights"): (1, 3),
+    ("", "offset"): (0, 0, 512, 4096),
+    ("", "length"): (0, 1, 100, 4096),
+    ("", "size"): (0, 1, 100, 5000),
+    ("", "at"): (0, 0, 512),
+    ("", "sector"): (0, 1, 8, 1000),
+    ("", "count"): (1, 8),
+    ("", "kind"): (1, 2),
+    ("", "version"): (4, 6),
+    ("", "host"): ("127.0.0.1", "::1", "10.0.2.15", ""),
+    ("", "port"): (0, 80, 7, 5000, 5001),
+    ("", "backlog"): (1, 8),
+    ("", "events"): (1, 2, 3),
+    ("", "how"): (1, 2, 3),
+    ("", "rules"): (["connect tcp *"], ["listen tcp *", "resolve"]),
+}
+OPENING: Final = frozenset(("session", "open", "file", "hand_on", "child", "resolve"))
 MOST_TARGETS, MOST_POOLS = 12, 6
 POOL_BITS, SPACE_BYTES = 17, 1 << 14
 
@@ -127,6 +155,9 @@ class Target:
     """A capability, and what is spoken there."""
 
     client: Interface
+
+    is_open: bool = False  # more is to be had there than by what it was opened with
+    known: deque[int] = field(default_factory=lambda: deque(maxlen=8))  # numbers that came from there: its handles
 
     @property
     def endpoint(self) -> Endpoint:
@@ -178,7 +209,7 @@ class Attack:
             if number % 500 == 0:  # its memory goes, and with it what a server has of it
                 self.space.close()
                 self.space = DataSpace.allocate(SPACE_BYTES)
-            target = self.first if self.chance.random() < 0.2 else self.chance.choice(self.targets)
+            target = self.choose()
             (self.sense if self.chance.random() < 0.5 else self.nonsense)(target)
             for take_back in self.given:
                 take_back()
@@ -193,6 +224,14 @@ class Attack:
             self.pools.popleft().free()
         self.space.close()
 
+    def choose(self) -> Target:
+        """Mostly what is open: who attacks the others alone is refused before a method has begun."""
+        chance = self.chance.random()
+        if chance < 0.2:
+            return self.first
+        opened = [each for each in self.targets if each.is_open]
+        return self.chance.choice(opened) if opened and chance < 0.8 else self.chance.choice(self.targets)
+
     def ensure_answers(self) -> None:
         answer = self.first.endpoint.call(Message(IDENTIFY), timeout=ANSWER_SECONDS)
         if answer.label != Outcome.OK:
@@ -204,16 +243,21 @@ class Attack:
         interface = type(target.client)
         methods = interface.interface_methods
         deeper = [name for name in DEEPER if name in methods]
+        if target.is_open and not target.known:  # a handle first, without which most of the others are refused
+            deeper = [name for name in deeper if name in NUMBERED] or deeper
         name = self.chance.choice(deeper if deeper and self.chance.random() < 0.25 else list(methods))
         if name in ENDS and self.chance.random() < 0.9:  # what is over soon is not attacked for long
             return
         method = methods[name]
         client = with_timeout(target.client, self.seconds(method.name))
-        arguments = [self.value(each) for each in method.parameters]
+        arguments = [self.value(each, target, method.name) for each in method.parameters]
         try:
             result = getattr(client, method.name)(*arguments)
-        except (ServiceError, InvalidMessage, KernelError, UnknownMethod):
+        except (ServiceError, InvalidMessage, KernelError, UnknownMethod) as error:
             self.answers["refused"] += 1
+            if type(error).__name__.startswith("Stale") and not method.parameters and target is not self.first:
+                self.targets.remove(target)  # it is over, whatever it is asked
+                self.forget(target)
         except (MessageTooLong, ValueError, TypeError):  # of the stub's own
             self.answers["not sent"] += 1
         except Timeout:
@@ -225,15 +269,19 @@ class Attack:
         else:
             self.answers["done"] += 1
             self.made[method.name] += 1
-            self.keep(method, result)
+            self.keep(target, method, result)
 
-    def keep(self, method: Method, result: object) -> None:
+    def keep(self, target: Target, method: Method, result: object) -> None:
         """What came is attacked from now on, or let go."""
         parts = result if isinstance(result, tuple) else (result,)
+        if method.name in NUMBERED:
+            number = parts[0].socket if isinstance(parts[0], Accepted) else parts[0]
+            if isinstance(number, int):
+                target.known.append(number)
         for part in parts:
             made = MADE.get((method.interface, method.name))
             if isinstance(part, Endpoint) and made is not None:
-                self.targets.append(Target(made(part)))
+                self.targets.append(Target(made(part), method.name in OPENING))
                 if len(self.targets) > MOST_TARGETS:
                     self.targets.remove(old := self.targets[1])
                     self.forget(old)
@@ -243,8 +291,13 @@ class Attack:
     def forget(self, target: Target) -> None:
         self.task.delete(target.endpoint)
 
-    def value(self, parameter: Value) -> object:
+    def value(self, parameter: Value, target: Target, method: str) -> object:
         chance = self.chance
+        if chance.random() < FIT:  # what the method's first checks let pass
+            if parameter.name in HANDLES and target.known:
+                return chance.choice(target.known)
+            if (fitting := FITTING.get((method, parameter.name)) or FITTING.get(("", parameter.name))) is not None:
+                return chance.choice(fitting)
         if parameter.kind is Kind.CAPABILITY:
             return self.capability(parameter.capability)
         if parameter.kind is Kind.BOOL:
@@ -268,8 +321,16 @@ class Attack:
         if kind is bool:
             return chance.random() < 0.5
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            return kind(*(self.packed(each.type) for each in msgspec.structs.fields(kind)))
+            return kind(*(self.field(each.name, each.type) for each in msgspec.structs.fields(kind)))
+        if get_origin(kind) is list:
+            return [self.packed(get_args(kind)[0]) for _ in range(chance.randrange(4))]
         return [chance.choice(TEXTS) for _ in range(chance.randrange(4))]
+
+    def field(self, name: str, kind: object) -> object:
+        fitting = FITTING.get(("", name))
+        if fitting is not None and self.chance.random() < FIT:
+            return self.chance.choice(fitting)
+        return self.packed(kind)
 
     def capability(self, kind: type[Capability] | None) -> Capability:
         chance = self.chance
@@ -278,7 +339,7 @@ class Attack:
         if kind is Untyped:
             if len(self.pools) < MOST_POOLS:
                 self.pools.append(lend(self.task, POOL_BITS))
-            elif chance.random() < 0.3:  # and all that was made of it is gone
+            elif chance.random() < 0.03:  # and all that was made of it is gone
                 self.pools.rotate(-1)
                 self.pools[-1].take_back()
             return chance.choice(self.pools).untyped
