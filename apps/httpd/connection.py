@@ -1,7 +1,9 @@
 """One client's connection: HTTP/1.1 by h11, request after request, until either side ends it.
 
 Rules. Nothing that a client sends ends the server: a request that is none is answered with 400 where that can be said,
-and the connection ends. Who sends no whole request within `PATIENCE_SECONDS`, or takes nothing for as long, is dropped.
+and the connection ends. Who sends no whole request within `PATIENCE_SECONDS`, or takes nothing for as long, is dropped;
+and who sends none while others need the room. A request that says in two ways how long it is, by which servers that
+stand in front of this one could be made to see two requests, is none.
 A request's body is read and thrown away, up to `MOST_BODY_BYTES`.
 """
 
@@ -16,6 +18,7 @@ from typing import Final, Protocol
 import h11
 
 from apps.httpd.content import Response, problem
+from apps.httpd.room import Room
 
 PATIENCE_SECONDS: Final = 30.0
 MOST_BODY_BYTES: Final = 1 << 20
@@ -45,17 +48,21 @@ class _Ended(Exception):
     """The connection is over."""
 
 
-async def serve(reader: Reader, writer: Writer, answer: Answer) -> int:
+async def serve(reader: Reader, writer: Writer, answer: Answer, room: Room | None = None) -> int:
     """Serve a connection to its end; returns how many requests were answered. Closing it is the caller's.
 
+    Args:
+        room: that it has a place in, if not one of its own.
+
     Raises:
-        OSError: the connection broke. TimeoutError: the client was too slow.
+        OSError: the connection broke. TimeoutError: the client was too slow, or its room was needed.
     """
     connection = h11.Connection(h11.SERVER)
+    room = room or Room(1)
     count = 0
     try:
         while True:
-            request = await _request(connection, reader, writer)
+            request = await _request(connection, reader, writer, room)
             response = answer(request.method, request.target, dict(request.headers))
             await _respond(connection, writer, request, response)
             count += 1
@@ -81,11 +88,11 @@ async def _linger(reader: Reader) -> None:
                 left -= len(data)
 
 
-async def _request(connection: h11.Connection, reader: Reader, writer: Writer) -> h11.Request:
+async def _request(connection: h11.Connection, reader: Reader, writer: Writer, room: Room) -> h11.Request:
     """The next request, its body thrown away."""
     found: h11.Request | None = None
     body_bytes = 0
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with room.patience(PATIENCE_SECONDS):
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
@@ -94,6 +101,8 @@ async def _request(connection: h11.Connection, reader: Reader, writer: Writer) -
                     await _send(connection, writer, [go_on])
                 connection.receive_data(await reader.read(READ_BYTES))
             elif isinstance(event, h11.Request):
+                if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
+                    raise h11.RemoteProtocolError("the request has two lengths", error_status_hint=400)
                 found = event
             elif isinstance(event, h11.Data):
                 body_bytes += len(event.data)

@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, cast
 
 from apps.httpd import connection
 from apps.httpd.content import Response, answer
+from apps.httpd.room import Room
 from libsel4py import Component, aio, component
 from libsel4py.context import uses
 from libsel4py.files import Files
@@ -62,12 +63,12 @@ class Main(Component):
     async def _serve(self, net: Net) -> None:
         port = int(self.task.environment.configuration.get("port", PORT))  # type: ignore[arg-type]  # a number
         tree = FileTree(Files(self.uses.files, buffer_bytes=BUFFER_BYTES, pool_bits=FILES_POOL_BITS))
-        room = asyncio.Semaphore(MOST_CONNECTIONS)
+        room = Room(MOST_CONNECTIONS)
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            async with room:
+            async with room.place():
                 try:
-                    await connection.serve(reader, writer, lambda *request: self._answer(tree, *request))
+                    await connection.serve(reader, writer, lambda *request: self._answer(tree, *request), room)
                 except (OSError, TimeoutError) as error:
                     self.log.debug("a client is gone: %s", error)
                 finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import http.client
@@ -17,6 +18,7 @@ import pytest
 
 from apps.httpd import connection
 from apps.httpd.content import Tree, answer
+from apps.httpd.room import Room
 from libsel4py.interfaces.file import Kind, Stat
 
 BIG = random.Random(1).randbytes(3_000_001)
@@ -292,3 +294,72 @@ def test_random_bytes_never_end_the_server() -> None:
         text = b"".join(randomly.choice([*words, randomly.randbytes(3)]) for _ in range(randomly.randrange(20)))
         raw(text)
     assert get("/docs/x")[2] == b"x"
+
+
+def test_a_request_of_two_lengths_is_none() -> None:
+    head = b"POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+    found = raw(head + b"0\r\n\r\nGET /secret HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert found.startswith(b"HTTP/1.1 400")
+    assert found.count(b"HTTP/1.1") == 1
+
+
+class Idle:
+    """A client that says nothing, and sees when it is dropped."""
+
+    def __init__(self) -> None:
+        self.dropped = asyncio.Event()
+
+    async def read(self, n: int = -1) -> bytes:
+        try:
+            return await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            self.dropped.set()
+            raise
+
+
+class Asking(Idle):
+    """A client that asks for one page, and says nothing more. Its own writer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = b""
+        self._asked = False
+        self.answered = asyncio.Event()
+
+    async def read(self, n: int = -1) -> bytes:
+        if self._asked:
+            self.answered.set()
+            return await super().read(n)
+        self._asked = True
+        return b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def write(self, data: bytes) -> None:
+        self.found += data
+
+    async def drain(self) -> None:
+        pass
+
+
+def test_who_says_nothing_keeps_nobody_out() -> None:
+    async def served(room: Room, client: Idle) -> None:
+        async with room.place():
+            with contextlib.suppress(TimeoutError):
+                await connection.serve(client, client, lambda *request: answer(TREE, *request), room)  # type: ignore[arg-type]
+
+    async def main() -> None:
+        room = Room(3)
+        clients = [Idle(), Idle(), last := Asking()]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(served(room, client)) for client in clients]
+            await last.answered.wait()
+            late = [Asking(), Asking()]
+            for each in late:
+                tasks.append(group.create_task(served(room, each)))
+                async with asyncio.timeout(5):
+                    await each.answered.wait()
+                assert each.found.startswith(b"HTTP/1.1 200")
+            assert [client.dropped.is_set() for client in (*clients, *late)] == [True, True, False, False, False]
+            for task in tasks:
+                task.cancel()
+
+    asyncio.run(main())
