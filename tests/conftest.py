@@ -1,12 +1,15 @@
 """What stays to the end is no garbage collection's matter any more: what the collection of tests has made, and what is
 to be told of tests that are over. Otherwise each garbage collection of a long run takes a tenth of a second.
 
+Nor does what is started here ignore that its terminal goes, where all of this runs without one (nohup).
+
 And no example of a property fails because it, or its making, took long: the host has others' work to do, too.
 """
 
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +17,8 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)  # others' is as at first
 
 
 def _put_aside() -> None:

@@ -136,11 +136,15 @@ def test_a_signal_that_ends_the_wait_leaves_nothing_running(
         signal.raise_signal(number)
 
     monkeypatch.setattr(Management, "wait_up", hit)
-    with pytest.raises(SystemExit) as ended:
-        launch_detached(OPTIONS, monitor_that_comes_up)
+    former = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            launch_detached(OPTIONS, monitor_that_comes_up)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, former)
     assert ended.value.code == 128 + number
     assert running() == []
-    assert signal.getsignal(number) is signal.SIG_DFL
 
 
 def test_a_runtime_folder_without_room_is_told_of(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
