@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,11 +85,13 @@ def _name(pid: int) -> str:
 
 
 def _links(pid: int) -> list[str]:
-    folder = f"/proc/{pid}/fd"
-    try:
-        return [os.readlink(f"{folder}/{number}") for number in os.listdir(folder)]
-    except PermissionError:
-        return []
+    """Those that are closed meanwhile are none, as all of a process that has ended."""
+    folder, found = f"/proc/{pid}/fd", list[str]()
+    with suppress(PermissionError, FileNotFoundError, ProcessLookupError):
+        for number in os.listdir(folder):
+            with suppress(FileNotFoundError):
+                found.append(os.readlink(f"{folder}/{number}"))
+    return found
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
