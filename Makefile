@@ -21,7 +21,7 @@ VENV ?= .venv
 SYSTEM ?= workstation
 REQUIRE_SPIN ?=
 ARGS ?=
-MODEL := tests/model tests/conformance tests/unit/kernel tests/unit/sdk
+MODEL := tests/model tests/conformance tests/unit/kernel tests/unit/sdk tests/unit/authority $(wildcard tests/unit/test_*.py)
 # What boots systems, in two parts that take about as long as each other.
 FIRST := $(wildcard tests/system/test_[a-l]*.py tests/system/test_ma*.py)
 SECOND := $(filter-out $(FIRST),$(wildcard tests/system/test_*.py)) tests/escape
