@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
@@ -37,6 +37,7 @@ Value = TypeVar("Value")
 MOST_LANES: Final = 64  # of one client: a task has 64 threads, and each makes one call at a time
 MOST_NAMES: Final = 16  # of clients that have lost an answer; beyond them all count as such
 EVERYBODY: Final = ""
+LONGER_HEAD: Final = 2  # bytes: that of a packed list of 16 and more, behind one of fewer
 _log = logging.getLogger(__name__)
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -226,7 +227,8 @@ class Keeper:
         self._kept: Kept[Any] | None = None
         self._answers: dict[tuple[int, int], KeptAnswer] = {}  # by badge and lane, the oldest first
         self._bytes = 0
-        self._lanes: Counter[str] = Counter()
+        self._lanes: dict[str, dict[tuple[int, int], None]] = {}  # by client, the oldest first
+        self._sizes: Counter[str] = Counter()  # bytes of each client's
         self._losers: set[str] = set()  # clients of whom an answer was dropped for want of room
         self._under_way: dict[tuple[int, int], Request] = {}
         for data in journal.records if journal is not None else ():
@@ -343,16 +345,44 @@ class Keeper:
             raise JournalFull(
                 f"the value, and what is answered, take {least} bytes, and the state has {journal.most_bytes}"
             )
-        for answer in answers:
-            self._supersede(answer)
-        record = self._checkpoint(value, [*self._answers.values(), *answers])
-        while len(record) > journal.most_bytes and self._answers:
-            self._make_room(len(record) - journal.most_bytes)
-            record = self._checkpoint(value, [*self._answers.values(), *answers])
+        superseded = {(answer.badge, answer.lane) for answer in answers}
+        kept = {key: answer for key, answer in self._answers.items() if key not in superseded}
+        losers, dropped = self._losers, set[tuple[int, int]]()
+        record = self._checkpoint(value, [*kept.values(), *answers])
+        if len(record) > journal.most_bytes:
+            losers, dropped = self._chosen(kept, len(record) - journal.most_bytes)
+            left = [answer for key, answer in kept.items() if key not in dropped]
+            record = _encode(_Record(value, [*left, *answers], sorted(losers)))
         journal.checkpoint(record)
+        # What the journal has is known here too, whatever was refused before this line.
+        self._losers = losers
+        for key in dropped:
+            self._drop(key)
 
     def _checkpoint(self, value: bytes, answers: list[KeptAnswer]) -> bytes:
         return _encode(_Record(value, answers, sorted(self._losers)))
+
+    def _chosen(self, kept: dict[tuple[int, int], KeptAnswer], excess: int) -> tuple[set[str], set[tuple[int, int]]]:
+        """Which of these answers are dropped to make a checkpoint so many bytes shorter, and who has lost some then."""
+        losers, dropped = set(self._losers), set[tuple[int, int]]()
+        oldest: dict[str, deque[tuple[tuple[int, int], int]]] = {}
+        sizes: Counter[str] = Counter()
+        for key, answer in kept.items():
+            size = len(_encode(answer))
+            oldest.setdefault(answer.client, deque()).append((key, size))
+            sizes[answer.client] += size
+        excess += LONGER_HEAD
+        while excess > 0 and sizes:
+            client = _largest(sizes)
+            key, size = oldest[client].popleft()
+            dropped.add(key)
+            sizes[client] -= size
+            if not oldest[client]:
+                del sizes[client]
+            before = len(losers)
+            losers.add(loser := _loser(losers, client))
+            excess += len(_encode(loser)) * (len(losers) - before) - size
+        return losers, dropped
 
     # --- answers, within their bounds ---------------------------------------------------------------------------
 
@@ -360,11 +390,13 @@ class Keeper:
         self._supersede(answer)
         self._answers[answer.badge, answer.lane] = answer
         self._bytes += answer.size
-        self._lanes[answer.client] += 1
-        if self._lanes[answer.client] > MOST_LANES:
+        self._sizes[answer.client] += answer.size
+        lanes = self._lanes.setdefault(answer.client, {})
+        lanes[answer.badge, answer.lane] = None
+        if len(lanes) > MOST_LANES:
             self._drop_oldest(answer.client)
         while self._journal is not None and self._bytes > self._journal.most_bytes // 2 and len(self._answers) > 1:
-            self._drop_oldest(self._largest())
+            self._drop_oldest(_largest(self._sizes))
 
     def _supersede(self, answer: KeptAnswer) -> None:
         """Its client has gone on to it from the former one on its lane."""
@@ -372,25 +404,24 @@ class Keeper:
         if key in self._answers:
             self._drop(key)
 
-    def _make_room(self, size: int) -> None:
-        """Drop answers that take about so many bytes: they make room for the value, and for a new one."""
-        wanted = max(0, self._bytes - size)
-        while self._answers and self._bytes >= wanted:
-            self._drop_oldest(self._largest())
-
     def _drop(self, key: tuple[int, int]) -> None:
         answer = self._answers.pop(key)
         self._bytes -= answer.size
-        self._lanes[answer.client] -= 1
+        self._sizes[answer.client] -= answer.size
+        del self._lanes[answer.client][key]
         if not self._lanes[answer.client]:
-            del self._lanes[answer.client]
+            del self._lanes[answer.client], self._sizes[answer.client]
 
     def _drop_oldest(self, client: str) -> None:
-        self._losers.add(client if len(self._losers) < MOST_NAMES else EVERYBODY)
-        self._drop(next(key for key, answer in self._answers.items() if answer.client == client))
+        self._losers.add(_loser(self._losers, client))
+        self._drop(next(iter(self._lanes[client])))
 
-    def _largest(self) -> str:
-        sizes: Counter[str] = Counter()
-        for answer in self._answers.values():
-            sizes[answer.client] += answer.size
-        return sizes.most_common(1)[0][0]
+
+def _loser(losers: set[str], client: str) -> str:
+    """As what a client is noted that loses an answer."""
+    return client if len(losers) < MOST_NAMES else EVERYBODY
+
+
+def _largest(sizes: Counter[str]) -> str:
+    """Who has most; of several, the same one in each life."""
+    return max(sizes, key=lambda client: (sizes[client], client))

@@ -263,6 +263,43 @@ def test_answers_make_room_for_the_value() -> None:
     assert lives.carry_out(1, 10) == 10
 
 
+def test_answers_that_made_no_room_are_kept() -> None:
+    """To note who has lost an answer takes room too: where even that was in vain, nothing is forgotten."""
+    lives = Lives()
+    clients = [Caller(badge, f"{badge}" * 60) for badge in range(1, 7)]
+    for count, each in enumerate(clients, 1):
+        assert lives.carry_out(1, 1, each) == count
+    room = lives.keeper.most_bytes
+    assert room is not None
+    lives.state.value["x" * (room - 150)] = 1
+    with pytest.raises(JournalFull):
+        lives.keeper.commit()
+    for count, each in enumerate(clients, 1):
+        assert lives.carry_out(1, 1 | ids.REPEATED, each) == count
+
+
+def test_room_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many answers give way to the value, they are not all packed again for each few of them."""
+    lives = Lives(256 << 10)
+    room = lives.keeper.most_bytes
+    assert room is not None
+    for badge in range(1, 1000):
+        lives.carry_out(1, 1, Caller(badge, f"client {badge % 16}"))
+    packed = []
+
+    def counted(value: object) -> bytes:
+        packed.append(msgspec.msgpack.encode(value))
+        return packed[-1]
+
+    monkeypatch.setattr("libsel4py.keeper._encode", counted)
+    lives.state.value["x" * (room - 2000)] = 1
+    lives.keeper.commit()
+    assert sum(map(len, packed)) < 6 * room  # the value, a record of it, the least, all, each answer, what is left
+    lives.begin()
+    assert "x" * (room - 2000) in lives.state.value
+    assert lives.carry_out(1, 1 | ids.REPEATED, Caller(999, "client 7")) == 999, "the youngest is left"
+
+
 def test_who_has_lost_no_answer_is_served_as_ever() -> None:
     lives = Lives()
     for badge in range(1, 30):
