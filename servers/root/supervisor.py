@@ -305,10 +305,13 @@ class Supervisor:
     def _settle(self, order: Order) -> None:
         """Something that the reincarnation server was to look after."""
         running = self._tasks[order.task]
-        if order.kind is OrderKind.QUIT and running.life is not Life.RUNNING:
+        if running.life is Life.RUNNING or order.kind not in (OrderKind.QUIT, OrderKind.FAILED, OrderKind.KILLED):
+            return
+        running.standing = Standing.RUNNING  # if it waited, it does no more: what follows is its start, or giving it up
+        if order.kind is OrderKind.QUIT:
             self._lives.lead_back(running)
             self._restart(running)
-        elif order.kind in (OrderKind.FAILED, OrderKind.KILLED) and running.life is not Life.RUNNING:
+        else:
             always = running.task.restart is Restart.ALWAYS
             again = always or (running.task.restart is Restart.ON_FAILURE and order.status != 0)
             self._go_on(running, again, order.status)

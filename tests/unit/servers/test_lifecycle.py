@@ -278,6 +278,14 @@ def test_root_takes_over_when_it_ends_again_and_again(board: Root) -> None:
     assert board.running("one").restarts == 2
 
 
+def test_one_that_was_killed_while_it_waited_is_started_once(board: Root) -> None:
+    board.lifecycle.change(Change(Cause(2, "killed"), ends=(2,), due=board.clock.now + 9))
+    board.supervisor.kill(board.running("two"))
+    board.supervisor.take_over()
+    running = board.running("two")
+    assert (running.life, running.standing, running.restarts) == (Life.RUNNING, Standing.RUNNING, 1)
+
+
 def test_what_waits_at_its_endpoint_is_seen_to_by_root() -> None:
     """An end that the kernel has told of, and nobody has taken."""
     with root(REINCARNATION, ONE, TWO, groups=(TOGETHER,), check=False) as board:
