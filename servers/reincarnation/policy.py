@@ -387,9 +387,15 @@ class Policy:
         asks: str = "",
         image: str = "",
     ) -> list[Step]:
-        """End these, the last one first, and start those that can be started now; the others wait."""
+        """End these, the last one first, and start those that can be started now; the others wait.
+
+        The system ends where an essential one would not come back.
+        """
         ends = tuple(each.number for each in reversed(affected) if each.standing is Standing.RUNNING)
         left = [each for each in affected if each.record.restart is Restart.NEVER and each.number != cause.task]
+        missed = next((each for each in left if each.record.essential), None)
+        if missed is not None:
+            return [EndSystem(missed.number, 1, f"it ends with {self.children[cause.task].record.name} for good")]
         for each in affected:
             each.standing, each.due = Standing.WAITING, due
         for each in left:

@@ -165,6 +165,18 @@ def test_the_end_of_an_essential_task_is_the_systems() -> None:
     assert it.fail(0, 7) == [EndSystem(0, 7, "killed")]
 
 
+@pytest.mark.parametrize("by_order", [False, True])
+def test_an_essential_task_that_ends_with_its_group_and_is_not_started_again_is_the_systems_end(by_order: bool) -> None:
+    group = Group("g", NAMES[:2], Strategy.ONE_FOR_ALL)
+    it = World([record(0), record(1, restart=Restart.NEVER, essential=True)], [group])
+    (step,) = it.kill(0) if by_order else it.fail(0)
+    assert isinstance(step, EndSystem)
+    assert (step.task, step.status) == (1, 1)
+    it = World([record(0), record(1, essential=True)], [group])
+    it.fail(0)
+    assert it.up == {0, 1}
+
+
 def test_a_second_report_of_the_same_end_changes_nothing() -> None:
     it = World([record(0, restart=Restart.NEVER)], [])
     it.fail(0)
