@@ -315,6 +315,8 @@ class Policy:
         asks = supervisor.group.recovery if self._runs(supervisor.group.recovery) else ""
         if asks:
             due = self.cases.open(child, supervisor, event, cause.text, len(affected) - 1, now, due)
+        # One that waits for longer already, for what it has failed itself, goes on waiting.
+        affected = [each for each in affected if each.standing is Standing.RUNNING or each.due <= due or each is child]
         return self._change(kept, affected, due, asks=asks)
 
     def _runs(self, name: str) -> bool:

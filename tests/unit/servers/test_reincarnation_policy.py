@@ -225,6 +225,17 @@ def test_who_goes_along_waits_as_long() -> None:
     assert it.happened[-2:] == ["+first", "+second"]
 
 
+def test_who_waits_for_its_own_delay_is_not_started_early_by_anothers_failure() -> None:
+    it = World([record(0), record(1)], [msgspec.structs.replace(BACKED_OFF, strategy=Strategy.REST_FOR_ONE)])
+    it.fail(1)
+    it.fail(1)
+    it.now += 0.5
+    it.fail(0)
+    assert it.up == {0}
+    assert it.wait() == 1.5
+    assert it.up == {0, 1}
+
+
 def test_a_waiting_task_is_started_by_a_supervisor_that_begins_anew() -> None:
     it = World([record(0)], [BACKED_OFF])
     it.fail(0)
