@@ -35,7 +35,7 @@
 int posted_word[CHANNELS], state[CHANNELS];
 byte sleepers[CHANNELS];  /* how often it was cleared << 1 | SLEEPING */
 byte done[CHANNELS];      /* sequence number of the last answer; how its client waits for it is in channel.pml */
-byte signals;
+byte signals;             /* badges, a bit each */
 #define POSTED_NOW(i)  (IS_REQUEST(posted_word[i], state[i]) && posted_word[i] != 0 && state[i] != 0)
 
 /* The trap frame. COMPLETE_PRODUCED and RECEIVE_HINT are kept as how far they are ahead of what the task has seen: what
@@ -57,6 +57,7 @@ bool blocked;             /* the receiver, in RECV */
 
 /* No process decides by these. */
 byte in_hand;             /* messages handed to the receiver that it has not dealt with */
+byte told;                /* signals that the receiver has taken */
 byte moved;               /* messages of the slow path that arrived or were lost to somebody else */
 
 #ifdef MUTANT_ANNOUNCE_UNFENCED
@@ -294,7 +295,12 @@ signalled:
     :: posted -> retract()
     :: else
     fi;
-    atomic { assert(signals != 0); signals = 0; HAND() };
+#ifdef MUTANT_SIGNALS_NOT_EXCHANGED
+    seen = signals;
+    atomic { told = told | seen; seen = 0; signals = 0; HAND() };
+#else
+    atomic { assert(signals != 0); told = told | signals; signals = 0; HAND() };
+#endif
     atomic { in_hand--; goto look };
 from_kernel:
     atomic {
@@ -374,9 +380,9 @@ proctype signaller() {
 #ifdef MUTANT_SIGNAL_UNFENCED
         /* the OR becomes visible after the look at SLEEPERS that follows it */
         sleeping = sleepers[SIGNALLED] & SLEEPING;
-        signals = 1;
+        signals = signals | (1 << (left - 1));
 #else
-        signals = 1;
+        signals = signals | (1 << (left - 1));
         sleeping = sleepers[SIGNALLED] & SLEEPING;
 #endif
         wake_sleepers(SIGNALLED);
@@ -484,7 +490,7 @@ proctype quiet() {
     byte i;
     timeout ->
     assert(queued == 0 && moved == SENDS && in_hand == 0);
-    assert(signals == 0);
+    assert(signals == 0 && told == (1 << SIGNALS) - 1);
     for (i : 0 .. CALLERS - 1) {
         assert(!POSTED_NOW(i));
         assert(STATE_OF(state[i]) != GONE || !on_page[i]) /* the receiver knows that it is gone */
