@@ -46,7 +46,7 @@ struct channel {
     uint32_t listener; /* a server's number */
     uint64_t badge;
     uint8_t *page;
-    uint32_t owed;      /* answers that were put off */
+    uint32_t owed;      /* whose answer was put off: sequence << 16, OWED and BEGUN; 0: none */
     uint32_t answering; /* threads that are about to write one of them */
     int64_t spin_ns;    /* how long looking has paid lately */
     uint16_t sequence;  /* the client's, of the last request */

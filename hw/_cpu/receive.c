@@ -176,7 +176,7 @@ uint64_t receive_detach(struct cpu_thread *thread)
     struct channel *channel = receiver ? receiver->serving : NULL;
     if (!channel)
         return 0;
-    __atomic_add_fetch(&channel->owed, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&channel->owed, (uint32_t)receiver->sequence << 16 | OWED, __ATOMIC_SEQ_CST);
     receiver->serving = NULL;
     return (uint64_t)channel_generation(channel) << 32 | (uint64_t)(channel - channel_place(0) + 1) << 16 | receiver->sequence;
 }
@@ -187,8 +187,14 @@ bool receive_answer(struct cpu_thread *thread, uint64_t handle, const struct cha
     struct channel *channel = index < CHANNEL_PLACES ? channel_place((unsigned)index) : NULL;
     if (!channel || !channel_answer_begin(channel, (uint32_t)(handle >> 32)))
         return false;
+    /* A handle that was used is not the next request's, whose answer would be lost. */
+    uint32_t owed = (uint32_t)(uint16_t)handle << 16 | OWED;
+    if (!__atomic_compare_exchange_n(&channel->owed, &owed, owed | BEGUN, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+        channel_answer_end(channel);
+        return false;
+    }
     channel_answer(channel->page, (uint16_t)handle, answer, receive_message_area(thread));
-    __atomic_sub_fetch(&channel->owed, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&channel->owed, 0, __ATOMIC_SEQ_CST);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     /* The thread that it was for can give its place back now, or take what was posted since the answer. */
     if (__atomic_load_n(&channel->gone, __ATOMIC_SEQ_CST) || channel_has_request(channel->page))

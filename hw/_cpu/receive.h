@@ -60,6 +60,9 @@ static inline uint64_t *receive_message_area(const struct cpu_thread *thread)
 
 /* Who keeps to the protocol posts nothing before he has his answer. One that does not cannot pile up answers that are put
  * off: until it has been given, there is nothing to take there. */
+/* A channel's `owed`. One is owed at most, since nothing is taken meanwhile; BEGUN: somebody gives it. */
+enum { OWED = 1, BEGUN = 2 };
+
 static inline bool receive_is_owed(const struct channel *channel)
 {
     return __atomic_load_n(&channel->owed, __ATOMIC_SEQ_CST);

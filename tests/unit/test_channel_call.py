@@ -250,6 +250,29 @@ def test_an_answer_that_is_put_off() -> None:
         assert sorted(caller.task.result() for caller in callers) == [1, 2]
 
 
+def test_an_answer_that_was_given_is_not_taken_for_the_next_one_of_its_channel() -> None:
+    def server() -> Any:
+        listen()
+        receive()
+        first = cpu.detach()
+        answered = [cpu.answer(first, abi.message_info(0, 1), 1, 0, 0, 0)]
+        receive()
+        second = cpu.detach()
+        answered += [cpu.answer(handle, abi.message_info(0, 1), 2, 0, 0, 0) for handle in (first, second, second)]
+        return answered
+
+    def client() -> Any:
+        bind()
+        return [call(abi.message_info(1, 0), timeout_ns=10_000_000_000)[3] for _ in range(2)]
+
+    with pair() as scene:
+        caller, serving = scene.task(client), scene.task(server)
+        scene.connect(caller, serving)
+        scene.serve_until(caller, serving)
+        assert serving.task.result() == [True, False, True, False]
+        assert caller.task.result() == [1, 2]
+
+
 def test_a_reply_by_send_on_the_reply_object() -> None:
     def server() -> Any:
         listen()
