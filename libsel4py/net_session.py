@@ -222,9 +222,9 @@ class NetSession:
 
 
 def time_limit(timeout: float | None) -> int:
-    """Seconds as the interface's nanoseconds. Raises ValueError: negative."""
+    """Seconds as the interface's nanoseconds. Raises ValueError: negative, or no number."""
     if timeout is None:
         return FOREVER
-    if timeout < 0:
+    if not timeout >= 0:  # as NaN is not
         raise ValueError("a timeout is no less than 0 seconds")
-    return min(int(timeout * 1e9), FOREVER)
+    return int(min(timeout * 1e9, FOREVER))

@@ -23,6 +23,7 @@ from libsel4py.lowlevel.machine import installed as installed
 from libsel4py.lowlevel.machine import machine as machine
 
 FOREVER_NS: Final = -1
+_BEYOND_NS: Final = 1 << 63
 _LABEL_SHIFT: Final = 12
 _ALL_BUT_LABEL: Final = (1 << _LABEL_SHIFT) - 1  # of an info word
 
@@ -68,16 +69,17 @@ class Received(NamedTuple):
 
 
 def nanoseconds(timeout: float | None) -> int:
-    """A ``timeout=`` in seconds as the machine takes it.
+    """A ``timeout=`` in seconds as the machine takes it. What is beyond its 292 years is for ever.
 
     Raises:
-        ValueError: it is negative.
+        ValueError: it is negative, or no number.
     """
     if timeout is None:
         return FOREVER_NS
-    if timeout < 0:
-        raise ValueError(f"timeout {timeout} s is negative: use None to wait for ever, 0 to look once")
-    return int(timeout * 1_000_000_000)
+    if not timeout >= 0:  # as NaN is not
+        raise ValueError(f"timeout {timeout} s is negative or no number: use None to wait for ever, 0 to look once")
+    wait = timeout * 1_000_000_000
+    return FOREVER_NS if wait >= _BEYOND_NS else int(wait)
 
 
 def place(words: tuple[int, ...], caps: tuple[int, ...]) -> tuple[int, int, int, int]:

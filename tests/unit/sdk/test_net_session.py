@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from libsel4py import net_session
+from libsel4py.interfaces.network import FOREVER
 from libsel4py.lowlevel.collecting import Leftovers
 from libsel4py.net_session import Life, NetSession
 
@@ -34,3 +35,14 @@ def test_what_finalizers_have_left_is_done_before_the_session_ends(monkeypatch: 
     closing.leftovers.leave(lambda: done.append("sent"))
     closing.close()
     assert done == ["sent", "closed", ("delete", ENDPOINT), "buffer", ("free", POOL)]
+
+
+@pytest.mark.parametrize("timeout", [None, 1e10, 1e300, float("inf")])
+def test_a_time_limit_that_no_clock_can_tell_is_for_ever(timeout: float | None) -> None:
+    assert net_session.time_limit(timeout) == FOREVER
+
+
+@pytest.mark.parametrize("timeout", [-1, float("-inf"), float("nan")])
+def test_a_time_limit_is_a_number_and_not_negative(timeout: float) -> None:
+    with pytest.raises(ValueError, match="no less than 0"):
+        net_session.time_limit(timeout)

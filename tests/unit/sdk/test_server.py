@@ -283,6 +283,21 @@ def test_received_messages_are_plain_values() -> None:
     assert syscalls.nanoseconds(0.5) == 500_000_000
 
 
+@pytest.mark.parametrize("timeout", [2.0**63 / 1e9, 1e10, 1e300, float("inf"), 10**400])
+def test_a_timeout_that_no_clock_can_tell_is_for_ever(timeout: float) -> None:
+    assert syscalls.nanoseconds(timeout) == syscalls.FOREVER_NS
+
+
+def test_the_longest_timeout_is_one() -> None:
+    assert syscalls.nanoseconds(9_223_372_036) == 9_223_372_036_000_000_000
+
+
+@pytest.mark.parametrize("timeout", [-1, -1e-300, float("-inf"), float("nan")])
+def test_a_timeout_is_a_number_and_not_negative(timeout: float) -> None:
+    with pytest.raises(ValueError, match="negative or no number"):
+        syscalls.nanoseconds(timeout)
+
+
 def test_tokens_of_connect_and_threads_do_not_mix(painter: Painter) -> None:
     with connect(painter) as studio:
         call = in_background(studio.wait_for_ring, "x")
