@@ -469,6 +469,7 @@ def test_a_hint_before_sleep_is_not_lost() -> None:
             pump_until(scene, lambda: not server.queued)
             for _ in range(n % 50):
                 ring.watch(server.peer.ram, 0, server.peer.consumed, 1)
+        ring.watch(server.peer.ram, 0, server.peer.consumed, 0)  # from here on the doorbell is waited for
         server.send(9, 1, 0)
         scene.serve_until(server)
         assert [each[0] for each in server.task.result()] == list(range(1, 2001))
