@@ -279,11 +279,16 @@ requested:
     :: else
     fi;
     atomic {
+#ifdef MUTANT_TAKEN_STORED
+        swapped = true;
+#else
         swapped = (state[i] == seen);
+#endif
         seen = 0;
         if
         :: swapped ->
             swapped = false;
+            assert(done[i] != SEQUENCE_OF(seen_posted)); /* nobody has withdrawn it */
             state[i] = STATE_WORD(SEQUENCE_OF(seen_posted), LISTENER, TAKEN);
             HAND()
         :: else -> seen_posted = 0; goto look
