@@ -247,7 +247,8 @@ class Network(Interface):
         """Addresses of a name, best first; of an address itself. Needs the rule "resolve".
 
         Raises:
-            NameUnknown, NameServerFailed (also when the time is over).
+            BadAddress (no name: empty, too long, or one between two dots is), NameUnknown, NameServerFailed (also when
+                the time is over).
         """
 
     def ping(self, host: str, size: int, time_limit: int) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MOST_OF_ONE: Final = 8
 MOST: Final = 32
 MOST_NAME_BYTES: Final = 253
+MOST_LABEL_BYTES: Final = 63  # between two dots: a question has no room for more
 MOST_PING_BYTES: Final = 1400
 MOST_PING_SECONDS: Final = 60.0
 LATE: Final = -1
@@ -42,6 +43,8 @@ class Questions:
         except BadAddress:
             if not name or len(name.encode()) > MOST_NAME_BYTES or not name.isascii() or "\0" in name:
                 raise BadAddress(f"a name has 1 to {MOST_NAME_BYTES} ASCII letters") from None
+            if not all(0 < len(label) <= MOST_LABEL_BYTES for label in name.removesuffix(".").split(".")):
+                raise BadAddress(f"a name has 1 to {MOST_LABEL_BYTES} letters between two dots") from None
         question = self._question(owner, until, defer, NameServerFailed(f"no answer for {name!r} in time"))
         self._stack.resolve(name, question.answer)
         self._turns.turn()

@@ -397,6 +397,15 @@ def test_a_name_needs_its_rule() -> None:
         made.lookup("here.example")
 
 
+@pytest.mark.parametrize("name", ["a" * 64 + ".example", "a..example", ".example", ".", "example.."])
+def test_a_name_that_no_question_can_hold_is_refused_at_once(name: str) -> None:
+    with served(test="resolve") as (_, client), opened(client) as made:
+        with pytest.raises(net.BadAddress):
+            made.session.lookup(name, 0)
+        with pytest.raises(net.NameUnknown):
+            made.session.lookup("a" * 63 + ".example", 0)
+
+
 def test_who_has_no_rules_may_do_nothing() -> None:
     with served(other="all") as (_, client), opened(client) as made, pytest.raises(PermissionError):
         made.create_server(("", 80))
