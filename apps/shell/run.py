@@ -9,7 +9,7 @@ from typing import IO
 import apps.shell.commands  # noqa: F401 (registers the commands)
 from apps.shell.command import find, run_words
 from apps.shell.pipeline import parse
-from apps.shell.session import Session
+from apps.shell.session import CommandError, Session
 from apps.shell.streams import Output, ToFile, ToPipe
 
 
@@ -23,6 +23,8 @@ def run(session: Session, line: str) -> None:
         find(words[0]).check(words[1:])
     with ExitStack() as stack:
         source: IO[bytes] | None = None
+        if pipeline.source and pipeline.target and session.is_same(pipeline.source, pipeline.target):
+            raise CommandError(f"{pipeline.source} is the output itself")
         if pipeline.source:
             source = stack.enter_context(session.files.open(pipeline.source, "rb"))
         last: Output = session.output
@@ -34,5 +36,5 @@ def run(session: Session, line: str) -> None:
             run_words(replace(session, input=source, output=pipe), words)
             source = pipe.reader()
         for words in pipeline.commands[-1:]:
-            run_words(replace(session, input=source, output=last), words)
+            run_words(replace(session, input=source, output=last, target=pipeline.target), words)
             last.finish()

@@ -45,7 +45,8 @@ class Session:
     Attributes:
         name: this task's. connections: all that the shell was given, by name. history: the lines typed so far.
         services: what was looked up, by name. input: what a pipe or ``<`` brings; None if there is neither.
-        output: where `write` and `send` go. opened: what was made of connections, by name.
+        output: where `write` and `send` go. target: the file that this is, or empty.
+        opened: what was made of connections, by name.
     """
 
     console: Console
@@ -58,6 +59,7 @@ class Session:
     history: list[str] = field(default_factory=list)
     services: dict[str, Interface] = field(default_factory=dict)
     opened: dict[str, object] = field(default_factory=dict)
+    target: str = ""
 
     @classmethod
     def begin(cls, console: Console, names: Names, system: System, name: str, connections: Uses) -> Session:
@@ -88,6 +90,10 @@ class Session:
             found = self.opened[FILES] = Files(self._connection(FILES, "files", "a namespace or a file system"))
         assert isinstance(found, Files)
         return found
+
+    def is_same(self, one: str, other: str) -> bool:
+        """Whether two paths are one."""
+        return str(self.files.path(one)).strip("/") == str(self.files.path(other)).strip("/")
 
     @property
     def net(self) -> Net:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import IO, Final
 
 from apps.shell.command import command, number
@@ -35,7 +35,7 @@ def run_ls(session: Session, arguments: list[str]) -> None:
 @command("[PATH …]", "put out files, one after the other, or the input")
 def run_cat(session: Session, arguments: list[str]) -> None:
     for name in arguments or [""]:
-        with _source(session, name) as source:
+        with _streamed(session, name) as source:
             for piece in chunks(source):
                 session.send(piece)
 
@@ -45,13 +45,9 @@ def run_cp(session: Session, arguments: list[str]) -> None:
     source, target = session.files.path(arguments[0]), session.files.path(arguments[1])
     if target.is_dir():
         target = target / source.name
-    if _is_same(source, target):
+    if session.is_same(str(source), str(target)):
         raise CommandError(f"{target} is the file itself")
     _copy(source, target)
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    return str(one).strip("/") == str(other).strip("/")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -128,7 +124,7 @@ def run_edit(session: Session, arguments: list[str]) -> None:
 @command("[PATH]", "a file's bytes, or the input's, in hexadecimal and as text")
 def run_hexdump(session: Session, arguments: list[str]) -> None:
     at = 0
-    with _source(session, arguments[0] if arguments else "") as source:
+    with _streamed(session, arguments[0] if arguments else "") as source:
         while row := source.read(LINE_BYTES):
             text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
             session.write(f"{at:08x}  {row.hex(' '):{3 * LINE_BYTES - 1}}  |{text}|\n")
@@ -139,7 +135,7 @@ def run_hexdump(session: Session, arguments: list[str]) -> None:
 @command("TEXT [PATH]", "the lines of a file, or of the input, that have a text in them")
 def run_grep(session: Session, arguments: list[str]) -> None:
     wanted = arguments[0].encode()
-    with _source(session, arguments[1] if arguments[1:] else "") as source:
+    with _streamed(session, arguments[1] if arguments[1:] else "") as source:
         for line in source:
             if wanted in line:
                 session.send(line)
@@ -161,6 +157,13 @@ def run_wc(session: Session, arguments: list[str]) -> None:
         for line in source:
             lines, words, count = lines + line.endswith(b"\n"), words + len(line.split()), count + len(line)
     session.write(f"{lines} lines, {words} words, {count} bytes\n")
+
+
+def _streamed(session: Session, path: str) -> AbstractContextManager[IO[bytes]]:
+    """As `_source`, for who writes while there is more to read: a file that is its own output would never end."""
+    if path and session.target and session.is_same(path, session.target):
+        raise CommandError(f"{path} is the output itself")
+    return _source(session, path)
 
 
 @contextmanager

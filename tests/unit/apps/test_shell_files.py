@@ -105,6 +105,19 @@ def test_files_are_copied_moved_and_removed(shell: FileShell) -> None:
     assert "No such file" in answers[9]
 
 
+@pytest.mark.parametrize(
+    "line", ["cat a >> a", "cat a >> /a", "grep x a >> a", "hexdump a >> /a", "cat < a >> /a", "cat < a > a"]
+)
+def test_a_file_is_not_read_while_it_is_the_output(shell: FileShell, line: str) -> None:
+    answers = shell.run("write a x", "wc a", line, "wc a")
+    assert "is the output itself" in answers[2]
+    assert answers[3] == answers[1] == "1 lines, 1 words, 2 bytes\n"
+
+
+def test_what_is_read_to_its_end_first_may_be_the_output(shell: FileShell) -> None:
+    assert shell.answer("write a x", "cat a | cat >> a", "wc a >> a", "cat a") == "x\nx\n2 lines, 2 words, 4 bytes\n"
+
+
 def test_a_move_to_another_file_system_is_a_copy_and_a_removal(shell: FileShell) -> None:
     answers = shell.run("write a text", "mv a /tmp/b", "cat /tmp/b", "ls")
     assert answers[2] == "text\n"
