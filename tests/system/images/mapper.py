@@ -22,7 +22,7 @@ from libsel4py.lowlevel.cspace import SlotAllocator
 from libsel4py.lowlevel.syscalls import Message, Received
 from libsel4py.lowlevel.untyped import UntypedAllocator
 from tests.system.images import toucher
-from tests.system.images.toucher import ADD, ALARM, ARM, C_READ, C_WRITE, READ, RESULT, WRITE
+from tests.system.images.toucher import ADD, ALARM, ARM, C_READ, C_WRITE, READ, RESULT, SWEEP, WRITE
 
 BASE: Final = 0x2000_0000_0000
 VSPACE_BITS: Final = 25
@@ -259,9 +259,13 @@ def many(parent: Parent) -> None:
     block = Untyped(parent.make(ObjectType.UNTYPED, (count * PAGE - 1).bit_length()))
     radix = (count - 1).bit_length()
     table = CNode(parent.make(ObjectType.CNODE, radix))
-    for first in range(0, count, abi.RETYPE_MAX_OBJECTS):
-        block.retype(ObjectType.FRAME, PAGE_BITS, table, first, min(abi.RETYPE_MAX_OBJECTS, count - first))
     names = parent.name_slots(table, radix)
+
+    def fill() -> None:
+        for first in range(0, count, abi.RETYPE_MAX_OBJECTS):
+            block.retype(ObjectType.FRAME, PAGE_BITS, table, first, min(abi.RETYPE_MAX_OBJECTS, count - first))
+
+    fill()
     for first in range(0, count, 64):
         with Batch() as batch:
             for number in range(first, min(first + 64, count)):
@@ -269,13 +273,13 @@ def many(parent: Parent) -> None:
     for number in (0, 1, 4999, count - 1):
         parent.do(child, WRITE, BASE + number * PAGE, 1)
     parent.cnode.revoke(block.cptr)
-    for number in (0, 1, 4999, count - 1, *range(2, count, 997)):
-        child.order(READ, BASE + number * PAGE)
+    fill()
+    child.order(SWEEP, BASE, count)
+    for number in range(count):
         parent.fault(child, BASE + number * PAGE, PageFault.NONE)
-        spare = parent.frame()
-        spare.map(BASE + number * PAGE, READ_WRITE, 0, vspace=child.vspace)
+        Frame(names[number]).map(BASE + number * PAGE, READ_WRITE, 0, vspace=child.vspace)
         parent.reply.send(Message())
-        assert parent.result(child) == 0
+    assert parent.result(child) == 0
 
 
 def nested(parent: Parent) -> None:

@@ -2,7 +2,8 @@
 
 Arguments: the endpoint on which orders come (label: one of the numbers below; words: address, value), and the endpoint
 to which each result goes (label RESULT, word: what was read, or 0). MAP maps the frame whose slot is the value, into
-the address space and with the rights that two more words say.
+the address space and with the rights that two more words say. SWEEP reads a byte of each of as many pages as the value
+says; its result is their sum.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from libsel4py.capabilities import Endpoint, Frame, VSpace
 from libsel4py.lowlevel import syscalls
 from libsel4py.lowlevel.syscalls import Message
 
-READ, WRITE, C_READ, C_WRITE, EXECUTE, ADD, RESULT, MAP, ARM, ALARM = range(1, 11)
+READ, WRITE, C_READ, C_WRITE, EXECUTE, ADD, RESULT, MAP, ARM, ALARM, SWEEP = range(1, 12)
 PAGE = 4096
 kept: list[object] = []  # the handler, which nobody else refers to
 
@@ -33,6 +34,8 @@ def touch(what: int, address: int, value: int) -> int:
     if what == C_WRITE:
         ctypes.memmove(address, bytes([value]) * PAGE, PAGE)
         return 0
+    if what == SWEEP:
+        return sum(ctypes.c_ubyte.from_address(address + number * PAGE).value for number in range(value))
     if what == ADD:
         word = ctypes.c_uint64.from_address(address)
         for _ in range(value):
