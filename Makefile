@@ -23,7 +23,7 @@ REQUIRE_SPIN ?=
 ARGS ?=
 MODEL := tests/model tests/conformance tests/unit/kernel tests/unit/sdk tests/unit/authority $(wildcard tests/unit/test_*.py)
 # What boots systems, in two parts that take about as long as each other.
-FIRST := $(wildcard tests/system/test_[a-l]*.py tests/system/test_ma*.py)
+FIRST := $(wildcard tests/system/test_[a-l]*.py)
 SECOND := $(filter-out $(FIRST),$(wildcard tests/system/test_*.py)) tests/escape
 PY := $(VENV)/bin/python
 SOURCES := hw/spin.h $(wildcard hw/_*/*.c hw/_*/*.h kerneld/_*/*.c kerneld/_*/*.h servers/network/_lwip/*.* servers/network/_lwip/arch/*) libsel4py/abi.py \
