@@ -22,7 +22,8 @@ SYSTEM ?= workstation
 REQUIRE_SPIN ?=
 ARGS ?=
 MODEL := tests/model tests/conformance tests/unit/kernel tests/unit/sdk tests/unit/authority $(wildcard tests/unit/test_*.py)
-# What boots systems, in two parts that take about as long as each other.
+BOOTING := tests/system tests/escape
+# The same, in two parts that take about as long as each other.
 FIRST := $(wildcard tests/system/test_[a-l]*.py)
 SECOND := $(filter-out $(FIRST),$(wildcard tests/system/test_*.py)) tests/escape
 PY := $(VENV)/bin/python
@@ -50,7 +51,7 @@ endif
 
 test-slow: build
 ifeq ($(ARGS),)
-	$(call test-all,-m slow,$(PY) -m pytest -m slow $(FIRST) $(SECOND) || status=1)
+	$(call test-all,-m slow,$(PY) -m pytest -m slow $(BOOTING) || status=1)
 else
 	$(PY) -m pytest -m slow $(ARGS)
 endif
@@ -59,7 +60,7 @@ test-model: build
 	$(PY) -m pytest $(SELECT) $(MODEL)
 
 test-unit: build
-	$(PY) -m pytest $(SELECT) tests $(addprefix --ignore ,$(MODEL) tests/system tests/escape)
+	$(PY) -m pytest $(SELECT) tests $(addprefix --ignore ,$(MODEL) $(BOOTING))
 
 test-first: build
 	$(PY) -m pytest $(FIRST)

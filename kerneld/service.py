@@ -7,12 +7,12 @@ told because of it, and the completion. It is charged when the context is charge
 that is killed between forgets it, which is one system call at most. A server's time is its own, and so is the kernel's
 for what the server asks.
 
-So does what is done later (`Errand`). What the host does in pieces, copying a frame above all, is done for whoever made
-the call that began it. What a device does is done for whoever has rung it last: a driver that does nothing but ask for
-large transfers would else use almost nothing of its budget and all of the kernel. Frames that come in count as well,
-since the buffers that they come into are the driver's. A kernel that is started again has forgotten for whom it does
-what is left of such work, and who rang, until the next time; a driver begins by a reset of its device, which rings, so
-no former one pays for it.
+What is done later counts as well (`Errand`). What the host does in pieces, copying a frame above all, is done for
+whoever made the call that began it. What a device does is done for whoever has rung it last: a driver that only asks
+for large transfers would else use almost nothing of its budget and all of the kernel. Frames that come in count as
+well, since the buffers that they come into are the driver's. A kernel that is started again has forgotten for whom it
+does what is left of such work, and who rang, until the next time; a driver begins by a reset of its device, which
+rings, so no former one pays for it.
 
 Round robin is not held to anything, and its calls are not timed. Virtual time has its own step for a system call.
 
