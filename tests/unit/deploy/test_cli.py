@@ -302,15 +302,6 @@ def test_what_is_printed_by_others_or_on_the_way_is_told_of_as_well(systems: Fak
     assert found.stderr.decode() == "sel4py: the output cannot be written: No space left on device\n"
 
 
-def test_a_host_that_gives_no_descriptor_to_ask_by_is_told_of(systems: FakeSystems) -> None:
-    systems.start("one")
-    program = 'ulimit -n 14; exec "$0" -m deploy.cli ps --json'
-    found = subprocess.run(["/bin/sh", "-c", program, sys.executable], capture_output=True, check=False)
-    assert (found.returncode, found.stderr) == (1, b"")
-    told = {"ok": False, "error": "the system one cannot be asked: Too many open files"}
-    assert json.loads(found.stdout) == told
-
-
 @pytest.mark.parametrize("follow", [[], ["-f"]])
 def test_a_pipe_that_nobody_reads_ends_logs_silently(systems: FakeSystems, follow: list[str]) -> None:
     logs = systems.start("one").folder / "logs"

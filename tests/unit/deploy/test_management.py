@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import zmq
 
 from deploy.management import MOST_CLOSING, Management, ManagementError, NotAnswering, Refused
 from deploy.runtime import system_folder
+from tests.unit.deploy.conftest import FakeSystems
 
 Answer = Callable[[dict[str, object]], bytes | None]
 
@@ -184,3 +186,18 @@ def test_requests_without_end_have_few_descriptors(runtime: Path) -> None:
             with pytest.raises(NotAnswering):
                 management.request("status")
         assert len(os.listdir("/proc/self/fd")) < before + 8 * MOST_CLOSING
+
+
+def test_a_host_that_gives_no_descriptor_to_ask_by_is_told_of(systems: FakeSystems) -> None:
+    """A limit below what is open already: the next one is refused, however many a client has by then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Management(systems.start("one").folder) as management:
+        assert management.request("ps")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            with pytest.raises(ManagementError) as told:
+                management.request("ps")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert str(told.value) == "the system one cannot be asked: Too many open files"
+        assert management.request("ps")
