@@ -18,6 +18,7 @@ from deploy.problems import dotted, suggest
 from deploy.quantities import format_size
 from deploy.reader import Table, kind
 from deploy.scanner import Path
+from hw.machine import REGISTERS_BITS
 from kerneld.layout import CORES_HIGH
 from libsel4py import abi
 from libsel4py.abi import Rights
@@ -145,10 +146,13 @@ def _device(name: str, table: Table, host_parts: dict[str, HostPart]) -> Device:
         host_parts[name] = read_disk(table)
     if device_type is DeviceType.VIRTIO_NET:
         host_parts[name] = read_network(table)
-    display, memory = read_display(table) if device_type is DeviceType.FRAMEBUFFER else (None, 0)
+    maps_registers = device_type is not DeviceType.FRAMEBUFFER and table.boolean("maps_registers")
+    display, memory = None, 1 << REGISTERS_BITS if maps_registers else 0
+    if device_type is DeviceType.FRAMEBUFFER:
+        display, memory = read_display(table)
     if is_known:
         table.finish()
-    return Device(name, device_type, first, first + count - 1, irq, backend, display, memory)
+    return Device(name, device_type, first, first + count - 1, irq, backend, display, memory, maps_registers)
 
 
 def _device_type(table: Table) -> tuple[DeviceType, bool]:

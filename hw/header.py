@@ -65,12 +65,14 @@ CONSTANTS = [
     "MAPPING_BASE",
     "MAPPING_END",
     "VALUE_KIND_BITS",
+    "ACCESS_WIDTH_SHIFT",
 ]
 ENUMS: tuple[type[IntEnum], ...] = (
     abi.Syscall,
     abi.Status,
     abi.Error,
     abi.FaultLabel,
+    abi.FaultAnswer,
     abi.ControlOp,
     abi.ChannelRole,
     abi.ChannelState,

@@ -29,6 +29,7 @@ from hw.iommu import Iommu
 from hw.ram import Ram
 
 PAGE_BYTES: Final = 4096
+REGISTERS_BITS: Final = 12  # log2 of the bytes of a page of registers
 
 
 class DeviceKind(Enum):
@@ -78,7 +79,7 @@ class DeviceDescription:
     Attributes:
         first_port, irq: where it is; lines are 0..63. backend: of a UART. descriptor: what the device stands on at the
         host, opened by whoever starts the machine (a disk's image, a network's frames); -1 for none. network: of a
-        network device. display: of a framebuffer.
+        network device. display: of a framebuffer. maps_registers: they are a page of device memory as well.
     """
 
     name: str
@@ -90,11 +91,14 @@ class DeviceDescription:
     descriptor: int = -1
     network: NetworkInterface | None = None
     display: DisplayMode | None = None
+    maps_registers: bool = False
 
     @property
     def memory_bits(self) -> int:
         """log2 of the bytes of memory that the device has; 0 for none."""
-        return 0 if self.display is None else self.display.memory_bits
+        if self.display is not None:
+            return self.display.memory_bits
+        return REGISTERS_BITS if self.maps_registers else 0
 
     def plain(self) -> dict[str, object]:
         """As JSON can hold it."""
@@ -109,6 +113,7 @@ class DeviceDescription:
             "descriptor": self.descriptor,
             "network": None if self.network is None else self.network.plain(),
             "display": None if self.display is None else self.display.plain(),
+            "maps_registers": self.maps_registers,
         }
 
     @classmethod
@@ -125,6 +130,7 @@ class DeviceDescription:
             int(str(plain["descriptor"])),
             NetworkInterface.from_plain(network),
             DisplayMode.from_plain(plain.get("display")),  # the options may be an older monitor's
+            bool(plain.get("maps_registers")),
         )
 
 
@@ -150,6 +156,9 @@ class MachineDescription:
     def __post_init__(self) -> None:
         if self.ram_bytes <= 0 or self.ram_bytes % PAGE_BYTES:
             raise ValueError(f"RAM of {self.ram_bytes} bytes: give a multiple of {PAGE_BYTES}")
+        for device in self.devices:
+            if device.maps_registers and device.display is not None:
+                raise ValueError(f"the framebuffer {device.name} has memory of its own: its registers lie there")
         stdio = [device.name for device in self.devices if device.backend is BackendKind.STDIO]
         if len(stdio) > 1:
             raise ValueError(f"devices {', '.join(stdio)} all have back end stdio; give all but one of them pty")
@@ -168,6 +177,16 @@ class MachineDescription:
             found.append(memory)
             at = memory.end
         return tuple(found)
+
+    @property
+    def register_pages(self) -> dict[int, int]:
+        """Device numbers by the physical addresses of their pages of registers."""
+        of_devices = enumerate(zip(self.devices, self.device_memory, strict=True))
+        return {
+            memory.address: number
+            for number, (device, memory) in of_devices
+            if memory is not None and device.maps_registers
+        }
 
     @property
     def memory_bytes(self) -> int:
@@ -225,7 +244,7 @@ class Machine:
         self._now = now
         self._entropy = entropy
         devices = [self._device(number, device) for number, device in enumerate(description.devices)]
-        self.bus = IoBus(self.ram, devices)
+        self.bus = IoBus(self.ram, devices, description.register_pages)
 
     @classmethod
     def on_memory(

@@ -32,6 +32,8 @@ class DeviceLike(Protocol):
     def backend(self) -> Named | None: ...
     @property
     def display(self) -> DisplayLike | None: ...
+    @property
+    def maps_registers(self) -> bool: ...
 
 
 class DisplayLike(Protocol):
@@ -126,4 +128,5 @@ class MonitorOptions:
             descriptor=self.descriptors.get(device.name, -1),
             network=self.networks.get(device.name),
             display=None if shown is None else DisplayMode(shown.width, shown.height, shown.pictures),
+            maps_registers=device.maps_registers,
         )

@@ -22,7 +22,8 @@ from kerneld.service import Service
 
 
 class IoPorts(Protocol):
-    """The machine's I/O port space. Widths in bytes. Devices keep their state in RAM, inside the open transaction.
+    """The machine's I/O port space, and registers in device memory. Widths in bytes. Devices keep their state in RAM,
+    inside the open transaction.
 
     Attributes:
         doorbells: ports whose writes the fast path may carry out by itself. latches: likewise, and reads.
@@ -38,6 +39,14 @@ class IoPorts(Protocol):
 
     def write(self, port: int, width: int, value: int) -> None: ...
 
+    def has_registers(self, address: int) -> bool:
+        """Whether at this physical address a page of registers begins."""
+
+    def load(self, address: int, width: int) -> int:
+        """Of the register at a physical address in such a page."""
+
+    def store(self, address: int, width: int, value: int) -> None: ...
+
 
 class NoPorts:
     """A machine without devices: reads as all ones, as an empty bus does."""
@@ -49,6 +58,15 @@ class NoPorts:
         return (1 << 8 * width) - 1
 
     def write(self, port: int, width: int, value: int) -> None:
+        return None
+
+    def has_registers(self, address: int) -> bool:
+        return False
+
+    def load(self, address: int, width: int) -> int:
+        return 0
+
+    def store(self, address: int, width: int, value: int) -> None:
         return None
 
 

@@ -23,11 +23,12 @@ _SIZE_MASK: Final = 31
 _RIGHTS_SHIFT: Final = 5
 _ATTRIBUTES_SHIFT: Final = 7
 _SLOT: Final = 8
+REGISTERS: Final = 8  # beside VmAttributes: a device's registers, which the host never maps
 
 
 class Mapping(NamedTuple):
-    """One mapping: first address, log2 of its bytes, Rights (Read and Write, or none), VmAttributes, and the address of
-    the slot that holds the frame capability."""
+    """One mapping: first address, log2 of its bytes, Rights (Read and Write, or none), VmAttributes with `REGISTERS`,
+    and the address of the slot that holds the frame capability."""
 
     address: int
     size_bits: int
@@ -38,6 +39,11 @@ class Mapping(NamedTuple):
     @property
     def end(self) -> int:
         return self.address + (1 << self.size_bits)
+
+    @property
+    def is_registers(self) -> bool:
+        """Whether each access is a device's matter, and nothing is mapped at the host."""
+        return bool(self.attributes & REGISTERS)
 
 
 def find(space: MappingSpace, address: int) -> Mapping | None:
@@ -167,7 +173,7 @@ def read(space: MappingSpace, node: int) -> Mapping:
         where & ~_LOW,
         (where & _SIZE_MASK) + abi.FRAME_MIN_BITS,
         where >> _RIGHTS_SHIFT & 3,
-        where >> _ATTRIBUTES_SHIFT & 7,
+        where >> _ATTRIBUTES_SHIFT & 15,
         space.ram.word(node + _SLOT),
     )
 

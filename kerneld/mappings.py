@@ -100,4 +100,6 @@ def takes_memory(core: Core, thread: int) -> None:
 
 
 def _tell(core: Core, kind: Tell, space: MappingSpace, mapping: Mapping, cap: Cap) -> None:
+    if mapping.is_registers:
+        return
     core.outbox.tell(kind, space.address, mapping.address | mapping.rights, cap.object | mapping.size_bits)

@@ -313,7 +313,7 @@ class MappingNode(Record):
     __slots__ = ()
     SIZE: Final = 32
 
-    where = Word(0)  # address | size bits - 12 in bits 0..4 | rights in 5..6 | attributes in 7..9
+    where = Word(0)  # address | size bits - 12 in bits 0..4 | rights in 5..6 | attributes in 7..10
     slot: Ref[Slot] = Ref(8, lambda: Slot)  # the frame capability that is mapped; none: the node is free
     lower: Ref[MappingNode] = Ref(16, lambda: MappingNode, NODE_MASK)
     height = Bits(16, 40, 8)  # of the tree below it; 1 without children

@@ -1,7 +1,8 @@
 """Syscall.FAULT: an instruction of the thread has touched memory that the kernel maps, and that is not there.
 
 Where the VSpace's table has a mapping that allows the access, the process has not done yet what it was told, or the
-host is about to give it the memory anew: the instruction is tried again. Else the thread's fault handler is told, as of
+host is about to give it the memory anew: the instruction is tried again. Of a device's registers, where never anything
+is mapped at the host, the access is done here (`register_access.py`). Else the thread's fault handler is told, as of
 any fault, and its reply ends the system call (`fault_messages.py`): label 0 for another try.
 
 An access is *guarded* where the thread can go on without it (`libsel4py.abi.PageFault.GUARDED`): what would stop it for
@@ -15,13 +16,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from kerneld import completion, listening, mapping_table, mappings, scheduler
+from kerneld import completion, listening, mapping_table, mappings, register_access, scheduler
 from kerneld.core import Core, Refusal
 from kerneld.failures import Fault
 from kerneld.mapping_table import Mapping
 from kerneld.records import Tcb, ThreadState
 from libsel4py import abi
-from libsel4py.abi import FaultLabel, PageFault, Rights, Syscall
+from libsel4py.abi import FaultAnswer, FaultLabel, PageFault, Rights, Syscall
 
 _FAULT: Final = Syscall.FAULT & abi.WORD_MASK
 # Plain numbers: every page that is missed comes by here.
@@ -33,11 +34,11 @@ _USER: Final = int(PageFault.USER)
 _PRESENT: Final = int(PageFault.PRESENT)
 _NEEDED_TO_WRITE: Final = int(Rights.WRITE)
 _NEEDED_TO_READ: Final = int(Rights.READ)
-_NOBODY_RESOLVES: Final = (1, 0, 0, 0)
+_NOBODY_RESOLVES: Final = (int(FaultAnswer.NOBODY), 0, 0, 0)
 
 
 def look_up(core: Core, tcb: Tcb) -> None:
-    """Return if the access may be tried again.
+    """Return if the access may be tried again, or was done.
 
     Raises:
         Fault: a VM_FAULT, of the words FaultIP, Addr, PrefetchFault, FSR.
@@ -46,11 +47,23 @@ def look_up(core: Core, tcb: Tcb) -> None:
     space = listening.address_space(tcb)
     mapping = mapping_table.find(space, address) if space is not None else None
     if mapping is not None and _allows(mapping, kind):
+        if mapping.is_registers:
+            _do(core, tcb, mapping, kind)
+            return
         mappings.takes_memory(core, tcb.address)  # as such a system call it ends when what is under way is done
         return
     status = kind | _USER | (0 if mapping is None else _PRESENT)
     words = (tcb.mr1, address, int(kind & _FETCH != 0), status)
     raise Fault(FaultLabel.VM_FAULT, words, _sentence(address, tcb.mr1, kind, mapping))
+
+
+def _do(core: Core, tcb: Tcb, mapping: Mapping, kind: int) -> None:
+    """Access a device's register for the thread. Raises Fault where its instruction is no load or store of one."""
+    value = register_access.perform(core, mapping, tcb.mr0, is_store=bool(kind & _WRITE), access=tcb.mr3)
+    if value is None:
+        words = (tcb.mr1, tcb.mr0, 0, kind | _USER | _PRESENT)
+        raise Fault(FaultLabel.VM_FAULT, words, _register_sentence(tcb.mr0, tcb.mr1, kind))
+    completion.complete(core, tcb, registers=(int(FaultAnswer.DONE), value, 0, 0))
 
 
 def remember(core: Core, tcb: Tcb) -> None:
@@ -91,6 +104,14 @@ def _allows(mapping: Mapping, kind: int) -> bool:
     """Whether a mapping is good for such an access. Managed memory is never run."""
     needed = _NEEDED_TO_WRITE if kind & _WRITE else _NEEDED_TO_READ
     return not kind & _FETCH and bool(mapping.rights & needed)
+
+
+def _register_sentence(address: int, ip: int, kind: int) -> str:
+    what = "wrote to" if kind & _WRITE else "read from"
+    return (
+        f"it {what} address 0x{address:x}, a device's register, and the instruction at 0x{ip:x} is no plain load or"
+        " store of 1, 2 or 4 aligned bytes (Registers makes those)"
+    )
 
 
 def _sentence(address: int, ip: int, kind: int, mapping: Mapping | None) -> str:

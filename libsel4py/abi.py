@@ -45,7 +45,8 @@ class Syscall(IntEnum):
     # with three, of a CNode: where it has come to, and index << 8 | type of each of these slots that is not empty
     EXPLAIN = -33  # text of why this thread's last refused system call was refused, into its message area
     FAULT = -37  # an instruction touched managed memory that is not there: MR0 = address, MR1 = instruction pointer,
-    # MR2 = PageFault. Completes when the handler has answered; MR0 = 1 if a GUARDED access cannot be resolved
+    # MR2 = PageFault, MR3 = what a plain load or store would do, for a device's registers: value | width in bytes
+    # << ACCESS_WIDTH_SHIFT, or 0. Completes when the handler has answered, or at once; MR0 = FaultAnswer, MR1 = value
     LISTEN = -36  # take channels of the endpoint or notification at cptr from now on (0: of none); MR0 = number
 
 
@@ -117,6 +118,18 @@ class PageFault(IntFlag):
     USER = 4
     FETCH = 16
     GUARDED = 1 << 16  # by a guarded access, which can fail: where nobody resolves it, it raises instead of stopping
+
+
+class FaultAnswer(IntEnum):
+    """Word 0 of FAULT's completion."""
+
+    AGAIN = 0  # carry the instruction out again
+    NOBODY = 1  # a GUARDED access that nobody resolves
+    DONE = 2  # the kernel has done it, at a device's register: word 1 is what was loaded; go on behind the instruction
+
+
+ACCESS_WIDTH_SHIFT: Final = 32
+ACCESS_WIDTHS: Final = (1, 2, 4)  # bytes of a device's registers
 
 
 class VMFault(Exception):

@@ -102,7 +102,8 @@ class Display(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
 class Device(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A device of the machine: its I/O ports ``first_port..last_port`` and its interrupt line.
 
-    ``memory`` is the bytes (a power of two) of the memory that it has; 0: it has none.
+    ``memory`` is the bytes (a power of two) of the memory that it has; 0: it has none. With ``maps_registers`` that is
+    a page of its registers, the same as at its ports.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Device(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     backend: Backend | None = None
     display: Display | None = None
     memory: int = 0
+    maps_registers: bool = False
 
 
 class Provide(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -67,6 +67,16 @@ class Mapping(Protocol):
         """Set a word, and only then load the one at offset ``look``: for who says something and then looks whether the
         other side has said something meanwhile. Raises as `store_word`."""
 
+    def load_register(self, offset: int, width: int, /) -> int:
+        """1, 2 or 4 bytes by one load: of a device's registers (`libsel4py.registers`).
+
+        Raises:
+            ValueError: the width is another one, the offset no multiple of it, or not in the mapping. VMFault.
+        """
+
+    def store_register(self, offset: int, width: int, value: int, /) -> None:
+        """Set one, by one store. Raises as `load_register`; TypeError: it is read-only. OverflowError: too large."""
+
     def release(self) -> None:
         """End it: nothing can be read through it any more. The memory stays mapped; who mapped it unmaps it then.
 

@@ -2,7 +2,8 @@
  *
  * The kernel maps frames between MAPPING_BASE and MAPPING_END. The thread that touches such memory first waits until the
  * keeper has done what the kernel has told it so far (MAPPINGS_TOLD), then asks the kernel by Syscall.FAULT, whose completion
- * comes when the thread's pager has answered; the instruction is then carried out again. All else is the process's own bug and
+ * comes when the thread's pager has answered; the instruction is then carried out again. Where a device's registers are, the
+ * kernel does the access itself (access.c), and the thread goes on behind the instruction. All else is the process's own bug and
  * ends it by the signal, with a line in its log.
  *
  * Rules. All of this runs in a signal handler, on a stack of its own, and is async-signal-safe: no lock, no allocation, no
@@ -201,11 +202,14 @@ static const char *why_not_ask(const struct cpu_thread *thread, const struct acc
     return NULL;
 }
 
-enum answer_of_kernel { TRY_AGAIN, NOBODY_RESOLVES, RINGS_BROKEN };
+enum answer_of_kernel { GO_ON, NOBODY_RESOLVES, RINGS_BROKEN };
 
-static enum answer_of_kernel ask_kernel(struct cpu_thread *thread, const struct access *access)
+static enum answer_of_kernel ask_kernel(struct cpu_thread *thread, const struct access *access, ucontext_t *context)
 {
-    struct sel4py_entry entry = {.op = SEL4PY_SYSCALL_FAULT, .mr = {access->address, access->ip, access->kind}};
+    struct sel4py_entry entry = {
+        .op = SEL4PY_SYSCALL_FAULT,
+        .mr = {access->address, access->ip, access->kind, access_wanted(access, context)},
+    };
     struct sel4py_completion completion;
     uint64_t tag = ring_submit(thread, &entry, NULL);
     if (!ring_publish(thread))
@@ -213,10 +217,15 @@ static enum answer_of_kernel ask_kernel(struct cpu_thread *thread, const struct 
     ring_wait_uninterrupted(thread);
     if (!ring_take(thread, tag, &completion))
         return RINGS_BROKEN;
-    if (completion.mr[0])
+    switch (completion.mr[0]) {
+    case SEL4PY_FAULTANSWER_AGAIN:
+        wait_for_keeper(thread); /* what it has asked for is told most often, and is this thread's to lay */
+        return GO_ON;
+    case SEL4PY_FAULTANSWER_DONE:
+        return access_done(access, context, completion.mr[1]) ? GO_ON : RINGS_BROKEN;
+    default:
         return NOBODY_RESOLVES;
-    wait_for_keeper(thread); /* what it has asked for is told most often, and is this thread's to lay */
-    return TRY_AGAIN;
+    }
 }
 
 /* An access that can fail. With the GIL held it waits for nobody: its caller tries again without. */
@@ -228,7 +237,7 @@ static void resolve_guarded(struct cpu_thread *thread, struct access *access, uc
         if (wait_for_keeper(thread))
             return;
         access->kind |= SEL4PY_FAULT_GUARDED;
-        if (why_not_ask(thread, access) ? wait_for_exchange() : ask_kernel(thread, access) == TRY_AGAIN)
+        if (why_not_ask(thread, access) ? wait_for_exchange() : ask_kernel(thread, access, context) == GO_ON)
             return;
     }
     fault_leave_guarded(context);
@@ -244,8 +253,8 @@ static void resolve(int number, struct cpu_thread *thread, struct access *access
         return;
     const char *why = why_not_ask(thread, access);
     if (!why) {
-        enum answer_of_kernel answer = ask_kernel(thread, access);
-        if (answer == TRY_AGAIN)
+        enum answer_of_kernel answer = ask_kernel(thread, access, context);
+        if (answer == GO_ON)
             return;
         thread->broken |= answer == RINGS_BROKEN;
         why = answer == RINGS_BROKEN ? "the kernel does not keep to libsel4py.abi" : "the kernel gives no memory there";

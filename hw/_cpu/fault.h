@@ -32,14 +32,24 @@ size_t fault_guarded_copy(void *to, const void *from, size_t bytes) __attribute_
 /* One word, by one access: an acquiring load, a releasing store. False where it could not be resolved. */
 bool fault_guarded_load(const uint64_t *from, uint64_t *value) __attribute__((visibility("hidden")));
 bool fault_guarded_store(uint64_t *to, uint64_t value) __attribute__((visibility("hidden")));
+/* 1, 2 or 4 bytes (`width`), of a device's registers. */
+bool fault_guarded_load_part(const void *from, uint64_t *value, unsigned width) __attribute__((visibility("hidden")));
+bool fault_guarded_store_part(void *to, uint64_t value, unsigned width) __attribute__((visibility("hidden")));
 bool fault_is_guarded(uint64_t ip);
 /* The guarded copy that was interrupted returns what is left, instead of trying again. */
 void fault_leave_guarded(ucontext_t *context);
 /* Sets `ip` and `kind`. */
 void fault_read_context(const ucontext_t *context, struct access *access);
 uintptr_t fault_stack_pointer(const ucontext_t *context);
+void fault_set_ip(ucontext_t *context, uint64_t ip);
 
-/* mapping.c, words.c */
+/* access.c */
+/* Message register 3 of FAULT: the access as the kernel may do it itself; 0 where the instruction is no plain one. */
+uint64_t access_wanted(const struct access *access, const ucontext_t *context);
+/* The kernel has: the thread goes on behind the instruction. False where `access_wanted` was 0. */
+bool access_done(const struct access *access, ucontext_t *context, uint64_t value);
+
+/* mapping.c, words.c, registers.c */
 struct mapping {
     PyObject_HEAD
     unsigned long long address, size; /* size 0: released */
@@ -50,7 +60,11 @@ struct mapping {
 PyObject *mapping_load_word(PyObject *mapping, PyObject *offset);
 PyObject *mapping_store_word(PyObject *mapping, PyObject *const *args, Py_ssize_t count);
 PyObject *mapping_store_then_load(PyObject *mapping, PyObject *const *args, Py_ssize_t count);
+PyObject *mapping_load_register(PyObject *mapping, PyObject *const *args, Py_ssize_t count);
+PyObject *mapping_store_register(PyObject *mapping, PyObject *const *args, Py_ssize_t count);
 bool mapping_may_write(const struct mapping *mapping);
+/* TypeError where a method was given another number of arguments. */
+bool mapping_takes(const char *name, Py_ssize_t count, Py_ssize_t wanted);
 /* Around a guarded access without the GIL: it may wait for the keeper and the pager, and the thread be stopped meanwhile. */
 void guard_wait_begin(void);
 void guard_wait_end(void);

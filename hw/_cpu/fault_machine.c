@@ -32,13 +32,38 @@ __asm__(FUNCTION("fault_guarded_copy",
                  "fault_guarded_left:\n"
                  "mov %rcx, %rax\n"
                  "ret\n"));
-/* rdi word, rsi where to or what. This processor's loads and stores are acquiring and releasing ones. */
+/* rdi word, rsi where to or what, edx width of a part. This processor's loads and stores are acquiring and releasing ones. */
 __asm__(FUNCTION("fault_guarded_load",
                  "endbr64\n"
                  "fault_word_first:\n"
                  "mov (%rdi), %rdx\n"
                  "mov %rdx, (%rsi)\n"
                  "mov $1, %eax\n"
+                 "ret\n")
+        FUNCTION("fault_guarded_load_part",
+                 "endbr64\n"
+                 "cmp $2, %edx\n"
+                 "ja 4f\n"
+                 "je 2f\n"
+                 "movzbl (%rdi), %eax\n"
+                 "jmp 1f\n"
+                 "2: movzwl (%rdi), %eax\n"
+                 "jmp 1f\n"
+                 "4: mov (%rdi), %eax\n"
+                 "1: mov %rax, (%rsi)\n"
+                 "mov $1, %eax\n"
+                 "ret\n")
+        FUNCTION("fault_guarded_store_part",
+                 "endbr64\n"
+                 "cmp $2, %edx\n"
+                 "ja 4f\n"
+                 "je 2f\n"
+                 "mov %sil, (%rdi)\n"
+                 "jmp 1f\n"
+                 "2: mov %si, (%rdi)\n"
+                 "jmp 1f\n"
+                 "4: mov %esi, (%rdi)\n"
+                 "1: mov $1, %eax\n"
                  "ret\n")
         FUNCTION("fault_guarded_store",
                  "endbr64\n"
@@ -61,7 +86,7 @@ void fault_read_context(const ucontext_t *context, struct access *access)
 
 uintptr_t fault_stack_pointer(const ucontext_t *context) { return (uintptr_t)context->uc_mcontext.gregs[REG_RSP]; }
 
-static void set_ip(ucontext_t *context, uint64_t ip) { context->uc_mcontext.gregs[REG_RIP] = (greg_t)ip; }
+void fault_set_ip(ucontext_t *context, uint64_t ip) { context->uc_mcontext.gregs[REG_RIP] = (greg_t)ip; }
 
 #elif defined(__aarch64__)
 
@@ -89,13 +114,38 @@ __asm__(FUNCTION("fault_guarded_copy",
                  "fault_guarded_left:\n"
                  "mov x0, x2\n"
                  "ret\n"));
-/* x0 word, x1 where to or what. */
+/* x0 word, x1 where to or what, w2 width of a part. */
 __asm__(FUNCTION("fault_guarded_load",
                  "hint #34\n"
                  "fault_word_first:\n"
                  "ldar x2, [x0]\n"
                  "str x2, [x1]\n"
                  "mov x0, #1\n"
+                 "ret\n")
+        FUNCTION("fault_guarded_load_part",
+                 "hint #34\n"
+                 "cmp w2, #2\n"
+                 "b.hi 4f\n"
+                 "b.eq 2f\n"
+                 "ldrb w3, [x0]\n"
+                 "b 1f\n"
+                 "2: ldrh w3, [x0]\n"
+                 "b 1f\n"
+                 "4: ldr w3, [x0]\n"
+                 "1: str x3, [x1]\n"
+                 "mov x0, #1\n"
+                 "ret\n")
+        FUNCTION("fault_guarded_store_part",
+                 "hint #34\n"
+                 "cmp w2, #2\n"
+                 "b.hi 4f\n"
+                 "b.eq 2f\n"
+                 "strb w1, [x0]\n"
+                 "b 1f\n"
+                 "2: strh w1, [x0]\n"
+                 "b 1f\n"
+                 "4: str w1, [x0]\n"
+                 "1: mov x0, #1\n"
                  "ret\n")
         FUNCTION("fault_guarded_store",
                  "hint #34\n"
@@ -125,14 +175,20 @@ static bool find_syndrome(const ucontext_t *context, uint64_t *syndrome)
     return false;
 }
 
+/* Bit 22 of the instruction is clear in stores of one register or two, and set in loads, but for those that extend a sign. */
+static bool is_store(uint32_t instruction)
+{
+    const bool extends_sign = (instruction >> 26 & 15) == 14 && instruction >> 23 & 1;
+    return !(instruction >> 22 & 1) && !extends_sign;
+}
+
 void fault_read_context(const ucontext_t *context, struct access *access)
 {
     uint64_t syndrome;
     access->ip = context->uc_mcontext.pc;
     access->kind = SEL4PY_FAULT_USER;
     if (!find_syndrome(context, &syndrome)) {
-        /* Bit 22 of the instruction is clear in stores of one register or two, and set in loads. */
-        if (access->ip != access->address && !(*(const uint32_t *)(uintptr_t)access->ip >> 22 & 1))
+        if (access->ip != access->address && is_store(*(const uint32_t *)(uintptr_t)access->ip))
             access->kind |= SEL4PY_FAULT_WRITE;
         return;
     }
@@ -145,7 +201,7 @@ void fault_read_context(const ucontext_t *context, struct access *access)
 
 uintptr_t fault_stack_pointer(const ucontext_t *context) { return context->uc_mcontext.sp; }
 
-static void set_ip(ucontext_t *context, uint64_t ip) { context->uc_mcontext.pc = ip; }
+void fault_set_ip(ucontext_t *context, uint64_t ip) { context->uc_mcontext.pc = ip; }
 
 #else
 #error "faults are known on x86_64 and aarch64"
@@ -165,5 +221,5 @@ void fault_leave_guarded(ucontext_t *context)
 {
     struct access access;
     fault_read_context(context, &access);
-    set_ip(context, (uintptr_t)(is_copy(access.ip) ? fault_guarded_left : fault_word_left));
+    fault_set_ip(context, (uintptr_t)(is_copy(access.ip) ? fault_guarded_left : fault_word_left));
 }

@@ -225,6 +225,12 @@ static PyMethodDef mapping_methods[] = {
      "OverflowError, TypeError if the mapping is read-only, VMFault."},
     {"store_then_load", (PyCFunction)(void (*)(void))mapping_store_then_load, METH_FASTCALL,
      "store_then_load(offset, value, look) -> int\n\nAs store_word; only after it as load_word, at offset look. Raises likewise."},
+    {"load_register", (PyCFunction)(void (*)(void))mapping_load_register, METH_FASTCALL,
+     "load_register(offset, width) -> int\n\nOf a device's registers: 1, 2 or 4 bytes by one guarded load. Raises ValueError if\n"
+     "the offset is no multiple of width or outside of the mapping, VMFault."},
+    {"store_register", (PyCFunction)(void (*)(void))mapping_store_register, METH_FASTCALL,
+     "store_register(offset, width, value)\n\nOne guarded store. Raises likewise, OverflowError, TypeError if the mapping is\n"
+     "read-only."},
     {"release", mapping_release, METH_NOARGS,
      "release()\n\nNothing can be accessed by it from now on: it has no bytes any more. Raises BufferError while its buffer is\n"
      "in use (a memoryview, an array)."},

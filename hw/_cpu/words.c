@@ -49,7 +49,7 @@ static bool store(uint64_t *word, uint64_t value)
     return worked;
 }
 
-static bool has_count(const char *name, Py_ssize_t count, Py_ssize_t wanted)
+bool mapping_takes(const char *name, Py_ssize_t count, Py_ssize_t wanted)
 {
     if (count != wanted)
         PyErr_Format(PyExc_TypeError, "%s() takes %zd arguments, and %zd were given", name, wanted, count);
@@ -72,12 +72,12 @@ PyObject *mapping_load_word(PyObject *mapping, PyObject *offset)
 
 PyObject *mapping_store_word(PyObject *mapping, PyObject *const *args, Py_ssize_t count)
 {
-    return has_count("store_word", count, 2) && store_at(mapping, args[0], args[1]) ? Py_NewRef(Py_None) : NULL;
+    return mapping_takes("store_word", count, 2) && store_at(mapping, args[0], args[1]) ? Py_NewRef(Py_None) : NULL;
 }
 
 PyObject *mapping_store_then_load(PyObject *mapping, PyObject *const *args, Py_ssize_t count)
 {
-    if (!has_count("store_then_load", count, 3) || !store_at(mapping, args[0], args[1]))
+    if (!mapping_takes("store_then_load", count, 3) || !store_at(mapping, args[0], args[1]))
         return NULL;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return mapping_load_word(mapping, args[2]);

@@ -1,16 +1,19 @@
 """The I/O port space: finds the device behind a port. Implements what the kernel's IOPort capabilities read and write.
 
+Registers that lie in device memory as well are reached there by the same numbers: byte N of their page is what is at
+port ``first_port + N``. Behind a device's last register its page reads as zeroes, and takes nothing.
+
 Runs inside the kernel's open transaction. Where no device answers, a read gives all ones and a write goes nowhere, as
 on an empty ISA bus. An access wider than a device's registers is made byte by byte at consecutive ports, as there too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-from hw.devices.device import Device, Latch
+from hw.devices.device import PAGE_BYTES, Device, Latch
 from hw.interrupts import InterruptLines, Trigger
 from hw.ram import Ram
 
@@ -26,7 +29,8 @@ class IoBus:
         the host's side, by whoever wants to know how long that takes.
     """
 
-    def __init__(self, ram: Ram, devices: Iterable[Device]) -> None:
+    def __init__(self, ram: Ram, devices: Iterable[Device], pages: Mapping[int, int] | None = None) -> None:
+        """``pages``: by the physical address of a page of registers, whose they are (its device number)."""
         self.ram = ram
         self.devices = {device.number: device for device in devices}
         self._ports: dict[int, Device] = {}
@@ -35,6 +39,7 @@ class IoBus:
                 if port in self._ports:
                     raise ValueError(f"two devices have port {port:#x}; give one of them another first port")
                 self._ports[port] = device
+        self._pages = {address: self.devices[number] for address, number in (pages or {}).items()}
         self.doorbells = [bell for device in self.devices.values() if (bell := device.doorbell()) is not None]
         self.latches = list(self._latches())
         self.lines = InterruptLines(self.devices.values())
@@ -70,6 +75,29 @@ class IoBus:
             return
         device.write(port - device.first_port, width, value & (1 << 8 * width) - 1)
         self._changed(device)
+
+    def has_registers(self, address: int) -> bool:
+        """Whether at this physical address a page of registers begins."""
+        return address in self._pages
+
+    def load(self, address: int, width: int) -> int:
+        """The register at a physical address inside of such a page; it is aligned to ``width``: 1, 2 or 4 bytes."""
+        device, offset = self._register(address)
+        if offset + width > device.PORTS:
+            return 0
+        value = device.read(offset, width)
+        self._changed(device)
+        return value
+
+    def store(self, address: int, width: int, value: int) -> None:
+        """Store to a register, as `load` reads it."""
+        device, offset = self._register(address)
+        if offset + width <= device.PORTS:
+            device.write(offset, width, value & (1 << 8 * width) - 1)
+            self._changed(device)
+
+    def _register(self, address: int) -> tuple[Device, int]:
+        return self._pages[address & -PAGE_BYTES], address & PAGE_BYTES - 1
 
     def change(self, device: Device, change: Callable[[], None]) -> None:
         """Change a device's state from the host's side, in a transaction of its own."""

@@ -78,6 +78,8 @@ class FormerMappings:
         while (mapping := mapping_table.following(space, at)) is not None:
             frame, size, at = Slot(ram, mapping.slot).object, 1 << mapping.size_bits, mapping.end
             free = at if mapping.address == free else free
+            if mapping.is_registers:
+                continue
             use = held[mapping.address] = self._uses.setdefault(frame, FrameUse(frame, size))
             holding = use.add(process, mapping.address, mapping.rights)
             self._shares.settle(use)

@@ -92,9 +92,10 @@ def _bitflip(system: System, request: Request) -> object:
 
 
 def _frames(system: System, process: Process) -> Iterator[tuple[int, int]]:
-    """Physical address and bytes of what the process has mapped, by the address of the mapping."""
+    """Physical address and bytes of the memory that the process has mapped, by the address of the mapping."""
     for mapping in mapping_table.walk(VSpace(system.ram, process.vspace)):
-        yield Slot(system.ram, mapping.slot).object, 1 << mapping.size_bits
+        if not mapping.is_registers:
+            yield Slot(system.ram, mapping.slot).object, 1 << mapping.size_bits
 
 
 def _flip(system: System, address: int, bit: int) -> None:

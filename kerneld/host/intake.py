@@ -66,7 +66,10 @@ class Intake:
         return True
 
     def _next(self) -> Mapping | None:
-        return mapping_table.following(self._space, self._at)
+        """The next one that the host maps."""
+        while (mapping := mapping_table.following(self._space, self._at)) is not None and mapping.is_registers:
+            self._at = mapping.end
+        return mapping
 
     def _frame(self, mapping: Mapping) -> int:
         return Slot(self._space.ram, mapping.slot).object

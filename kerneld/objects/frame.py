@@ -112,8 +112,10 @@ def _decode_map(core: Core, call: Call) -> Map:
     if not cap.is_mapped:
         ensure_free(space, cap, address)
         ensure_room_at_host(space)
-    effective = mappings.access(cap, rights)
-    return Map(call.slot, space, address, effective, attributes & _ATTRIBUTES, call.thread.address)
+    effective, attributes = mappings.access(cap, rights), attributes & _ATTRIBUTES
+    if cap.frame_is_device and core.ports.has_registers(cap.object):
+        attributes |= mapping_table.REGISTERS
+    return Map(call.slot, space, address, effective, attributes, call.thread.address)
 
 
 def _decode_map_io(core: Core, call: Call) -> MapIo:

@@ -16,7 +16,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from libsel4py.abi import FRAME_MIN_BITS, IO_MAPPING_END, MAPPING_BASE, MAPPING_END, Error, Rights, VMFault
+from libsel4py.abi import (
+    ACCESS_WIDTHS,
+    FRAME_MIN_BITS,
+    IO_MAPPING_END,
+    MAPPING_BASE,
+    MAPPING_END,
+    Error,
+    Rights,
+    VMFault,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -181,6 +190,14 @@ class FakeMapping(mmap.mmap):
         self.store_word(offset, value)
         return self.load_word(look)
 
+    def load_register(self, offset: int, width: int, /) -> int:
+        self._check_register(offset, width)
+        return int.from_bytes(self.read(offset, width), "little")
+
+    def store_register(self, offset: int, width: int, value: int, /) -> None:
+        self._check_register(offset, width)
+        self.write(offset, value.to_bytes(width, "little"))
+
     def release(self) -> None:
         if not self._released:
             self.close()
@@ -193,6 +210,10 @@ class FakeMapping(mmap.mmap):
     def _check_word(self, offset: int) -> None:
         if offset % _WORD_BYTES or self._released or not 0 <= offset <= len(self) - _WORD_BYTES:
             raise ValueError(f"there is no word at {offset} of this mapping")
+
+    def _check_register(self, offset: int, width: int) -> None:
+        if width not in ACCESS_WIDTHS or offset % width:
+            raise ValueError(f"there is no register of {width} bytes at {offset}")
 
 
 class _PyBuffer(ctypes.Structure):

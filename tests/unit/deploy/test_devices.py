@@ -66,6 +66,17 @@ def test_there_is_no_device_that_a_description_cannot_name() -> None:
     assert {kind.value for kind in DeviceKind} == {kind.value for kind in DeviceType}
 
 
+def test_whose_registers_are_mapped_has_a_page_of_memory(tmp_path: Path) -> None:
+    file = tmp_path / "one.toml"
+    for kind in DeviceType:
+        more = NEEDED.get(kind, "") + "\nmaps_registers = true"
+        file.write_text(TEXT.format(type=kind.value, backend=more))
+        if kind is DeviceType.FRAMEBUFFER:
+            continue  # tests/manifests/bad/framebuffer-registers.toml
+        (device,) = load(file).system.devices
+        assert (device.memory, device.maps_registers) == (4096, True)
+
+
 def test_a_framebuffer_has_memory_and_no_other_device_does(tmp_path: Path) -> None:
     file = tmp_path / "one.toml"
     for kind in DeviceType:

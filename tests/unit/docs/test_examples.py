@@ -67,6 +67,6 @@ def test_the_examples_of_a_page_run(page: str) -> None:
 def test_a_page_has_the_common_form(page: str) -> None:
     text = (MANUAL / f"{page}.md").read_text(encoding="utf-8")
     heads = re.findall(r"^## (.+)$", text, re.MULTILINE)
-    own = {"io_space": ["What a device sees"]}.get(page, [])
+    own = {"io_space": ["What a device sees"], "frame": ["Registers"]}.get(page, [])
     assert heads == [*own, "Checks", "Its end", "Differences from seL4", "Example"]
     assert text.count("\n| size |") == text.count("\n| capability |") == text.count("\n| methods |") == 1

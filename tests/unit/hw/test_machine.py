@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
 
 import pytest
 
+from hw.clock import ManualClock
 from hw.devices.framebuffer import MAGIC, DisplayMode
 from hw.interrupts import Trigger
 from hw.machine import (
@@ -80,6 +82,31 @@ def test_ram_is_sparse() -> None:
 
 def screen(name: str, port: int, mode: DisplayMode) -> DeviceDescription:
     return DeviceDescription(name, DeviceKind.FRAMEBUFFER, port, port & 0xF, display=mode)
+
+
+def test_registers_in_memory_are_those_at_the_ports(clock: ManualClock) -> None:
+    uart = DeviceDescription("uart", DeviceKind.UART, 0x3F8, 4, maps_registers=True)
+    entropy = DeviceDescription("entropy", DeviceKind.ENTROPY, 0x100, 9)
+    timer = DeviceDescription("clock", DeviceKind.CLOCK, 0x40, 8, maps_registers=True)
+    description = MachineDescription(RAM_BYTES, (uart, entropy, timer))
+    assert description.device_memory == (DeviceMemory(RAM_BYTES, 12), None, DeviceMemory(RAM_BYTES + 4096, 12))
+    assert DeviceDescription.from_plain(uart.plain()) == uart
+    former = uart.plain()
+    del former["maps_registers"]  # as an older monitor has it
+    assert not DeviceDescription.from_plain(former).maps_registers
+    machine = Machine(description, bytearray(description.memory_bytes), LAYOUT, clock)
+    machine.power_on()
+    bus, page = machine.bus, RAM_BYTES
+    assert [bus.has_registers(at) for at in (page, page + 4096, page + 1, page + 8192)] == [True, True, False, False]
+    with machine.ram.transaction():
+        bus.store(page + 7, 1, 0x5A)
+        assert (bus.load(page + 7, 1), bus.read(0x3FF, 1), bus.load(page + 4, 4) >> 24) == (0x5A, 0x5A, 0x5A)
+        bus.store(page + 8, 4, 1)
+        assert (bus.load(page + 8, 1), bus.load(page + 4092, 4)) == (0, 0)
+        bus.store(page + 1, 1, 2)
+    assert bus.lines.high == 1 << 4, "the UART asks for a byte to send"
+    with pytest.raises(ValueError, match="framebuffer screen has memory of its own"):
+        MachineDescription(RAM_BYTES, (replace(screen("screen", 0x201, DisplayMode(8, 8, 1)), maps_registers=True),))
 
 
 def test_devices_memory_lies_behind_ram_aligned_to_its_size_in_their_order() -> None:

@@ -20,8 +20,8 @@ class Scene:
         endpoint: its slot in the initial task's CNode.
     """
 
-    def __init__(self, check: bool = True) -> None:
-        self.machine = Machine(check=check)
+    def __init__(self, check: bool = True, machine: Machine | None = None) -> None:
+        self.machine = machine or Machine(check=check)
         self.endpoint = self.machine.retype(ObjectType.ENDPOINT)
 
     def thread(
