@@ -157,22 +157,25 @@ class MappingDatabase:
     def map(self, source: SpaceId, send: Flexpage, target: SpaceId, base: int) -> int:
         """Let another space see the pages of a flexpage, from ``base`` on; returns how many there were.
 
-        Pages that the source has not are left out, as L4 does. Raises KernelError, OutOfSlots.
+        Pages that the source has not are left out, as L4 does; so are those that it loses by this, since one before
+        took the place of what they came of. Raises KernelError, OutOfSlots.
         """
-        pairs = list(self._pairs(source, send, base))
-        for node, address in pairs:
+        done = 0
+        for node, address in self._pairs(source, send, base):
             self._map(node, target, address, send.rights)
-        return len(pairs)
+            done += 1
+        return done
 
     def grant(self, source: SpaceId, send: Flexpage, target: SpaceId, base: int) -> int:
         """Give the pages of a flexpage away; the source has them no more. As `map` otherwise.
 
         What the source had mapped on to others stays theirs, and comes of the target's page now.
         """
-        pairs = list(self._pairs(source, send, base))
-        for node, address in pairs:
+        done = 0
+        for node, address in self._pairs(source, send, base):
             self._give(node, target, address, send.rights)
-        return len(pairs)
+            done += 1
+        return done
 
     def unmap(self, space: SpaceId, page: Flexpage, *, own: bool = False) -> int:
         """Take the rights in ``page.rights`` from all that came of the space's pages; returns what was taken of them.
@@ -181,7 +184,7 @@ class MappingDatabase:
             own: take them from the space itself as well (L4: flush). Without Read nothing is left of a mapping.
         """
         taken = 0
-        for node, _ in list(self._pairs(space, page, 0)):
+        for node, _ in self._pairs(space, page, 0):
             nodes = [*node.below(), *([node] if own else [])]
             taken |= self._take(nodes, page.rights)
         return taken
@@ -209,17 +212,20 @@ class MappingDatabase:
     # --- one node -------------------------------------------------------------------------------------------
 
     def _pairs(self, space: SpaceId, page: Flexpage, base: int) -> Iterator[tuple[Node, int]]:
-        """The space's pages within a flexpage, each with its place from ``base`` on."""
+        """The space's pages within a flexpage, each with its place from ``base`` on.
+
+        Which these are is settled before the first one; one that has gone when its turn comes is left out.
+        """
         if page.size // PAGE_BYTES > len(self._nodes):
             within = sorted(
                 each for owner, each in self._nodes if owner == space and page.base <= each < page.base + page.size
             )
         else:
             within = list(range(page.base, page.base + page.size, PAGE_BYTES))
-        for address in within:
-            node = self._nodes.get((space, address))
-            if node is not None:
-                yield node, base + address - page.base
+        found = [self._nodes[space, address] for address in within if (space, address) in self._nodes]
+        for node in found:
+            if self._nodes.get((space, node.address)) is node:
+                yield node, base + node.address - page.base
 
     def _map(self, parent: Node, space: SpaceId, address: int, rights: int) -> None:
         rights &= parent.rights & (READ | WRITE)

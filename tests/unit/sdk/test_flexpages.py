@@ -173,6 +173,46 @@ def test_a_page_cannot_come_of_itself(spaces: Spaces) -> None:
     assert spaces.rights() == [RW, RW, RW, 0]
 
 
+def test_who_maps_pages_over_each_other_keeps_none_that_is_taken_back(spaces: Spaces) -> None:
+    """B maps two pages one further in its own space: the second is gone when its turn comes, and is not sent."""
+    database, second = spaces.database, Flexpage(BASE + PAGE, 12)
+    for number in range(2):
+        spaces.page(A, BASE + number * PAGE)
+    database.map(A, Flexpage(BASE, 13), B, BASE)
+    assert database.map(B, Flexpage(BASE, 13), B, BASE + PAGE) == 1
+    assert spaces.rights(BASE + 2 * PAGE) == [0, 0, 0, 0]
+    assert spaces.clients[B].physical(BASE + PAGE) == spaces.clients[A].physical(BASE)
+    database.unmap(A, ONE)
+    assert [spaces.rights(BASE + number * PAGE) for number in range(3)] == [[RW, 0, 0, 0], [RW, 0, 0, 0], [0, 0, 0, 0]]
+    database.map(A, second, B, BASE + PAGE)
+    assert spaces.rights(BASE + PAGE) == [RW, RW, 0, 0]
+
+
+def test_a_page_that_its_sender_loses_on_the_way_is_not_sent(spaces: Spaces) -> None:
+    """A's second page came of what its first one takes the place of."""
+    for act, ended in ((spaces.database.map, 1), (spaces.database.grant, 2)):
+        spaces.page(B)
+        spaces.page(A)
+        spaces.database.map(B, ONE, A, BASE + PAGE)
+        free = spaces.board.slots.free_count
+        assert act(A, Flexpage(BASE, 13), B, BASE) == 1
+        assert spaces.rights(BASE + PAGE) == [0, 0, 0, 0]
+        assert spaces.board.slots.free_count == free + ended
+        spaces.database.unmap(A, ONE, own=True)
+        spaces.database.unmap(B, ONE, own=True)
+        assert spaces.rights() == [0, 0, 0, 0]
+
+
+def test_pages_that_came_of_each_other_are_taken_back_at_once(spaces: Spaces) -> None:
+    page, free = spaces.page(), spaces.board.slots.free_count
+    spaces.database.map(A, ONE, A, BASE + PAGE)
+    spaces.database.map(A, Flexpage(BASE + PAGE, 12), B, BASE)
+    assert spaces.database.unmap(A, Flexpage(BASE, 13), own=True) == RW
+    assert [spaces.rights(BASE + number * PAGE) for number in range(2)] == [[0, 0, 0, 0], [0, 0, 0, 0]]
+    assert spaces.board.slots.free_count == free + 1
+    assert spaces.database.take_unused() == [page]
+
+
 def test_a_space_that_ends_takes_what_it_mapped_on_with_it(spaces: Spaces) -> None:
     _chain(spaces)
     spaces.database.remove_space(B)
@@ -223,20 +263,22 @@ def test_random_maps_grants_and_unmaps_agree_with_the_kernel(spaces: Spaces) -> 
     for number, address in enumerate(addresses):
         spaces.page(SpaceId(number), address)
     free = spaces.board.slots.free_count
+    seen = [BASE + number * PAGE for number in range(4)]
     for _ in range(120):
         source, target = chooser.choice((A, B, C, D)), chooser.choice((A, B, C, D))
-        page = Flexpage(chooser.choice(addresses), 12, chooser.choice((READ, RW, RW, WRITE)))
+        base, size_bits = chooser.choice(((BASE, 12), (BASE + PAGE, 12), (BASE, 13)))
+        page = Flexpage(base, size_bits, chooser.choice((READ, RW, RW, WRITE)))
         with suppress(ValueError):  # a page cannot come of itself
             match chooser.randrange(5):
                 case 0 | 1:
-                    spaces.database.map(source, page, target, chooser.choice(addresses))
+                    spaces.database.map(source, page, target, chooser.choice(seen[:3]))
                 case 2:
-                    spaces.database.grant(source, page, target, chooser.choice(addresses))
+                    spaces.database.grant(source, page, target, chooser.choice(seen[:3]))
                 case 3:
                     spaces.database.unmap(source, page)
                 case _:
-                    spaces.database.unmap(source, Flexpage(page.base, 12, WRITE), own=True)
-        mapped = sum(right > 0 for address in addresses for right in spaces.rights(address))
+                    spaces.database.unmap(source, Flexpage(base, size_bits, WRITE), own=True)
+        mapped = sum(right > 0 for address in seen for right in spaces.rights(address))
         assert spaces.board.slots.free_count == free + 2 - mapped
 
 
