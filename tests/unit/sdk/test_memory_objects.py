@@ -14,7 +14,7 @@ from libsel4py.pagers.anonymous import Anonymous
 from libsel4py.pagers.blob import Blob
 from libsel4py.pagers.data_pages import DataPages, PagesObject
 from libsel4py.pagers.frames import Frames
-from libsel4py.pagers.shadow import fork
+from libsel4py.pagers.shadow import Shadow, fork
 from libsel4py.testing import system
 from libsel4py.testing.memory_object import MEMORY_OBJECT_CHECKS, PAGE, Subject, check_memory_object, fake_frames
 
@@ -82,6 +82,15 @@ def test_the_suite_finds_an_object_that_forgets() -> None:
     assert "MO-05" in found.value.__notes__[0]
 
 
+def _shadows_beside(source: MemoryObject) -> list[Shadow]:
+    """All shadows of what it stands on."""
+    found: list[Shadow] = []
+    while isinstance(source, Shadow):
+        found += source._frozen.shadows
+        source = source._frozen.source
+    return found
+
+
 def test_terminated_objects_leave_no_memory_behind() -> None:
     for make, _, writable in SUBJECTS.values():
         with system() as made:
@@ -91,13 +100,12 @@ def test_terminated_objects_leave_no_memory_behind() -> None:
             source.init(None)
             source.data_request(0, PAGE, READ_WRITE if writable else READ_ONLY)
             source.data_request(PAGE, PAGE, READ_ONLY)
+            others = _shadows_beside(source)
             source.terminate()
             if isinstance(source, PagesObject):  # these are their server's until that closes them
                 source.pages.close()
-            below = getattr(source, "_frozen", None)
-            while below is not None:  # its other shadow was never used
-                below.release()
-                below = getattr(below.source, "_frozen", None)
+            for other in others:  # they were never used
+                other.terminate()
             assert (made.first_task.memory.statistics().free_bytes, made.slots.free_count) == before
 
 
