@@ -122,9 +122,9 @@ class Blob(MemoryObject):
     def data_request(self, offset: int, length: int, access: int) -> Answer:
         self._ensure(offset, length, access)
         rights = READ_WRITE if access & Rights.WRITE else READ_ONLY
-        if offset not in self._held:
-            self._held[offset] = self._fetch(offset, length)
-        frame = self._held[offset]
+        frame = self._held.get(offset)
+        if frame is None:  # never asked for; or the pager made it, and what it wrote there is the source's by now
+            frame = self._held[offset] = self._fetch(offset, length)
         if offset in self._granted:  # it differs from the source: who has it is to return it
             rights = READ_WRITE
         self._grant(offset, length, rights)

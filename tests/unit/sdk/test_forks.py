@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import pytest
 from libsel4py import Frame
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.pagers.anonymous import Anonymous
+from libsel4py.pagers.blob import Blob
 from libsel4py.pagers.regions import Region
 from libsel4py.pagers.shadow import Shadow
 from tests.unit.sdk.paging import BASE, PAGE, Client, PagingBoard, paging_board
@@ -143,3 +145,16 @@ def test_a_page_that_could_not_be_copied_is_not_zeroes_the_next_time(
     other = board.client("other", beside=client)
     other.write(BASE + 8, b"next")
     assert other.read(BASE, 12) == b"first\0\0\0next"
+
+
+def test_what_was_written_behind_a_files_end_is_in_both_copies(board: PagingBoard) -> None:
+    """The pager made the page, and the file has had it since the fork."""
+    file, client = io.BytesIO(b"short"), board.client()
+    region = board.pager.attach(client.space, BASE, SIZE, Blob(board.frames, file, SIZE))
+    client.write(BASE + 2 * PAGE, b"far")
+    board.pager.fork(region, client.space, BASE + SIZE)
+    assert file.getvalue()[2 * PAGE : 2 * PAGE + 4] == b"far\0"
+    assert client.read(BASE + SIZE + 2 * PAGE, 3) == b"far"
+    client.write(BASE + 2 * PAGE + 3, b"ther")
+    assert client.read(BASE + 2 * PAGE, 7) == b"farther"
+    assert client.read(BASE + SIZE + 2 * PAGE, 7) == b"far\0\0\0\0"
