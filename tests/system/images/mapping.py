@@ -6,7 +6,7 @@ import ctypes
 import time
 
 from libsel4py import abi
-from libsel4py.abi import InitialSlot, ObjectType, Rights
+from libsel4py.abi import FaultLabel, InitialSlot, ObjectType, Rights
 from libsel4py.capabilities import Frame, VSpace
 from libsel4py.errors import NotEnoughMemory
 from libsel4py.lowlevel import bootinfo
@@ -120,20 +120,29 @@ def share(parent: Frames) -> None:
 
 
 def revoke(parent: Frames) -> None:
-    """A child has a frame mapped that is revoked: it does not see what is written from then on."""
+    """A child's mapping is revoked while it stores: it faults, nothing changes, and by the next one it goes on."""
     frame = parent.frame()
-    own, childs = parent.copy(frame), parent.copy(frame)
-    child = parent.child()
-    own.map(BASE, BOTH, vspace=OWN)
+    child, childs = parent.child(), parent.copy(frame)
+    frame.map(BASE, BOTH, vspace=OWN)
     word(BASE).value = 1
     childs.map(BASE, BOTH, vspace=child.vspace)
     child.start(mapped.COUNT, BASE)
     while word(BASE).value == 1:
         continue
-    parent.cnode.delete(childs.cptr)
+    parent.cnode.revoke(frame.cptr)
     before = word(BASE).value
+    number, label, (_, address, *_) = parent.wait_fault()
+    assert (number, label) == (1, FaultLabel.VM_FAULT)
+    assert BASE <= address < BASE + PAGE
     for _ in range(1000):
         assert word(BASE).value == before
+    parent.copy(frame).map(BASE, BOTH, vspace=child.vspace)
+    parent.answer()
+    while word(BASE).value == before:
+        continue
+    word(BASE + 8).value = 1
+    assert parent.wait_death() == (1, 0)
+    assert word(BASE).value == word(BASE + 16).value + 1
 
 
 def greedy(parent: Frames) -> None:
