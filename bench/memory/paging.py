@@ -2,8 +2,10 @@
 
 Both read pages in order of their addresses, each missing at first. Ours has twice the hops: the fault goes to the
 kernel, to the pager, whose mapping goes to the kernel and on to the process; Linux's goes to the handler and back.
-Linux's is taken with a processor for each side, as ours has them, and where it is fastest. A single fault's goal is
-against the first; beside the second, two switches of one processor, it is stated.
+Both are taken with a processor for each of the two sides, and where they are fastest: Linux's by a trial, ours by the
+rounds themselves, since its placements differ by less than a host's moods. Our kernel goes where Linux puts it. A
+single fault's goal is for ours where it is fastest, against the first of Linux's; against the second, two switches of
+one processor, and with a processor for each side on both, it is stated.
 """
 
 from __future__ import annotations
@@ -14,10 +16,14 @@ from typing import Final
 from bench.booted import BootedSystem
 from bench.ipc.goals import STATED_LOW
 from bench.ipc.peer import Peer
-from bench.ipc.placement import Placement
+from bench.ipc.placement import Placement, place
 from bench.rounds import Goal, Series, ratio_goal
 
-FAULT: Final = "page fault, a pager in Python"
+FAULT: Final = {
+    Placement.ONE: "page fault, a pager in Python, one CPU for both sides",
+    Placement.SPLIT: "page fault, a pager in Python, a CPU for each side",
+    Placement.FREE: "page fault, a pager in Python, unpinned",
+}
 AHEAD: Final = "page of a sequential read, 1 MiB mapped for a fault"
 AHEAD_SMALL: Final = "page of a sequential read, 16 frames mapped for a fault"
 LINUX: Final = "page fault, userfaultfd where it is fastest"
@@ -32,12 +38,19 @@ def contenders(
     system: BootedSystem, linux: Peer | None, linux_place: Placement, pages: int, frames: int
 ) -> dict[str, Callable[[], float]]:
     """Seconds a page, a frame, or a task. ``linux_place``: where Linux's is fastest."""
+    single = f"fault {pages} 1 {PAGE_BITS}"
+    system.order(single)  # the task that is paged is there since
+    pids = system.tasks()
 
-    def ours(order: str) -> Callable[[], float]:
-        return lambda: float(system.order(order)["seconds"])
+    def ours(order: str, placement: Placement = Placement.FREE) -> Callable[[], float]:
+        def turn() -> float:
+            place(placement, [pids["faulter"]], [pids["driver"]])
+            return float(system.order(order)["seconds"])
 
-    turns = {
-        FAULT: ours(f"fault {pages} 1 {PAGE_BITS}"),
+        return turn
+
+    turns = {name: ours(single, placement) for placement, name in FAULT.items()}
+    turns |= {
         AHEAD: ours(f"fault {pages} 1 {LARGE_BITS}"),
         AHEAD_SMALL: ours(f"fault {pages} {FRAMES_AHEAD} {PAGE_BITS}"),
         MAP: ours(f"map {frames}"),
@@ -57,14 +70,24 @@ def contenders(
     return turns
 
 
+def fastest(series: Mapping[str, Series]) -> Placement:
+    """Where ours takes the least time for a fault, by the rounds that were run."""
+    return min(FAULT, key=lambda placement: series[FAULT[placement]].median)
+
+
 def goals(series: Mapping[str, Series]) -> list[Goal]:
-    """At most 3 times its time for a fault, each side with a processor, and faster where the pager maps ahead."""
+    """At most 3 times its time for a fault, its sides with a processor each, and faster where the pager maps ahead."""
     if LINUX not in series:
         return []
+    single, split = series[FAULT[fastest(series)]], series[FAULT[Placement.SPLIT]]
     found = []
     for linux, bound in ((LINUX_SPLIT, 3.0), (LINUX, STATED_LOW)):
         theirs = series[linux]
         against = f", against {linux}"
-        found.append(ratio_goal(FAULT + against, series[FAULT], theirs, bound, faster=False))
+        found.append(ratio_goal(single.name + against, single, theirs, bound, faster=False))
         found.append(ratio_goal(AHEAD + against, series[AHEAD], theirs, 1.0, faster=True))
+    if single is not split:
+        found.append(
+            ratio_goal(f"{split.name}, against {LINUX_SPLIT}", split, series[LINUX_SPLIT], STATED_LOW, faster=False)
+        )
     return found
