@@ -110,4 +110,7 @@ class Volume(Protocol):
         """Size, free blocks, longest name."""
 
     def sync(self) -> None:
-        """Put all that was written on the medium, of open files as well. Raises NoSpace, DeviceFailed."""
+        """Put all that was written on the medium, of open files as well.
+
+        Raises DeviceFailed. NoSpace: what was written to some file does not fit; all else is on the medium.
+        """

@@ -23,6 +23,9 @@ class LittleFsFile:
     littlefs writes what was written and all of the file behind it to new blocks, once something else than the next
     write comes; what lies behind it littlefs copies byte by byte. So it is written here before that, in large pieces,
     as long as the directory names what was there before. No sync comes of it: a loss of power leaves the old file.
+
+    Where littlefs has no room for a write it gives the file up, and closing it would keep nothing of what was written
+    before, in silence: so it is synced first.
     """
 
     def __init__(self, volume: LittleFsVolume, path: str, handle: lfs.LFSFile, size: int) -> None:
@@ -34,6 +37,7 @@ class LittleFsFile:
         self._changed = False
         self._is_writing = False  # littlefs has something of the last write to put behind
         self._is_as_named = True  # but for that, the file is what its directory names
+        self._is_given_up = False  # by littlefs, with what was written to it since it was synced last
         self._lost = False
 
     def read(self, offset: int, length: int, /) -> bytes:
@@ -56,6 +60,7 @@ class LittleFsFile:
             self._volume.call(lfs.file_write, self._open, data)
         except FileError:
             self._at, self._is_as_named = -1, False  # a part may be written
+            self._is_given_up = True
             self._look_up_size()
             raise
         self._at = end = offset + len(data)
@@ -73,12 +78,14 @@ class LittleFsFile:
         try:
             self._cut(size)
         except FileError:
+            self._is_given_up = True
             self._look_up_size()
             raise
         self._size = size
 
     def sync(self) -> None:
         if self._changed:
+            self._is_given_up = False  # who syncs is told
             self._carry_over()
             self._volume.call(lfs.file_sync, self._open)
             self._changed, self._is_as_named = False, True
@@ -98,9 +105,11 @@ class LittleFsFile:
     # --- the volume's side ---------------------------------------------------------------------------------
 
     def rest(self) -> None:
-        """Closed for the length of a rename."""
+        """Closed, for the length of a rename or for good. Raises NoSpace: what was not synced is lost."""
         try:
             self._carry_over()
+            if self._is_given_up:
+                self.sync()
         finally:
             handle, self._handle = self._handle, None
             if handle is not None:
@@ -109,7 +118,7 @@ class LittleFsFile:
     def wake(self, handle: lfs.LFSFile, path: str) -> None:
         """Open again, under this name."""
         self._handle, self._path, self._at, self._changed = handle, path, 0, False
-        self._is_writing, self._is_as_named = False, True
+        self._is_writing, self._is_as_named, self._is_given_up = False, True, False
         self._look_up_size()
 
     def end(self, lost: bool = False) -> None:

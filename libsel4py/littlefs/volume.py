@@ -1,8 +1,9 @@
 """A littlefs as a `libsel4py.filesystem.Volume`.
 
 Rules. littlefs knows its open files by their place in a directory, which a rename changes: files that are open are
-closed before one and opened again after it, under their new names. A file that is removed or replaced while it is open
-is stale: its blocks may be another's at once. What a power loss left half done is finished at the mount: littlefs alone
+synced and closed before one and opened again after it, under their new names; where one of them has no room for what
+was written to it, there is no rename. A file that is removed or replaced while it is open is stale: its blocks may be
+another's at once. What a power loss left half done is finished at the mount: littlefs alone
 waits for the first write, and until then shows neither an entry that was on its way to another directory nor some of
 its neighbours. A mount begins with a flush, unless `Heads` knows that there is nothing to flush: a server that ended
 may have left writes that the medium shows and has not kept yet, and whatever is built on them must not outlive them.
@@ -20,6 +21,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final, NoReturn, ParamSpec, TypeVar
 
 from littlefs import lfs
@@ -33,6 +35,7 @@ from libsel4py.interfaces.file import (
     FileExists,
     IsDirectory,
     Kind,
+    NameTooLong,
     NoSpace,
     NoSuchFile,
     NotDirectory,
@@ -64,7 +67,7 @@ _ERRORS: Final[dict[int, tuple[type[FileError], str]]] = {
     -39: (DirectoryNotEmpty, "the directory is not empty"),
     -27: (NoSpace, "the file would be larger than littlefs has it"),
     -28: (NoSpace, "there is no space left"),
-    -36: (NoSuchFile, f"a name has more than {NAME_BYTES} bytes"),
+    -36: (NameTooLong, "a name has more bytes than this file system has room for"),
     -61: (NoSuchFile, "it has no such attribute"),
 }
 _CORRUPT: Final = -84
@@ -164,12 +167,14 @@ class LittleFsVolume:
 
     def rename(self, old: str, new: str, /) -> None:
         self._ensure_replaceable(old, new)
+        moved = {path: file for path, file in self._files.items() if path == old or path.startswith(old + "/")}
+        for file in moved.values():
+            file.sync()  # what cannot be kept is said while all is as it was
         if self._kind(new) is not None or self._was_there(new):
             self._set_mark(old)
         self._stats.clear()
         self._marks.clear()
         self._end(new)
-        moved = {path: file for path, file in self._files.items() if path == old or path.startswith(old + "/")}
         for file in moved.values():
             file.rest()
         try:
@@ -191,8 +196,14 @@ class LittleFsVolume:
         return Space(self._geometry.block_bytes, self._geometry.blocks, self._geometry.blocks - used, NAME_BYTES)
 
     def sync(self) -> None:
+        failed: NoSpace | None = None
         for file in list(self._files.values()):
-            file.sync()
+            try:
+                file.sync()
+            except NoSpace as error:  # that is one client's; the others' files are none the worse for it
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def close(self) -> None:
         """Close all files, and let go of the store. Raises as `sync`."""
@@ -276,11 +287,15 @@ class LittleFsVolume:
         return False
 
     def _has_name(self, path: str) -> None:
-        """Something new has this name."""
-        if self._was_there(path):
-            self._set_mark(path)
-        else:
+        """Something new has this name. Raises NoSpace: and nothing has it, since it could be taken for the former."""
+        if not self._was_there(path):
             self._marks[path] = 0
+            return
+        try:
+            self._set_mark(path)
+        except NoSpace:
+            self.remove(path)
+            raise
 
     # --- inside --------------------------------------------------------------------------------------------
 
@@ -352,13 +367,21 @@ class LittleFsVolume:
     def _open(self, path: str, create: bool = False) -> lfs.LFSFile:
         if self.read_only:
             return self.call(lfs.file_open, path, READ)
-        return self.call(lfs.file_open, path, _CREATE if create else _READ_WRITE)
+        if not create:
+            return self.call(lfs.file_open, path, _READ_WRITE)
+        try:
+            return self.call(lfs.file_open, path, _CREATE)
+        except NameTooLong as error:  # which is what littlefs says where the directory's blocks are full, too
+            if len(path.rpartition("/")[2].encode()) > self.call(lfs.fs_stat).name_max:
+                raise
+            raise NoSpace(f"{path}: there is no space left for a name") from error
 
     def _end(self, path: str) -> None:
-        """An open file of this name is stale from now on."""
+        """An open file of this name is stale from now on. What was written to it need not fit any more."""
         file = self._files.pop(path, None)
         if file is not None:
-            file.rest()
+            with suppress(NoSpace):
+                file.rest()
             file.end()
 
     def _ensure_replaceable(self, old: str, new: str) -> None:

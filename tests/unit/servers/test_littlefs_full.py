@@ -1,0 +1,165 @@
+"""A littlefs that is full: what was accepted before is kept, who has no room is told, and room can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from libsel4py.interfaces.file import NameTooLong, NoSpace, StaleHandle
+from libsel4py.littlefs import LittleFsVolume, MemoryStore, format_store
+from libsel4py.littlefs.open_file import LittleFsFile
+
+OLD = b"old" * 200_000  # in 1 MiB there is no second one of it
+
+
+def empty(size: int = 1 << 20) -> tuple[MemoryStore, LittleFsVolume]:
+    store = MemoryStore(size)
+    format_store(store)
+    return store, LittleFsVolume(store)
+
+
+def names(volume: LittleFsVolume) -> dict[str, int]:
+    return {entry.name: entry.size for entry in volume.list("")}
+
+
+def on_medium(store: MemoryStore, name: str) -> bytes:
+    """What the next life of the file system finds."""
+    volume = LittleFsVolume(MemoryStore(data=bytearray(store.data)))
+    return bytes(volume.open(name, create=False, exclusive=False).read(0, 1 << 20))
+
+
+def with_what_cannot_be_kept(volume: LittleFsVolume) -> LittleFsFile:
+    """A file ``f`` whose last write littlefs has taken, and has no blocks for."""
+    file = volume.open("f", create=True, exclusive=True)
+    file.write(0, OLD)
+    file.sync()
+    file.write(0, b"new")
+    return file
+
+
+def close(volume: LittleFsVolume, file: LittleFsFile) -> str:
+    file.close()
+    return "f"
+
+
+def rename(volume: LittleFsVolume, file: LittleFsFile) -> str:
+    volume.rename("f", "g")
+    assert bytes(file.read(0, 3)) == b"yes"
+    return "g"
+
+
+@pytest.mark.parametrize("end", [close, rename])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_what_was_written_before_a_write_that_did_not_fit_is_kept(
+    is_cut: bool, end: Callable[[LittleFsVolume, LittleFsFile], str]
+) -> None:
+    store, volume = empty(256 << 10)
+    file = volume.open("f", create=True, exclusive=True)
+    file.write(0, b"yes" * 10_000)
+    with pytest.raises(NoSpace):
+        file.truncate(300_000) if is_cut else file.write(30_000, b"no" * 200_000)
+    size = file.size()
+    name = end(volume, file)
+    found = on_medium(store, name)
+    assert found[:30_000] == b"yes" * 10_000
+    assert len(found) == size == names(volume)[name]
+
+
+def test_a_rename_of_what_cannot_be_kept_is_refused_and_loses_nothing() -> None:
+    _, volume = empty()
+    file = with_what_cannot_be_kept(volume)
+    other = volume.open("other", create=True, exclusive=True)
+    other.write(0, b"x")
+    with pytest.raises(NoSpace):
+        volume.rename("f", "other")
+    assert names(volume).keys() == {"f", "other"}
+    assert file.size() == len(OLD)
+    assert bytes(other.read(0, 2)) == b"x"  # what would have been replaced is open still
+    with pytest.raises(NoSpace):
+        file.sync()
+
+
+def test_a_file_whose_last_write_does_not_fit_can_be_removed() -> None:
+    _, volume = empty()
+    file = with_what_cannot_be_kept(volume)
+    volume.remove("f")
+    assert names(volume) == {}
+    with pytest.raises(StaleHandle):
+        file.size()
+    again = volume.open("again", create=True, exclusive=True)
+    again.write(0, OLD)
+    again.close()
+    assert names(volume) == {"again": len(OLD)}
+
+
+def test_a_file_whose_last_write_does_not_fit_can_be_replaced() -> None:
+    store, volume = empty()
+    with_what_cannot_be_kept(volume)
+    other = volume.open("other", create=True, exclusive=True)
+    other.write(0, b"the new one")
+    other.close()
+    volume.rename("other", "f")
+    assert on_medium(store, "f") == b"the new one"
+
+
+def test_what_one_client_cannot_keep_keeps_no_other_s_from_the_medium() -> None:
+    store, volume = empty()
+    with_what_cannot_be_kept(volume)
+    other = volume.open("other", create=True, exclusive=True)
+    other.write(0, b"fits")
+    with pytest.raises(NoSpace):
+        volume.sync()
+    assert on_medium(store, "other") == b"fits"
+
+
+def full_of_names() -> MemoryStore:
+    """No block is free, and the root's own has no room for a name of 45 letters."""
+    store, volume = empty(256 << 10)
+    file = volume.open("big", create=True, exclusive=True)
+
+    def fill() -> None:
+        for at in range(0, 512 << 10, 4096):
+            file.write(at, bytes(4096))
+
+    with pytest.raises(NoSpace):
+        fill()
+    file.close()
+
+    def add_names() -> None:
+        for number in range(1000):
+            volume.open(f"{number:04}" + "x" * 41, create=True, exclusive=True).close()
+
+    with pytest.raises(NoSpace):
+        add_names()
+    volume.close()
+    return store
+
+
+def test_no_room_for_a_name_is_no_space_and_a_name_that_is_too_long_is_that() -> None:
+    volume = LittleFsVolume(full_of_names())
+    for make in (lambda: volume.open("y" * 45, create=True, exclusive=True), lambda: volume.make_directory("y" * 45)):
+        with pytest.raises(NoSpace):
+            make()
+    with pytest.raises(NameTooLong):
+        volume.open("y" * 256, create=True, exclusive=True)
+
+
+def test_a_name_that_has_no_room_for_its_mark_is_not_there() -> None:
+    """Without it the file would be taken for the one that had the name before."""
+    store, fitted, refused = full_of_names(), 0, 0
+    for length in range(1, 46):
+        volume, name = LittleFsVolume(MemoryStore(data=bytearray(store.data))), "y" * length
+        before = names(volume)
+        try:
+            volume.open(name, create=True, exclusive=True).close()
+        except NoSpace:
+            continue
+        volume.remove(name)
+        fitted += 1
+        try:
+            volume.open(name, create=True, exclusive=True).close()
+        except NoSpace:
+            refused += 1
+            assert names(volume) == before
+    assert 0 < refused < fitted
