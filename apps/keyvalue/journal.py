@@ -8,6 +8,11 @@
 A commit is one record, appended and synced before it is answered. Reading ends at the first record that is not whole:
 it was being written when the power went, was never answered, and is cut off. When the journal holds more that is out of
 date than not, the values that count are written to a new file, which takes its place at once (rename).
+
+Rules. What could not be cut off when a commit failed is cut off before the next one: a record that was refused must not
+be read by a later life, nor what is left of it behind a shorter one. Where replacing the file fails nobody knows which
+of the two has the name: so it is opened again by that, before anything more is written. A new file that takes no place
+is removed, or a disk that it has filled would stay full.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import BinaryIO, Final, Protocol
 
 HEADER: Final = struct.Struct("<III")
@@ -30,11 +36,15 @@ class Disk(Protocol):
 
     def open(self, name: str, mode: str) -> BinaryIO: ...
     def exists(self, name: str) -> bool: ...
+    def remove(self, name: str) -> None: ...
     def sync(self, file: BinaryIO) -> None:
         """All that was written to an open file is on the medium when this returns."""
 
     def replace(self, old: str, new: str) -> None:
-        """Give a file another's name, in the other's place, as one durable step."""
+        """Give a file another's name, in the other's place, as one durable step.
+
+        Raises OSError: it may have been done.
+        """
 
 
 class Journal:
@@ -51,8 +61,11 @@ class Journal:
         self._name = name
         self._values: dict[str, bytes] = {}
         self._live_bytes = 0
-        self._file = disk.open(name, "r+b" if disk.exists(name) else "w+b")
-        self._end = self._replay()
+        self._has_rest = False  # behind the end: what a commit that failed has written
+        self._end = 0
+        self._file: BinaryIO | None = None
+        self._remove_new()
+        self._opened()
 
     @property
     def values(self) -> Mapping[str, bytes]:
@@ -62,12 +75,17 @@ class Journal:
     def commit(self, changes: Mapping[str, bytes | None]) -> None:
         """Make changes (None: delete), all or none. On return they are durable. Raises OSError: then none was made."""
         record = _record(changes)
+        file = self._opened()
+        if self._has_rest:
+            self._cut(file)
         try:
-            self._file.seek(self._end)
-            self._file.write(record)
-            self._disk.sync(self._file)
-        except OSError:
-            self._file.truncate(self._end)
+            file.seek(self._end)
+            file.write(record)
+            self._disk.sync(file)
+        except BaseException:
+            self._has_rest = True
+            with suppress(OSError):  # the next commit does it
+                self._cut(file)
             raise
         self._end += len(record)
         self._apply(changes)
@@ -78,32 +96,65 @@ class Journal:
         return self._end > max(LEAST_COMPACTED, 2 * self._live_bytes)
 
     def compact(self) -> None:
-        """Write what counts to a new file, and put it in the journal's place. Raises OSError: all is as it was."""
+        """Write what counts to a new file, and put it in the journal's place.
+
+        Raises OSError: what counts is what did.
+        """
+        self._opened()
         new = self._name + ".new"
-        file = self._disk.open(new, "w+b")
         try:
-            end = sum(file.write(record) for record in self._records())
-            self._disk.sync(file)
+            with self._disk.open(new, "w+b") as file:
+                for record in self._records():
+                    file.write(record)
+                self._disk.sync(file)
             self._disk.replace(new, self._name)
         except BaseException:
-            file.close()
+            with suppress(OSError):
+                self._remove_new()
             raise
-        self._file.close()
-        self._file, self._end = file, end
+        finally:
+            self.close()
+        self._opened()
 
     def close(self) -> None:
-        self._file.close()
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
-    def _replay(self) -> int:
+    def _remove_new(self) -> None:
+        """What a compaction that was not finished has left."""
+        if self._disk.exists(self._name + ".new"):
+            self._disk.remove(self._name + ".new")
+
+    def _opened(self) -> BinaryIO:
+        """The file that has the journal's name; read, if it has just been opened."""
+        if self._file is None:
+            file = self._disk.open(self._name, "r+b" if self._disk.exists(self._name) else "w+b")
+            try:
+                self._end = self._replay(file)
+            except BaseException:
+                file.close()
+                raise
+            self._file = file
+        return self._file
+
+    def _cut(self, file: BinaryIO) -> None:
+        """Have nothing behind the end."""
+        file.truncate(self._end)
+        self._disk.sync(file)
+        self._has_rest = False
+
+    def _replay(self, file: BinaryIO) -> int:
         """Read what is there; returns where the whole records end, and cuts off what follows."""
-        self._file.seek(0)
-        data, at = self._file.read(), 0
+        file.seek(0)
+        data, at = file.read(), 0
+        self._values, self._live_bytes = {}, 0
         while (changes := _changes(data, at)) is not None:
             self._apply(changes)
             at += HEADER.size + HEADER.unpack_from(data, at)[2]
         if at < len(data):
-            self._file.truncate(at)
-            self._disk.sync(self._file)
+            file.truncate(at)
+            self._disk.sync(file)
         return at
 
     def _apply(self, changes: Mapping[str, bytes | None]) -> None:

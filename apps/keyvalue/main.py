@@ -29,6 +29,9 @@ class _Disk:
     def exists(self, name: str) -> bool:
         return self._files.exists(name)
 
+    def remove(self, name: str) -> None:
+        self._files.remove(name)
+
     def sync(self, file: BinaryIO) -> None:
         self._files.fsync(file)
 

@@ -26,6 +26,9 @@ class Folder:
     def exists(self, name: str) -> bool:
         return (self.path / name).exists()
 
+    def remove(self, name: str) -> None:
+        (self.path / name).unlink()
+
     def sync(self, file: BinaryIO) -> None:
         if "sync" in self.failing:
             raise OSError("the disk is gone")
@@ -35,6 +38,8 @@ class Folder:
         if "replace" in self.failing:
             raise OSError("the disk is gone")
         (self.path / old).replace(self.path / new)
+        if "sync behind replace" in self.failing:
+            raise OSError("the disk is gone")
 
 
 @pytest.fixture
@@ -119,6 +124,72 @@ def test_compaction_keeps_what_counts_and_sheds_the_rest(folder: Folder) -> None
     journal.close()
     assert (folder.path / "journal").stat().st_size < 1000
     assert read(folder) == {"a": bytes(600), "b": b"kept", "c": b"after", "d": b"last"}
+
+
+def due(folder: Folder) -> Journal:
+    journal = Journal(folder, "journal")
+    while not journal.is_due:
+        journal.commit({"a": bytes(600), "b": b"kept"})
+    return journal
+
+
+@pytest.mark.parametrize("failing", ["sync", "replace", "sync behind replace"])
+def test_what_is_committed_behind_a_compaction_that_failed_is_in_the_file_that_is_read(
+    folder: Folder, failing: str
+) -> None:
+    journal = due(folder)
+    folder.failing = {failing}
+    with pytest.raises(OSError, match="gone"):
+        journal.compact()
+    assert [each.name for each in folder.path.iterdir()] == ["journal"]  # a full disk is no fuller than before
+    folder.failing = set()
+    journal.commit({"c": b"after"})
+    journal.close()
+    assert read(folder) == {"a": bytes(600), "b": b"kept", "c": b"after"}
+
+
+def test_what_a_compaction_left_that_did_not_come_to_its_end_is_removed(folder: Folder) -> None:
+    (folder.path / "journal.new").write_bytes(b"half")
+    assert read(folder) == {}
+    assert [each.name for each in folder.path.iterdir()] == ["journal"]
+
+
+class Stuck:
+    """A file that cannot be cut while its folder's disk is gone."""
+
+    def __init__(self, file: BinaryIO, folder: Folder) -> None:
+        self._file, self._folder = file, folder
+        self.seek, self.read, self.write, self.close = file.seek, file.read, file.write, file.close
+
+    def truncate(self, size: int) -> None:
+        if "sync" in self._folder.failing:
+            raise OSError("the disk is gone")
+        self._file.truncate(size)
+
+
+class StuckFolder(Folder):
+    """Its files cannot be cut while its disk is gone."""
+
+    def open(self, name: str, mode: str) -> BinaryIO:
+        return cast(BinaryIO, Stuck(super().open(name, mode), self))
+
+
+def test_a_commit_that_was_refused_and_could_not_be_cut_off_is_not_read_behind_a_shorter_one(tmp_path: Path) -> None:
+    folder = StuckFolder(tmp_path)
+    journal = Journal(folder, "journal")
+    journal.commit({"a": b"1"})
+    size = (tmp_path / "journal").stat().st_size
+    folder.failing = {"sync"}
+    record = size  # as long as the next one, which has a name and a value of as many bytes
+    inner = (tmp_path / "journal").read_bytes()
+    for _ in range(2):  # the refused record has within its value, where the next record ends, one that is whole
+        with pytest.raises(OSError, match="gone"):
+            journal.commit({"x": bytes(record - HEADER.size - 9) + inner + b"behind"})
+    folder.failing = set()
+    journal.commit({"b": b"2"})
+    assert (tmp_path / "journal").stat().st_size == 2 * size
+    journal.close()
+    assert read(folder) == {"a": b"1", "b": b"2"}
 
 
 def test_a_compacted_journal_may_need_several_records(folder: Folder) -> None:
