@@ -42,6 +42,7 @@ class FileService(File):
         if handle is None:
             raise StaleHandle("the file is closed")
         handle.session.ensure_alive()
+        handle.ensure_lent()
         return handle
 
     def _handle(self) -> Handle:

@@ -68,8 +68,8 @@ class Handle:
         node.users += 1
 
     def is_alive(self) -> bool:
-        """Whether the session's memory is still lent (`locks.Holder`)."""
-        return self.session.is_alive()
+        """Whether the session's memory is still lent, and the lender's (`locks.Holder`)."""
+        return self.session.is_alive() and (self.lender is None or self.lender.is_alive())
 
     def read(self, offset: int, length: int, at: int) -> int:
         """To the session's buffer; returns how many bytes."""
@@ -95,7 +95,8 @@ class Handle:
         data = self._from_buffer(length, at)
         self._ensure_writes()
         end = self.node.file.size()
-        self._put(end, data)
+        if data:
+            self._put(end, data)
         return end
 
     def overwrite(self, offset: int, length: int, at: int) -> int:

@@ -102,8 +102,10 @@ class FileLock:
         return not any(others) and not (exclusive and others)
 
     def _drop_dead(self) -> None:
-        dead = [each for each in self._held if not each.is_alive()]
-        for each in dead:
-            del self._held[each]
-        if dead:
-            self._serve()
+        """Those who have it, and those who wait: behind these nobody else need wait."""
+        for holder in [each for each in self._held if not each.is_alive()]:
+            del self._held[holder]
+        for each in [each for each in self._waiting if not each.holder.is_alive()]:
+            self._waiting.remove(each)
+            each.token.fail(Locked("the session is over"))
+        self._serve()

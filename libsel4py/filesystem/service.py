@@ -239,6 +239,8 @@ class FileSystemServer(Directory):
         grant = self._grant()
         if not 0 < rights <= READ | WRITE:
             raise InvalidMessage(f"rights {rights:#x} are not Access.READ, Access.WRITE or both")
+        if not grant.rights & rights:  # and who has no right is not told what is there
+            grant.ensure(rights)
         full = join(grant.root, checked(path))
         if self._volume.stat(full).kind is not Kind.DIRECTORY:
             raise NotDirectory(f"{path!r} is a file, and a capability to a directory was asked for")

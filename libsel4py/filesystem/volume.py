@@ -32,7 +32,7 @@ class OpenFile(Protocol):
         """
 
     def write(self, offset: int, data: bytes, /) -> None:
-        """All of it, or raise; a gap before ``offset`` reads as zeroes. ``data`` may be kept.
+        """All of it (a byte at least), or raise; a gap before ``offset`` reads as zeroes. ``data`` may be kept.
 
         Raises:
             NoSpace: it does not fit; then the file has the size and bytes of before, or those that fitted.

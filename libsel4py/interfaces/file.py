@@ -281,6 +281,8 @@ class Directory(Interface):
 
         It follows the directory when that is renamed. Of a session it ends with it; else it stays, and asking twice
         gives the same.
+
+        Raises NotPermitted: this one has none of them.
         """
 
     def space(self) -> Space:

@@ -1,0 +1,116 @@
+"""The service layer of file systems, looked at by who has little or nothing: what it gives away, and what it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from libsel4py import Notification
+from libsel4py.abi import ObjectType
+from libsel4py.capabilities import Unwrapped
+from libsel4py.context import ReplyToken
+from libsel4py.filesystem.locks import FileLock
+from libsel4py.interface import endpoint_of
+from libsel4py.interfaces.file import Access, File, NotPermitted, StaleHandle
+from libsel4py.testing import TestSystem, connect, in_background, system
+from libsel4py.testing.file_system import Subject
+from libsel4py.testing.file_system.subject import BOTH, NEW
+from servers.ramfs.main import Main
+
+TOTAL = 4 << 20
+
+
+@pytest.fixture
+def made() -> Iterator[TestSystem]:
+    with system() as made:
+        yield made
+
+
+@pytest.fixture
+def subject(made: TestSystem) -> Iterator[Subject]:
+    with connect(Main, configuration={"bytes": TOTAL, "pager": "test"}) as directory:
+        yield Subject(directory, made.first_task, in_background)
+
+
+def test_who_has_no_right_learns_no_name_by_narrowing(made: TestSystem) -> None:
+    with connect(Main, configuration={"clients": {"other": "rw /secret/place"}}) as nothing:
+        for path in ("", "secret", "secret/place", "nothing"):
+            for rights in (Access.READ, Access.WRITE, Access.ALL):
+                with pytest.raises(NotPermitted):
+                    nothing.narrow(path, rights)
+        assert made.first_task is not None
+
+
+def test_what_has_none_of_the_rights_is_not_narrowed_to_nothing(subject: Subject) -> None:
+    subject.directory.make_directory("d")
+    with subject.narrowed(subject.directory, "", Access.READ) as reader:
+        for path in ("d", "nothing"):
+            with pytest.raises(NotPermitted):
+                reader.narrow(path, Access.WRITE)
+        with subject.narrowed(reader, "d", Access.ALL) as below:
+            assert below.list("") == []
+
+
+def test_appending_nothing_takes_nothing_and_tells_nobody(subject: Subject) -> None:
+    with subject.client() as client:
+        wake = Notification(subject.task.memory.allocate(ObjectType.NOTIFICATION).start)
+        number, *_ = client.directory.open_number("f", NEW)
+        client.directory.truncate_number(number, 65_535)
+        watch = client.directory.watch("", wake)
+        before = subject.directory.space()
+        for _ in range(2 * TOTAL // 65_535):
+            assert client.directory.append_number(number, 0, 0) == 65_535
+        assert subject.directory.space() == before
+        assert client.directory.changes(watch) == []
+
+
+def test_a_capability_of_an_adopted_file_ends_with_who_handed_on_the_subtree(subject: Subject) -> None:
+    with subject.client() as giver, subject.client() as pager:
+        giver.put("f", b"bytes")
+        with subject.narrowed(giver.directory, "", Access.ALL) as narrowed:
+            with subject.client(narrowed) as client:
+                endpoint = endpoint_of(client.open("f", BOTH))
+                adopted = pager.directory.adopt(Unwrapped(endpoint.cptr))
+            file = File(pager.directory.file(adopted.number))
+            assert file.read_piece(0, 5) == b"bytes"
+        giver.pool.take_back()
+        with pytest.raises(StaleHandle):
+            file.read_piece(0, 5)
+        with pytest.raises(StaleHandle):
+            file.write_piece(0, b"B")
+        subject.task.delete(endpoint_of(file))
+
+
+@dataclass(eq=False)
+class Somebody:
+    """Who may have a lock, or wait for it. ``told``: what came of that."""
+
+    lives: bool = True
+    told: list[str] = field(default_factory=list)
+
+    def is_alive(self) -> bool:
+        return self.lives
+
+    def complete(self, value: object = None) -> None:
+        self.told.append("has it")
+
+    def fail(self, error: Exception) -> None:
+        self.told.append(str(error))
+
+    def defer(self) -> ReplyToken:
+        return cast(ReplyToken, self)
+
+
+def test_nobody_waits_behind_the_dead() -> None:
+    """Of a session that had no room for a notice of its end nothing is heard."""
+    lock, reader, dead, behind, late = FileLock(), *(Somebody() for _ in range(4))
+    assert lock.try_take(reader, exclusive=False)
+    lock.wait(dead, True, dead.defer)
+    lock.wait(behind, False, behind.defer)
+    assert not lock.try_take(late, exclusive=False)
+    dead.lives = False
+    assert lock.try_take(late, exclusive=False)
+    assert (dead.told, behind.told) == (["the session is over"], ["has it"])
