@@ -35,7 +35,18 @@ from libsel4py.files.path import Path
 from libsel4py.files.raw import RawFile
 from libsel4py.files.watcher import Watcher
 from libsel4py.interface import Interface
-from libsel4py.interfaces.file import NAME_BYTES, PATH_BYTES, Access, Directory, Entry, FileError, Kind, Space, Stat
+from libsel4py.interfaces.file import (
+    NAME_BYTES,
+    PATH_BYTES,
+    Access,
+    Directory,
+    Entry,
+    FileError,
+    Kind,
+    OpenFlags,
+    Space,
+    Stat,
+)
 from libsel4py.interfaces.mapped_files import MapAs, MappedFiles
 from libsel4py.task import Task, current_task
 
@@ -230,9 +241,11 @@ class Files:
         """As the builtin; text is UTF-8 unless ``encoding`` says otherwise. Raises OSError, ValueError."""
         mount, rest = self._find(path)
         name = str(path)
-        return layered(
-            lambda flags: RawFile(mount, self._task, rest, flags, name), mode, buffering, encoding, errors, newline
-        )
+
+        def make_raw(flags: OpenFlags) -> RawFile:
+            return RawFile(mount, self._task, rest, flags, name, below=buffering != 0)
+
+        return layered(make_raw, mode, buffering, encoding, errors, newline)
 
     def map(
         self,

@@ -6,6 +6,7 @@ A file outlives its server (`files.handle`).
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import time
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
+MOST_PLACE: Final = (1 << 63) - 1  # Linux' off_t
 Result = TypeVar("Result")
 
 
@@ -34,15 +36,21 @@ class RawFile(io.RawIOBase):
 
     Attributes:
         name: its path, as it was asked for (which may lead through a namespace to ``path`` below ``mount``).
+
+    ``below``: that `io`'s buffers stand above it, which keep what was not written: then a write of which a part fits is
+    that part, and they do not write it once more when there is room again.
     """
 
-    def __init__(self, mount: Mount, task: Task, path: str, flags: OpenFlags, name: str = "") -> None:
+    def __init__(
+        self, mount: Mount, task: Task, path: str, flags: OpenFlags, name: str = "", *, below: bool = False
+    ) -> None:
         self._handle: Handle | None = None
         self._handle = handle = Handle(mount, task, path, flags, name)
         self._mount = mount
         self._flags = flags
         self._reads, self._writes, self._appends = _MEANING[flags]
         self._position = handle.size if self._appends else 0
+        self._is_below = below
         self.name = handle.name
 
     @property
@@ -115,7 +123,7 @@ class RawFile(io.RawIOBase):
             return bytes(data) + rest
 
     def write(self, data: Buffer, /) -> int:
-        """All of it; returns how many bytes. Raises OSError."""
+        """All of it; returns how many bytes. Raises OSError: a part may be written, and `tell` says where it ends."""
         self._ensure(self._writes, "writable")
         if is_collecting():  # a buffered file was forgotten with bytes in it
             kept = bytes(data)
@@ -129,11 +137,18 @@ class RawFile(io.RawIOBase):
             most = len(mount.buffer)
             while done < len(source):
                 piece = source[done : done + most]
+                try:
+                    place = handle.put(piece, self._position)
+                except OSError:
+                    if done and self._is_below:
+                        break  # the rest is written next, and raises it
+                    raise
                 done += len(piece)
-                self._position = handle.put(piece, self._position) + len(piece)
+                self._position = place + len(piece)
         return done
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """As `io.FileIO`. Raises OSError (EINVAL): before the beginning, or ``whence`` is none; OverflowError."""
         self._ensure(True, "")
         match whence:
             case os.SEEK_SET:
@@ -143,10 +158,16 @@ class RawFile(io.RawIOBase):
             case os.SEEK_END:
                 place = self._size() + offset
             case _:
-                raise ValueError(f"invalid whence value {whence}")
+                raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: whence is {whence}", self.name)
+        self._position = self._place(place)
+        return place
+
+    def _place(self, place: int) -> int:
+        """A place in a file, or a size. Raises OSError, OverflowError."""
         if place < 0:
-            raise ValueError(f"negative seek position {place}")
-        self._position = place
+            raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: {place} is before the beginning", self.name)
+        if place > MOST_PLACE:
+            raise OverflowError(f"{place} is behind {MOST_PLACE}, the last place that a file can have")
         return place
 
     def tell(self) -> int:
@@ -154,9 +175,9 @@ class RawFile(io.RawIOBase):
         return self._position
 
     def truncate(self, size: int | None = None, /) -> int:
-        """Cut or lengthen it; at the position by default. The position stays."""
+        """Cut or lengthen it; at the position by default. The position stays. Raises as `seek`."""
         self._ensure(self._writes, "writable")
-        size = self._position if size is None else size
+        size = self._position if size is None else self._place(size)
         self._opened.truncate(size)
         return size
 
@@ -245,8 +266,8 @@ _MEANING: Final = {  # whether such a file reads, writes and appends
 
 
 def _mode(flags: OpenFlags) -> str:
-    letter = "ab" if flags & OpenFlags.APPEND else "wb" if flags & OpenFlags.TRUNCATE else "rb"
-    if flags & OpenFlags.EXCLUSIVE:
-        letter = "xb"
-    both = flags & OpenFlags.READ and flags & OpenFlags.WRITE
-    return f"{letter}+" if both else letter
+    reads, writes = flags & OpenFlags.READ, flags & OpenFlags.WRITE
+    letter = "rb" if reads else "wb"
+    if flags & (OpenFlags.APPEND | OpenFlags.EXCLUSIVE):
+        letter = "ab" if flags & OpenFlags.APPEND else "xb"
+    return f"{letter}+" if reads and writes else letter

@@ -146,9 +146,41 @@ def test_seeking_truncating_and_telling_are_as_in_io(files: Files) -> None:
         assert file.seek(100) == 100
         assert file.write(b"x") == 1
         assert files.stat("f").size == 101
-        for offset, whence in ((-1, 0), (-1000, 1), (0, 9)):
-            with pytest.raises(ValueError, match=r"negative|whence"):
+        for offset, whence in ((-1, 0), (-1000, 1), (-1000, 2), (0, 9)):
+            with pytest.raises(OSError, match=r"before|whence") as caught:
                 file.seek(offset, whence)
+            assert caught.value.errno == errno.EINVAL
+        with pytest.raises(OSError, match="before"):
+            file.truncate(-1)
+        for act in (file.seek, file.truncate):
+            for place in (1 << 63, 1 << 64, 1 << 70):
+                with pytest.raises(OverflowError, match="last place"):
+                    act(place)
+        assert (file.tell(), files.stat("f").size) == (101, 101)
+
+
+@pytest.mark.parametrize("mode", ["wb", "ab", "r+b"])
+def test_what_did_not_fit_is_written_once_when_there_is_room_again(mode: str) -> None:
+    """By a task with a small buffer of its session: a buffer of `io`'s is written in several pieces."""
+    data = bytes(number % 251 for number in range(60_000))
+    with (
+        system() as made,
+        connect(Main, configuration={"bytes": 200_000}) as directory,
+        Files(directory, made.first_task, buffer_bytes=16 << 10) as files,
+    ):
+        files.path("f").touch()
+        files.path("fill").write_bytes(bytes(160_000))
+        with files.open("f", mode) as file:
+            file.write(data)
+            with pytest.raises(OSError, match="No space"):
+                file.flush()
+            files.remove("fill")
+        assert files.path("f").read_bytes() == data
+
+
+def test_a_write_without_a_buffer_is_whole_or_an_error(disk: Disk) -> None:
+    with disk.files.open("f", "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        file.write(bytes(9 << 20))
 
 
 def test_appending_goes_to_the_end_whoever_wrote_there(disk: Disk) -> None:
