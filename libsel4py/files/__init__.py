@@ -287,7 +287,8 @@ class Files:
     def replace_file(self, path: str | Path, data: Buffer | str) -> None:
         """Give a file new contents so that it has the old ones or the new ones at any moment, power loss included.
 
-        They are written to a file beside it, put on the medium, and renamed. Raises OSError; then it has the old ones.
+        They are written to a file beside it, put on the medium, and renamed. Raises OSError: it has the old ones,
+        unless the medium failed last of all.
         """
         beside, file = self._beside(Path(self, str(path)))
         try:
@@ -300,7 +301,11 @@ class Files:
                 self.remove(beside)
             raise
         mount, _ = self._find(path)
-        mount.ask(lambda directory: directory.sync(), path)
+        try:
+            mount.ask(lambda directory: directory.sync(), path)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:  # which says that something of another file does not fit
+                raise
 
     def _beside(self, target: Path) -> tuple[Path, RawFile]:
         """A new file in the directory of another one, by a name that nobody else draws."""

@@ -289,7 +289,11 @@ class Directory(Interface):
         """Size and free blocks of the whole file system."""
 
     def sync(self) -> None:
-        """All that was written is on the medium when this returns."""
+        """All that was written is on the medium when this returns, whoever wrote it.
+
+        Raises NoSpace: something that was written to a file, which may be another client's, does not fit; all else is
+        on the medium.
+        """
 
     def watch(self, path: str, wake: Notification) -> Word:
         """Be told of changes to a path and to all below it; returns the watch's number. Needs a session.

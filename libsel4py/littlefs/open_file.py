@@ -24,8 +24,8 @@ class LittleFsFile:
     write comes; what lies behind it littlefs copies byte by byte. So it is written here before that, in large pieces,
     as long as the directory names what was there before. No sync comes of it: a loss of power leaves the old file.
 
-    Where littlefs has no room for a write it gives the file up, and closing it would keep nothing of what was written
-    before, in silence: so it is synced first.
+    Where littlefs has no room for a write or a sync it gives the file up, and closing it would keep nothing of what was
+    written before, in silence: so it is synced first, whoever was told of the failure.
     """
 
     def __init__(self, volume: LittleFsVolume, path: str, handle: lfs.LFSFile, size: int) -> None:
@@ -85,10 +85,10 @@ class LittleFsFile:
 
     def sync(self) -> None:
         if self._changed:
-            self._is_given_up = False  # who syncs is told
+            self._is_given_up = True
             self._carry_over()
             self._volume.call(lfs.file_sync, self._open)
-            self._changed, self._is_as_named = False, True
+            self._changed, self._is_as_named, self._is_given_up = False, True, False
 
     def close(self) -> None:
         if self._handle is None:

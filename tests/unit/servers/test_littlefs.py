@@ -372,7 +372,8 @@ def test_a_disk_that_is_too_full_for_what_lies_behind_a_write_keeps_the_old_file
     for _ in range(2):
         with pytest.raises(NoSpace):
             file.sync()
-    file.close()  # which has been told
+    with pytest.raises(NoSpace):
+        file.close()  # who closes it need not be who was told
     again = volume.open("f", create=False, exclusive=False)
     again.write(0, b"new")
     with pytest.raises(NoSpace):

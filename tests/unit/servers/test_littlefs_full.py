@@ -6,9 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
+from libsel4py import component
+from libsel4py.files import Files
+from libsel4py.filesystem import FileSystemServer
 from libsel4py.interfaces.file import NameTooLong, NoSpace, StaleHandle
 from libsel4py.littlefs import LittleFsVolume, MemoryStore, format_store
 from libsel4py.littlefs.open_file import LittleFsFile
+from libsel4py.testing import connect, system
 
 OLD = b"old" * 200_000  # in 1 MiB there is no second one of it
 
@@ -111,6 +115,29 @@ def test_what_one_client_cannot_keep_keeps_no_other_s_from_the_medium() -> None:
     with pytest.raises(NoSpace):
         volume.sync()
     assert on_medium(store, "other") == b"fits"
+
+
+def test_a_file_is_replaced_whatever_other_clients_cannot_keep() -> None:
+    store, volume = empty()
+
+    @component
+    class Main(FileSystemServer):
+        def start(self) -> None:
+            self.serve_volume(volume)
+
+    with system() as made, connect(Main) as directory:
+        task = made.first_task
+        with Files(directory, task, pool_bits=13) as others, Files(directory, task, pool_bits=13) as files:
+            others.path("f").write_bytes(OLD)
+            theirs = others.open_raw("f", "r+b")
+            theirs.sync()
+            theirs.write(b"new")
+            files.replace_file("state", "of this client")
+            assert on_medium(store, "state") == b"of this client"
+            with pytest.raises(OSError, match="No space"):
+                files.sync()
+            with pytest.raises(OSError, match="No space"):
+                theirs.close()
 
 
 def full_of_names() -> MemoryStore:
