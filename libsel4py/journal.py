@@ -10,25 +10,32 @@ one. So whatever ends the process, at whatever store, leaves all records that we
 was being written nothing, or all of it. It is memory that outlives processes, not the host: nothing is flushed.
 
 Layout, words of 64 bits. An area: valid (`MAGIC` above, the checksum of its number below), number, records. A record:
-its bytes' length above and their checksum with the area's number and their place below, its bytes, zeros up to a whole
-word. Behind the last record stands a zero. Writing: the zero behind, the bytes, then the record's word; an area's valid
-word last of all. The order is that of the program's stores: a process's death keeps it.
+its bytes' length above and their checksum with the area's number and their place below; their length once more, and a
+second checksum; its bytes, zeros up to a whole word. Behind the last record stands a zero. Writing: the zero behind,
+the bytes, the record's second word, then its first; an area's valid word last of all. The order is that of the
+program's stores: a process's death keeps it.
 
 Rules. One process at a time has the memory, and one thread uses a journal. What a former life left is believed as far
-as its checksums go; they find damage, not malice, so records are decoded as a stranger's bytes are.
+as its checksums go; they find damage, not malice, so records are decoded as a stranger's bytes are. One flipped bit of
+a word, or of a record, is flipped back when a journal is opened: in an area's head there is one number at most that is
+a bit away, and of a record both checksums must agree. Whatever is damaged more is not guessed at: where one area's head
+is, nobody knows whether the other one is older.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 from libsel4py.abi import WORD_BYTES
 from libsel4py.errors import ServiceError
+from libsel4py.flipped_bits import is_neighbour, neighbours, with_bit_flipped_back
 
 MAGIC: Final = 0x4A524E31
 LEAST_BYTES: Final = 4096
 _HEAD: Final = 2 * WORD_BYTES
+_RECORD_HEAD: Final = 2 * WORD_BYTES
 _LOW: Final = 0xFFFF_FFFF
 
 
@@ -58,6 +65,7 @@ class Journal:
         memory: at least 4096 bytes. All zeros is an empty journal.
     Attributes:
         records: those that were there at the start. most_bytes: the longest record that an empty journal takes.
+        mended: how many bits were flipped back at the start.
     Raises:
         CorruptJournal: neither area is whole. ValueError: there is too little memory.
     """
@@ -67,7 +75,8 @@ class Journal:
             raise ValueError(f"a journal needs {LEAST_BYTES} bytes of memory, and this has {memory.size}")
         self._memory = memory
         self._area_bytes = memory.size // 2 & -WORD_BYTES
-        self.most_bytes = self._area_bytes - _HEAD - 2 * WORD_BYTES
+        self.most_bytes = self._area_bytes - _HEAD - _RECORD_HEAD - WORD_BYTES
+        self.mended = 0
         self._number, self._area = self._find_current()
         self.records, self._end = self._read_records()
 
@@ -117,6 +126,7 @@ class Journal:
         """The current area's number and offset; number 0 if nothing was ever written."""
         found, strange = [], []
         for area in (0, self._area_bytes):
+            self._mend_head(area)
             valid, number = self._memory.load_word(area), self._memory.load_word(area + WORD_BYTES)
             if valid and valid == _valid(number):
                 found.append((number, area))
@@ -127,20 +137,80 @@ class Journal:
             raise CorruptJournal(f"this memory is no journal, or was damaged: {'; '.join(strange)}")
         return max(found, default=(0, self._area_bytes))
 
+    def _mend_head(self, area: int) -> None:
+        """Flip back what a bit of an area's two words was flipped from."""
+        memory = self._memory
+        valid, number = memory.load_word(area), memory.load_word(area + WORD_BYTES)
+        if valid in (0, due := _valid(number)):
+            return
+        if is_neighbour(valid, 0):
+            self._mend(area, 0)
+        elif is_neighbour(valid, due):
+            self._mend(area, due)
+        else:
+            for each in neighbours(number):
+                if valid == _valid(each):
+                    self._mend(area + WORD_BYTES, each)
+                    return
+
+    def _mend(self, offset: int, word: int) -> None:
+        self._memory.store_word(offset, word)
+        self.mended += 1
+
     def _read_records(self) -> tuple[list[bytes], int]:
         records: list[bytes] = []
         memory, at = self._memory, _HEAD
         if not self._number:
             return records, at
         while word := memory.load_word(self._area + at):
-            length = word >> 32
-            end = at + _record_bytes(length)
-            record = memory.read(self._area + at + WORD_BYTES, length) if end + WORD_BYTES <= self._area_bytes else None
-            if record is None or _record_word(record, self._number, at) != word:
+            record = self._record(at, word)
+            if record is None and (record := self._mended_record(at, word)) is None:
+                if is_neighbour(word, 0):  # the end
+                    self._mend(self._area + at, 0)
+                    break
                 raise CorruptJournal(f"record {len(records)} of the journal, at {self._area + at}, was damaged")
             records.append(record)
-            at = end
+            at += _record_bytes(len(record))
         return records, at
+
+    def _bytes(self, at: int, length: int) -> bytes | None:
+        """What a record of so many bytes has there; None if there is no room for it."""
+        if at + _record_bytes(length) + WORD_BYTES > self._area_bytes:
+            return None
+        return self._memory.read(self._area + at + _RECORD_HEAD, length)
+
+    def _record(self, at: int, word: int) -> bytes | None:
+        """The record whose first word is this; None if it is damaged."""
+        record = self._bytes(at, word >> 32)
+        if record is None or _record_word(record, self._number, at) != word:
+            return None
+        if self._memory.load_word(self._area + at + WORD_BYTES) != (due := _second_word(record)):
+            self._mend(self._area + at + WORD_BYTES, due)
+        return record
+
+    def _mended_record(self, at: int, word: int) -> bytes | None:
+        """The record there with its one flipped bit flipped back; None if it is damaged more."""
+        second = self._memory.load_word(self._area + at + WORD_BYTES)
+        for record in self._candidates(at, word):
+            if _second_word(record) == second:
+                if (due := _record_word(record, self._number, at)) != word:
+                    self._mend(self._area + at, due)
+                else:
+                    self._memory.write(self._area + at + _RECORD_HEAD, record)
+                    self.mended += 1
+                return record
+        return None
+
+    def _candidates(self, at: int, word: int) -> Iterator[bytes]:
+        """Records that are a bit away from what is there, as the first checksum has it."""
+        for each in neighbours(word):
+            record = self._bytes(at, each >> 32)
+            if record is not None and _record_word(record, self._number, at) == each:
+                yield record
+        if (there := self._bytes(at, word >> 32)) is not None:
+            difference = (word ^ _record_word(there, self._number, at)) & _LOW
+            if (record := with_bit_flipped_back(there, difference)) is not None:
+                yield record
 
 
 def _write_area(memory: Memory, area: int, number: int, record: bytes) -> int:
@@ -156,7 +226,8 @@ def _put(memory: Memory, area: int, number: int, at: int, record: bytes) -> int:
     end = at + _record_bytes(len(record))
     memory.store_word(area + end, 0)
     if record:
-        memory.write(area + at + WORD_BYTES, record)
+        memory.write(area + at + _RECORD_HEAD, record)
+    memory.store_word(area + at + WORD_BYTES, _second_word(record))
     memory.store_word(area + at, _record_word(record, number, at))
     return end
 
@@ -166,10 +237,14 @@ def _valid(number: int) -> int:
 
 
 def _record_bytes(length: int) -> int:
-    return WORD_BYTES + (length + WORD_BYTES - 1 & -WORD_BYTES)
+    return _RECORD_HEAD + (length + WORD_BYTES - 1 & -WORD_BYTES)
 
 
 def _record_word(record: bytes, number: int, at: int) -> int:
     """Never 0: of no bytes, the checksum is that of number and place, with the lowest bit set."""
     start = zlib.crc32(number.to_bytes(WORD_BYTES, "little") + at.to_bytes(WORD_BYTES, "little"))
     return len(record) << 32 | zlib.crc32(record, start) & _LOW | (0 if record else 1)
+
+
+def _second_word(record: bytes) -> int:
+    return len(record) << 32 | zlib.adler32(record) & _LOW

@@ -242,7 +242,10 @@ class Keeper:
     def open(cls, memory: Memory) -> Keeper:
         """What former lives kept in this memory; if that is damaged, an error in the log, and nothing."""
         try:
-            return cls(Journal(memory))
+            journal = Journal(memory)
+            if journal.mended:
+                _log.warning("of what this task kept %d bits had been flipped, and are flipped back", journal.mended)
+            return cls(journal)
         except (CorruptJournal, *UNDECODABLE) as error:
             _log.error("what this task kept is lost, it begins anew: %s", error)
             # The record is there before the damage is gone: whatever ends this life, the next one knows of it.

@@ -96,7 +96,7 @@ def test_ended_at_any_store_the_last_step_was_done_or_not_done(
         assert Journal(cut).records == new
 
 
-@pytest.mark.parametrize("damaged", [0, 8, 24])  # the head, the number, a record
+@pytest.mark.parametrize("damaged", [0, 8, 32])  # the head, the number, a record
 @pytest.mark.parametrize("checkpoints", [2, 3])
 def test_what_was_there_before_the_damaged_area_does_not_come_back(checkpoints: int, damaged: int) -> None:
     memory = CutMemory(LEAST_BYTES)
@@ -130,6 +130,61 @@ def test_a_changed_byte_is_found_or_is_in_what_nobody_reads(
         assert Journal.fresh(memory).records == []
     else:
         assert found == before or before[: len(found)] == found  # a record's word that became 0 looks like the end
+        assert found == before or change.bit_count() > 1
+
+
+def several() -> CutMemory:
+    """A journal of several records, with an older area."""
+    memory = CutMemory(LEAST_BYTES)
+    write(Journal(memory), [(True, b"older"), (True, b"state" * 20), (False, b""), (False, b"1"), (False, bytes(9))])
+    return memory
+
+
+def test_a_flipped_bit_loses_nothing_wherever_it_is() -> None:
+    memory, mended = several(), 0
+    before, wanted = bytes(memory.bytes), Journal(several()).records
+    assert len(wanted) == 4
+    for bit in range(8 * LEAST_BYTES):
+        memory.bytes[bit >> 3] ^= 1 << (bit & 7)
+        journal = Journal(memory)
+        assert journal.records == wanted, f"bit {bit}"
+        if journal.mended:
+            mended += 1
+            assert memory.bytes == before, f"bit {bit}"
+        memory.bytes[:] = before
+    assert mended == 8 * (2 * 16 + 4 * 16 + 100 + 0 + 1 + 9 + 8)  # heads, those of records, their bytes, and the end
+
+
+def test_flipped_bits_are_flipped_back_of_each_record_and_head_one() -> None:
+    memory, wanted = several(), Journal(several()).records
+    half = LEAST_BYTES // 2
+    for place in (0, half + 8, half + 35, half + 16 + 16 + 104 + 8):  # heads, bytes of a record, a word of the next
+        memory.bytes[place] ^= 16
+    journal = Journal(memory)
+    assert (journal.records, journal.mended) == (wanted, 4)
+    journal.append(b"more")
+    assert Journal(memory).records == [*wanted, b"more"]
+
+
+def test_ended_while_a_bit_is_flipped_back_the_next_life_does_it() -> None:
+    begun, wanted = several(), Journal(several()).records
+    for bit in range(0, 8 * LEAST_BYTES, 7):
+        memory = CutMemory(LEAST_BYTES)
+        memory.bytes[:] = begun.bytes
+        memory.bytes[bit >> 3] ^= 1 << (bit & 7)
+        memory.left = 0
+        with suppress(Cut):
+            Journal(memory)
+        memory.left = None
+        assert Journal(memory).records == wanted, f"bit {bit}"
+
+
+@pytest.mark.parametrize("place", [0, LEAST_BYTES // 2 + 8, LEAST_BYTES // 2 + 35])
+def test_two_flipped_bits_are_damage(place: int) -> None:
+    memory = several()
+    memory.bytes[place] ^= 0x11
+    with pytest.raises(CorruptJournal):
+        Journal(memory)
 
 
 def test_memory_of_anything_else_is_no_journal() -> None:

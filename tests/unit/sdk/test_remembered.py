@@ -446,8 +446,8 @@ def test_without_a_journal_a_repeated_request_is_not_carried_out() -> None:
 def test_damaged_memory_is_an_error_in_the_log_and_a_fresh_start(caplog: pytest.LogCaptureFixture) -> None:
     lives = Lives()
     lives.carry_out(1, 1)
-    lives.memory.bytes[40] ^= 1
-    lives.memory.bytes[LEAST_BYTES // 2 + 40] ^= 1
+    lives.memory.bytes[40] ^= 3
+    lives.memory.bytes[LEAST_BYTES // 2 + 40] ^= 3
     lives.begin()
     assert "lost, it begins anew: record 0 of the journal" in caplog.text
     lives.begin()  # the life that has found it was ended before it did anything
@@ -457,6 +457,20 @@ def test_damaged_memory_is_an_error_in_the_log_and_a_fresh_start(caplog: pytest.
     assert lives.carry_out(1, 2) == 1
     lives.begin()
     assert lives.state.value == {"sum": 1}
+
+
+def test_a_flipped_bit_is_a_warning_in_the_log_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    lives = Lives()
+    lives.carry_out(1, 1)
+    for place in (0, 40):
+        lives.memory.bytes[place] ^= 4
+        lives.begin()
+        assert "1 bits had been flipped" in caplog.text
+        caplog.clear()
+        assert lives.carry_out(1, 1 | ids.REPEATED) == 1
+        assert lives.state.value == {"sum": 1}
+    lives.begin()
+    assert not caplog.text
 
 
 HEADS = 0, LEAST_BYTES // 2
@@ -474,7 +488,7 @@ def test_ended_at_any_store_of_its_fresh_start_a_life_knows_what_was_lost(count:
     for number in range(1, count + 1):
         damaged.carry_out(1, number)
     for place in places:
-        damaged.memory.bytes[place] ^= 1
+        damaged.memory.bytes[place] ^= 3
     begun, stores = bytes(damaged.memory.bytes), 0
     with pytest.raises(CorruptJournal):
         Journal(damaged.memory)
