@@ -161,7 +161,11 @@ class Path:
         return len(text)
 
     def touch(self, *, exist_ok: bool = True) -> None:
-        self.files.open_raw(str(self), "ab" if exist_ok else "xb").close()
+        try:
+            self.files.open_raw(str(self), "ab" if exist_ok else "xb").close()
+        except IsADirectoryError:
+            if not exist_ok:
+                raise
 
     # --- names
 

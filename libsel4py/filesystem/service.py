@@ -225,9 +225,11 @@ class FileSystemServer(Directory):
         if full == target:
             self._volume.stat(full)
             return
-        if is_within(target, full):
-            raise BadPath(f"{new!r} is within {old!r}, which cannot be moved into itself")
         is_directory = self._volume.stat(full).kind is Kind.DIRECTORY
+        if is_within(target, full):
+            if not is_directory:
+                raise NotDirectory(f"{old!r} is a file, and nothing is in it")
+            raise BadPath(f"{new!r} is within {old!r}, which cannot be moved into itself")
         self._volume.rename(full, target)
         self._nodes.renamed(full, target, is_directory)
         if is_directory and self._grants.renamed(full, target):

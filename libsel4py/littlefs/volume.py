@@ -134,10 +134,10 @@ class LittleFsVolume:
         known = self._known(path)
         if known is None and not create:
             raise NoSuchFile(f"there is no {path}")
-        if known is not None and known.kind is Kind.DIRECTORY:
-            raise IsDirectory(f"{path} is a directory")
         if known is not None and exclusive:
             raise FileExists(f"{path} exists")
+        if known is not None and known.kind is Kind.DIRECTORY:
+            raise IsDirectory(f"{path} is a directory")
         handle = self._open(path, create=known is None)
         file = LittleFsFile(self, path, handle, 0 if known is None else known.size)
         self._files[path] = file

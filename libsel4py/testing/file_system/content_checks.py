@@ -82,6 +82,8 @@ def _0033(subject: Subject) -> None:
         refused(FileExists, "EXCLUSIVE while it is open", lambda: client.open("f", exclusive))
         client.close(file)
         refused(FileExists, "EXCLUSIVE", lambda: client.open("f", exclusive))
+        client.directory.make_directory("d")
+        refused(FileExists, "EXCLUSIVE where a directory is", lambda: client.open("d", exclusive))
 
 
 @check

@@ -194,9 +194,13 @@ def _0017(subject: Subject) -> None:
 
 @check
 def _0018(subject: Subject) -> None:
-    """FILE0018 A directory cannot be moved into itself (BadPath)."""
+    """FILE0018 A directory cannot be moved into itself (BadPath), nor a file, nor what is not there."""
     subject.directory.make_directory("d")
     refused(BadPath, "into itself", lambda: subject.directory.rename("d", "d/e"))
+    refused(NoSuchFile, "into nothing", lambda: subject.directory.rename("n", "n/e"))
+    with subject.client() as client:
+        client.put("f", b"bytes")
+    refused(NotDirectory, "into a file", lambda: subject.directory.rename("f", "f/e"))
     assert subject.directory.stat("d").kind is Kind.DIRECTORY
 
 

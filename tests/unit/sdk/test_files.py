@@ -389,6 +389,9 @@ def test_paths_are_as_in_pathlib(files: Files) -> None:
     (folder / "c").rmdir()
     with pytest.raises(FileExistsError):
         (folder / "z").touch(exist_ok=False)
+    folder.touch()
+    with pytest.raises(FileExistsError):
+        folder.touch(exist_ok=False)
 
 
 def test_a_leading_slash_is_the_root_and_dots_stay(files: Files) -> None:
