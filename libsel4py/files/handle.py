@@ -8,6 +8,7 @@ and is made again. What cannot be had back is told: ESTALE (the file is gone, or
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -165,11 +166,17 @@ class Handle:
             self.sync()
 
     def moved(self, old: str, new: str) -> None:
-        """Files of this mount were renamed, perhaps this one."""
+        """Files of this mount were renamed, perhaps this one. One that had lost that name before goes on without."""
         if self.is_open and (self._path == old or self._path.startswith(old + "/")):
-            self.settle_writes()
-            self._path = new + self._path[len(old) :]
-            self._identity = self.ask(lambda: self.mount.directory.identity_number(self.number))
+            former, self._path = self._path, new + self._path[len(old) :]
+            try:
+                self._identity = self.ask(lambda: self.mount.directory.identity_number(self.number))
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+                self._path = former
+            else:
+                self.settle_writes()
 
     # --- its end
 

@@ -222,6 +222,24 @@ def test_a_forgotten_file_is_closed_at_the_server(disk: Disk) -> None:
         disk.files.open_raw("f", "wb")  # forgotten on purpose
 
 
+@pytest.mark.parametrize("gone", ["removed", "replaced"])
+def test_a_rename_is_none_of_a_file_that_had_the_name_before(disk: Disk, gone: str) -> None:
+    files = disk.files
+    files.path("f").write_bytes(b"former")
+    with files.open_raw("f", "r+b") as former, disk.more() as others:
+        if gone == "removed":
+            others.remove("f")
+            others.path("f").write_bytes(b"later")
+        else:
+            others.replace_file("f", b"later")
+        with files.open_raw("f", "r+b") as later:
+            files.rename("f", "g")
+            assert (former.readall(), later.readall()) == (b"former", b"later")
+            former.write(b" file")
+            later.write(b" one")
+    assert files.path("g").read_bytes() == b"later one"
+
+
 def test_what_is_flushed_is_synced_and_other_things_are_not_files(files: Files) -> None:
     with files.open("f", "w") as file:
         file.write("kept")
