@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from littlefs import lfs
 
@@ -11,6 +12,7 @@ from libsel4py.interfaces.file import FileError, NoSpace, NotPermitted, StaleHan
 if TYPE_CHECKING:
     from libsel4py.littlefs.volume import LittleFsVolume
 
+Result = TypeVar("Result")
 MOST_FILE_BYTES: Final = (1 << 31) - 1
 LEAST_TAIL_BYTES: Final = 16 << 10  # that are worth opening the file once more
 TAIL_PIECE_BYTES: Final = 64 << 10
@@ -24,8 +26,8 @@ class LittleFsFile:
     write comes; what lies behind it littlefs copies byte by byte. So it is written here before that, in large pieces,
     as long as the directory names what was there before. No sync comes of it: a loss of power leaves the old file.
 
-    Where littlefs has no room for a write or a sync it gives the file up, and closing it would keep nothing of what was
-    written before, in silence: so it is synced first, whoever was told of the failure.
+    Where littlefs has no room for what was written (it finds out when it writes, seeks, reads or syncs) it gives the
+    file up, and closing it would keep nothing of that, in silence: so it is synced first, whoever was told before.
     """
 
     def __init__(self, volume: LittleFsVolume, path: str, handle: lfs.LFSFile, size: int) -> None:
@@ -45,7 +47,7 @@ class LittleFsFile:
             return b""
         self._seek(offset)
         self._carry_over()
-        data = self._volume.call(lfs.file_read, self._open, length)
+        data = self._call(lfs.file_read, self._open, length)
         self._at = offset + len(data)
         return data
 
@@ -57,10 +59,9 @@ class LittleFsFile:
                 self._cut(offset)
             self._seek(offset)
             self._is_writing = True
-            self._volume.call(lfs.file_write, self._open, data)
+            self._call(lfs.file_write, self._open, data)
         except FileError:
             self._at, self._is_as_named = -1, False  # a part may be written
-            self._is_given_up = True
             self._look_up_size()
             raise
         self._at = end = offset + len(data)
@@ -78,16 +79,14 @@ class LittleFsFile:
         try:
             self._cut(size)
         except FileError:
-            self._is_given_up = True
             self._look_up_size()
             raise
         self._size = size
 
     def sync(self) -> None:
         if self._changed:
-            self._is_given_up = True
             self._carry_over()
-            self._volume.call(lfs.file_sync, self._open)
+            self._call(lfs.file_sync, self._open)
             self._changed, self._is_as_named, self._is_given_up = False, True, False
 
     def close(self) -> None:
@@ -135,6 +134,14 @@ class LittleFsFile:
     def _open(self) -> lfs.LFSFile:
         return self._stale() if self._handle is None else self._handle
 
+    def _call(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """One of littlefs' functions on this file; after one that finds no room littlefs has given it up."""
+        try:
+            return self._volume.call(function, *arguments)
+        except NoSpace:
+            self._is_given_up = True
+            raise
+
     def _stale(self) -> NoReturn:
         raise StaleHandle(f"{self._path} was removed, or replaced, or its medium failed")
 
@@ -145,13 +152,13 @@ class LittleFsFile:
     def _seek(self, offset: int) -> None:
         if offset != self._at:
             self._carry_over()
-            self._volume.call(lfs.file_seek, self._open, offset, 0)
+            self._call(lfs.file_seek, self._open, offset, 0)
             self._at = offset
 
     def _cut(self, size: int) -> None:
         self._carry_over()
         self._is_as_named = False
-        self._volume.call(lfs.file_truncate, self._open, size)
+        self._call(lfs.file_truncate, self._open, size)
 
     def _carry_over(self) -> None:
         """Something else than the next write comes: write what lies behind the last one."""
@@ -168,7 +175,7 @@ class LittleFsFile:
         try:
             call(lfs.file_seek, former, self._at, 0)
             while data := call(lfs.file_read, former, TAIL_PIECE_BYTES):
-                call(lfs.file_write, self._open, data)
+                self._call(lfs.file_write, self._open, data)
                 self._at += len(data)
         finally:
             self._volume.passes(False)

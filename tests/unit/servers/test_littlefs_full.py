@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -11,6 +13,7 @@ from libsel4py.files import Files
 from libsel4py.filesystem import FileSystemServer
 from libsel4py.interfaces.file import NameTooLong, NoSpace, StaleHandle
 from libsel4py.littlefs import LittleFsVolume, MemoryStore, format_store
+from libsel4py.littlefs.check import check
 from libsel4py.littlefs.open_file import LittleFsFile
 from libsel4py.testing import connect, system
 
@@ -190,3 +193,117 @@ def test_a_name_that_has_no_room_for_its_mark_is_not_there() -> None:
             refused += 1
             assert names(volume) == before
     assert 0 < refused < fitted
+
+
+class Worker:
+    """Works on few files of a small disk at random, and knows what each of them has to have."""
+
+    def __init__(self, seed: int) -> None:
+        self.randomly = random.Random(seed)
+        self.store, self.volume = empty(384 << 10)
+        self.wanted: dict[str, bytes] = {}
+        self.opened: dict[str, LittleFsFile] = {}
+        self.refused = 0
+
+    def step(self) -> None:
+        name = self.randomly.choice("abcde")
+        act = self.randomly.choice([self.write] * 4 + [self.truncate, self.sync, self.close, self.remove, self.rename])
+        if act == self.write or name in (self.wanted if act in (self.remove, self.rename) else self.opened):
+            act(name)
+
+    def write(self, name: str) -> None:
+        if name not in self.opened:
+            try:
+                self.opened[name] = self.volume.open(name, create=True, exclusive=False)
+            except NoSpace:
+                return
+        former = self.wanted.setdefault(name, b"")
+        offset = self.randomly.choice([0, 100, len(former), 20_000, 60_000])
+        data = bytes([self.randomly.randrange(1, 256)]) * self.randomly.choice([10, 1000, 30_000, 90_000])
+        try:
+            self.opened[name].write(offset, data)
+        except NoSpace:
+            self.look_again(name, former[:offset])
+        else:
+            self.wanted[name] = former[:offset].ljust(offset, b"\0") + data + former[offset + len(data) :]
+
+    def truncate(self, name: str) -> None:
+        size = self.randomly.choice([0, 10, 50_000])
+        try:
+            self.opened[name].truncate(size)
+        except NoSpace:
+            self.look_again(name, self.wanted[name])
+        else:
+            self.wanted[name] = self.wanted[name][:size].ljust(size, b"\0")
+
+    def sync(self, name: str) -> None:
+        try:
+            self.opened[name].sync()
+        except NoSpace:
+            self.refused += 1
+        else:
+            assert on_medium(self.store, name) == self.wanted[name]
+
+    def close(self, name: str) -> None:
+        try:
+            self.opened.pop(name).close()
+        except NoSpace:
+            self.refused += 1
+            self.wanted[name] = on_medium(self.store, name)
+        else:
+            assert on_medium(self.store, name) == self.wanted[name]
+
+    def remove(self, name: str) -> None:
+        self.volume.remove(name)
+        del self.wanted[name]
+        self.ends(name)
+
+    def rename(self, name: str) -> None:
+        new = self.randomly.choice([each for each in "abcde" if each != name])
+        try:
+            self.volume.rename(name, new)
+        except NoSpace:
+            self.refused += 1
+            return
+        self.ends(new)
+        self.wanted[new] = self.wanted.pop(name)
+        if name in self.opened:
+            self.opened[new] = self.opened.pop(name)
+        assert on_medium(self.store, new) == self.wanted[new]
+
+    def ends(self, name: str) -> None:
+        """Its file has no name any more."""
+        if name in self.opened:
+            self.opened.pop(name).close()
+
+    def look_again(self, name: str, kept: bytes) -> None:
+        """Behind what did not fit: a part may be there, but what lay before it is."""
+        self.refused += 1
+        try:
+            self.wanted[name] = bytes(self.opened[name].read(0, 1 << 20))
+        except NoSpace:
+            self.close(name)
+        else:
+            assert self.wanted[name].startswith(kept)
+
+    def look_at_all(self) -> None:
+        for name, file in self.opened.items():
+            with suppress(NoSpace):
+                assert bytes(file.read(0, 1 << 20)) == self.wanted[name]
+
+
+def test_random_work_on_a_full_disk_is_kept_or_its_client_is_told() -> None:
+    refused = 0
+    for seed in range(40):
+        worker = Worker(seed)
+        free = worker.volume.space().free_blocks
+        for _ in range(60):
+            worker.step()
+            worker.look_at_all()
+        for name in list(worker.wanted):
+            worker.remove(name)
+        assert worker.volume.space().free_blocks == free
+        health = check(worker.store)
+        assert (health.problems, health.orphans) == ([], 0)
+        refused += worker.refused
+    assert refused > 40
