@@ -140,6 +140,11 @@ class Grants:
         for grant in self._by_root.pop(path, ()):
             grant.end()
 
+    def lost(self, path: str) -> None:
+        """Nobody knows what is at this path or below it."""
+        for root in [root for root in self._by_root if is_within(root, path)]:
+            self.removed(root)
+
     def renamed(self, old: str, new: str) -> bool:
         """A directory has another name, and what had that name is replaced. Whether a grant moved."""
         self.removed(new)

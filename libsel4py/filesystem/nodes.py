@@ -83,6 +83,11 @@ class Nodes:
         self._locked.pop(path, None)
         self._loses_name(path)
 
+    def lost(self, path: str) -> None:
+        """Nobody knows what is at this path or below it."""
+        for each in [each for each in {*self._locked, *self._by_path} if is_within(each, path)]:
+            self.removed(each)
+
     def _loses_name(self, path: str) -> None:
         node = self._by_path.pop(path, None)
         if node is not None:

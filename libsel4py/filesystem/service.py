@@ -16,6 +16,8 @@ is done before path and rights are checked. All runs in one thread. What a clien
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from libsel4py.abi import VMFault
@@ -40,6 +42,7 @@ from libsel4py.interfaces.file import (
     BadPath,
     Change,
     ChangeKind,
+    DeviceFailed,
     Directory,
     Entry,
     File,
@@ -214,7 +217,8 @@ class FileSystemServer(Directory):
 
     def remove(self, path: str) -> None:
         full = self._own_path(self._grant(WRITE), path)
-        self._volume.remove(full)
+        with self._knowing(full):
+            self._volume.remove(full)
         self._nodes.removed(full)
         self._grants.removed(full)
         self._watches.tell(ChangeKind.REMOVED, full)
@@ -230,12 +234,26 @@ class FileSystemServer(Directory):
             if not is_directory:
                 raise NotDirectory(f"{old!r} is a file, and nothing is in it")
             raise BadPath(f"{new!r} is within {old!r}, which cannot be moved into itself")
-        self._volume.rename(full, target)
+        with self._knowing(full, target):
+            self._volume.rename(full, target)
         self._nodes.renamed(full, target, is_directory)
         if is_directory and self._grants.renamed(full, target):
             self._watches.moved()
         self._watches.tell(ChangeKind.REMOVED, full)
         self._watches.tell(ChangeKind.CREATED, target)
+
+    @contextmanager
+    def _knowing(self, *paths: str) -> Iterator[None]:
+        """A change of names. If the medium fails with it, it may have been made, and others may take the names: so what
+        was given out of what had them ends, rather than to stand for something else.
+        """
+        try:
+            yield
+        except DeviceFailed:
+            for path in paths:
+                self._nodes.lost(path)
+                self._grants.lost(path)
+            raise
 
     def narrow(self, path: str, rights: int) -> Endpoint:
         grant = self._grant()

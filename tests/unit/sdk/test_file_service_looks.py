@@ -8,17 +8,19 @@ from typing import cast
 
 import pytest
 
-from libsel4py import Notification
+from libsel4py import Notification, component
 from libsel4py.abi import ObjectType
 from libsel4py.capabilities import Unwrapped
 from libsel4py.context import ReplyToken
+from libsel4py.filesystem import FileSystemServer
 from libsel4py.filesystem.locks import FileLock
 from libsel4py.interface import endpoint_of
-from libsel4py.interfaces.file import Access, File, NotPermitted, StaleHandle
+from libsel4py.interfaces.file import Access, DeviceFailed, File, NotPermitted, StaleHandle
 from libsel4py.testing import TestSystem, connect, in_background, system
 from libsel4py.testing.file_system import Subject
 from libsel4py.testing.file_system.subject import BOTH, NEW
 from servers.ramfs.main import Main
+from servers.ramfs.volume import RamVolume
 
 TOTAL = 4 << 20
 
@@ -82,6 +84,75 @@ def test_a_capability_of_an_adopted_file_ends_with_who_handed_on_the_subtree(sub
         with pytest.raises(StaleHandle):
             file.write_piece(0, b"B")
         subject.task.delete(endpoint_of(file))
+
+
+class FailingVolume(RamVolume):
+    """Its medium fails when a change of names is made: what asks for it is told that it failed."""
+
+    is_failing = False
+
+    def remove(self, path: str, /) -> None:
+        super().remove(path)
+        self._fail()
+
+    def rename(self, old: str, new: str, /) -> None:
+        super().rename(old, new)
+        self._fail()
+
+    def _fail(self) -> None:
+        if self.is_failing:
+            raise DeviceFailed("the disk is gone")
+
+
+@pytest.mark.parametrize("change", ["remove", "rename", "replace"])
+def test_a_capability_stands_for_no_other_directory_where_the_medium_failed(made: TestSystem, change: str) -> None:
+    volume = FailingVolume(TOTAL)
+
+    @component
+    class Failing(FileSystemServer):
+        def start(self) -> None:
+            self.serve_volume(volume)
+
+    with connect(Failing) as directory:
+        subject = Subject(directory, made.first_task)
+        for path in ("d", "d/below", "other"):
+            directory.make_directory(path)
+        directory.remove("d/below")
+        with subject.narrowed(directory, "d", Access.ALL) as narrowed, subject.client(narrowed) as client:
+            volume.is_failing = True
+            with pytest.raises(DeviceFailed):
+                directory.remove("d") if change == "remove" else directory.rename(
+                    *(("d", "e") if change == "rename" else ("other", "d"))
+                )
+            volume.is_failing = False
+            if change != "replace":
+                directory.make_directory("d")
+            directory.make_directory("d/secret")
+            for each in (narrowed, client.directory):
+                with pytest.raises(StaleHandle):
+                    each.list("")
+
+
+def test_a_file_of_a_name_that_the_medium_failed_with_is_not_the_one_that_was_open(made: TestSystem) -> None:
+    volume = FailingVolume(TOTAL)
+
+    @component
+    class Failing(FileSystemServer):
+        def start(self) -> None:
+            self.serve_volume(volume)
+
+    with connect(Failing) as directory, Subject(directory, made.first_task).client() as client:
+        directory.make_directory("d")
+        client.put("d/f", b"former")
+        former = client.open("d/f")
+        volume.is_failing = True
+        with pytest.raises(DeviceFailed):
+            directory.rename("d", "e")
+        volume.is_failing = False
+        directory.make_directory("d")
+        client.put("d/f", b"another's")
+        assert client.get("d/f") == b"another's"
+        assert former.read_piece(0, 10) == b"former"
 
 
 @dataclass(eq=False)
