@@ -42,11 +42,11 @@ class ByReply:
     """A reply object, which can be used again afterwards."""
 
     reply: int
-    give_back: Callable[[int], None]
+    give_back: Callable[[], None]
 
     def send(self, words: Words) -> None:
         machine.trap(Syscall.SEND, self.reply, *words, 0, 0, FOREVER_NS)
-        self.give_back(self.reply)
+        self.give_back()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ by badge; signals of the bound notification end the same receive (their badge ha
 
 Rules: nothing that a client sends ends the loop. A message is copied and decoded before its method runs. An
 exception becomes a reply (and a line in the log), a capability that nobody asked for is deleted. Several threads may
-run `serve` on one `Server`, each with a reply object of its own. The loop itself is in `server_loop`.
+run `serve` on one `Server`, each with a reply object of its own. The loop itself is in `server_loop`. Of the replies
+that it may owe each client has a share (`owed`).
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from libsel4py.context import Caller
 from libsel4py.deaths import DEATH_SIGNALS
 from libsel4py.dispatch import Entry, bind
 from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, STOP_SIGNAL
-from libsel4py.errors import InvalidMessage, TooManyDeferred
+from libsel4py.errors import InvalidMessage
 from libsel4py.interface import Interface, interfaces_of
 from libsel4py.long_results import LongResults
 from libsel4py.lowlevel.machine import Words
+from libsel4py.owed import Owed
 from libsel4py.server_loop import ServerLoop
 from libsel4py.state import keeper_of
 from libsel4py.task import Task
@@ -68,7 +70,7 @@ class Server:
         max_deferred: replies that may be owed at one time.
     Attributes:
         takes_capabilities: some method does, so that a slot must be ready for one. stopping: `stop` was called.
-        changes: one word, another one whenever one of these two has changed.
+        changes: one word, another one whenever one of these two has changed. owed: who waits for deferred replies.
         connections: what badges stand for. alarm: what is to be done in time, for the thread that serves.
     """
 
@@ -83,8 +85,7 @@ class Server:
         self._stranger: Stranger | None = None
         self.alarm: Alarm | None = None
         self._spare_replies = list(task.environment.spare_replies)
-        self._deferred_count = 0
-        self._max_deferred = max_deferred
+        self.owed = Owed(max_deferred, self._clients)
         self._lock = threading.Lock()
         self.takes_capabilities = False
         self.stopping = False
@@ -135,8 +136,11 @@ class Server:
         self.long_results.forget(badge)
 
     def allow_deferred(self, most: int) -> None:
-        """Owe so many replies at one time at most: for who bounds them by client itself."""
-        self._max_deferred = most
+        """Owe so many replies at one time at most, to whomever: for who bounds them by client itself."""
+        self.owed.allow(most)
+
+    def _clients(self) -> set[str]:
+        return {each.caller.name for each in tuple(self.connections.values())}
 
     def on_signal(self, bits: int, handler: Callable[[int], None]) -> None:
         """Call ``handler(bits that were set)`` on signals in ``bits``; 0 takes all that nobody else takes."""
@@ -185,27 +189,14 @@ class Server:
             return Connection(self._provided[0], Caller(badge, f"#{badge}"))
         raise InvalidMessage(f"badge {badge} is no client of this server: it was not told which interface is meant")
 
-    def owe(self) -> None:
-        """Count one more reply that is owed. Raises TooManyDeferred: as many are owed as may be."""
-        with self._lock:
-            if self._deferred_count >= self._max_deferred:
-                raise TooManyDeferred(f"{self._deferred_count} clients wait for their replies already; ask again later")
-            self._deferred_count += 1
-
-    def owe_no_more(self) -> None:
-        """One that was owed has been answered, or could not be kept."""
-        with self._lock:
-            self._deferred_count -= 1
-
     def take_reply(self) -> int:
         """A reply object for the loop, in the place of one that is handed out. Raises NotEnoughMemory, OutOfSlots."""
         with self._lock:
             return self._spare_replies.pop() if self._spare_replies else self.task.new_reply().cptr
 
     def give_back_reply(self, reply: int) -> None:
-        """A handed-out reply object whose caller has been answered: one less is owed."""
+        """A handed-out reply object whose caller has been answered."""
         with self._lock:
-            self._deferred_count -= 1
             self._spare_replies.append(reply)
 
     def signalled(self, badge: int) -> None:

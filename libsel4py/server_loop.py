@@ -264,20 +264,25 @@ class ServerLoop:
         """Hand out what the current request is answered by. Part of `context.Serving`."""
         if self.entry is None or self._token is not None:
             raise RuntimeError("this request's reply is deferred already, or no method runs")
-        self._server.owe()
+        self._server.owed.add(self.caller.name)
         self._token = Deferred(self._take_way_back(), self.entry, self.caller)
         return self._token
 
     def _take_way_back(self) -> WayBack:
         """How to answer the current request later. A reply object leaves the loop so, and another takes its place."""
-        server = self._server
+        server, client = self._server, self.caller.name
         handle = machine.detach()
         if handle:
-            return ByChannel(handle, server.owe_no_more)
+            return ByChannel(handle, lambda: server.owed.remove(client))
         try:
             fresh = server.take_reply()
         except BaseException:
-            server.owe_no_more()
+            server.owed.remove(client)
             raise
         reply, self._reply = self._reply, fresh
-        return ByReply(reply, server.give_back_reply)
+
+        def give_back() -> None:
+            server.owed.remove(client)
+            server.give_back_reply(reply)
+
+        return ByReply(reply, give_back)

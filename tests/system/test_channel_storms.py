@@ -54,3 +54,8 @@ def test_a_client(sel4py: Supervisor, tmp_path: Path, scene: str) -> None:
 def test_storm(sel4py: Supervisor, tmp_path: Path) -> None:
     others = (client("storm", f"storm{number}", False) for number in range(3))
     run(sel4py, tmp_path, client("honest"), *others)
+
+
+def test_a_client_that_calls_and_goes_away_again_and_again(sel4py: Supervisor, tmp_path: Path) -> None:
+    greedy = client("greedy", "greedy", essential=False) + 'restart = "always"\n'
+    run(sel4py, tmp_path, client("beside_greed"), greedy)

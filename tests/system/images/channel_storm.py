@@ -22,6 +22,7 @@ from libsel4py.abi import ObjectType
 from libsel4py.channels import THRESHOLD
 from libsel4py.errors import TooManyDeferred
 from libsel4py.interfaces.system import System
+from libsel4py.server import MAX_DEFERRED
 from tests.system.images.called import Called, Refused
 from tests.system.images.failing import failing_with
 
@@ -119,6 +120,37 @@ class Main(Component):
     def honest(self) -> None:
         self.call(100 * ROUNDS)
         self.meet()
+
+    def greedy(self) -> None:
+        """Call, go away and call again, without end."""
+        impatient, refused = with_timeout(self.service, 0), 0
+        while True:
+            try:
+                impatient.wait_for_ring()
+            except Timeout:
+                continue
+            except TooManyDeferred:
+                refused += 1
+            if refused == 100:
+                self.service.note("refused")
+
+    def beside_greed(self) -> None:
+        """Be answered beside it, in each of its lives."""
+        system: System = self.uses.system
+
+        async def answered() -> None:
+            for lives in range(1, 4):
+                while len(self.service.notes()) < lives:
+                    await asyncio.sleep(0)
+                assert self.service.waiting() == MAX_DEFERRED // 2
+                honest = asyncio.ensure_future(aio.call(self.service.wait_for_ring))
+                while self.service.waiting() == MAX_DEFERRED // 2:
+                    await asyncio.sleep(0)
+                self.service.ring(lives)
+                assert await honest == lives
+                system.kill("greedy")
+
+        aio.run(answered())
 
     def mixed(self) -> None:
         """Two threads at once: short calls, long ones, failures, and capabilities both ways."""

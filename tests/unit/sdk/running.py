@@ -46,7 +46,7 @@ def running(fake: TestSystem, server: Server, endpoint: FakeEndpoint, threads: i
 
 def make_server(fake: TestSystem, painter: Painter) -> tuple[Server, FakeEndpoint]:
     endpoint = FakeEndpoint()
-    server = Server(Endpoint(fake.new(endpoint)), fake.first_task, max_deferred=2)
+    server = Server(Endpoint(fake.new(endpoint)), fake.first_task, max_deferred=4)
     server.provide(painter, Studio, name="studio", clients={SHELL: "shell", OTHER: "other"})
     server.on_signal(1 << 40, lambda bits: None)
     return server, endpoint

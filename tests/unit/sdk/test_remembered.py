@@ -377,13 +377,13 @@ def test_what_is_repeated_before_its_deferred_answer_is_not_begun_again() -> Non
         first = in_background(on_lane(till, ids.Lane(7)).add_later, 3)
         assert main.waits.wait(10)
         former, owed = main.later, threading.Event()
-        owe = main.server.owe
+        add = main.server.owed.add
 
-        def noted() -> None:
-            owe()
+        def noted(client: str) -> None:
+            add(client)
             owed.set()
 
-        main.server.owe = noted  # type: ignore[method-assign]
+        main.server.owed.add = noted  # type: ignore[method-assign]
         second = in_background(on_lane(till, ids.Lane(7, 1, unanswered=True)).add_later, 3)
         assert owed.wait(10)
         with pytest.raises(InvalidMessage, match="sent again"):
@@ -391,7 +391,7 @@ def test_what_is_repeated_before_its_deferred_answer_is_not_begun_again() -> Non
         assert main.later is former is not None
         former.complete(main.add(3))
         assert (second.result(10), till.total()) == (3, 3)
-        assert main.server._deferred_count == 0
+        assert main.server.owed.count() == 0
         assert on_lane(till, ids.Lane(7, 1, unanswered=True)).add_later(3) == 3
 
 

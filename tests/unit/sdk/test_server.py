@@ -94,12 +94,29 @@ def test_deferred_replies_are_bounded_and_their_objects_reused(up: Running, pain
         painter.deferred = Events()
         calls = [in_background(studio.wait_for_ring, "x") for _ in range(2)]
         painter.deferred.wait_for(lambda count: count == 2)
-        with pytest.raises(TooManyDeferred, match="2 clients wait for their replies already"):
+        with pytest.raises(TooManyDeferred, match="2 calls of shell wait for their replies already"):
             studio.wait_for_ring("one too many")
         painter.ring()
         assert {call.result(10) for call in calls} == {f"ring {round_ + 1} for shell"}
     made = [words for _, label, words, _ in fake.kernel.objects.invocations if words[0] == abi.ObjectType.REPLY]
     assert len(made) == 2
+
+
+def test_who_is_owed_all_that_it_may_leaves_replies_to_others(up: Running, painter: Painter) -> None:
+    greedy = Studio(up.client(SHELL))
+    calls = [in_background(greedy.wait_for_ring, "x") for _ in range(2)]
+    painter.deferred.wait_for(lambda count: count == 2)
+    for _ in range(10):
+        with pytest.raises(TooManyDeferred, match=r"2 calls of shell .*, and 2 are left to others"):
+            greedy.wait_for_ring("one too many")
+    for number, badge in enumerate((OTHER, 99), start=3):
+        calls.append(in_background(Studio(up.client(badge)).wait_for_ring, "honest"))
+        painter.deferred.wait_for(lambda count, number=number: count == number)  # type: ignore[misc]
+    with pytest.raises(TooManyDeferred, match="4 calls wait for their replies already"):
+        Studio(up.client(98)).wait_for_ring("too late")
+    painter.ring()
+    assert [call.result(10) for call in calls] == [f"ring 1 for {name}" for name in ("shell", "shell", "other", "#99")]
+    assert up.server.owed.count() == 0
 
 
 def test_a_deferred_value_that_does_not_fit_is_told_to_both(up: Running, painter: Painter) -> None:
