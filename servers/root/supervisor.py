@@ -13,12 +13,14 @@ import logging
 from collections.abc import Container
 from typing import Final
 
+from msgspec.structs import replace
+
 from libsel4py.abi import FaultLabel
 from libsel4py.description import Restart
 from libsel4py.environment import PAGED_BADGE
 from libsel4py.fault_reports import FAULTED, KILLED, describe_fault, exit_status, is_by_signal, is_death, where_to_read
 from libsel4py.heartbeats import HUNG, Heartbeats
-from libsel4py.interfaces.lifecycle import Order, OrderKind, Standing, fault_source
+from libsel4py.interfaces.lifecycle import Order, OrderKind, Standing, Stop, fault_source
 from libsel4py.interfaces.system import NotPermitted
 from libsel4py.server import Alarm
 from servers.root.ahead import Ahead
@@ -33,6 +35,8 @@ RESTART_SECONDS: Final = 10.0
 # Nobody is harmed while the reincarnation server is away, for the milliseconds that its start takes: what it is to be
 # told of waits for it. So a storm of its ends is survived which would be no other task's restart any more.
 MOST_REINCARNATIONS: Final = 200
+
+ENDS: Final = (OrderKind.QUIT, OrderKind.FAILED, OrderKind.KILLED)  # what orders tell of that nobody has seen to
 
 _log = logging.getLogger(__name__)
 
@@ -289,9 +293,12 @@ class Supervisor:
                 self._lives.send_faults_to(running, faults)
             running.home_faults = faults
             self._lives.tell_pager_of_home(running)
+        stopped = self._end_stopping()
         self._lives.drain(ended, self._supervised_sender)
         for order in self._orders.take_all():
-            self._settle(order)
+            if order.kind not in ENDS or order.task not in stopped:
+                self._settle(order)
+        self._end_stopping()
         for running in self._tasks:
             if running.standing is Standing.WAITING:
                 running.standing = Standing.RUNNING
@@ -305,13 +312,42 @@ class Supervisor:
     def _settle(self, order: Order) -> None:
         """Something that the reincarnation server was to look after."""
         running = self._tasks[order.task]
-        if running.life is Life.RUNNING or order.kind not in (OrderKind.QUIT, OrderKind.FAILED, OrderKind.KILLED):
-            return
-        running.standing = Standing.RUNNING  # if it waited, it does no more: what follows is its start, or giving it up
-        if order.kind is OrderKind.QUIT:
-            self._lives.lead_back(running)
-            self._restart(running)
-        else:
-            always = running.task.restart is Restart.ALWAYS
-            again = always or (running.task.restart is Restart.ON_FAILURE and order.status != 0)
-            self._go_on(running, again, order.status)
+        match order.kind:
+            case OrderKind.STOP | OrderKind.RESTART | OrderKind.UPDATE if running.life is not Life.DONE:
+                restarts = order.kind is not OrderKind.STOP
+                running.stop = Stop(self._lives.clock(), restarts, order.text)
+            case OrderKind.START if running.standing is Standing.LEFT:
+                running.standing = Standing.WAITING
+            case OrderKind.START if running.stop is not None:
+                running.stop = replace(running.stop, restarts=True)
+            case kind if kind in ENDS and running.life is not Life.RUNNING and running.stop is None:
+                # If it waited, it does no more: what follows is its start, or giving it up.
+                running.standing = Standing.RUNNING
+                if order.kind is OrderKind.QUIT:
+                    self._lives.lead_back(running)
+                    self._restart(running)
+                else:
+                    always = running.task.restart is Restart.ALWAYS
+                    again = always or (running.task.restart is Restart.ON_FAILURE and order.status != 0)
+                    self._go_on(running, again, order.status)
+
+    def _end_stopping(self) -> set[int]:
+        """End those that were to stop: nobody is there any more who would ask them, or wait until they have.
+
+        Returns their numbers. One that was to begin again with another boot image keeps the one that it has: nobody
+        would see it come up.
+        """
+        stopped: set[int] = set()
+        for running in self._tasks:
+            stop, running.stop = running.stop, None
+            if stop is None or running.life is Life.DONE:
+                continue
+            stopped.add(running.number)
+            self._lives.end(running)
+            running.note(Life.DEAD, "dead: stopped by order", "stopped by order")
+            if stop.image:
+                running.events.append(f"does not run {stop.image}: root itself supervises it")
+            running.standing = Standing.WAITING if stop.restarts else Standing.LEFT
+            if not stop.restarts:
+                self._lives.leave(running, by_order=True)
+        return stopped

@@ -286,6 +286,58 @@ def test_one_that_was_killed_while_it_waited_is_started_once(board: Root) -> Non
     assert (running.life, running.standing, running.restarts) == (Life.RUNNING, Standing.RUNNING, 1)
 
 
+LEFT = Change(Cause(1, "x"), ends=(1,), leaves=(1,))
+
+
+@pytest.mark.parametrize(
+    ("before", "orders", "life", "restarts"),
+    [
+        (None, (OrderKind.STOP,), Life.DEAD, 0),
+        (None, (OrderKind.RESTART,), Life.RUNNING, 1),
+        (None, (OrderKind.UPDATE,), Life.RUNNING, 1),
+        (None, (OrderKind.START,), Life.RUNNING, 0),
+        (None, (OrderKind.STOP, OrderKind.START), Life.RUNNING, 1),
+        (None, (OrderKind.RESTART, OrderKind.STOP), Life.DEAD, 0),
+        (LEFT, (OrderKind.START,), Life.RUNNING, 1),
+        (LEFT, (OrderKind.RESTART,), Life.RUNNING, 1),
+        (LEFT, (OrderKind.STOP,), Life.DEAD, 0),
+    ],
+)
+def test_orders_that_nobody_has_seen_to_are_carried_out_by_root(
+    board: Root, before: Change | None, orders: tuple[OrderKind, ...], life: Life, restarts: int
+) -> None:
+    one = board.running("one")
+    if before is not None:
+        board.lifecycle.change(before)
+    for order in orders:
+        board.supervisor.order(one, order, "other" if order is OrderKind.UPDATE else "")
+    board.supervisor.take_over()
+    expected = Standing.LEFT if life is Life.DEAD else Standing.RUNNING
+    assert (one.life, one.standing, one.restarts, one.stop) == (life, expected, restarts, None)
+    assert one.former_image is None
+    if restarts:
+        assert board.has_started("one")
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("told", ["not at all", "to root", "to nobody yet"])
+def test_what_was_asked_to_stop_is_stopped_by_root(restarts: bool, told: str) -> None:
+    """Whether it goes on, has ended as it was asked to, or that is not told yet: it is essential, and may end so."""
+    essential = structs.replace(ONE, essential=True, restart=Restart.ON_FAILURE)
+    with root(REINCARNATION, essential, TWO, groups=(TOGETHER,), check=False) as board:
+        board.supervisor.start_all()
+        one = board.running("one")
+        board.lifecycle.ask_to_stop(1, Stop(board.clock.now + 5, restarts))
+        if told == "to root":
+            board.ended("one", 0)
+        elif told == "to nobody yet":
+            dies(board, "one")
+        board.supervisor.take_over()
+        assert one.life is (Life.RUNNING if restarts else Life.DEAD)
+        assert (one.restarts, one.stop) == (int(restarts), None)
+        assert board.has_started("one") or not restarts
+
+
 def test_what_waits_at_its_endpoint_is_seen_to_by_root() -> None:
     """An end that the kernel has told of, and nobody has taken."""
     with root(REINCARNATION, ONE, TWO, groups=(TOGETHER,), check=False) as board:
