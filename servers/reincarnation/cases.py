@@ -2,18 +2,21 @@
 
 A serial number is the moment at which its case was opened, in microseconds, and so higher than any of an earlier life
 of this server: no decision of an old case hits a new one. What is open when this server dies is held by root, and
-follows the policy when its time is over.
+follows the policy when its time is over. No two are held until the same moment: by it those are known that wait with
+the task. A task that waits for its own case's decision when one before it ends, with which it would, goes on waiting
+for that, and is not started before the other one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from libsel4py.interfaces.recovery import Case, Event
 from servers.reincarnation.children import SECOND_US, Child, Supervisor
 
 MOST_SHOWN: Final = 200  # characters of a reason
+APART_S: Final = 1e-6  # from one moment until which a case is held to another
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +41,26 @@ class Cases:
     ) -> float:
         """Open one; returns until when the task is held."""
         self._last = max(self._last + 1, int(now * SECOND_US))
-        until = max(due, now + supervisor.group.recovery_timeout_us / SECOND_US)
         failures = supervisor.failures_within(now)
         case = Case(self._last, child.record.name, event, reason[:MOST_SHOWN], failures, along)
         self._open.pop(child.number, None)
+        until = self._free(max(due, now + supervisor.group.recovery_timeout_us / SECOND_US))
         self._open[child.number] = Held(case, child.number, due, until)
         return until
+
+    def _free(self, until: float) -> float:
+        """The first moment from this one on until which no other case is held."""
+        taken = {each.until for each in self._open.values()}
+        while until in taken:
+            until += APART_S
+        return until
+
+    def prolong(self, number: int, until: float) -> float:
+        """The task is held until behind that moment, if it was to be for less; returns until when it is."""
+        held = self._open[number]
+        if held.until <= until:
+            held = self._open[number] = replace(held, until=self._free(until))
+        return held.until
 
     def until(self, number: int) -> float | None:
         """Until when the task is held; None: it has no open case."""

@@ -111,6 +111,10 @@ class Supervisor:
                 found = self.children
         return [child for child in found if child is failed or child.goes_along]
 
+    def waiting_until(self, due: float) -> list[Child]:
+        """Those that wait for that moment."""
+        return [child for child in self.children if child.standing is Standing.WAITING and child.due == due]
+
     def failures_in_row(self, child: Child, now: float) -> int:
         """How many lives have ended before this one, each soon: one that was longer than any delay did not fail to
         start."""

@@ -182,8 +182,7 @@ class Policy:
         """Those whose case is open to the task of this name. What was started or stopped since is held no more."""
         numbers = self.recovered_by(name)
         for number in numbers:
-            child, until = self.children[number], self.cases.until(number)
-            if child.standing is not Standing.WAITING or child.due != until:
+            if not self._is_held(self.children[number]):
                 self.cases.forget(number)
         return numbers
 
@@ -194,9 +193,9 @@ class Policy:
         if held is None:
             return False, []
         child, supervisor = self.children[held.number], self.supervisors[held.number]
-        waiting = [each for each in supervisor.children if each.standing is Standing.WAITING and each.due == held.until]
         due = held.due if held.due > now and decision in (Decision.POLICY, Decision.LEAVE) else 0.0
-        for each in waiting:
+        due = max(due, self._held_before(child, supervisor, held.until))
+        for each in supervisor.waiting_until(held.until):
             each.due = due
         cause = Cause(child.number, "", failures=child.failures)
         match decision:
@@ -315,9 +314,30 @@ class Policy:
         asks = supervisor.group.recovery if self._runs(supervisor.group.recovery) else ""
         if asks:
             due = self.cases.open(child, supervisor, event, cause.text, len(affected) - 1, now, due)
+        self._hold_on(supervisor, [each for each in affected if each is not child], due)
         # One that waits for longer already, for what it has failed itself, goes on waiting.
         affected = [each for each in affected if each.standing is Standing.RUNNING or each.due <= due or each is child]
         return self._change(kept, affected, due, asks=asks)
+
+    def _hold_on(self, supervisor: Supervisor, along: Sequence[Child], due: float) -> None:
+        """Those of these that are held for their own cases' decision are so until behind that moment, with all that
+        wait with them."""
+        for each in along:
+            if self._is_held(each):
+                waiting = supervisor.waiting_until(each.due)
+                until = self.cases.prolong(each.number, due)
+                for one in waiting:
+                    one.due = until
+
+    def _held_before(self, child: Child, supervisor: Supervisor, until: float) -> float:
+        """The latest moment, before that one, until which another one is held that it would have ended with; 0: none
+        is."""
+        held = [each for each in supervisor.children if each is not child and self._is_held(each) and each.due < until]
+        return max((each.due for each in held if child in supervisor.affected(each)), default=0.0)
+
+    def _is_held(self, child: Child) -> bool:
+        """Whether it waits for its case's decision."""
+        return child.standing is Standing.WAITING and child.due == self.cases.until(child.number)
 
     def _runs(self, name: str) -> bool:
         return any(each.record.name == name and each.standing is Standing.RUNNING for each in self.children.values())

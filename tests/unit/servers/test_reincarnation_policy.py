@@ -701,6 +701,97 @@ def test_an_order_ends_a_case_and_a_second_end_replaces_it() -> None:
     assert [case(it).component, case(it, case(it).serial).component] == ["first", "second"]
 
 
+def held_twice(strategy: Strategy = Strategy.REST_FOR_ONE) -> tuple[World, int, int]:
+    """The second one is held, the first one fails half a second later; the numbers of both cases."""
+    it = recovered(strategy)
+    it.fail(1)
+    if strategy is Strategy.ONE_FOR_ALL:
+        it.take(it.policy.start(0, it.now))
+    second = case(it).serial
+    it.now += 0.5
+    it.fail(0)
+    assert case(it).serial == second
+    first = case(it, second).serial
+    it.happened.clear()
+    return it, first, second
+
+
+ALONG = (Strategy.REST_FOR_ONE, Strategy.ONE_FOR_ALL)
+
+
+@pytest.mark.parametrize("strategy", ALONG)
+def test_a_held_one_stays_held_when_one_ends_with_which_it_would_have(strategy: Strategy) -> None:
+    it, first, second = held_twice(strategy)
+    assert decide(it, Decision.RESTART, first)
+    assert (it.happened, it.policy.is_open("third", second)) == (["+first"], True)
+    assert decide(it, Decision.LEAVE, second)
+    assert (it.up, it.policy.children[1].standing) == ({0, 2}, Standing.LEFT)
+
+
+@pytest.mark.parametrize("strategy", ALONG)
+@pytest.mark.parametrize("decision", [Decision.RESTART, Decision.POLICY])
+def test_a_held_one_is_not_started_before_the_other(strategy: Strategy, decision: Decision) -> None:
+    it, first, second = held_twice(strategy)
+    assert decide(it, decision, second)
+    assert it.happened == []
+    assert decide(it, Decision.RESTART, first)
+    assert it.happened == ["+first", "+second"]
+
+
+def test_of_two_that_are_held_one_can_be_left() -> None:
+    it, first, second = held_twice()
+    assert decide(it, Decision.LEAVE, second)
+    assert decide(it, Decision.RESTART, first)
+    assert it.happened == ["+first"]
+    it, first, second = held_twice()
+    assert decide(it, Decision.LEAVE, first)
+    assert decide(it, Decision.RESTART, second)
+    assert it.happened == ["+second"]
+
+
+def test_two_that_nobody_decides_are_started_in_order() -> None:
+    it, _, _ = held_twice()
+    assert it.wait() == 1.0
+    assert it.wait() < 0.001
+    assert it.happened == ["+first", "+second"]
+    assert it.policy.next_case("third", 0) is None
+
+
+def test_who_waits_with_a_held_one_stays_with_it() -> None:
+    group = replace_group(MEDIC, tasks=NAMES, recovery="medic", strategy=Strategy.REST_FOR_ONE)
+    medic = replace_record(record(0), number=3, name="medic", group="h")
+    it = World([record(0), record(1), record(2), medic], [group, Group("h", ("medic",))])
+
+    def serials() -> list[int]:
+        found: list[int] = []
+        while (case := it.policy.next_case("medic", found[-1] if found else 0)) is not None:
+            found.append(case.serial)
+        return found
+
+    it.fail(1)  # the third one waits with it
+    it.now += 0.5
+    it.fail(0)
+    second, first = serials()
+    it.happened.clear()
+    assert decide(it, Decision.RESTART, first, "medic")
+    assert it.happened == ["+first"]
+    assert decide(it, Decision.RESTART, second, "medic")
+    assert it.happened == ["+first", "+second", "+third"]
+
+
+def test_two_that_end_at_one_moment_are_decided_one_by_one() -> None:
+    it = recovered()
+    it.fail(0)
+    it.fail(1)
+    first = case(it).serial
+    second = case(it, first).serial
+    it.happened.clear()
+    assert decide(it, Decision.RESTART, first)
+    assert it.happened == ["+first"]
+    assert decide(it, Decision.LEAVE, second)
+    assert it.up == {0, 2}
+
+
 def test_a_serial_number_is_higher_than_any_of_an_earlier_life() -> None:
     it = recovered()
     it.fail(0)
