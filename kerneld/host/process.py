@@ -166,10 +166,6 @@ class Process:
         """To be asked whether it is at rest, some threads at a time."""
         return Stopping(0 if self.is_gone else self.pid)
 
-    def is_of(self, tcb: Tcb, vspace: int) -> bool:
-        """Whether a new life of this TCB has to wait until the process is gone."""
-        return self.vspace == vspace or any(thread.tcb == tcb for thread in self.threads)
-
     def release_control_end(self) -> None:
         """The other end is on its way to the process."""
         if self._theirs is not None:

@@ -23,6 +23,7 @@ from kerneld.host.adoption import Adopted
 from kerneld.host.attached import Attached
 from kerneld.host.death_hints import DeathHints
 from kerneld.host.descriptors import make_doorbell
+from kerneld.host.endings import Endings
 from kerneld.host.fd_store import FdStore
 from kerneld.host.kernel_log import LineKind
 from kerneld.host.linux import look_ahead, tells_wait_status, wait_status_of_ending
@@ -66,8 +67,7 @@ class Processes:
         self.threads: dict[int, Thread] = {}
         self._by_vspace: dict[int, Process] = {}
         self._by_start: dict[int, Process] = {}
-        self._ending: dict[Process, None] = {}
-        self._waiting: dict[int, Tcb] = {}
+        self._endings = Endings()
         self._attached = Attached()
         self._refused: set[int] = set()
         self.told = partial(told_mappings.tell_threads, ram)
@@ -84,7 +84,7 @@ class Processes:
         self._zygote = zygote
 
     def __iter__(self) -> Iterator[Process]:
-        return iter((*self._by_vspace.values(), *self._ending))
+        return iter((*self._by_vspace.values(), *self._endings))
 
     def name_anew(self) -> None:
         """Call those that have stood by for a task, and whose threads are called as that one's by now, like it."""
@@ -144,10 +144,8 @@ class Processes:
                 return  # the kernel before this one has begun that
             self._kill(tcb.address)  # it has ended by the system call EXIT, and the TCB gets a new life
         space = vspace_of(tcb)
-        if any(process.is_of(tcb, space) for process in self._ending):
-            self._waiting[tcb.address] = tcb
+        if self._endings.try_wait(tcb, space):
             return
-        self._waiting.pop(tcb.address, None)
         number = tcb.rip
         if not space or not tcb.trap_frame or number >= len(self._images):
             missing = "address space" if not space else "trap frame" if not tcb.trap_frame else f"boot image {number}"
@@ -235,7 +233,7 @@ class Processes:
             self._rings.look(thread)
 
     def _kill(self, tcb: int) -> None:
-        self._waiting.pop(tcb, None)
+        self._endings.wait_no_more(tcb)
         self._refused.discard(tcb)
         thread = self.threads.pop(tcb, None)
         if thread is None:
@@ -278,9 +276,9 @@ class Processes:
     def _end(self, process: Process, why: str) -> None:
         process.ended_by = process.ended_by or why
         self._leave(process)
-        if process not in self._ending:
+        if process not in self._endings:
             self._notes.ending(process)
-            self._ending[process] = None
+            self._endings.add(process)
         process.kill()
         self._mappings.ends(process)
         # A system call that ends it, and takes from it what another is to have, ends itself when it runs no more.
@@ -355,7 +353,7 @@ class Processes:
             self._reap(process, status)
 
     def _reap(self, process: Process, status: int) -> None:
-        self._ending.pop(process, None)
+        waiting = self._endings.gone(process)
         self._by_start.pop(process.start, None)
         self._hints.forget(process.start)
         self._looks.forget(process.start)
@@ -378,8 +376,8 @@ class Processes:
         for thread in living:
             self._reports.reaped(thread.tcb)
         self._notes.forget(process.start, [thread.number for thread in process.threads])
-        for tcb in tuple(self._waiting.values()):
-            if process.is_of(tcb, vspace_of(tcb)):
+        for tcb in waiting:
+            if self._endings.waits(tcb.address):
                 self._start(tcb, self._outbox.next_start())
 
     def _thread_answer(self, thread: Thread, error: int, tid: int) -> None:
@@ -435,7 +433,7 @@ class Processes:
             process = each.process
             self._by_start[process.start] = process
             if each.ending or all(thread.orphan for thread in process.threads):
-                self._ending[process] = None
+                self._endings.add(process)
             else:
                 self._by_vspace[process.vspace] = process
             for thread in process.threads:
@@ -449,7 +447,7 @@ class Processes:
 
     def _adopt(self, adopted: Adopted) -> None:
         process = adopted.process
-        if process in self._ending:
+        if process in self._endings:
             process.kill()
             process.started(adopted.pid, adopted.pidfd)
             return
@@ -481,7 +479,7 @@ class Processes:
             if (
                 tcb.process != ProcessState.NONE
                 and tcb.address not in self.threads
-                and tcb.address not in self._waiting
+                and not self._endings.waits(tcb.address)
             ):
                 self._start(tcb, self._outbox.next_start())
                 if tcb.process == ProcessState.STOPPED:
@@ -503,5 +501,4 @@ class Processes:
             process.close()
         self.threads.clear()
         self._by_vspace.clear()
-        self._ending.clear()
-        self._waiting.clear()
+        self._endings.clear()

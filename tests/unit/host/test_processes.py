@@ -18,7 +18,7 @@ import pytest
 
 from hw.fd_store import FdStore as Monitor
 from hw.kernel_process import MESSAGE_BYTES
-from kerneld.host import control
+from kerneld.host import control, processes
 from kerneld.host.clocks import ThreadClock
 from kerneld.host.control import ANSWER_S, MESSAGE, ControlSocket
 from kerneld.host.fd_store import FdStore
@@ -80,6 +80,50 @@ def test_a_name_that_is_used_again_counts_on_while_its_last_process_ends() -> No
         ended.failed("it was killed")
         (process,) = table.processes
         assert process.life == 2
+
+    with_table(work)
+
+
+def test_many_that_are_started_while_they_end_are_each_found_by_what_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not by a look at all that wait, for each that is gone."""
+    many, looked = 60, 0
+
+    def counted(tcb: Tcb) -> int:
+        nonlocal looked
+        looked += 1
+        return vspace_of(tcb)
+
+    def work(table: Table) -> None:
+        threads = [table.machine.thread(f"task {number}", own_vspace=True) for number in range(many)]
+        first = [table.start(thread) for thread in threads]
+        for thread in threads:
+            table.tell(Tell.KILL, thread)
+        monkeypatch.setattr(processes, "vspace_of", counted)
+        for thread in threads:
+            table.tell(Tell.START, thread)
+        assert len(table.zygote.asked_for) == many
+        for number, asked in enumerate(reversed(first), start=1):
+            asked.failed("it was killed")
+            assert len(table.zygote.asked_for) == many + number
+        assert {process.name for process in table.processes} == {f"task {number}" for number in range(many)}
+        assert looked <= 4 * many
+
+    with_table(work)
+
+
+def test_threads_that_wait_are_started_in_the_order_in_which_they_began_to() -> None:
+    """The first one's arguments are the process's. One that is killed meanwhile waits no more."""
+
+    def work(table: Table) -> None:
+        threads = [table.machine.thread(name) for name in ("a", "b", "c")]  # of one address space
+        ended = table.start(threads[0])
+        table.tell(Tell.KILL, threads[0])
+        for each in reversed(threads):
+            table.tell(Tell.START, each)
+        table.tell(Tell.KILL, threads[1])
+        ended.failed("it was killed")
+        (process,) = table.processes
+        assert [thread.tcb for thread in process.threads] == [threads[2].tcb, threads[0].tcb]
 
     with_table(work)
 
