@@ -46,8 +46,7 @@ def command(task: str | None, follow: bool, system_name: str | None) -> Report:
         for each in read_logs(folder, tasks):
             write(each)
 
-    found = read_logs(folder, tasks) if wants_json() else iter(())  # of people's, no more than a line at a time
-    return Report([{"task": each.task, "text": each.text} for each in found], show)
+    return Report(({"task": each.task, "text": each.text} for each in read_logs(folder, tasks)), show)
 
 
 def _folder(name: str | None) -> Path:

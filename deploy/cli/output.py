@@ -10,7 +10,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn, ParamSpec
@@ -23,11 +23,14 @@ from deploy.cli.rendering import printable, show
 
 P = ParamSpec("P")
 _JSON: Final = f"{__name__}.json"
+_END: Final = object()
 
 
 @dataclass(frozen=True)
 class Report:
     """``result`` is what ``--json`` prints; ``show`` prints it for people, by default in a plain general form.
+
+    An iterator's items are printed as a list, one after the other, and none of them is kept.
 
     ``status`` is the exit status where it is not ok, and ``error`` says why, where the result does not.
     """
@@ -104,7 +107,9 @@ def tell_not_written(error: OSError) -> NoReturn:
 
 
 def _print(report: Report, as_json: bool) -> None:
-    if as_json:
+    if as_json and isinstance(report.result, Iterator):
+        _print_items(report.result)
+    elif as_json:
         answer = {"ok": report.ok, "result": report.result} | ({"error": report.error} if report.error else {})
         click.echo(json.dumps(answer, default=str))
     elif report.error:
@@ -113,6 +118,26 @@ def _print(report: Report, as_json: bool) -> None:
         report.show()
     else:
         show(report.result)
+
+
+def _print_items(items: Iterator[object]) -> None:
+    """Whether it was ok is told behind them: only then it is known."""
+    put, between = sys.stdout.write, ""
+    put('{"result": [')
+    end: dict[str, object] = {"ok": True}
+    while True:
+        try:
+            each = next(items, _END)
+        except (AnswerError, OSError) as error:
+            each, end = _END, {"ok": False, "error": _text(error)}
+        if each is _END:
+            break
+        put(between + json.dumps(each, default=str))
+        between = ", "
+    put("], " + json.dumps(end)[1:] + "\n")
+    if not end["ok"]:
+        sys.stdout.flush()
+        raise SystemExit(1)
 
 
 def wants_json() -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,6 +17,8 @@ from click.testing import CliRunner, Result
 
 from deploy import launch
 from deploy.cli import COMMANDS, main
+from deploy.cli.output import Report
+from deploy.cli.output import _print as print_report
 from deploy.cli.up import how_to_reach
 from deploy.description import find, load
 from deploy.runtime import RuntimeRefused, state_folder, system_folder
@@ -474,6 +478,33 @@ def test_up_says_what_is_missing(good: Path, runtime: Path, tmp_path: Path) -> N
         f"sel4py: line 3 of {script} has 901 bytes; the console takes lines of up to 900 bytes\n"
     )
     assert sel4py("up", str(runtime)).stderr.startswith(f"sel4py: the folder '{runtime}' has no system.toml; ")
+
+
+def test_items_are_printed_as_they_come_and_an_error_behind_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a log of any length, one line is held."""
+    printed = io.StringIO()
+    monkeypatch.setattr("sys.stdout", printed)
+
+    def items(error: Exception | None = None) -> Iterator[object]:
+        for number in range(3):
+            assert printed.getvalue().count("text") == number
+            yield {"text": number}
+        if error is not None:
+            raise error
+
+    print_report(Report(items()), True)
+    lines = [{"text": number} for number in range(3)]
+    assert json.loads(printed.getvalue()) == {"ok": True, "result": lines}
+    printed.seek(0)
+    printed.truncate()
+    with pytest.raises(SystemExit) as ended:
+        print_report(Report(items(OSError(5, "Input/output error", "a.log"))), True)
+    assert ended.value.code == 1
+    assert json.loads(printed.getvalue()) == {"ok": False, "result": lines, "error": "a.log: Input/output error"}
+    printed.seek(0)
+    printed.truncate()
+    print_report(Report(iter(())), True)
+    assert json.loads(printed.getvalue()) == {"ok": True, "result": []}
 
 
 def test_logs_of_one_and_of_all(runtime: Path) -> None:
