@@ -4,16 +4,25 @@ to be told of tests that are over. Otherwise each garbage collection of a long r
 Nor does what is started here ignore that its terminal goes, where all of this runs without one (nohup).
 
 And no example of a property fails because it, or its making, took long: the host has others' work to do, too.
+
+Where the host's folder for what is temporary has a long name another one is taken: sockets' addresses have 107 bytes.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import tempfile
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+MOST_TEMPORARY: Final = 24  # bytes; below it are pytest's folders, with the user's and the test's name, and a socket's
+if len(os.fsencode(tempfile.gettempdir())) > MOST_TEMPORARY:
+    tempfile.tempdir = os.environ["TMPDIR"] = "/tmp"
 
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
