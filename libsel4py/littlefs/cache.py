@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from libsel4py.littlefs.heads import SECTOR_BYTES, Heads, NoHeads
@@ -46,6 +47,8 @@ class BlockCache:
         self.store = store
         self._heads = heads or NoHeads()
         self.error: StoreFailed | None = None
+        self._no_memory = StoreFailed("MemoryError: this task's memory is used up")
+        self._zeroes = bytes(block_bytes)
         self.passing = False
         self._block_bytes = block_bytes
         self._count = store.size // block_bytes
@@ -65,7 +68,14 @@ class BlockCache:
     # --- what littlefs calls -------------------------------------------------------------------------------
 
     def read(self, cfg: object, block: int, off: int, size: int) -> bytearray | bytes:
-        """Never fails: bytes that cannot be had are zero, and `error` is set."""
+        """At least ``size`` bytes. Never fails: bytes that cannot be had are zero, and `error` is set."""
+        try:
+            return self._read(block, off, size)
+        except Exception as error:
+            self._fail(error)
+            return self._zeroes
+
+    def _read(self, block: int, off: int, size: int) -> bytearray | bytes:
         found = self._blocks.get(block)
         if found is not None:
             if not self.passing:
@@ -75,11 +85,7 @@ class BlockCache:
             head = self._heads.get(block)
             if head is not None:
                 return head[off : off + size]
-        try:
-            return self._load(block)[off : off + size]
-        except Exception as error:
-            self._fail(error)
-            return bytearray(size)
+        return self._load(block)[off : off + size]
 
     def prog(self, cfg: object, block: int, off: int, data: bytes) -> int:
         if self.error is not None:
@@ -139,10 +145,13 @@ class BlockCache:
     # --- inside --------------------------------------------------------------------------------------------
 
     def _fail(self, error: Exception) -> None:
+        if isinstance(error, MemoryError):
+            self.error = self.error or self._no_memory  # which is there already
         if not isinstance(error, StoreFailed):
-            _log.error("the store, or what is done with it, has raised", exc_info=error)
-            error = StoreFailed(f"{type(error).__name__}: {error}")
-        self.error = self.error or error
+            with suppress(MemoryError):
+                _log.error("the store, or what is done with it, has raised", exc_info=error)
+        if self.error is None:
+            self.error = error if isinstance(error, StoreFailed) else StoreFailed(f"{type(error).__name__}: {error}")
         self._heads.clear()
 
     def _block(self, block: int) -> bytearray:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from libsel4py.littlefs import LittleFsVolume, MemoryStore, format_store
+from libsel4py.littlefs.cache import BlockCache
+from libsel4py.littlefs.heads import NoHeads
 from libsel4py.littlefs.open_file import LittleFsFile
 
 PIECE = 65536
@@ -132,3 +134,18 @@ def test_what_names_a_file_is_written_behind_a_flush_of_all_that_the_file_has(bl
     named = next(at for at, entry in enumerate(log) if entry is not None and entry[0] < 2 * geometry.block_bytes)
     assert log[named - 1] is None
     assert any(entry is not None for entry in log[:named])
+
+
+class FullHeads(NoHeads):
+    """There is no memory left to give an answer with."""
+
+    def get(self, block: int) -> None:
+        raise MemoryError
+
+
+def test_a_read_that_raises_is_a_failure_and_nothing_that_littlefs_goes_on_from() -> None:
+    """littlefs-python passes over what its callbacks raise, with the bytes that the buffer happens to have."""
+    cache = BlockCache(MemoryStore(1 << 20), 4096, 0, FullHeads())
+    assert bytes(cache.read(None, 3, 0, 16))[:16] == bytes(16)
+    assert "MemoryError" in str(cache.error)
+    assert cache.prog(None, 3, 0, bytes(512)) < 0
