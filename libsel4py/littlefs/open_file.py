@@ -40,11 +40,13 @@ class LittleFsFile:
         self._is_writing = False  # littlefs has something of the last write to put behind
         self._is_as_named = True  # but for that, the file is what its directory names
         self._is_given_up = False  # by littlefs, with what was written to it since it was synced last
+        self._is_over = False
         self._lost = False
 
     def read(self, offset: int, length: int, /) -> bytes:
         if offset >= self.size():
             return b""
+        self._use()
         self._seek(offset)
         self._carry_over()
         data = self._call(lfs.file_read, self._open, length)
@@ -52,6 +54,7 @@ class LittleFsFile:
         return data
 
     def write(self, offset: int, data: bytes, /) -> None:
+        self._use()
         self._touch()
         _ensure_possible(offset + len(data))
         try:
@@ -69,16 +72,18 @@ class LittleFsFile:
             self._size = end
 
     def size(self) -> int:
-        if self._handle is None:
+        if self._is_over:
             return self._stale()
         return self._size
 
     def truncate(self, size: int, /) -> None:
+        self._use()
         self._touch()
         _ensure_possible(size)
         try:
             self._cut(size)
         except FileError:
+            self._at = -1  # littlefs' own place is anywhere
             self._look_up_size()
             raise
         self._size = size
@@ -90,7 +95,7 @@ class LittleFsFile:
             self._changed, self._is_as_named, self._is_given_up = False, True, False
 
     def close(self) -> None:
-        if self._handle is None:
+        if self._is_over:
             if self._lost:
                 raise StaleHandle(f"{self._path}: the medium failed, and what was not synced is lost")
             return
@@ -114,6 +119,20 @@ class LittleFsFile:
             if handle is not None:
                 self._volume.call(lfs.file_close, handle)
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether something was written since it was synced last."""
+        return self._changed
+
+    def sleep(self) -> None:
+        """Closed until it is used again. Raises NoSpace: it is open as it was."""
+        self.sync()
+        self.rest()
+
+    def moved(self, path: str) -> None:
+        """While it sleeps its name has changed."""
+        self._path = path
+
     def wake(self, handle: lfs.LFSFile, path: str) -> None:
         """Open again, under this name."""
         self._handle, self._path, self._at, self._changed = handle, path, 0, False
@@ -125,10 +144,16 @@ class LittleFsFile:
 
         ``lost``: what was not synced is gone with it, though the file has a name.
         """
-        self._handle = None
+        self._handle, self._is_over = None, True
         self._lost = lost and self._changed
 
     # --- inside --------------------------------------------------------------------------------------------
+
+    def _use(self) -> None:
+        """Have littlefs' own file open. Raises as `LittleFsVolume.uses`."""
+        if self._is_over:
+            self._stale()
+        self._volume.uses(self, self._path)
 
     @property
     def _open(self) -> lfs.LFSFile:

@@ -2,13 +2,15 @@
 
 Rules. littlefs knows its open files by their place in a directory, which a rename changes: files that are open are
 synced and closed before one and opened again after it, under their new names; where one of them has no room for what
-was written to it, there is no rename. A file that is removed or replaced while it is open is stale: its blocks may be
-another's at once. What a power loss left half done is finished at the mount: littlefs alone
-waits for the first write, and until then shows neither an entry that was on its way to another directory nor some of
-its neighbours. A mount begins with a flush, unless `Heads` knows that there is nothing to flush: a server that ended
-may have left writes that the medium shows and has not kept yet, and whatever is built on them must not outlive them.
-After an error of the medium nothing is believed that littlefs has in memory: the volume fails until it is mounted anew,
-which the next call tries, and files that were open are stale.
+was written to it, there is no rename. littlefs' own file takes a block of memory, which is thirty times what a
+client lends for a handle: those that were not used for long are closed meanwhile, once there are `MOST_AWAKE`, and
+opened again when they are used; what was written to them is synced, if no other will do. A file that is removed or
+replaced while it is open is stale: its blocks may be another's at once. What a power loss left half done is finished at
+the mount: littlefs alone waits for the first write, and until then shows neither an entry that was on its way to
+another directory nor some of its neighbours. A mount begins with a flush, unless `Heads` knows that there is nothing to
+flush: a server that ended may have left writes that the medium shows and has not kept yet, and whatever is built on
+them must not outlive them. After an error of the medium nothing is believed that littlefs has in memory: the volume
+fails until it is mounted anew, which the next call tries, and files that were open are stale.
 
 A file is known again by its name and its mark, an attribute that littlefs keeps with it: a number by chance, or none.
 What takes a name that something had before is given a new mark: so who had opened the former one finds another. Names
@@ -20,8 +22,10 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Final, NoReturn, ParamSpec, TypeVar
 
 from littlefs import lfs
@@ -42,6 +46,7 @@ from libsel4py.interfaces.file import (
     Origin,
     Space,
     Stat,
+    TooManyOpen,
 )
 from libsel4py.littlefs.cache import BlockCache
 from libsel4py.littlefs.format import Geometry, read_geometry
@@ -56,6 +61,9 @@ Result = TypeVar("Result")
 CACHE_BYTES: Final = 4 << 20
 MOST_STATS: Final = 4096
 MOST_FORMER: Final = 4096
+MOST_AWAKE: Final = 256  # files that littlefs has open, as long as others can be closed
+MOST_UNKEPT: Final = 1024  # the same, where what was written to them has no room on the disk
+MOST_SYNCED: Final = 4  # of them that are tried, for one that is to be opened
 MARK: Final = 0x73  # littlefs' number of the attribute
 MARK_BYTES: Final = 8
 NAME_BYTES: Final = 255
@@ -90,6 +98,7 @@ class LittleFsVolume:
         self._heads = NoHeads() if heads is None or store.read_only else heads
         self._cache_bytes = cache_bytes
         self._files: dict[str, LittleFsFile] = {}
+        self._awake: OrderedDict[LittleFsFile, None] = OrderedDict()  # what littlefs has open, used last at the end
         self._stats: dict[str, Stat] = {}
         self._marks: dict[str, int] = {}
         self._former: set[str] = set()  # names that were given up
@@ -138,9 +147,11 @@ class LittleFsVolume:
             raise FileExists(f"{path} exists")
         if known is not None and known.kind is Kind.DIRECTORY:
             raise IsDirectory(f"{path} is a directory")
+        self._have_room()
         handle = self._open(path, create=known is None)
         file = LittleFsFile(self, path, handle, 0 if known is None else known.size)
         self._files[path] = file
+        self._awake[file] = None
         if known is None:
             self._stats.pop(path, None)
             self._has_name(path)
@@ -175,12 +186,13 @@ class LittleFsVolume:
         self._stats.clear()
         self._marks.clear()
         self._end(new)
-        for file in moved.values():
+        awake = {path: file for path, file in moved.items() if file in self._awake}
+        for file in awake.values():
             file.rest()
         try:
             self.call(lfs.rename, old, new)
         except FileError:
-            for path, file in moved.items():
+            for path, file in awake.items():
                 file.wake(self._open(path), path)
             raise
         self._gives_up(old)
@@ -189,7 +201,10 @@ class LittleFsVolume:
         for path, file in moved.items():
             name = new + path[len(old) :]
             self._files[name] = file
-            file.wake(self._open(name), name)
+            if file in self._awake:
+                file.wake(self._open(name), name)
+            else:
+                file.moved(name)
 
     def space(self) -> Space:
         used = self.call(lfs.fs_size)
@@ -238,6 +253,31 @@ class LittleFsVolume:
         """Whether what is read from now on is not wanted again."""
         self._cache.passing = passing
 
+    def uses(self, file: LittleFsFile, path: str) -> None:
+        """A file is about to be used: littlefs has it open. Raises as `_have_room`, and as opening it does."""
+        if file in self._awake:
+            self._awake.move_to_end(file)
+            return
+        self._have_room()
+        file.wake(self._open(path), path)
+        self._awake[file] = None
+
+    def _have_room(self) -> None:
+        """For one more file that littlefs has open. Raises TooManyOpen: none of so many can be synced."""
+        if len(self._awake) < MOST_AWAKE:
+            return
+        dirty = (file for file in self._awake if file.is_changed)
+        clean = next((file for file in self._awake if not file.is_changed), None)
+        for file in [clean] if clean is not None else list(islice(dirty, MOST_SYNCED)):
+            try:
+                file.sleep()
+            except NoSpace:
+                continue
+            del self._awake[file]
+            return
+        if len(self._awake) >= MOST_UNKEPT:
+            raise TooManyOpen(f"{MOST_UNKEPT} open files have something that there is no room for")
+
     def changes(self, path: str) -> None:
         """A file has another size from now on."""
         self._stats.pop(path, None)
@@ -245,6 +285,7 @@ class LittleFsVolume:
     def closed(self, path: str, file: LittleFsFile, size: int | None) -> None:
         """A file is open no more, and has so many bytes; None: that is not known."""
         self._stats.pop(path, None)
+        self._awake.pop(file, None)
         if self._files.get(path) is file:
             del self._files[path]
             if size is not None:
@@ -350,6 +391,7 @@ class LittleFsVolume:
         for file in self._files.values():
             file.end(lost=True)
         self._files.clear()
+        self._awake.clear()
         self._marks.clear()
         self._stats.clear()
         raise DeviceFailed(str(error))
@@ -383,6 +425,7 @@ class LittleFsVolume:
             with suppress(NoSpace):
                 file.rest()
             file.end()
+            self._awake.pop(file, None)
 
     def _ensure_replaceable(self, old: str, new: str) -> None:
         """littlefs replaces what it finds; which errors that has, is said here, before an open file is touched."""

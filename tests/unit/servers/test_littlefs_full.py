@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from libsel4py import component
 from libsel4py.files import Files
 from libsel4py.filesystem import FileSystemServer
-from libsel4py.interfaces.file import NameTooLong, NoSpace, StaleHandle
+from libsel4py.interfaces.file import NameTooLong, NoSpace, StaleHandle, TooManyOpen
 from libsel4py.littlefs import LittleFsVolume, MemoryStore, format_store
+from libsel4py.littlefs import volume as littlefs_volume
 from libsel4py.littlefs.check import check
 from libsel4py.littlefs.open_file import LittleFsFile
+from libsel4py.littlefs.volume import MOST_AWAKE
 from libsel4py.testing import connect, system
 
 OLD = b"old" * 200_000  # in 1 MiB there is no second one of it
@@ -71,6 +75,65 @@ def test_what_was_written_before_a_write_that_did_not_fit_is_kept(
     found = on_medium(store, name)
     assert found[:30_000] == b"yes" * 10_000
     assert len(found) == size == names(volume)[name]
+
+
+def test_behind_a_cut_that_did_not_fit_bytes_are_where_they_are() -> None:
+    _, volume = empty(256 << 10)
+    file = volume.open("f", create=True, exclusive=True)
+    file.write(0, b"yes")
+    file.close()
+    file = volume.open("f", create=False, exclusive=False)
+    with pytest.raises(NoSpace):
+        file.truncate(300_000)
+    assert len(file.read(0, 1 << 20)) == file.size()
+    assert bytes(file.read(0, 3)) == b"yes"
+
+
+def test_many_open_files_take_no_more_memory_than_some() -> None:
+    """A client lends 512 bytes for each, and littlefs takes a block: 16 KiB."""
+    _, volume = empty(16 << 20)
+    for folder in range(15):
+        volume.make_directory(f"{folder}")
+        for number in range(100):
+            file = volume.open(f"{folder}/{number}", create=True, exclusive=True)
+            file.write(0, b"%d of %d" % (number, folder))
+            file.close()
+    before = Path("/proc/self/statm").read_text().split()[1]
+    opened = {path: volume.open(path, create=False, exclusive=False) for path in all_files(volume)}
+    pages = int(Path("/proc/self/statm").read_text().split()[1]) - int(before)
+    assert pages * os.sysconf("SC_PAGE_SIZE") < 2 * MOST_AWAKE * (16 << 10) < len(opened) * (16 << 10)
+    for path, file in opened.items():
+        file.write(file.size(), b".")
+        assert bytes(file.read(0, 100)) == b"%d of %d." % tuple(int(each) for each in reversed(path.split("/")))
+    volume.rename("3", "moved")
+    for path, file in opened.items():
+        file.close()
+        now = path.replace("3/", "moved/") if path.startswith("3/") else path
+        assert volume.stat(now).size == len(b"%d of %d." % tuple(int(each) for each in reversed(path.split("/"))))
+
+
+def all_files(volume: LittleFsVolume) -> list[str]:
+    return [f"{folder.name}/{file.name}" for folder in volume.list("") for file in volume.list(folder.name)]
+
+
+def test_files_that_nothing_can_be_kept_of_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(littlefs_volume, "MOST_AWAKE", 2)
+    monkeypatch.setattr(littlefs_volume, "MOST_UNKEPT", 4)
+    _, volume = empty()
+
+    def no_room(file: LittleFsFile) -> None:
+        raise NoSpace("for what was written to it")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LittleFsFile, "sleep", no_room)
+        opened = [volume.open(name, create=True, exclusive=True) for name in "abcd"]
+        for file in opened:
+            file.write(0, b"bytes")
+        with pytest.raises(TooManyOpen):
+            volume.open("e", create=True, exclusive=True)
+        assert "e" not in names(volume)
+    opened.append(volume.open("e", create=True, exclusive=True))
+    assert [bytes(file.read(0, 9)) for file in opened] == [b"bytes"] * 4 + [b""]
 
 
 def test_a_rename_of_what_cannot_be_kept_is_refused_and_loses_nothing() -> None:
@@ -292,7 +355,9 @@ class Worker:
                 assert bytes(file.read(0, 1 << 20)) == self.wanted[name]
 
 
-def test_random_work_on_a_full_disk_is_kept_or_its_client_is_told() -> None:
+@pytest.mark.parametrize("awake", [1, 2, MOST_AWAKE])
+def test_random_work_on_a_full_disk_is_kept_or_its_client_is_told(monkeypatch: pytest.MonkeyPatch, awake: int) -> None:
+    monkeypatch.setattr(littlefs_volume, "MOST_AWAKE", awake)
     refused = 0
     for seed in range(40):
         worker = Worker(seed)
