@@ -416,7 +416,7 @@ class FileSystemServer(Directory):
         return session.watch(grant, path, wake)
 
     def changes(self, watch: int) -> Changes:
-        return self._in_session()[1].find_watch(watch).take()
+        return self._watches.take(self._in_session()[1].find_watch(watch))
 
     def unwatch(self, watch: int) -> None:
         self._in_session()[1].unwatch(watch)

@@ -14,8 +14,9 @@ from libsel4py.capabilities import Unwrapped
 from libsel4py.context import ReplyToken
 from libsel4py.filesystem import FileSystemServer
 from libsel4py.filesystem.locks import FileLock
+from libsel4py.filesystem.watches import MOST_CHANGES, MOST_WATCHES, Watch
 from libsel4py.interface import endpoint_of
-from libsel4py.interfaces.file import Access, DeviceFailed, File, NotPermitted, StaleHandle
+from libsel4py.interfaces.file import Access, Change, ChangeKind, DeviceFailed, File, NotPermitted, StaleHandle
 from libsel4py.testing import TestSystem, connect, in_background, system
 from libsel4py.testing.file_system import Subject
 from libsel4py.testing.file_system.subject import BOTH, NEW
@@ -84,6 +85,50 @@ def test_a_capability_of_an_adopted_file_ends_with_who_handed_on_the_subtree(sub
         with pytest.raises(StaleHandle):
             file.write_piece(0, b"B")
         subject.task.delete(endpoint_of(file))
+
+
+def test_watches_that_nobody_looks_at_cost_others_nothing(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, tell = 0, Watch.tell
+
+    def counting(watch: Watch, change: Change) -> bool:
+        nonlocal told
+        told += 1
+        return tell(watch, change)
+
+    monkeypatch.setattr(Watch, "tell", counting)
+    bell = Notification(subject.task.memory.allocate(ObjectType.NOTIFICATION).start)
+    with subject.client() as client, subject.client() as idle:
+        files = [client.open(name) for name in "ab"]
+        watches = [idle.directory.watch("", bell) for _ in range(MOST_WATCHES)]
+        for _ in range(100):
+            files[0].write_piece(0, b"x")
+        assert told == MOST_WATCHES
+        assert idle.directory.changes(watches[0]) == [Change(ChangeKind.CHANGED, "a")]
+        files[0].write_piece(0, b"x")
+        assert idle.directory.changes(watches[0]) == [Change(ChangeKind.CHANGED, "a")]
+        for number in range(10 * MOST_CHANGES):
+            files[number % 2].write_piece(0, b"x")
+        assert told < (MOST_CHANGES + 4) * MOST_WATCHES
+        for watch in watches[1:]:
+            seen = idle.directory.changes(watch)
+            assert [seen[-1], len(seen)] == [Change(ChangeKind.LOST, ""), MOST_CHANGES + 1]
+        files[1].write_piece(0, b"x")
+        assert [idle.directory.changes(each) for each in watches[1:]] == [[Change(ChangeKind.CHANGED, "b")]] * 15
+
+
+def test_a_watch_that_has_lost_something_and_whose_directory_moves_has_lost_it_once(subject: Subject) -> None:
+    bell = Notification(subject.task.memory.allocate(ObjectType.NOTIFICATION).start)
+    subject.directory.make_directory("d")
+    with subject.narrowed(subject.directory, "d", Access.READ) as narrowed, subject.client(narrowed) as idle:
+        watch = idle.directory.watch("", bell)
+        for number in range(2 * MOST_CHANGES):
+            subject.directory.make_directory(f"d/{number}")
+        subject.directory.rename("d", "e")
+        for number in range(2 * MOST_CHANGES):
+            subject.directory.remove(f"e/{number}")
+        assert [each.kind for each in idle.directory.changes(watch)].count(ChangeKind.LOST) == 1
+        subject.directory.make_directory("e/more")
+        assert idle.directory.changes(watch) == [Change(ChangeKind.CREATED, "more")]
 
 
 class FailingVolume(RamVolume):
