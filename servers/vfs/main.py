@@ -113,6 +113,8 @@ class Main(Namespace):
     def mounts(self) -> builtins.list[MountPoint]:
         self._tidy()
         view = self._view()
+        if not view.rights:
+            return []  # its names are nobody's who has nothing of it
         writable = bool(view.rights & Access.WRITE)
         return [MountPoint(path, writable) for path, _ in self._tree.seen(view)]
 

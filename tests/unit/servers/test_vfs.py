@@ -97,6 +97,13 @@ def test_a_client_has_its_part_and_its_rights() -> None:
             space.mount("/here", endpoint_of(mine))
 
 
+def test_who_has_nothing_of_it_is_told_nothing_of_it() -> None:
+    with mounted(clients={"other": "rw /"}) as space:
+        assert space.mounts() == []
+        with pytest.raises(NotPermitted):
+            space.resolve("/")
+
+
 def test_a_part_inside_of_a_file_system_is_all_that_is_seen_of_it() -> None:
     with mounted(clients={"test": "rw /tmp/sub"}) as space, opened(space) as files:
         assert files.path("/name").read_text() == "ram sub"
