@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -24,6 +24,7 @@ from libsel4py.interfaces.file import (
     NotPermitted,
     StaleHandle,
     TooManyOpen,
+    Unfinished,
 )
 
 FAILURES: Final = (FileError, InvalidCapability, MessageTooLong)  # the second: the capability itself was revoked
@@ -41,10 +42,21 @@ ERRNO: Final[dict[type[Exception], int]] = {
     NameTooLong: errno.ENAMETOOLONG,
     MessageTooLong: errno.ENAMETOOLONG,  # the path: what is written goes by a buffer
     Locked: errno.EWOULDBLOCK,
+    Unfinished: errno.EAGAIN,
     TooManyOpen: errno.EMFILE,
     DeviceFailed: errno.EIO,
     StaleHandle: errno.ESTALE,
 }
+
+
+def to_the_end(act: Callable[[], object]) -> None:
+    """Do it until it is no more `Unfinished`."""
+    while True:
+        try:
+            act()
+        except Unfinished:
+            continue
+        return
 
 
 class InDoubt(OSError):

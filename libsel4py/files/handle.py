@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from libsel4py.capabilities import Endpoint
 from libsel4py.errors import ServerDied
-from libsel4py.files.errors import FAILURES, LOST, InDoubt, LockLost, os_error
+from libsel4py.files.errors import FAILURES, LOST, InDoubt, LockLost, os_error, to_the_end
 from libsel4py.files.kept import Kept
 from libsel4py.files.mount import MOST_TRIES, Mount
 from libsel4py.interfaces.file import File, FileError, NoSuchFile, OpenFlags, StaleHandle
@@ -85,7 +85,7 @@ class Handle:
             mount.buffer[: len(piece)] = piece
             if self._appends:
                 return mount.directory.append_number(self.number, len(piece), 0)
-            mount.directory.write_number(self.number, offset, len(piece), 0)
+            to_the_end(lambda: mount.directory.write_number(self.number, offset, len(piece), 0))
             return offset
 
         place = self.ask(act)  # what a server that dies of it has of it dies with that: no sync came behind it
@@ -97,7 +97,7 @@ class Handle:
 
     def truncate(self, size: int) -> None:
         """Cut or lengthen it."""
-        self.ask(lambda: self.mount.directory.truncate_number(self.number, size))
+        self.ask(lambda: to_the_end(lambda: self.mount.directory.truncate_number(self.number, size)))
         if self.kept.keeps:
             self.kept.truncated(size)
             if self._appends:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from libsel4py.files.errors import to_the_end
 from libsel4py.interfaces.file import Directory, FileError, OpenFlags
 
 KEPT_BYTES: Final = 4 << 20
@@ -118,12 +119,13 @@ class Kept:
 def _carry_out(record: Record, directory: Directory, file: int, buffer: memoryview) -> None:
     offset, data = record
     if data is None:
-        directory.truncate_number(file, offset)
+        to_the_end(lambda: directory.truncate_number(file, offset))
         return
     for at in range(0, len(data), len(buffer)):
         piece = data[at : at + len(buffer)]
         buffer[: len(piece)] = piece
-        directory.write_number(file, offset + at, len(piece), 0)
+        place, length = offset + at, len(piece)
+        to_the_end(lambda: directory.write_number(file, place, length, 0))  # noqa: B023  # it is done at once
 
 
 def _has(directory: Directory, path: str, buffer: memoryview, records: list[Record]) -> bool:

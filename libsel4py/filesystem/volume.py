@@ -36,6 +36,7 @@ class OpenFile(Protocol):
 
         Raises:
             NoSpace: it does not fit; then the file has the size and bytes of before, or those that fitted.
+            Unfinished: the gap is long, and a part of it is there.
             DeviceFailed, StaleHandle.
         """
 
@@ -43,7 +44,7 @@ class OpenFile(Protocol):
         """Bytes, with what was written and not yet synced."""
 
     def truncate(self, size: int, /) -> None:
-        """Cut it, or lengthen it by zeroes. Raises NoSpace, DeviceFailed, StaleHandle."""
+        """Cut it, or lengthen it by zeroes. Raises NoSpace, DeviceFailed, StaleHandle; Unfinished, as `write`."""
 
     def sync(self) -> None:
         """Put what was written on the medium. Raises NoSpace, DeviceFailed, StaleHandle."""

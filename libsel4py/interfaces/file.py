@@ -91,6 +91,10 @@ class DeviceFailed(FileError):
     """The medium failed (EIO)."""
 
 
+class Unfinished(FileError):
+    """The file is longer, but not yet as long as was asked for: ask again, and others are served between (EAGAIN)."""
+
+
 class StaleHandle(FileError):
     """The file, the session or the buffer is no more (ESTALE)."""
 
@@ -360,6 +364,8 @@ class File(Interface):
         """Write from the buffer; returns how many bytes, which is all. A gap before ``offset`` reads as zeroes.
 
         With ``offset`` `AT_END`, or a file opened with APPEND, the bytes go to the end in one step.
+
+        Raises Unfinished: a part of the gap is there.
         """
 
     def read_piece(self, offset: Word, length: Word) -> bytes:
@@ -372,7 +378,7 @@ class File(Interface):
         """Bytes."""
 
     def truncate(self, size: Word) -> None:
-        """Cut it, or lengthen it by zeroes."""
+        """Cut it, or lengthen it by zeroes. Raises Unfinished: by a part of them."""
 
     def sync(self) -> None:
         """What was written to this file is on the medium when this returns."""

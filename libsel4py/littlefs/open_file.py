@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from littlefs import lfs
 
-from libsel4py.interfaces.file import FileError, NoSpace, NotPermitted, StaleHandle
+from libsel4py.interfaces.file import FileError, NoSpace, NotPermitted, StaleHandle, Unfinished
 
 if TYPE_CHECKING:
     from libsel4py.littlefs.volume import LittleFsVolume
 
 Result = TypeVar("Result")
+MOST_GAP_BYTES: Final = 8 << 20  # that are filled at a time: it takes a tenth of a second
 MOST_FILE_BYTES: Final = (1 << 31) - 1
 LEAST_TAIL_BYTES: Final = 16 << 10  # that are worth opening the file once more
 TAIL_PIECE_BYTES: Final = 64 << 10
@@ -56,10 +57,10 @@ class LittleFsFile:
     def write(self, offset: int, data: bytes, /) -> None:
         self._use()
         self._touch()
-        _ensure_possible(offset + len(data))
+        self._ensure_possible(offset + len(data))
         try:
             if offset > self._size:
-                self._cut(offset)
+                self._lengthen(offset)
             self._seek(offset)
             self._is_writing = True
             self._call(lfs.file_write, self._open, data)
@@ -79,9 +80,12 @@ class LittleFsFile:
     def truncate(self, size: int, /) -> None:
         self._use()
         self._touch()
-        _ensure_possible(size)
+        self._ensure_possible(size)
         try:
-            self._cut(size)
+            if size > self._size:
+                self._lengthen(size)
+            else:
+                self._cut(size)
         except FileError:
             self._at = -1  # littlefs' own place is anywhere
             self._look_up_size()
@@ -180,6 +184,14 @@ class LittleFsFile:
             self._call(lfs.file_seek, self._open, offset, 0)
             self._at = offset
 
+    def _lengthen(self, size: int) -> None:
+        """By zeroes, which littlefs writes. Raises Unfinished: by as many as can be written while others wait."""
+        step = min(size, self._size + MOST_GAP_BYTES)
+        self._cut(step)
+        self._size = step
+        if step < size:
+            raise Unfinished(f"{self._path} has {step} bytes now: ask again for the rest of the {size}")
+
     def _cut(self, size: int) -> None:
         self._carry_over()
         self._is_as_named = False
@@ -207,13 +219,13 @@ class LittleFsFile:
             if self._handle is not None:  # or the medium failed, and `former` is of no mount any more
                 call(lfs.file_close, former)
 
+    def _ensure_possible(self, size: int) -> None:
+        most = min(MOST_FILE_BYTES, self._volume.most_bytes)
+        if size > most:
+            raise NoSpace(f"a file of {size} bytes; here is room for {most}")
+
     def _touch(self) -> None:
         if self._volume.read_only:
             raise NotPermitted("this file system is read-only")
         self._volume.changes(self._path)
         self._changed = True
-
-
-def _ensure_possible(size: int) -> None:
-    if size > MOST_FILE_BYTES:
-        raise NoSpace(f"a file of {size} bytes; littlefs has room for {MOST_FILE_BYTES}")

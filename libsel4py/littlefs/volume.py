@@ -110,6 +110,11 @@ class LittleFsVolume:
     def read_only(self) -> bool:
         return self._store.read_only
 
+    @property
+    def most_bytes(self) -> int:
+        """No file has more."""
+        return self._geometry.blocks * self._geometry.block_bytes
+
     def stat(self, path: str, /) -> Stat:
         known = self._stats.get(path)
         if known is None:

@@ -13,11 +13,11 @@ import pytest
 from libsel4py import component
 from libsel4py.files import Files
 from libsel4py.filesystem import FileSystemServer
-from libsel4py.interfaces.file import NameTooLong, NoSpace, StaleHandle, TooManyOpen
+from libsel4py.interfaces.file import NameTooLong, NoSpace, StaleHandle, TooManyOpen, Unfinished
 from libsel4py.littlefs import LittleFsVolume, MemoryStore, format_store
 from libsel4py.littlefs import volume as littlefs_volume
 from libsel4py.littlefs.check import check
-from libsel4py.littlefs.open_file import LittleFsFile
+from libsel4py.littlefs.open_file import MOST_GAP_BYTES, LittleFsFile
 from libsel4py.littlefs.volume import MOST_AWAKE
 from libsel4py.testing import connect, system
 
@@ -87,6 +87,58 @@ def test_behind_a_cut_that_did_not_fit_bytes_are_where_they_are() -> None:
         file.truncate(300_000)
     assert len(file.read(0, 1 << 20)) == file.size()
     assert bytes(file.read(0, 3)) == b"yes"
+
+
+def test_a_file_that_no_disk_of_this_size_can_have_is_refused_at_once() -> None:
+    """littlefs would fill the disk with zeroes first, and answer nobody meanwhile."""
+    _, volume = empty()
+    file = volume.open("f", create=True, exclusive=True)
+    for act in (lambda: file.truncate((1 << 20) + 1), lambda: file.write((1 << 31) - 2, b"x")):
+        with pytest.raises(NoSpace):
+            act()
+    assert file.size() == 0
+    free = volume.space().free_blocks
+    file.close()
+    assert volume.space().free_blocks == free
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_a_long_gap_is_filled_in_parts_between_which_others_are_served(is_written: bool) -> None:
+    _, volume = empty(48 << 20)
+    file, size = volume.open("f", create=True, exclusive=True), 3 * MOST_GAP_BYTES
+    file.write(0, b"begin")
+
+    def ask() -> None:
+        file.write(size, b"end") if is_written else file.truncate(size)
+
+    for _ in range(3):
+        before = file.size()
+        try:
+            ask()
+        except Unfinished:
+            assert file.size() == before + MOST_GAP_BYTES
+            assert bytes(file.read(0, 9)) == b"begin\0\0\0\0"
+    assert file.size() == (size + 3 if is_written else size)
+    assert bytes(file.read(size - 2, 9)) == (b"\0\0end" if is_written else b"\0\0")
+
+
+def test_a_program_does_not_see_that_a_gap_is_filled_in_parts() -> None:
+    _, volume = empty(48 << 20)
+
+    @component
+    class Main(FileSystemServer):
+        def start(self) -> None:
+            self.serve_volume(volume)
+
+    with system() as made, connect(Main) as directory, Files(directory, made.first_task) as files:
+        size = 2 * MOST_GAP_BYTES + 5
+        with files.open("cut", "wb") as cut, files.open("written", "wb") as written:
+            cut.truncate(size)
+            written.seek(size)
+            written.write(b"end")
+        assert (files.stat("cut").size, files.stat("written").size) == (size, size + 3)
+        with pytest.raises(OSError, match="No space"), files.open("cut", "r+b", buffering=0) as file:
+            file.truncate(64 << 20)
 
 
 def test_many_open_files_take_no_more_memory_than_some() -> None:
