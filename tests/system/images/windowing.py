@@ -169,16 +169,27 @@ class Main(Component):
         assert self.taker.read(self.taker.take(window.send("taker", True)), 6) == b"secret"
 
     def copied(self) -> None:
-        """Copies of copies keep pages for those above them: there are few, and all of them go with the last one."""
+        """Copies of copies keep pages for those above them: of those that live there are few, and what ends goes."""
         free = self.pager.statistics().free_bytes
         window = self.make(pages=1)
-        for number in range(16):
+        for number in range(20):
             self.memory.write(AT - PAGED_ADDRESS, b"%4d" % number)
             MemoryWindow(self.windows.take(window.send(self.task.name, False))).delete()
+        assert self.pager.statistics().free_bytes >= free - 3 * PAGE  # a page, what it was first, and capabilities
+        copies = []
+        for number in range(15):
+            self.memory.write(AT - PAGED_ADDRESS, b"%4d" % number)
+            copies.append(MemoryWindow(self.windows.take(window.send(self.task.name, False))))
         with failing_with(BadWindow, match="a copy of a copy, 16 times"):
             window.send(self.task.name, False)
-        assert self.memory.read(AT - PAGED_ADDRESS, 4) == b"  15"
-        window.delete()
+        for number, copy in enumerate(copies):
+            assert self.memory.read(copy.bounds()[0] - PAGED_ADDRESS, 4) == b"%4d" % number
+        for copy in copies[5:12]:
+            copy.delete()
+        MemoryWindow(self.windows.take(window.send(self.task.name, False))).delete()
+        assert self.memory.read(AT - PAGED_ADDRESS, 4) == b"  14"
+        for each in (window, *copies[:5], *copies[12:]):
+            each.delete()
         assert self.pager.statistics().free_bytes >= free - PAGE  # capabilities take some
 
     def hostile(self) -> None:
