@@ -34,7 +34,7 @@ from libsel4py.interfaces.memory_object import (
     unavailable,
     unlocked,
 )
-from libsel4py.pagers.frames import Frames
+from libsel4py.pagers.frames import Frames, why_no_page
 from libsel4py.pagers.states import Life, Wake
 
 _log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class Blob(MemoryObject):
         self._length = self._source.seek(0, io.SEEK_END)
         self._size = self._length if size is None else size
         self._held: dict[int, Frame | None] = {}  # by offset; None: the pager made the frame itself
+        self._page_bytes = 0  # of each; 0 before the first
         self._granted: dict[int, int] = {}  # bytes of those pages, by offset, that somebody may have written to
         self._wake = Wake()
         self._requests: deque[LockRequest] = deque()
@@ -125,6 +126,7 @@ class Blob(MemoryObject):
         frame = self._held.get(offset)
         if frame is None:  # never asked for; or the pager made it, and what it wrote there is the source's by now
             frame = self._held[offset] = self._fetch(offset, length)
+            self._page_bytes = length
         if offset in self._granted:  # it differs from the source: who has it is to return it
             rights = READ_WRITE
         self._grant(offset, length, rights)
@@ -178,10 +180,14 @@ class Blob(MemoryObject):
     def _write_back(self, offset: int, length: int, frame: Frame) -> None:
         if not self._writable:
             raise DataError(f"the page at {offset:#x} is dirty, but nobody was to write to it")
+        is_lent = frame != self._held[offset]
+        strange = why_no_page(frame, length.bit_length() - 1, writable=False) if is_lent else None
+        if strange is not None:
+            raise DataError(f"{strange} came back as the page at {offset:#x}, and no frame of {length} bytes")
         try:
             data = self._frames.contents.read(frame, min(length, self._size - offset))
         finally:
-            if frame != self._held[offset]:  # it was lent for this call: its slot's next capability is another
+            if is_lent:  # for this call: its slot's next capability is another
                 self._frames.contents.forget(frame)
         try:
             self._write(offset, data)
@@ -232,6 +238,8 @@ class Blob(MemoryObject):
     def _ensure(self, offset: int, length: int, access: int) -> None:
         self._life.ensure_in_use()
         ensure_page(offset, length, self._size)
+        if length != (self._page_bytes or length):
+            raise DataError(f"pages of {length} bytes: the pager has such of {self._page_bytes}")
         if access & Rights.WRITE and not self._writable:
             raise DataError("the source is read-only")
 

@@ -14,12 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from libsel4py.abi import ObjectType, Rights
+from libsel4py.abi import CapType, ObjectType, Rights
 from libsel4py.capabilities import CNode, Frame, VSpace
 from libsel4py.capabilities.frame import prepare_map
 from libsel4py.errors import KernelError
 from libsel4py.lowlevel.batch import Batch
 from libsel4py.lowlevel.cspace import SlotAllocator
+from libsel4py.lowlevel.identify import identify
 from libsel4py.lowlevel.invoke import Prepared
 from libsel4py.lowlevel.untyped import UntypedAllocator
 
@@ -45,6 +46,15 @@ class Wanted:
     vspace: VSpace
     address: int
     rights: int
+
+
+def why_no_page(frame: Frame, bits: int, *, writable: bool) -> str | None:
+    """What another task's capability is, if it is none of a frame of 2**bits bytes that can be read, and written too if
+    it must be ``writable``; None if it is one. It is asked for before anything else: a method that is called on an
+    endpoint is a message there, and waits for ever."""
+    found = identify(frame.cptr)
+    can = "R" in found.rights and ("W" in found.rights or not writable)
+    return None if found.type == CapType.FRAME.name and found.size_bits == bits and can else str(found)
 
 
 class Frames:

@@ -38,8 +38,7 @@ from libsel4py.interfaces.memory_object import (
     Supply,
 )
 from libsel4py.lowlevel.cspace import OutOfSlots
-from libsel4py.lowlevel.identify import identify
-from libsel4py.pagers.frames import Frames, Wanted
+from libsel4py.pagers.frames import Frames, Wanted, why_no_page
 from libsel4py.pagers.regions import Mapped, Region, Space
 from libsel4py.pagers.wanted import Unending, wanted_by
 
@@ -187,11 +186,10 @@ class Residence:
             self._refuse_frame(frame)
             raise InvalidMessage(f"the object's answer makes no sense: kind {number}, rights {rights:#x}, {frame}")
         if frame is not None and self.is_remote:
-            found = identify(frame.cptr)
-            writable = not rights & Rights.WRITE or "W" in found.rights
-            if found.type != "FRAME" or found.size_bits != self._page_bits or "R" not in found.rights or not writable:
+            strange = why_no_page(frame, self._page_bits, writable=bool(rights & Rights.WRITE))
+            if strange is not None:
                 self._refuse_frame(frame)
-                raise InvalidMessage(f"the object supplied {found}, not a frame of 2**{self._page_bits} bytes")
+                raise InvalidMessage(f"the object supplied {strange}, not a frame of 2**{self._page_bits} bytes")
         return kind, rights, frame
 
     def _refuse_frame(self, frame: Frame | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from libsel4py import Endpoint, Reply, Untyped
+from libsel4py import Endpoint, Frame, Reply, Untyped
 from libsel4py.abi import ObjectType, Rights
 from libsel4py.capabilities import Notification
 from libsel4py.environment import Environment
@@ -113,6 +113,28 @@ def test_a_frame_that_cannot_what_the_answer_says_is_refused(remote: Remote) -> 
     board.listen()
     assert not client.touch(BASE, write=True)
     assert board.heard() is not None
+
+
+def test_what_is_no_page_is_not_looked_into(remote: Remote) -> None:
+    """A pager gives an endpoint back, at which nobody receives, or a page of another size than it was supplied."""
+    board, stub = remote.board, remote.stub
+    stub.init(None)
+    _, _, frame = stub.data_request(0, PAGE, READ_WRITE)
+    assert frame is not None
+    large, blind = board.frames.new(13), board.frames.copy(frame, Rights.WRITE)
+    for strange in (Frame(board.endpoint.cptr), Frame(board.notification.cptr), large, blind):
+        with pytest.raises(DataError, match="no frame of 4096 bytes"):
+            stub.data_return(0, PAGE, strange, True, True)
+    for method in (stub.data_request, stub.data_unlock):
+        with pytest.raises(DataError, match="pages of 8192 bytes"):
+            method(0, 2 * PAGE, READ_WRITE)
+    with pytest.raises(DataError, match="pages of 8192 bytes"):
+        stub.data_return(0, 2 * PAGE, large, True, False)
+    assert remote.file.getvalue() == TEXT
+    KernelContents(board.machine).write(frame, b"OVER")
+    stub.data_return(0, PAGE, frame, True, False)
+    assert remote.file.getvalue()[:10] == b"OVER there"
+    stub.terminate()
 
 
 def test_a_pager_that_has_died_begins_again_and_finds_all_that_was_written() -> None:
