@@ -325,10 +325,17 @@ class Producer(_Side):
         self._active.put(self._entry(buffer, length, start, tag), 1)
 
     def submit_all(self, filled: Iterable[tuple[Buffer, int]], tag: int = 0, start: int = 0) -> None:
-        """As `submit` for each buffer with its length, all from ``start`` on, and with one signal at most."""
-        entries = [self._entry(buffer, length, start, tag) for buffer, length in filled]
-        if entries:
-            self._active.put(b"".join(entries), len(entries))
+        """As `submit` for each buffer with its length, all from ``start`` on, and with one signal at most.
+
+        Raises as `submit`; those before the one that cannot be sent are sent.
+        """
+        entries = []
+        try:
+            for buffer, length in filled:
+                entries.append(self._entry(buffer, length, start, tag))
+        finally:
+            if entries:
+                self._active.put(b"".join(entries), len(entries))
 
     def give_back(self, buffer: Buffer) -> None:
         """Put back a buffer that was acquired and is not needed. Raises as `submit`."""

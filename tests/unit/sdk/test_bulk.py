@@ -161,6 +161,16 @@ def test_many_pieces_are_submitted_at_once(ring: Ring) -> None:
 # --- what its own side does wrong
 
 
+def test_of_many_those_before_the_one_that_cannot_be_sent_are_sent(ring: Ring) -> None:
+    """More than fits is said to be in the third. None of the buffers is lost."""
+    buffers = [buffer for buffer in (ring.producer.acquire_nowait() for _ in range(4)) if buffer is not None]
+    with pytest.raises(ValueError, match="not all in a buffer"):
+        ring.producer.submit_all(zip(buffers, (1, 1, ring.layout.buffer_bytes + 1, 1), strict=True))
+    assert [piece.number for piece in ring.consumer.take_nowait()] == [buffer.number for buffer in buffers[:2]]
+    ring.producer.submit_all([(buffer, 1) for buffer in buffers[2:]])
+    assert [piece.number for piece in ring.consumer.take_nowait()] == [buffer.number for buffer in buffers[2:]]
+
+
 def test_a_view_ends_with_the_buffer(ring: Ring) -> None:
     buffer = ring.producer.acquire_nowait()
     assert buffer is not None
