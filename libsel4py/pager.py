@@ -25,6 +25,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -136,13 +137,18 @@ class Pager:
         space.threads[badge] = supervisor
 
     def remove_space(self, space: Space) -> None:
-        """Serve a space no more: its mappings are ended, its objects are used no more unless others use them."""
-        for region in space.regions:
-            self.detach(region)
-        for badge in space.threads:
-            del self._spaces[badge]
-            self._stop_waiting(badge)
-        space.threads.clear()
+        """Serve a space no more: its mappings are ended, its objects are used no more unless others use them.
+
+        Raises:
+            RETURN_FAILURES: an object did not take something back; the space is gone nevertheless.
+        """
+        with ExitStack() as stack:
+            for region in space.regions:
+                stack.callback(self.detach, region)
+            for badge in space.threads:
+                del self._spaces[badge]
+                self._stop_waiting(badge)
+            space.threads.clear()
 
     def is_thread(self, badge: int) -> bool:
         """Whether a badge is that of a thread's faults."""

@@ -233,6 +233,23 @@ def test_a_space_that_is_removed_leaves_nothing(board: PagingBoard) -> None:
 # --- what is behind the pager's back ------------------------------------------------------------------------------
 
 
+def test_a_space_whose_object_takes_nothing_back_is_removed_all_the_same(board: PagingBoard) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object, /) -> int:
+            raise OSError("no room")
+
+    client, files = board.client(), [Full(TEXT), io.BytesIO(TEXT), Full(TEXT)]
+    for number, file in enumerate(files):
+        board.pager.attach(client.space, BASE + 8 * number * PAGE, PAGE, Blob(board.frames, file))
+        client.write(BASE + 8 * number * PAGE, b"stored")
+    with pytest.raises(DataError, match="no room"):
+        board.pager.remove_space(client.space)
+    assert client.space.regions == ()
+    assert not board.pager.is_thread(client.badge)
+    assert not any(client.rights(BASE + 8 * number * PAGE) for number in range(3))
+    assert [file.getvalue()[:6] == b"stored" for file in files] == [False, True, False]
+
+
 def test_two_threads_that_fault_at_one_page_share_one_frame(board: PagingBoard) -> None:
     first, second = board.client("first"), board.client("second")
     shared = Anonymous(board.frames, 4 * PAGE)
