@@ -30,6 +30,7 @@ from libsel4py.files import Files
 from libsel4py.files.raw import RawFile
 from libsel4py.interface import with_timeout
 from libsel4py.interfaces.data_space import (
+    AT_POSITION,
     NoRoom,
     NoSuchData,
     NotPossible,
@@ -117,6 +118,8 @@ class Memory(Paged):
         self._source, data = source, with_timeout(OpenData(source), PATIENCE)
 
         def fetch(at: int, length: int) -> bytes:
+            if offset + at >= AT_POSITION:
+                return b""  # no data space is as long
             try:
                 with self._server.waiting_for(self._owner):
                     return data.read(Word(offset + at), length)

@@ -13,7 +13,7 @@ from libsel4py.abi import ObjectType
 from libsel4py.capabilities import Endpoint, Notification
 from libsel4py.environment import Connection
 from libsel4py.files import RawFile
-from libsel4py.interfaces.data_space import DataGone, DataSpaces, NoRoom, OpenData, OpenFlags
+from libsel4py.interfaces.data_space import AT_POSITION, DataGone, DataSpaces, NoRoom, OpenData, OpenFlags
 from libsel4py.interfaces.memory_object import MemoryObject
 from libsel4py.lowlevel.cspace import OutOfSlots
 from libsel4py.testing import connect
@@ -104,6 +104,16 @@ def test_sources_that_do_not_answer_are_asked_no_more(
         space.close()
     assert main._waits["test"] == MOST_WAITS
     assert OpenData(server.open("memory", BOTH, PAGE)).read(0, 8) == bytes(8)
+
+
+def test_behind_the_end_of_all_data_spaces_are_zeroes_and_nobody_is_asked(main: Main, server: DataSpaces) -> None:
+    """Also where the offset would mean the source's position, or be no word."""
+    space = OpenData(server.open("memory", BOTH, 2 * PAGE))
+    space.init_data(Endpoint(main.task.memory.allocate(ObjectType.ENDPOINT).start), AT_POSITION)
+    assert space.read(0, 8) == bytes(8)
+    space.write(PAGE + 3, b"end")
+    assert space.read(PAGE, 7) == b"\0\0\0end\0"
+    assert not main._waits
 
 
 def test_a_server_whose_slots_are_used_up_goes_on_and_refuses_capabilities(main: Main, server: DataSpaces) -> None:
