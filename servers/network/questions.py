@@ -2,6 +2,8 @@
 
 Rules: a client has at most `MOST_OF_ONE` questions that are not answered, all together `MOST`. None waits for ever,
 whatever its client says, who may have ended: the stack gives names up, and an echo is waited for `MOST_PING_SECONDS`.
+A name counts for as long as the stack asks for it, also when its client has been told that its time is over: the stack
+forgets none before, and has room for twice `MOST`.
 """
 
 from __future__ import annotations
@@ -45,8 +47,15 @@ class Questions:
                 raise BadAddress(f"a name has 1 to {MOST_NAME_BYTES} ASCII letters") from None
             if not all(0 < len(label) <= MOST_LABEL_BYTES for label in name.removesuffix(".").split(".")):
                 raise BadAddress(f"a name has 1 to {MOST_LABEL_BYTES} letters between two dots") from None
-        question = self._question(owner, until, defer, NameServerFailed(f"no answer for {name!r} in time"))
-        self._stack.resolve(name, question.answer)
+        self._ensure_room(owner)
+        question = self._question(until, defer, NameServerFailed(f"no answer for {name!r} in time"), lambda: None)
+
+        def answered(found: list[str] | NetworkError) -> None:
+            self._ended(owner)
+            question.answer(found)
+
+        self._open[owner] += 1
+        self._stack.resolve(name, answered)
         self._turns.turn()
         return DEFER
 
@@ -54,8 +63,11 @@ class Questions:
         """Nanoseconds until the echo came; the caller waits. Raises BadAddress, Unreachable, TooManySockets."""
         if not 0 <= size <= MOST_PING_BYTES:
             raise BadAddress(f"an echo request has 0 to {MOST_PING_BYTES} bytes, and not {size}")
+        self._ensure_room(owner)
         longest = time.monotonic() + MOST_PING_SECONDS
-        question = self._question(owner, longest if until is None else min(until, longest), defer, LATE)
+        first = longest if until is None else min(until, longest)
+        question = self._question(first, defer, LATE, lambda: self._ended(owner))
+        self._open[owner] += 1
         began = time.monotonic_ns()
         try:
             question.forget = self._stack.ping(host, size, lambda: question.answer(time.monotonic_ns() - began))
@@ -64,11 +76,14 @@ class Questions:
         self._turns.turn()
         return DEFER
 
-    def _question(self, owner: str, until: float | None, defer: Callable[[], ReplyToken], late: object) -> Question:
+    def _ensure_room(self, owner: str) -> None:
         if self._open[owner] >= MOST_OF_ONE or self._open.total() >= MOST:
             raise TooManySockets(f"{owner} waits for {self._open[owner]} answers already")
-        question = Question(defer(), lambda: self._ended(owner))
-        self._open[owner] += 1
+
+    def _question(
+        self, until: float | None, defer: Callable[[], ReplyToken], late: object, ended: Callable[[], None]
+    ) -> Question:
+        question = Question(defer(), ended)
         if until is not None:
             timer = self._turns.timers.at(until, lambda: question.answer(late))
             question.cancel = lambda: self._turns.timers.cancel(timer)

@@ -318,6 +318,21 @@ def test_an_echo_is_not_waited_for_without_end() -> None:
         assert made.lookup("here.example") == ["127.0.0.1"]
 
 
+def test_a_name_that_its_client_has_given_up_counts_while_the_stack_asks_for_it() -> None:
+    """The stack has room for so many names: who gave them up early, again and again, took it from all others."""
+    with served() as (server, client), opened(client) as made:
+        for _ in range(questions.MOST_OF_ONE):
+            late = in_background(made.lookup, "silent.example", 1e6)
+            time_passes(server, client, late)
+            with pytest.raises(socket.gaierror):
+                late.result(WAIT)
+        with pytest.raises(OSError, match="waits for 8 answers"):
+            made.lookup("silent.example", 1e6)
+        assert len(server.stack.asked) == questions.MOST_OF_ONE
+        server.stack.asked.pop()(net.NameUnknown("nobody knows silent.example"))
+        assert made.lookup("here.example") == ["127.0.0.1"]
+
+
 def test_an_http_client_and_server_need_only_their_sockets_made() -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
