@@ -263,6 +263,20 @@ FUNCTION(tcp_connect_to)
     Py_RETURN_NONE;
 }
 
+/* Whether another listens at this port and an address that both would hear. lwIP refuses the same address alone, so that
+ * who listens at one of the interface's would get what comes to another's socket that listens at all. */
+static bool is_listened_at(const struct tcp_pcb *pcb)
+{
+    const ip_addr_t *ours = &pcb->local_ip;
+    for (const struct tcp_pcb_listen *each = tcp_listen_pcbs.listen_pcbs; each; each = each->next) {
+        const ip_addr_t *theirs = &each->local_ip;
+        if (each->local_port == pcb->local_port && IP_GET_TYPE(theirs) == IP_GET_TYPE(ours) &&
+            (ip_addr_isany(theirs) || ip_addr_isany(ours) || ip_addr_cmp(theirs, ours)))
+            return true;
+    }
+    return false;
+}
+
 FUNCTION(tcp_listen_at)
 {
     (void)module, (void)count;
@@ -274,6 +288,8 @@ FUNCTION(tcp_listen_at)
         return raise_error(ERR_ISCONN);
     if (backlog < 1 || backlog > MOST_BACKLOG)
         backlog = backlog < 1 ? 1 : MOST_BACKLOG;
+    if (is_listened_at(sock->pcb.tcp))
+        return raise_error(ERR_USE);
     int32_t *accepted = calloc(2 * (size_t)backlog, sizeof *accepted);
     err_t error = ERR_MEM;
     struct tcp_pcb *listening = NULL;

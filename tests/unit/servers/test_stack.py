@@ -343,6 +343,12 @@ def alone(work: Callable[[Stack], None]) -> None:
     run_pair(side, lambda stack: iter(()))  # type: ignore[arg-type,return-value]
 
 
+def bound(stack: Stack, host: str) -> TcpSocket:
+    sock = stack.stream(6 if ":" in host else 4)
+    sock.bind(host, PORT)
+    return sock
+
+
 def test_addresses_that_are_none_are_refused() -> None:
     def work(stack: Stack) -> None:
         first, second = stack.stream(4), stack.stream(4)
@@ -365,6 +371,24 @@ def test_addresses_that_are_none_are_refused() -> None:
         made = stack.add_interface(bytes((2, 0, 0, 0, 0, 7)), 1500, lambda frame: None)
         made.add_address("FD00:0:0:1:0:0:0:AB/64")
         assert "fd00:0:0:1::ab/64" in stack.interfaces()[1].addresses  # as Python and RFC 5952 write it
+
+    alone(work)
+
+
+@pytest.mark.parametrize(("first", "second"), [("0.0.0.0", ADDRESSES[0]), (ADDRESSES[0], "0.0.0.0")])
+def test_nobody_takes_a_part_of_a_port_at_which_another_listens(first: str, second: str) -> None:
+    """Who listens at one address would get the connections of who listens at all of them."""
+
+    def work(stack: Stack) -> None:
+        holder = bound(stack, first)
+        holder.listen(1)
+        with pytest.raises(AddressInUse):
+            bound(stack, second).listen(1)
+        other = bound(stack, "::" if first == "0.0.0.0" else "127.0.0.1")  # nothing comes to both
+        other.listen(1)
+        other.close()
+        holder.close()
+        bound(stack, second).listen(1)
 
     alone(work)
 
