@@ -28,10 +28,11 @@ static void drop_server(struct servers *servers, unsigned at)
     }
 }
 
+/* 0.0.0.0 is no server: lwIP takes it for the end of its list, so that it would ask none of those behind it. */
 static void add_servers(struct servers *all, const struct servers *more)
 {
     for (unsigned at = 0; at < more->count && all->count < DNS_MAX_SERVERS; at++)
-        if (find_server(all, &more->hosts[at]) < 0)
+        if (!ip_addr_isany(&more->hosts[at]) && find_server(all, &more->hosts[at]) < 0)
             all->hosts[all->count++] = more->hosts[at];
 }
 

@@ -433,6 +433,17 @@ def test_name_servers_of_routers_come_behind_the_settings() -> None:
     alone(work)
 
 
+def test_a_name_server_that_is_no_address_keeps_nobody_from_the_others() -> None:
+    def work(stack: Stack) -> None:
+        stack.set_name_servers(["0.0.0.0", "10.0.0.3"])
+        assert stack.interfaces()[0].name_servers == ["10.0.0.3"]
+        answers: list[object] = []
+        stack.resolve("somebody.example", answers.append)
+        assert answers == []  # it is asked for
+
+    alone(work)
+
+
 def test_a_router_takes_back_a_name_server_that_there_was_no_place_for() -> None:
     def work(stack: Stack) -> None:
         stack.set_name_servers([f"10.0.2.{number}" for number in range(3)])
