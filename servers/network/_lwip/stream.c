@@ -288,7 +288,13 @@ FUNCTION(tcp_listen_at)
         return raise_error(ERR_ISCONN);
     if (backlog < 1 || backlog > MOST_BACKLOG)
         backlog = backlog < 1 ? 1 : MOST_BACKLOG;
-    if (is_listened_at(sock->pcb.tcp))
+    struct tcp_pcb *pcb = sock->pcb.tcp;
+    if (!pcb->local_port) { /* lwIP would listen at port 0 */
+        err_t bound = tcp_bind(pcb, &pcb->local_ip, 0);
+        if (bound != ERR_OK)
+            return raise_error(bound);
+    }
+    if (is_listened_at(pcb))
         return raise_error(ERR_USE);
     int32_t *accepted = calloc(2 * (size_t)backlog, sizeof *accepted);
     err_t error = ERR_MEM;

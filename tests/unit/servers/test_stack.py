@@ -393,6 +393,19 @@ def test_nobody_takes_a_part_of_a_port_at_which_another_listens(first: str, seco
     alone(work)
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_who_listens_without_a_port_gets_one(version: int) -> None:
+    def work(stack: Stack) -> None:
+        sockets = [stack.stream(version), stack.stream(version)]
+        for sock in sockets:
+            sock.listen(1)
+        ports = {sock.local[1] for sock in sockets}
+        assert len(ports) == 2
+        assert 0 not in ports
+
+    alone(work)
+
+
 ROUTER = "fe80::8"
 
 
