@@ -160,6 +160,31 @@ static struct interface *interface_of(PyObject *number)
     return interfaces[at];
 }
 
+/* Whether a frame says that it comes from this host, or goes to its loopback (RFC 1122, 3.2.1.3). Rules go by addresses,
+ * so nobody on the network is taken for one of us. Who has a tentative address is heard: that is how we find out. */
+static bool is_of_ourselves(struct netif *netif, const uint8_t *frame, Py_ssize_t size)
+{
+    const unsigned kind = (unsigned)frame[12] << 8 | frame[13];
+    const uint8_t *packet = frame + SIZEOF_ETH_HDR;
+    if (kind == ETHTYPE_IP && size >= SIZEOF_ETH_HDR + IP_HLEN) {
+        ip4_addr_t source, target;
+        memcpy(&source.addr, packet + 12, sizeof source.addr);
+        memcpy(&target.addr, packet + 16, sizeof target.addr);
+        return ip4_addr_isloopback(&source) || ip4_addr_isloopback(&target) ||
+               (!ip4_addr_isany_val(source) && ip4_addr_cmp(&source, netif_ip4_addr(netif)));
+    }
+    if (kind == ETHTYPE_IPV6 && size >= SIZEOF_ETH_HDR + IP6_HLEN) {
+        ip6_addr_t source = {.zone = IP6_NO_ZONE}, target = {.zone = IP6_NO_ZONE};
+        memcpy(source.addr, packet + 8, sizeof source.addr);
+        memcpy(target.addr, packet + 24, sizeof target.addr);
+        ip6_addr_assign_zone(&source, IP6_UNICAST, netif);
+        const s8_t own = netif_get_ip6_addr_match(netif, &source);
+        return ip6_addr_isloopback(&source) || ip6_addr_isloopback(&target) ||
+               (own >= 0 && ip6_addr_isvalid(netif_ip6_addr_state(netif, own)));
+    }
+    return false;
+}
+
 FUNCTION(net_input)
 {
     (void)module, (void)count;
@@ -168,7 +193,7 @@ FUNCTION(net_input)
     if (!interface || PyObject_GetBuffer(arguments[1], &frame, PyBUF_SIMPLE) < 0)
         return NULL;
     struct pbuf *packet = NULL;
-    if (frame.len >= 14 && frame.len <= 65535)
+    if (frame.len >= 14 && frame.len <= 65535 && !is_of_ourselves(&interface->netif, frame.buf, frame.len))
         packet = pbuf_alloc(PBUF_RAW, (u16_t)frame.len, PBUF_RAM);
     if (packet) {
         pbuf_take(packet, frame.buf, (u16_t)frame.len);

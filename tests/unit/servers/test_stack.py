@@ -495,6 +495,43 @@ def test_a_name_server_of_a_router_is_kept_for_as_long_as_that_has_said() -> Non
     alone(work)
 
 
+def datagram_frame(source: str, target: str) -> bytes:
+    """A frame with a datagram for `PORT`."""
+    ends = [ipaddress.ip_address(each).packed for each in (source, target)]
+    payload = b"hi"
+    size = 8 + len(payload)
+    udp = struct.pack("!HHHH", 9, PORT, size, 0) + payload
+    total = checksum(b"".join(ends) + struct.pack("!II", size, 17) + udp)
+    udp = udp[:6] + struct.pack("!H", total) + udp[8:]
+    if len(ends[0]) == 16:
+        return struct.pack("!12xHIHBB", 0x86DD, 6 << 28, size, 17, 64) + b"".join(ends) + udp
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + size, 0, 0, 64, 17, 0) + b"".join(ends)
+    return struct.pack("!12xH", 0x0800) + head[:10] + struct.pack("!H", checksum(head)) + head[12:] + udp
+
+
+def test_nobody_on_the_network_is_taken_for_this_host() -> None:
+    """Rules go by addresses: who may hear 127.0.0.1 alone would hear a neighbour that says it is that."""
+
+    def work(stack: Stack) -> Work:
+        own = [ADDRESSES[0], SIX[0]]
+        yield from until(lambda: any(SIX[0] in text for text in stack.interfaces()[0].addresses))
+        mac = bytes.fromhex(stack.interfaces()[0].mac.replace(":", ""))
+        for ours, neighbour, loopback in zip(own, (ADDRESSES[1], SIX[1]), ("127.0.0.1", "::1"), strict=True):
+            sock = stack.datagrams(6 if ":" in ours else 4)
+            sock.bind("::" if ":" in ours else "0.0.0.0", PORT)
+            for source, target in ((loopback, ours), (ours, ours), (neighbour, loopback), (neighbour, ours)):
+                frame = datagram_frame(source, target)
+                stack.input(mac + frame[6:])
+            found = sock.recv_from()
+            assert found == (b"hi", neighbour, 9)
+            assert sock.recv_from() is None
+            sock.send_to(b"own", ours, PORT)  # what this host says to itself does not come by the card
+            yield from until(lambda sock=sock: sock.readable)
+            assert sock.recv_from() == (b"own", ours, PORT)
+
+    run_pair(work, lambda stack: iter(()))  # type: ignore[arg-type,return-value]
+
+
 def test_link_local_addresses_are_reached() -> None:
     """By who says nothing of an interface: there is one that they can be at."""
     theirs, ours = "fe80::ff:fe00:2", "fe80::ff:fe00:1"
