@@ -260,12 +260,12 @@ def test_what_waits_in_one_connection_is_bounded_and_goes_on_when_it_is_read() -
     size = 8 << 20
 
     def server(stack: Stack) -> Work:
-        listener = listening(stack)
+        listener, told = listening(stack), stack.datagrams(4)
+        told.bind("0.0.0.0", PORT)
         yield from until(lambda: listener.readable)
         sock = listener.accept()
         assert sock is not None
-        stop = time.monotonic() + 0.5
-        yield from until(lambda: time.monotonic() > stop)
+        yield from until(lambda: told.readable)
         data = yield from received(sock)
         assert len(data) == size
         sock.close()
@@ -278,6 +278,9 @@ def test_what_waits_in_one_connection_is_bounded_and_goes_on_when_it_is_read() -
             count += sock.send(bytes(65536))
             yield
         assert count < size // 2
+        telling = stack.datagrams(4)
+        telling.connect(ADDRESSES[0], PORT)
+        telling.send(b"read now")
         yield from sent(sock, bytes(size - count))
         sock.shutdown(False, True)
         yield from until(lambda: sock.closed)
