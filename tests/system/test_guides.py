@@ -5,11 +5,28 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 from tests.system.supervisor import PROMPT, ROOT, Supervisor
 
 GUIDE = ROOT / "docs" / "guide"
+BY_REGISTERS = """from libsel4py import component
+
+from reader.interface import Reader
+
+
+@component
+class Main(Reader):
+    def sectors(self):
+        self.show()
+        return 128
+
+    def line(self, sector):
+        return ""
+
+    def show(self):
+"""
 TASK = r"(?ms)^\[task\.%s\]\n.*?\n\n"
 
 
@@ -35,7 +52,7 @@ def dialogue(page: str) -> list[tuple[str, str]]:
 
 
 def test_the_driver_reads_its_disk_before_and_after_its_death(sel4py: Supervisor, tmp_path: Path) -> None:
-    (tables,), (interface, driver) = blocks("drivers.md", "toml"), blocks("drivers.md", "python")
+    (tables,), (interface, driver, _) = blocks("drivers.md", "toml"), blocks("drivers.md", "python")
     folder = made(sel4py, tmp_path / "reader", tables)
     (folder / "reader" / "interface.py").write_text(interface, encoding="utf-8")
     (folder / "reader" / "main.py").write_text(driver, encoding="utf-8")
@@ -46,6 +63,16 @@ def test_the_driver_reads_its_disk_before_and_after_its_death(sel4py: Supervisor
     for typed, answer in talk:
         assert f"{PROMPT.decode()}{typed}\n{answer}" in shown, shown
     assert [shlex.split(typed)[0] for typed, _ in talk].count("kill") == 1
+
+
+def test_registers_are_loaded_and_stored_in_memory(sel4py: Supervisor, tmp_path: Path) -> None:
+    """The page's example, as what a method of the page's driver does."""
+    (tables,), (interface, _, example) = blocks("drivers.md", "toml"), blocks("drivers.md", "python")
+    folder = made(sel4py, tmp_path / "reader", tables.replace("irq = 5", "irq = 5\nmaps_registers = true"))
+    (folder / "reader" / "interface.py").write_text(interface, encoding="utf-8")
+    (folder / "reader" / "main.py").write_text(BY_REGISTERS + textwrap.indent(example, " " * 8), encoding="utf-8")
+    shown = sel4py.ok("up", folder, typed=b"call reader sectors\nexit\n").replace("\r\n", "\n")
+    assert f"{PROMPT.decode()}call reader sectors\n128\n" in shown, shown
 
 
 def test_the_pager_computes_what_its_task_reads(sel4py: Supervisor, tmp_path: Path) -> None:
