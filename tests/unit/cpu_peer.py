@@ -2,12 +2,17 @@
 
 `Peer` is the kernel's end of one trap frame; `Task` is a forked process that is attached to it. The test's process
 plays the kernel. Nothing here sleeps: it waits for the doorbell or for the task's end.
+
+A task has none of what the test's process had open before the test: how much it may open does not depend on what ran
+before it.
 """
 
 from __future__ import annotations
 
 import array
 import contextlib
+import faulthandler
+import gc
 import mmap
 import os
 import pickle
@@ -15,6 +20,7 @@ import select
 import signal
 import socket
 import struct
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -27,6 +33,45 @@ from libsel4py import abi
 FRAME_BYTES = 1 << abi.TRAP_FRAME_BITS
 LOG_BYTES = 4096
 TIMEOUT_MS = 60_000
+STANDARD = 3  # descriptors below it are everyone's
+
+_before: dict[int, tuple[int, int]] = {}
+_shared: set[int] = set()
+
+
+def share(*descriptors: int) -> None:
+    """What a module has opened for all of its tests: its tasks have it."""
+    _shared.update(descriptors)
+
+
+def open_now() -> dict[int, tuple[int, int]]:
+    """The process's open descriptors, each with its file's device and number: one that is used again is another."""
+    found: dict[int, tuple[int, int]] = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the folder's own has gone
+            file = os.fstat(int(name))
+            found[int(name)] = file.st_dev, file.st_ino
+    return found
+
+
+def begin_test() -> None:
+    """What is open now was open before the test; what is opened from now on is the test's own."""
+    _before.clear()
+    _before.update(open_now())
+
+
+def close_what_was_open_before() -> None:
+    """In a forked process: close all that the test has not opened, but what is everyone's or shared."""
+    gc.freeze()  # what is garbage already would close its number another time, when it is something else's
+    if faulthandler.is_enabled():
+        faulthandler.enable(STANDARD - 1)  # its own descriptor goes
+    kept = _shared | set(range(STANDARD))
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # it has none
+            kept.add(stream.fileno())
+    for descriptor, file in open_now().items():
+        if descriptor not in kept and _before.get(descriptor) == file:
+            os.close(descriptor)
 
 
 class Entry(NamedTuple):
@@ -209,6 +254,7 @@ class Task:
 def _task_main(peer: Peer, function: Callable[[], Any], results: int, control_fd: int) -> None:
     status = 1
     try:
+        close_what_was_open_before()
         cpu.attach(os.dup(peer.frame_fd), os.dup(peer.doorbell), control_fd)
         try:
             outcome = (True, function())

@@ -21,7 +21,7 @@ import pytest
 
 from hw import cpu
 from libsel4py import abi
-from tests.unit.cpu_peer import running, tried
+from tests.unit.cpu_peer import running, share, tried
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 X86 = platform.machine() == "x86_64"
@@ -55,6 +55,7 @@ def seal() -> None:
 
 PAIR = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 MEMORY = os.memfd_create("memory", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+share(MEMORY, *(end.fileno() for end in PAIR))
 
 DENIED: dict[str, Callable[[], Any]] = {
     "socket": lambda: socket.socket().close(),

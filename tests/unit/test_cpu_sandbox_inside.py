@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 from hw import cpu
 from libsel4py import abi
-from tests.unit.cpu_peer import Peer, running, serve_echo, tried
+from tests.unit.cpu_peer import Peer, begin_test, running, serve_echo, tried
 
 MEBIBYTE = 1 << 20
 CALL, RECV = abi.Syscall.CALL, abi.Syscall.RECV
@@ -176,6 +177,24 @@ def test_descriptors_and_the_log_are_limited(tmp_path: Any) -> None:
 
     with running(enter_and_open) as (_, task):
         assert task.result() == (1000, errno.EFBIG)
+
+
+def test_what_else_the_parent_has_open_takes_nothing_from_a_task() -> None:
+    many = 2 * cpu.DEFAULT_OPEN_FILES
+
+    def enter_and_open() -> Any:
+        cpu.enter_sandbox()
+        return os.read(own, 5), os.close(os.dup(0)), [tried(partial(os.fstat, other)) for other in others]
+
+    with contextlib.ExitStack() as stack:
+        others = [os.memfd_create("another's") for _ in range(many)]
+        stack.callback(lambda: [os.close(other) for other in others])
+        begin_test()
+        own = os.memfd_create("own")
+        stack.callback(os.close, own)
+        os.pwrite(own, b"still", 0)
+        with running(enter_and_open) as (_, task):
+            assert task.result() == (b"still", None, [errno.EBADF] * many)
 
 
 def test_nothing_of_root_is_left() -> None:
