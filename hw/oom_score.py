@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -27,12 +28,16 @@ _STATUS_BYTES: Final = 1 << 14
 
 class OomScore:
     """The caller's own, and its children's. Open it while the process shows its memory: what hides that hides this as
-    well. ``processes``: as /proc, which need not be reached by name later. Raises OSError."""
+    well. ``processes``: as /proc, which need not be reached by name later. To be closed. Raises OSError."""
 
     def __init__(self, processes: Path = Path("/proc")) -> None:
-        self._file = os.open(processes / "self" / _FILE, os.O_RDWR | os.O_CLOEXEC)
-        self._processes = os.open(processes, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        own = int(os.read(self._file, 16))
+        with ExitStack() as opened:
+            self._file = os.open(processes / "self" / _FILE, os.O_RDWR | os.O_CLOEXEC)
+            opened.callback(os.close, self._file)
+            self._processes = os.open(processes, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.callback(os.close, self._processes)
+            own = int(os.read(self._file, 16))
+            self.close = opened.pop_all().close
         self._own, self._childs = str(own).encode(), str(min(HIGHEST, own + RAISED)).encode()
 
     def fork(self) -> int:

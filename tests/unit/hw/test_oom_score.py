@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,15 @@ from hw.oom_score import HIGHEST, RAISED, OomScore
 OWN = Path("/proc/self/oom_score_adj")
 
 
-def test_a_child_comes_first() -> None:
-    own = int(OWN.read_text())
+@pytest.fixture
+def score() -> Iterator[OomScore]:
     score = OomScore()
+    yield score
+    score.close()
+
+
+def test_a_child_comes_first(score: OomScore) -> None:
+    own = int(OWN.read_text())
     pid = score.fork()
     if pid == 0:
         os._exit(int(OWN.read_text()) == min(1000, own + RAISED))
@@ -24,14 +31,13 @@ def test_a_child_comes_first() -> None:
     assert int(OWN.read_text()) == own
 
 
-def test_a_fork_that_fails_leaves_the_parent_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_that_fails_leaves_the_parent_as_it_was(score: OomScore, monkeypatch: pytest.MonkeyPatch) -> None:
     own = OWN.read_text()
 
     def refuse() -> int:
         assert OWN.read_text() != own
         raise OSError(errno.EAGAIN, "no process left")
 
-    score = OomScore()
     monkeypatch.setattr(os, "fork", refuse)
     with pytest.raises(OSError, match="no process left"):
         score.fork()
@@ -66,8 +72,18 @@ def processes(tmp_path: Path) -> Processes:
 
 
 @pytest.fixture
-def made_up(processes: Processes, tmp_path: Path) -> OomScore:
-    return OomScore(tmp_path)
+def made_up(processes: Processes, tmp_path: Path) -> Iterator[OomScore]:
+    made = OomScore(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_host_that_refuses_it_leaves_nothing_open(processes: Processes, tmp_path: Path) -> None:
+    (tmp_path / "self" / "oom_score_adj").write_text("no number")
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(ValueError, match="no number"):
+        OomScore(tmp_path)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_one_is_put_first_and_among_others_again(processes: Processes, made_up: OomScore) -> None:
