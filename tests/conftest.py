@@ -40,8 +40,8 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Behind the last test of a file, whose fixtures are gone."""
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Behind the last test of a file, which has let go of its fixtures' values: none of them stays for good."""
     yield
     if nextitem is None or nextitem.path != item.path:
         _put_aside()
