@@ -10,7 +10,7 @@ import pytest
 from hw import cpu
 from libsel4py.abi import PageFault, Syscall
 from tests.unit.cpu_peer import Peer, Task, next_entry, running, start
-from tests.unit.fault_peer import BASE, PAGE, READ, Told, map_memory, map_page, memory, next_fault
+from tests.unit.fault_peer import BASE, PAGE, READ, Told, map_page, next_fault
 
 LARGEST = (1 << 64) - 1
 NOBODY = (1,)
@@ -114,7 +114,7 @@ def test_a_read_only_page_takes_no_word() -> None:
 
     with running(run, with_keeper=True) as (peer, task):
         entry, _ = next_fault(peer, task)
-        map_memory(task, BASE, memory(b"\1"), READ)
+        map_page(task, BASE, b"\1", READ)
         peer.complete(entry.tag)
         entry, fault = next_fault(peer, task)
         assert fault.kind & PageFault.PRESENT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,6 +61,13 @@ def python(group: ControlGroup, code: str) -> subprocess.Popen[str]:
     )
 
 
+def let_go(group: ControlGroup) -> None:
+    """Close one of made-up files: no folder of such is empty, and none removes itself."""
+    for folder in group.folders:
+        shutil.rmtree(folder)
+    assert group.close() == ""
+
+
 def test_bounds_leave_room_for_whatever_ram_pays_for() -> None:
     for ram in (128 * MIB, 1 << 30, 1 << 34):
         bounds = Bounds.of(ram, 1 << 30)
@@ -81,6 +89,7 @@ def test_files_of_version_1(tmp_path: Path) -> None:
     assert {each.name: each.read_text() for each in second.iterdir()} == {"pids.max": "20"}
     control_group.enter(group.folders)
     assert [(folder / "cgroup.procs").read_text() for folder in group.folders] == ["0", "0"]
+    let_go(group)
 
 
 def test_files_of_version_2(tmp_path: Path) -> None:
@@ -91,6 +100,7 @@ def test_files_of_version_2(tmp_path: Path) -> None:
         "memory.max": str(64 * MIB),
         "pids.max": "20",
     }
+    let_go(group)
 
 
 def test_what_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
