@@ -180,7 +180,7 @@ def test_descriptors_and_the_log_are_limited(tmp_path: Any) -> None:
 
 
 def test_what_else_the_parent_has_open_takes_nothing_from_a_task() -> None:
-    many = 2 * cpu.DEFAULT_OPEN_FILES
+    many = 4 * cpu.DEFAULT_OPEN_FILES
 
     def enter_and_open() -> Any:
         cpu.enter_sandbox()
