@@ -1,6 +1,11 @@
-"""What was open before a test is not its tasks' (cpu_peer.py)."""
+"""What was open before a test is not its tasks' (cpu_peer.py), and a file of tests leaves nothing open."""
 
 from __future__ import annotations
+
+import contextlib
+import gc
+import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,3 +15,53 @@ from tests.unit import cpu_peer
 @pytest.fixture(autouse=True)
 def _open_before() -> None:
     cpu_peer.begin_test()
+
+
+class _Descriptors:
+    """The process's own that are open when the first test of a file begins: a file leaves no more than that.
+
+    An import's are open before, since all files are collected first; a module's fixtures close theirs with the file.
+    A session's fixture would have to open its own before the first test.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, str] = self._now()
+
+    @staticmethod
+    def _now() -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):  # the folder's own has gone
+                found[name] = os.readlink(f"/proc/self/fd/{name}")
+        return found
+
+    def left(self) -> list[str]:
+        """What was opened since and is open still; nothing where no more are open than then."""
+        gc.collect()
+        now = self._now()
+        new = sorted(file for name, file in now.items() if self._open.get(name) != file)
+        return new if len(now) > len(self._open) else []
+
+
+_descriptors: pytest.StashKey[_Descriptors] = pytest.StashKey()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Behind the last test of a file, which has let go of its fixtures' values."""
+    stash = item.config.stash
+    if _descriptors not in stash:
+        stash[_descriptors] = _Descriptors()
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        left = stash[_descriptors].left()
+        del stash[_descriptors]
+        if left:
+            _report_left(item, left)
+
+
+def _report_left(item: pytest.Item, left: list[str]) -> None:
+    """An error of the file's last test, beside its own outcome."""
+    said = f"{item.path.name} leaves descriptors open that it, or what it has called, has to close: {', '.join(left)}"
+    report = pytest.TestReport(item.nodeid, item.location, {}, "failed", said, "teardown")
+    item.ihook.pytest_runtest_logreport(report=report)
