@@ -174,13 +174,15 @@ class Processes:
         self._notes.process(process)
         assert self._zygote is not None
         request = start_request(thread, number, self._mappings)
-        self._zygote.start(
-            request,
-            lambda pid, pidfd: self._started(process, pid, pidfd),
-            lambda error: self._failed(process, error),
-        )
-        for descriptor in request.map_fds:
-            os.close(descriptor)
+        try:
+            self._zygote.start(
+                request,
+                lambda pid, pidfd: self._started(process, pid, pidfd),
+                lambda error: self._failed(process, error),
+            )
+        finally:
+            for descriptor in request.map_fds:
+                os.close(descriptor)
         process.release_control_end()
         self._watch(process)
 

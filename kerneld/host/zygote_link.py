@@ -87,7 +87,11 @@ class ZygoteLink:
         return len(self._waiting)
 
     def start(self, request: StartRequest, started: Started, failed: Failed) -> None:
-        """Ask for a process. One of the two is called, once, later."""
+        """Ask for a process. One of the two is called, once, later.
+
+        Raises:
+            OSError: it cannot be asked for; neither is called then.
+        """
         number = request.number
         self._waiting[number] = (started, failed)
         message = {
@@ -101,7 +105,11 @@ class ZygoteLink:
             "maps": request.maps,
         }
         descriptors = [request.frame_fd, request.doorbell_fd, request.control_fd, *request.map_fds]
-        self._send(msgpack.packb(message), descriptors)
+        try:
+            self._send(msgpack.packb(message), descriptors)
+        except OSError:
+            del self._waiting[number]
+            raise
 
     def tried(self, number: int) -> str:
         """The forbidden host system call that an ending process is killed for; the zygote says it before it kills."""
@@ -156,9 +164,10 @@ class ZygoteLink:
 
     def _send(self, data: bytes, descriptors: Sequence[int]) -> None:
         if self._backlog or not self._try_send(data, descriptors):
+            waiting = _dup_all(descriptors)
             if not self._backlog:
                 self._loop.add_writer(self._channel.fileno(), self._flush)
-            self._backlog.append((data, [os.dup(each) for each in descriptors]))
+            self._backlog.append((data, waiting))
 
     def _try_send(self, data: bytes, descriptors: Sequence[int]) -> bool:
         try:
@@ -209,6 +218,18 @@ class ZygoteLink:
             case _:
                 _close_all(descriptors)
                 raise ValueError(f"the zygote says {message!r}, which is no message of its protocol")
+
+
+def _dup_all(descriptors: Sequence[int]) -> list[int]:
+    """Raises OSError; none is open then."""
+    made: list[int] = []
+    try:
+        for each in descriptors:
+            made.append(os.dup(each))
+    except OSError:
+        _close_all(made)
+        raise
+    return made
 
 
 def _close_all(descriptors: Sequence[int]) -> None:

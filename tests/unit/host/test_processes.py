@@ -12,6 +12,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import msgpack
 import pytest
@@ -25,7 +27,8 @@ from kerneld.host.fd_store import FdStore
 from kerneld.host.linux import wait_status_of_ending
 from kerneld.host.lives import KEPT, Lives
 from kerneld.host.process import Process
-from kerneld.host.registers import vspace_of
+from kerneld.host.registers import start_request, vspace_of
+from kerneld.host.zygote_link import StartRequest
 from kerneld.outbox import Tell
 from kerneld.records import KernelRecord, Tcb, VSpace
 from libsel4py import abi
@@ -64,6 +67,29 @@ def test_a_tasks_lives_are_counted_by_its_name() -> None:
             table.start(thread).failed("not today")
         table.start(thread)
         assert {process.name: process.life for process in table.processes} == {"task": 3, "other": 1}
+
+    with_table(work)
+
+
+def test_a_start_that_cannot_be_asked_for_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def request(*arguments: Any) -> StartRequest:
+        asked.append(os.memfd_create("mapped"))
+        return replace(start_request(*arguments), map_fds=(asked[-1],))
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "no descriptor left")
+
+    def work(table: Table) -> None:
+        thread = table.machine.thread("task", own_vspace=True)
+        monkeypatch.setattr(processes, "start_request", request)
+        monkeypatch.setattr(table.zygote, "start", refuse)
+        table.tell(Tell.START, thread)
+        assert list(table.processes) == []
+        (mapped,) = asked
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(mapped)
 
     with_table(work)
 
