@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 from hw.cpu import DEFAULT_OPEN_FILES, Report, enter_sandbox
+from tests.unit.cpu_peer import close_what_was_open_before
 
 USER = 4243  # whose processes have no descriptor on its way but this test's
 NUMBER = 7
@@ -26,6 +27,7 @@ def test_a_plain_users_process_waits_while_too_many_descriptors_are_on_their_way
         if child == 0:
             status = 1
             try:
+                close_what_was_open_before()
                 if os.getuid() == 0:
                     os.setresgid(USER, USER, USER)
                     os.setresuid(USER, USER, USER)

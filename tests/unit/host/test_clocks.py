@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from kerneld.host import descriptors
 from kerneld.host.clocks import SharedClock, ThreadClock, open_clock
 from kerneld.host.control import MESSAGE
 from kerneld.outbox import Tell
@@ -95,7 +96,8 @@ def test_the_clock_of_a_thread_that_has_ended_stands_still() -> None:
 def test_a_clock_takes_no_descriptor_that_the_kernel_needs(two_threads: tuple[int, int]) -> None:
     pid, tid = two_threads
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    os.close(free := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + descriptors.KEPT, hard))
     try:
         before = os.listdir("/proc/self/fd")
         assert open_clock(pid, tid) is None
