@@ -47,23 +47,16 @@ def look_up(core: Core, tcb: Tcb) -> None:
     space = listening.address_space(tcb)
     mapping = mapping_table.find(space, address) if space is not None else None
     if mapping is not None and _allows(mapping, kind):
-        if mapping.is_registers:
-            _do(core, tcb, mapping, kind)
+        if not mapping.is_registers:
+            mappings.takes_memory(core, tcb.address)  # as such a system call it ends when what is under way is done
             return
-        mappings.takes_memory(core, tcb.address)  # as such a system call it ends when what is under way is done
-        return
+        value = register_access.perform(core, mapping, address, is_store=bool(kind & _WRITE), access=tcb.mr3)
+        if value is not None:
+            completion.complete(core, tcb, registers=(int(FaultAnswer.DONE), value, 0, 0))
+            return
     status = kind | _USER | (0 if mapping is None else _PRESENT)
     words = (tcb.mr1, address, int(kind & _FETCH != 0), status)
     raise Fault(FaultLabel.VM_FAULT, words, _sentence(address, tcb.mr1, kind, mapping))
-
-
-def _do(core: Core, tcb: Tcb, mapping: Mapping, kind: int) -> None:
-    """Access a device's register for the thread. Raises Fault where its instruction is no load or store of one."""
-    value = register_access.perform(core, mapping, tcb.mr0, is_store=bool(kind & _WRITE), access=tcb.mr3)
-    if value is None:
-        words = (tcb.mr1, tcb.mr0, 0, kind | _USER | _PRESENT)
-        raise Fault(FaultLabel.VM_FAULT, words, _register_sentence(tcb.mr0, tcb.mr1, kind))
-    completion.complete(core, tcb, registers=(int(FaultAnswer.DONE), value, 0, 0))
 
 
 def remember(core: Core, tcb: Tcb) -> None:
@@ -106,18 +99,12 @@ def _allows(mapping: Mapping, kind: int) -> bool:
     return not kind & _FETCH and bool(mapping.rights & needed)
 
 
-def _register_sentence(address: int, ip: int, kind: int) -> str:
-    what = "wrote to" if kind & _WRITE else "read from"
-    return (
-        f"it {what} address 0x{address:x}, a device's register, and the instruction at 0x{ip:x} is no plain load or"
-        " store of 1, 2 or 4 aligned bytes (Registers makes those)"
-    )
-
-
 def _sentence(address: int, ip: int, kind: int, mapping: Mapping | None) -> str:
     what = "wrote to" if kind & _WRITE else "ran into" if kind & _FETCH else "read from"
     if mapping is None:
         why = "nothing is mapped"
+    elif _allows(mapping, kind):
+        why = "a device's register is, by no plain load or store of 1, 2 or 4 aligned bytes (Registers makes those)"
     else:
         names = "+".join(right.name or "" for right in (Rights.READ, Rights.WRITE) if mapping.rights & right)
         why = f"what is mapped gives {names.title() or 'no access'}"

@@ -14,6 +14,7 @@ what is hot goes by ports in one `Batch`.
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Final
 
 from libsel4py.abi import Rights
 from libsel4py.dataspace import DataSpace
@@ -21,7 +22,7 @@ from libsel4py.environment import Device
 from libsel4py.mapping import Mapping
 from libsel4py.task import Task
 
-PAGE_BYTES = 4096
+PAGE_BYTES: Final = 4096
 
 
 class Registers:

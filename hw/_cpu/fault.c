@@ -3,8 +3,8 @@
  * The kernel maps frames between MAPPING_BASE and MAPPING_END. The thread that touches such memory first waits until the
  * keeper has done what the kernel has told it so far (MAPPINGS_TOLD), then asks the kernel by Syscall.FAULT, whose completion
  * comes when the thread's pager has answered; the instruction is then carried out again. Where a device's registers are, the
- * kernel does the access itself (access.c), and the thread goes on behind the instruction. All else is the process's own bug and
- * ends it by the signal, with a line in its log.
+ * kernel does the access itself (access.c), and the thread goes on behind the instruction. All else is the process's own bug
+ * and ends it by the signal, with a line in its log.
  *
  * Rules. All of this runs in a signal handler, on a stack of its own, and is async-signal-safe: no lock, no allocation, no
  * Python. The GIL is not touched: a thread that holds it keeps it while its pager works. Only a thread whose rings are in step

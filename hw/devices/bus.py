@@ -82,22 +82,19 @@ class IoBus:
 
     def load(self, address: int, width: int) -> int:
         """The register at a physical address inside of such a page; it is aligned to ``width``: 1, 2 or 4 bytes."""
-        device, offset = self._register(address)
-        if offset + width > device.PORTS:
-            return 0
-        value = device.read(offset, width)
-        self._changed(device)
-        return value
+        port = self._port(address, width)
+        return 0 if port is None else self.read(port, width)
 
     def store(self, address: int, width: int, value: int) -> None:
         """Store to a register, as `load` reads it."""
-        device, offset = self._register(address)
-        if offset + width <= device.PORTS:
-            device.write(offset, width, value & (1 << 8 * width) - 1)
-            self._changed(device)
+        port = self._port(address, width)
+        if port is not None:
+            self.write(port, width, value)
 
-    def _register(self, address: int) -> tuple[Device, int]:
-        return self._pages[address & -PAGE_BYTES], address & PAGE_BYTES - 1
+    def _port(self, address: int, width: int) -> int | None:
+        """The port of the same register; None behind the device's last one."""
+        device, offset = self._pages[address & -PAGE_BYTES], address & PAGE_BYTES - 1
+        return device.first_port + offset if offset + width <= device.PORTS else None
 
     def change(self, device: Device, change: Callable[[], None]) -> None:
         """Change a device's state from the host's side, in a transaction of its own."""

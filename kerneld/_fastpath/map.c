@@ -5,8 +5,7 @@ enum {
     SPACE_BITS = 28, /* of a frame capability's second word, kerneld/caps.py */
     FRAME_SIZE_SHIFT = RIGHTS_SHIFT + 4,
     FRAME_SIZE = 63,
-    FRAME_IS_DEVICE = 1, /* of a device's memory, which may be registers */
-    FRAME_DEVICE_SHIFT = RIGHTS_SHIFT + 10,
+    FRAME_DEVICE_SHIFT = RIGHTS_SHIFT + 10, /* of a device's memory, which may be registers */
     ATTRIBUTES = 7,
     WORDS = 3,
 };
@@ -43,7 +42,8 @@ enum outcome try_map(struct attempt *a)
     if (entry->op != SEL4PY_SYSCALL_CALL || entry->info >> 12 != at->label_frame_map || (entry->info >> 7 & 3) != 1 ||
         (entry->info & 127) < WORDS || (entry->info & 127) > SEL4PY_MESSAGE_REGISTERS)
         return SLOW;
-    if (a->cap.word1 || a->cap.word0 >> FRAME_DEVICE_SHIFT & FRAME_IS_DEVICE || !look_up_extra(a, &target) || type_of(target) != at->cap_vspace)
+    if (a->cap.word1 || a->cap.word0 >> FRAME_DEVICE_SHIFT & 1 || !look_up_extra(a, &target) ||
+        type_of(target) != at->cap_vspace)
         return SLOW;
     const uint64_t address = entry->mr[0], space = object_of(target);
     const uint64_t size_bits = a->cap.word0 >> FRAME_SIZE_SHIFT & FRAME_SIZE, size = (uint64_t)1 << size_bits;

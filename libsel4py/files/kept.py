@@ -8,6 +8,7 @@ writes more has the file synced then. What was appended is appended again only w
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, NamedTuple
 
 from libsel4py.files.errors import to_the_end
@@ -119,13 +120,12 @@ class Kept:
 def _carry_out(record: Record, directory: Directory, file: int, buffer: memoryview) -> None:
     offset, data = record
     if data is None:
-        to_the_end(lambda: directory.truncate_number(file, offset))
+        to_the_end(partial(directory.truncate_number, file, offset))
         return
     for at in range(0, len(data), len(buffer)):
         piece = data[at : at + len(buffer)]
         buffer[: len(piece)] = piece
-        place, length = offset + at, len(piece)
-        to_the_end(lambda: directory.write_number(file, place, length, 0))  # noqa: B023  # it is done at once
+        to_the_end(partial(directory.write_number, file, offset + at, len(piece), 0))
 
 
 def _has(directory: Directory, path: str, buffer: memoryview, records: list[Record]) -> bool:

@@ -109,7 +109,8 @@ PLAIN(adds, "add %%eax, (%%rdi)")
 PLAIN(compares, "cmpl $0, (%%rdi)")
 PLAIN(exchanges, "xchg %%eax, (%%rdi)")
 PLAIN(loads_vector, "movdqu (%%rdi), %%xmm0")
-PLAIN(copies, "mov %%rsi, %%r8\n mov %%rdi, %%rsi\n mov %%rsp, %%rdi\n sub $64, %%rdi\n mov $4, %%ecx\n rep movsb\n mov %%r8, %%rsi")
+PLAIN(copies, "mov %%rsi, %%r8\n mov %%rdi, %%rsi\n mov %%rsp, %%rdi\n sub $64, %%rdi\n mov $4, %%ecx\n rep movsb\n"
+              "mov %%r8, %%rsi")
 PLAIN(calls, "jmp *%%rdi")
 
 #define OTHERS                                                                                                         \
