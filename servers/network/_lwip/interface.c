@@ -161,9 +161,12 @@ static struct interface *interface_of(PyObject *number)
 }
 
 /* Whether a frame says that it comes from this host, or goes to its loopback (RFC 1122, 3.2.1.3). Rules go by addresses,
- * so nobody on the network is taken for one of us. Who has a tentative address is heard: that is how we find out. */
-static bool is_of_ourselves(struct netif *netif, const uint8_t *frame, Py_ssize_t size)
+ * so nobody on the network is taken for one of us. Who has a tentative address is heard: that is how we find out.
+ * Asked of our copy, in one piece: what it was copied from may be another's to write. */
+static bool is_of_ourselves(struct netif *netif, const struct pbuf *copy)
 {
+    const uint8_t *frame = copy->payload;
+    const size_t size = copy->len;
     const unsigned kind = (unsigned)frame[12] << 8 | frame[13];
     const uint8_t *packet = frame + SIZEOF_ETH_HDR;
     if (kind == ETHTYPE_IP && size >= SIZEOF_ETH_HDR + IP_HLEN) {
@@ -193,13 +196,17 @@ FUNCTION(net_input)
     if (!interface || PyObject_GetBuffer(arguments[1], &frame, PyBUF_SIMPLE) < 0)
         return NULL;
     struct pbuf *packet = NULL;
-    if (frame.len >= 14 && frame.len <= 65535 && !is_of_ourselves(&interface->netif, frame.buf, frame.len))
+    if (frame.len >= 14 && frame.len <= 65535)
         packet = pbuf_alloc(PBUF_RAW, (u16_t)frame.len, PBUF_RAM);
-    if (packet) {
+    if (packet)
         pbuf_take(packet, frame.buf, (u16_t)frame.len);
-        memcpy(&interface->heard, (const char *)packet->payload + sizeof interface->heard, sizeof interface->heard);
-    }
     PyBuffer_Release(&frame);
+    if (packet && is_of_ourselves(&interface->netif, packet)) {
+        pbuf_free(packet);
+        packet = NULL;
+    }
+    if (packet)
+        memcpy(&interface->heard, (const char *)packet->payload + sizeof interface->heard, sizeof interface->heard);
     if (packet && interface->netif.input(packet, &interface->netif) != ERR_OK)
         pbuf_free(packet);
     if (PyErr_Occurred())
