@@ -39,6 +39,7 @@ def test_one(shared): pass
 
 
 def run(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
+    """Without the short summary (-r N), whose lines are cut by the terminal's width, and are whole where CI is set."""
     for number, text in enumerate(files):
         (folder / f"test_{number}.py").write_text(text)
     command = [
@@ -51,6 +52,8 @@ def run(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
         "tests.unit.conftest",
         "-p",
         "no:cacheprovider",
+        "-r",
+        "N",
         "--rootdir",
         folder,
     ]
