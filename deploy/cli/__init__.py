@@ -20,6 +20,7 @@ COMMANDS = (
     "systems",
     "console",
     "ps",
+    "top",
     "why",
     "schedule",
     "kill",

@@ -57,7 +57,16 @@ def test_a_detached_system_is_listed_asked_and_ended(detached: Supervisor) -> No
     assert detached.ok("down") == "workstation has ended\n"
     assert detached.rows("systems") == []
     assert list(detached.folder.iterdir()) == []
-    for arguments in (("ps",), ("down",), ("why", "shell"), ("kill", "pong"), ("inspect",), ("fsck",), ("console",)):
+    for arguments in (
+        ("ps",),
+        ("top",),
+        ("down",),
+        ("why", "shell"),
+        ("kill", "pong"),
+        ("inspect",),
+        ("fsck",),
+        ("console",),
+    ):
         refused = detached.run(*arguments)
         assert refused.status == 1
         assert refused.error == "sel4py: no system is running; start one with `sel4py up SYSTEM`\n"
@@ -186,3 +195,19 @@ def test_every_command_that_needs_no_system_answers_in_json(sel4py: Supervisor, 
     assert refused.status == 1
     problem = json.loads(refused.output)["problems"][0]
     assert (problem["file"], problem["line"]) == (str(bad), 2)
+
+
+def test_top_shows_until_the_system_ends(detached: Supervisor) -> None:
+    shown = detached.terminal("top", "--interval", "0.2")
+    shown.until(b"doorbells a second")
+    shown.until(b"pong")
+    detached.ok("down")
+    assert shown.wait() == 0
+
+
+def test_ctrl_c_ends_top_and_leaves_the_system(detached: Supervisor) -> None:
+    shown = detached.terminal("top", "--interval", "0.2")
+    shown.until(b"doorbells a second")
+    shown.type(b"\x03")
+    assert shown.wait() == 0
+    detached.ok("down")

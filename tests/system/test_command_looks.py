@@ -114,6 +114,24 @@ def test_memory_adds_up_and_names_every_task(at_rest: Supervisor) -> None:
     assert {"console", "names", "pong", "root", "serial"} <= set(waiting)
 
 
+def test_top_tells_what_each_process_has_used(at_rest: Supervisor) -> None:
+    looks = at_rest.rows("top", "--interval", "0.05", "--count", "2")
+    assert len(looks) == 2
+    rows = {str(row["name"]): row for row in at_rest.rows("ps")}
+    for each in looks:
+        tasks = each["tasks"]
+        assert isinstance(tasks, list)
+        assert {task["task"]: (task["pid"], task["threads"]) for task in tasks} == {
+            name: (row["pid"], 1 + (f"{name}.1" in rows)) for name, row in rows.items() if "." not in name
+        }
+        assert all(0 < task["cpu_us"] <= int(str(rows[task["task"]]["cpu_us"])) for task in tasks)
+        assert all(0 <= task["percent"] < 200 for task in tasks)
+    summary, heading, *lines = at_rest.ok("top", "--interval", "0.05").splitlines()
+    assert summary.startswith("workstation, up ")
+    assert heading.split() == ["task", "state", "processor", "%", "time", "ms", "threads", "restarts", "pid"]
+    assert {line.split()[0] for line in lines} == {name for name in rows if "." not in name}
+
+
 def test_why_tells_the_chain_to_its_end(at_rest: Supervisor) -> None:
     shell = at_rest.ok("why", "shell").splitlines()
     assert shell[0].startswith("shell waits for the reply to its call")
