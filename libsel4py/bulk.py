@@ -132,6 +132,23 @@ class Piece(NamedTuple):
     start: int  # in the buffer
 
 
+@dataclass(frozen=True, slots=True)
+class RingStatistics:
+    """What one side of a ring has done and has.
+
+    Attributes:
+        sent, received: buffers, in all: the producer sends full ones and receives free ones, the consumer the other way
+            round. buffers: that lie at this side: a producer's free and acquired ones, a consumer's that it has not
+            released. wakes: signals to the other side. sleeps: waits of `acquire` and `take` for the other side's.
+    """
+
+    sent: int
+    received: int
+    buffers: int
+    wakes: int
+    sleeps: int
+
+
 class _Where(Enum):
     """A buffer's place, as the producer knows it."""
 
@@ -147,6 +164,11 @@ class _Writer:
         self._mapping, self._queue, self._entries, self._wake = mapping, queue, entries, wake
         self._produced = 0
         self._woken = 0  # for which wish of the reader's it was woken last
+        self.wakes = 0
+
+    @property
+    def sent(self) -> int:
+        return self._produced
 
     def put(self, descriptors: bytes, count: int) -> None:
         """Publish packed descriptors. There is room: a queue has an entry for each buffer."""
@@ -160,6 +182,7 @@ class _Writer:
         wanted = self._mapping.store_then_load(self._queue + PRODUCED, self._produced, self._queue + WANTED)
         if wanted and self._produced >= wanted != self._woken:
             self._woken = wanted
+            self.wakes += 1
             self._wake()
 
 
@@ -172,6 +195,11 @@ class _Reader:
         self._produced = 0  # as seen last
         self._is_announced = False
         self._look_ns = LOOK_MOST_NS
+        self.sleeps = 0
+
+    @property
+    def received(self) -> int:
+        return self._taken
 
     def get(self, most: int) -> list[tuple[int, int, int, int]]:
         """Copies of up to ``most`` descriptors. Raises HostilePeer."""
@@ -221,6 +249,7 @@ class _Reader:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise Timeout(f"the other side of the ring gave fewer than {at_least} in time")
+                self.sleeps += 1
                 self._sleep(left)
         finally:
             self.disarm()
@@ -287,6 +316,10 @@ class Producer(_Side):
         self._returned = _Reader(mapping, layout.free, layout.entries, sleep)
         self._ready = deque(range(layout.buffers))
         self._where = [_Where.FREE] * layout.buffers
+
+    def statistics(self) -> RingStatistics:
+        here = sum(where is not _Where.AWAY for where in self._where)
+        return _statistics(self._active, self._returned, here)
 
     def acquire_nowait(self) -> Buffer | None:
         """A free buffer, or None. It is the caller's until it is submitted. Raises HostilePeer, VMFault."""
@@ -388,6 +421,9 @@ class Consumer(_Side):
         self._free = _Writer(mapping, layout.free, layout.entries, wake)
         self._held = [False] * layout.buffers
 
+    def statistics(self) -> RingStatistics:
+        return _statistics(self._free, self._filled, sum(self._held))
+
     def take_nowait(self, most: int = MOST_BUFFERS) -> list[Piece]:
         """What has arrived, in order, up to ``most`` pieces. Raises HostilePeer, VMFault."""
         self._filled.disarm()
@@ -444,6 +480,10 @@ class Consumer(_Side):
     def arm(self, at_least: int = 1) -> bool:
         """For who is called when the signal comes: True if it will, once so many pieces are there; False: take now."""
         return self._filled.arm(at_least)
+
+
+def _statistics(writer: _Writer, reader: _Reader, buffers: int) -> RingStatistics:
+    return RingStatistics(writer.sent, reader.received, buffers, writer.wakes, reader.sleeps)
 
 
 def _up(size: int, unit: int) -> int:

@@ -271,6 +271,23 @@ class Session(Generic[State]):
             del self.state
 
 
+@dataclass(frozen=True, slots=True)
+class SessionStatistics:
+    """A server's sessions at one moment.
+
+    Attributes:
+        sessions: that are open. clients: who have them. pool_bytes: that these were opened with, without what came by
+            `upgrade`. opened: since the server's start, those that are open included. refused: for `per_client` or
+            `most`.
+    """
+
+    sessions: int
+    clients: int
+    pool_bytes: int
+    opened: int
+    refused: int
+
+
 class Sessions(Generic[State]):
     """A server's sessions. Threads of a task share one.
 
@@ -303,10 +320,17 @@ class Sessions(Generic[State]):
         self._by_client: dict[Hashable, int] = {}
         self._numbers = itertools.count(1)
         self._next_swept = 0
+        self._opened = self._refused = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def statistics(self) -> SessionStatistics:
+        """Requests' own sessions (`request`) count as long as they last."""
+        with self._lock:
+            pools = sum(1 << session.size_bits for session in self._sessions.values())
+            return SessionStatistics(len(self._sessions), len(self._by_client), pools, self._opened, self._refused)
 
     def open(
         self, pool: Untyped, build: Callable[[Session[State]], State], *, slot_bits: int | None = None
@@ -443,6 +467,8 @@ class Sessions(Generic[State]):
         session: Session[State] = Session(task, next(self._numbers), caller, pool, size_bits, slots)
         with self._lock:
             full = self._is_full(caller)
+            self._opened += not full
+            self._refused += full
             if not full:
                 self._sessions[session.number] = session
                 client = self._client_of(caller)

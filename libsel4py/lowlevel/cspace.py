@@ -9,10 +9,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 class OutOfSlots(MemoryError):
     """The CNode has no run of free slots of the length asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotStatistics:
+    """Slots that the allocator was given, that are free, and the longest run of free ones."""
+
+    total: int
+    free: int
+    longest_run: int
 
 
 class SlotAllocator:
@@ -38,6 +48,11 @@ class SlotAllocator:
     @property
     def free_count(self) -> int:
         return self._free.bit_count()
+
+    def statistics(self) -> SlotStatistics:
+        with self._lock:
+            free = self._free
+        return SlotStatistics(self._count, free.bit_count(), _longest_run(free))
 
     def allocate(self) -> int:
         """The lowest free slot. Raises OutOfSlots."""
@@ -109,3 +124,14 @@ def _runs(free: int, length: int) -> int:
         free &= free >> step
         have += step
     return free
+
+
+def _longest_run(free: int) -> int:
+    """The length of the longest run of set bits, in log2 steps of doubling and halving."""
+    shorter, longer = 0, 1
+    while _runs(free, longer):
+        shorter, longer = longer, 2 * longer
+    while longer - shorter > 1:
+        between = (shorter + longer) // 2
+        shorter, longer = (between, longer) if _runs(free, between) else (shorter, between)
+    return shorter

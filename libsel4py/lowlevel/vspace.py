@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from libsel4py.abi import BOOT_INFO_ADDRESS, BOOT_INFO_FRAME_BITS, FRAME_MIN_BITS, MAPPING_BASE, MAPPING_END
@@ -21,6 +22,16 @@ BOOT_INFO: Final = range(BOOT_INFO_ADDRESS, BOOT_INFO_ADDRESS + (1 << BOOT_INFO_
 
 class OutOfAddresses(MemoryError):
     """No free range of addresses is long enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressStatistics:
+    """Bytes of addresses: of the whole, free, in the largest block that can be given out; and how many ranges are."""
+
+    total_bytes: int
+    free_bytes: int
+    largest_free_bytes: int
+    ranges: int
 
 
 class AddressAllocator:
@@ -50,6 +61,12 @@ class AddressAllocator:
     @property
     def free_bytes(self) -> int:
         return self._free_bytes
+
+    def statistics(self) -> AddressStatistics:
+        with self._lock:
+            largest = max((bits for bits, starts in self._free.items() if starts), default=None)
+            free = 0 if largest is None else 1 << largest
+            return AddressStatistics(self._end - self._base, self._free_bytes, free, len(self._taken))
 
     def allocate(self, size: int) -> int:
         """The first address of ``size`` free bytes, aligned to ``size`` rounded up to a power of two.

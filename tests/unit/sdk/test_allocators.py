@@ -14,7 +14,7 @@ from libsel4py.environment import Slot
 from libsel4py.errors import DeleteFirst, IllegalOperation, NotEnoughMemory
 from libsel4py.lowlevel import bootinfo
 from libsel4py.lowlevel.batch import Batch
-from libsel4py.lowlevel.cspace import OutOfSlots, SlotAllocator
+from libsel4py.lowlevel.cspace import OutOfSlots, SlotAllocator, SlotStatistics
 from libsel4py.lowlevel.untyped import UntypedAllocator
 from libsel4py.testing import TestSystem
 from libsel4py.testing.fake_objects import FakeEndpoint, FakeObject, FakeUntyped
@@ -75,6 +75,10 @@ def test_random_slot_use_agrees_with_a_set() -> None:
                 with pytest.raises(OutOfSlots):
                     slots.allocate_range(count)
         assert slots.free_count == len(free)
+        longest = 0
+        while any(set(range(start, start + longest + 1)) <= free for start in free):
+            longest += 1
+        assert slots.statistics() == SlotStatistics(200, len(free), longest)
 
 
 def _allocator(fake: TestSystem, bits: int = 16) -> UntypedAllocator:

@@ -13,7 +13,18 @@ import pytest
 
 from libsel4py.abi import Rights
 from libsel4py.bell import Bell
-from libsel4py.bulk import ENTRIES, ENTRY, PRODUCED, WANTED, Consumer, HostilePeer, Layout, Piece, Producer
+from libsel4py.bulk import (
+    ENTRIES,
+    ENTRY,
+    PRODUCED,
+    WANTED,
+    Consumer,
+    HostilePeer,
+    Layout,
+    Piece,
+    Producer,
+    RingStatistics,
+)
 from libsel4py.dataspace import DataSpace
 from libsel4py.errors import Timeout, VMFault
 from libsel4py.mapping import Mapping
@@ -244,6 +255,14 @@ def test_who_sleeps_is_signalled_once_and_not_too_early(ring: Ring) -> None:
     assert ring.signals["producer"] == 0
     ring.consumer.release(*ring.consumer.take_nowait())
     assert ring.signals["producer"] == 1
+    assert ring.producer.statistics() == RingStatistics(sent=4, received=0, buffers=0, wakes=1, sleeps=0)
+    assert ring.consumer.statistics() == RingStatistics(sent=4, received=4, buffers=0, wakes=1, sleeps=0)
+    held = ring.producer.acquire_nowait()
+    assert held is not None
+    ring.producer.submit(held, 0)
+    ring.consumer.take_nowait()
+    assert ring.producer.statistics() == RingStatistics(sent=5, received=4, buffers=3, wakes=1, sleeps=0)
+    assert ring.consumer.statistics() == RingStatistics(sent=4, received=5, buffers=1, wakes=1, sleeps=0)
 
 
 def test_what_came_before_one_falls_asleep_is_seen(ring: Ring) -> None:
@@ -260,6 +279,7 @@ def test_a_wait_ends_in_time_and_leaves_nothing_announced(fake: TestSystem) -> N
             with pytest.raises(Timeout):
                 consumer.take(timeout)
         assert consumer.mapping.load_word(LAYOUT.active + WANTED) == 0
+        assert consumer.statistics().sleeps == 1  # without time left nobody sleeps
         consumer.close()
 
 

@@ -18,7 +18,15 @@ from libsel4py.environment import Environment
 from libsel4py.environment import Slot as TaskSlot
 from libsel4py.lending import LentPool, donate, lend, lend_enough
 from libsel4py.server import Server
-from libsel4py.session import Session, SessionEnded, Sessions, TooManySessions, TooManyUpgrades, UnknownSession
+from libsel4py.session import (
+    Session,
+    SessionEnded,
+    Sessions,
+    SessionStatistics,
+    TooManySessions,
+    TooManyUpgrades,
+    UnknownSession,
+)
 from libsel4py.signature import Word
 from libsel4py.task import Task, as_task
 from tests.harness import DeviceRegion, Machine, Thread
@@ -300,6 +308,7 @@ def test_a_client_that_opens_without_end_stops_at_its_own_limit(board: Board) ->
         alice.open(pools[3].untyped, 1)
     assert free_slots(board) == before
     assert bob.objects(bob.open(pools[4].untyped, 1)) == 1
+    assert board.keepers[0].sessions.statistics() == SessionStatistics(4, 2, 4 << 13, 4, 1)
 
 
 def test_a_pool_that_is_too_small_comes_back_whole_and_a_larger_one_works(board: Board) -> None:

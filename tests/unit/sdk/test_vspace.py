@@ -68,10 +68,21 @@ def test_random_use_never_overlaps_and_comes_back_whole() -> None:
                     with pytest.raises(OutOfAddresses, match="free addresses in a row"):
                         addresses.allocate(count * PAGE)
         assert addresses.free_bytes == (995 - len(pages)) * PAGE
+        found = addresses.statistics()
+        largest = max(
+            (bits for bits in range(10) for start in range(0, 1000, 1 << bits) if _is_free(pages, start, 1 << bits)),
+            default=None,
+        )
+        assert found.largest_free_bytes == (0 if largest is None else PAGE << largest)
+        assert (found.total_bytes, found.free_bytes, found.ranges) == (995 * PAGE, addresses.free_bytes, len(held))
     for address in held:
         addresses.free(address)
     assert addresses.allocate(256 * PAGE) == 256 * PAGE
     assert addresses.free_bytes == (995 - 256) * PAGE
+
+
+def _is_free(pages: set[int], start: int, count: int) -> bool:
+    return start >= 5 and start + count <= 1000 and pages.isdisjoint(range(start, start + count))
 
 
 def test_what_was_not_given_out_cannot_be_freed() -> None:
