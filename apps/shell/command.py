@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from apps.shell.patterns import expand
 from apps.shell.session import CommandError, Session
 
 MISSING: Final = {
@@ -24,6 +25,8 @@ MISSING: Final = {
     "HOST": "name a host, or give its address",
     "URL": "give an address such as http://10.0.2.2:8000/",
 }
+
+PATHS: Final = ("PATH", "FROM")  # words of a usage that stand for files
 
 Function = Callable[[Session, list[str]], None]
 
@@ -49,6 +52,16 @@ class Command:
             raise CommandError(f"{self.usage}: {MISSING[required[len(arguments)]]}")
         if len(arguments) > len(self.words) and not any("…" in word for word in self.words):
             raise CommandError(f"{self.usage}: {arguments[len(self.words)]!r} is a word too many")
+
+    def expand(self, session: Session, arguments: list[str]) -> list[str]:
+        """These, with the files that match where the usage has paths. Raises CommandError: the shell has no files."""
+        if not any(each in self.usage for each in PATHS):
+            return arguments
+        kinds = (self.words[min(at, len(self.words) - 1)] for at in range(len(arguments)))
+        parts = (
+            [text] if "TEXT" in kind else expand(session, [text]) for kind, text in zip(kinds, arguments, strict=True)
+        )
+        return [text for part in parts for text in part]
 
 
 COMMANDS: dict[str, Command] = {}
@@ -76,8 +89,9 @@ def run_words(session: Session, words: list[str]) -> None:
     if not words:
         return
     found = find(words[0])
-    found.check(words[1:])
-    found.function(session, words[1:])
+    arguments = found.expand(session, words[1:])
+    found.check(arguments)
+    found.function(session, arguments)
 
 
 def find(name: str) -> Command:

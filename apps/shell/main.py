@@ -21,6 +21,12 @@ from libsel4py.interfaces.system import System
 PROMPT = "sel4py> "
 
 
+def prompt(session: Session) -> str:
+    """With the current directory, but for the root."""
+    folder = session.place.folder
+    return PROMPT if folder == "/" else f"{PROMPT[:-2]} {folder}> "
+
+
 @component
 class Main(Component):
     """One session on one console."""
@@ -43,7 +49,7 @@ class Main(Component):
         session.tell("sel4py: a microkernel on Linux. help lists the commands.\n")
         while True:
             try:
-                line = self.console.read_line(PROMPT)
+                line = self.console.read_line(prompt(session))
             except (Interrupted, ServerDied):
                 continue
             except EndOfInput:

@@ -2,8 +2,9 @@
 
     cat notes | grep seL4 > found        hexdump < image | head        log >> all
 
-Rules. A quoted or escaped operator is a word like any. ``<`` belongs to the first command and ``>`` to the last, since
-a pipe is the others' input and output. Commands of a line run one after the other, each to its end.
+Rules. A quoted or escaped operator is a word like any; a word may be a pattern (`patterns.py`). ``<`` belongs to the
+first command and ``>`` to the last, since a pipe is the others' input and output. Commands of a line run one after the
+other, each to its end.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from apps.shell.call import BadArguments
+from apps.shell.patterns import word
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<operator>>>|[|<>])|(?P<word>(?:[^\s"'\\|<>]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+))""", re.DOTALL
@@ -87,7 +89,7 @@ def _tokens(line: str) -> list[tuple[bool, str]]:
         if match is None:
             raise BadArguments(_open_quote(line[at:]))
         operator = match["operator"]
-        found.append((True, operator) if operator else (False, shlex.split(match["word"])[0]))
+        found.append((True, operator) if operator else (False, word(match["word"])))
         at = match.end()
     return found
 

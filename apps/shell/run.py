@@ -26,10 +26,10 @@ def run(session: Session, line: str) -> None:
         if pipeline.source and pipeline.target and session.is_same(pipeline.source, pipeline.target):
             raise CommandError(f"{pipeline.source} is the output itself")
         if pipeline.source:
-            source = stack.enter_context(session.files.open(pipeline.source, "rb"))
+            source = stack.enter_context(session.path(pipeline.source).open("rb"))
         last: Output = session.output
         if pipeline.target:
-            last = ToFile(session.files.open(pipeline.target, "ab" if pipeline.append else "wb"))
+            last = ToFile(session.path(pipeline.target).open("ab" if pipeline.append else "wb"))
             stack.callback(last.finish)
         for words in pipeline.commands[:-1]:
             pipe = ToPipe()

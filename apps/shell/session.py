@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 from io import BufferedReader
 from typing import IO, Any, Final
@@ -11,7 +12,7 @@ from apps.shell.streams import Output, PipeFull, ToConsole, Typed
 from libsel4py import ServiceError, Timeout
 from libsel4py.context import Uses
 from libsel4py.environment import ChannelUse
-from libsel4py.files import Files
+from libsel4py.files import Files, Path
 from libsel4py.interface import Interface, find_interface, with_timeout
 from libsel4py.interfaces.console import Console
 from libsel4py.interfaces.names import Names
@@ -38,6 +39,13 @@ class Exit(Exception):
         self.status = status
 
 
+@dataclass(slots=True)
+class Place:
+    """Where paths begin that do not begin with a slash."""
+
+    folder: str = "/"
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """What a command works with.
@@ -46,7 +54,7 @@ class Session:
         name: this task's. connections: all that the shell was given, by name. history: the lines typed so far.
         services: what was looked up, by name. input: what a pipe or ``<`` brings; None if there is neither.
         output: where `write` and `send` go. target: the file that this is, or empty.
-        opened: what was made of connections, by name.
+        opened: what was made of connections, by name. place: the current directory.
     """
 
     console: Console
@@ -60,6 +68,7 @@ class Session:
     services: dict[str, Interface] = field(default_factory=dict)
     opened: dict[str, object] = field(default_factory=dict)
     target: str = ""
+    place: Place = field(default_factory=Place)
 
     @classmethod
     def begin(cls, console: Console, names: Names, system: System, name: str, connections: Uses) -> Session:
@@ -91,9 +100,15 @@ class Session:
         assert isinstance(found, Files)
         return found
 
+    def path(self, text: str) -> Path:
+        """What a person calls so: from the current directory on, ``..`` is the directory above. Raises as `files`."""
+        if self.place.folder != "/" or ".." in text.split("/"):
+            text = posixpath.normpath(posixpath.join("/", self.place.folder, text))
+        return self.files.path(text)
+
     def is_same(self, one: str, other: str) -> bool:
         """Whether two paths are one."""
-        return str(self.files.path(one)).strip("/") == str(self.files.path(other)).strip("/")
+        return absolute(self.path(one)) == absolute(self.path(other))
 
     @property
     def net(self) -> Net:
@@ -129,6 +144,11 @@ class Session:
             current_task().channels.offer(endpoint, ChannelUse.AUTO)
             self.services[name] = with_timeout(find_interface(interface)(endpoint), ANSWER_SECONDS)
         return self.services[name]
+
+
+def absolute(path: Path) -> str:
+    """A path of the session's, with a slash at its beginning and none at its end, but for the root's."""
+    return "/" + str(path).strip("/")
 
 
 def describe(error: Exception) -> str:

@@ -32,8 +32,9 @@ class Script(Console):
 
     def read_line(self, prompt: str, echo: bool = True, history: bool = True) -> str:
         assert echo
-        assert history == (prompt == PROMPT)
-        if prompt == PROMPT:  # else a command asks for more
+        is_shell = prompt.startswith(PROMPT[:-2])
+        assert history == is_shell
+        if is_shell:  # else a command asks for more
             self.answers.append(self.shown)
             self.shown = ""
         if not self._lines:

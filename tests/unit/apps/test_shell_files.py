@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fnmatch
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
-from apps.shell.main import Main
+from apps.shell.main import Main, prompt
+from apps.shell.patterns import Pattern, word
+from apps.shell.session import Place, Session
 from libsel4py import Interface
 from libsel4py.context import Uses
 from libsel4py.interfaces.console import EndOfInput
@@ -15,6 +20,8 @@ from libsel4py.testing import connect, system
 from servers.ramfs.main import Main as RamFs
 from servers.vfs.main import Main as Namespace
 from tests.unit.apps.shell_fakes import Directory, Instruments, Script, lines
+
+SESSION = Session.begin(Script(), Directory(), Instruments(), "shell", Uses({}))
 
 
 class FileShell:
@@ -103,6 +110,160 @@ def test_files_are_copied_moved_and_removed(shell: FileShell) -> None:
     assert [row[0] for row in lines(answers[6])] == ["name", "a", "c"]
     assert answers[8] == ""
     assert "No such file" in answers[9]
+
+
+class TestTheCurrentDirectory:
+    def test_paths_begin_there(self, shell: FileShell) -> None:
+        answers = shell.run(
+            "mkdir d",
+            "mkdir d/e",
+            "cd d/e",
+            "pwd",
+            "write f text",
+            "cat f > ../g",
+            "cat /d/g",
+            "cd ..",
+            "ls",
+            "ls ..",
+            "cd",
+            "pwd",
+        )
+        assert answers[3] == "/d/e\n"
+        assert answers[6] == "text\n"
+        assert [row[0] for row in lines(answers[8])] == ["name", "e/", "g"]
+        assert [row[0] for row in lines(answers[9])] == ["name", "d/"]
+        assert answers[11] == "/\n"
+
+    def test_there_is_nothing_above_the_root(self, shell: FileShell) -> None:
+        assert shell.answer("cd ../..", "write ../a text", "cat /a") == "text\n"
+
+    def test_what_is_no_directory_is_not_gone_to(self, shell: FileShell) -> None:
+        answers = shell.run("write a text", "cd a", "cd none", "pwd")
+        assert answers[1] == "a is no directory\n"
+        assert "No such file" in answers[2]
+        assert answers[3] == "/\n"
+
+    def test_it_may_be_another_file_system(self, shell: FileShell) -> None:
+        assert shell.answer("cd /tmp", "write a text", "cd /", "cat tmp/a") == "text\n"
+
+    def test_input_and_output_are_files_there(self, shell: FileShell) -> None:
+        answers = shell.run("mkdir d", "cd d", "echo text > f", "cat f >> /d/f", "wc < f", "cat /d/f")
+        assert "is the output itself" in answers[3]
+        assert answers[5] == "text\n"
+
+    def test_the_prompt_says_it(self) -> None:
+        place = Place()
+        session = replace(SESSION, place=place)
+        assert prompt(session) == "sel4py> "
+        place.folder = "/d/e"
+        assert prompt(session) == "sel4py /d/e> "
+
+
+class TestPatterns:
+    MADE = (
+        "mkdir d",
+        "write a.txt a",
+        "write b.txt b",
+        "write c.md c",
+        "write d/d.txt d",
+        "write d/e.md e",
+        "write *q q",
+    )
+
+    def test_they_stand_for_files(self, shell: FileShell) -> None:
+        answers = shell.run(*self.MADE, "cat *.txt", "cat ?.md", "cat d/* */d.*", "cat /*/e.md", "cat d*/", "wc d/e*d")
+        assert answers[7:11] == ["a\nb\n", "c\n", "d\ne\nd\n", "e\n"]
+        assert "Is a directory" in answers[11]
+        assert answers[12] == "1 lines, 1 words, 2 bytes\n"
+
+    def test_quoted_signs_are_themselves(self, shell: FileShell) -> None:
+        answers = shell.run(*self.MADE, "cat '*q'", r"cat \*q", 'cat "*"q', "cat '*'?", "cat '?.md'")
+        assert answers[7:11] == ["q\n"] * 4
+        assert "No such file" in answers[11]
+
+    def test_what_nothing_matches_stays(self, shell: FileShell) -> None:
+        answers = shell.run(
+            *self.MADE, "cat *.c", "cat none/*", "cat a.txt/*", "echo *.txt", "write new *.txt", "cat new"
+        )
+        assert "*.c" in answers[7]
+        assert "No such file" in answers[7]
+        assert "No such file" in answers[8]
+        assert "No such file" in answers[9]
+        assert answers[10] == "*.txt\n"
+        assert answers[12] == "*.txt\n"
+
+    def test_a_text_is_no_pattern(self, shell: FileShell) -> None:
+        assert shell.answer(*self.MADE, "write f a.txt *.txt", "grep *.t f") == "a.txt *.txt\n"
+
+    def test_they_stand_for_files_behind_another_commands_name(self, shell: FileShell) -> None:
+        assert shell.answer(*self.MADE, "time cat *.txt").startswith("a\nb\ncat *.txt: ")
+
+    def test_several_files_are_too_many_where_one_is_meant(self, shell: FileShell) -> None:
+        assert "'b.txt' is a word too many" in shell.answer(*self.MADE, "stat *.txt")
+
+    def test_no_name_is_taken_for_an_option(self, shell: FileShell) -> None:
+        answers = shell.run("mkdir d", "write d/f text", "write ./-r text", "rm *", "ls")
+        assert "Directory not empty" in answers[3]
+        assert [row[0] for row in lines(answers[4])] == ["name", "d/"]
+
+    @pytest.mark.parametrize(
+        "typed", ["a*", r"a\**'*?'", "'a b'?", '"[!x]"*"\\""', "[a]?]", r"\[*'' ", "*", "é*'ü?'", "a/*/'?'/b"]
+    )
+    def test_a_word_means_what_it_would_be_without_patterns(self, typed: str) -> None:
+        found = word(typed.strip())
+        assert isinstance(found, Pattern)
+        assert found == shlex.split(typed)[0]
+        assert len(found.globs) == len(found.split("/"))
+        assert all(fnmatch.fnmatchcase(text, glob) for text, glob in zip(found.split("/"), found.globs, strict=True))
+
+
+class TestWholeDirectories:
+    MADE = ("mkdir a", "mkdir a/b", "mkdir a/c", "write a/f one", "write a/b/g two")
+
+    def test_they_are_copied(self, shell: FileShell) -> None:
+        answers = shell.run(*self.MADE, "cp a n", "cat n/f n/b/g", "ls n", "mkdir d", "cp a n/f d", "cat d/a/b/g d/f")
+        assert answers[6] == "one\ntwo\n"
+        assert [row[0] for row in lines(answers[7])] == ["name", "b/", "c/", "f"]
+        assert answers[10] == "two\none\n"
+
+    def test_what_is_there_already_stays(self, shell: FileShell) -> None:
+        made = ("mkdir d", "mkdir d/a", "write d/a/mine kept", "write d/a/f old")
+        assert shell.answer(*self.MADE, *made, "cp a d", "cat d/a/mine d/a/f d/a/b/g") == "kept\none\ntwo\n"
+
+    @pytest.mark.parametrize("line", ["cp a a/n", "cp a a/b/n", "cp /a a/b", "cp a a", "cp / a/n"])
+    def test_none_is_copied_into_itself(self, shell: FileShell, line: str) -> None:
+        answers = shell.run(*self.MADE, line, "ls a", "ls a/b")
+        assert "a copy of it would have no end" in answers[5] or "goes into no directory" in answers[5]
+        assert [row[0] for row in lines(answers[6])] == ["name", "b/", "c/", "f"]
+        assert [row[0] for row in lines(answers[7])] == ["name", "g"]
+
+    def test_they_are_moved_to_another_file_system(self, shell: FileShell) -> None:
+        answers = shell.run(*self.MADE, "mv a /tmp/n", "cat /tmp/n/f /tmp/n/b/g", "ls")
+        assert answers[6] == "one\ntwo\n"
+        assert answers[7] == ""
+
+    def test_they_are_removed_where_that_is_said(self, shell: FileShell) -> None:
+        answers = shell.run(*self.MADE, "rm a", "cat a/b/g", "rm -r a/f a", "ls", "rm -r", "rm -r none")
+        assert "Directory not empty" in answers[5]
+        assert answers[6] == "two\n"
+        assert answers[8] == ""
+        assert "name a" in answers[9]
+        assert "No such file" in answers[10]
+
+    def test_the_root_stays(self, shell: FileShell) -> None:
+        answers = shell.run(*self.MADE, "rm -r a/c /", "cd a", "rm -r ..", "ls")
+        assert answers[5] == answers[7] == "the root stays\n"
+        assert [row[0] for row in lines(answers[8])] == ["name", "b/", "c/", "f"]
+
+    def test_of_several_none_is_copied_to_what_is_no_directory(self, shell: FileShell) -> None:
+        answers = shell.run(*self.MADE, "cp a/f a/b/g n", "mv a/f a/b/g a/f", "ls")
+        assert "n is no directory" in answers[5]
+        assert "a/f is no directory" in answers[6]
+        assert [row[0] for row in lines(answers[7])] == ["name", "a/"]
+
+    def test_several_are_listed_one_after_the_other(self, shell: FileShell) -> None:
+        answer = shell.answer(*self.MADE, "ls a/b a/f a/c").splitlines()
+        assert [row.split()[0] for row in answer] == ["name", "a/f", "a/b:", "name", "g", "a/c:"]
 
 
 @pytest.mark.parametrize(
