@@ -47,6 +47,8 @@ class Main(KeyValue):
     def start(self) -> None:
         path = str(self.task.environment.configuration.get("path", PATH))
         self._journal = Journal(_Disk(Files(self.uses.files)), path)
+        for text in self._journal.damage:
+            self.log.error("%s: %s", path, text)
 
     def get(self, key: str) -> bytes:
         found = self._journal.values.get(key)

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.keyvalue.journal import HEADER, LEAST_COMPACTED, Journal
+from apps.keyvalue import records
+from apps.keyvalue.journal import LEAST_COMPACTED, Journal
+from apps.keyvalue.records import HEADER
 
 
 class Folder:
@@ -79,7 +81,7 @@ def test_a_record_that_is_not_whole_counts_for_nothing_and_the_journal_goes_on(f
         assert read(folder) == {**wanted, "c": b"3"}
 
 
-def test_a_record_with_one_wrong_bit_ends_the_reading(folder: Folder) -> None:
+def test_a_last_record_with_one_wrong_bit_counts_for_nothing(folder: Folder) -> None:
     journal = Journal(folder, "journal")
     journal.commit({"a": b"1"})
     first = (folder.path / "journal").stat().st_size
@@ -91,6 +93,99 @@ def test_a_record_with_one_wrong_bit_ends_the_reading(folder: Folder) -> None:
         spoiled[bit // 8] ^= 1 << bit % 8
         (folder.path / "journal").write_bytes(spoiled)
         assert read(folder) == {"a": b"1"}
+
+
+@pytest.fixture
+def three(folder: Folder) -> bytes:
+    """A journal of three records."""
+    journal = Journal(folder, "journal")
+    journal.commit({"a": b"1", "b": b"former"})
+    journal.commit({"b": b"2" * 40, "ö": b"", "a": None})
+    journal.commit({"c": b"3"})
+    journal.close()
+    return (folder.path / "journal").read_bytes()
+
+
+THREE = {"b": b"2" * 40, "ö": b"", "c": b"3"}
+
+
+def damaged(folder: Folder, data: bytes) -> Journal:
+    (folder.path / "journal").write_bytes(data)
+    return Journal(folder, "journal")
+
+
+def test_a_flipped_bit_of_any_other_record_is_flipped_back(folder: Folder, three: bytes) -> None:
+    last = len(three) - len(records.pack({"c": b"3"}))
+    for bit in range(8 * last):
+        spoiled = bytearray(three)
+        spoiled[bit // 8] ^= 1 << bit % 8
+        journal = damaged(folder, spoiled)
+        assert journal.values == THREE, f"bit {bit}"
+        assert len(journal.damage) == 1
+        assert "is flipped back" in journal.damage[0]
+        journal.close()
+
+
+def test_a_journal_that_was_damaged_is_written_anew(folder: Folder, three: bytes) -> None:
+    journal = damaged(folder, three[:20] + bytes([three[20] ^ 1]) + three[21:])
+    assert journal.is_due
+    journal.commit({"d": b"4"})
+    journal.compact()
+    assert not journal.is_due
+    assert not journal.damage
+    journal.close()
+    assert read(folder) == {**THREE, "d": b"4"}
+
+
+def test_more_damage_costs_what_its_record_has_set_and_no_more(folder: Folder, three: bytes) -> None:
+    second = len(records.pack({"a": b"1", "b": b"former"}))
+    at = three.index(b"2" * 40)
+    journal = damaged(folder, three[:at] + b"??" + three[at + 2 :])
+    assert journal.values == {"c": b"3"}  # neither the former "a" and "b", nor others
+    assert journal.damage == [f"the record at {second} was damaged: there is no value now of 'b', 'ö', 'a'"]
+    assert journal.is_due
+    journal.close()
+
+
+def test_two_damaged_records_behind_each_other_cost_no_more(folder: Folder) -> None:
+    journal = Journal(folder, "journal")
+    for number in range(5):
+        journal.commit({f"k{number}": b"v%d" % number * 10})
+    journal.close()
+    spoiled = bytearray((folder.path / "journal").read_bytes())
+    for number in (1, 2):
+        at = spoiled.index(b"v%d" % number * 10)
+        spoiled[at : at + 3] = b"???"
+    journal = damaged(folder, spoiled)
+    assert list(journal.values) == ["k0", "k3", "k4"]
+    assert len(journal.damage) == 2
+    journal.close()
+
+
+@pytest.mark.parametrize("what", [(8, b"\xff\x00\x00"), (4, b"\x00\x00\x00\x00"), (12, b"\xff\xff\xff\x7f")])
+def test_where_nobody_knows_how_long_a_record_was_reading_ends(
+    folder: Folder, three: bytes, what: tuple[int, bytes]
+) -> None:
+    second = len(records.pack({"a": b"1", "b": b"former"}))
+    at, spoilt = second + what[0], what[1]
+    journal = damaged(folder, three[:at] + spoilt + three[at + len(spoilt) :])
+    assert journal.values == {"a": b"1", "b": b"former"}
+    journal.close()
+    assert (folder.path / "journal").stat().st_size == second
+
+
+def test_a_value_that_looks_like_a_record_is_none(folder: Folder) -> None:
+    """Whatever the length of a record has become, what a client has put into a value is not carried out."""
+    forged = records.pack({"admin": b"mallory"})
+    value = forged * 20
+    assert len(value) <= 1000
+    first, last = records.pack({"admin": b"alice"}), records.pack({"z": b"1"})
+    middle = records.pack({"mallory": value})
+    for length in range(len(middle) + 40):
+        spoiled = bytearray(middle)
+        spoiled[8:12] = length.to_bytes(4, "little")
+        found = records.read(first + bytes(spoiled) + last)
+        assert {name: text for part in found.changes for name, text in part.items()}["admin"] == b"alice", length
 
 
 def test_a_commit_that_cannot_be_synced_was_not_made(folder: Folder) -> None:
