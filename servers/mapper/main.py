@@ -26,7 +26,7 @@ from libsel4py.pagers.faults import VmFault
 from libsel4py.pagers.flexpages import PAGE_BYTES, READ, WRITE, Flexpage, MappingDatabase, SpaceId, overlap
 from libsel4py.pagers.frames import Frames
 from libsel4py.pagers.regions import Space
-from servers.pager.main import REFUSE, RESUME
+from libsel4py.pagers.service import REFUSE, RESUME
 
 
 @dataclass(slots=True)

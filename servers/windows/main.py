@@ -3,7 +3,7 @@
 Rules: who calls is known by its connection, and a window by its capability's badge, which is given once and never
 again. A window lies in its task's paged memory and overlaps none. What is sent is in a space of nobody's until it is
 taken, so the sender cannot change it any more, nor take it back. What a client can make this server keep is bounded:
-windows, parcels; frames come from this server's pool, as `servers/pager` has it.
+windows, parcels; frames come from this server's pool, as `libsel4py.pagers.service` has it.
 
 A client names objects by capabilities that it holds, and they are invoked by copies of these: what it could not do by
 them this server cannot either. What such an object holds is not copied by this server, whoever asks. Whoever is to
@@ -33,10 +33,10 @@ from libsel4py.lowlevel.machine import Words
 from libsel4py.pagers.anonymous import Anonymous
 from libsel4py.pagers.in_use import FAILURES
 from libsel4py.pagers.regions import Region, Space
+from libsel4py.pagers.service import PagerServer
 from libsel4py.pagers.shadow import Shadow
 from libsel4py.signature import Word
 from libsel4py.wire import put_failure
-from servers.pager.main import Main as Pager
 
 PAGE_BYTES = 1 << FRAME_MIN_BITS
 MOST_WINDOWS = 32  # of one client
@@ -81,7 +81,7 @@ class Parcel:
 
 
 @component
-class Main(Pager, Windows, MemoryWindow, ProvidedWindow):
+class Main(PagerServer, Windows, MemoryWindow, ProvidedWindow):
     """The server."""
 
     def start(self) -> None:

@@ -12,7 +12,7 @@ from libsel4py.lowlevel.syscalls import Message, Received
 from libsel4py.pager import Verdict, Waiter
 from libsel4py.pagers.faults import VmFault
 from libsel4py.pagers.loop import PagerLoop
-from servers.pager.main import Main as Pager
+from libsel4py.pagers.service import PagerServer
 
 PAGE: Final = 4096
 ANSWERED: Final = 8  # pages
@@ -21,7 +21,7 @@ HOW_MANY: Final = 1  # label of who asks how many it holds
 
 
 @component
-class Main(Pager):
+class Main(PagerServer):
     """The pager. ``holds`` is "first" or "always": in which lives."""
 
     def start(self) -> None:

@@ -13,8 +13,7 @@ from libsel4py.lowlevel.machine import Words
 from libsel4py.mapping import map_memory
 from libsel4py.pagers.anonymous import Anonymous
 from libsel4py.pagers.regions import Space
-from servers.pager.main import RESUME
-from servers.pager.main import Main as Pager
+from libsel4py.pagers.service import RESUME, PagerServer
 
 NIL_REPLIES = 10
 
@@ -38,7 +37,7 @@ class Deadly(Anonymous):
 
 
 @component
-class Main(Pager):
+class Main(PagerServer):
     """A pager whose memory is special."""
 
     nil_replies = 0

@@ -15,8 +15,8 @@ from libsel4py.filesystem.watches import MOST_CHANGES, MOST_WATCHES
 from libsel4py.interfaces.file import HANDLE_BYTES, MOST_HANDLES
 from libsel4py.interfaces.mapped_files import MOST_MAPPINGS
 from libsel4py.pagers.file_store import PATIENCE
+from libsel4py.pagers.service import FILE_BYTES
 from libsel4py.testing import connect, run, system
-from servers.pager.main import FILE_BYTES
 from servers.ramfs.main import Main
 from tests.unit.sdk.eager_pager import EagerPager
 
