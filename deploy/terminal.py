@@ -1,4 +1,5 @@
-"""Joins this process's standard streams to a system's console, until one end is closed or Ctrl-] is typed.
+"""Joins this process's standard streams to a system's console, until one end is closed or Ctrl-] is typed; or types
+lines there, each when the one before was answered.
 
 Rules: the terminal is as it was when this returns, however it returns; bytes pass as they are, in both directions.
 """
@@ -10,12 +11,19 @@ import errno
 import os
 import select
 import termios
+import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
+
+from deploy.answers import AnswerError
 
 LEAVE: Final = b"\x1d"  # Ctrl-]
 _CHUNK: Final = 4096
+
+
+class Unanswered(AnswerError):
+    """The text that stands behind each answer did not come in time."""
 
 
 def join(console: int, source: int = 0, sink: int = 1) -> None:
@@ -36,6 +44,40 @@ def join(console: int, source: int = 0, sink: int = 1) -> None:
                 _write(console, data)
                 if typed_leave or not data:
                     return
+
+
+def converse(console: int, lines: Iterable[bytes], prompt: bytes, seconds: float, sink: int = 1) -> None:
+    """Types each line, and shows what is answered, up to ``prompt``; returns behind the last answer.
+
+    What the console has said before is shown first. Its end is an answer to the last line.
+
+    Raises:
+        Unanswered: the prompt did not come within ``seconds`` behind a line, or the console ended with lines left.
+        OSError: a stream fails.
+    """
+    poll = select.poll()
+    poll.register(console, select.POLLIN)
+    is_open = True
+    while is_open and poll.poll(0):
+        is_open = _show(console, sink) != b""
+    for line in lines:
+        typed = line.rstrip(b"\n")
+        if not is_open:
+            raise Unanswered(f"the console ended before {typed.decode(errors='replace')!r} was typed")
+        _write(console, typed + b"\n")
+        shown, deadline = b"", time.monotonic() + seconds
+        while is_open and prompt not in shown:
+            if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
+                wanted, behind = prompt.decode(errors="replace"), typed.decode(errors="replace")
+                raise Unanswered(f"{wanted!r} did not come within {seconds:g} s behind {behind!r}")
+            data = _show(console, sink)
+            is_open, shown = data != b"", shown[-len(prompt) :] + data
+
+
+def _show(console: int, sink: int) -> bytes:
+    data = _read(console)
+    _write(sink, data)
+    return data
 
 
 @contextlib.contextmanager

@@ -197,6 +197,19 @@ def test_every_command_that_needs_no_system_answers_in_json(sel4py: Supervisor, 
     assert (problem["file"], problem["line"]) == (str(bad), 2)
 
 
+def test_a_script_that_waits_for_answers_has_all_of_them(detached: Supervisor) -> None:
+    script = b"ping 10\necho one\n"
+    for _ in range(2):  # what was shown to nobody comes first, or there is nothing
+        output = detached.ok("console", "--prompt", "sel4py> ", typed=script).replace("\r", "")
+        assert "10 calls to pong" in output
+        assert output.endswith("echo one\none\nsel4py> ")
+    refused = detached.run("console", "--prompt", "none such", "--timeout", "0.1", typed=b"echo two")
+    assert (refused.status, refused.error) == (1, "sel4py: 'none such' did not come within 0.1 s behind 'echo two'\n")
+    left = detached.run("console", "--prompt", "sel4py> ", typed=b"exit\necho three\n")
+    assert (left.status, left.error) == (1, "sel4py: the console ended before 'echo three' was typed\n")
+    detached.wait_ended("workstation")
+
+
 def test_top_shows_until_the_system_ends(detached: Supervisor) -> None:
     shown = detached.terminal("top", "--interval", "0.2")
     shown.until(b"doorbells a second")

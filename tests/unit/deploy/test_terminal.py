@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from deploy.terminal import join
+from deploy.terminal import Unanswered, converse, join
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,47 @@ def test_leaves_at_the_end_of_input(ends: Ends) -> None:
     os.close(ends.typed)
     thread.join(10)
     assert not thread.is_alive()
+
+
+class Shell(threading.Thread):
+    """Answers each line that is typed, of these, in pieces; then it ends the console."""
+
+    def __init__(self, system: int, answers: dict[bytes, list[bytes]]) -> None:
+        super().__init__()
+        self._system, self._answers = system, answers
+        self.typed: list[bytes] = []
+
+    def run(self) -> None:
+        with open(os.dup(self._system), "rb", buffering=0) as lines:
+            while self._answers:
+                self.typed.append(lines.readline())
+                for piece in self._answers.pop(self.typed[-1]):
+                    os.write(self._system, piece)
+        os.close(self._system)
+
+
+def test_each_line_is_typed_behind_the_answer_to_the_one_before(ends: Ends) -> None:
+    os.write(ends.system, b"welcome\nsel4py> ")
+    shell = Shell(ends.system, {b"one\n": [b"1\nsel4", b"py> "], b"two\n": [b"2\nsel4py>", b" "], b"exit\n": []})
+    shell.start()
+    converse(ends.console, [b"one\n", b"two", b"exit\n"], b"sel4py> ", 20, ends.sink)
+    shell.join(10)
+    assert shell.typed == [b"one\n", b"two\n", b"exit\n"]
+    assert os.read(ends.printed, 1000) == b"welcome\nsel4py> 1\nsel4py> 2\nsel4py> "
+
+
+def test_a_line_that_is_not_answered_is_told(ends: Ends) -> None:
+    with pytest.raises(Unanswered, match=r"'> ' did not come within 0\.01 s behind 'one'"):
+        converse(ends.console, [b"one\n", b"two\n"], b"> ", 0.01, ends.sink)
+    assert os.read(ends.system, 100) == b"one\n"
+
+
+def test_lines_that_are_left_when_the_console_ends_are_told(ends: Ends) -> None:
+    shell = Shell(ends.system, {b"exit\n": []})
+    shell.start()
+    with pytest.raises(Unanswered, match="the console ended before 'two' was typed"):
+        converse(ends.console, [b"exit\n", b"two\n"], b"> ", 20, ends.sink)
+    shell.join(10)
 
 
 def test_leaves_when_the_system_closes_its_end(ends: Ends) -> None:
