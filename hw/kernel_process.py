@@ -9,7 +9,8 @@ message, with all descriptors that are kept (hw/fd_store.py):
     nursery -> monitor   {"op": "forked", "pid": pid}   with a pidfd; or {"op": "failed", "error": text}
     monitor -> kernel    {"op": "have", …}, …, and {"op": "run", "restarts": n, "noticed_ns": when the last one's end
                          was seen, "upgrades": n, "failed_upgrades": n}
-    kernel -> monitor    {"op": "runs"}, {"op": "upgrade"}, {"op": "ended", "status": n}, and what it has kept
+    kernel -> monitor    {"op": "runs"}, {"op": "upgrade"}, {"op": "ended", "status": n}, {"op": "lost", "error": n}
+                         (the console's output cannot be written), and what it has kept
 
 To *upgrade* is to load the code anew, into a second nursery, to have the kernel stop (SIGUSR1), and to let one of the
 new nursery take its place. Until that one runs it is on trial: if it ends before, the next one is of the old nursery

@@ -43,6 +43,8 @@ from hw.time_slice import ask_for_short_slice
 END_SECONDS: Final = 5.0
 ZYGOTE_SECONDS: Final = 5.0
 KILLED: Final = 72  # exit status of a system whose kernel was killed again and again, or fell silent
+NOT_WRITTEN: Final = 74  # EX_IOERR: of one that ended as it should, but its console's output was not written whole
+_STANDARD_OUTPUT: Final = 1
 
 __all__ = ["MonitorOptions", "run"]
 
@@ -67,8 +69,12 @@ def run(options: MonitorOptions) -> int:
             console = tuple(stack.enter_context(_above_standard(each)) for each in (source, options.output))
             monitor.start(console)
             status = monitor.wait()
+            lost = monitor.lost if options.output == _STANDARD_OUTPUT else 0
     finally:
         clean_folder(options.folder, keep_logs=status != 0)
+    if not status and lost:
+        print(f"{options.name}: the output cannot be written: {os.strerror(lost)}", file=sys.stderr)
+        return NOT_WRITTEN
     if status not in (0, KILLED) and status < 64:
         return status
     if status:
@@ -87,11 +93,12 @@ def _above_standard(descriptor: int) -> Iterator[int]:
 
 
 class Monitor:
-    """The processes of one system."""
+    """The processes of one system. ``lost``: an error's number, where its console's output was not written whole."""
 
     def __init__(self, options: MonitorOptions, machine: MachineDescription) -> None:
         self._options = options
         self._machine = machine
+        self.lost = 0
         self._ram = create_ram(machine.memory_bytes, options.name) if options.ram < 0 else os.dup(options.ram)
         self._store = FdStore()
         self._more: dict[str, int] = {"ram": self._ram}  # what each kernel is handed besides the store
@@ -231,6 +238,8 @@ class Monitor:
             case {"op": "ended", "status": int(status)}:
                 if not self._kernels.is_on_trial:
                     self._status = status
+            case {"op": "lost", "error": int(error)}:
+                self.lost = self.lost or error
             case {"op": "runs"}:
                 self._has_run = True
                 self._kernels.runs()

@@ -4,7 +4,7 @@ It never blocks. The descriptors may be shared with other processes, so their O_
 poll(2) says is there, and writes at most 64 bytes at a time to what poll(2) says takes them. A descriptor that
 epoll(7) refuses (a regular file, /dev/null) is always ready. Bytes are read only as far as the UART has room: the
 host's own buffer holds the rest. What a file has no room for is lost, as on a line that nobody listens to: it is for no
-driver to wait for the host's disk.
+driver to wait for the host's disk. Whoever started the system is told that something was.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ESCAPE: Final = 0x1D  # Ctrl-], as telnet's
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a file's; there may be some again later
+GONE: Final = (errno.EPIPE, errno.ECONNRESET, errno.EIO)  # whoever read it: he has seen enough
 
 
 class DescriptorBackend:
@@ -30,6 +31,7 @@ class DescriptorBackend:
     Args:
         escape: called when the byte `ESCAPE` is read; None passes it on. A person at a raw terminal has no other way
         out.
+        lost: called with an error's number, once, when something is lost that somebody may want.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class DescriptorBackend:
         source: int,
         target: int,
         escape: Callable[[], None] | None = None,
+        lost: Callable[[int], None] | None = None,
     ) -> None:
         self._loop = loop
         self._line = line
         self._source: int | None = source
         self._target: int | None = target
         self._escape = escape
+        self._lost = lost
         self._source_waits = can_wait(source)
         self._reading = False
         self._writing = False
@@ -126,6 +130,9 @@ class DescriptorBackend:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
+            if self._lost is not None and error.errno is not None and error.errno not in GONE:
+                self._lost(error.errno)
+                self._lost = None
             if error.errno not in NO_ROOM:
                 self._stop_writing()
                 self._target = None

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 
 def stdio_backend(
-    loop: asyncio.AbstractEventLoop, line: SerialLine, source: int, target: int, escape: Callable[[], None]
+    loop: asyncio.AbstractEventLoop,
+    line: SerialLine,
+    source: int,
+    target: int,
+    escape: Callable[[], None],
+    lost: Callable[[int], None],
 ) -> DescriptorBackend:
     """Joins the line to the given standard input and output."""
-    return DescriptorBackend(loop, line, source, target, escape if os.isatty(source) else None)
+    return DescriptorBackend(loop, line, source, target, escape if os.isatty(source) else None, lost)
 
 
 class RawTerminal:

@@ -279,10 +279,15 @@ class System:
             line = SerialLine(self.machine.bus, device, self.entry.settle)
             if description.backend is BackendKind.STDIO:
                 source, target = self.options.console_in, self.options.console_out
-                self._backends[number] = stdio_backend(self.loop, line, source, target, lambda: self.end(0))
+                self._backends[number] = stdio_backend(
+                    self.loop, line, source, target, lambda: self.end(0), self._output_lost
+                )
             elif description.backend is BackendKind.PTY:
                 terminal = kept_terminal(description.name, self.store, self._inherited)
                 self._backends[number] = PtyBackend(self.loop, line, self._pty_link(description), terminal)
+
+    def _output_lost(self, error: int) -> None:
+        self.store.say("lost", error=error)
 
     def _pty_link(self, description: DeviceDescription) -> Path:
         """`console` for the first UART on a pseudo-terminal; further ones by their names."""

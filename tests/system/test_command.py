@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,6 +179,30 @@ def test_a_system_in_the_foreground_answers_in_json_and_its_console_is_elsewhere
     assert finished.json() == {"ok": True, "result": {"name": "workstation", "status": 0}}
     assert finished.output.count("\n") == 1
     assert "sel4py> names" in finished.error
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "error"),
+    [
+        ("> /dev/full", 74, "minimal: the output cannot be written: No space left on device\n"),
+        (">&-", 74, "minimal: the output cannot be written: Bad file descriptor\n"),
+        ("| true", 0, ""),
+    ],
+)
+def test_a_system_whose_consoles_output_cannot_be_written_ends_otherwise(
+    sel4py: Supervisor, target: str, status: int, error: str
+) -> None:
+    words = ("bash", "-c", f'set -o pipefail; "$0" -m deploy.cli up minimal {target}', sys.executable)
+    ended = subprocess.run(
+        words,
+        input=b"exit\n",
+        capture_output=True,
+        env=sel4py.environment,
+        cwd=sel4py.root,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr.decode()) == (status, b"", error)
 
 
 def test_every_command_that_needs_no_system_answers_in_json(sel4py: Supervisor, tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import termios
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+import pytest
 
 from hw.devices import uart as chip
 from hw.devices.descriptors import DescriptorBackend, can_wait
@@ -136,9 +139,11 @@ def test_output_that_nobody_can_read_is_dropped(machine: Machine) -> None:
         read_end, write_end = os.pipe()
         os.close(read_end)
         nothing, feed = os.pipe()
-        backend = DescriptorBackend(asyncio.get_running_loop(), driver.line, nothing, write_end)
+        lost: list[int] = []
+        backend = DescriptorBackend(asyncio.get_running_loop(), driver.line, nothing, write_end, lost=lost.append)
         driver.kick = backend.kicked
         await driver.send(TEXT)
+        assert not lost
         backend.close()
         for descriptor in (write_end, nothing, feed):
             os.close(descriptor)
@@ -160,6 +165,28 @@ def test_a_file_without_room_loses_output_and_takes_it_again_later(machine: Mach
         assert os.pread(place, 100, 0) == b"kept"
         backend.close()
         for descriptor in (place, full, target, nothing, feed):
+            os.close(descriptor)
+
+    run(machine, work)
+
+
+@pytest.mark.parametrize(
+    ("file", "mode", "told"), [("/dev/full", os.O_WRONLY, errno.ENOSPC), ("/dev/null", os.O_RDONLY, errno.EBADF)]
+)
+def test_who_started_the_system_is_told_once_that_output_is_lost(
+    machine: Machine, file: str, mode: int, told: int
+) -> None:
+    async def work(driver: Driver) -> None:
+        target = os.open(file, mode)
+        nothing, feed = os.pipe()
+        lost: list[int] = []
+        backend = DescriptorBackend(asyncio.get_running_loop(), driver.line, nothing, target, lost=lost.append)
+        driver.kick = backend.kicked
+        await driver.send(TEXT)
+        await driver.send(TEXT)
+        assert lost == [told]
+        backend.close()
+        for descriptor in (target, nothing, feed):
             os.close(descriptor)
 
     run(machine, work)
