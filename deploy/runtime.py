@@ -182,8 +182,9 @@ def wait_ended(system: Running, seconds: float) -> bool:
     except ProcessLookupError:
         return True
     try:
-        ready, _, _ = select.select([descriptor], [], [], seconds)
-        return bool(ready)
+        ended = select.poll()
+        ended.register(descriptor, select.POLLIN)
+        return bool(ended.poll(seconds * 1000))
     finally:
         os.close(descriptor)
 

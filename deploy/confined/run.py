@@ -123,7 +123,9 @@ class _System:
         """Have it ended, and let go of all."""
         if self._status is None:
             signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
-            if not select.select([self.pidfd], [], [], END_SECONDS)[0]:
+            ended = select.poll()
+            ended.register(self.pidfd, select.POLLIN)
+            if not ended.poll(END_SECONDS * 1000):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
             self.wait()
         self._line.close()

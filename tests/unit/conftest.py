@@ -5,19 +5,38 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 import site
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
 from tests.unit import cpu_peer
 
+_SELECT_TAKES: Final = 1024
 _INSTALLED = tuple(os.path.join(os.path.realpath(folder), "") for folder in site.getsitepackages())
 
 
 @pytest.fixture(autouse=True)
 def _open_before() -> None:
     cpu_peer.begin_test()
+
+
+@pytest.fixture
+def high_numbers() -> Iterator[None]:
+    """So many descriptors are open that the next ones have numbers which select(2) does not take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2 * _SELECT_TAKES:
+        pytest.skip(f"the host lets this process have {hard} descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * _SELECT_TAKES), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY)]
+    while opened[-1] < _SELECT_TAKES:
+        opened.append(os.dup(opened[0]))
+    yield
+    for descriptor in opened:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class _Descriptors:

@@ -90,6 +90,15 @@ def test_a_name_where_nothing_runs_is_told_so(systems: FakeSystems) -> None:
         select_running("one")
 
 
+def test_an_end_is_waited_for_beside_a_thousand_other_descriptors(systems: FakeSystems, high_numbers: None) -> None:
+    one = systems.start("one")
+    system = select_running("one")
+    assert not wait_ended(system, 0)
+    end_forcibly(system)
+    assert wait_ended(system, 10)
+    one.process.wait()
+
+
 def test_a_killed_system_does_not_run(systems: FakeSystems) -> None:
     one = systems.start("one")
     system = select_running("one")

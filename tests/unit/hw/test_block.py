@@ -402,6 +402,18 @@ def test_a_flush_that_is_under_way_is_waited_for(system: System, medium: Recorde
     assert system.guest.used() == [(0, 1)]
 
 
+def test_a_flush_is_waited_for_beside_a_thousand_other_descriptors(high_numbers: None) -> None:
+    medium = HeldMedium()
+    system = System(medium)
+    system.guest.begin(FLUSH, size=16)
+    system.request(Kind.FLUSH)
+    system.turn()
+    assert not system.disk.finish(time.monotonic() + 0.001)
+    medium.let_go()
+    assert system.disk.finish(time.monotonic() + 20)
+    system.close()
+
+
 def test_a_kernel_that_comes_after_does_again_what_was_under_way(system: System, medium: Recorder) -> None:
     system.request(Kind.OUT, 2, b"z" * 512)
     chains: list[object] = []
