@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from deploy.answers import AnswerError
+from deploy.whole_output import write_whole
 
 LEAVE: Final = b"\x1d"  # Ctrl-]
 _CHUNK: Final = 4096
@@ -27,7 +28,7 @@ class Unanswered(AnswerError):
 
 
 def join(console: int, source: int = 0, sink: int = 1) -> None:
-    """Relays between ``console`` (an open pseudo-terminal) and the streams. Raises OSError if a stream fails."""
+    """Relays between ``console`` (an open pseudo-terminal) and the streams. Raises OSError, NotWritten: one fails."""
     with _raw(source):
         poll = select.poll()
         for descriptor in (console, source):
@@ -38,7 +39,7 @@ def join(console: int, source: int = 0, sink: int = 1) -> None:
                 data = _read(console)
                 if not data:
                     return
-                _write(sink, data)
+                write_whole(sink, data)
             if source in ready:
                 data, typed_leave, _ = os.read(source, _CHUNK).partition(LEAVE)
                 _write(console, data)
@@ -53,7 +54,7 @@ def converse(console: int, lines: Iterable[bytes], prompt: bytes, seconds: float
 
     Raises:
         Unanswered: the prompt did not come within ``seconds`` behind a line, or the console ended with lines left.
-        OSError: a stream fails.
+        OSError, NotWritten: a stream fails.
     """
     poll = select.poll()
     poll.register(console, select.POLLIN)
@@ -76,7 +77,7 @@ def converse(console: int, lines: Iterable[bytes], prompt: bytes, seconds: float
 
 def _show(console: int, sink: int) -> bytes:
     data = _read(console)
-    _write(sink, data)
+    write_whole(sink, data)
     return data
 
 

@@ -1,4 +1,4 @@
-"""The command ``sel4py``. A file a command; nothing but click is loaded before a command runs."""
+"""The command ``sel4py``. A file a command; hardly more than click is loaded before a command runs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import importlib
 import json
 import os
 import sys
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
+
+from deploy.whole_output import whole
 
 JSON: Final = "--json"
 _ASKED: Final = f"{__name__}.asked"
@@ -119,7 +121,8 @@ def ensure_standard_streams() -> None:
         except OSError:
             os.open(os.devnull, flags)  # takes the lowest number that is free
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
-    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    output: TextIO = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stdout = whole(1, output) if output is sys.__stdout__ else output  # a test's own
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from deploy.whole_output import write_whole
 from libsel4py.streams import MTU, Stream, head, take_apart
 
 MOST_BYTES: Final = 1 << 16  # of a frame
@@ -46,14 +47,12 @@ class Kept:
 
 
 def to_streams(escapes: bool) -> Callable[[Stream, bytes], None]:
-    """Writes what comes to this process's standard output and standard error."""
+    """Writes what comes to this process's standard output and standard error. Raises BrokenPipeError, NotWritten."""
     terminals = {descriptor for descriptor in (1, 2) if os.isatty(descriptor)}
 
     def write(stream: Stream, data: bytes) -> None:
         descriptor = 2 if stream is Stream.ERROR else 1
-        left = memoryview(data if escapes or descriptor not in terminals else harmless(data))
-        while left:
-            left = left[os.write(descriptor, left) :]
+        write_whole(descriptor, data if escapes or descriptor not in terminals else harmless(data))
 
     return write
 
@@ -85,7 +84,7 @@ class Relay:
         """Pass bytes both ways until the system has closed its end. ``deadline``: of `time.monotonic`.
 
         Raises:
-            TimeIsUp. OSError: a stream of this process failed.
+            TimeIsUp. OSError, NotWritten: a stream of this process failed.
         """
         while True:
             watched = [self._line.fileno(), *([self._source] if self._wanted else [])]

@@ -60,7 +60,7 @@ def run(
     write: Callable[[Stream, bytes], None],
     source: int,
 ) -> Outcome:
-    """Run it. Raises BadRequest, DiskRefused, BadDescription, RuntimeRefused, OSError."""
+    """Run it. Raises BadRequest, DiskRefused, BadDescription, NotWritten, RuntimeRefused, OSError."""
     name = f"run-{os.getpid()}"
     for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: nothing of the run is left behind
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -318,6 +319,31 @@ def test_a_pipe_that_nobody_reads_ends_logs_silently(systems: FakeSystems, follo
             [sys.executable, "-m", "deploy.cli", "logs", *follow], stdout=unread, stderr=subprocess.PIPE, check=False
         )
     assert (found.returncode, found.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_pipe_that_returns_at_once_gets_all_of_the_output(systems: FakeSystems, unbuffered: str) -> None:
+    logs = systems.start("one").folder / "logs"
+    logs.mkdir()
+    (logs / "shell.log").write_text("x" * 200_000)
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    with open(reader, "rb") as answer:
+        with open(writer, "wb") as output:
+            command = subprocess.Popen(
+                [sys.executable, "-m", "deploy.cli", "logs", "--json"],
+                stdout=output,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            )
+        read = answer.read()
+    with command:
+        assert command.communicate(timeout=60) == (None, b"")
+    assert command.returncode == 0
+    answered = json.loads(read)
+    assert answered["ok"]
+    assert "".join(each["text"] for each in answered["result"]) == "x" * 200_000
 
 
 @pytest.mark.parametrize(
