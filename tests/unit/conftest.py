@@ -15,6 +15,7 @@ import pytest
 from tests.unit import cpu_peer
 
 _SELECT_TAKES: Final = 1024
+_THOUSANDS: Final = 4096
 _INSTALLED = tuple(os.path.join(os.path.realpath(folder), "") for folder in site.getsitepackages())
 
 
@@ -24,19 +25,25 @@ def _open_before() -> None:
 
 
 @pytest.fixture
-def high_numbers() -> Iterator[None]:
-    """So many descriptors are open that the next ones have numbers which select(2) does not take."""
+def many_descriptors() -> Iterator[None]:
+    """This process may have thousands of descriptors, as kernels and monitors may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < 2 * _SELECT_TAKES:
+    if hard < _THOUSANDS:
         pytest.skip(f"the host lets this process have {hard} descriptors")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * _SELECT_TAKES), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def high_numbers(many_descriptors: None) -> Iterator[None]:
+    """So many descriptors are open that the next ones have numbers which select(2) does not take."""
     opened = [os.open(os.devnull, os.O_RDONLY)]
     while opened[-1] < _SELECT_TAKES:
         opened.append(os.dup(opened[0]))
     yield
     for descriptor in opened:
         os.close(descriptor)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class _Descriptors:

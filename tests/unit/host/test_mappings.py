@@ -813,7 +813,7 @@ class Unwalked(dict[Any, Any]):
     __iter__ = items = values
 
 
-def test_an_exchange_looks_at_no_mapping_of_a_hoard_by_itself() -> None:
+def test_an_exchange_looks_at_no_mapping_of_a_hoard_by_itself(many_descriptors: None) -> None:
     async def work(scene: Scene) -> None:
         hoarder, other = scene.task(), scene.task()
         count = 40 * MOST_ASKED

@@ -12,7 +12,6 @@ import errno
 import faulthandler
 import mmap
 import os
-import resource
 import signal
 import socket
 import traceback
@@ -339,7 +338,7 @@ def test_a_process_that_does_not_answer_is_stopped_and_goes_on() -> None:
     with_children(work)
 
 
-def test_two_thousand_mappings_are_there_when_they_are_touched() -> None:
+def test_two_thousand_mappings_are_there_when_they_are_touched(many_descriptors: None) -> None:
     count = 2000
 
     def touch_all() -> int:
@@ -354,9 +353,4 @@ def test_two_thousand_mappings_are_there_when_they_are_touched() -> None:
         assert await child.wait() == 0
         assert not child.ended
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
-        with_children(work)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with_children(work)

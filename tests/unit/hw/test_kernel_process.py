@@ -7,7 +7,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import resource
 import select
 import signal
 import socket
@@ -30,14 +29,6 @@ from tests.system.kernel_storm import children
 HIGH = 1500  # above what select(2) takes
 
 
-@pytest.fixture(autouse=True)
-def many_descriptors() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * HIGH), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 def high(descriptor: int) -> int:
     """The same under a high number. The one that was given is closed."""
     copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, HIGH)
@@ -45,7 +36,7 @@ def high(descriptor: int) -> int:
     return copy
 
 
-def test_a_kernel_is_ended_whatever_its_descriptor_s_number() -> None:
+def test_a_kernel_is_ended_whatever_its_descriptor_s_number(many_descriptors: None) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs, subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as process:
         KernelProcess(process.pid, high(os.pidfd_open(process.pid)), ours).end()
@@ -65,7 +56,7 @@ class Crowded(socket.socket):
             raise
 
 
-def test_a_store_whose_socket_is_full_waits_whatever_that_socket_s_number() -> None:
+def test_a_store_whose_socket_is_full_waits_whatever_that_socket_s_number(many_descriptors: None) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     loop = asyncio.new_event_loop()
     with theirs, Crowded(fileno=high(ours.detach())) as channel:
