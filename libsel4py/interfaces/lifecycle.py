@@ -13,10 +13,13 @@ Times are seconds of `time.monotonic`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import Final
+from itertools import chain
+from typing import Final, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from libsel4py.description import Group, Restart
 from libsel4py.interface import Interface, long_result
@@ -27,6 +30,11 @@ _THREADS: Final = 1 << 56 - _THREAD_SHIFT
 _NUMBERS: Final = 1 << _THREAD_SHIFT
 FOREVER: Final = float("inf")
 ORDERS_SIGNAL: Final = 1  # of the reincarnation server's notification: root has orders
+# What one message takes, however long the texts and numbers beside them are.
+MOST_ALLOWED: Final = 80
+MOST_NUMBERS: Final = 100
+MOST_WAITS: Final = 40
+MOST_BESIDE_TEXTS: Final = 20
 
 
 def fault_badge(number: int, thread: int) -> int:
@@ -76,7 +84,7 @@ class Order(msgspec.Struct, frozen=True):
     at: float = 0.0
 
 
-class Allowed(msgspec.Struct, frozen=True):
+class Allowed(msgspec.Struct, frozen=True, array_like=True):
     """A task that root may start again at once, when it fails next; ``failures`` is how many are in a row then."""
 
     task: int
@@ -164,6 +172,7 @@ class Change(msgspec.Struct, frozen=True):
         leaves: those that are not to be started, for ``because``; where it is "", for their restart policy.
         by_order: those that leave were stopped by order, which another one takes back: who calls them waits.
         renews: the failures of those that are started are forgotten: their group begins anew.
+        waits: those that do not run, and wait for another moment than root knows, each with that moment, as ``due``.
     """
 
     cause: Cause | None = None
@@ -176,6 +185,36 @@ class Change(msgspec.Struct, frozen=True):
     by_order: bool = False
     asks: str = ""
     image: str = ""
+    waits: tuple[tuple[int, float], ...] = ()
+
+
+Each = TypeVar("Each")
+
+
+def _pieces(numbers: tuple[Each, ...], most: int) -> Iterator[tuple[Each, ...]]:
+    return (numbers[first : first + most] for first in range(0, len(numbers), most))
+
+
+def parts(change: Change) -> Iterator[Change]:
+    """A step as messages take it: the last one is for `Lifecycle.change`, all before it are for `Lifecycle.part`."""
+    if sum(map(len, (change.ends, change.starts, change.leaves, change.waits))) > MOST_BESIDE_TEXTS:
+        yield from (Change(ends=some) for some in _pieces(change.ends, MOST_NUMBERS))
+        yield from (Change(starts=some) for some in _pieces(change.starts, MOST_NUMBERS))
+        yield from (Change(leaves=some) for some in _pieces(change.leaves, MOST_NUMBERS))
+        yield from (Change(waits=some) for some in _pieces(change.waits, MOST_WAITS))
+        change = replace(change, ends=(), starts=(), leaves=(), waits=())
+    yield change
+
+
+def whole(found: Sequence[Change]) -> Change:
+    """The step that these are the `parts` of."""
+    return replace(
+        found[-1],
+        ends=tuple(chain.from_iterable(each.ends for each in found)),
+        starts=tuple(chain.from_iterable(each.starts for each in found)),
+        leaves=tuple(chain.from_iterable(each.leaves for each in found)),
+        waits=tuple(chain.from_iterable(each.waits for each in found)),
+    )
 
 
 class Lifecycle(Interface):
@@ -192,6 +231,9 @@ class Lifecycle(Interface):
     def change(self, change: Change) -> None:
         """Carry out one step. Numbers that are no supervised task's are passed over."""
 
+    def part(self, change: Change) -> None:
+        """A part of the step that the next `change` carries out. Reading the records forgets it: who does so begins."""
+
     def life(self, task: int) -> int:
         """The number of the task's current life, or of its next one where none runs; 0 of what is no supervised task.
         The first one has the number 1."""
@@ -206,10 +248,11 @@ class Lifecycle(Interface):
     def orders(self, done: int) -> list[Order]:
         """What is to be looked at, oldest first, but those up to the serial number ``done``, which are forgotten."""
 
-    def allow(self, done: int, allowed: list[Allowed]) -> bool:
-        """Let root start these again at once, each one time, whenever it fails next, and no other: what would be
-        decided is known. It holds until a `change`, or until the records are read anew; an order about a task ends it
-        for that one. Orders up to ``done`` are forgotten, as by `orders`.
+    def allow(self, done: int, allowed: list[Allowed], more: bool = False) -> bool:
+        """Let root start these again at once, each one time, whenever it fails next, and no other, but with ``more``
+        those that it was told of before: what would be decided is known. It holds until a `change`, or until the
+        records are read anew; an order about a task ends it for that one. Orders up to ``done`` are forgotten, as by
+        `orders`.
 
         Returns False, and nothing is allowed, where there are orders behind ``done``: look at those first.
         """

@@ -21,6 +21,7 @@ class Child:
         back_at: when it was started behind the last complaint of it; 0: it was not yet.
         due: when it waits, the moment of its start; 0: as soon as those that it depends on run.
         updates_to: the boot image that it runs when it has stopped; "": the same.
+        kept: what root has as `due`; None: there it does not wait.
         stops_by: the moment when it is ended that was asked to stop. stops_for_restart: it is then started again.
     """
 
@@ -37,12 +38,14 @@ class Child:
     updates_to: str = ""
     image: str = ""
     former_image: str = ""
+    kept: float | None = None
 
     @classmethod
     def of(cls, record: TaskRecord) -> Child:
         failed_at, complained_at = deque(record.failed_at), deque(record.complained_at)
         made = cls(record, record.standing, record.failures, record.due, record.started_at, failed_at, complained_at)
         made.image, made.former_image, made.back_at = record.image, record.former_image, record.back_at
+        made.kept = record.due if record.standing is Standing.WAITING else None
         if record.stop is not None and record.standing is Standing.RUNNING:
             made.stops(record.stop)
         return made

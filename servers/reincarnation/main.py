@@ -16,7 +16,17 @@ from libsel4py.errors import KernelError, RemoteError
 from libsel4py.fault_reports import FAULTED, is_guarded, pager_is_gone
 from libsel4py.heartbeats import HUNG, Heartbeats, Pulse
 from libsel4py.interfaces.complaints import Complaints, Ruling, Verdict
-from libsel4py.interfaces.lifecycle import Allowed, Change, Lifecycle, Order, OrderKind, Standing, TaskRecord
+from libsel4py.interfaces.lifecycle import (
+    MOST_ALLOWED,
+    Allowed,
+    Change,
+    Lifecycle,
+    Order,
+    OrderKind,
+    Standing,
+    TaskRecord,
+    parts,
+)
 from libsel4py.interfaces.recovery import Case, Decision, Recovery
 from libsel4py.interfaces.supervision import Supervised, Supervision
 from libsel4py.interfaces.system import NotPermitted
@@ -113,7 +123,10 @@ class Main(Supervision, Complaints, Recovery):
         if allowed == self._allowed:
             return True
         try:
-            is_told = self.lifecycle.allow(self._seen, allowed)
+            is_told = all(
+                self.lifecycle.allow(self._seen, allowed[first : first + MOST_ALLOWED], first > 0)
+                for first in range(0, max(len(allowed), 1), MOST_ALLOWED)
+            )
         except (RemoteError, KernelError) as error:
             raise SystemExit(f"root did not take what is allowed: {error}") from error
         self._allowed = allowed if is_told else None
@@ -248,7 +261,10 @@ class Main(Supervision, Complaints, Recovery):
             case Change():
                 self._allowed = None
                 self._lives.clear()
-                self.lifecycle.change(step)
+                *first, last = parts(step)
+                for each in first:
+                    self.lifecycle.part(each)
+                self.lifecycle.change(last)
                 for number in (*step.ends, *step.leaves):
                     self._heartbeats.end(number)
                 for number in step.starts:

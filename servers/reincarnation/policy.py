@@ -201,12 +201,11 @@ class Policy:
         match decision:
             case Decision.LEAVE:
                 child.standing = Standing.LEFT
-                left = Change(starts=self._start_ready(), leaves=(child.number,), because=f"left by {name}")
-                return True, [left]
+                started = self._start_ready()
+                return True, self._told(Change(starts=started, leaves=(child.number,), because=f"left by {name}"))
             case Decision.RESTART_GROUP:
                 return True, self._change(cause, [each for each in supervisor.children if each.goes_along])
-        started = self._start_ready()
-        return True, [Change(starts=started)] if started else []
+        return True, self._told(Change(starts=self._start_ready()))
 
     def done(self, number: int) -> list[Step]:
         """A task has said that its work is done: root has ended it."""
@@ -264,7 +263,7 @@ class Policy:
             return []
         child.forgive()
         child.standing, child.due = Standing.WAITING, 0.0
-        return [Change(Cause(number, "", forgives=True), starts=self._start_ready())]
+        return self._told(Change(Cause(number, "", forgives=True), starts=self._start_ready()))
 
     def update(self, number: int, image: str, now: float) -> list[Step]:
         """By order: ask it to stop, and let it begin again with that boot image. One that is down begins with it."""
@@ -298,8 +297,7 @@ class Policy:
         for child in self.children.values():
             if _due(child) <= now:
                 child.due = 0.0
-        started = self._start_ready()
-        return [*steps, Change(starts=started)] if started else steps
+        return [*steps, *self._told(Change(starts=self._start_ready()))]
 
     # --- rules ------------------------------------------------------------------------------------------------------
 
@@ -385,7 +383,8 @@ class Policy:
         if child.record.essential:
             return [EndSystem(child.number, status or int(ends), cause.text or "it was ended")]
         child.standing = Standing.LEFT
-        return [Change(cause, ends=(child.number,) if ends else (), leaves=(child.number,), because=because)]
+        ended = (child.number,) if ends else ()
+        return self._told(Change(cause, ended, leaves=(child.number,), because=because))
 
     def _stop(self, child: Child, text: str) -> list[Step]:
         """It has ended as it was ordered to, or is ended now."""
@@ -398,7 +397,7 @@ class Policy:
             return self._change(cause, [child])
         ends = (child.number,) if child.standing is Standing.RUNNING else ()
         child.standing = Standing.LEFT
-        return [Change(cause, ends=ends, leaves=(child.number,), because=BY_ORDER, by_order=True)]
+        return self._told(Change(cause, ends, leaves=(child.number,), because=BY_ORDER, by_order=True))
 
     def _change(
         self,
@@ -423,7 +422,20 @@ class Policy:
         for each in left:
             each.standing = Standing.LEFT
         leaves = tuple(each.number for each in left)
-        return [Change(cause, ends, self._start_ready(), due, leaves, renews, asks=asks, image=image)]
+        return self._told(Change(cause, ends, self._start_ready(), due, leaves, renews, asks=asks, image=image))
+
+    def _told(self, change: Change) -> list[Step]:
+        """The step, if it says anything: with what root does not know by it of those that wait, so that who begins
+        anew from what root keeps starts nobody sooner or later."""
+        for number in change.ends:
+            self.children[number].kept = change.due
+        for number in (*change.starts, *change.leaves):
+            self.children[number].kept = None
+        moved = [each for each in self.children.values() if each.standing is Standing.WAITING and each.kept != each.due]
+        for each in moved:
+            each.kept = each.due
+        told = replace(change, waits=tuple((each.number, each.due) for each in moved))
+        return [told] if told != Change() else []
 
     def _start_ready(self) -> tuple[int, ...]:
         """Those that wait for nothing but others that run by now, in start order; they are running from now on."""

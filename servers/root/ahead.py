@@ -23,8 +23,8 @@ class Ahead:
         self._allowed: dict[int, Allowed] = {}
 
     def allow(self, allowed: Sequence[Allowed]) -> None:
-        """These, and no other."""
-        self._allowed = {each.task: each for each in allowed}
+        """These as well."""
+        self._allowed |= {each.task: each for each in allowed}
 
     def end_all(self) -> None:
         """None any more."""

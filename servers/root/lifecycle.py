@@ -14,7 +14,17 @@ from libsel4py.abi import Rights
 from libsel4py.capabilities import Notification
 from libsel4py.description import Group, System
 from libsel4py.environment import SIGNAL_BADGE, STOP_SIGNAL
-from libsel4py.interfaces.lifecycle import Allowed, Cause, Change, Lifecycle, Order, Standing, Stop, TaskRecord
+from libsel4py.interfaces.lifecycle import (
+    Allowed,
+    Cause,
+    Change,
+    Lifecycle,
+    Order,
+    Standing,
+    Stop,
+    TaskRecord,
+    whole,
+)
 from libsel4py.lowlevel.identify import identify
 from servers.root.ahead import Ahead
 from servers.root.authority import Authority
@@ -46,15 +56,22 @@ class LifecycleService(Lifecycle):
         self._tasks = {each.number: each for each in tasks if each.task is not system.reincarnation}
         self._numbers = {each.task.name: each.number for each in tasks}
         self._images = system.images
+        self._parts: list[Change] = []  # of a step that is not told whole yet
 
     def tasks(self) -> list[TaskRecord]:
         self._ahead.end_all()  # a life of that server begins, which has allowed nothing yet
+        self._parts.clear()
         return [self._record(running) for running in self._tasks.values()]
 
     def groups(self) -> list[Group]:
         return list(self._system.groups)
 
+    def part(self, change: Change) -> None:
+        self._parts.append(change)
+
     def change(self, change: Change) -> None:
+        change = whole([*self._parts, change])
+        self._parts.clear()
         self._ahead.end_all()
         followed = self._followed(change)
         if change.cause is not None and change.cause.task in self._tasks and followed is None:
@@ -67,6 +84,9 @@ class LifecycleService(Lifecycle):
         if change.image and change.cause is not None:
             for running in self._known((change.cause.task,)):
                 self._load(running, change.image)
+        for number, due in change.waits:
+            for running in self._known((number,)):
+                self._wait_on(running, due)
         for running in self._known(change.starts):
             self._start(running, change)
         for running in self._known(change.leaves):
@@ -125,10 +145,12 @@ class LifecycleService(Lifecycle):
     def orders(self, done: int) -> list[Order]:
         return self._orders.look(done)
 
-    def allow(self, done: int, allowed: list[Allowed]) -> bool:
-        self._ahead.end_all()
+    def allow(self, done: int, allowed: list[Allowed], more: bool = False) -> bool:
+        if not more:
+            self._ahead.end_all()
         if self._orders.after(done):
             self._orders.ring()  # what was to be told later is asked for now
+            self._ahead.end_all()
             return False
         self._ahead.allow(allowed)
         return True
@@ -180,6 +202,14 @@ class LifecycleService(Lifecycle):
             follows = f"is started again in {wait:.1f} s" if change.due else "waits for what it depends on"
             follows = f"waits for {change.asks}, {wait:.1f} s at most" if change.asks else follows
             running.follows(f"{running.state.replace('faulted', 'dead', 1)}; {follows}", follows)
+
+    def _wait_on(self, running: RunningTask, due: float) -> None:
+        """It does not run, and waits for that moment from now on."""
+        if running.life is Life.RUNNING or running.standing is Standing.DONE:
+            return
+        if running.standing is not Standing.WAITING:
+            running.events.append("waits for its start")
+        running.standing, running.due = Standing.WAITING, due
 
     def _load(self, running: RunningTask, image: str) -> None:
         """Its lives from now on run this boot image, which its description must permit. It does not run now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -15,6 +16,7 @@ from libsel4py.environment import HEARTBEAT_SIGNAL, SIGNAL_BADGE, STOP_SIGNAL, S
 from libsel4py.heartbeats import INIT_SECONDS
 from libsel4py.interfaces.lifecycle import (
     FOREVER,
+    MOST_ALLOWED,
     ORDERS_SIGNAL,
     Allowed,
     Cause,
@@ -25,8 +27,11 @@ from libsel4py.interfaces.lifecycle import (
     TaskRecord,
     fault_badge,
     fault_source,
+    parts,
+    whole,
 )
 from libsel4py.interfaces.system import NotPermitted
+from libsel4py.wire import MAX_BYTES
 from servers.reincarnation.reports import MOST_SHOWN, complaint_of
 from servers.root.information import Information
 from servers.root.lives import PASSING_ON
@@ -130,6 +135,50 @@ def test_what_is_not_started_yet_waits_with_its_moment(board: Root) -> None:
     assert not board.has_started("one")
     board.lifecycle.change(Change(starts=(1,)))
     assert (records(board)["one"].standing, board.running("one").state) == (Standing.RUNNING, "running")
+
+
+def test_what_waits_can_be_told_to_wait_for_another_moment(board: Root) -> None:
+    later = board.clock.now + 9
+    board.lifecycle.change(Change(Cause(1, "killed"), ends=(1,), due=board.clock.now + 4))
+    board.lifecycle.change(Change(Cause(2, "x"), leaves=(2,), ends=(2,)))
+    board.lifecycle.change(Change(waits=((1, later), (2, 0.0), (99, 1.0))))
+    found = records(board)
+    assert [(found[name].standing, found[name].due) for name in ("one", "two")] == [
+        (Standing.WAITING, later),
+        (Standing.WAITING, 0.0),
+    ]
+    board.lifecycle.change(Change(starts=(1, 2)))
+    board.lifecycle.change(Change(waits=((1, later),)))
+    assert [records(board)[name].standing for name in ("one", "two")] == [Standing.RUNNING] * 2
+
+
+def test_a_step_can_come_in_parts_which_another_life_of_that_server_forgets(board: Root) -> None:
+    board.lifecycle.part(Change(ends=(2,)))
+    board.lifecycle.part(Change(ends=(1,)))
+    assert [board.running(name).restarts for name in ("one", "two")] == [0, 0]
+    board.lifecycle.change(Change(Cause(1, "killed"), starts=(1, 2)))
+    assert [board.running(name).restarts for name in ("one", "two")] == [1, 1]
+    board.lifecycle.part(Change(ends=(1,)))
+    assert records(board)["one"].runs
+    board.lifecycle.change(Change(starts=(1,)))
+    assert board.running("one").restarts == 1
+
+
+def test_each_part_of_a_step_fits_a_message_and_all_are_the_step() -> None:
+    many = range(60_000, 60_600)
+    text = complaint_of("n" * 31, "\N{GRINNING FACE}" * 1000)
+    cause = Cause(60_000, text, True, 1000, 1e9, True, True)
+    numbers, waits = tuple(many), tuple((number, 1e9 / 7) for number in many)
+    for change in (
+        Change(cause, numbers, numbers[::-1], 1e9 / 7, numbers, True, asks="m" * 31, image="i" * 100, waits=waits),
+        Change(cause, numbers[:5], numbers[:5], 1e9 / 7, numbers[:5], True, asks="m" * 31, waits=waits[:5]),
+        Change(),
+    ):
+        found = list(parts(change))
+        assert whole(found) == change
+        assert max(len(msgspec.msgpack.encode((each,))) for each in found) <= MAX_BYTES
+    most = [Allowed(number, 1 << 31) for number in many[:MOST_ALLOWED]]
+    assert len(msgspec.msgpack.encode((1 << 63, most, True))) <= MAX_BYTES
 
 
 def test_what_is_left_says_why(board: Root) -> None:
@@ -374,6 +423,16 @@ def test_what_is_allowed_ahead_begins_again_at_once_one_time(board: Root) -> Non
     board.ended("one", SIGKILLED)
     assert (running.restarts, running.life) == (1, Life.DEAD)
     assert told(board) == [(OrderKind.RESTARTED, 1), (OrderKind.FAILED, 1)]
+
+
+def test_what_is_allowed_can_be_told_in_several_messages(board: Root) -> None:
+    for more in (False, True):
+        assert board.lifecycle.allow(0, [Allowed(1 + more, 1)], more)
+    board.ended("one", SIGKILLED)
+    assert board.running("one").restarts == 1
+    assert not board.lifecycle.allow(0, [Allowed(1, 2)], True)
+    board.ended("two", SIGKILLED)
+    assert board.running("two").restarts == 0
 
 
 def test_who_allows_it_is_signalled_when_the_new_life_has_had_its_time(board: Root) -> None:

@@ -6,11 +6,22 @@ import pytest
 from msgspec.structs import replace
 
 from libsel4py.description import Group, Restart, Strategy
-from libsel4py.interfaces.lifecycle import Allowed, Change, Lifecycle, Order, OrderKind, Standing, Stop, TaskRecord
+from libsel4py.interfaces.lifecycle import (
+    Allowed,
+    Change,
+    Lifecycle,
+    Order,
+    OrderKind,
+    Standing,
+    Stop,
+    TaskRecord,
+    whole,
+)
 from libsel4py.interfaces.supervision import Supervision
 from libsel4py.testing import connect
 from servers.reincarnation.main import Main
 
+MOST_TASKS = 550
 DEAD = TaskRecord(1, "one", "all", Restart.ALWAYS, Standing.RUNNING, runs=False, started_at=1.0, image="former")
 
 
@@ -19,6 +30,8 @@ class Root(Lifecycle):
 
     def __init__(self, records: list[TaskRecord], *orders: Order) -> None:
         self.records, self.waiting, self.changes = records, list(orders), list[Change]()
+        self.parts: list[Change] = []
+        self.allowed: list[int] = []
 
     def tasks(self) -> list[TaskRecord]:
         return self.records
@@ -26,8 +39,12 @@ class Root(Lifecycle):
     def groups(self) -> list[Group]:
         return [Group("all", tuple(each.name for each in self.records), Strategy.ONE_FOR_ALL)]
 
+    def part(self, change: Change) -> None:
+        self.parts.append(change)
+
     def change(self, change: Change) -> None:
-        self.changes.append(change)
+        self.changes.append(whole([*self.parts, change]))
+        self.parts.clear()
 
     def life(self, task: int) -> int:
         return 1
@@ -42,11 +59,19 @@ class Root(Lifecycle):
         self.waiting = [each for each in self.waiting if each.serial > done]
         return self.waiting
 
-    def allow(self, done: int, allowed: list[Allowed]) -> bool:
+    def allow(self, done: int, allowed: list[Allowed], more: bool = False) -> bool:
+        self.allowed = [*(self.allowed if more else ()), *(each.task for each in allowed)]
         return not self.orders(done)
 
     def end_system(self, task: int, status: int, why: str) -> None:
         raise AssertionError(why)
+
+
+class Apart(Root):
+    """Each task is a group by itself."""
+
+    def groups(self) -> list[Group]:
+        return []
 
 
 @pytest.mark.parametrize(("kind", "image"), [(OrderKind.RESTART, ""), (OrderKind.UPDATE, "next")])
@@ -66,3 +91,17 @@ def test_a_group_that_has_ended_while_nobody_looked_is_started_once() -> None:
     assert change.starts == (1, 2)
     assert change.cause is not None
     assert change.cause.failures == 1
+
+
+def test_as_many_tasks_as_a_system_can_have_are_supervised() -> None:
+    """What is told of all of them takes more than a message."""
+    alone = [
+        TaskRecord(each, f"task{each}", "", Restart.ALWAYS, Standing.RUNNING, runs=True) for each in range(MOST_TASKS)
+    ]
+    root: Root = Apart(alone)
+    with connect(Main, uses={"lifecycle": root}, interface=Supervision):
+        assert root.allowed == list(range(MOST_TASKS))
+    root = Root([replace(each, group="all", runs=each.number > 0) for each in alone])
+    with connect(Main, uses={"lifecycle": root}, interface=Supervision):
+        (change,) = root.changes
+    assert (change.ends, change.starts) == (tuple(range(MOST_TASKS - 1, -1, -1)), tuple(range(MOST_TASKS)))

@@ -64,7 +64,7 @@ class Root(Lifecycle):
         self.calls["orders"] += 1
         return [each for each in self.waiting if each.serial > done]
 
-    def allow(self, done: int, allowed: list[Allowed]) -> bool:
+    def allow(self, done: int, allowed: list[Allowed], more: bool = False) -> bool:
         self.calls["allow"] += 1
         return not [each for each in self.waiting if each.serial > done]
 

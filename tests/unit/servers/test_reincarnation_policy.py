@@ -25,17 +25,19 @@ def record(number: int, group: str = "g", **fields: object) -> TaskRecord:
 
 @dataclass
 class World:
-    """What root would do, and time."""
+    """What root would do and keep, and time. ``dues``: of those that wait, as root is told."""
 
     records: list[TaskRecord]
     groups: list[Group]
     now: float = 100.0
     up: set[int] = field(default_factory=set)
     happened: list[str] = field(default_factory=list)
+    dues: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.policy = Policy(self.records, self.groups)
         self.up = {each.number for each in self.records if each.standing is Standing.RUNNING}
+        self.dues = {each.number: each.due for each in self.records if each.standing is Standing.WAITING}
 
     def take(self, steps: list[Step]) -> list[Step]:
         for step in steps:
@@ -44,10 +46,22 @@ class World:
             for number in step.ends:
                 self.happened.append(f"-{NAMES[number]}")
                 self.up.discard(number)
+                self.dues[number] = step.due
+            self.dues.update(step.waits)
             for number in step.starts:
                 self.happened.append(f"+{NAMES[number]}")
                 self.up.add(number)
+            for number in (*step.starts, *step.leaves):
+                self.dues.pop(number, None)
+        if not any(isinstance(step, EndSystem) for step in steps):
+            assert self.dues == self.waiting, "another life of the policy goes on as this one would"
         return steps
+
+    @property
+    def waiting(self) -> dict[int, float]:
+        """Who waits, and until when, as the policy has it."""
+        children = self.policy.children.values()
+        return {each.number: each.due for each in children if each.standing is Standing.WAITING}
 
     def fail(self, number: int, status: int = 137) -> list[Step]:
         self.up.discard(number)
@@ -71,7 +85,7 @@ class World:
                 child.record,
                 standing=child.standing,
                 failures=child.failures,
-                due=child.due,
+                due=self.dues.get(child.number, 0.0),
                 started_at=child.started_at,
                 failed_at=tuple(child.failed_at),
                 complained_at=tuple(child.complained_at),
@@ -243,6 +257,35 @@ def test_a_waiting_task_is_started_by_a_supervisor_that_begins_anew() -> None:
     again = it.again()
     assert again.wait() == 2
     assert again.happened[-1] == "+first"
+
+
+def test_who_waits_for_longer_with_another_one_does_so_of_a_supervisor_that_begins_anew() -> None:
+    group = msgspec.structs.replace(BACKED_OFF, strategy=Strategy.REST_FOR_ONE)
+    it = World([record(0, failures=3, started_at=99), record(1, failures=1, started_at=99)], [group])
+    it.fail(1)
+    it.fail(0)
+    it.happened.clear()
+    it = it.again()
+    assert it.wait() == 8
+    assert it.happened == ["+first", "+second"]
+
+
+@pytest.mark.parametrize("order", ["start", "update", "kill"])
+def test_an_order_that_waits_for_another_task_outlives_the_supervisor(order: str) -> None:
+    it = World([record(0), record(1, depends=(0,))], [Group("g", NAMES[:1]), Group("h", NAMES[1:2])])
+    it.take(it.policy.stop(0, it.now))
+    it.take(it.policy.stop(1, it.now))
+    match order:
+        case "start":
+            it.take(it.policy.start(1, it.now))
+        case "update":
+            it.take(it.policy.update(1, "newer", it.now))
+        case _:
+            it.kill(1)
+    assert it.up == set()
+    it = it.again()
+    it.take(it.policy.start(0, it.now))
+    assert it.up == {0, 1}
 
 
 # --- intensity
@@ -738,6 +781,16 @@ def test_a_held_one_is_not_started_before_the_other(strategy: Strategy, decision
     assert it.happened == ["+first", "+second"]
 
 
+@pytest.mark.parametrize("strategy", ALONG)
+def test_a_held_one_is_not_started_before_the_other_where_the_supervisor_dies(strategy: Strategy) -> None:
+    it, _, _ = held_twice(strategy)
+    it = it.again()
+    assert it.wait() == 1.0
+    assert it.happened == ["+first"]
+    assert it.wait() < 0.001
+    assert it.happened == ["+first", "+second"]
+
+
 def test_of_two_that_are_held_one_can_be_left() -> None:
     it, first, second = held_twice()
     assert decide(it, Decision.LEAVE, second)
@@ -799,7 +852,7 @@ def test_a_serial_number_is_higher_than_any_of_an_earlier_life() -> None:
     last = case(it, case(it).serial).serial
     it = it.again()
     it.now += 0.001
-    it.policy.tick(it.now + 1)
+    it.take(it.policy.tick(it.now + 1))
     it.now += 1
     it.fail(0)
     assert case(it).serial > last
