@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 from deploy.problems import Problems, dotted
 from deploy.sections import TaskDraft
@@ -43,8 +44,9 @@ def _report(cycle: Sequence[str], by_name: dict[str, TaskDraft], problems: Probl
     uses = [use.path for use in by_name[names[0]].uses if use.task == names[1] and not use.late]
     draft = by_name[names[0]]
     path = uses[0] if uses else (*draft.path, "pager" if draft.pager == names[1] else "depends")
+    # Only a use can be late.
+    can_be_late = any(each in _used(by_name[name]) for name, each in pairwise(names))
+    remedy = "mark the use that is not needed at start with late = true" if can_be_late else "leave one of these out"
     problems.add(
-        path,
-        f"{dotted(path)} closes a circle: {' uses '.join(names)}",
-        "none of them can start first; mark the use that is not needed at start with late = true",
+        path, f"{dotted(path)} closes a circle: {' uses '.join(names)}", f"none of them can start first; {remedy}"
     )
