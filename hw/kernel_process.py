@@ -14,7 +14,7 @@ message, with all descriptors that are kept (hw/fd_store.py):
 
 To *upgrade* is to load the code anew, into a second nursery, to have the kernel stop (SIGUSR1), and to let one of the
 new nursery take its place. Until that one runs it is on trial: if it ends before, the next one is of the old nursery
-again.
+again. Code that has not loaded after `TRIAL_S`, or does not run so long after it took over, is ended: it hangs.
 
 A kernel that dies is replaced, but not for ever: after `FAILED_STARTS` that did not get as far as to run, one after the
 other, or `most_deaths` within `DEATHS_S`, the system ends. A bug that meets each kernel anew is no incident.
@@ -45,7 +45,11 @@ FAILED_STARTS: Final = 5
 HANDING_S: Final = 5.0
 LOADING_S: Final = 60.0  # for the nursery to load its code, on a host with much else to do
 MESSAGE_BYTES: Final = 4096
+ANSWER_S: Final = 5.0  # for a nursery that has loaded it to fork; one that does not is stopped, and no use
+TRIAL_S: Final = 20.0  # for newer code to load, and to run: nobody has a kernel meanwhile
 FIRST: Final = -20  # nice value
+
+FOREVER: Final = float("inf")
 
 Start = Callable[[str, Sequence[str], Sequence[int]], tuple[subprocess.Popen[bytes], int]]
 
@@ -127,7 +131,7 @@ class Nursery:
             return spare
         try:
             return self.forked(self.ask())
-        except ConnectionError:  # it was killed
+        except (ConnectionError, TimeoutError):  # it was killed, or stopped
             self.close()
             return self.forked(self.ask())
 
@@ -156,6 +160,7 @@ class Nursery:
             data, descriptors, _, _ = socket.recv_fds(self._channel, MESSAGE_BYTES, 1)
             if not data:
                 raise ConnectionResetError("the nursery of kernels has ended")
+            self._channel.settimeout(ANSWER_S)
             match msgpack.unpackb(data):
                 case {"op": "forked", "pid": int(pid)} if len(descriptors) == 1:
                     return KernelProcess(pid, descriptors[0], ours)
@@ -204,6 +209,7 @@ class Kernels:
     Attributes:
         restarts: how often another one has become the kernel.
         upgrades, failed_upgrades: how often one of newer code has, and how often it could not.
+        trial_ends: the moment for `end_trial`, on CLOCK_MONOTONIC; FOREVER: there is none.
     """
 
     def __init__(self, load: Callable[[], Nursery], store: FdStore, more: Mapping[str, int], most_deaths: int) -> None:
@@ -213,6 +219,7 @@ class Kernels:
         self._loading: tuple[Nursery, socket.socket] | None = None  # newer code, and what was asked of it
         self._newer: tuple[Nursery, KernelProcess] | None = None  # waits for the kernel to stop
         self._stopping = False
+        self.trial_ends = FOREVER
         self._store = store
         self._more = more
         self._most_deaths = most_deaths
@@ -237,6 +244,7 @@ class Kernels:
         if self._before is not None:
             self._before.close()
             self._before = None
+            self.trial_ends = FOREVER
         self._nursery.prepare()
 
     @property
@@ -251,6 +259,7 @@ class Kernels:
         nursery = self._load()
         try:
             self._loading = nursery, nursery.ask()
+            self.trial_ends = time.monotonic() + TRIAL_S
         except OSError:
             self._not_loaded(nursery)
 
@@ -264,12 +273,26 @@ class Kernels:
         if self._loading is None:
             return
         (nursery, ours), self._loading = self._loading, None
+        self.trial_ends = FOREVER
         try:
             self._newer = nursery, nursery.forked(ours)
         except OSError:
             self._not_loaded(nursery)
         else:
             self._stop()
+
+    def end_trial(self) -> None:
+        """If its time is over, newer code that does not load, or does not run, is ended: the old goes on."""
+        if time.monotonic() < self.trial_ends:
+            return
+        self.trial_ends = FOREVER
+        if self._loading is not None:
+            (nursery, ours), self._loading = self._loading, None
+            ours.close()
+            self._not_loaded(nursery)
+        elif self._before is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.running.pidfd, signal.SIGKILL)
 
     def _not_loaded(self, nursery: Nursery) -> None:
         nursery.close()
@@ -290,6 +313,7 @@ class Kernels:
         if self._before is not None:
             self._nursery.close()
             self._nursery, self._before = self._before, None
+            self.trial_ends = FOREVER
             self.upgrades -= 1
             self.failed_upgrades += 1
             return self._try_take_over(noticed_ns)
@@ -337,6 +361,7 @@ class Kernels:
         if self._newer is not None:
             self._before = self._nursery
             (self._nursery, self._running), self._newer = self._newer, None
+            self.trial_ends = time.monotonic() + TRIAL_S
             self.upgrades += 1
         else:
             self._running = self._nursery.fork()

@@ -32,7 +32,7 @@ from hw.cpu import hide_memory
 from hw.devices.stdio import RawTerminal
 from hw.fd_store import FdStore, close_all
 from hw.helpers import Helpers, Process
-from hw.kernel_process import Kernels, Nursery
+from hw.kernel_process import FOREVER, Kernels, Nursery
 from hw.layers import VARIABLE, Layer
 from hw.machine import BackendKind, MachineDescription, create_ram
 from hw.module_path import bare_environment, python_command, python_environment
@@ -137,12 +137,13 @@ class Monitor:
 
     def wait(self) -> int:
         """Wait for the system's end; returns its exit status."""
-        deadline_s: float | None = None
+        deadline_s = FOREVER
         while True:
             ready = self._poll(deadline_s)
             noticed_ns = time.monotonic_ns()
-            if not ready:
+            if not ready and deadline_s <= time.monotonic():
                 return self._give_up()
+            self._kernels.end_trial()
             while self._receive():
                 continue
             for each in [descriptor for descriptor in ready if descriptor in self._helpers.descriptors]:
@@ -161,7 +162,7 @@ class Monitor:
             if self._kernels.running.pidfd in ready and (ended := self._kernel_ended(noticed_ns)) is not None:
                 return ended
 
-    def _poll(self, deadline_s: float | None) -> list[int]:
+    def _poll(self, deadline_s: float) -> list[int]:
         poll = select.poll()
         kernel = self._kernels.running
         descriptors = [
@@ -175,7 +176,8 @@ class Monitor:
             descriptors.append(self._kernels.loading)
         for descriptor in descriptors:
             poll.register(descriptor, select.POLLIN)
-        left = None if deadline_s is None else max(0.0, deadline_s - time.monotonic()) * 1000
+        until_s = min(deadline_s, self._kernels.trial_ends)
+        left = None if until_s == FOREVER else max(0.0, until_s - time.monotonic()) * 1000
         ready = [descriptor for descriptor, _ in poll.poll(left)]
         if ready == [kernel.channel.fileno()] and not self._receive():
             # It has closed its end, and is about to end.

@@ -23,7 +23,7 @@ def command(system_name: str | None) -> Report:
 
     running = select_running(system_name)
     deadline = time.monotonic() + SECONDS
-    with Management(running.folder) as management:
+    with Management(running.folder, SECONDS) as management:  # nobody answers while newer code is on trial
         before = _counts(management.request("upgrade"))
         while (now := management.request("status")) and _counts(now) == before:
             if time.monotonic() > deadline:

@@ -119,6 +119,80 @@ def test_a_nursery_that_was_killed_is_started_again(nursery: Nursery) -> None:
     assert len(started) == 2
 
 
+def test_a_nursery_that_was_stopped_is_replaced(nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_process, "ANSWER_S", 0.1)
+    nursery.fork().end()
+    os.kill(started[0], signal.SIGSTOP)
+    nursery.prepare()
+    nursery.fork().end()
+    assert len(started) == 2
+
+
+class FakeNursery(Nursery):
+    """Its kernels take what they are told, and do nothing. ``answers``: whether it has loaded its code."""
+
+    def __init__(self, answers: bool = True) -> None:
+        super().__init__(start, "fake")
+        self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.is_closed = False
+        if answers:
+            self._theirs.send(b"it has")
+
+    def ask(self) -> socket.socket:
+        return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)[0]
+
+    @property
+    def descriptor(self) -> int:
+        return self._ours.fileno()
+
+    def forked(self, ours: socket.socket) -> KernelProcess:
+        self._ours.recv(10)
+        ours.close()
+        return self.fork()
+
+    def fork(self) -> KernelProcess:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-c", "import signal; signal.pause()"]
+            self.processes.append(subprocess.Popen(command, pass_fds=[theirs.fileno()]))
+        return KernelProcess(self.processes[-1].pid, os.pidfd_open(self.processes[-1].pid), ours)
+
+    def prepare(self) -> None:
+        return
+
+    def close(self) -> None:
+        self.is_closed = True
+        close_all((self._ours.detach(), self._theirs.detach()))
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("loads", [False, True])
+def test_newer_code_that_hangs_is_ended_and_the_old_goes_on(loads: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, newer = FakeNursery(), FakeNursery(loads)
+    waiting = [old, newer]
+    monkeypatch.setattr(kernel_process, "TRIAL_S", 0.0)
+    with contextlib.closing(Kernels(lambda: waiting.pop(0), Store(), {}, 20)) as kernels:
+        kernels.begin()
+        kernels.runs()
+        kernels.end_trial()
+        assert kernels.running.pid == old.processes[0].pid
+        kernels.upgrade()
+        if loads:
+            kernels.loaded()
+            assert kernels.replace(1) is None
+            assert (kernels.running.pid, kernels.is_on_trial) == (newer.processes[0].pid, True)
+        kernels.end_trial()
+        assert kernels.trial_ends == kernel_process.FOREVER
+        if loads:
+            assert newer.processes[0].wait() == -signal.SIGKILL
+        assert kernels.replace(1) is None
+        assert (kernels.running.pid, kernels.is_on_trial) == (old.processes[1].pid, False)
+        assert (kernels.upgrades, kernels.failed_upgrades, newer.is_closed) == (0, 1, True)
+
+
 class Crowd:
     """More of this user's descriptors are on their way than the host lets be, until some tries have failed."""
 
