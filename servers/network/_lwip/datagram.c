@@ -19,8 +19,13 @@ static void on_datagram(void *argument, struct udp_pcb *pcb, struct pbuf *data, 
         pbuf_free(data);
         return;
     }
-    while (sock->count && (sock->count == MOST_DATAGRAMS || sock->bytes + data->tot_len > MOST_DATAGRAM_BYTES))
+    while (sock->count && (sock->count == MOST_DATAGRAMS || sock->bytes + data->tot_len > MOST_DATAGRAM_BYTES ||
+                           !share_holds(sock->bytes + data->tot_len)))
         drop_first(sock);
+    if (!share_holds(data->tot_len)) {
+        pbuf_free(data);
+        return;
+    }
     sock->datagrams[(sock->first + sock->count) % MOST_DATAGRAMS] =
         (struct datagram){.data = data, .from = *from, .port = port};
     sock->count++;

@@ -110,6 +110,7 @@ static uint16_t size_of_cookie(const struct sock *sock, const struct tcp_hdr *he
 /* A connection that is half open, as lwIP would have it of the SYN that the cookie has answered (`tcp_listen_input`). */
 static bool open_half(struct tcp_pcb_listen *listener, const struct tcp_hdr *header, uint16_t size)
 {
+    tcp_make_room();
     struct tcp_pcb *pcb = tcp_alloc(listener->prio);
     if (!pcb)
         return false;
@@ -205,6 +206,7 @@ static err_t on_syn(const struct tcp_pcb_listen *listener, const struct tcp_hdr 
     struct sock *sock = sock_of(listener);
     if (!sock || sock->accepted_count >= sock->backlog)
         return ERR_MEM;
+    tcp_make_room();
     if (has_room(listener))
         return ERR_OK;
     struct tcp_pcb *oldest = oldest_silent(listener);

@@ -145,6 +145,7 @@ FUNCTION(net_add_interface)
     if (!netif_default)
         netif_set_default(&interface->netif);
     interfaces[interface_count] = interface;
+    shares_begin();
     return PyLong_FromUnsignedLong(interface_count++);
 }
 
@@ -188,6 +189,26 @@ static bool is_of_ourselves(struct netif *netif, const struct pbuf *copy)
     return false;
 }
 
+/* A packet may fill its frame but in part, and is kept for as long as nobody reads it: of a frame that is padded to
+ * more than twice what it carries, the rest is let go of. NULL: there is no memory. */
+static struct pbuf *without_padding(struct pbuf *frame)
+{
+    const uint8_t *bytes = frame->payload;
+    size_t size = frame->len;
+    const unsigned kind = (unsigned)bytes[12] << 8 | bytes[13];
+    if (kind == ETHTYPE_IP && size >= SIZEOF_ETH_HDR + IP_HLEN)
+        size = SIZEOF_ETH_HDR + ((size_t)bytes[SIZEOF_ETH_HDR + 2] << 8 | bytes[SIZEOF_ETH_HDR + 3]);
+    else if (kind == ETHTYPE_IPV6 && size >= SIZEOF_ETH_HDR + IP6_HLEN)
+        size = SIZEOF_ETH_HDR + IP6_HLEN + ((size_t)bytes[SIZEOF_ETH_HDR + 4] << 8 | bytes[SIZEOF_ETH_HDR + 5]);
+    if (size < SIZEOF_ETH_HDR + IP_HLEN || size > frame->len / 2)
+        return frame;
+    struct pbuf *short_one = pbuf_alloc(PBUF_RAW, (u16_t)size, PBUF_RAM);
+    if (short_one)
+        pbuf_take(short_one, bytes, (u16_t)size);
+    pbuf_free(frame);
+    return short_one;
+}
+
 FUNCTION(net_input)
 {
     (void)module, (void)count;
@@ -201,6 +222,8 @@ FUNCTION(net_input)
     if (packet)
         pbuf_take(packet, frame.buf, (u16_t)frame.len);
     PyBuffer_Release(&frame);
+    if (packet)
+        packet = without_padding(packet);
     if (packet && is_of_ourselves(&interface->netif, packet)) {
         pbuf_free(packet);
         packet = NULL;

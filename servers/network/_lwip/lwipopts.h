@@ -19,7 +19,7 @@
 #define MEMP_NUM_TCP_PCB_LISTEN 256
 #define MEMP_NUM_UDP_PCB 1024
 #define MEMP_NUM_RAW_PCB 4
-#define MEMP_NUM_TCP_SEG 8192
+#define MEMP_NUM_TCP_SEG 16384 /* half of them for whoever has few (shares.c) */
 #define MEMP_NUM_PBUF 2048
 #define MEMP_NUM_REASSDATA 16
 #define MEMP_NUM_FRAG_PBUF 256
@@ -81,8 +81,8 @@
 #define TCP_SNDLOWAT 1
 #define TCP_SNDQUEUELOWAT 4000
 #define TCP_OVERSIZE 1460
-#define TCP_OOSEQ_MAX_BYTES (1024 * 1024)
-#define TCP_OOSEQ_MAX_PBUFS 1024
+#define TCP_OOSEQ_BYTES_LIMIT(pcb) shim_most_bytes_early()
+#define TCP_OOSEQ_PBUFS_LIMIT(pcb) shim_most_segments_early()
 #define LWIP_TCP_SACK_OUT 1
 #define TCP_LISTEN_BACKLOG 1
 #define TCP_DEFAULT_LISTEN_BACKLOG 64
@@ -99,13 +99,35 @@
 #define LWIP_NETIF_HOSTNAME 0
 #define LWIP_NUM_NETIF_CLIENT_DATA 0
 #define ETH_PAD_SIZE 0
-#define LWIP_STATS 0
+#define LWIP_STATS 1 /* of pools: how much of them is in use */
+#define MEMP_STATS 1
+#define MEM_STATS 0
+#define SYS_STATS 0
+#define LINK_STATS 0
+#define ETHARP_STATS 0
+#define IP_STATS 0
+#define IPFRAG_STATS 0
+#define ICMP_STATS 0
+#define UDP_STATS 0
+#define TCP_STATS 0
+#define IP6_STATS 0
+#define IP6_FRAG_STATS 0
+#define ICMP6_STATS 0
+#define ND6_STATS 0
 
-/* ours: a fast sum, numbers that nobody can guess, and the IPv6 gateway of the settings */
+/* ours: a fast sum, numbers that nobody can guess, memory that is counted, and the IPv6 gateway of the settings */
 #include <stddef.h>
 #include <stdint.h>
 uint16_t shim_checksum(const void *data, int length);
 uint32_t shim_random(void);
+void *shim_malloc(size_t size);
+void *shim_calloc(size_t count, size_t size);
+void shim_free(void *memory);
+uint32_t shim_most_bytes_early(void);
+uint16_t shim_most_segments_early(void);
+#define mem_clib_malloc shim_malloc
+#define mem_clib_calloc shim_calloc
+#define mem_clib_free shim_free
 #define LWIP_CHKSUM shim_checksum
 #define LWIP_RAND() shim_random()
 #define LWIP_HOOK_FILENAME "hooks.h"

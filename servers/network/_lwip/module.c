@@ -231,7 +231,7 @@ static FUNCTION(state)
     } else {
         readable = sock->received != NULL || sock->ended || sock->error;
         writable = sock->error ||
-                   (sock->connected && !sock->shut && sock->pcb.tcp && tcp_sndbuf(sock->pcb.tcp) > 0 &&
+                   (sock->connected && !sock->shut && sock->pcb.tcp && share_to_send(sock->pcb.tcp) > 0 &&
                     tcp_sndqueuelen(sock->pcb.tcp) < TCP_SND_QUEUELEN);
     }
     return Py_BuildValue("(iiiii)", readable, writable, sock->ended || sock->error, (int)sock->error, sock->connected);

@@ -87,6 +87,11 @@ static inline int32_t number_of(void *argument)
     return (int32_t)(intptr_t)argument - 1; /* 0 is lwIP's for none */
 }
 
+void shares_begin(void);                       /* when the process has its limit of memory */
+bool share_holds(size_t bytes);                /* whether a socket may keep so much that nobody has read */
+size_t share_to_send(const struct tcp_pcb *pcb); /* bytes that it may take more; 0 only while it has some under way */
+bool share_has_pcb(void);                      /* whether another connection can be made */
+
 uint64_t shim_now_ms(void);                     /* of a clock that never goes back */
 void net_forget_servers(void);                 /* what routers have told of, when it is over */
 void net_answer(struct pbuf *packet);          /* TCP's, to whom the segment in hand came from; no neighbour is asked for */
@@ -120,6 +125,7 @@ FUNCTION(tcp_send_again);
 FUNCTION(tcp_end);
 void tcp_sock_free(int32_t number, struct sock *sock);
 void tcp_close_rest(void);
+void tcp_make_room(void); /* when connections have run out, the oldest that only waits for its end goes */
 
 FUNCTION(udp_socket);
 FUNCTION(udp_bind_to);

@@ -34,12 +34,52 @@ static bool widens(const struct tcp_pcb *pcb, bool *is_wide, size_t *bytes, size
     return *is_wide = true;
 }
 
+/* Of a connection that is no socket's any more: how much of it was acknowledged when it was last looked at, and how
+ * many times in a row that was no more than before. */
+enum { LOOK_TICKS = 50, MOST_LOOKS = 12 }; /* every 10 s, for two minutes */
+_Static_assert(LOOK_TICKS * TCP_SLOW_INTERVAL == 10000, "lwIP counts in its slow timer's ticks");
+_Static_assert(sizeof(void *) == 8, "both are kept in a pointer");
+
+static void *looked(uint32_t acknowledged, uint64_t times) { return (void *)(uintptr_t)(times << 32 | acknowledged); }
+
+static bool has_bytes(const struct tcp_seg *segment) { return segment && segment->len; }
+
+/* A peer that takes nothing more could keep it for ever by a window of no bytes: it is broken off. While there are
+ * bytes to deliver lwIP is not to give it up for the time that has passed since its other side has ended. */
+static err_t on_look(void *argument, struct tcp_pcb *pcb)
+{
+    const uint64_t before = (uintptr_t)argument;
+    if (!has_bytes(pcb->unsent) && !has_bytes(pcb->unacked))
+        return ERR_OK;
+    const uint64_t times = pcb->lastack == (uint32_t)before ? (before >> 32) + 1 : 0;
+    if (times >= MOST_LOOKS) {
+        tcp_abort(pcb);
+        return ERR_ABRT;
+    }
+    pcb->tmr = tcp_ticks;
+    tcp_arg(pcb, looked(pcb->lastack, times));
+    return ERR_OK;
+}
+
 static void part(struct tcp_pcb *pcb)
 {
-    tcp_arg(pcb, NULL);
+    tcp_arg(pcb, looked(pcb->lastack, 0));
     tcp_err(pcb, NULL);
     tcp_recv(pcb, NULL);
     tcp_sent(pcb, NULL);
+    tcp_poll(pcb, on_look, LOOK_TICKS);
+}
+
+void tcp_make_room(void)
+{
+    struct tcp_pcb *oldest = NULL;
+    if (share_has_pcb() || tcp_tw_pcbs)
+        return; /* or lwIP makes room itself */
+    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) /* new ones come first */
+        if (pcb->poll == on_look)
+            oldest = pcb;
+    if (oldest)
+        tcp_abort(oldest);
 }
 
 /* Both sides have sent their end: the PCB only waits, and lwIP will free it without a word. */
@@ -66,7 +106,7 @@ static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *data, 
     } else if (sock->is_deaf) {
         tcp_recved(pcb, data->tot_len);
         pbuf_free(data);
-    } else if (sock->received_packets == MOST_PACKETS) {
+    } else if (sock->received_packets == MOST_PACKETS || !share_holds(sock->received_bytes + data->tot_len)) {
         return ERR_MEM; /* many small ones would keep much more than the window says: lwIP comes again */
     } else {
         struct packet *packet = malloc(sizeof *packet);
@@ -202,6 +242,7 @@ FUNCTION(tcp_stream)
     int32_t number = sock_new(TCP);
     if (number < 0)
         return raise_error(ERR_MEM);
+    tcp_make_room();
     struct tcp_pcb *pcb = tcp_new_ip_type(version == 6 ? IPADDR_TYPE_V6 : IPADDR_TYPE_V4);
     if (!pcb) {
         free(shim_socks[number]);
@@ -347,7 +388,7 @@ FUNCTION(tcp_send_some)
     struct tcp_pcb *pcb = sock->pcb.tcp;
     size_t sent = 0;
     while (sent < (size_t)data.len) {
-        size_t part = (size_t)data.len - sent, room = tcp_sndbuf(pcb);
+        size_t part = (size_t)data.len - sent, room = share_to_send(pcb);
         part = part < room ? part : room;
         part = part < 0x8000 ? part : 0x8000;
         if (!part)

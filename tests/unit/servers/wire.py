@@ -7,12 +7,14 @@ whoever is asked for.
 from __future__ import annotations
 
 import os
+import resource
 import struct
 import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import count
+from pathlib import Path
 from typing import Final
 
 from servers.network.stack import Stack
@@ -124,11 +126,11 @@ def neighbour(frame: bytes) -> bytes | None:
 class Wire:
     """Attributes: ``stack``; ``asked``: how many times it has asked for a neighbour."""
 
-    def __init__(self) -> None:
+    def __init__(self, mtu: int = 1500) -> None:
         self.stack = Stack()
         self.asked = 0
         self._out: list[bytes] = []
-        interface = self.stack.add_interface(MACS[0], 1500, self._out.append)
+        interface = self.stack.add_interface(MACS[0], mtu, self._out.append)
         interface.set_up(True)
         interface.add_address(f"{ADDRESSES[0]}/24")
         interface.add_address(f"{SIX[0]}/64")
@@ -200,13 +202,24 @@ def beside_a_flood(side: Side, target: str, port: int) -> Side:
     return flooded
 
 
-def run_alone(work: Callable[[Wire], None]) -> None:
-    """Do this in a process of its own. Raises AssertionError with what it raised."""
+def _limit_memory(more: int) -> None:
+    """As a task's is limited."""
+    held = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (held + more, held + more))
+
+
+def run_alone(work: Callable[[Wire], None], mtu: int = 1500, memory: int | None = None) -> None:
+    """Do this in a process of its own, which may have so much more memory.
+
+    Raises AssertionError with what it raised.
+    """
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            work(Wire())
+            if memory is not None:
+                _limit_memory(memory)
+            work(Wire(mtu))
         except BaseException:
             os.write(write, traceback.format_exc().encode()[-4000:])
         else:
