@@ -218,9 +218,8 @@ static err_t on_syn(const struct tcp_pcb_listen *listener, const struct tcp_hdr 
     return ERR_MEM;
 }
 
-/* lwIP's hook: a segment is for this PCB. But for ERR_OK lwIP lets go of the segment, and does not look at the PCB, which
- * may be gone. Of a listener's own segment lwIP looks at no list behind this. */
-err_t shim_arrives(
+/* What a segment for this PCB is to the socket that listens, if it is something to it. */
+static err_t comes(
     struct tcp_pcb *pcb, struct tcp_hdr *header, unsigned option_bytes, unsigned first_bytes, struct pbuf *segment)
 {
     if (pcb->state != LISTEN && pcb->state != SYN_RCVD)
@@ -231,5 +230,30 @@ err_t shim_arrives(
         return on_syn(listener, header, first_bytes);
     if (listener && flags == TCP_ACK && (pcb->state == LISTEN || header->ackno != pcb->snd_nxt))
         return on_ack(listener, pcb->state == LISTEN ? NULL : pcb, header, option_bytes, first_bytes, segment);
+    return ERR_OK;
+}
+
+/* Whether a segment's options count: a SYN's where somebody listens, and the answer's to our own. lwIP would take a
+ * segment size of any segment, whatever its sequence number: one larger than the interface's packets, or one smaller than
+ * what waits to be sent already, which it ends the process for. */
+static bool has_options(const struct tcp_pcb *pcb, const struct tcp_hdr *header)
+{
+    const unsigned flags = TCPH_FLAGS(header) & (TCP_SYN | TCP_ACK | TCP_RST);
+    return pcb->state == LISTEN ||
+           (pcb->state == SYN_SENT && flags == (TCP_SYN | TCP_ACK) && header->ackno == pcb->lastack + 1);
+}
+
+/* lwIP's hook: a segment is for this PCB. But for ERR_OK lwIP lets go of the segment, and does not look at the PCB, which
+ * may be gone. Of a listener's own segment lwIP looks at no list behind this. */
+err_t shim_arrives(
+    struct tcp_pcb *pcb, struct tcp_hdr *header, unsigned option_bytes, unsigned first_bytes, uint8_t *second,
+    struct pbuf *segment)
+{
+    const err_t error = comes(pcb, header, option_bytes, first_bytes, segment);
+    if (error != ERR_OK || has_options(pcb, header))
+        return error;
+    memset(header + 1, LWIP_TCP_OPT_NOP, first_bytes);
+    if (second)
+        memset(second, LWIP_TCP_OPT_NOP, option_bytes - first_bytes);
     return ERR_OK;
 }

@@ -12,7 +12,8 @@ struct pbuf;
 struct tcp_hdr;
 struct tcp_pcb;
 signed char shim_arrives(
-    struct tcp_pcb *pcb, struct tcp_hdr *header, unsigned option_bytes, unsigned first_bytes, struct pbuf *segment);
+    struct tcp_pcb *pcb, struct tcp_hdr *header, unsigned option_bytes, unsigned first_bytes, uint8_t *second,
+    struct pbuf *segment);
 const struct ip6_addr *shim_gateway6(struct netif *netif, const struct ip6_addr *destination);
 
 /* Who tells of name servers tells the shim, which keeps them apart and puts them in their order. Only lwIP's DHCP and

@@ -133,7 +133,7 @@ uint16_t shim_most_segments_early(void);
 #define LWIP_HOOK_FILENAME "hooks.h"
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port) shim_random()
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, option_bytes, first_bytes, second, segment) \
-    shim_arrives(pcb, header, option_bytes, first_bytes, segment)
+    shim_arrives(pcb, header, option_bytes, first_bytes, second, segment)
 #define LWIP_HOOK_ND6_GET_GW(netif, dest) shim_gateway6(netif, dest)
 
 #endif
