@@ -167,6 +167,18 @@ static void acknowledge(void)
             tcp_send_empty_ack(pcb);
 }
 
+/* lwIP ends the process where it finds that it waits for a window with nothing to send, or with something under way.
+ * That is so when what it has to send again, and keeps back for want of a window, is acknowledged after all. */
+static void wait_for_no_window(void)
+{
+    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next)
+        if (pcb->persist_backoff && (!pcb->unsent || pcb->unacked)) {
+            pcb->persist_backoff = 0;
+            if (pcb->unacked && pcb->rtime < 0)
+                pcb->rtime = 0;
+        }
+}
+
 /* Do what is due. Returns the milliseconds to the next timer, and whether those that are left only let things age. */
 static FUNCTION(poll_timers)
 {
@@ -174,6 +186,7 @@ static FUNCTION(poll_timers)
     tcp_close_rest();
     netif_poll_all();
     acknowledge();
+    wait_for_no_window();
     sys_check_timeouts();
     net_forget_servers();
     netif_poll_all();

@@ -386,6 +386,10 @@ FUNCTION(tcp_send_some)
     if (PyObject_GetBuffer(arguments[1], &data, PyBUF_SIMPLE) < 0)
         return NULL;
     struct tcp_pcb *pcb = sock->pcb.tcp;
+    /* Of whom no window is known, lwIP makes segments as long as they may be, and ends the process when it then hears of
+     * a window that is less than twice as wide as one that waits. */
+    if (pcb->snd_wnd_max < 2)
+        pcb->snd_wnd_max = 2 * (tcpwnd_size_t)pcb->mss;
     size_t sent = 0;
     while (sent < (size_t)data.len) {
         size_t part = (size_t)data.len - sent, room = share_to_send(pcb);
