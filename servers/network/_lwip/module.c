@@ -186,8 +186,10 @@ static FUNCTION(poll_timers)
     tcp_close_rest();
     netif_poll_all();
     acknowledge();
+    net_keep_leases();
     wait_for_no_window();
     sys_check_timeouts();
+    net_keep_leases();
     net_forget_servers();
     netif_poll_all();
     if (PyErr_Occurred())

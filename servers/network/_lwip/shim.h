@@ -93,6 +93,7 @@ size_t share_to_send(const struct tcp_pcb *pcb); /* bytes that it may take more;
 bool share_has_pcb(void);                      /* whether another connection can be made */
 
 uint64_t shim_now_ms(void);                     /* of a clock that never goes back */
+void net_keep_leases(void);                    /* have them renewed */
 void net_forget_servers(void);                 /* what routers have told of, when it is over */
 void net_answer(struct pbuf *packet);          /* TCP's, to whom the segment in hand came from; no neighbour is asked for */
 bool net_is_quiet(void);                       /* no connection, and no address being asked for */

@@ -22,6 +22,7 @@ TESTS = (
     "test_syn_cookies.py",
     "test_segment_sizes.py",
     "test_small_windows.py",
+    "test_stack_leases.py",
     "test_stack_shares.py",
     "test_stack_with_linux.py",
     "test_stack_served.py",

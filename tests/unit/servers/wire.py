@@ -124,13 +124,15 @@ def neighbour(frame: bytes) -> bytes | None:
 
 
 class Wire:
-    """Attributes: ``stack``; ``asked``: how many times it has asked for a neighbour."""
+    """Attributes: ``stack``, and its ``interface``; ``asked``: how many times it has asked for a neighbour; ``others``:
+    frames that it has sent which are neither such questions nor segments."""
 
     def __init__(self, mtu: int = 1500) -> None:
         self.stack = Stack()
         self.asked = 0
+        self.others: list[bytes] = []
         self._out: list[bytes] = []
-        interface = self.stack.add_interface(MACS[0], mtu, self._out.append)
+        self.interface = interface = self.stack.add_interface(MACS[0], mtu, self._out.append)
         interface.set_up(True)
         interface.add_address(f"{ADDRESSES[0]}/24")
         interface.add_address(f"{SIX[0]}/64")
@@ -151,6 +153,8 @@ class Wire:
             if answer is not None:
                 self.asked += 1
                 self.stack.input(answer)
+            elif segment is None:
+                self.others.append(frame)
         return sent
 
     def ask(self, segment: Segment, sender: bytes = MACS[1]) -> list[Segment]:
