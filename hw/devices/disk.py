@@ -64,7 +64,8 @@ class Disk:
         self._soon: asyncio.Handle | None = None
         self._closed = False
         self._resets = device.own.resets  # what waits was taken after so many
-        self._waiting: deque[Chain] = deque(self._requests.recover(bus))  # taken, and not looked at
+        self._requests.recover(bus)
+        self._waiting: deque[Chain] = deque()  # taken, and not looked at
         self._thread: Worker = medium.worker()
         loop.add_reader(self._thread.bell, self._rung)
         self.kicked()

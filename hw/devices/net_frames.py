@@ -72,8 +72,11 @@ class NetFrames:
             FRAMES_A_TURN,
             BYTES_A_TURN,
         )
-        self._buffers: deque[Chain] = deque(device.receive_queue.recover(bus))
-        self._outgoing: deque[Chain] = deque(device.transmit_queue.recover(bus))
+        self._queues = (device.receive_queue, device.transmit_queue)
+        for queue in self._queues:
+            queue.recover(bus)
+        self._buffers: deque[Chain] = deque()
+        self._outgoing: deque[Chain] = deque()
         self._soon: asyncio.Handle | None = None
         self._reads = self._writes = False
         self._readable = False
@@ -171,7 +174,8 @@ class NetFrames:
     def _hold(self) -> None:
         """Say whether all turns are to be had here."""
         is_edge = self._device.trigger is not Trigger.LEVEL  # which is to be sampled in each transaction
-        self._desk[HELD] = bool(self._closed or self._losing or self._buffers or self._outgoing or is_edge)
+        taken = bool(self._buffers or self._outgoing or any(queue.is_behind for queue in self._queues))
+        self._desk[HELD] = bool(self._closed or self._losing or taken or is_edge)
 
     def _has_buffers(self) -> bool:
         """Whether there is a buffer for the next frame; if not, the driver notifies the device of one."""

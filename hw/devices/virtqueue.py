@@ -9,15 +9,16 @@ What makes no sense ends in `VirtioDevice.fail`, and the queue gives nothing mor
 The queue's record in RAM says what was done, and the driver sees it after the commit alone: `take` and `give_back` run
 inside a transaction, `publish` behind it. So a kernel that dies in between is followed by one that finds the record,
 and calls `recover`: what was given back is published, and heads that were taken and not given back, each of which has
-its mark in the record, are done once more, in the order in which the available ring still has them. A device's requests
-must bear to be done twice, as long as nobody was told.
+its mark in the record, are taken once more before any other, in the order in which the available ring still has them.
+A device's requests must bear to be done twice, as long as nobody was told.
 """
 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from hw.devices.bus import IoBus
 from hw.devices.virtio import VirtioDevice
@@ -33,6 +34,7 @@ MOST_SEGMENTS: Final = MOST_ENTRIES
 SEGMENTS_A_TURN: Final = MOST_SEGMENTS  # of all chains: each may lie in a mapping of its own, which is looked up
 _INDEX: Final = (1 << 16) - 1
 _WORDS: Final = MOST_ENTRIES // 64
+_Found = TypeVar("_Found")
 
 
 class Chain(NamedTuple):
@@ -61,6 +63,12 @@ class DeviceQueue:
         self._dma = device.dma
         self._queue: QueueRecord = device.queues[index]
         self._marks = self._queue.address + QueueRecord.in_flight
+        self._again: deque[int] = deque()  # heads that a kernel that died had taken
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether `take` is to give what a kernel that died had taken."""
+        return bool(self._again)
 
     def take(self, most: int) -> list[Chain]:
         """Up to ``most`` chains that the driver has made available, in order; fewer where they are long."""
@@ -101,12 +109,10 @@ class DeviceQueue:
         except DmaFault:
             bus.change(device, lambda: device.fail(Cause.DMA_FAULT))
 
-    def recover(self, bus: IoBus) -> list[Chain]:
-        """Go on where a kernel that died has left this queue: the chains that are to be done once more."""
-        found: list[Chain] = []
-        bus.change(self._device, lambda: found.extend(self._guarded(self._recover)))
+    def recover(self, bus: IoBus) -> None:
+        """Go on where a kernel that died has left this queue: `take` gives first what is to be done once more."""
+        bus.change(self._device, lambda: self._again.extend(self._guarded(self._recover)))
         self.publish(bus)
-        return found
 
     def want_kicks(self, bus: IoBus, wanted: bool) -> bool:
         """Say whether the driver is to notify the device of what it adds; whether there is something now.
@@ -129,13 +135,13 @@ class DeviceQueue:
         if not self._device.is_live or not queue.ready:
             return False
         try:
-            return self._dma.load16(queue.driver + 2) != queue.taken
+            return self.is_behind or self._dma.load16(queue.driver + 2) != queue.taken
         except DmaFault:
             return True
 
     # --- inside --------------------------------------------------------------------------------------------
 
-    def _guarded(self, work: Callable[[], list[Chain]]) -> list[Chain]:
+    def _guarded(self, work: Callable[[], list[_Found]]) -> list[_Found]:
         if not self._device.is_live or not self._queue.ready:
             return []
         try:
@@ -146,16 +152,13 @@ class DeviceQueue:
             self._device.fail(Cause.BAD_CHAIN)
         return []
 
-    def _recover(self) -> list[Chain]:
+    def _recover(self) -> list[int]:
         queue = self._queue
         # The interrupt may have come before what it is for, or is still owed to a driver that has asked for it since.
         if self._dma.load16(queue.device + 2) != queue.used or self._wants_interrupt():
             self._device.interrupt_used()
         heads = {head for head in range(MOST_ENTRIES) if self._is_marked(head)}
-        if not heads:
-            return []
-        table = self._table()
-        return [self._chain(head, table) for head in self._in_order(heads)]
+        return self._in_order(heads) if heads else []
 
     def _in_order(self, heads: set[int]) -> list[int]:
         """These as the driver made them available. (It may have changed that; then any order will do.)"""
@@ -172,6 +175,14 @@ class DeviceQueue:
 
     def _take(self, most: int) -> list[Chain]:
         queue = self._queue
+        if self._again:
+            self._again = deque(head for head in self._again if self._is_marked(head))  # a reset has forgotten them
+        if self._again:
+            table = memoryview(self._dma.read(queue.descriptors, 16 * queue.size))
+            chains = self._chains(list(self._again)[:most], table)
+            for _ in chains:
+                self._again.popleft()
+            return chains
         size, taken = queue.size, queue.taken
         count = self._dma.load16(queue.driver + 2) - taken & _INDEX
         if count > size:
@@ -182,8 +193,13 @@ class DeviceQueue:
             return []
         copied = self._dma.gather((Segment(queue.driver + 4, 2 * size), Segment(queue.descriptors, 16 * size)))
         ring = memoryview(copied)[: 2 * size].cast("H")
-        heads = [ring[taken + at & size - 1] for at in range(count)]
-        table = memoryview(copied)[2 * size :]
+        chains = self._chains([ring[taken + at & size - 1] for at in range(count)], memoryview(copied)[2 * size :])
+        self._mark([chain.head for chain in chains])
+        queue.taken = taken + len(chains) & _INDEX
+        return chains
+
+    def _chains(self, heads: Iterable[int], table: memoryview) -> list[Chain]:
+        """Those of the first heads, as many as a turn may have."""
         chains: list[Chain] = []
         left = SEGMENTS_A_TURN
         for head in heads:
@@ -192,12 +208,7 @@ class DeviceQueue:
             if left < 0:
                 break
             chains.append(chain)
-        self._mark([chain.head for chain in chains])
-        queue.taken = taken + len(chains) & _INDEX
         return chains
-
-    def _table(self) -> memoryview:
-        return memoryview(self._dma.read(self._queue.descriptors, 16 * self._queue.size))
 
     def _chain(self, head: int, table: memoryview) -> Chain:
         if head >= self._queue.size:

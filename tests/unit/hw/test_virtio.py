@@ -9,7 +9,7 @@ import pytest
 
 from hw.devices.virtio import VirtioDevice
 from hw.devices.virtio_registers import CONFIG, REQUIRED, Cause, Feature, Register, Status
-from hw.devices.virtqueue import INDIRECT, NEXT, NO_INTERRUPT, WRITE, Chain, DeviceQueue
+from hw.devices.virtqueue import INDIRECT, NEXT, NO_INTERRUPT, SEGMENTS_A_TURN, WRITE, Chain, DeviceQueue
 from hw.iommu import DmaPort, Segment
 from hw.ram import Ram
 from tests.unit.hw.virtio_driver import AT, FRAME_BYTES, IRQ, NUMBER, PORT, RECORD, Guest
@@ -188,10 +188,25 @@ def test_indices_wrap_round(guest: Guest) -> None:
     assert guest.device.queues[0].used == 3
 
 
-def recover(guest: Guest) -> list[Chain]:
-    """As a kernel that is started again does: a new device on the same record."""
+def restarted(guest: Guest) -> DeviceQueue:
+    """As a kernel that is started again has it: a new device on the same record."""
     guest.device = make(guest.ram, guest.iommu.port(NUMBER))
-    return queue(guest).recover(guest.bus)
+    made = queue(guest)
+    made.recover(guest.bus)
+    return made
+
+
+def recover(guest: Guest) -> list[Chain]:
+    """What is to be done again by a kernel that is started again."""
+    made = restarted(guest)
+    return taken(guest, made) if made.is_behind else []
+
+
+def taken(guest: Guest, queue: DeviceQueue, most: int = 64) -> list[Chain]:
+    """What a queue gives that lives as long as its kernel."""
+    found: list[Chain] = []
+    guest.bus.change(guest.device, lambda: found.extend(queue.take(most)))
+    return found
 
 
 def test_what_was_taken_and_not_given_back_is_found_again(guest: Guest) -> None:
@@ -205,6 +220,40 @@ def test_what_was_taken_and_not_given_back_is_found_again(guest: Guest) -> None:
         (3, AT + BUFFER + 3),
         (64, AT + BUFFER + 64),
     ]
+
+
+def test_what_is_found_again_comes_before_all_else_and_in_bounded_parts(guest: Guest) -> None:
+    guest.begin(Feature.INDIRECT_DESC, size=256)
+    table = b"".join(struct.pack("<QIHH", AT + BUFFER, 1, NEXT if at < 254 else 0, at + 1) for at in range(255))
+    guest.write(BUFFER, table)
+    for head in range(256):
+        guest.descriptor(head, AT + BUFFER, len(table), INDIRECT)
+        guest.offer(head)
+    assert sum(len(take(guest)) for _ in range(256)) == 256
+    give_back(guest, (0, 0), (1, 0))
+    again = restarted(guest)
+    guest.offer(0)
+    found: list[int] = []
+    while chains := taken(guest, again):
+        assert sum(chain.segments for chain in chains) <= SEGMENTS_A_TURN
+        found += [chain.head for chain in chains]
+    assert found == [*range(2, 256), 0]
+    assert not again.is_behind
+
+
+def test_what_was_to_be_found_again_is_forgotten_by_a_reset(guest: Guest) -> None:
+    guest.begin()
+    for head in (0, 1):
+        guest.descriptor(head, AT + BUFFER, 1)
+        guest.offer(head)
+    take(guest)
+    again = restarted(guest)
+    guest.set(Register.STATUS, 0)
+    guest.begin()
+    guest.descriptor(1, AT + BUFFER, 1)
+    guest.offer(1)
+    assert [chain.head for chain in taken(guest, again)] == [1]
+    assert (again.is_behind, again.has_more()) == (False, False)
 
 
 def test_what_was_given_back_and_not_published_is_published_by_the_next_kernel(guest: Guest) -> None:
