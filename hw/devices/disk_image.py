@@ -32,7 +32,10 @@ def open_image(path: Path, size: int | None, read_only: bool) -> int:
     Raises:
         ImageError: it cannot be opened or made, is in use, or its size is none.
     """
-    flags = os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR | (0 if size is None else os.O_CREAT))
+    # Without O_NONBLOCK a pipe is waited for, before it can be refused.
+    flags = (
+        os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDONLY if read_only else os.O_RDWR | (0 if size is None else os.O_CREAT))
+    )
     try:
         descriptor = os.open(path, flags, 0o666)
     except OSError as error:
@@ -60,7 +63,11 @@ def _check_size(descriptor: int, path: Path, size: int | None, read_only: bool) 
         raise ImageError(f"the disk image {path} is no regular file; name one, or a path where one can be made")
     found = status.st_size
     if not found and size is not None and not read_only:
-        os.ftruncate(descriptor, size)
+        try:
+            os.ftruncate(descriptor, size)
+        except (OSError, OverflowError) as error:
+            why = error.strerror if isinstance(error, OSError) else "File too large"
+            raise ImageError(f"the disk image {path} cannot have {size} bytes: {why}") from None
         found = size
     if not found or found % SECTOR_BYTES:
         raise ImageError(f"the disk image {path} has {found} bytes; an image has one or more sectors of {SECTOR_BYTES}")

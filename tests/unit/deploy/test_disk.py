@@ -195,6 +195,14 @@ def test_a_name_in_an_image_does_not_lead_out_of_the_folder(image: Path, tmp_pat
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["deep"]
 
 
+def test_what_cannot_be_an_image_is_told_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "is no regular file" in run("ls", tmp_path / "pipe", status=1)
+    assert "cannot have" in run("create", tmp_path / "x", "--size", "99999999999G", status=1)
+    assert "cannot have" in run("create", tmp_path / "x", "--size", "4000000T", status=1)
+    assert not (tmp_path / "x").exists()
+
+
 def _with_bytes(data: bytes, at: int, new: bytes) -> bytes:
     """The same image, with other bytes at ``at``, and the CRC of their commit made good (littlefs SPEC.md)."""
     block = at // 16384 * 16384
