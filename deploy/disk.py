@@ -1,7 +1,7 @@
 """Disk images as the host's commands work on them: the same format layer as the server's, over a file.
 
 Rules. An image that a running system has is refused (flock). What stands in an image is another's: a name from it
-becomes a path of the host only after a look at it.
+becomes a path of the host only after a look at it. A file that is copied, either way, is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Final, NoReturn
 import msgspec
 
 from deploy.answers import AnswerError
+from deploy.interrupts import held_interrupts, let_interrupts
+from deploy.saved_files import replaced
 from hw.devices.disk_image import DiskImage, ImageError, open_image
 from libsel4py.interfaces.block import SECTOR_BYTES
 from libsel4py.interfaces.file import NAME_BYTES, PATH_BYTES, Entry, FileError, Kind, NoSpace
@@ -32,7 +34,7 @@ from libsel4py.littlefs.check import Health, check
 from libsel4py.partitions import BadTable, Partition, one_partition, read_table
 
 PIECE_BYTES: Final = 1 << 20
-PART_NAME: Final = ".import"  # of a copy that is not whole yet
+PART_NAME: Final = ".sel4py-import"  # in an image's root: a copy that is not whole yet
 
 
 class DiskRefused(AnswerError):
@@ -74,30 +76,34 @@ class FileStore(BlockStore):
 
 def create(path: Path, size: int, partition: bool) -> Geometry:
     """Make an image of ``size`` bytes with an empty file system, in a partition if asked. Raises DiskRefused."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-    except FileExistsError:
-        raise DiskRefused(f"{path} exists, and would be lost; remove it first, or choose another name") from None
-    try:
-        with _image(path, size, read_only=False) as image:
-            part = None
-            if partition:
-                table, part = one_partition(size // SECTOR_BYTES)
-                image.write(0, table)
-            geometry = format_store(FileStore(image, part))
-            image.flush()
-            return geometry
-    except BaseException as error:
-        path.unlink(missing_ok=True)
-        if isinstance(error, ValueError | StoreFailed):
-            raise DiskRefused(str(error)) from error
-        raise
+    with held_interrupts():
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+        except FileExistsError:
+            raise DiskRefused(f"{path} exists, and would be lost; remove it first, or choose another name") from None
+        try:
+            with _image(path, size, read_only=False) as image:
+                part = None
+                if partition:
+                    table, part = one_partition(size // SECTOR_BYTES)
+                    image.write(0, table)
+                geometry = format_store(FileStore(image, part))
+                image.flush()
+                return geometry
+        except BaseException as error:
+            path.unlink(missing_ok=True)
+            if isinstance(error, ValueError | StoreFailed):
+                raise DiskRefused(str(error)) from error
+            raise
 
 
 @contextmanager
 def opened(path: Path, partition: int | None, read_only: bool) -> Iterator[LittleFsVolume]:
-    """The file system of an image, or of a partition; written out at the end. Raises DiskRefused."""
-    with _store(path, partition, read_only) as store, _told(path):
+    """The file system of an image, or of a partition; written out at the end. Raises DiskRefused.
+
+    Inside, signals raise nothing but at `let_interrupts`.
+    """
+    with held_interrupts(), _store(path, partition, read_only) as store, _told(path):
         volume = LittleFsVolume(store)
         try:
             yield volume
@@ -205,37 +211,40 @@ def _put(volume: LittleFsVolume, source: Path, target: str, above: tuple[Path, .
     mode = source.stat().st_mode
     if not stat.S_ISREG(mode):
         raise DiskRefused(f"{source} is neither a file nor a folder")
-    part = inside(f"{target.rpartition('/')[0]}/{PART_NAME}")
+    if target == PART_NAME:
+        raise DiskRefused(f"{PART_NAME} is what a copy is called that is not whole yet; choose another name")
     try:
         with source.open("rb") as reader:
-            file = volume.open(part, create=True, exclusive=False)
+            file = volume.open(PART_NAME, create=True, exclusive=False)
             file.truncate(0)
             offset = 0
             while data := reader.read(PIECE_BYTES):
                 file.write(offset, data)
                 offset += len(data)
+                let_interrupts()
             file.close()
-        volume.rename(part, target)
+        volume.rename(PART_NAME, target)
     except BaseException:
-        if _kind(volume, part) is Kind.FILE:
-            volume.remove(part)
+        if _kind(volume, PART_NAME) is Kind.FILE:
+            volume.remove(PART_NAME)
         raise
+    let_interrupts()
     return 1
 
 
-def get(volume: LittleFsVolume, source: str, target: Path) -> int:
+def get(volume: LittleFsVolume, source: str, target: Path, image: Path) -> int:
     """Copy a file or a directory of an image to the host. Returns how many files. Raises as `put`.
 
     Args:
-        target: where it is a folder, the copy has the source's name in it.
+        target: where it is a folder, the copy has the source's name in it. image: the image, which is not replaced.
     """
     kind = volume.stat(source).kind
     if target.is_dir() and source:
         target /= PurePosixPath(source).name
-    return _get(volume, source, target, kind)
+    return _get(volume, source, target, kind, image)
 
 
-def _get(volume: LittleFsVolume, source: str, target: Path, kind: Kind) -> int:
+def _get(volume: LittleFsVolume, source: str, target: Path, kind: Kind, image: Path) -> int:
     if kind is Kind.DIRECTORY:
         if _is_long(source, PATH_BYTES):
             raise DiskRefused(
@@ -247,14 +256,17 @@ def _get(volume: LittleFsVolume, source: str, target: Path, kind: Kind) -> int:
             if "/" in entry.name or "\0" in entry.name or entry.name in ("", ".", ".."):
                 raise DiskRefused(f"{source}: {entry.name!r} is a name that no file can have; nothing more is copied")
             below = f"{source}/{entry.name}" if source else entry.name
-            count += _get(volume, below, target / entry.name, entry.kind)
+            count += _get(volume, below, target / entry.name, entry.kind, image)
         return count
+    if target.exists() and target.samefile(image):
+        raise DiskRefused(f"{target} is the image itself, and would be lost; choose another name")
     file = volume.open(source, create=False, exclusive=False)
-    with target.open("wb") as writer:
+    with replaced(target) as writer:
         offset = 0
         while data := file.read(offset, PIECE_BYTES):
             writer.write(data)
             offset += len(data)
+            let_interrupts()
     file.close()
     return 1
 

@@ -95,7 +95,7 @@ def export(file: Path, source: str, target: Path, partition: int | None) -> Repo
     from deploy import disk
 
     with disk.opened(file, partition, read_only=True) as volume:
-        count = disk.get(volume, disk.inside(source), target)
+        count = disk.get(volume, disk.inside(source), target, file)
     return Report({"files": count}, lambda: line(f"copied {_files(count)} out of {file}"))
 
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from deploy.confined.gifts import BadRequest, Gift, is_text
 from deploy.disk import PIECE_BYTES, DiskRefused, create, opened, put
+from deploy.interrupts import let_interrupts
 from libsel4py.interfaces.file import Kind, NoSuchFile
 from libsel4py.littlefs import LittleFsVolume
 
@@ -109,6 +110,7 @@ def _copy(volume: LittleFsVolume, gift: Gift) -> Path | None:
             while data := file.read(offset, PIECE_BYTES):
                 writer.write(data)
                 offset += len(data)
+                let_interrupts()
             file.close()
             writer.flush()
             os.fsync(writer.fileno())

@@ -16,9 +16,10 @@ from littlefs import LittleFS
 from littlefs.context import UserContext
 
 from deploy.cli import main
-from deploy.disk import DiskRefused, FileStore, checked, create, inside
+from deploy.disk import PART_NAME, DiskRefused, FileStore, checked, create, get, inside, opened, put
 from hw.devices.disk_image import DiskImage
 from libsel4py.littlefs import LittleFsVolume, MemoryStore, StoreFailed, format_store
+from libsel4py.littlefs.cache import BlockCache
 from libsel4py.littlefs.check import check
 from libsel4py.partitions import FIRST_SECTOR
 
@@ -193,6 +194,79 @@ def test_a_name_in_an_image_does_not_lead_out_of_the_folder(image: Path, tmp_pat
     (tmp_path / "out" / "deep").mkdir()
     assert "is a name that no file can have" in run("export", image, "/", tmp_path / "out" / "deep", status=1)
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["deep"]
+
+
+@pytest.mark.parametrize("name", ["read", "prog", "sync"])
+def test_an_import_that_is_interrupted_leaves_a_whole_disk(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Ctrl-C, while littlefs calls back, is heard when it does not: a file is there whole or not at all."""
+    (tmp_path / "docs").mkdir()
+    for number in range(3):
+        (tmp_path / "docs" / str(number)).write_bytes(BIG)
+    original = getattr(BlockCache, name)
+    calls = 0
+
+    def called(*arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls % 7 == 3:
+            signal.raise_signal(signal.SIGINT)
+        return original(*arguments)
+
+    monkeypatch.setattr(BlockCache, name, called)
+    with pytest.raises(KeyboardInterrupt), opened(image, None, read_only=False) as volume:
+        put(volume, tmp_path / "docs", "")
+    monkeypatch.undo()
+    assert calls >= 3
+    assert "the file system is whole" in run("check", image)
+    assert all(row["name"] != PART_NAME for row in answer("ls", image)["result"])  # type: ignore[attr-defined]
+    run("export", image, "/", tmp_path / "out")
+    assert {each.read_bytes() for each in (tmp_path / "out").rglob("*") if each.is_file()} <= {BIG}
+
+
+def test_an_interrupted_export_leaves_what_was_there(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "big").write_bytes(BIG)
+    run("import", image, tmp_path / "big", "/")
+    target = tmp_path / "out" / "kept"
+    target.parent.mkdir()
+    target.write_bytes(b"former")
+    target.chmod(0o640)
+
+    def read(store: FileStore, offset: int, size: int) -> bytes:
+        signal.raise_signal(signal.SIGINT)
+        return plainly(store, offset, size)
+
+    plainly = FileStore.read
+    monkeypatch.setattr(FileStore, "read", read)
+    with pytest.raises(KeyboardInterrupt), opened(image, None, read_only=True) as volume:
+        get(volume, "big", target, image)
+    monkeypatch.undo()
+    assert (target.read_bytes(), os.listdir(target.parent)) == (b"former", ["kept"])
+    (target.parent / "link").symlink_to("kept")
+    run("export", image, "big", target.parent / "link")
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (BIG, 0o640)
+    run("export", image, "big", "/dev/null")
+    assert os.stat("/dev/null").st_rdev
+
+
+def test_an_export_does_not_replace_its_image(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x")
+    run("import", image, tmp_path / "f", image.name)
+    assert "is the image itself" in run("export", image, image.name, image, status=1)
+    assert "is the image itself" in run("export", image, "/", image.parent, status=1)
+    assert "the file system is whole" in run("check", image)
+
+
+def test_no_file_of_an_image_is_taken_for_a_copy_that_is_not_whole(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / ".import").write_bytes(b"kept")
+    (tmp_path / "docs" / "z").write_bytes(b"z")
+    assert "copied 2 files" in run("import", image, tmp_path / "docs", "/")
+    assert ".import" in run("ls", image, "docs")
+    assert "not whole yet" in run("import", image, tmp_path / "docs" / "z", PART_NAME, status=1)
 
 
 def test_what_cannot_be_an_image_is_told_at_once(tmp_path: Path) -> None:
