@@ -140,6 +140,7 @@ class Handle:
         except NoSpace:
             if not self.session.sweep():
                 raise
+            self.session.ensure_alive()  # or the file is closed, and would be opened again for nobody
             node.file.write(offset, data)
         if self._watches:
             self._watches.tell(ChangeKind.CHANGED, node.path)

@@ -20,6 +20,7 @@ from libsel4py.littlefs.check import check
 from libsel4py.littlefs.open_file import MOST_GAP_BYTES, LittleFsFile
 from libsel4py.littlefs.volume import MOST_AWAKE
 from libsel4py.testing import connect, system
+from libsel4py.testing.file_system import Subject
 
 OLD = b"old" * 200_000  # in 1 MiB there is no second one of it
 
@@ -424,3 +425,29 @@ def test_random_work_on_a_full_disk_is_kept_or_its_client_is_told(monkeypatch: p
         assert (health.problems, health.orphans) == ([], 0)
         refused += worker.refused
     assert refused > 40
+
+
+def test_who_takes_its_memory_back_while_a_write_finds_no_room_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, volume = empty()
+
+    @component
+    class Main(FileSystemServer):
+        def start(self) -> None:
+            self.serve_volume(volume)
+
+    write = LittleFsFile.write
+
+    def takes_back(file: LittleFsFile, offset: int, data: bytes) -> None:
+        monkeypatch.setattr(LittleFsFile, "write", write)
+        client.pool.take_back()
+        raise NoSpace("it is full")
+
+    with system() as made, connect(Main) as directory, Subject(directory, made.first_task).client() as client:
+        file = client.open("f")
+        monkeypatch.setattr(LittleFsFile, "write", takes_back)
+        with pytest.raises(StaleHandle):
+            file.write_piece(0, b"x")
+        assert not volume._awake
+        assert volume.stat("f").size == 0
