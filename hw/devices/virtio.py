@@ -267,7 +267,7 @@ class VirtioDevice(Device):
 
     def _set_ready(self, queue: QueueRecord, value: int) -> None:
         if not value & 1 or queue.ready:
-            queue.ready = value & 1  # a driver may stop a queue; it goes on where it was
+            queue.ready = value & 1  # one that was stopped goes on at its next chain, whatever was under way
             return
         size = queue.size
         is_size = 0 < size <= MOST_ENTRIES and size & (size - 1) == 0

@@ -414,6 +414,23 @@ def test_a_flush_is_waited_for_beside_a_thousand_other_descriptors(high_numbers:
     system.close()
 
 
+def test_a_queue_that_is_stopped_gives_nothing_back_and_goes_on_at_its_next_chain() -> None:
+    medium = HeldMedium()
+    system = System(medium)
+    system.guest.begin(FLUSH, size=16)
+    system.request(Kind.IN, 1, incoming=512, slot=0)
+    system.turn()
+    system.guest.write(DATA, b"s" * 512)
+    system.guest.set(Register.QUEUE_READY, 0)
+    medium.let_go()
+    system.turn()
+    assert (system.guest.read(DATA, 512), system.status(), system.guest.used()) == (b"s" * 512, 0xFF, [])
+    system.guest.set(Register.QUEUE_READY, 1)
+    system.request(Kind.GET_ID, incoming=20, slot=1)
+    assert system.run(1) == [(3, 21)]
+    system.close()
+
+
 def test_a_kernel_that_comes_after_does_again_what_was_under_way(system: System, medium: Recorder) -> None:
     system.request(Kind.OUT, 2, b"z" * 512)
     chains: list[object] = []
