@@ -32,9 +32,10 @@ class FileService(File):
         self._served_by.add_client(badge, handle.session.origin.owner, File)
 
     def forget(self, handle: Handle) -> None:
-        """An open file has ended."""
+        """An open file has ended, or its capability has."""
         if self._handles.pop(handle.badge, None) is not None:
             self._served_by.remove_client(handle.badge)
+            handle.badge = 0
 
     def find(self, badge: int) -> Handle:
         """The open file whose capability has this badge. Raises StaleHandle."""
@@ -81,4 +82,7 @@ class FileService(File):
 
     def close(self) -> None:
         handle = self._handle()
-        handle.session.drop(handle)
+        if handle.is_numbered:
+            self.forget(handle)
+        else:
+            handle.session.drop(handle)

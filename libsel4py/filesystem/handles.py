@@ -37,6 +37,7 @@ class Handle:
     Attributes:
         node: the file. how: what it was opened for. badge: of its capability, or 0 while it has none. has_written:
         since it was synced last. lender: of a file that was adopted, the session whose end is its end as well, if any.
+        is_numbered: the session knows its number, by which alone it is closed.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Handle:
         "badge",
         "has_written",
         "how",
+        "is_numbered",
         "lender",
         "node",
         "number",
@@ -59,6 +61,7 @@ class Handle:
         self.node = node
         self.badge = 0
         self.has_written = False
+        self.is_numbered = False
         self.how = how
         self.lender: FileSession | None = None
         self._reads = how.reads

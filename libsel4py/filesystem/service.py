@@ -308,6 +308,7 @@ class FileSystemServer(Directory):
 
     def open_number(self, path: str, flags: int) -> tuple[int, int, int]:
         handle = self._open(path, flags)
+        handle.is_numbered = True
         return handle.number, handle.size(), self._identity(handle)
 
     def file(self, file: int) -> Endpoint:
@@ -402,6 +403,7 @@ class FileSystemServer(Directory):
             raise NotPermitted('only a pager adopts files: the setting pager = "…" of the file system names it')
         session.ensure_room()
         handle = session.adopt(self._files.find(file.badge))
+        handle.is_numbered = True
         return Adopted(handle.number, handle.size(), handle.node.number, handle.how.writes)
 
     def overwrite_number(self, file: int, offset: int, length: int, at: int) -> int:

@@ -266,7 +266,10 @@ class Directory(Interface):
         """`File.close`."""
 
     def file(self, file: Word) -> Endpoint:
-        """The `File` capability of an open file."""
+        """The `File` capability of an open file.
+
+        `File.close` ends it for all who have it; the file stays open by its number, with its lock.
+        """
 
     def make_directory(self, path: str) -> None:
         """Make one directory."""
@@ -397,4 +400,7 @@ class File(Interface):
         """Give the lock up; nothing happens if it is not held."""
 
     def close(self) -> None:
-        """End the handle. Bytes that were written stay; `sync` is what puts them on the medium."""
+        """End the handle; of one that was opened by number, this capability alone.
+
+        Bytes that were written stay; `sync` is what puts them on the medium.
+        """

@@ -8,6 +8,7 @@ from libsel4py.errors import InvalidMessage
 from libsel4py.interfaces.file import (
     AT_END,
     PIECE_BYTES,
+    File,
     FileExists,
     IsDirectory,
     Kind,
@@ -409,3 +410,26 @@ def _0056(subject: Subject) -> None:
             client.directory.remove("g")
         lost = before - client.directory.space().free_blocks
         assert lost <= before // 10, f"{lost} of {before} blocks are lost"
+
+
+@check
+def _0057(subject: Subject) -> None:
+    """FILE0057 Who was handed the capability of a file that was opened by number cannot close it for its giver."""
+    with subject.client() as client:
+        number, *_ = client.directory.open_number("f", NEW)
+        endpoint = client.directory.file(number)
+        file = File(endpoint)
+        assert file.write_piece(0, b"hello") == 5
+        assert file.try_lock(True)
+        file.close()
+        refused(StaleHandle, "the capability", file.size)
+        assert client.directory.size_number(number) == 5
+        other = client.open("f")
+        assert not other.try_lock(False), "the lock went with the capability"
+        again = client.directory.file(number)
+        assert File(again).read_piece(0, 10) == b"hello"
+        client.directory.close_number(number)
+        refused(StaleHandle, "the other capability", File(again).size)
+        assert other.try_lock(False)
+        for each in (endpoint, again):
+            subject.task.delete(each)
