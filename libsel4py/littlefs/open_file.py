@@ -17,6 +17,7 @@ MOST_GAP_BYTES: Final = 8 << 20  # that are filled at a time: it takes a tenth o
 MOST_FILE_BYTES: Final = (1 << 31) - 1
 LEAST_TAIL_BYTES: Final = 16 << 10  # that are worth opening the file once more
 TAIL_PIECE_BYTES: Final = 64 << 10
+LONG_TAIL_BYTES: Final = 8 << 20  # littlefs copies them in a sixth of a second, this module in a thirtieth
 READ: Final = lfs.LFSFileFlag(1)  # littlefs' number of "to read alone"
 
 
@@ -26,6 +27,7 @@ class LittleFsFile:
     littlefs writes what was written and all of the file behind it to new blocks, once something else than the next
     write comes; what lies behind it littlefs copies byte by byte. So it is written here before that, in large pieces,
     as long as the directory names what was there before. No sync comes of it: a loss of power leaves the old file.
+    Where it does not, and much lies behind, what was written before is synced first, so that it does again.
 
     Where littlefs has no room for what was written (it finds out when it writes, seeks, reads or syncs) it gives the
     file up, and closing it would keep nothing of that, in silence: so it is synced first, whoever was told before.
@@ -62,6 +64,7 @@ class LittleFsFile:
             if offset > self._size:
                 self._lengthen(offset)
             self._seek(offset)
+            self._have_named(offset + len(data))
             self._is_writing = True
             self._call(lfs.file_write, self._open, data)
         except FileError:
@@ -183,6 +186,12 @@ class LittleFsFile:
             self._carry_over()
             self._call(lfs.file_seek, self._open, offset, 0)
             self._at = offset
+
+    def _have_named(self, end: int) -> None:
+        """Before something is written up to here: long before the file's end only where its directory names it."""
+        if not self._is_writing and not self._is_as_named and self._size - end >= LONG_TAIL_BYTES:
+            self._call(lfs.file_sync, self._open)
+            self._is_as_named, self._is_given_up = True, False
 
     def _lengthen(self, size: int) -> None:
         """By zeroes, which littlefs writes. Raises Unfinished: by as many as can be written while others wait."""
