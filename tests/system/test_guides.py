@@ -117,3 +117,36 @@ def test_the_bank_is_killed_and_no_deposit_is_lost_or_made_twice(sel4py: Supervi
     assert first == ["0", "0"]
     assert second[0] == second[1]
     sel4py.ok("down")
+
+
+def files_guide(sel4py: Supervisor, folder: Path, typed: str) -> str:
+    """What the shell answers when the program of the page about files, in the folder of its task, has ended."""
+    page = (GUIDE / "files.md").read_text(encoding="utf-8")
+    name = folder.name
+    pairs = re.findall(r"(?ms)^```python\n((?:(?!^```).)*)^```\n\n^```toml\n((?:(?!^```).)*)^```", page)
+    ((program, tables),) = [pair for pair in pairs if f"[task.{name}]" in pair[1]]
+    made(sel4py, folder, tables.replace(f"apps.{name}.main", f"{name}.main"))
+    description = folder / "system.toml"
+    text = re.sub(r"(?m)^names = .*$", 'memory = "64M"\npool = "4M"', description.read_text(encoding="utf-8"))
+    uses = 'names = "names.names"'
+    assert text.count(uses) == 1
+    text = text.replace(uses, f'{uses}, files = {{ from = "disk.root", rights = "wgp" }}')
+    description.write_text(text, encoding="utf-8")
+    (folder / name / "main.py").write_text(program, encoding="utf-8")
+    terminal = sel4py.terminal("up", folder)
+    terminal.until(PROMPT)
+    while any(row["name"] == name for row in sel4py.rows("ps")):
+        pass
+    terminal.type(typed.encode() + b"\r")
+    answer = terminal.until(PROMPT).decode().replace("\r", "")
+    terminal.type(b"exit\r")
+    assert terminal.wait() == 0, sel4py.run("logs", name).output
+    return answer.partition("\n")[2].removesuffix(PROMPT.decode())
+
+
+def test_a_program_writes_a_file(sel4py: Supervisor, tmp_path: Path) -> None:
+    assert files_guide(sel4py, tmp_path / "editor", "cat notes.txt") == "hello\n"
+
+
+def test_a_program_has_a_file_as_memory(sel4py: Supervisor, tmp_path: Path) -> None:
+    assert re.search(r"(?m)^table +65536 ", files_guide(sel4py, tmp_path / "counter", "ls"))
