@@ -51,17 +51,32 @@ static bool read_instruction(uint64_t ip, struct instruction *found)
 
 #endif
 
-/* The instruction was carried out up to the access, or would have: its bytes can be read. */
-static bool find_instruction(const struct access *access, struct instruction *found)
+static uint64_t address_of(const struct access *access, const struct instruction *found, const ucontext_t *context)
+{
+    const struct operand *operand = &found->operand;
+    uint64_t address = (uint64_t)(int64_t)operand->displacement;
+    if (operand->is_relative)
+        address += access->ip + found->length;
+    if (operand->base != NO_REGISTER)
+        address += get_register(context, operand->base);
+    if (operand->index != NO_REGISTER)
+        address += instruction_indexed(operand, get_register(context, operand->index));
+    return address;
+}
+
+/* The instruction was carried out up to the access, or would have: its bytes can be read. One that begins in the page
+ * before is none of the register at which it faults. */
+static bool find_instruction(const struct access *access, const ucontext_t *context, struct instruction *found)
 {
     return !(access->kind & SEL4PY_FAULT_FETCH) && read_instruction(access->ip, found) &&
-           found->is_store == !!(access->kind & SEL4PY_FAULT_WRITE);
+           found->is_store == !!(access->kind & SEL4PY_FAULT_WRITE) &&
+           address_of(access, found, context) == access->address;
 }
 
 uint64_t access_wanted(const struct access *access, const ucontext_t *context)
 {
     struct instruction found;
-    if (!find_instruction(access, &found))
+    if (!find_instruction(access, context, &found))
         return 0;
     const uint64_t target = found.target == NO_REGISTER ? 0 : get_register(context, found.target);
     return (uint64_t)found.width << SEL4PY_ACCESS_WIDTH_SHIFT | (found.is_store ? instruction_stored(&found, target) : 0);
@@ -70,10 +85,12 @@ uint64_t access_wanted(const struct access *access, const ucontext_t *context)
 bool access_done(const struct access *access, ucontext_t *context, uint64_t value)
 {
     struct instruction found;
-    if (!find_instruction(access, &found))
+    if (!find_instruction(access, context, &found))
         return false;
-    if (found.base != NO_REGISTER)
-        set_register(context, found.base, get_register(context, found.base) + (uint64_t)(int64_t)found.step);
+    if (found.step) {
+        const uint8_t base = found.operand.base;
+        set_register(context, base, get_register(context, base) + (uint64_t)(int64_t)found.step);
+    }
     if (!found.is_store && found.target != NO_REGISTER)
         set_register(context, found.target, instruction_loaded(&found, get_register(context, found.target), value));
     fault_set_ip(context, access->ip + found.length);

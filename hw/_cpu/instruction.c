@@ -14,30 +14,39 @@ enum {
     REX = 0x40,
     REX_MASK = 0xf0,
     REX_B = 1,
+    REX_X = 2,
     REX_R = 4,
     REX_W = 8,
     OPERAND_SIZE = 0x66,
-    ADDRESS_SIZE = 0x67,
-    STACK_POINTER = 4, /* in these fields: a SIB byte follows */
-    FRAME_POINTER = 5, /* without displacement: 4 bytes of it */
+    STACK_POINTER = 4, /* in these fields: a SIB byte follows; as an index: there is none */
+    FRAME_POINTER = 5, /* without displacement: 4 bytes of it, and no register */
 };
 
-static bool is_segment_prefix(uint8_t byte)
-{
-    return byte == 0x26 || byte == 0x2e || byte == 0x36 || byte == 0x3e || byte == 0x64 || byte == 0x65;
-}
+/* ES, CS, SS, DS: these begin at 0. What is relative to FS or GS is none, nor one that cuts its address to 32 bits. */
+static bool is_segment_prefix(uint8_t byte) { return byte == 0x26 || byte == 0x2e || byte == 0x36 || byte == 0x3e; }
 
-/* Bytes of the address behind an opcode, ModRM included; 0 where it names a register, not memory. */
-static unsigned address_length(const uint8_t *modrm)
+/* Of the address behind an opcode. Bytes that it has, ModRM included; 0 where it names a register, not memory. */
+static unsigned read_operand(const uint8_t *modrm, uint8_t rex, struct operand *found)
 {
-    const unsigned mode = modrm[0] >> 6, base = modrm[0] & 7;
+    const unsigned mode = modrm[0] >> 6, field = modrm[0] & 7;
     if (mode == 3)
         return 0;
-    const bool has_sib = base == STACK_POINTER;
-    const unsigned displacement = mode == 1                                                       ? 1
-                                  : mode == 2 || (has_sib ? modrm[1] & 7 : base) == FRAME_POINTER ? 4
-                                                                                                  : 0;
-    return 1 + has_sib + displacement;
+    const bool has_sib = field == STACK_POINTER;
+    const uint8_t sib = has_sib ? modrm[1] : STACK_POINTER << 3, base = has_sib ? sib & 7 : (uint8_t)field;
+    const uint8_t index = (uint8_t)((sib >> 3 & 7) | (rex & REX_X ? 8 : 0));
+    const bool has_no_base = mode == 0 && base == FRAME_POINTER;
+    const unsigned before = 1 + has_sib, bytes = mode == 1 ? 1 : mode == 2 || has_no_base ? 4 : 0;
+    *found = (struct operand){
+        .base = has_no_base ? NO_REGISTER : (uint8_t)(base | (rex & REX_B ? 8 : 0)),
+        .index = has_sib && index != STACK_POINTER ? index : NO_REGISTER,
+        .shift = sib >> 6,
+        .is_relative = has_no_base && !has_sib,
+    };
+    if (bytes == 1)
+        found->displacement = (int8_t)modrm[before];
+    else
+        memcpy(&found->displacement, modrm + before, bytes);
+    return before + bytes;
 }
 
 struct opcode {
@@ -71,7 +80,7 @@ bool instruction_of_x86(const uint8_t *code, struct instruction *found)
 {
     const uint8_t *at = code;
     bool is_short = false;
-    for (; *at == OPERAND_SIZE || *at == ADDRESS_SIZE || is_segment_prefix(*at); at++) {
+    for (; *at == OPERAND_SIZE || is_segment_prefix(*at); at++) {
         is_short |= *at == OPERAND_SIZE;
         if (at - code == 4) /* as many as there are kinds of prefixes */
             return false;
@@ -82,7 +91,8 @@ bool instruction_of_x86(const uint8_t *code, struct instruction *found)
         return false;
     const uint8_t operand = rex & REX_W ? 8 : is_short ? 2 : 4;
     const uint8_t width = opcode.width ? opcode.width : operand;
-    const unsigned length = address_length(at);
+    struct operand memory;
+    const unsigned length = read_operand(at, rex, &memory);
     if (!length || width == 8)
         return false;
     uint8_t target = (uint8_t)((at[0] >> 3 & 7) | (rex & REX_R ? 8 : 0));
@@ -105,14 +115,16 @@ bool instruction_of_x86(const uint8_t *code, struct instruction *found)
         .into = opcode.into ? opcode.into : operand,
         .is_second_byte = is_second_byte,
         .number = number,
-        .base = NO_REGISTER,
+        .operand = memory,
     };
     return true;
 }
 
 /* --- AArch64 ---------------------------------------------------------------------------------------------------------- */
 
-enum { POST_INDEX = 1, PRE_INDEX = 3, ZERO_REGISTER = 31 };
+enum { POST_INDEX = 1, PRE_INDEX = 3, ZERO_REGISTER = 31, WHOLE = 1, SIGNED = 4 /* of a register that is added */ };
+
+static uint8_t unless_zero(uint32_t number) { return number == ZERO_REGISTER ? NO_REGISTER : (uint8_t)number; }
 
 bool instruction_of_aarch64(const uint8_t *code, struct instruction *found)
 {
@@ -125,22 +137,39 @@ bool instruction_of_aarch64(const uint8_t *code, struct instruction *found)
     if ((has_register && index != 2) || (size == 2 && kind == 3)) /* atomic operations; what is none */
         return false;
     const bool steps = !has_offset && !has_register && (index == POST_INDEX || index == PRE_INDEX);
-    const uint8_t target = word & 31;
-    const int16_t step = (int16_t)(word >> 12 & 511);
+    const unsigned extension = word >> 13 & 7;
+    const int16_t number = (int16_t)((word >> 12 & 511) - (word >> 12 & 256) * 2), step = steps ? number : 0;
+    const struct operand memory = {
+        .base = word >> 5 & 31,
+        .index = has_register ? unless_zero(word >> 16 & 31) : NO_REGISTER,
+        .shift = word >> 12 & 1 ? (uint8_t)size : 0,
+        .has_half = !(extension & WHOLE),
+        .has_signed_half = extension & SIGNED,
+        .displacement = has_offset                            ? (int32_t)((word >> 10 & 4095) << size)
+                        : has_register || index == POST_INDEX ? 0
+                                                              : number,
+    };
     *found = (struct instruction){
         .length = 4,
         .width = (uint8_t)(1 << size),
         .is_store = kind == 0,
         .is_signed = kind > 1,
-        .target = target == ZERO_REGISTER ? NO_REGISTER : target,
+        .target = unless_zero(word & 31),
         .into = kind == 2 ? 8 : 4,
-        .base = steps ? word >> 5 & 31 : NO_REGISTER,
-        .step = steps ? (int16_t)(step - (step & 256 ? 512 : 0)) : 0,
+        .operand = memory,
+        .step = step,
     };
     return true;
 }
 
 /* --- values ----------------------------------------------------------------------------------------------------------- */
+
+uint64_t instruction_indexed(const struct operand *operand, uint64_t index)
+{
+    if (operand->has_half)
+        index = operand->has_signed_half ? (uint64_t)(int64_t)(int32_t)index : (uint32_t)index;
+    return index << operand->shift;
+}
 
 static uint64_t low_bytes(unsigned bytes) { return bytes < 8 ? ((uint64_t)1 << 8 * bytes) - 1 : UINT64_MAX; }
 

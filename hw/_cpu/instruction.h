@@ -7,6 +7,15 @@
 
 enum { NO_REGISTER = 255 };
 
+/* Where in memory: the sum of registers, NO_REGISTER where there is none, and a number. */
+struct operand {
+    uint8_t base, index;
+    uint8_t shift;                  /* of the index, by so many bits */
+    bool has_half, has_signed_half; /* of the index, whose upper half does not count then */
+    bool is_relative;               /* the address of the next instruction is added */
+    int32_t displacement;
+};
+
 /* One load into a register, or one store of a register or a number. Registers by the processor's own numbers. */
 struct instruction {
     uint8_t length; /* bytes */
@@ -17,13 +26,16 @@ struct instruction {
     uint8_t into;        /* bytes of the register that a load changes; 4 clears the others, 1 and 2 leave them */
     bool is_second_byte; /* of the register: AH, CH, DH, BH */
     uint64_t number;
-    uint8_t base; /* a register that grows by `step` with it, or NO_REGISTER */
-    int16_t step;
+    struct operand operand;
+    int16_t step; /* the operand's base grows by it */
 };
 
 /* False where the instruction is another one. Reads no byte behind the instruction's last. */
 bool instruction_of_x86(const uint8_t *code, struct instruction *found);
 bool instruction_of_aarch64(const uint8_t *code, struct instruction *found);
+
+/* The part of an operand's address that its index makes, of that register's value. */
+uint64_t instruction_indexed(const struct operand *operand, uint64_t index);
 
 /* The value of what a store puts there, of its register's value; what a load leaves in the register, of what it was. */
 uint64_t instruction_stored(const struct instruction *instruction, uint64_t target);

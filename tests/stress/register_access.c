@@ -11,7 +11,8 @@
 
 enum { BYTES = 128, AT = 64, PAGE = 4096 };
 
-static uint8_t device[BYTES], *page; /* the page is never there */
+static uint8_t device[BYTES], *page; /* the page is never there, and the one before it is memory */
+__attribute__((used)) static uint8_t pages[2 * PAGE] __attribute__((aligned(PAGE)));
 static unsigned accesses;
 static sigjmp_buf unknown;
 
@@ -69,6 +70,10 @@ PLAIN(load32_index_alone, "mov %%rdi, %%rcx\n shr $2, %%rcx\n mov 0(,%%rcx,4), %
 PLAIN(load32_r12, "mov %%rdi, %%r12\n mov (%%r12), %%eax")
 PLAIN(load32_r13, "mov %%rdi, %%r13\n mov (%%r13), %%eax")
 PLAIN(load32_r13_indexed, "mov %%rdi, %%r13\n mov $1, %%ecx\n mov (%%r13,%%rcx,4), %%eax")
+PLAIN(load32_r12_index, "mov $3, %%r12d\n mov -8(%%rdi,%%r12,2), %%eax")
+PLAIN(load32_back, "mov $-5, %%rcx\n mov (%%rdi,%%rcx,4), %%eax")
+PLAIN(load32_stack, "mov %%rsp, %%rcx\n mov %%rdi, %%rsp\n mov (%%rsp), %%eax\n mov %%rcx, %%rsp")
+PLAIN(load32_itself, "mov %%rdi, %%rax\n mov 4(%%rax), %%eax")
 PLAIN(load32_segment, "mov %%ds:(%%rdi), %%eax")
 PLAIN(zero8_32, "movzbl (%%rdi), %%eax")
 PLAIN(zero8_16, "movzbw (%%rdi), %%ax")
@@ -81,6 +86,15 @@ PLAIN(sign8_64, "movsbq (%%rdi), %%rax")
 PLAIN(sign16_32, "movswl (%%rdi), %%eax")
 PLAIN(sign16_64, "movswq (%%rdi), %%rax")
 PLAIN(sign32_64, "movslq (%%rdi), %%rax")
+static struct left load32_relative(uint8_t *at, uint64_t value)
+{
+    if (at == page + AT)
+        __asm__ volatile("mov pages + 4096 + 64(%%rip), %%eax" : "=a"(value) : : "memory");
+    else
+        __asm__ volatile("mov (%1), %%eax" : "=a"(value) : "r"(at) : "memory");
+    return (struct left){value, (uint64_t)(uintptr_t)at};
+}
+
 PLAIN(store8, "mov %%al, (%%rdi)")
 PLAIN(store8_second, "mov %%ah, (%%rdi)")
 PLAIN(store8_high, "mov %%rax, %%r8\n mov %%r8b, 3(%%rdi)")
@@ -95,12 +109,12 @@ PLAIN(store32_number, "movl $0x91827364, 0x18(%%rdi)")
 PLAIN(store32_number_indexed, "mov $3, %%ecx\n movl $0x11827364, 4(%%rdi,%%rcx,8)")
 
 #define FORMS                                                                                                          \
-    X(load8) X(load8_second) X(load8_high) X(load8_sil) X(load16) X(load32) X(load32_high) X(load32_near)             \
-    X(load32_far) X(load32_indexed) X(load32_index_alone) X(load32_r12) X(load32_r13) X(load32_r13_indexed)           \
-    X(load32_segment) X(zero8_32) X(zero8_16) X(zero8_64) X(zero16_32) X(zero16_64) X(sign8_16) X(sign8_32)           \
-    X(sign8_64) X(sign16_32) X(sign16_64) X(sign32_64) X(store8) X(store8_second) X(store8_high) X(store8_sil)        \
-    X(store16) X(store16_high) X(store32) X(store32_high) X(store8_number) X(store16_number) X(store32_number)        \
-    X(store32_number_indexed)
+    X(load8) X(load8_second) X(load8_high) X(load8_sil) X(load16) X(load32) X(load32_high) X(load32_near)              \
+    X(load32_far) X(load32_indexed) X(load32_index_alone) X(load32_r12) X(load32_r13) X(load32_r13_indexed)            \
+    X(load32_r12_index) X(load32_back) X(load32_stack) X(load32_itself) X(load32_relative) X(load32_segment)           \
+    X(zero8_32) X(zero8_16) X(zero8_64) X(zero16_32) X(zero16_64) X(sign8_16) X(sign8_32) X(sign8_64) X(sign16_32)     \
+    X(sign16_64) X(sign32_64) X(store8) X(store8_second) X(store8_high) X(store8_sil) X(store16) X(store16_high)       \
+    X(store32) X(store32_high) X(store8_number) X(store16_number) X(store32_number) X(store32_number_indexed)
 
 PLAIN(load64, "mov (%%rdi), %%rax")
 PLAIN(store64, "mov %%rax, (%%rdi)")
@@ -112,9 +126,16 @@ PLAIN(loads_vector, "movdqu (%%rdi), %%xmm0")
 PLAIN(copies, "mov %%rsi, %%r8\n mov %%rdi, %%rsi\n mov %%rsp, %%rdi\n sub $64, %%rdi\n mov $4, %%ecx\n rep movsb\n"
               "mov %%r8, %%rsi")
 PLAIN(calls, "jmp *%%rdi")
+PLAIN(loads_thread_local, "mov %%rdi, %%rcx\n sub %%fs:0, %%rcx\n mov %%fs:(%%rcx), %%eax")
+
+/* What begins in the memory before a register, so that the fault is at the register's own address. */
+#define ACROSS                                                                                                         \
+    X(load16, -1) X(load32, -2) X(load32_near, 2) X(load32_far, -9) X(load32_indexed, -18) X(load32_r13_indexed, -6)   \
+    X(sign16_64, -1) X(store16, -1) X(store32, -3) X(store32_number, -0x1a)
 
 #define OTHERS                                                                                                         \
-    X(load64) X(store64) X(store64_number) X(adds) X(compares) X(exchanges) X(loads_vector) X(copies) X(calls)
+    X(load64) X(store64) X(store64_number) X(adds) X(compares) X(exchanges) X(loads_vector) X(copies) X(calls)        \
+    X(loads_thread_local)
 
 #elif defined(__aarch64__)
 
@@ -163,6 +184,10 @@ PLAIN(loads_vector, "ldr q0, [%1]")
 PLAIN(loads_float, "ldr s0, [%1]")
 PLAIN(calls, "br %1")
 
+#define ACROSS                                                                                                         \
+    X(load16, -1) X(load32, -2) X(load32_offset, -34) X(load32_near, 2) X(load32_indexed, -14) X(load32_extended, 2)   \
+    X(load32_post, -2) X(load32_pre, 6) X(store16, -3) X(store32, -2) X(store32_indexed, -22)
+
 #define OTHERS                                                                                                         \
     X(load64) X(store64) X(loads_pair) X(stores_pair) X(atomic) X(exclusive) X(loads_vector) X(loads_float)      \
     X(calls)
@@ -193,12 +218,12 @@ static void check(form *carry_out, const char *name, uint64_t seed)
     exit(1);
 }
 
-static void check_other(form *carry_out, const char *name)
+static void check_other(form *carry_out, const char *name, int offset)
 {
     if (sigsetjmp(unknown, 1))
         return;
-    carry_out(page + AT, 0);
-    printf("%s was taken for a load or store\n", name);
+    carry_out(page + offset, 0);
+    printf("%s at %d was taken for a load or store of a register\n", name, offset);
     exit(1);
 }
 
@@ -207,16 +232,19 @@ int main(void)
     const struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
     static uint8_t stack[64 << 10];
     const stack_t own = {.ss_sp = stack, .ss_size = sizeof stack};
-    page = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED || sigaltstack(&own, NULL) < 0 || sigaction(SIGSEGV, &action, NULL) < 0)
+    page = pages + PAGE;
+    if (mprotect(page, PAGE, PROT_NONE) < 0 || sigaltstack(&own, NULL) < 0 || sigaction(SIGSEGV, &action, NULL) < 0)
         return 2;
 #define X(name)                                                                                                        \
     for (uint64_t seed = 0; seed < 64; seed++)                                                                         \
         check(name, #name, seed);
     FORMS
 #undef X
-#define X(name) check_other(name, #name);
+#define X(name) check_other(name, #name, AT);
     OTHERS
+#undef X
+#define X(name, offset) check_other(name, #name, offset);
+    ACROSS
     printf("all as it should be\n");
     return 0;
 }
