@@ -1,11 +1,13 @@
 """Delete and revoke: what ends with the last capability, zombies, and that long work is done in pieces."""
 
+import itertools
+import time
 from collections.abc import Callable
 
 import pytest
 
 from hw.ram import Interrupted
-from kerneld import caps
+from kerneld import caps, deletion
 from kerneld.kernel import Kernel
 from kerneld.outbox import Tell
 from kerneld.records import CapType, Endpoint, Slot, Tcb, TcbSlot, ThreadState, VSpace
@@ -210,7 +212,37 @@ def test_a_large_empty_cnode_is_quickly_gone() -> None:
     machine = Machine(32 << 20)
     table = machine.retype(ObjectType.CNODE, 17)
     submit(machine, Label.CNODE_DELETE, table)
-    assert transactions(machine) <= (1 << 17) // (256 * WORK_UNITS) + 1
+    assert transactions(machine) <= (1 << 17) // (deletion.SKIP_SLOTS * WORK_UNITS) + 1
+
+
+def test_a_transaction_that_passes_over_empty_slots_is_no_longer_than_one_that_deletes() -> None:
+    """Others wait for one or the other. The least of each is compared: what the host does meanwhile is in neither."""
+    machine = Machine(64 << 20, check=False)
+    full, empty = machine.retype(ObjectType.CNODE, 10), machine.retype(ObjectType.CNODE, 18)
+    endpoint = machine.retype(ObjectType.ENDPOINT)
+    for index in range(1 << 10):
+        machine.root.call(full, Label.CNODE_COPY, (index, 10, endpoint, DEPTH, Rights.ALL), [CNODE])
+
+    def least(table: int) -> int:
+        moments: list[int] = []
+        submit(machine, Label.CNODE_DELETE, table)
+        transactions(machine, lambda: moments.append(time.thread_time_ns()))
+        return min(after - before for before, after in itertools.pairwise(moments))
+
+    assert least(empty) < 2 * least(full)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 127, 128, 129, 1000])
+def test_empty_slots_are_passed_over_up_to_the_last_capability(slots: int) -> None:
+    machine = Machine(check=False)
+    table = machine.slot(machine.retype(ObjectType.CNODE, 10)).object
+    looked_from = max(0, slots - deletion.SKIP_SLOTS)
+    assert deletion._without_empty_tail(machine.kernel.core, table, slots) == looked_from
+    for last in {0, 1, slots // 2, slots - 2, slots - 1} & set(range(slots)):
+        machine.ram.poke(table + last * Slot.SIZE, b"\1")
+        left = deletion._without_empty_tail(machine.kernel.core, table, slots)
+        assert left == max(last + 1, looked_from), last
+        machine.ram.poke(table + last * Slot.SIZE, b"\0")
 
 
 def test_while_it_is_taken_apart_a_cnode_cannot_be_used(machine: Machine) -> None:
