@@ -29,7 +29,11 @@ static void *counted(void *memory)
     return memory;
 }
 
-void *shim_malloc(size_t size) { return counted(malloc(size)); }
+/* lwIP reads a header's first bytes, and an option's length, before it sees that they are not there (ip6_input): behind
+ * each packet there are so many more. */
+enum { BEHIND_BYTES = 8 };
+
+void *shim_malloc(size_t size) { return counted(malloc(size + BEHIND_BYTES)); }
 
 void *shim_calloc(size_t count, size_t size) { return counted(calloc(count, size)); }
 

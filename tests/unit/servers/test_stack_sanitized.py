@@ -21,6 +21,7 @@ TESTS = (
     "test_syn_flood.py",
     "test_syn_cookies.py",
     "test_segment_sizes.py",
+    "test_short_packets.py",
     "test_small_windows.py",
     "test_stack_leases.py",
     "test_stack_shares.py",
