@@ -287,6 +287,14 @@ FUNCTION(tcp_bind_to)
     Py_RETURN_NONE;
 }
 
+/* Whether it is the address of one host: at no other can anybody answer (RFC 1122, 4.2.3.10), and all were asked. */
+static bool is_of_one(const ip_addr_t *address)
+{
+    if (ip_addr_isany(address) || ip_addr_ismulticast(address))
+        return false;
+    return IP_IS_V6(address) || !netif_default || !ip4_addr_isbroadcast(ip_2_ip4(address), netif_default);
+}
+
 FUNCTION(tcp_connect_to)
 {
     (void)module, (void)count;
@@ -297,6 +305,8 @@ FUNCTION(tcp_connect_to)
         return NULL;
     if (sock->kind != TCP || sock->connected || sock->connecting)
         return raise_error(ERR_ISCONN);
+    if (!is_of_one(&address))
+        return raise_error(ERR_RTE);
     err_t error = tcp_connect(sock->pcb.tcp, &address, (u16_t)port, on_connected);
     if (error != ERR_OK)
         return raise_error(error);
