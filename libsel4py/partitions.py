@@ -100,6 +100,8 @@ def _gpt(read: Read, sectors: int) -> dict[int, Partition]:
 
 
 def _gpt_at(read: Read, at: int, sectors: int) -> dict[int, Partition]:
+    if at >= sectors:
+        raise BadTable(f"a GPT begins in sector {at}, and the disk has {sectors}")
     header = read(at, 1)
     mark, _, size, crc, _, own, _, _, _, _, start, count, each, table_crc = _GPT.unpack_from(header)
     if mark != b"EFI PART" or not _GPT.size <= size <= SECTOR_BYTES:

@@ -106,6 +106,17 @@ def test_an_empty_disk_has_no_table(image: Image) -> None:
         _ = image.table
 
 
+def test_a_disk_of_one_sector_has_no_gpt(image: Image) -> None:
+    image.mbr(0, (PROTECTIVE, 1, 1))
+
+    def read(first: int, count: int) -> bytes:
+        assert (first, count) == (0, 1)
+        return image.read(first, count)
+
+    with pytest.raises(BadTable, match="a GPT begins in sector 1, and the disk has 1"):
+        read_table(read, 1)
+
+
 @given(st.binary(min_size=66, max_size=66), st.sampled_from([EXTENDED, PROTECTIVE, LINUX]), st.binary(max_size=1024))
 def test_no_table_leads_off_the_disk(entries: bytes, kind: int, further: bytes) -> None:
     image = Image()
