@@ -171,7 +171,7 @@ class Change(msgspec.Struct, frozen=True):
         asks: who is asked until then whether they are started sooner, or at all.
         leaves: those that are not to be started, for ``because``; where it is "", for their restart policy.
         by_order: those that leave were stopped by order, which another one takes back: who calls them waits.
-        renews: the failures of those that are started are forgotten: their group begins anew.
+        renews: the failures of those that end, start or wait are forgotten: their group begins anew.
         waits: those that do not run, and wait for another moment than root knows, each with that moment, as ``due``.
     """
 

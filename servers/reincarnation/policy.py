@@ -375,6 +375,7 @@ class Policy:
                 ends = [each for each in supervisor.children if each is child or each.goes_along]
                 for each in ends:
                     each.forgive()
+                    each.kept = None  # root is to know of each
                 return self._change(cause, ends, renews=True)
         return self._leave(child, cause, status, f"{many}, kill starts it again", ends=True)
 

@@ -87,8 +87,12 @@ class LifecycleService(Lifecycle):
         for number, due in change.waits:
             for running in self._known((number,)):
                 self._wait_on(running, due)
+        if change.renews:
+            for running in self._known((*change.ends, *change.starts, *(number for number, _ in change.waits))):
+                running.failed_at.clear()
+                running.failures, running.renewed_at = 0, self._lives.clock()
         for running in self._known(change.starts):
-            self._start(running, change)
+            self._start(running)
         for running in self._known(change.leaves):
             self._leave(running, change)
         if change.ends or change.leaves:
@@ -224,19 +228,14 @@ class LifecycleService(Lifecycle):
         running.image = loaded
         running.events.append(f"runs {image} from now on")
 
-    def _start(self, running: RunningTask, change: Change) -> None:
+    def _start(self, running: RunningTask) -> None:
         if running.life is Life.RUNNING:
             return
-        if change.renews:
-            running.failed_at.clear()
-            running.failures = 0
         running.standing, running.due = Standing.RUNNING, 0.0
         was = running.state
         self._lives.start_again(running)
         running.back_at = running.back_at or running.started_at
         _log.warning("%s was %s: it is started again", running.task.name, was)
-        if change.renews:
-            running.renewed_at = running.started_at
 
     def _leave(self, running: RunningTask, change: Change) -> None:
         running.standing = Standing.LEFT

@@ -140,3 +140,23 @@ def test_who_begins_anew_decides_as_the_former_would_have(seed: int) -> None:
                 assert state(anew, number, now) == state(policy, number, now), (event, record.name)
                 is_running = board.tasks[number].life is Life.RUNNING
                 assert is_running is (policy.children[number].standing is Standing.RUNNING)
+
+
+def test_a_group_that_begins_anew_is_known_to_have_where_none_of_it_can_start_yet() -> None:
+    """Its failures are forgotten, and it is given up for good when that was no help."""
+    tasks = [
+        task("reincarnation", grants=(Grant.LIFECYCLE,), provides=(Provide("s", PING),)),
+        task("one", restart=Restart.ALWAYS),
+        *(task(name, restart=Restart.ALWAYS, depends=("one",)) for name in NAMES[1:3]),
+    ]
+    group = Group("g", NAMES[1:3], intensity=1, give_up=GiveUp.RESTART_GROUP)
+    with root(*tasks, groups=(group,), check=False) as board:
+        board.supervisor.start_all()
+        policy, now = Policy(board.lifecycle.tasks(), board.lifecycle.groups()), board.clock.now
+        for steps in (policy.stop(1, now), policy.failed(2, 1, "x", now), policy.failed(3, 1, "x", now)):
+            carry_out(board, steps)
+        found = {record.number: (record.standing, record.failed_at) for record in board.lifecycle.tasks()}
+        assert found == {1: (Standing.LEFT, ()), 2: (Standing.WAITING, ()), 3: (Standing.WAITING, ())}
+        anew = Policy(board.lifecycle.tasks(), board.lifecycle.groups())
+        assert [state(anew, number, now) for number in (2, 3)] == [state(policy, number, now) for number in (2, 3)]
+        assert anew.supervisors[2].renewed_at == now
