@@ -15,6 +15,8 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 SHELL := /bin/sh
 # Bytecode lies beside its source, whatever the shell says: without it each process that is started compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
+# Tests are made of assertions, which this leaves out.
+unexport PYTHONOPTIMIZE
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -5,6 +5,8 @@ Nor does what is started here ignore that its terminal goes, where all of this r
 
 And no example of a property fails because it, or its making, took long: the host has others' work to do, too.
 
+Where Python leaves assertions out nothing runs: no test would show anything.
+
 Where the host's folder for what is temporary has a long name another one is taken: sockets' addresses have 107 bytes.
 """
 
@@ -28,6 +30,11 @@ settings.register_profile("patient", settings(), deadline=None, suppress_health_
 settings.load_profile("patient")
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda number, frame: None)  # others' is as at first
+
+
+def pytest_configure() -> None:
+    if not __debug__:
+        raise pytest.UsageError("tests are made of assertions, which PYTHONOPTIMIZE leaves out: unset it")
 
 
 def _put_aside() -> None:

@@ -43,6 +43,7 @@ class PlainUser:
             "SEL4PY_STATE_DIR": str(self.folder / "state"),
             "HOME": str(self.folder),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTEST_ADDOPTS": "--color=no",  # lines of its summary are looked at
         }
         return subprocess.run(
             [sys.executable, str(BECOME), str(USER), sys.executable, *arguments],

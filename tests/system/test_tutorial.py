@@ -39,7 +39,7 @@ def test_the_server_is_short_and_its_own_test_passes(greeter: Path) -> None:
         text=True,
         timeout=60,
         cwd=greeter.parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout

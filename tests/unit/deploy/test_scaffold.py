@@ -39,7 +39,7 @@ def test_what_it_writes_is_formatted_and_linted(tmp_path: Path, arguments: tuple
 def test_its_own_tests_pass_and_its_description_is_right(tmp_path: Path) -> None:
     scaffold(tmp_path / "time_keeper")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "time_keeper"]
-    environment = {**os.environ, "PYTHONPATH": str(TREE)}
+    environment = {**os.environ, "PYTHONPATH": str(TREE), "PYTEST_ADDOPTS": ""}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,9 @@ def test_one(shared): pass
 
 
 def run(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
-    """Without the short summary (-r N), whose lines are cut by the terminal's width, and are whole where CI is set."""
+    """Without the short summary (-r N), whose lines are cut by the terminal's width, and are whole where CI is set; and
+    without colours and other options that the environment asks for.
+    """
     for number, text in enumerate(files):
         (folder / f"test_{number}.py").write_text(text)
     command = [
@@ -57,7 +60,8 @@ def run(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
         "--rootdir",
         folder,
     ]
-    return subprocess.run([*command, folder], cwd=TREE, capture_output=True, text=True)
+    environment = {**os.environ, "PYTEST_ADDOPTS": "--color=no", "PYTHONPATH": str(TREE)}
+    return subprocess.run([*command, folder], cwd=TREE, env=environment, capture_output=True, text=True)
 
 
 def test_a_file_that_leaves_a_descriptor_open_fails_and_those_beside_it_do_not(tmp_path: Path) -> None:

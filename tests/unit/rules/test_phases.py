@@ -21,7 +21,7 @@ STORES = {"set_word", "write", "poke", "zero", "tell", "set_state", "complete", 
 
 
 def functions(path: Path) -> list[ast.FunctionDef]:
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
 
@@ -109,7 +109,7 @@ def test_the_pure_kernel_imports_nothing_of_linux() -> None:
     pure = [path for path in [*KERNEL.glob("*.py"), *FILES] if path.name not in allowed_outside]
     assert len(pure) > 15
     for path in pure:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
