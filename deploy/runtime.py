@@ -45,17 +45,23 @@ def runtime_folder() -> Path:
     """Where this user's systems keep their sockets and logs (it may not exist yet)."""
     if chosen := os.environ.get("SEL4PY_RUNTIME_DIR"):
         return Path(chosen).absolute()
-    if session := os.environ.get("XDG_RUNTIME_DIR"):
-        return Path(session).absolute() / "sel4py"
+    if session := _of_session("XDG_RUNTIME_DIR"):
+        return session / "sel4py"
     return Path(f"/tmp/sel4py-{os.getuid()}")
+
+
+def _of_session(variable: str) -> Path | None:
+    """None if it is not set, or relative: that is to be ignored (XDG Base Directory Specification, "Basics")."""
+    folder = os.environ.get(variable, "")
+    return Path(folder) if os.path.isabs(folder) else None
 
 
 def state_folder(name: str) -> Path:
     """Where a system that comes with sel4py keeps its disks, made if it is missing. Raises RuntimeRefused."""
     if chosen := os.environ.get("SEL4PY_STATE_DIR"):
         base = Path(chosen).absolute()
-    elif kept := os.environ.get("XDG_STATE_HOME"):
-        base = Path(kept).absolute() / "sel4py"
+    elif kept := _of_session("XDG_STATE_HOME"):
+        base = kept / "sel4py"
     else:
         home = Path.home()
         base = home / ".local" / "state" / "sel4py" if os.access(home, os.W_OK) else runtime_folder() / "state"

@@ -15,6 +15,7 @@ from deploy.runtime import (
     running,
     runtime_folder,
     select_running,
+    state_folder,
     system_folder,
     take,
     wait_ended,
@@ -30,6 +31,18 @@ def test_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert runtime_folder() == Path("/two/sel4py")
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert runtime_folder().name.startswith("sel4py-")
+
+
+def test_a_sessions_folder_that_depends_on_where_one_stands_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEL4PY_RUNTIME_DIR", raising=False)
+    monkeypatch.delenv("SEL4PY_STATE_DIR", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "here")
+    monkeypatch.setenv("XDG_STATE_HOME", "here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert runtime_folder().name.startswith("sel4py-")
+    assert state_folder("one") == tmp_path / ".local" / "state" / "sel4py" / "one"
 
 
 def test_folder_open_to_others_is_refused(runtime: Path) -> None:
