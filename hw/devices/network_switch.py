@@ -129,11 +129,27 @@ class Member:
     # --- inside --------------------------------------------------------------------------------------------
 
     def _join(self) -> None:
-        self._again = None
+        """Raises OSError; nothing is open then that was not before."""
         if self._take_lock():
-            self._serve()
+            try:
+                self._serve()
+            except OSError:
+                os.close(self._lock)
+                self._lock = -1
+                raise
         elif not self._connect():
-            self._again = self._loop.call_later(RETRY_SECONDS, self._join)
+            self._join_later()
+
+    def _join_later(self) -> None:
+        self._again = self._loop.call_later(RETRY_SECONDS, self._join_again)
+
+    def _join_again(self) -> None:
+        """What cannot be now (the path's folder is missing, no descriptor is left) may be later."""
+        self._again = None
+        try:
+            self._join()
+        except OSError:
+            self._join_later()
 
     def _take_lock(self) -> bool:
         lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -145,14 +161,20 @@ class Member:
                 return True
         except (BlockingIOError, FileNotFoundError):
             pass
-        os.close(lock)
+        finally:
+            if self._lock != lock:
+                os.close(lock)
         return False
 
     def _serve(self) -> None:
         self._path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        listener.bind(str(self._path))
-        listener.listen(MOST_PORTS)
+        try:
+            listener.bind(str(self._path))
+            listener.listen(MOST_PORTS)
+        except OSError:
+            listener.close()
+            raise
         listener.setblocking(False)
         self._listener = listener
         switch = Switch()
@@ -232,7 +254,7 @@ class Member:
         if self._is_over():
             self._ended()
         else:
-            self._join()
+            self._join_again()
 
     def _is_over(self) -> bool:
         """Whether nobody is at the other side of the system's socket any more."""

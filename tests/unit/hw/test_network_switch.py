@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
@@ -82,7 +83,7 @@ class Systems:
 
     def __init__(self, folder: Path) -> None:
         self.loop = asyncio.new_event_loop()
-        self.path = folder / "lan"
+        self.path = folder / "lans" / "lan"
         self.members: list[Member] = []
         self.ends: list[socket.socket] = []
         self._all: list[socket.socket] = []
@@ -121,6 +122,7 @@ class Systems:
 
 @pytest.fixture
 def systems(tmp_path: Path) -> Iterator[Systems]:
+    (tmp_path / "lans").mkdir()
     made = Systems(tmp_path)
     yield made
     made.close()
@@ -142,6 +144,35 @@ def test_another_is_the_switch_when_the_first_has_gone(systems: Systems) -> None
     systems.run(systems.arrives(1, 2, b"after"))
     systems.run(systems.arrives(2, 1, b"back"))
     assert sorted(member.is_switch for member in systems.members[1:]) == [False, True]
+
+
+def test_who_cannot_join_now_does_later(systems: Systems, tmp_path: Path) -> None:
+    for _ in range(3):
+        systems.add()
+    systems.run(systems.arrives(2, 1, b"before"))
+    away = systems.path.parent.rename(tmp_path / "away")
+    systems.members[0].close()
+
+    async def parted() -> None:
+        while any(member.is_joined for member in systems.members):
+            await asyncio.sleep(0)
+
+    systems.run(parted())
+    away.rename(systems.path.parent)
+    systems.run(systems.arrives(1, 2, b"after"))
+
+
+def test_where_nobody_can_listen_nothing_stays_open(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    loop = asyncio.new_event_loop()
+    path = tmp_path / ("x" * 120)  # more than a socket's address has
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="too long"):
+        Member(loop, theirs, path, lambda: None)
+    assert os.listdir("/proc/self/fd") == before
+    loop.close()
+    ours.close()
+    theirs.close()
 
 
 def pass_through(worse: Impairment, seed: int) -> tuple[list[int], ImpairedLink]:
