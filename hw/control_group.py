@@ -121,11 +121,15 @@ class ControlGroup:
         return tuple(self._folders)
 
     def close(self) -> str:
-        """End what is left in it, and remove it. Returns what is to be said of it, "" if it is gone."""
+        """End what is left in it, and remove it. Returns what is to be said of it, "" if it is gone.
+
+        Nothing that the host refuses keeps the caller from going on.
+        """
         said = ""
         for folder in self._folders:
-            if (folder / _BIRTHS).exists():
-                (folder / _BIRTHS).write_text("0")  # whoever is left has no children any more
+            with suppress(OSError):  # somebody has removed it already
+                if (folder / _BIRTHS).exists():
+                    (folder / _BIRTHS).write_text("0")  # whoever is left has no children any more
         for folder, descriptor in self._folders.items():
             try:
                 _end_all(folder)
@@ -150,11 +154,11 @@ class ControlGroup:
                 descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue  # swept, before it was locked
+            self._folders[folder] = descriptor  # and so closed, whatever comes
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if folder.exists():
-                self._folders[folder] = descriptor
                 return folder
-            os.close(descriptor)
+            os.close(self._folders.pop(folder))
 
 
 def enter(folders: Iterable[Path]) -> None:

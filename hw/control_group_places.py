@@ -124,9 +124,11 @@ class Opened:
         """Move back, unless others have need of what was opened: the last one does. What is not handed on any more
         would bind no other system's tasks.
         """
-        if self._apart is None or self._is_shared(self._apart):
+        if self._apart is None:
             return
-        with suppress(OSError):  # somebody has come meanwhile
+        with suppress(OSError):  # somebody has come meanwhile, or has removed it
+            if self._is_shared(self._apart):
+                return
             (self.folder / _ENABLED).write_text(_each("-", self.place.controllers))
             (self.folder / PROCESSES).write_text("0")
             self._apart.rmdir()

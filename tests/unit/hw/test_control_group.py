@@ -112,6 +112,27 @@ def test_what_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     assert list(first.iterdir()) == []
 
 
+@pytest.mark.parametrize("gone", ["a group", "the place"])
+def test_what_somebody_else_has_removed_is_let_go_of(
+    tmp_path: Path, gone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.listdir("/proc/self/fd")
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "second" / "cgroup.controllers").write_text("pids")
+    (tmp_path / "second" / "cgroup.subtree_control").touch()
+    (tmp_path / "second" / "cgroup.procs").touch()
+    group = ControlGroup.make("x", SMALL, [Place(tmp_path / "first", 1, ()), Place(tmp_path / "second", 2, ("pids",))])
+    if gone == "the place":
+        shutil.rmtree(tmp_path)
+    else:
+        monkeypatch.setattr(Path, "exists", lambda path: True)  # a moment ago
+        for folder in group.folders:
+            shutil.rmtree(folder)
+    assert group.close() == ""
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_only_groups_that_nobody_is_in_and_nobody_has_made_still_are_swept(tmp_path: Path) -> None:
     for name in (f"{PREFIX}left-1", f"{PREFIX}held-2", f"{PREFIX}used-3/inside", "other"):
         (tmp_path / name).mkdir(parents=True)
