@@ -13,14 +13,16 @@ def answer_of_child(work: Callable[[], bytes]) -> bytes:
         OSError: the host has no process or descriptor left.
     """
     told, tell = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(tell, work())
-        finally:
-            os._exit(0)
-    os.close(tell)
     with os.fdopen(told, "rb") as answer:
+        try:
+            child = os.fork()
+            if child == 0:
+                try:
+                    os.write(tell, work())
+                finally:
+                    os._exit(0)
+        finally:
+            os.close(tell)
         words = answer.read()
     os.waitpid(child, 0)
     return words
