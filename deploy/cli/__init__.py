@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 from typing import Any, Final, TextIO
 
@@ -87,6 +88,7 @@ class _Commands(Listed):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         ensure_standard_streams()
+        ensure_children_are_waited_for()
         try:
             return super().main(*args, **extra)
         except OSError as error:  # of what click prints: help, and wrong usage
@@ -107,6 +109,12 @@ class _Commands(Listed):
                 raise
             click.echo(json.dumps({"ok": False, "error": error.format_message()}))
             raise SystemExit(error.exit_code) from None
+
+
+def ensure_children_are_waited_for() -> None:
+    """Whoever started this may ignore SIGCHLD, which is inherited: then no end of a child can be waited for."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def ensure_standard_streams() -> None:

@@ -205,6 +205,22 @@ def test_a_system_whose_consoles_output_cannot_be_written_ends_otherwise(
     assert (ended.returncode, ended.stdout, ended.stderr.decode()) == (status, b"", error)
 
 
+def test_a_system_runs_whose_starter_ignores_that_children_end(sel4py: Supervisor) -> None:
+    words = (sys.executable, "-m", "deploy.cli", "up", "minimal")
+    ended = subprocess.run(
+        words,
+        input=b"exit\n",
+        capture_output=True,
+        env=sel4py.environment,
+        cwd=sel4py.root,
+        timeout=SECONDS,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"sel4py> exit" in ended.stdout
+
+
 def test_every_command_that_needs_no_system_answers_in_json(sel4py: Supervisor, tmp_path: Path) -> None:
     assert sel4py.rows("systems") == []
     checked = sel4py.result("check", "workstation")
