@@ -28,7 +28,7 @@ from libsel4py import abi
 from libsel4py.abi import Label, LookupFailureKind, ObjectType, object_size_bits
 
 RESET_CHUNK: Final = 1 << 20  # bytes zeroed between two looks at the work that is left
-RESET_CHUNK_UNITS: Final = 4
+RESET_CHUNK_UNITS: Final = 32  # where all of it is there: what is none costs next to nothing
 
 VSPACE_MAX_BITS: Final = 38
 IO_SPACE_MAX_BITS: Final = 30
