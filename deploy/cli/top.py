@@ -102,11 +102,19 @@ def _show(name: str, usage: Usage) -> None:
 
 
 def _show_live(name: str, looks: Iterator[Usage]) -> None:
+    """In place; one below the other on a terminal that has lines alone (TERM=dumb), where `Live` shows the last one."""
+    from rich.console import Console
     from rich.live import Live
 
-    with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
-        for each in looks:
-            live.update(_drawn(name, each), refresh=True)
+    console = Console()
+    with suppress(KeyboardInterrupt):
+        if console.is_dumb_terminal:
+            for each in looks:
+                written(partial(_show, name, each))
+            return
+        with Live(console=console, auto_refresh=False) as live:
+            for each in looks:
+                live.update(_drawn(name, each), refresh=True)
 
 
 def _drawn(name: str, usage: Usage) -> Table:

@@ -260,7 +260,9 @@ def test_top_shows_until_the_system_ends(detached: Supervisor) -> None:
     assert shown.wait() == 0
 
 
-def test_ctrl_c_ends_top_and_leaves_the_system(detached: Supervisor) -> None:
+@pytest.mark.parametrize("terminal", ["xterm", "dumb"])
+def test_ctrl_c_ends_top_and_leaves_the_system(detached: Supervisor, terminal: str) -> None:
+    detached.environment["TERM"] = terminal
     shown = detached.terminal("top", "--interval", "0.2")
     shown.until(b"doorbells a second")
     shown.type(b"\x03")
