@@ -22,7 +22,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -82,8 +82,7 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while text not in self.shown[self._seen :]:
             left = max(0.0, deadline - time.monotonic())
-            ready = select.select([self._ours], [], [], left)[0]
-            assert ready, f"{text!r} did not come within {seconds} s after {self.shown!r}"
+            assert _readable([self._ours], left), f"{text!r} did not come within {seconds} s after {self.shown!r}"
             try:
                 self.shown += os.read(self._ours, 1 << 16)
             except OSError as end:  # EIO: nobody has the other end open
@@ -94,7 +93,7 @@ class Terminal:
     def wait(self) -> int:
         """The exit status; what the command shows until then is read, so that it never waits for us."""
         while True:
-            assert select.select([self._ours], [], [], SECONDS)[0], f"the command does not end: {self.shown!r}"
+            assert _readable([self._ours], SECONDS), f"the command does not end: {self.shown!r}"
             try:
                 self.shown += os.read(self._ours, 1 << 16)
             except OSError:
@@ -300,7 +299,7 @@ def wait_ended(pids: set[int], number: signal.Signals | None = None, seconds: fl
         while running and (left := deadline - time.monotonic()) > 0:
             for pid in _left_to_us().difference(opened.values()):  # by the zygote's end, which has woken us
                 _open(pid, opened)
-            for descriptor in select.select(list(opened), [], [], left)[0]:
+            for descriptor in _readable(opened, left):
                 with contextlib.suppress(ChildProcessError):
                     os.waitid(os.P_PIDFD, descriptor, os.WEXITED)
                 running.discard(descriptor)
@@ -310,6 +309,14 @@ def wait_ended(pids: set[int], number: signal.Signals | None = None, seconds: fl
     finally:
         for descriptor in opened:
             os.close(descriptor)
+
+
+def _readable(descriptors: Iterable[int], seconds: float) -> list[int]:
+    """Those that are, as soon as one is; none after so long. Not by select(2): a thousand tasks have high numbers."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(seconds * 1000)]
 
 
 def _open(pid: int, opened: dict[int, int]) -> None:
