@@ -74,6 +74,8 @@ def _tcb() -> dict[str, int]:
         "tcb_blocked_on": Tcb.blocked_on.offset,
         "tcb_queue_prev": Tcb.queue_prev.offset,
         "tcb_queue_next": Tcb.queue_next.offset,
+        "tcb_run_last": Tcb.run_last.offset,
+        "tcb_run_first": Tcb.run_first.offset,
         "tcb_block_word": Tcb.block_word.offset,
         "tcb_listener": Tcb.listener.offset,
         "tcb_fault_label": Tcb.fault_label.offset,

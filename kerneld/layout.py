@@ -13,7 +13,7 @@ Addresses and sizes in bytes.
 from typing import Final
 
 MAGIC: Final = 0x3079703465_6C6573  # 'sel' 'e4py0'
-VERSION: Final = 4
+VERSION: Final = 5
 
 HEADER: Final = 0x0
 HEADER_MAGIC: Final = 0x0

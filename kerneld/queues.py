@@ -1,6 +1,8 @@
 """The threads that wait on one endpoint or notification: highest priority first, first come first served within one.
 
 The queue's ends are in the object, its links in the threads. Whoever removes the last thread leaves the object idle.
+Where several of one priority wait, the first and the last of them name each other: so a place is found by a step for
+each priority, however many threads somebody has made that wait.
 Thread states are the caller's business.
 """
 
@@ -24,7 +26,10 @@ def append(queue: Queue, tcb: Tcb) -> None:
     priority = tcb.priority
     behind: Tcb | None = None
     while before is not None and before.priority < priority:
-        behind, before = before, before.queue_prev
+        behind = before.run_first or before
+        before = behind.queue_prev
+    if before is not None and before.priority == priority:
+        _join_run(before, tcb)
     tcb.queue_prev = before
     tcb.queue_next = behind
     if before is None:
@@ -56,6 +61,7 @@ def remove(queue: Queue, tcb: Tcb) -> None:
         queue.tail = None
         queue.state = IDLE
         return
+    _leave_run(tcb, before, behind)
     if before is None:
         queue.head = behind
     else:
@@ -66,6 +72,36 @@ def remove(queue: Queue, tcb: Tcb) -> None:
     else:
         behind.queue_prev = before
         tcb.queue_next = None
+
+
+def _join_run(last: Tcb, tcb: Tcb) -> None:
+    """The thread is to wait behind the last one of its priority."""
+    first = last.run_first
+    if first is None:
+        first = last
+    else:
+        last.run_first = None
+    first.run_last = tcb
+    tcb.run_first = first
+
+
+def _leave_run(tcb: Tcb, before: Tcb | None, behind: Tcb | None) -> None:
+    """The thread is about to leave its place between these two. Its priority may be another one by now."""
+    last, first = tcb.run_last, tcb.run_first
+    if last is not None:
+        tcb.run_last = None
+        if behind is None or behind == last:
+            last.run_first = None
+        else:
+            behind.run_last = last
+            last.run_first = behind
+    elif first is not None:
+        tcb.run_first = None
+        if before is None or before == first:
+            first.run_last = None
+        else:
+            before.run_first = first
+            first.run_last = before
 
 
 def reorder(queue: Queue, tcb: Tcb) -> None:

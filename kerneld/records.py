@@ -174,6 +174,9 @@ class Tcb(Record):
     ready_prev: Ref[Tcb] = Ref(1992, lambda: Tcb)
     ready_at = Word(2000)  # which queue or virtual core that is (cores/record.py); 0: none
     virtual_us = Word(2008)  # processor time that it has used, where time is virtual
+    # of those of one priority that wait in a queue: of the first the last, of the last the first (queues.py)
+    run_last: Ref[Tcb] = Ref(2016, lambda: Tcb)
+    run_first: Ref[Tcb] = Ref(2024, lambda: Tcb)
     waited_us = Word(1840)  # for a processor, while it was to run, when it was last charged; under a budget only
 
     def slot(self, index: TcbSlot) -> Slot:

@@ -6,6 +6,7 @@ objects are looked at, and what they name must be alive as well.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
@@ -94,8 +95,12 @@ def _waits_somewhere(found: Survey) -> Finding:
         if thread.state in _QUEUED:
             if thread.address not in queued:
                 yield f"{name(thread)} waits on 0x{thread.blocked_on:x} and is not in its queue"
-        elif thread.blocked_on or thread.queue_prev is not None or thread.queue_next is not None:
+        elif thread.blocked_on or any(link is not None for link in _links(thread)):
             yield f"{name(thread)} does not wait and is linked to a queue"
+
+
+def _links(thread: Tcb) -> tuple[Tcb | None, ...]:
+    return thread.queue_prev, thread.queue_next, thread.run_last, thread.run_first
 
 
 def _queues(found: Survey) -> Iterator[Endpoint | Notification]:
@@ -110,6 +115,23 @@ def _members(queue: Endpoint | Notification, limit: int) -> Iterator[Tcb]:
         limit -= 1
         yield at
         at = at.queue_next
+
+
+@predicate(
+    "runs", "Of several threads of one priority in a queue, the first and the last name each other, nobody else."
+)
+def _runs(found: Survey) -> Finding:
+    threads = found.of_type(CapType.TCB)
+    for queue in _queues(found):
+        waiting = itertools.takewhile(lambda thread: thread.address in threads, _members(queue, len(threads)))
+        for _, run in itertools.groupby(waiting, lambda thread: thread.priority):
+            members = list(run)
+            alone = len(members) == 1
+            for thread in members:
+                last = members[-1] if thread == members[0] and not alone else None
+                first = members[0] if thread == members[-1] and not alone else None
+                if (thread.run_last, thread.run_first) != (last, first):
+                    yield f"{name(thread)} is one of {len(members)} of a priority in a queue, and names other ends"
 
 
 @predicate("queues", "A queue's links agree in both directions, its threads wait on it, higher priorities first.")

@@ -11,6 +11,25 @@ bool runs(struct attempt *a, uint64_t tcb)
            !(load(a, tcb + a->at->tcb_block_word) & a->at->takes_memory);
 }
 
+/* queues._leave_run. */
+static bool leave_run(struct attempt *a, uint64_t tcb, uint64_t before, uint64_t behind)
+{
+    const struct layout *at = a->at;
+    const uint64_t last = load(a, tcb + at->tcb_run_last), first = load(a, tcb + at->tcb_run_first);
+    if (last) {
+        STORE(tcb + at->tcb_run_last, 0);
+        if (behind != last)
+            STORE(behind + at->tcb_run_last, last);
+        STORE(last + at->tcb_run_first, behind != last ? behind : 0);
+    } else if (first) {
+        STORE(tcb + at->tcb_run_first, 0);
+        if (before != first)
+            STORE(before + at->tcb_run_first, first);
+        STORE(first + at->tcb_run_last, before != first ? before : 0);
+    }
+    return true;
+}
+
 bool leave_queue(struct attempt *a, uint64_t endpoint, uint64_t tcb)
 {
     const struct layout *at = a->at;
@@ -22,6 +41,8 @@ bool leave_queue(struct attempt *a, uint64_t endpoint, uint64_t tcb)
         STORE(endpoint + at->endpoint_tail, tail & ~QUEUE_MASK & ~(uint64_t)3);
         return true;
     }
+    if (!leave_run(a, tcb, before, behind))
+        return false;
     if (before) {
         STORE(before + at->tcb_queue_next, behind);
         STORE(tcb + at->tcb_queue_prev, 0);

@@ -7,6 +7,7 @@
 
 #define LAYOUT(X)                                                                                                     \
     X(tcb_state) X(tcb_process) X(tcb_sched_context) X(tcb_bound_notification) X(tcb_reply) X(tcb_blocked_on)         \
+    X(tcb_run_last) X(tcb_run_first)                                                                                  \
     X(tcb_queue_prev) X(tcb_queue_next) X(tcb_block_word) X(tcb_listener) X(tcb_fault_label) X(tcb_fault_words)       \
     X(tcb_trap) X(tcb_tail) X(tcb_consumed) X(tcb_produced) X(tcb_told) X(tcb_told_area) X(tcb_cspace) X(tcb_buffer)  \
     X(in_trap) X(told_pending) X(takes_memory) X(tcb_vspace) X(tcb_fault_handler) X(space_root) X(space_size_bits) X(space_limited)\

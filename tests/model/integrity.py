@@ -29,7 +29,7 @@ def _words(*fields: object) -> frozenset[int]:
 
 LENT = _words(Tcb.state, Tcb.process, Tcb.sched_context, Tcb.consumed_us, Tcb.waited_us, Tcb.block_word)
 RESTARTS = _words(Tcb.restart_next, Tcb.restart_prev)
-QUEUE = _words(Tcb.queue_prev, Tcb.queue_next)
+QUEUE = _words(Tcb.queue_prev, Tcb.queue_next, Tcb.run_last, Tcb.run_first)
 LISTENERS = _words(Tcb.listen_prev, Tcb.listen_next)
 SPACE = _words(Tcb.vspace_prev, Tcb.vspace_next)
 STARTED = _words(Tcb.consumed, Tcb.produced)  # of one that has no process yet and may run now: its rings begin anew

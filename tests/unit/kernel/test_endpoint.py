@@ -1,13 +1,14 @@
 """Endpoint queues: order, polling, reply objects that are in use, and what ends a wait (seL4 Reference Manual 4)."""
 
+import random
 from itertools import pairwise
 
 import pytest
 
 from kerneld.objects import endpoint
-from kerneld.records import EndpointState, ThreadState
+from kerneld.records import EndpointState, Tcb, ThreadState
 from libsel4py.abi import Error, FaultLabel, InitialSlot, Label, LookupFailureKind, ObjectType, Rights, Syscall
-from tests.harness import OWN_REPLY
+from tests.harness import OWN_REPLY, Thread
 
 from .scene import ENDPOINT, OTHER, Scene, call, message, receive, reply_object, send
 
@@ -238,3 +239,50 @@ def test_queue_links_are_gone_after_every_kind_of_end() -> None:
     scene.suspend(clients[1])
     assert (clients[0].tcb.queue_next, clients[2].tcb.queue_prev) == (clients[2].tcb, clients[0].tcb)
     assert (clients[1].tcb.queue_next, clients[1].tcb.queue_prev, clients[1].tcb.blocked_on) == (None, None, 0)
+
+
+def test_a_place_is_found_by_a_step_for_each_priority_however_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    clients = [scene.thread(f"client{number}", priority=10 + number % 3) for number in range(60)]
+    for client in clients:
+        send(client)
+    urgent = scene.thread("urgent", priority=50)
+    looked_at: list[Tcb] = []
+    links = Tcb.queue_prev
+
+    def look(tcb: Tcb) -> Tcb | None:
+        looked_at.append(tcb)
+        return links.__get__(tcb)
+
+    monkeypatch.setattr(Tcb, "queue_prev", property(look, links.__set__))
+    scene.machine.check = False
+    send(urgent)
+    assert len(looked_at) <= 3
+    monkeypatch.undo()
+    scene.machine.assert_invariants()
+
+
+def test_waiting_threads_stay_in_order_whatever_comes_and_goes() -> None:
+    chance = random.Random(3)
+    scene = Scene()
+    threads = [scene.thread(f"client{number}", priority=10 + number % 4) for number in range(12)]
+    expected: list[Thread] = []
+    for _ in range(300):
+        thread = chance.choice(threads)
+        if thread in expected:
+            expected.remove(thread)
+        if thread.state is not ThreadState.BLOCKED_ON_SEND:
+            send(thread)
+        elif chance.random() < 0.5:
+            scene.suspend(thread)
+            scene.resume(thread)
+        else:
+            priority = 10 + chance.randrange(4)
+            scene.machine.root.call(thread.cap, Label.TCB_SET_PRIORITY, (priority,), [InitialSlot.TCB])
+        above = [other for other in expected if other.tcb.priority >= thread.tcb.priority]
+        expected.insert(len(above), thread)
+        waiting, at = [], scene.endpoint_record().head
+        while at is not None:
+            waiting.append(at)
+            at = at.queue_next
+        assert waiting == [other.tcb for other in expected]

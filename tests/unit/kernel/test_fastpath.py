@@ -154,6 +154,23 @@ def test_a_call_that_has_taken_memory_ends_when_it_is_gone(pair: tuple[Thread, T
     assert fast_takes() == before
 
 
+def test_receivers_of_one_priority_are_taken_from_their_queue_one_by_one(machine: Machine) -> None:
+    endpoint = machine.retype(ObjectType.ENDPOINT)
+    servers = [machine.thread(f"server{number}", priority=100 - number // 3) for number in range(5)]
+    clients = [machine.thread(f"client{number}") for number in range(5)]
+    for thread in (*servers, *clients):
+        machine.grant(thread, endpoint, ENDPOINT)
+    for server in servers:
+        assert server.syscall(Syscall.RECV, ENDPOINT, reply=server.reply) is None
+    before = fast_takes()
+    for number, (server, client) in enumerate(zip(servers, clients, strict=True)):
+        assert client.syscall(Syscall.CALL, ENDPOINT, words=(number,)) is None
+        request = server.completion()
+        assert request is not None
+        assert request.words == (number,)
+    assert fast_takes() == before + 5
+
+
 def test_several_callers_wait_their_turn(machine: Machine) -> None:
     """With a queue of callers the reply is slow, since the next message is taken in the same system call."""
     endpoint, reply = machine.retype(ObjectType.ENDPOINT), machine.retype(ObjectType.REPLY)

@@ -222,6 +222,14 @@ def queue_back_link(busy: Busy) -> None:
     busy.second_sender.tcb.queue_prev = None
 
 
+def queue_run(busy: Busy) -> None:
+    busy.second_sender.tcb.run_first = None
+
+
+def queue_run_of_one(busy: Busy) -> None:
+    busy.server.tcb.run_last = busy.sender.tcb
+
+
 def queue_tail(busy: Busy) -> None:
     busy.endpoint_record().tail = busy.sender.tcb
 
@@ -344,6 +352,8 @@ DAMAGE: dict[Callable[[Busy], None], str] = {
     nowhere: "waits-somewhere",
     linked_while_running: "waits-somewhere",
     queue_back_link: "queues",
+    queue_run: "runs",
+    queue_run_of_one: "waits-somewhere",
     queue_tail: "queues",
     queue_priority: "queues",
     endpoint_state: "endpoint-state",
