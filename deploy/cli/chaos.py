@@ -182,8 +182,9 @@ class _Progress:
             from rich.console import Console
             from rich.live import Live
 
-            live = self._stack.enter_context(Live(console=Console(stderr=True), transient=True))
-            self._update = live.update
+            console = Console(stderr=True)
+            if not console.is_dumb_terminal:  # TERM=dumb: it has lines alone
+                self._update = self._stack.enter_context(Live(console=console, transient=True)).update
         return self._show
 
     def __exit__(self, *error: object) -> None:

@@ -157,11 +157,15 @@ def chain_of_tasks(count: int) -> Graph:
 
 
 @pytest.mark.slow
-def test_five_hundred_tasks_take_less_than_five_seconds() -> None:
-    started = time.process_time()
-    analysis = Analysis(chain_of_tasks(500))
-    analysis.matrix()
-    assert time.process_time() - started < 5
+def test_four_times_the_tasks_take_no_more_than_their_square() -> None:
+    def analysed(count: int) -> float:
+        graph = chain_of_tasks(count)
+        started = time.process_time()
+        Analysis(graph).matrix()
+        return time.process_time() - started
+
+    few = min(analysed(125) for _ in range(3))
+    assert analysed(500) < 2 * 4**2 * few  # twice that, since hosts are noisy
 
 
 def test_what_is_far_away_can_be_informed() -> None:

@@ -39,13 +39,19 @@ def described(folder: Path, count: int) -> Path:
     return path
 
 
-def test_five_hundred_tasks_are_analysed_from_their_text_in_five_seconds(tmp_path: Path) -> None:
-    path = described(tmp_path, 500)
-    started = time.process_time()
-    system = load(path).system
-    matrix = Analysis(sources.described(system), (), system).matrix()
-    assert time.process_time() - started < 5
-    assert len(matrix) == 500
+def test_four_times_the_tasks_are_analysed_in_no_more_than_their_square(tmp_path: Path) -> None:
+    """From their text to who reaches whom, which is a square of numbers; 500 take two seconds on a usual host."""
+
+    def analysed(count: int) -> float:
+        path = described(tmp_path, count)
+        started = time.process_time()
+        system = load(path).system
+        matrix = Analysis(sources.described(system), (), system).matrix()
+        assert len(matrix) == count
+        return time.process_time() - started
+
+    few = min(analysed(125) for _ in range(3))
+    assert analysed(500) < 2 * 4**2 * few  # twice that, since hosts are noisy; a cube would be four times that
 
 
 def test_more_tasks_than_root_has_slots_for_are_refused(tmp_path: Path) -> None:
