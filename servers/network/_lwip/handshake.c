@@ -20,6 +20,7 @@ enum {
     CROWDED_MS = 4000, /* longer than what was sent with an ACK that had no room is on its way */
     MOST_PENDING = MEMP_NUM_TCP_PCB / 2, /* at all listening sockets */
     MSS_OPTION_BYTES = 4,
+    LEAST_SIZE = 48, /* of a segment, as Linux has it (tcp_min_snd_mss): a peer that takes a byte at a time costs too much */
     WINDOW = 0xFFFF, /* what lwIP has of it without the option to scale */
 };
 static const uint16_t sizes[] = {536, 1220, 1440, 1460, 8940, 65460};
@@ -243,6 +244,29 @@ static bool has_options(const struct tcp_pcb *pcb, const struct tcp_hdr *header)
            (pcb->state == SYN_SENT && flags == (TCP_SYN | TCP_ACK) && header->ackno == pcb->lastack + 1);
 }
 
+static uint8_t *option_byte(struct tcp_hdr *header, unsigned first_bytes, uint8_t *second, unsigned at)
+{
+    return at < first_bytes ? (uint8_t *)(header + 1) + at : second + (at - first_bytes);
+}
+
+/* Raise a segment size that the options tell to the least that is used. 0 stays: lwIP takes it for none. */
+static void raise_size(struct tcp_hdr *header, unsigned option_bytes, unsigned first_bytes, uint8_t *second)
+{
+    for (unsigned at = 0; at + 1 < option_bytes;) {
+        const uint8_t kind = *option_byte(header, first_bytes, second, at);
+        const unsigned bytes = kind == LWIP_TCP_OPT_NOP ? 1 : *option_byte(header, first_bytes, second, at + 1);
+        if (kind == LWIP_TCP_OPT_EOL || !bytes || bytes > option_bytes - at)
+            return;
+        if (kind == LWIP_TCP_OPT_MSS && bytes == LWIP_TCP_OPT_LEN_MSS) {
+            uint8_t *high = option_byte(header, first_bytes, second, at + 2);
+            uint8_t *low = option_byte(header, first_bytes, second, at + 3);
+            if (!*high && *low && *low < LEAST_SIZE)
+                *low = LEAST_SIZE;
+        }
+        at += bytes;
+    }
+}
+
 /* lwIP's hook: a segment is for this PCB. But for ERR_OK lwIP lets go of the segment, and does not look at the PCB, which
  * may be gone. Of a listener's own segment lwIP looks at no list behind this. */
 err_t shim_arrives(
@@ -250,8 +274,12 @@ err_t shim_arrives(
     struct pbuf *segment)
 {
     const err_t error = comes(pcb, header, option_bytes, first_bytes, segment);
-    if (error != ERR_OK || has_options(pcb, header))
+    if (error != ERR_OK)
         return error;
+    if (has_options(pcb, header)) {
+        raise_size(header, option_bytes, first_bytes, second);
+        return ERR_OK;
+    }
     memset(header + 1, LWIP_TCP_OPT_NOP, first_bytes);
     if (second)
         memset(second, LWIP_TCP_OPT_NOP, option_bytes - first_bytes);

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
     not is_built(), reason="this tree was built without lwIP's source (make build says why)"
 )
 SMALL, LARGE = b"\x02\x04\x00\x10", b"\x02\x04\xff\xc8"
-SIZE = 1460
+SIZE, LEAST = 1460, 48
 
 
 @pytest.mark.parametrize("astray", [0, 1 << 30])
@@ -48,6 +48,29 @@ def test_a_syn_that_comes_again_changes_nothing() -> None:
         assert sock is not None
         send_all(sock)
         assert {len(each.data) for each in wire.give()} == {SIZE}
+
+    run_alone(work)
+
+
+@pytest.mark.parametrize(
+    "options", [SMALL, b"\x01" * 4 + b"\x02\x04\x00\x01", b"\x02\x04\x00\x30", LINUX_OPTIONS[4:] + SMALL]
+)
+def test_a_size_below_the_least_is_that(options: bytes) -> None:
+    def work(wire: Wire) -> None:
+        listener = listening(wire)
+        (came,) = wire.ask(Segment(ADDRESSES[1], ADDRESSES[0], 1024, PORT, 1000, option_bytes=options))
+        wire.give(answer_to(came))
+        sock = listener.accept()
+        assert sock is not None
+        send_all(sock)
+        assert {len(each.data) for each in wire.give()} == {LEAST}
+        asking = wire.stack.stream(4)
+        asking.connect(ADDRESSES[1], PORT)
+        asked = wire.give()[-1]
+        wire.give(replace(answer_to(asked, flags=SYN | ACK), option_bytes=options))
+        assert asking.writable
+        send_all(asking)
+        assert LEAST in {len(each.data) for each in wire.give() if each.source_port == asked.source_port} <= {LEAST, 0}
 
     run_alone(work)
 
