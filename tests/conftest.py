@@ -1,8 +1,8 @@
 """What stays to the end is no garbage collection's matter any more: what the collection of tests has made, and what is
 to be told of tests that are over. Otherwise each garbage collection of a long run takes a tenth of a second.
 
-Nor does what is started here ignore that its terminal goes, where all of this runs without one (nohup), or that its
-children end.
+Nor does what is started here ignore Ctrl-C, where all of this runs in the background (a shell's job), that its terminal
+goes, where there is none (nohup), or that its children end.
 
 And no example of a property fails because it, or its making, took long: the host has others' work to do, too.
 
@@ -31,6 +31,8 @@ settings.register_profile("patient", settings(), deadline=None, suppress_health_
 settings.load_profile("patient")
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda number, frame: None)  # others' is as at first
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
