@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -181,28 +183,35 @@ def test_a_system_in_the_foreground_answers_in_json_and_its_console_is_elsewhere
     assert "sel4py> names" in finished.error
 
 
+FULL, CLOSED, UNREAD = "/dev/full", "closed", "a pipe that nobody reads"
+
+
 @pytest.mark.parametrize(
     ("target", "status", "error"),
     [
-        ("> /dev/full", 74, "minimal: the output cannot be written: No space left on device\n"),
-        (">&-", 74, "minimal: the output cannot be written: Bad file descriptor\n"),
-        ("| true", 0, ""),
+        (FULL, 74, "minimal: the output cannot be written: No space left on device\n"),
+        (CLOSED, 74, "minimal: the output cannot be written: Bad file descriptor\n"),
+        (UNREAD, 0, ""),
     ],
 )
 def test_a_system_whose_consoles_output_cannot_be_written_ends_otherwise(
     sel4py: Supervisor, target: str, status: int, error: str
 ) -> None:
-    words = ("bash", "-c", f'set -o pipefail; "$0" -m deploy.cli up minimal {target}', sys.executable)
-    ended = subprocess.run(
-        words,
-        input=b"exit\n",
-        capture_output=True,
-        env=sel4py.environment,
-        cwd=sel4py.root,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr.decode()) == (status, b"", error)
+    reader, unread = os.pipe()
+    os.close(reader)
+    with open(unread, "wb") as pipe, open(FULL, "wb") as full:
+        ended = subprocess.run(
+            (sys.executable, "-m", "deploy.cli", "up", "minimal"),
+            input=b"exit\n",
+            stdout=full if target == FULL else pipe,
+            stderr=subprocess.PIPE,
+            env=sel4py.environment,
+            cwd=sel4py.root,
+            timeout=SECONDS,
+            check=False,
+            preexec_fn=partial(os.close, 1) if target == CLOSED else None,
+        )
+    assert (ended.returncode, ended.stderr.decode()) == (status, error)
 
 
 def test_a_system_runs_whose_starter_ignores_that_children_end(sel4py: Supervisor) -> None:
