@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final
@@ -30,7 +31,7 @@ from libsel4py.abi import ObjectType
 from libsel4py.bell import Bell
 from libsel4py.capabilities import DeathNotice
 from libsel4py.errors import InvalidCapability, ServerDied, ServiceError
-from libsel4py.interfaces.network import MOST_BACKLOG, Events, Network, Ready
+from libsel4py.interfaces.network import MOST_BACKLOG, Events, Network, Ready, StaleSocket
 from libsel4py.net_errors import as_os_error
 from libsel4py.net_transport import MOST_TURNS, NetTransport
 from libsel4py.sockets import AF_INET, AF_INET6, Net, NetSocket
@@ -39,6 +40,7 @@ from libsel4py.task import current_task
 LOOK_SECONDS: Final = 1.0  # until a session is asked for again that was refused, or a socket that there was none for
 SHORT: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 LIMIT: Final = 64 << 10  # of a stream reader's buffer
+_log = logging.getLogger(__name__)
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
 
 
@@ -238,6 +240,7 @@ class NetServer:
         self._limit = limit
         self.others: list[NetServer] = []
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._error: OSError | None = None
         listener.settimeout(0)
         self._accept(Events.READABLE)
 
@@ -256,8 +259,11 @@ class NetServer:
             except OSError as error:
                 if error.errno in SHORT:  # as asyncio: connections wait until there is a socket for them
                     self._network.when_spare(self._go_on)
+                elif isinstance(error.__cause__ or error, (ServerDied, StaleSocket)):  # again and again within a call
+                    _log.warning("asked for connections again in %g s: %s", LOOK_SECONDS, error)
+                    asyncio.get_running_loop().call_later(LOOK_SECONDS, self._go_on)
                 else:
-                    self.close()
+                    self._fail(error)
                 return
             reader = asyncio.StreamReader(limit=self._limit)
             protocol = asyncio.StreamReaderProtocol(reader, self._connected)
@@ -269,13 +275,19 @@ class NetServer:
             self._network.arm(self._listener, Events.READABLE, self._accept)
         except OSError as error:
             self._network.doubt()
-            if not isinstance(self._listener.as_reset(error), ConnectionResetError):
-                self.close()
+            meaning = self._listener.as_reset(error)
+            if not isinstance(meaning, ConnectionResetError):
+                self._fail(meaning)
             else:  # the session is over: `accept` makes the socket again, in the next one
                 asyncio.get_running_loop().call_soon(self._accept, Events.ERROR)
 
     def _go_on(self) -> None:
         self._accept(Events.READABLE)
+
+    def _fail(self, error: OSError) -> None:
+        """Accept no more, since nothing comes any more."""
+        self._error = error
+        self.close()
 
     def close(self) -> None:
         """Accept no more."""
@@ -288,8 +300,11 @@ class NetServer:
                 each.close()
 
     async def serve_forever(self) -> None:
-        """Return when it is closed."""
+        """Return when it is closed. Raises OSError: by itself, since the network server is gone for good, say."""
         await self._closed
+        for each in (self, *self.others):
+            if each._error is not None:
+                raise each._error
 
     async def __aenter__(self) -> NetServer:
         return self

@@ -121,14 +121,16 @@ class NetSocket:
     def _ask(self, act: Callable[[Network, int], Result]) -> Result:
         """Call the session with this socket's number, and again when it was made again. Raises OSError."""
         for left in reversed(range(MOST_TRIES)):
+            seen = self._net.generation  # of the session in which it is made again, which may be over as well
             try:
                 if self._life is not self._net.life:
                     self._return()
+                seen = self._life.generation
                 if self._number < 0:
                     raise OSError(errno.EBADF, "the socket is closed")
                 return act(self._life.session, self._number)
             except FAILURES as error:
-                if not left or not self._net.is_over(error, self._life.generation):
+                if not left or not self._net.is_over(error, seen):
                     raise os_error(error) from error
         raise AssertionError("the last try has raised")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -13,7 +14,7 @@ from libsel4py import aio, net_aio
 from libsel4py.errors import ServerDied
 from libsel4py.interfaces.network import Network, StaleSocket, TooManySockets
 from libsel4py.life import Life
-from libsel4py.net_aio import AsyncNet
+from libsel4py.net_aio import AsyncNet, NetServer
 from libsel4py.sockets import AF_INET6, Net
 from libsel4py.task import current_task
 from libsel4py.testing import worker_threads
@@ -148,6 +149,24 @@ def die_within(session: Network, call: str) -> None:
     setattr(session, call, dead)
 
 
+def stale_error() -> OSError:
+    """As `os_error` has it."""
+    error = OSError(errno.EBADF, "its session is over")
+    error.__cause__ = StaleSocket()
+    return error
+
+
+def fail_once(server: NetServer, error: OSError) -> None:
+    """Let the next look for connections fail."""
+    accept = server._listener.accept
+
+    def fail() -> None:
+        server._listener.accept = accept  # type: ignore[method-assign]
+        raise error
+
+    server._listener.accept = fail  # type: ignore[method-assign, assignment]
+
+
 async def answered(network: AsyncNet) -> bytes:
     """What an echo server answers, that may find out only now that its session is over."""
     while True:
@@ -216,6 +235,55 @@ def test_a_server_that_dies_within_a_call_is_followed_to_its_next_life(
             with pytest.raises(ConnectionResetError):
                 await reader.read(1)
             writer.close()
+
+    run(main)
+
+
+def test_a_socket_is_made_again_when_the_next_life_has_ended_too() -> None:
+    """Its own session is over, and so is the one after it, which others have opened meanwhile."""
+
+    async def main(network: AsyncNet) -> None:
+        net = network.net
+        with net.create_server(("", 7)) as listener:
+            listener.settimeout(0)
+            die_within(net.session, "interfaces")
+            net.interfaces()
+            assert net.generation == 1
+            die_within(net.session, "socket")
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+            assert net.generation == 2
+            (await asyncio.to_thread(net.create_connection, ("127.0.0.1", 7))).close()
+            listener.accept()[0].close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("error", [ServerDied("64 lives have ended with it"), stale_error()])
+def test_what_listens_goes_on_behind_a_server_that_died_again_and_again(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net_aio, "LOOK_SECONDS", 0.01)
+
+    async def main(network: AsyncNet) -> None:
+        async with await network.start_server(echo, "127.0.0.1", 7) as server:
+            fail_once(server, error)
+            assert await answered(network) == b"?"
+            assert not server._closed.done()
+
+    run(main)
+
+
+def test_why_nothing_comes_any_more_is_told() -> None:
+    async def main(network: AsyncNet) -> None:
+        async with await network.start_server(echo, "", 7) as server:
+            fail_once(server.others[0], OSError(errno.ENETDOWN, "the network server is gone"))
+            server.others[0]._go_on()
+            await server.others[0]._closed
+            fail_once(server, OSError(errno.ENETDOWN, "the network server is gone"))
+            server._go_on()
+            with pytest.raises(OSError, match="the network server is gone"):
+                await server.serve_forever()
 
     run(main)
 
