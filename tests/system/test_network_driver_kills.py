@@ -56,12 +56,22 @@ class Transfer:
             await self.moved.wait()
 
 
+def wait_driver(management: Management) -> None:
+    """Wait until a life of the driver's runs."""
+    for _ in management.events(0.1):
+        rows = management.request("ps")
+        assert isinstance(rows, list)
+        if any(row["name"] == "ethernet" and row["pid"] and row["state"] != "ENDING" for row in rows):
+            return
+
+
 async def pauses(port: int, management: Management) -> list[float]:
     transfer = Transfer(*await connected(port))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each) for each in (transfer.send(), transfer.receive())]
         found = []
         for _ in range(KILLS):
+            await asyncio.to_thread(wait_driver, management)  # what came may have been on its way before the last kill
             await transfer.wait_for(transfer.came + SETTLE_BYTES)
             transfer.pause = 0.0
             management.request("kill", task="ethernet")
