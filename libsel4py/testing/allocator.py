@@ -26,6 +26,7 @@ from libsel4py.errors import NotEnoughMemory
 from libsel4py.lowlevel.cspace import OutOfSlots, SlotAllocator
 from libsel4py.lowlevel.identify import identify
 from libsel4py.lowlevel.untyped import UntypedStatistics
+from libsel4py.testing.checks import by_id, refused, run_all
 
 ENDPOINT, FRAME, UNTYPED = ObjectType.ENDPOINT, ObjectType.FRAME, ObjectType.UNTYPED
 FRAME_BITS: Final = 12
@@ -66,16 +67,6 @@ class Subject:
             self.free(slot)
 
 
-def _refused(what: str, error: type[Exception], act: Callable[[], object]) -> None:
-    try:
-        act()
-    except error:
-        return
-    except Exception as other:
-        raise AssertionError(f"{what} was refused with {type(other).__name__} instead of {error.__name__}") from other
-    raise AssertionError(f"{what} was not refused with {error.__name__}")
-
-
 def _unchanged(subject: Subject, before: tuple[UntypedStatistics, int], behind: str) -> None:
     now = subject.state()
     assert now == before, f"behind {behind} there are {now}, and there were {before}"
@@ -102,9 +93,9 @@ def _alloc_0002(subject: Subject) -> None:
     assert len(every) == len(set(every)), f"slots were given out twice: {made}"
     subject.free(made[1].start)
     more = subject.allocate(ENDPOINT, 0, 3)
-    left = {slot for slots in (made[0], *made[2:]) for slot in slots}
-    assert left.isdisjoint(more), f"{more} holds slots that are in use"
-    subject.empty([slots.start for slots in (made[0], *made[2:], more)])
+    del made[1]
+    assert all(set(slots).isdisjoint(more) for slots in made), f"{more} holds slots that are in use"
+    subject.empty([slots.start for slots in (*made, more)])
 
 
 def _alloc_0003(subject: Subject) -> None:
@@ -131,7 +122,7 @@ def _alloc_0005(subject: Subject) -> None:
     made = [subject.allocate(FRAME, FRAME_BITS, 1).start]
     before = subject.state()
     for bits, count in ((total.bit_length() - 1, 1), (total.bit_length() + 3, 1), (FRAME_BITS, total >> FRAME_BITS)):
-        _refused(f"{count} of 2**{bits} bytes", NotEnoughMemory, partial(subject.allocate, UNTYPED, bits, count))
+        refused(NotEnoughMemory, f"{count} of 2**{bits} bytes", partial(subject.allocate, UNTYPED, bits, count))
         _unchanged(subject, before, f"a refusal of {count} of 2**{bits} bytes")
     largest = before[0].largest_free_bytes.bit_length() - 1
     made.append(subject.allocate(UNTYPED, largest, 1).start)
@@ -156,12 +147,12 @@ def _alloc_0007(subject: Subject) -> None:
     made = subject.allocate(ENDPOINT, 0, 3)
     before = subject.state()
     for slot in (made.start + 1, made.stop - 1, made.stop + 1000):
-        _refused(f"slot {slot}, at which nothing begins,", ValueError, partial(subject.free, slot))
+        refused(ValueError, f"slot {slot}, at which nothing begins,", partial(subject.free, slot))
     _unchanged(subject, before, "refusals")
     assert identify(made.start).type == ENDPOINT.name, "a refused request has freed something"
     subject.free(made.start)
     before = subject.state()
-    _refused("what was freed before", ValueError, lambda: subject.free(made.start))
+    refused(ValueError, "what was freed before", lambda: subject.free(made.start))
     _unchanged(subject, before, "a second request to free it")
 
 
@@ -169,7 +160,7 @@ def _alloc_0008(subject: Subject) -> None:
     """ALLOC0008 No objects, or fewer, are a ValueError."""
     before = subject.state()
     for count in (0, -1):
-        _refused(f"{count} objects", ValueError, partial(subject.allocate, ENDPOINT, 0, count))
+        refused(ValueError, f"{count} objects", partial(subject.allocate, ENDPOINT, 0, count))
     _unchanged(subject, before, "refusals")
 
 
@@ -178,7 +169,7 @@ def _alloc_0009(subject: Subject) -> None:
     held = [subject.slots.allocate() for _ in range(subject.slots.free_count - 1)]
     try:
         before = subject.state()
-        _refused("four objects for one slot", OutOfSlots, lambda: subject.allocate(ENDPOINT, 0, 4))
+        refused(OutOfSlots, "four objects for one slot", lambda: subject.allocate(ENDPOINT, 0, 4))
         _unchanged(subject, before, "a refusal")
     finally:
         for slot in held:
@@ -209,30 +200,25 @@ def _alloc_0010(subject: Subject) -> None:
     _unchanged(subject, before, f"{STEPS} random requests")
 
 
-Check = Callable[[Subject], None]
-_CHECKS: Final[tuple[Check, ...]] = (
-    _alloc_0001,
-    _alloc_0002,
-    _alloc_0003,
-    _alloc_0004,
-    _alloc_0005,
-    _alloc_0006,
-    _alloc_0007,
-    _alloc_0008,
-    _alloc_0009,
-    _alloc_0010,
+ALLOCATOR_CHECKS: Final = by_id(
+    (
+        _alloc_0001,
+        _alloc_0002,
+        _alloc_0003,
+        _alloc_0004,
+        _alloc_0005,
+        _alloc_0006,
+        _alloc_0007,
+        _alloc_0008,
+        _alloc_0009,
+        _alloc_0010,
+    )
 )
-ALLOCATOR_CHECKS: Final[dict[str, Check]] = {(check.__doc__ or "").split()[0]: check for check in _CHECKS}
 
 
 def check_allocator(subject: Subject) -> None:
     """Run all checks. Raises AssertionError, with the id and sentence of the check that failed as a note."""
-    for check in ALLOCATOR_CHECKS.values():
-        try:
-            check(subject)
-        except AssertionError as error:
-            error.add_note(check.__doc__ or "")
-            raise
+    run_all(ALLOCATOR_CHECKS, subject)
 
 
 __all__ = ["ALLOCATOR_CHECKS", "Subject", "check_allocator"]

@@ -20,7 +20,6 @@ from typing import Final
 
 from libsel4py.abi import Rights
 from libsel4py.dataspace import DataSpace, NotADataSpace, SharedMemory
-from libsel4py.errors import ServiceError
 from libsel4py.interfaces.block import (
     MOST_BUFFERS,
     MOST_EPOCHS,
@@ -34,6 +33,7 @@ from libsel4py.interfaces.block import (
     Request,
 )
 from libsel4py.mapping import Mapping
+from libsel4py.testing.checks import by_id, refused, run_all
 
 SECTOR: Final = 512
 PAGE: Final = 4096
@@ -69,7 +69,7 @@ class Subject:
         if not self.geometry.read_only:
             return True
         with self.buffer() as buffer:
-            _refused("a write to a read-only disk", ReadOnlyDisk, lambda: self.disk.write(buffer.number, 0, 0, 1))
+            refused(ReadOnlyDisk, "a write to a read-only disk", lambda: self.disk.write(buffer.number, 0, 0, 1))
         return False
 
 
@@ -98,16 +98,6 @@ class Buffer:
 def pattern(seed: int, sectors: int) -> bytes:
     """Bytes that are others in each sector, and for each seed."""
     return b"".join(bytes([seed % 256, at % 256]) * (SECTOR // 2) for at in range(sectors))
-
-
-def _refused(what: str, error: type[ServiceError], act: Callable[[], object]) -> None:
-    try:
-        act()
-    except error:
-        return
-    except ServiceError as other:
-        raise AssertionError(f"{what} was refused with {type(other).__name__} instead of {error.__name__}") from other
-    raise AssertionError(f"{what} was not refused with {error.__name__}")
 
 
 def _block_0001(subject: Subject) -> None:
@@ -151,9 +141,9 @@ def _block_0004(subject: Subject) -> None:
     with subject.buffer() as buffer:
         for sector, count in ((end, 1), (end - 1, 2), (1 << 63, 1), ((1 << 64) - 1, 2), (0, 0), (0, 1 << 40)):
             for act in (subject.disk.read, subject.disk.write):
-                _refused(f"{count} sectors from {sector} on", BadRequest, lambda: act(buffer.number, 0, sector, count))  # noqa: B023
+                refused(BadRequest, f"{count} sectors from {sector} on", lambda: act(buffer.number, 0, sector, count))  # noqa: B023
         count = subject.geometry.most_sectors + 1
-        _refused(f"a request of {count}", BadRequest, lambda: subject.disk.read(buffer.number, 0, 0, count))
+        refused(BadRequest, f"a request of {count}", lambda: subject.disk.read(buffer.number, 0, 0, count))
 
 
 def _block_0005(subject: Subject) -> None:
@@ -162,7 +152,7 @@ def _block_0005(subject: Subject) -> None:
         size = buffer.space.size
         for offset, count in ((size, 1), (size - SECTOR + 4, 1), (0, 17), (1 << 63, 1), ((1 << 64) - 4, 1), (2, 1)):
             for act in (subject.disk.read, subject.disk.write):
-                _refused(f"offset {offset} of {size}", BadRequest, lambda: act(buffer.number, offset, 0, count))  # noqa: B023
+                refused(BadRequest, f"offset {offset} of {size}", lambda: act(buffer.number, offset, 0, count))  # noqa: B023
         subject.disk.read(buffer.number, size - SECTOR, 0, 1)
 
 
@@ -170,12 +160,12 @@ def _block_0006(subject: Subject) -> None:
     """BLOCK0006 Buffers that there are none of are refused, and one that was detached is none."""
     with subject.buffer() as buffer:
         for number in (0, buffer.number + 1, (1 << 64) - 1):
-            _refused(f"buffer {number}", BadRequest, lambda: subject.disk.read(number, 0, 0, 1))  # noqa: B023
-            _refused(f"detaching {number}", BadRequest, lambda: subject.disk.detach(number))  # noqa: B023
+            refused(BadRequest, f"buffer {number}", lambda: subject.disk.read(number, 0, 0, 1))  # noqa: B023
+            refused(BadRequest, f"detaching {number}", lambda: subject.disk.detach(number))  # noqa: B023
         subject.disk.detach(buffer.number)
         buffer.is_detached = True
-        _refused("a detached buffer", BadRequest, lambda: subject.disk.read(buffer.number, 0, 0, 1))
-        _refused("detaching twice", BadRequest, lambda: subject.disk.detach(buffer.number))
+        refused(BadRequest, "a detached buffer", lambda: subject.disk.read(buffer.number, 0, 0, 1))
+        refused(BadRequest, "detaching twice", lambda: subject.disk.detach(buffer.number))
 
 
 def _block_0007(subject: Subject) -> None:
@@ -204,9 +194,9 @@ def _block_0008(subject: Subject) -> None:
         buffer.put(30, pattern(1, 4))
         buffer.mapping.write(0, pattern(2, 4))
         bad = Request(True, 0, subject.geometry.sectors, 1)
-        _refused(
-            "a transfer with a bad request",
+        refused(
             BadRequest,
+            "a transfer with a bad request",
             lambda: subject.disk.transfer(buffer.number, [Request(True, 0, 30, 4), bad]),
         )
         assert buffer.get(30, 4, offset=8192) == pattern(1, 4), "the good part of a bad transfer was written"
@@ -217,12 +207,12 @@ def _block_0009(subject: Subject) -> None:
     with subject.buffer() as buffer:
         subject.disk.transfer(buffer.number, [])
         many = [Request(False, 0, 0, 1)] * (MOST_REQUESTS + 1)
-        _refused("a transfer of too many", BadRequest, lambda: subject.disk.transfer(buffer.number, many))
-        _refused(
-            "a negative sector", BadRequest, lambda: subject.disk.transfer(buffer.number, [Request(False, 0, -1, 1)])
+        refused(BadRequest, "a transfer of too many", lambda: subject.disk.transfer(buffer.number, many))
+        refused(
+            BadRequest, "a negative sector", lambda: subject.disk.transfer(buffer.number, [Request(False, 0, -1, 1)])
         )
-        _refused(
-            "a negative offset", BadRequest, lambda: subject.disk.transfer(buffer.number, [Request(False, -4, 0, 1)])
+        refused(
+            BadRequest, "a negative offset", lambda: subject.disk.transfer(buffer.number, [Request(False, -4, 0, 1)])
         )
 
 
@@ -242,7 +232,7 @@ def _block_0011(subject: Subject) -> None:
     with DataSpace.allocate(PAGE) as space:
         numbers = [subject.disk.attach(space.share()) for _ in range(MOST_BUFFERS)]
         assert len(set(numbers)) == MOST_BUFFERS, f"numbers {numbers}"
-        _refused("one buffer more", BadRequest, lambda: subject.disk.attach(space.share()))
+        refused(BadRequest, "one buffer more", lambda: subject.disk.attach(space.share()))
         subject.disk.detach(numbers.pop())
         numbers.append(subject.disk.attach(space.share()))
         for number in numbers:
@@ -278,7 +268,7 @@ def _block_0014(subject: Subject) -> None:
     """BLOCK0014 What is no memory is refused, and the disk goes on."""
     if subject.strange is not None:
         strange = subject.strange
-        _refused("a capability that is no memory", NotADataSpace, lambda: subject.disk.attach(strange()))
+        refused(NotADataSpace, "a capability that is no memory", lambda: subject.disk.attach(strange()))
     with subject.buffer() as buffer:
         subject.disk.read(buffer.number, 0, 0, 1)
 
@@ -288,9 +278,9 @@ def _block_0015(subject: Subject) -> None:
     with subject.buffer() as other, subject.buffer() as buffer:
         before = other.get(70)
         buffer.space.revoke()
-        _refused("a read to lost memory", DiskError, lambda: subject.disk.read(buffer.number, 0, 70, 1))
+        refused(DiskError, "a read to lost memory", lambda: subject.disk.read(buffer.number, 0, 70, 1))
         if subject.ensure_writable():
-            _refused("a write from lost memory", DiskError, lambda: subject.disk.write(buffer.number, 0, 70, 1))
+            refused(DiskError, "a write from lost memory", lambda: subject.disk.write(buffer.number, 0, 70, 1))
         assert other.get(70) == before, "a write from memory that is gone has changed the disk"
 
 
@@ -298,7 +288,7 @@ def _block_0016(subject: Subject) -> None:
     """BLOCK0016 Memory that was shared for reading alone can be written from, and not read to."""
     with subject.buffer(rights=Rights.READ) as buffer, subject.buffer() as other:
         buffer.mapping.write(0, pattern(3, 2))
-        _refused("a read to read-only memory", DiskError, lambda: subject.disk.read(buffer.number, 0, 80, 2))
+        refused(DiskError, "a read to read-only memory", lambda: subject.disk.read(buffer.number, 0, 80, 2))
         assert buffer.mapping.read(0, 2 * SECTOR) == pattern(3, 2), "read-only memory was written"
         if subject.ensure_writable():
             subject.disk.write(buffer.number, 0, 80, 2)
@@ -322,42 +312,37 @@ def _block_0017(subject: Subject) -> None:
         reads, empty = [[first], [Request(False, 0, 90, 1)]], [[first], []]
         beyond = [[first], [Request(True, 0, subject.geometry.sectors, 1)]]
         for bad in (many, long, reads, empty, beyond):
-            _refused(f"a commit of {bad}", BadRequest, lambda: subject.disk.commit(buffer.number, bad))  # noqa: B023
+            refused(BadRequest, f"a commit of {bad}", lambda: subject.disk.commit(buffer.number, bad))  # noqa: B023
         assert buffer.get(90, 4, offset=8192) == expected, "a part of a bad commit was written"
         subject.disk.commit(buffer.number, [])
 
 
-Check = Callable[[Subject], None]
-_CHECKS: Final[tuple[Check, ...]] = (
-    _block_0001,
-    _block_0002,
-    _block_0003,
-    _block_0004,
-    _block_0005,
-    _block_0006,
-    _block_0007,
-    _block_0008,
-    _block_0009,
-    _block_0010,
-    _block_0011,
-    _block_0012,
-    _block_0013,
-    _block_0014,
-    _block_0015,
-    _block_0016,
-    _block_0017,
+BLOCK_CHECKS: Final = by_id(
+    (
+        _block_0001,
+        _block_0002,
+        _block_0003,
+        _block_0004,
+        _block_0005,
+        _block_0006,
+        _block_0007,
+        _block_0008,
+        _block_0009,
+        _block_0010,
+        _block_0011,
+        _block_0012,
+        _block_0013,
+        _block_0014,
+        _block_0015,
+        _block_0016,
+        _block_0017,
+    )
 )
-BLOCK_CHECKS: Final[dict[str, Check]] = {(check.__doc__ or "").split()[0]: check for check in _CHECKS}
 
 
 def check_block_device(subject: Subject) -> None:
     """Run all checks. Raises AssertionError, with the id and sentence of the check that failed as a note."""
-    for check in BLOCK_CHECKS.values():
-        try:
-            check(subject)
-        except AssertionError as error:
-            error.add_note(check.__doc__ or "")
-            raise
+    run_all(BLOCK_CHECKS, subject)
 
 
 __all__ = ["BLOCK_CHECKS", "Subject", "check_block_device"]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from libsel4py.abi import FRAME_MIN_BITS, Rights
@@ -32,6 +33,7 @@ from libsel4py.interfaces.memory_object import (
     Supply,
 )
 from libsel4py.pagers.frames import Frames
+from libsel4py.testing.checks import by_id, refused, run_all
 from libsel4py.testing.fake_kernel import FakeKernel
 from libsel4py.testing.harness import TestSystem
 
@@ -128,12 +130,7 @@ class Subject:
         return self.frames.contents.read(frame, PAGE)
 
 
-def _refused(what: str, act: Callable[[], object]) -> None:
-    try:
-        act()
-    except DataError:
-        return
-    raise AssertionError(f"{what} was not refused with DataError")
+_refused = partial(refused, DataError)
 
 
 def _mo_01(subject: Subject) -> None:
@@ -283,10 +280,8 @@ def _mo_13(subject: Subject) -> None:
     assert subject.read(again).startswith(b"kept"), "what was returned dirty is lost when it is let go"
 
 
-Check = Callable[[Subject], None]
-MEMORY_OBJECT_CHECKS: Final[dict[str, Check]] = {
-    (check.__doc__ or "").split()[0]: check
-    for check in (
+MEMORY_OBJECT_CHECKS: Final = by_id(
+    (
         _mo_01,
         _mo_02,
         _mo_03,
@@ -301,17 +296,12 @@ MEMORY_OBJECT_CHECKS: Final[dict[str, Check]] = {
         _mo_12,
         _mo_13,
     )
-}
+)
 
 
 def check_memory_object(subject: Subject) -> None:
     """Run all checks. Raises AssertionError, with the id and sentence of the check that failed as a note."""
-    for check in MEMORY_OBJECT_CHECKS.values():
-        try:
-            check(subject)
-        except AssertionError as error:
-            error.add_note(check.__doc__ or "")
-            raise
+    run_all(MEMORY_OBJECT_CHECKS, subject)
 
 
 __all__ = ["MEMORY_OBJECT_CHECKS", "FakeContents", "Subject", "check_memory_object", "fake_frames"]

@@ -17,17 +17,8 @@ from libsel4py.interfaces.file import (
     OpenFlags,
     StaleHandle,
 )
-from libsel4py.testing.file_system.subject import (
-    BOTH,
-    BUFFER_BYTES,
-    NEW,
-    READ,
-    WRITE,
-    Subject,
-    check,
-    names,
-    refused,
-)
+from libsel4py.testing.checks import refused
+from libsel4py.testing.file_system.subject import BOTH, BUFFER_BYTES, NEW, READ, WRITE, Subject, check, names
 
 
 def pattern(length: int, seed: int = 1) -> bytes:

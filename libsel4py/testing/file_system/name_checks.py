@@ -12,7 +12,8 @@ from libsel4py.interfaces.file import (
     NotDirectory,
     NotPermitted,
 )
-from libsel4py.testing.file_system.subject import NEW, READ, Subject, check, names, refused
+from libsel4py.testing.checks import refused
+from libsel4py.testing.file_system.subject import NEW, READ, Subject, check, names
 
 BAD_PATHS = ("/a", "a/", "a//b", ".", "..", "a/..", "a/../b", "./a", "a/.", "a\0b", "a/..//b", "/", "//", "a/./b")
 

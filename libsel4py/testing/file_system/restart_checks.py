@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from libsel4py.interface import endpoint_of
 from libsel4py.interfaces.file import Access, Directory, NoSuchFile, NotPermitted, StaleHandle
-from libsel4py.testing.file_system.subject import BOTH, NEW, READ, Subject, check, refused, restarts
+from libsel4py.testing.checks import refused
+from libsel4py.testing.file_system.subject import BOTH, NEW, READ, Subject, check, restarts
 
 
 @check

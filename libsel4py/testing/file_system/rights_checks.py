@@ -14,8 +14,9 @@ from libsel4py.interfaces.file import (
     OpenFlags,
     StaleHandle,
 )
+from libsel4py.testing.checks import refused
 from libsel4py.testing.file_system.name_checks import BAD_PATHS
-from libsel4py.testing.file_system.subject import BOTH, NEW, READ, WRITE, Client, Subject, check, names, refused
+from libsel4py.testing.file_system.subject import BOTH, NEW, READ, WRITE, Client, Subject, check, names
 
 
 def _tree(client: Client) -> None:

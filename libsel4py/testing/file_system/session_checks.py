@@ -18,7 +18,8 @@ from libsel4py.interfaces.file import (
     TooManyOpen,
 )
 from libsel4py.lending import lend
-from libsel4py.testing.file_system.subject import NEW, POOL_BITS, READ, Subject, check, refused
+from libsel4py.testing.checks import refused
+from libsel4py.testing.file_system.subject import NEW, POOL_BITS, READ, Subject, check
 
 
 @check

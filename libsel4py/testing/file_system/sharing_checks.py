@@ -16,7 +16,8 @@ from libsel4py.interfaces.file import (
     StaleHandle,
     TooManyOpen,
 )
-from libsel4py.testing.file_system.subject import NEW, READ, Client, Subject, check, refused, waits
+from libsel4py.testing.checks import refused
+from libsel4py.testing.file_system.subject import NEW, READ, Client, Subject, check, waits
 
 SECONDS = 10.0
 

@@ -143,18 +143,6 @@ def names(entries: list[Entry]) -> list[str]:
     return [entry.name for entry in entries]
 
 
-def refused(kind: type[Exception] | tuple[type[Exception], ...], what: str, act: Callable[[], object]) -> None:
-    """The act must raise this. Raises AssertionError."""
-    try:
-        act()
-    except kind:
-        return
-    except Exception as error:
-        raise AssertionError(f"{what} raised {type(error).__name__}: {error}") from error
-    wanted = kind.__name__ if isinstance(kind, type) else " or ".join(each.__name__ for each in kind)
-    raise AssertionError(f"{what} was not refused with {wanted}")
-
-
 def _remove(directory: Directory, path: str, entry: Entry) -> None:
     if entry.kind is Kind.DIRECTORY:
         for below in directory.list(path):
@@ -191,4 +179,4 @@ def restarts(function: Check) -> Check:
     return function
 
 
-__all__ = ["BOTH", "CHECKS", "NEW", "READ", "WRITE", "Client", "FileError", "Subject", "check", "names", "refused"]
+__all__ = ["BOTH", "CHECKS", "NEW", "READ", "WRITE", "Client", "FileError", "Subject", "check", "names"]
