@@ -53,18 +53,39 @@ static uint32_t hash_of(const struct sock *sock, const struct tcp_hdr *header, u
     return (uint32_t)siphash(sock->cookie_key, words, sizeof words / sizeof *words);
 }
 
-/* The greatest of our sizes that is not above what a SYN's options tell, or the least. */
-static uint32_t size_index(const uint8_t *options, unsigned length)
+/* The options that follow a header, the first of them in its own piece. */
+struct options {
+    uint8_t *first, *second;
+    unsigned first_bytes, bytes; /* bytes: of both */
+};
+
+static uint8_t *option_byte(const struct options *options, unsigned at)
 {
-    uint32_t told = sizes[0], index = 0;
-    for (unsigned at = 0; at + 1 < length && options[at] != LWIP_TCP_OPT_EOL;) {
-        unsigned bytes = options[at] == LWIP_TCP_OPT_NOP ? 1 : options[at + 1];
-        if (!bytes || bytes > length - at)
+    return at < options->first_bytes ? options->first + at : options->second + (at - options->first_bytes);
+}
+
+/* Where a SYN's options tell a segment size, in two bytes; 0 where they tell none. Of several the last counts. */
+static unsigned find_size(const struct options *options)
+{
+    unsigned found = 0;
+    for (unsigned at = 0; at + 1 < options->bytes && *option_byte(options, at) != LWIP_TCP_OPT_EOL;) {
+        const uint8_t kind = *option_byte(options, at);
+        const unsigned bytes = kind == LWIP_TCP_OPT_NOP ? 1 : *option_byte(options, at + 1);
+        if (!bytes || bytes > options->bytes - at)
             break;
-        if (options[at] == LWIP_TCP_OPT_MSS && bytes == LWIP_TCP_OPT_LEN_MSS)
-            told = (uint32_t)options[at + 2] << 8 | options[at + 3];
+        if (kind == LWIP_TCP_OPT_MSS && bytes == LWIP_TCP_OPT_LEN_MSS)
+            found = at + 2;
         at += bytes;
     }
+    return found;
+}
+
+/* The greatest of our sizes that is not above what a SYN's options tell, or the least. */
+static uint32_t size_index(const struct options *options)
+{
+    const unsigned at = find_size(options);
+    const uint32_t told = at ? (uint32_t)*option_byte(options, at) << 8 | *option_byte(options, at + 1) : sizes[0];
+    uint32_t index = 0;
     while (index + 1 < SIZES && sizes[index + 1] <= told)
         index++;
     return index;
@@ -74,7 +95,7 @@ static uint32_t size_index(const uint8_t *options, unsigned length)
 static void answer(struct sock *sock, const struct tcp_hdr *header, unsigned option_bytes)
 {
     uint64_t step = shim_now_ms() / STEP_MS;
-    uint32_t index = size_index((const uint8_t *)(header + 1), option_bytes);
+    uint32_t index = size_index(&(struct options){(uint8_t *)(header + 1), NULL, option_bytes, option_bytes});
     uint32_t cookie = hash_of(sock, header, header->seqno, step) + index;
     struct pbuf *packet = pbuf_alloc(PBUF_IP, TCP_HLEN + MSS_OPTION_BYTES, PBUF_RAM);
     if (!packet)
@@ -244,27 +265,15 @@ static bool has_options(const struct tcp_pcb *pcb, const struct tcp_hdr *header)
            (pcb->state == SYN_SENT && flags == (TCP_SYN | TCP_ACK) && header->ackno == pcb->lastack + 1);
 }
 
-static uint8_t *option_byte(struct tcp_hdr *header, unsigned first_bytes, uint8_t *second, unsigned at)
-{
-    return at < first_bytes ? (uint8_t *)(header + 1) + at : second + (at - first_bytes);
-}
-
 /* Raise a segment size that the options tell to the least that is used. 0 stays: lwIP takes it for none. */
-static void raise_size(struct tcp_hdr *header, unsigned option_bytes, unsigned first_bytes, uint8_t *second)
+static void raise_size(const struct options *options)
 {
-    for (unsigned at = 0; at + 1 < option_bytes;) {
-        const uint8_t kind = *option_byte(header, first_bytes, second, at);
-        const unsigned bytes = kind == LWIP_TCP_OPT_NOP ? 1 : *option_byte(header, first_bytes, second, at + 1);
-        if (kind == LWIP_TCP_OPT_EOL || !bytes || bytes > option_bytes - at)
-            return;
-        if (kind == LWIP_TCP_OPT_MSS && bytes == LWIP_TCP_OPT_LEN_MSS) {
-            uint8_t *high = option_byte(header, first_bytes, second, at + 2);
-            uint8_t *low = option_byte(header, first_bytes, second, at + 3);
-            if (!*high && *low && *low < LEAST_SIZE)
-                *low = LEAST_SIZE;
-        }
-        at += bytes;
-    }
+    const unsigned at = find_size(options);
+    if (!at || *option_byte(options, at))
+        return;
+    uint8_t *low = option_byte(options, at + 1);
+    if (*low && *low < LEAST_SIZE)
+        *low = LEAST_SIZE;
 }
 
 /* lwIP's hook: a segment is for this PCB. But for ERR_OK lwIP lets go of the segment, and does not look at the PCB, which
@@ -277,7 +286,7 @@ err_t shim_arrives(
     if (error != ERR_OK)
         return error;
     if (has_options(pcb, header)) {
-        raise_size(header, option_bytes, first_bytes, second);
+        raise_size(&(struct options){(uint8_t *)(header + 1), second, first_bytes, option_bytes});
         return ERR_OK;
     }
     memset(header + 1, LWIP_TCP_OPT_NOP, first_bytes);
