@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -102,12 +102,13 @@ def _damaged(data: bytes, at: int) -> _Damaged | None:
         return None
     if record := _flipped_back(there):
         return _Damaged(_changes(record), len(there), flipped)
-    keys = _keys(there)
+    # What is no text any more is nobody's key.
+    keys = [key.decode(errors="surrogateescape") for key, _ in _parts(there)]
     if not keys:
         return None
-    named = ", ".join(repr(key.decode(errors="replace")) for key in keys)
-    gone: Changes = {key.decode(): None for key in keys if _is_text(key)}
-    return _Damaged(gone, len(there), f"the record at {at} was damaged: there is no value now of {named}")
+    named = ", ".join(map(repr, keys))
+    text = f"the record at {at} was damaged: there is no value now of {named}"
+    return _Damaged(dict.fromkeys(keys), len(there), text)
 
 
 def _cut(data: bytes, at: int) -> bytes:
@@ -139,63 +140,44 @@ def _of_other_length(data: bytes, at: int) -> bytes:
 
 def _flipped_back(record: bytes) -> bytes:
     """The record before a bit of it was flipped, but for its length's; nothing if that is not what happened."""
-    if not record:
-        return b""
     body = record[_CRC_BYTES:]
     crc = zlib.crc32(body)
     difference = crc ^ _crc(record)
     if difference.bit_count() == 1:  # it was the checksum's
         return struct.pack("<I", crc) + body
-    mended = with_bit_flipped_back(body, difference)
-    if mended is None or not _keys(record[:_CRC_BYTES] + mended):
-        return b""
-    return record[:_CRC_BYTES] + mended
+    mended = record[:_CRC_BYTES] + (with_bit_flipped_back(body, difference) or b"")
+    return mended if _parts(mended) else b""
 
 
 def _goes_on(data: bytes, at: int) -> bool:
     """Whether a whole record follows there, behind others at most whose lengths agree."""
-    while at < len(data):
-        if _whole(data, at):
-            return True
-        if not _keys(_cut(data, at)):
+    while not _whole(data, at):
+        there = _cut(data, at)
+        if not _parts(there):
             return False
-        at += len(_cut(data, at))
-    return False
+        at += len(there)
+    return True
 
 
-def _keys(record: bytes) -> list[bytes]:
-    """The keys of a record, whole or not; none if its lengths do not agree."""
-    keys, position = [], HEADER.size
-    if not record:
+def _parts(record: bytes) -> list[tuple[bytes, bytes | None]]:
+    """The keys and values of a record, whole or not; none if its lengths do not agree."""
+    if len(record) < HEADER.size:
         return []
+    parts: list[tuple[bytes, bytes | None]] = []
+    position = HEADER.size
     for _ in range(HEADER.unpack_from(record)[1]):
         if len(record) - position < CHANGE.size:
             return []
         key_bytes, value_bytes = CHANGE.unpack_from(record, position)
-        position += CHANGE.size
-        keys.append(record[position : position + key_bytes])
-        position += key_bytes + (0 if value_bytes == DELETED else value_bytes)
-    return keys if position == len(record) else []
-
-
-def _is_text(key: bytes) -> bool:
-    try:
-        key.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        value_at = position + CHANGE.size + key_bytes
+        key, position = record[position + CHANGE.size : value_at], value_at
+        if value_bytes == DELETED:
+            parts.append((key, None))
+        else:
+            position += value_bytes
+            parts.append((key, record[value_at:position]))
+    return parts if position == len(record) else []
 
 
 def _changes(record: bytes) -> Changes:
-    return dict(_each(record))
-
-
-def _each(record: bytes) -> Iterator[tuple[str, bytes | None]]:
-    position = HEADER.size
-    for _ in range(HEADER.unpack_from(record)[1]):
-        key_bytes, value_bytes = CHANGE.unpack_from(record, position)
-        position += CHANGE.size
-        key = record[position : position + key_bytes].decode()
-        position += key_bytes
-        yield key, None if value_bytes == DELETED else record[position : position + value_bytes]
-        position += 0 if value_bytes == DELETED else value_bytes
+    return {key.decode(): value for key, value in _parts(record)}

@@ -57,11 +57,11 @@ class Command:
         """These, with the files that match where the usage has paths. Raises CommandError: the shell has no files."""
         if not any(each in self.usage for each in PATHS):
             return arguments
-        kinds = (self.words[min(at, len(self.words) - 1)] for at in range(len(arguments)))
-        parts = (
-            [text] if "TEXT" in kind else expand(session, [text]) for kind, text in zip(kinds, arguments, strict=True)
-        )
-        return [text for part in parts for text in part]
+        found: list[str] = []
+        for at, text in enumerate(arguments):
+            is_text = "TEXT" in self.words[min(at, len(self.words) - 1)]
+            found += [text] if is_text else expand(session, text)
+        return found
 
 
 COMMANDS: dict[str, Command] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import glob
 import re
 import shlex
 from collections.abc import Iterator
@@ -33,39 +34,35 @@ class Pattern(str):
 def word(typed: str) -> str:
     """A word as it was typed, without its quotes; a `Pattern` if it is one. Raises ValueError as `shlex.split`."""
     text = shlex.split(typed)[0]
-    glob, is_wild = "", False
+    pattern, is_wild = "", False
     for piece in _PIECE.finditer(typed):
         plain = piece["plain"]
         if plain is not None and plain in WILD:
-            glob, is_wild = glob + plain, True
+            pattern, is_wild = pattern + plain, True
         else:
-            glob += _literal("".join(shlex.split(piece[0])))
+            pattern += glob.escape("".join(shlex.split(piece[0])))
     if not is_wild:
         return text
     found = Pattern(text)
-    found.globs = tuple(glob.split("/"))
+    found.globs = tuple(pattern.split("/"))
     return found
 
 
-def _literal(text: str) -> str:
-    return re.sub(r"[*?[]", r"[\g<0>]", text)
-
-
-def expand(session: Session, words: list[str]) -> list[str]:
-    """The words, with the files that match in each pattern's place, sorted. Raises CommandError: there are no files."""
-    return [each for text in words for each in (_matches(session, text) if isinstance(text, Pattern) else ()) or [text]]
+def expand(session: Session, typed: str) -> list[str]:
+    """The files that match a pattern, sorted; else the word alone. Raises CommandError: the shell has no files."""
+    return (_matches(session, typed) if isinstance(typed, Pattern) else []) or [typed]
 
 
 def _matches(session: Session, pattern: Pattern) -> list[str]:
     texts = pattern.split("/")
     found = ["/" if texts[0] == "" else ""]
-    for text, glob in zip(texts, pattern.globs, strict=True):
+    for text, name_pattern in zip(texts, pattern.globs, strict=True):
         if not text:
             continue
-        if glob == _literal(text):
+        if name_pattern == glob.escape(text):
             found = [_join(each, text) for each in found]
         else:
-            is_match = re.compile(fnmatch.translate(glob)).match
+            is_match = re.compile(fnmatch.translate(name_pattern)).match
             found = [_join(each, name) for each in found for name in _names(session, each) if is_match(name)]
     there = [each for each in found if session.path(each).exists()]
     if not texts[-1]:  # a slash at its end
