@@ -12,7 +12,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import select
 import signal
 import stat
 import struct
@@ -23,6 +22,7 @@ from typing import Final
 from deploy.answers import AnswerError
 from deploy.names import NAME_PATTERN, NAME_RULE
 from hw.runtime_folder import clean_folder
+from hw.waiting import wait_readable
 
 SOCKET_PATH_LIMIT: Final = 107  # bytes, sockaddr_un
 _FLOCK: Final = struct.Struct("hhqqi4x")  # l_type, l_whence, l_start, l_len, l_pid
@@ -188,9 +188,7 @@ def wait_ended(system: Running, seconds: float) -> bool:
     except ProcessLookupError:
         return True
     try:
-        ended = select.poll()
-        ended.register(descriptor, select.POLLIN)
-        return bool(ended.poll(seconds * 1000))
+        return wait_readable(descriptor, seconds)
     finally:
         os.close(descriptor)
 

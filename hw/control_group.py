@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import signal
 import sys
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from hw.control_group_places import PROCESSES, NotDelegated, Opened, Place, opened, own_places
+from hw.waiting import wait_readable
 
 PREFIX: Final = "sel4py-"
 RECORD: Final = "control_group"  # in the runtime folder: the groups' folders, a line each
@@ -242,9 +242,7 @@ def _end(folder: Path, pid: int, deadline_s: float) -> None:
     try:
         if pid in _members(folder):  # its number was not given to another process since
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            ended = select.poll()
-            ended.register(pidfd, select.POLLIN)
-            ended.poll(max(0.0, deadline_s - time.monotonic()) * 1000)
+            wait_readable(pidfd, deadline_s - time.monotonic())
     except ProcessLookupError:
         return
     finally:

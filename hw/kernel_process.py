@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -38,6 +37,7 @@ import msgpack
 
 from hw.descriptor_passing import send_descriptors
 from hw.fd_store import TAKEN_TOGETHER, FdStore, close_all
+from hw.waiting import wait_readable
 
 DEATHS_S: Final = 10.0
 MOST_DEATHS: Final = 20
@@ -88,9 +88,7 @@ class KernelProcess:
         """End it if it runs, and wait until it has ended."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        ended = select.poll()  # a monitor that keeps many descriptors has numbers that select(2) does not take
-        ended.register(self.pidfd, select.POLLIN)
-        ended.poll()
+        wait_readable(self.pidfd)
         os.close(self.pidfd)
         self.channel.close()
 

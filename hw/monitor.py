@@ -39,6 +39,7 @@ from hw.module_path import bare_environment, python_command, python_environment
 from hw.monitor_options import MonitorOptions
 from hw.runtime_folder import clean_folder, prepare_folder
 from hw.time_slice import ask_for_short_slice
+from hw.waiting import wait_readable
 
 END_SECONDS: Final = 5.0
 ZYGOTE_SECONDS: Final = 5.0
@@ -207,9 +208,7 @@ class Monitor:
         if self._zygote is not None:
             process, pidfd = self._zygote
             # Kernel and monitor have closed its socket, so it ends its tasks, waits for them, and ends.
-            ended = select.poll()
-            ended.register(pidfd, select.POLLIN)
-            if not ended.poll(ZYGOTE_SECONDS * 1000):
+            if not wait_readable(pidfd, ZYGOTE_SECONDS):
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             process.wait()

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-import select
 import signal
 from typing import Final, NamedTuple, NoReturn
 
 from hw import namespaces
 from hw.child_answer import answer_of_child
 from hw.parent_death import die_with_parent
+from hw.waiting import wait_readable
 
 _NEW_PID: Final = 0x20000000
 _PR_SET_NAME: Final = 15
@@ -73,9 +73,7 @@ def _be_first(parent: int, tell: int, show_processes: bool) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         die_with_parent(PARENT)  # which is said of one that is gone as well: so it is looked at
         _libc.prctl(_PR_SET_NAME, _NAME, 0, 0, 0)
-        ended = select.poll()
-        ended.register(parent, select.POLLIN)
-        if not ended.poll(0):
+        if not wait_readable(parent, 0):
             os.write(tell, b"y" if show_processes and _show_processes() else b"n")
             os.closerange(0, os.sysconf("SC_OPEN_MAX"))
             while True:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import shutil
 import signal
 import socket
@@ -28,6 +27,7 @@ from deploy.host_network import NetworkLink
 from deploy.launch import LaunchOptions, end_process, launch
 from deploy.runtime import ensure_private, system_folder
 from hw.parent_death import die_with_parent
+from hw.waiting import wait_readable
 from libsel4py.streams import Stream
 
 END_SECONDS: Final = 10.0  # that a system may take to end when it is told to
@@ -123,9 +123,7 @@ class _System:
         """Have it ended, and let go of all."""
         if self._status is None:
             signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
-            ended = select.poll()
-            ended.register(self.pidfd, select.POLLIN)
-            if not ended.poll(END_SECONDS * 1000):
+            if not wait_readable(self.pidfd, END_SECONDS):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
             self.wait()
         self._line.close()

@@ -17,7 +17,6 @@ the thread gets its requests before the turn is committed, and wakes while the t
 from __future__ import annotations
 
 import asyncio
-import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from hw.devices.medium import Answer, Medium, Worker
 from hw.devices.virtio_registers import Cause
 from hw.devices.virtqueue import SEGMENTS_A_TURN, Chain
 from hw.iommu import DmaFault
+from hw.waiting import wait_readable
 
 CHAINS_A_TURN: Final = 32
 BYTES_A_TURN: Final = 1 << 20
@@ -90,14 +90,12 @@ class Disk:
         Args:
             deadline: on the clock of `time.monotonic`.
         """
-        rung = select.poll()  # a kernel that has taken over many descriptors has numbers that select(2) does not take
-        rung.register(self._thread.bell, select.POLLIN)
         while self._is_busy():
             self._turn()
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            if self._given and not self._finished and rung.poll(left * 1000):
+            if self._given and not self._finished and wait_readable(self._thread.bell, left):
                 self._thread.answer_bell()
         return True
 
